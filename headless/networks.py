@@ -1,0 +1,54 @@
+"""Build diffusers' and transformers' networks from plain sizes. No weights, no files, no network access."""
+
+from __future__ import annotations
+
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from ..models.architecture import TextSize, UNetSize, VAESize
+
+
+def build_unet(size: UNetSize) -> UNet2DConditionModel:
+    """Build a UNet of SD1.x topology with random weights."""
+    down = ["CrossAttnDownBlock2D" if attention else "DownBlock2D" for attention in size.attention_levels]
+    up = ["CrossAttnUpBlock2D" if attention else "UpBlock2D" for attention in reversed(size.attention_levels)]
+    return UNet2DConditionModel(
+        in_channels=size.in_channels,
+        out_channels=4,
+        layers_per_block=size.num_res_blocks,
+        block_out_channels=size.widths,
+        down_block_types=tuple(down),
+        up_block_types=tuple(up),
+        cross_attention_dim=size.context_dim,
+        attention_head_dim=size.num_heads,  # diffusers' historical name for the number of heads
+    )
+
+
+def build_vae(size: VAESize) -> AutoencoderKL:
+    """Build an SD-layout autoencoder with random weights."""
+    levels = len(size.ch_mult)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=size.widths,
+        layers_per_block=size.num_res_blocks,
+        latent_channels=size.z_channels,
+    )
+
+
+def build_text(size: TextSize) -> CLIPTextModel:
+    """Build a CLIP text encoder with random weights."""
+    config = CLIPTextConfig(
+        vocab_size=size.vocabulary,
+        hidden_size=size.hidden_size,
+        intermediate_size=4 * size.hidden_size,
+        projection_dim=size.hidden_size,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        max_position_embeddings=size.max_tokens,
+        bos_token_id=size.start_token,
+        eos_token_id=size.end_token,
+        pad_token_id=size.end_token,
+        hidden_act="quick_gelu",
+    )
+    return CLIPTextModel(config)

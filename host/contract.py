@@ -1,0 +1,137 @@
+"""What nodes may ask of a host, and nothing else. Both hosts implement it and pass one shared contract test.
+
+Values on sockets are ComfyUI's own: LATENT ``{"samples": [F, 4, H, W], ...}``, IMAGE ``[N, H, W, 3]`` in 0..1, MASK
+``[N, H, W]``, CONDITIONING ``[[tokens, {...}], ...]``, SIGMAS a descending 1-D tensor. MODEL, CLIP and VAE are opaque.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..models.edit import Edit
+from ..models.motion_checkpoint import MotionWeights
+from ..models.motion_lora import MotionLoRA
+
+Conditioning = list[list[Any]]
+Latent = dict[str, Any]
+Spans = Mapping[str, list[tuple[int, int]]]
+
+
+class Motion(Protocol):
+    """A motion module the host has loaded: what a FRAMELOOM_MOTION socket carries. Immutable."""
+
+    weights: MotionWeights
+
+    def with_lora(self, lora: MotionLoRA, strength: float) -> Motion:
+        """Return the same module with a motion LoRA stacked on it; this one stays as it is."""
+        ...
+
+
+class ProgressBar(Protocol):
+    """One bar; polling it is also where a cancel is noticed."""
+
+    def update(self, done: int, preview: Tensor | None = None) -> None:
+        """Show that ``done`` of the total are done. ``preview``: [H, W, 3] float, 0..1."""
+        ...
+
+
+class Host(Protocol):
+    """The port. A model is never changed: every method that edits returns a clone."""
+
+    def install(self, model: Any, edit: Edit) -> Any:
+        """Return a clone of the model with the edit added after those it has."""
+        ...
+
+    def load_motion(self, weights: MotionWeights) -> Motion:
+        """Build a motion module of this host's layers and place it under the host's memory management."""
+        ...
+
+    def load_demo(self) -> tuple[Any, Any, Any]:
+        """Build the bundled demo model: MODEL, CLIP, VAE."""
+        ...
+
+    def sample(
+        self,
+        model: Any,
+        positive: Conditioning,
+        negative: Conditioning,
+        latent: Latent,
+        *,
+        noise: Tensor,
+        sigmas: Tensor,
+        sampler: str,
+        cfg: float,
+        mask: Tensor | None = None,
+        progress: ProgressBar | None = None,
+    ) -> Latent:
+        """Run the host's own sampler over ``sigmas``. ``noise``: [F, 4, H, W]; ``mask``: [F or 1, 1, H, W], 1 = generate."""
+        ...
+
+    def predict(self, model: Any, conditioning: Conditioning, latent: Latent, sigma: float) -> Tensor:
+        """Return the denoised latents of one forward pass, [F, 4, H, W], in the units of ``latent["samples"]``."""
+        ...
+
+    def sigmas(self, model: Any, steps: int, scheduler: str) -> Tensor:
+        """Return [steps + 1] descending noise levels that end in 0."""
+        ...
+
+    def sigma_to_timestep(self, model: Any, sigma: float) -> float:
+        """Return the training timestep (0..999) of a noise level."""
+        ...
+
+    def timestep_to_sigma(self, model: Any, timestep: float) -> float:
+        """Return the noise level of a training timestep (0..999)."""
+        ...
+
+    def encode_text(self, clip: Any, text: str) -> tuple[Conditioning, Spans]:
+        """Encode a prompt. Spans: for every comma-separated phrase, its [start, stop) token ranges in the output."""
+        ...
+
+    def encode(self, vae: Any, images: Tensor) -> Latent:
+        """Encode [N, H, W, 3] to latents."""
+        ...
+
+    def decode(self, vae: Any, latent: Latent) -> Tensor:
+        """Decode latents to [N, H, W, 3] in 0..1."""
+        ...
+
+    def compute_device(self) -> torch.device:
+        """Return the device that models run on."""
+        ...
+
+    def progress(self, total: int) -> ProgressBar:
+        """Start a progress bar of the node that is running."""
+        ...
+
+    def check_interrupt(self) -> None:
+        """Raise the host's own exception if the user cancelled."""
+        ...
+
+    def list_files(self, kind: str) -> list[str]:
+        """Return the names of the user's files of a kind (``animatediff_models``, ``checkpoints``, ...)."""
+        ...
+
+    def resolve(self, kind: str, name: str) -> Path:
+        """Return the path of a listed file. Raises ValueError for a name outside its folders."""
+        ...
+
+    def output_path(self, prefix: str, extension: str) -> Path:
+        """Return a path for a new output file inside the output folder; the folder exists, the file does not."""
+        ...
+
+    def user_dir(self) -> Path:
+        """Return the folder for the user's own settings."""
+        ...
+
+    def train_forward(self, model: Any) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Return the UNet, with its edits, as a differentiable function outside inference mode.
+
+        The function takes noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F] and tokens [B*F, L, D],
+        and returns the raw prediction.
+        """
+        ...

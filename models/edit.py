@@ -1,0 +1,94 @@
+"""What a technique may change in a frozen Stable Diffusion UNet, and what it is told on every call.
+
+A technique is an ``Edit``. A host installs edits on a clone of its model and makes one ``Call`` for every model call.
+Techniques read the call; they never read a host's options, store a frame count, or assume how many conditions share a
+batch. Edits compose in the order they were installed.
+
+A part is added here when a technique needs it, with a contract test on both hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .schedules import BetaSchedule
+
+# Temporal slots of SD1.x, in the order the UNet runs them. Names are AnimateDiff's, and so are the places: after the
+# spatial transformer of a block if it has one, else after its residual block, always before an upsampler.
+TEMPORAL_SLOTS: tuple[str, ...] = (
+    *(f"down_blocks.{level}.motion_modules.{index}" for level in range(4) for index in range(2)),
+    "mid_block.motion_modules.0",
+    *(f"up_blocks.{level}.motion_modules.{index}" for level in range(4) for index in range(3)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Which condition a chunk of the batch belongs to.
+
+    Attributes:
+        index: 0 for positive, 1 for negative, as the host numbers them; nothing may depend on the order of chunks.
+        payload: what was attached to the condition under the key ``"frameloom"``.
+    """
+
+    index: int
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One model call, as the host made it. The batch is ``len(conditions)`` chunks of ``videos * frames`` pictures.
+
+    Attributes:
+        frames: frames per video in this call (a window's, under windows).
+        videos: clips folded into each chunk.
+        conditions: the chunks, in batch order.
+        frame_ids: absolute index of each frame, ``frames`` long.
+        sigma: noise level, in the host's variance-exploding units.
+        progress: 0 at the first timestep of training's schedule, 1 at the last; ``1 - timestep / 999``.
+    """
+
+    frames: int
+    videos: int
+    conditions: tuple[Condition, ...]
+    frame_ids: tuple[int, ...]
+    sigma: float
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalEdit:
+    """Run a motion module after the UNet's temporal slots.
+
+    Attributes:
+        motion: what the host's ``load_motion`` returned.
+        strength: of the module's change: ``x + strength * (module(x) - x)``. 0 leaves the model bit-identical.
+        start_percent, end_percent: part of sampling in which it acts, compared with ``Call.progress``.
+    """
+
+    motion: Any
+    strength: float = 1.0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+
+    def strength_at(self, call: Call) -> float:
+        """Return the strength for one call: 0 outside the active part, and for a single frame."""
+        active = self.start_percent <= call.progress <= self.end_percent
+        return self.strength if active and call.frames > 1 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A technique, as the parts of the UNet's work that it changes.
+
+    Attributes:
+        name: says in errors whose edit it is.
+        temporal: a motion module.
+        schedule: the beta schedule to sample with; prediction type stays the model's.
+    """
+
+    name: str
+    temporal: TemporalEdit | None = None
+    schedule: BetaSchedule | None = None

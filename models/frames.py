@@ -1,0 +1,58 @@
+"""Fold and unfold frames: the one place that knows how a clip lies in a batch.
+
+Video-major: frames of one video are contiguous, index ``b * F + f``.
+"""
+
+from __future__ import annotations
+
+from einops import rearrange
+from torch import Tensor
+
+
+def count_videos(batch: int, frames: int) -> int:
+    """Return how many videos of ``frames`` frames fold into a batch.
+
+    Raises:
+        ValueError: the batch is not a multiple of frames.
+
+    Examples:
+        >>> count_videos(32, 16)
+        2
+    """
+    if frames < 1 or batch % frames:
+        raise ValueError(
+            f"batch={batch} is not a whole number of videos of frames={frames}; give latents whose first axis is a "
+            "multiple of frames."
+        )
+    return batch // frames
+
+
+def frames_to_tokens(hidden: Tensor, frames: int) -> Tensor:
+    """Lay time out as the token axis.
+
+    Args:
+        hidden: [B*F, C, H, W] float.
+        frames: frames per video.
+
+    Returns:
+        [B*H*W, F, C], newly allocated or aliased.
+
+    Raises:
+        ValueError: the batch is not a multiple of frames.
+    """
+    count_videos(hidden.shape[0], frames)
+    return rearrange(hidden, "(b f) c h w -> (b h w) f c", f=frames)
+
+
+def tokens_to_frames(tokens: Tensor, height: int, width: int) -> Tensor:
+    """Undo ``frames_to_tokens``.
+
+    Args:
+        tokens: [B*H*W, F, C] float.
+        height: H.
+        width: W.
+
+    Returns:
+        [B*F, C, H, W].
+    """
+    return rearrange(tokens, "(b h w) f c -> (b f) c h w", h=height, w=width)

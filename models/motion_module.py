@@ -1,0 +1,311 @@
+"""AnimateDiff's motion module: temporal transformers that run after the spatial blocks of a frozen UNet.
+
+Owns the network and its key layout; not files (``motion_checkpoint``) nor where a host runs it (``edit``).
+
+Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section 4.2 and appendix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from .edit import TEMPORAL_SLOTS
+from .frames import frames_to_tokens, tokens_to_frames
+
+NormScope = Literal["frame", "clip"]
+# (q, k, v: [N, L, C], heads) -> [N, L, C]
+Attend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Attend with torch's own scaled dot product.
+
+    Args:
+        query: [N, L, C] float.
+        key: [N, S, C] float.
+        value: [N, S, C] float.
+        heads: number of heads; divides C.
+
+    Returns:
+        [N, L, C].
+    """
+    query, key, value = (rearrange(part, "n l (h d) -> n h l d", h=heads) for part in (query, key, value))
+    return rearrange(nn.functional.scaled_dot_product_attention(query, key, value), "n h l d -> n l (h d)")
+
+
+def positional_encoding(length: int, channels: int) -> Tensor:
+    """Return the fixed sinusoids of "Attention is all you need": sine at even channels, cosine at odd.
+
+    Returns:
+        [1, length, channels] float32.
+
+    Examples:
+        >>> positional_encoding(32, 64).shape
+        torch.Size([1, 32, 64])
+    """
+    position = torch.arange(length, dtype=torch.float32).unsqueeze(1)
+    rate = torch.exp(torch.arange(0, channels, 2, dtype=torch.float32) * (-math.log(10000.0) / channels))
+    encoding = torch.zeros(1, length, channels)
+    encoding[0, :, 0::2] = torch.sin(position * rate)
+    encoding[0, :, 1::2] = torch.cos(position * rate)
+    return encoding
+
+
+@dataclass(frozen=True, slots=True)
+class MotionSize:
+    """Sizes of a motion module.
+
+    Attributes:
+        channels: width of each slot it has, by slot name.
+        max_frames: frames its positional encoding holds.
+        heads: attention heads; AnimateDiff's files do not store it and it is 8 in all of them.
+        blocks: transformer blocks a slot.
+        attentions: self-attentions a block.
+    """
+
+    channels: Mapping[str, int]
+    max_frames: int = 32
+    heads: int = 8
+    blocks: int = 1
+    attentions: int = 2
+
+
+class _PositionalEncoding(nn.Module):
+    """Holds the buffer under the key that AnimateDiff's files use."""
+
+    def __init__(self, length: int, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("pe", positional_encoding(length, channels))
+
+
+class TemporalAttention(nn.Module):
+    """Self-attention over time. The encoding is added to the normalised input, so it enters q, k and v.
+
+    Shape:
+        [N, F, C] -> [N, F, C].
+
+    State:
+        to_q, to_k, to_v (no bias), to_out.0, pos_encoder.pe.
+    """
+
+    def __init__(
+        self, channels: int, heads: int, max_frames: int, operations: Any, attend: Attend, **factory: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__()
+        self.heads, self.attend = heads, attend
+        self.to_q = operations.Linear(channels, channels, bias=False, **factory)
+        self.to_k = operations.Linear(channels, channels, bias=False, **factory)
+        self.to_v = operations.Linear(channels, channels, bias=False, **factory)
+        self.to_out = nn.ModuleList([operations.Linear(channels, channels, **factory)])
+        self.pos_encoder = _PositionalEncoding(max_frames, channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Attend over the frame axis."""
+        tokens = tokens + self.pos_encoder.pe[:, : tokens.shape[1]].to(tokens)
+        mixed = self.attend(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens), self.heads)
+        return self.to_out[0](mixed)
+
+
+class _GEGLU(nn.Module):
+    def __init__(self, channels: int, inner: int, operations: Any, **factory: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.proj = operations.Linear(channels, 2 * inner, **factory)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        value, gate = self.proj(tokens).chunk(2, dim=-1)
+        return value * nn.functional.gelu(gate)
+
+
+class _FeedForward(nn.Module):
+    def __init__(self, channels: int, operations: Any, **factory: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        inner = 4 * channels
+        # The middle entry keeps the key of the last layer at net.2; in the original it is a dropout of 0.
+        self.net = nn.Sequential(
+            _GEGLU(channels, inner, operations, **factory), nn.Identity(), operations.Linear(inner, channels, **factory)
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.net(tokens)
+
+
+class TemporalBlock(nn.Module):
+    """Pre-norm attentions over time, then a gated feed-forward.
+
+    Shape:
+        [N, F, C] -> [N, F, C].
+
+    State:
+        attention_blocks.{i}, norms.{i}, ff, ff_norm.
+    """
+
+    def __init__(
+        self, channels: int, size: MotionSize, operations: Any, attend: Attend, **factory: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__()
+        self.attention_blocks = nn.ModuleList(
+            TemporalAttention(channels, size.heads, size.max_frames, operations, attend, **factory)
+            for _ in range(size.attentions)
+        )
+        self.norms = nn.ModuleList(operations.LayerNorm(channels, **factory) for _ in range(size.attentions))
+        self.ff = _FeedForward(channels, operations, **factory)
+        self.ff_norm = operations.LayerNorm(channels, **factory)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Mix over time."""
+        for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
+            tokens = tokens + attention(norm(tokens))
+        return tokens + self.ff(self.ff_norm(tokens))
+
+
+class TemporalTransformer(nn.Module):
+    """One slot's module: norm, in, blocks over time, out, residual.
+
+    Shape:
+        [B*F, C, H, W] -> [B*F, C, H, W].
+
+    State:
+        norm, proj_in, transformer_blocks.{i}, proj_out.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: MotionSize,
+        *,
+        norm_scope: NormScope = "frame",
+        operations: Any = nn,  # noqa: ANN401  a namespace of layer classes, as ComfyUI passes them
+        attend: Attend = attend,
+        **factory: Any,  # noqa: ANN401
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            channels: C, a multiple of 32 and of the heads.
+            size: of the whole module.
+            norm_scope: ``frame`` normalises each frame by itself, as AnimateDiff's weights were trained; ``clip``
+                shares statistics over all frames, as diffusers does.
+            operations: namespace with Linear, LayerNorm, GroupNorm.
+            attend: attention function.
+            factory: ``dtype`` and ``device`` for the layers.
+        """
+        super().__init__()
+        self.norm_scope = norm_scope
+        self.norm = operations.GroupNorm(32, channels, eps=1e-6, **factory)
+        self.proj_in = operations.Linear(channels, channels, **factory)
+        self.transformer_blocks = nn.ModuleList(
+            TemporalBlock(channels, size, operations, attend, **factory) for _ in range(size.blocks)
+        )
+        self.proj_out = operations.Linear(channels, channels, **factory)
+
+    def forward(self, hidden: Tensor, frames: int) -> Tensor:
+        """Mix a clip over time at every place.
+
+        Args:
+            hidden: [B*F, C, H, W] float.
+            frames: frames per video.
+
+        Returns:
+            [B*F, C, H, W], newly allocated.
+        """
+        return hidden + self.change(hidden, frames)
+
+    def change(self, hidden: Tensor, frames: int) -> Tensor:
+        """Return what ``forward`` adds to its input, [B*F, C, H, W]."""
+        height, width = hidden.shape[-2:]
+        if self.norm_scope == "frame":
+            normal = self.norm(hidden)
+        else:
+            clip = rearrange(hidden, "(b f) c h w -> b c f h w", f=frames)
+            normal = rearrange(self.norm(clip), "b c f h w -> (b f) c h w")
+        tokens = self.proj_in(frames_to_tokens(normal, frames))
+        for block in self.transformer_blocks:
+            tokens = block(tokens)
+        return tokens_to_frames(self.proj_out(tokens), height, width)
+
+
+class _Slots(nn.Module):
+    """A level's ``motion_modules``, under AnimateDiff's keys."""
+
+    def __init__(self, transformers: list[TemporalTransformer]) -> None:
+        super().__init__()
+        self.motion_modules = nn.ModuleList(_Slot(transformer) for transformer in transformers)
+
+
+class _Slot(nn.Module):
+    def __init__(self, transformer: TemporalTransformer) -> None:
+        super().__init__()
+        self.temporal_transformer = transformer
+
+
+class MotionModel(nn.Module):
+    """All temporal transformers of one motion module, keyed as AnimateDiff's files.
+
+    State:
+        {slot}.temporal_transformer.*, slots as in ``edit.TEMPORAL_SLOTS``.
+    """
+
+    def __init__(self, size: MotionSize, **options: Any) -> None:  # noqa: ANN401  passed on to TemporalTransformer
+        """Build every slot in ``size.channels``. Options: as ``TemporalTransformer``.
+
+        Raises:
+            ValueError: a slot name is unknown, or a level's slots have a gap.
+        """
+        super().__init__()
+        unknown = sorted(set(size.channels) - set(TEMPORAL_SLOTS))
+        if unknown:
+            raise ValueError(f"slot {unknown[0]!r} is not one of SD1.x's; expected names like {TEMPORAL_SLOTS[0]!r}.")
+        self.size = size
+        self.down_blocks = self._levels("down_blocks", options)
+        self.up_blocks = self._levels("up_blocks", options)
+        if "mid_block.motion_modules.0" in size.channels:
+            self.mid_block = _Slots([TemporalTransformer(size.channels["mid_block.motion_modules.0"], size, **options)])
+
+    def _levels(self, part: str, options: Mapping[str, Any]) -> nn.ModuleList:
+        levels: list[_Slots] = []
+        for level in range(4):
+            names = [name for name in TEMPORAL_SLOTS if name.startswith(f"{part}.{level}.") and name in self.size.channels]
+            levels.append(_Slots([TemporalTransformer(self.size.channels[name], self.size, **options) for name in names]))
+        return nn.ModuleList(levels)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots it has, in the order the UNet runs them."""
+        return tuple(name for name in TEMPORAL_SLOTS if name in self.size.channels)
+
+    def transformer(self, slot: str) -> TemporalTransformer:
+        """Return one slot's transformer."""
+        return self.get_submodule(slot).temporal_transformer  # type: ignore[return-value]
+
+    def forward(self, slot: str, hidden: Tensor, frames: int, strength: float = 1.0) -> Tensor:
+        """Run one slot.
+
+        Args:
+            slot: its name.
+            hidden: [B*F, C, H, W] float.
+            frames: frames per video.
+            strength: factor on the module's change; at 0 the input itself is returned.
+
+        Returns:
+            [B*F, C, H, W].
+        """
+        if strength == 0:
+            return hidden
+        change = self.transformer(slot).change(hidden, frames)
+        return hidden + change if strength == 1 else hidden + strength * change
+
+
+def initialise(model: MotionModel) -> None:
+    """Zero every output projection, so that training starts from the frozen model itself."""
+    with torch.no_grad():
+        for slot in model.slots:
+            output = model.transformer(slot).proj_out
+            output.weight.zero_()
+            output.bias.zero_()
