@@ -128,8 +128,8 @@ class Host(Protocol):
         """Return the folder for the user's own settings."""
         ...
 
-    def train_forward(self, model: Any) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """Return the UNet, with its edits, as a differentiable function outside inference mode.
+    def train_forward(self, model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Return the UNet, with its edits, as a differentiable function outside inference mode, on clips of ``frames``.
 
         The function takes noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F] and tokens [B*F, L, D],
         and returns the raw prediction.

@@ -1,0 +1,138 @@
+"""Put edits on a diffusers UNet for one run, by forward hooks, and take them off again whatever happens.
+
+Owns where each slot of an edit lies in diffusers' blocks; not what an edit does. The weights of the UNet are never
+touched. Hooks read the current ``Call`` from the ``EditedRun`` that the denoise loop holds, so nothing is global.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+
+from ..models.edit import Call, Condition, Edit, TemporalEdit
+from ..models.frames import count_videos
+
+
+class EditedRun:
+    """What the hooks of one run read. Set ``call`` before every call of the UNet.
+
+    Numbers that hooks need are worked out here once a call, so that a compiled UNet is guarded on them alone.
+    """
+
+    def __init__(self, temporal: Sequence[TemporalEdit]) -> None:
+        self._temporal = tuple(temporal)
+        self._call: Call | None = None
+        self.frames = 1
+        self.strengths = [0.0] * len(self._temporal)
+
+    @property
+    def call(self) -> Call | None:
+        """The model call that is being made; None before the first."""
+        return self._call
+
+    @call.setter
+    def call(self, call: Call) -> None:
+        self._call = call
+        self.frames = call.frames
+        self.strengths = [edit.strength_at(call) for edit in self._temporal]
+
+
+@contextmanager
+def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[EditedRun]:
+    """Put edits on a UNet while the context lasts. Edits act in their order.
+
+    Args:
+        unet: whose blocks get forward hooks; its weights stay as they are.
+        edits: a temporal edit's ``motion`` has ``slots`` and is called as ``motion(slot, hidden, frames, strength)``,
+            as a ``MotionModel`` is.
+
+    Yields:
+        The run; set its ``call`` before each call of the UNet.
+
+    Raises:
+        ValueError: a motion module has a slot that this UNet lacks.
+    """
+    temporal = [edit.temporal for edit in edits if edit.temporal is not None]
+    run = EditedRun(temporal)
+    with ExitStack() as hooks:
+        for index, part in enumerate(temporal):
+            for slot in part.motion.slots:
+                handle = temporal_place(unet, slot).register_forward_hook(
+                    _temporal_hook(run, index, part.motion, slot)
+                )
+                hooks.callback(handle.remove)
+        yield run
+
+
+@contextmanager
+def forward_with_edits(
+    unet: UNet2DConditionModel, edits: Sequence[Edit], frames: int
+) -> Iterator[Callable[[Tensor, Tensor, Tensor], Tensor]]:
+    """Put edits on a UNet while the context lasts, as one differentiable function. Meant for training.
+
+    Edits with a start or end percent see progress 0.
+
+    Args:
+        unet: the UNet.
+        edits: what to put on it.
+        frames: frames per video, F.
+
+    Yields:
+        Function of noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F] and tokens [B*F, L, D] that
+        returns the raw prediction, [B*F, 4, H, W].
+    """
+    with edited(unet, edits) as run:
+
+        def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+            run.call = Call(
+                frames=frames,
+                videos=count_videos(noisy.shape[0], frames),
+                conditions=(Condition(0),),
+                frame_ids=tuple(range(frames)),
+                sigma=0.0,
+                progress=0.0,
+            )
+            return unet(noisy, timesteps, encoder_hidden_states=tokens, return_dict=False)[0]
+
+        yield forward
+
+
+def temporal_place(unet: UNet2DConditionModel, slot: str) -> nn.Module:
+    """Return the module after which a temporal slot runs.
+
+    That is the spatial transformer of its block if there is one, else the residual block; upsamplers come later.
+
+    Raises:
+        ValueError: the UNet has no such slot.
+    """
+    block_name, _, index = slot.rpartition(".motion_modules.")
+    try:
+        block = unet.get_submodule(block_name)
+        attentions = getattr(block, "attentions", None)
+        places = block.resnets if attentions is None else attentions
+        return places[int(index)]  # type: ignore[index,return-value]
+    except (AttributeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"motion module: got a slot {slot!r}, which this UNet lacks; expected slots of an SD1.x UNet; load a motion "
+            "module made for this base model."
+        ) from error
+
+
+def _temporal_hook(
+    run: EditedRun, index: int, motion: Any, slot: str
+) -> Callable[[nn.Module, Any, Any], Any]:  # noqa: ANN401
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:  # noqa: ANN401  three kinds of output
+        strength = run.strengths[index]
+        if strength == 0:
+            return None
+        if isinstance(output, Tensor):
+            return motion(slot, output, run.frames, strength)
+        if isinstance(output, tuple):
+            return (motion(slot, output[0], run.frames, strength), *output[1:])
+        return type(output)(sample=motion(slot, output.sample, run.frames, strength))
+
+    return hook
