@@ -1,0 +1,57 @@
+"""Stop a run whose numbers are wrong, rather than save it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .errors import HostError, PredictionError
+
+
+def check_prediction(prediction: Tensor, *, step: int, sigma: float, frames: int) -> None:
+    """Check that a prediction is finite.
+
+    One reduction on the prediction's device and one read of a flag; the rest only when it fails.
+
+    Args:
+        prediction: [B*F, C, H, W] float. One model call's output.
+        step: 0-based step of the sampler.
+        sigma: noise level of the call.
+        frames: frames per video in the call.
+
+    Raises:
+        PredictionError: it holds NaN or infinity; says where and in what dtype.
+    """
+    if torch.isfinite(prediction).all():
+        return
+    bad = ~torch.isfinite(prediction)
+    hit = [index % frames for index in bad.flatten(1).any(1).nonzero().flatten().tolist()]
+    raise PredictionError(
+        f"prediction has {int(bad.sum())} of {bad.numel()} values NaN or infinite at step {step}, sigma {sigma:.4g}, "
+        f"in {len(set(hit))} of {frames} frames (first: {min(hit)}), dtype {prediction.dtype}; expected finite "
+        "numbers; run the model in a wider dtype (fp32 or bf16), lower cfg or the motion strength, or check the weights."
+    )
+
+
+def check_schedule(live: Tensor, wanted: Tensor, name: str) -> None:
+    """Check that the model samples on the schedule it was given.
+
+    ComfyUI can leave a patched schedule on the model, or take it away, when patched and plain clones alternate
+    (https://github.com/comfyanonymous/ComfyUI/issues/16490).
+
+    Args:
+        live: [T] float. Sigmas of the model that is about to run.
+        wanted: [T] float. Sigmas that were asked for.
+        name: of the schedule, for the message.
+
+    Raises:
+        HostError: they differ by more than rounding.
+    """
+    wanted = wanted.to(live)
+    if live.shape == wanted.shape and torch.allclose(live, wanted, rtol=1e-3, atol=1e-4):
+        return
+    raise HostError(
+        f"beta schedule: the model runs with {len(live)} sigmas up to {live.max():.3f}, but {name} has {len(wanted)} up "
+        f"to {wanted.max():.3f}; the host has mixed up two copies of one model (ComfyUI issue 16490); unload models "
+        "(Free model and node cache), then queue again, or wire the same MODEL to the scheduler and the sampler."
+    )

@@ -1,0 +1,254 @@
+"""Read motion modules for SD1.5 from any layout in use, and tell which version each is.
+
+Layouts: AnimateDiff's (with or without ``module.``, nested, or inside a whole UNet), diffusers' MotionAdapter (folder
+or file), ours (AnimateDiff's keys plus metadata, which wins over what keys suggest).
+
+Source: key layouts of https://github.com/guoyww/AnimateDiff and of diffusers' ``MotionAdapter``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from .edit import TEMPORAL_SLOTS
+from .errors import CheckpointError
+from .motion_module import MotionModel, MotionSize, positional_encoding
+from .schedules import ANIMATEDIFF, BetaName, BetaSchedule
+from .weight_file import WeightFile, open_weights
+from .weight_kind import identify, refuse
+
+Family = Literal["v1", "v2", "v3", "animatelcm", "frameloom"]
+MID_SLOT = "mid_block.motion_modules.0"
+# AnimateLCM stores no positional encoding; its longest clip. The sinusoids of a shorter one are a prefix of it.
+_LCM_FRAMES = 64
+
+_SLOT_KEY = re.compile(r"(?:^|\.)((?:down_blocks\.\d+|up_blocks\.\d+|mid_block)\.motion_modules\.\d+)\.(.+)$")
+_FROM_DIFFUSERS = {
+    "attn1": "attention_blocks.0",
+    "attn2": "attention_blocks.1",
+    "norm1": "norms.0",
+    "norm2": "norms.1",
+    "norm3": "ff_norm",
+}
+_TO_DIFFUSERS = {ours: theirs for theirs, ours in _FROM_DIFFUSERS.items()}
+_DIFFUSERS_PART = re.compile(r"(transformer_blocks\.\d+\.)(attn1|attn2|norm1|norm2|norm3)(?=\.)")
+_OUR_PART = re.compile(r"(transformer_blocks\.\d+\.)(attention_blocks\.0|attention_blocks\.1|norms\.0|norms\.1|ff_norm)(?=\.)")
+_OUR_ENCODING = re.compile(r"attention_blocks\.(\d+)\.pos_encoder\.pe$")
+_DIFFUSERS_ENCODING = ".pos_embed.pe"
+
+
+@dataclass(frozen=True)
+class MotionWeights:
+    """A motion module's weights and what was found out about them.
+
+    Attributes:
+        name: of its file, for messages.
+        family: which module it is.
+        size: its sizes.
+        state: tensors keyed as ``MotionModel.state_dict()``, positional encodings included.
+        beta_schedule: what it was trained with; None: the base model's own.
+        clip_norm: it was trained with the UNet's residual norms taken over the whole clip (v1).
+    """
+
+    name: str
+    family: Family
+    size: MotionSize
+    state: Mapping[str, Tensor]
+    beta_schedule: BetaSchedule | None
+    clip_norm: bool = False
+
+
+def read_motion_weights(path: str | Path) -> MotionWeights:
+    """Read a motion module.
+
+    Args:
+        path: a weight file, or a diffusers MotionAdapter folder.
+
+    Returns:
+        Its weights, on the CPU, in the file's dtypes.
+
+    Raises:
+        CheckpointError: the file can't be read, is something else (said which, and where that belongs), or lacks or
+            misshapes some weights.
+    """
+    file = open_weights(path)
+    kind = identify(file.shapes)
+    if kind != "motion":
+        raise refuse(file.name, kind, "an AnimateDiff motion module for SD1.5", file.shapes)
+    keys = {ours: key for key in file.shapes if (ours := motion_key(key)) is not None}
+    state = file.load(keys.values())
+    state = _share_encodings({ours: state[key] for ours, key in keys.items()})
+    return _build(file, state)
+
+
+def motion_key(key: str) -> str | None:
+    """Return a tensor's name in ``MotionModel``, from AnimateDiff's or diffusers' key; None if it is not of a slot.
+
+    Examples:
+        >>> motion_key("module.down_blocks.0.motion_modules.1.transformer_blocks.0.attn2.to_q.weight")
+        'down_blocks.0.motion_modules.1.temporal_transformer.transformer_blocks.0.attention_blocks.1.to_q.weight'
+    """
+    found = _SLOT_KEY.search(key)
+    if found is None:
+        return None
+    slot, rest = found.groups()
+    rest = rest.removeprefix("temporal_transformer.")
+    rest = _DIFFUSERS_PART.sub(lambda part: part.group(1) + _FROM_DIFFUSERS[part.group(2)], rest)
+    return f"{slot}.temporal_transformer.{rest}"
+
+
+def to_diffusers(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Rename to diffusers' MotionAdapter; nothing but names changes.
+
+    Returns:
+        The state dict, and the arguments of ``MotionAdapter`` (its ``config.json``).
+
+    Raises:
+        CheckpointError: the module has two different positional encodings in one block, which diffusers can't hold.
+    """
+    state: dict[str, Tensor] = {}
+    for key, tensor in weights.state.items():
+        name = key.replace(".temporal_transformer.", ".")
+        if _OUR_ENCODING.search(name):
+            name = _OUR_ENCODING.sub(_DIFFUSERS_ENCODING.removeprefix("."), name)
+            if name in state and not torch.equal(state[name], tensor):
+                raise CheckpointError(
+                    f"{weights.name}: {key} differs from the block's other positional encoding; diffusers holds one "
+                    "a block; keep this module in AnimateDiff's layout."
+                )
+        state[_OUR_PART.sub(lambda part: part.group(1) + _TO_DIFFUSERS[part.group(2)], name)] = tensor
+    size = weights.size
+    config = {
+        "block_out_channels": [size.channels[f"down_blocks.{level}.motion_modules.0"] for level in range(4)],
+        "motion_layers_per_block": 2,
+        "motion_mid_block_layers_per_block": 1,
+        "motion_num_attention_heads": size.heads,
+        "motion_norm_num_groups": 32,
+        "motion_max_seq_length": size.max_frames,
+        "use_motion_mid_block": MID_SLOT in size.channels,
+        "conv_in_channels": None,
+    }
+    return state, config
+
+
+def check_fit(weights: MotionWeights, channels: Mapping[str, int]) -> None:
+    """Check that a motion module fits a base model.
+
+    Args:
+        weights: the module.
+        channels: width of the base model at every temporal slot, by slot name.
+
+    Raises:
+        CheckpointError: it does not; says both widths.
+    """
+    for slot, width in weights.size.channels.items():
+        if channels.get(slot) != width:
+            raise CheckpointError(
+                f"{weights.name}: {slot} is {width} channels wide, the model is {channels.get(slot, 0)} there; expected "
+                "a module and a model of one family; use the demo's motion module with the demo model, others with SD1.5."
+            )
+
+
+def _share_encodings(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give every attention of a block the one encoding that diffusers keeps a block."""
+    shared = {key: tensor for key, tensor in state.items() if key.endswith(_DIFFUSERS_ENCODING)}
+    for key, tensor in shared.items():
+        del state[key]
+        block = key.removesuffix(_DIFFUSERS_ENCODING)
+        for query in [name for name in state if name.startswith(block) and name.endswith(".to_q.weight")]:
+            state[query.removesuffix("to_q.weight") + "pos_encoder.pe"] = tensor
+    return state
+
+
+def _build(file: WeightFile, state: dict[str, Tensor]) -> MotionWeights:
+    size, stores_encoding = _measure(file, state)
+    if not stores_encoding:
+        for query in [key for key in state if key.endswith(".to_q.weight")]:
+            encoding = positional_encoding(size.max_frames, state[query].shape[0])
+            state[query.removesuffix("to_q.weight") + "pos_encoder.pe"] = encoding.to(state[query].dtype)
+    _check_complete(file.name, size, state)
+    family, beta_schedule = _recognise(file, size, stores_encoding)
+    return MotionWeights(file.name, family, size, state, beta_schedule, clip_norm=family == "v1")
+
+
+def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize, bool]:
+    """Read the sizes off the tensors; the flag says whether positional encodings are stored."""
+    channels: dict[str, int] = {}
+    for slot in TEMPORAL_SLOTS:
+        norm = state.get(f"{slot}.temporal_transformer.norm.weight")
+        if norm is not None:
+            channels[slot] = norm.shape[0]
+    absent = [slot for slot in TEMPORAL_SLOTS if slot not in channels and slot != MID_SLOT]
+    if absent:
+        raise CheckpointError(
+            f"{file.name}: lacks {absent[0]} ({len(channels)} of at least {len(TEMPORAL_SLOTS) - 1} slots found); "
+            "expected a whole motion module for SD1.5; download it again, or choose another."
+        )
+    encodings = [tensor for key, tensor in state.items() if key.endswith("pos_encoder.pe")]
+    heads = int(file.metadata.get("frameloom.heads", file.config.get("motion_num_attention_heads", 8)))
+    longest = int(file.config.get("motion_max_seq_length", _LCM_FRAMES))
+    narrow = next((slot for slot, width in channels.items() if width % 32 or width % heads), None)
+    if narrow is not None or file.config.get("motion_norm_num_groups", 32) != 32:
+        raise CheckpointError(
+            f"{file.name}: {narrow or 'motion_norm_num_groups'} is {channels.get(narrow or '', file.config)}; expected "
+            f"widths that 32 groups and {heads} heads divide; choose an AnimateDiff module for SD1.5."
+        )
+    return MotionSize(
+        channels=channels,
+        max_frames=encodings[0].shape[1] if encodings and encodings[0].dim() == 3 else longest,
+        heads=heads,
+        blocks=1 + max(_numbers(state, r"transformer_blocks\.(\d+)\."), default=0),
+        attentions=1 + max(_numbers(state, r"attention_blocks\.(\d+)\."), default=0),
+    ), bool(encodings)
+
+
+def _numbers(state: Mapping[str, Tensor], pattern: str) -> list[int]:
+    return [int(found.group(1)) for key in state if (found := re.search(pattern, key))]
+
+
+def _check_complete(name: str, size: MotionSize, state: Mapping[str, Tensor]) -> None:
+    """Compare with the network these sizes give."""
+    wanted = {key: tuple(value.shape) for key, value in MotionModel(size, device="meta").state_dict().items()}
+    missing = [key for key in wanted if key not in state]
+    if missing:
+        raise CheckpointError(
+            f"{name}: lacks {missing[0]} and {len(missing) - 1} more of {len(wanted)} weights; expected a whole motion "
+            "module; download it again."
+        )
+    extra = [key for key in state if key not in wanted]
+    if extra:
+        raise CheckpointError(
+            f"{name}: holds {extra[0]}, which AnimateDiff v1 to v3 don't have ({len(extra)} such keys); choose a plain "
+            "AnimateDiff module for SD1.5."
+        )
+    for key, shape in wanted.items():
+        if tuple(state[key].shape) != shape or not state[key].is_floating_point():
+            raise CheckpointError(
+                f"{name}: {key} is {tuple(state[key].shape)} {state[key].dtype}; expected {shape} of a float type; "
+                "download it again, or choose another module."
+            )
+
+
+def _recognise(file: WeightFile, size: MotionSize, stores_encoding: bool) -> tuple[Family, BetaSchedule | None]:
+    """Tell the version: metadata first, then the rules by which the released files differ."""
+    if file.metadata.get("frameloom.kind") == "motion":
+        family = file.metadata.get("frameloom.family", "frameloom")
+        schedule = file.metadata.get("frameloom.beta_schedule")
+        if family not in get_args(Family) or schedule not in (None, *get_args(BetaName)):
+            raise CheckpointError(
+                f"{file.name}: its metadata says family={family!r}, beta_schedule={schedule!r}; expected one of "
+                f"{get_args(Family)} and {get_args(BetaName)}; use a newer Frameloom, or save the module again."
+            )
+        return family, None if schedule is None else BetaSchedule(schedule)
+    if not stores_encoding or size.max_frames == _LCM_FRAMES:
+        return "animatelcm", ANIMATEDIFF
+    if MID_SLOT in size.channels:
+        return "v2", ANIMATEDIFF
+    return ("v3" if size.max_frames == 32 else "v1"), ANIMATEDIFF

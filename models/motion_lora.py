@@ -1,0 +1,152 @@
+"""Read motion LoRAs: low-rank changes of a motion module's weights, trained for a camera move.
+
+Layouts: AnimateDiff's (``processor.to_q_lora.down.weight``), diffusers' and PEFT's, kohya's flattened names with alpha.
+
+Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section 4.3.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from .edit import TEMPORAL_SLOTS
+from .errors import CheckpointError
+from .motion_checkpoint import MID_SLOT, MotionWeights, motion_key
+from .weight_file import open_weights
+from .weight_kind import identify, refuse
+
+logger = logging.getLogger(__name__)
+
+# What follows a layer's name, per layout; the first alternative is AnimateDiff's own.
+_ROLE = re.compile(r"(?:_lora\.|\.lora\.|\.lora_)(down|up|A|B)(?:\.default)?\.weight$")
+_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+@dataclass(frozen=True)
+class MotionLoRA:
+    """A motion LoRA.
+
+    Attributes:
+        name: of its file, for messages.
+        pairs: (down [R, C_in], up [C_out, R]) by the name of the ``MotionModel`` weight they change; alpha is folded in.
+    """
+
+    name: str
+    pairs: Mapping[str, tuple[Tensor, Tensor]]
+
+    def deltas(self, strength: float) -> Iterator[tuple[str, Tensor]]:
+        """Yield each changed weight's name and ``strength * up @ down``, [C_out, C_in] float32, one at a time."""
+        for name, (down, up) in self.pairs.items():
+            yield name, strength * (up.float() @ down.float())
+
+    def fit(self, weights: MotionWeights) -> MotionLoRA:
+        """Return the part that applies to a module.
+
+        Args:
+            weights: the module it is for.
+
+        Returns:
+            This LoRA, without the middle slot's pairs where the module has no middle slot (logged as a warning).
+
+        Raises:
+            CheckpointError: it changes weights that the module does not have, or has in other shapes.
+        """
+        pairs = dict(self.pairs)
+        middle = [name for name in pairs if name.startswith(MID_SLOT)]
+        if middle and MID_SLOT not in weights.size.channels:
+            logger.warning(
+                "%s: %d of %d weights are for the middle block, which %s (%s) does not have; they are left out.",
+                self.name, len(middle), len(pairs), weights.name, weights.family,
+            )  # fmt: skip
+            pairs = {name: pair for name, pair in pairs.items() if name not in middle}
+        for name, (down, up) in pairs.items():
+            if name not in weights.state:
+                raise CheckpointError(
+                    f"{self.name}: changes {name}, which {weights.name} does not have; expected a motion LoRA for this "
+                    "motion module; choose the module it was trained on (v2 for AnimateDiff's own)."
+                )
+            shape, wanted = (up.shape[0], down.shape[1]), tuple(weights.state[name].shape)
+            if shape != wanted:
+                raise CheckpointError(
+                    f"{self.name}: {name} is {shape}, {weights.name} has {wanted}; expected a motion LoRA of the same "
+                    "base; choose another LoRA, or the module it was trained on."
+                )
+        return replace(self, pairs=pairs)
+
+
+def read_motion_lora(path: str | Path) -> MotionLoRA:
+    """Read a motion LoRA.
+
+    Raises:
+        CheckpointError: the file can't be read, is something else (said which, and where that belongs), or has a
+            half of a pair, or pairs that don't multiply.
+    """
+    file = open_weights(path)
+    kind = identify(file.shapes)
+    if kind != "motion_lora":
+        raise refuse(file.name, kind, "a motion LoRA of AnimateDiff", file.shapes)
+    state = file.load(file.shapes)
+    halves: dict[str, dict[str, Tensor]] = {}
+    flattened = _flattened_names()
+    for key, tensor in state.items():
+        role = _ROLE.search(key)
+        if role is None:
+            continue
+        name = _weight_name(key[: role.start()], flattened)
+        if name is None:
+            raise CheckpointError(
+                f"{file.name}: {key} names no layer of a motion module; expected keys like "
+                "'down_blocks.0.motion_modules.0...to_q_lora.down.weight'; choose a motion LoRA of AnimateDiff."
+            )
+        side = "down" if role.group(1) in ("down", "A") else "up"
+        alpha = state.get(key[: role.start()] + ".alpha")
+        if side == "down" and alpha is not None:
+            tensor = tensor * (alpha.to(tensor) / tensor.shape[0])
+        halves.setdefault(name, {})[side] = tensor
+    return MotionLoRA(file.name, {name: _pair(file.name, name, half) for name, half in halves.items()})
+
+
+def _weight_name(layer: str, flattened: Mapping[str, str]) -> str | None:
+    """Return the ``MotionModel`` weight of a LoRA's layer, whatever the layout."""
+    if layer.startswith("lora_unet_"):
+        return flattened.get(layer.removeprefix("lora_unet_"))
+    name = motion_key(layer.replace(".processor.", "."))
+    if name is None:
+        return None
+    return (name + ".0" if name.endswith(".to_out") else name) + ".weight"
+
+
+def _flattened_names() -> dict[str, str]:
+    """Map kohya's names, in which every dot became an underscore, to weights; with and without diffusers' names."""
+    table = {}
+    for slot in TEMPORAL_SLOTS:
+        for attention in (0, 1):
+            for layer in _LAYERS:
+                block = f"{slot}.temporal_transformer.transformer_blocks.0"
+                weight = f"{block}.attention_blocks.{attention}.{layer}.weight"
+                ours = f"{block}.attention_blocks.{attention}.{layer}"
+                theirs = f"{slot}.transformer_blocks.0.attn{attention + 1}.{layer}"
+                for name in (ours, theirs):
+                    table[name.replace(".", "_")] = weight
+    return table
+
+
+def _pair(file: str, name: str, half: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    if len(half) < 2:
+        absent = "up" if "down" in half else "down"
+        raise CheckpointError(
+            f"{file}: {name} has no {absent} matrix; expected pairs of down and up; download it again."
+        )
+    down, up = half["down"], half["up"]
+    if down.dim() != 2 or up.dim() != 2 or down.shape[0] != up.shape[1]:
+        raise CheckpointError(
+            f"{file}: {name} has down {tuple(down.shape)} and up {tuple(up.shape)}; expected [R, C] and [C, R]; "
+            "download it again."
+        )
+    return down, up
