@@ -29,7 +29,7 @@ def check_prediction(prediction: Tensor, *, step: int, sigma: float, frames: int
     raise PredictionError(
         f"prediction has {int(bad.sum())} of {bad.numel()} values NaN or infinite at step {step}, sigma {sigma:.4g}, "
         f"in {len(set(hit))} of {frames} frames (first: {min(hit)}), dtype {prediction.dtype}; expected finite "
-        "numbers; run the model in a wider dtype (fp32 or bf16), lower cfg or the motion strength, or check the weights."
+        "numbers; run in a wider dtype (fp32 or bf16), lower cfg or the motion strength, or check the weights."
     )
 
 
@@ -51,7 +51,7 @@ def check_schedule(live: Tensor, wanted: Tensor, name: str) -> None:
     if live.shape == wanted.shape and torch.allclose(live, wanted, rtol=1e-3, atol=1e-4):
         return
     raise HostError(
-        f"beta schedule: the model runs with {len(live)} sigmas up to {live.max():.3f}, but {name} has {len(wanted)} up "
-        f"to {wanted.max():.3f}; the host has mixed up two copies of one model (ComfyUI issue 16490); unload models "
+        f"beta schedule: the model runs with {len(live)} sigmas up to {live.max():.3f}, expected {name}'s "
+        f"{len(wanted)} up to {wanted.max():.3f}; the host has mixed up two copies of one model (ComfyUI issue 16490); unload models "
         "(Free model and node cache), then queue again, or wire the same MODEL to the scheduler and the sampler."
     )

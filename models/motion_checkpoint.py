@@ -39,7 +39,9 @@ _FROM_DIFFUSERS = {
 }
 _TO_DIFFUSERS = {ours: theirs for theirs, ours in _FROM_DIFFUSERS.items()}
 _DIFFUSERS_PART = re.compile(r"(transformer_blocks\.\d+\.)(attn1|attn2|norm1|norm2|norm3)(?=\.)")
-_OUR_PART = re.compile(r"(transformer_blocks\.\d+\.)(attention_blocks\.0|attention_blocks\.1|norms\.0|norms\.1|ff_norm)(?=\.)")
+_OUR_PART = re.compile(
+    r"(transformer_blocks\.\d+\.)(attention_blocks\.0|attention_blocks\.1|norms\.0|norms\.1|ff_norm)(?=\.)"
+)
 _OUR_ENCODING = re.compile(r"attention_blocks\.(\d+)\.pos_encoder\.pe$")
 _DIFFUSERS_ENCODING = ".pos_embed.pe"
 
@@ -151,8 +153,9 @@ def check_fit(weights: MotionWeights, channels: Mapping[str, int]) -> None:
     for slot, width in weights.size.channels.items():
         if channels.get(slot) != width:
             raise CheckpointError(
-                f"{weights.name}: {slot} is {width} channels wide, the model is {channels.get(slot, 0)} there; expected "
-                "a module and a model of one family; use the demo's motion module with the demo model, others with SD1.5."
+                f"{weights.name}: {slot} is {width} channels wide, the model has {channels.get(slot, 0)} there; "
+                "expected a module and a model of one family; use the demo's module with the demo model, others "
+                "with SD1.5."
             )
 
 
@@ -236,7 +239,9 @@ def _check_complete(name: str, size: MotionSize, state: Mapping[str, Tensor]) ->
             )
 
 
-def _recognise(file: WeightFile, size: MotionSize, stores_encoding: bool) -> tuple[Family, BetaSchedule | None]:
+def _recognise(
+    file: WeightFile, size: MotionSize, stores_encoding: bool
+) -> tuple[Family, BetaSchedule | None]:
     """Tell the version: metadata first, then the rules by which the released files differ."""
     if file.metadata.get("frameloom.kind") == "motion":
         family = file.metadata.get("frameloom.family", "frameloom")

@@ -34,7 +34,7 @@ class MotionLoRA:
 
     Attributes:
         name: of its file, for messages.
-        pairs: (down [R, C_in], up [C_out, R]) by the name of the ``MotionModel`` weight they change; alpha is folded in.
+        pairs: (down [R, C_in], up [C_out, R]) by the name of the ``MotionModel`` weight they change, alpha folded in.
     """
 
     name: str

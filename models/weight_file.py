@@ -90,6 +90,14 @@ def open_weights(path: str | Path) -> WeightFile:
     )
 
 
+def fingerprint(path: str | Path) -> str:
+    """Return a text that changes when a weight file, or any file of a folder, is replaced; reads no content."""
+    path = Path(path)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    facts = [(file.name, stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
+    return repr(facts)
+
+
 def _open_folder(folder: Path) -> tuple[Path, Mapping[str, Any]]:
     files = [folder / file for file in _FOLDER_FILES + _FOLDER_PICKLES if (folder / file).is_file()]
     if not files:
@@ -153,7 +161,11 @@ def _safetensors_size(path: Path) -> int | None:
         return 8 + length
     try:
         entries = json.loads(header)
-        return 8 + length + max(entry["data_offsets"][1] for key, entry in entries.items() if key != "__metadata__")
+        return (
+            8
+            + length
+            + max(entry["data_offsets"][1] for key, entry in entries.items() if key != "__metadata__")
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

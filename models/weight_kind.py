@@ -24,12 +24,18 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     "sd_lora": ("a LoRA of the base model", "put it into loras and add it to MODEL with a LoRA loader"),
     "sparsectrl": ("a SparseCtrl network", "it conditions a v3 module; choose v3_sd15_mm or another module"),
     "controlnet": ("a ControlNet", "put it into controlnet and load it with a ControlNet loader"),
-    "pia": ("a PIA module (9-channel input)", "PIA isn't supported; choose AnimateDiff v1, v2 or v3 for SD1.5"),
+    "pia": (
+        "a PIA module (9-channel input)",
+        "PIA isn't supported; choose AnimateDiff v1, v2 or v3 for SD1.5",
+    ),
     "hotshotxl": ("a HotshotXL module for SDXL", "choose an AnimateDiff module for SD1.5"),
     "sdxl_motion": ("an AnimateDiff module for SDXL", "choose an AnimateDiff module for SD1.5"),
     "svd": ("a Stable Video Diffusion model", "put it into checkpoints and load it as a checkpoint"),
     "sdxl_checkpoint": ("a whole SDXL checkpoint", "put it into checkpoints and load it as a checkpoint"),
-    "sd_checkpoint": ("a whole Stable Diffusion checkpoint", "put it into checkpoints and load it as a checkpoint"),
+    "sd_checkpoint": (
+        "a whole Stable Diffusion checkpoint",
+        "put it into checkpoints and load it as a checkpoint",
+    ),
     "unet": ("a UNet without motion modules", "choose a file with motion_modules keys"),
     "vae": ("a VAE", "put it into vae and load it with a VAE loader"),
     "text_encoder": ("a text encoder", "put it into text_encoders and load it with a CLIP loader"),
@@ -38,7 +44,9 @@ _WORDS: dict[Kind, tuple[str, str]] = {
 }
 
 _MOTION = re.compile(r"(^|[._])motion_modules[._]")
-_LORA = re.compile(r"lora_(unet|te|te1|te2)_|[._]lora[._](down|up)\.|_lora\.(down|up)\.|\.lora_[AB]\.|\.lora_(down|up)\.")
+_LORA = re.compile(
+    r"lora_(unet|te|te1|te2)_|[._]lora[._](down|up)\.|_lora\.(down|up)\.|\.lora_[AB]\.|\.lora_(down|up)\."
+)
 _LEVEL = re.compile(r"(?:^|[._])down_blocks[._](\d+)[._]")
 
 

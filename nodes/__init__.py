@@ -1,1 +1,13 @@
-"""x."""
+"""The graph's vocabulary: one file a family, each node a schema and a short ``execute`` that calls the host's port.
+
+Import a family file only after a host was selected (``host.api.select``); ``node_classes`` does that import.
+"""
+
+from __future__ import annotations
+
+
+def node_classes() -> list[type]:
+    """Return every node class of the pack, in the order of the menu."""
+    from . import demo, motion
+
+    return [*demo.NODES, *motion.NODES]

@@ -1,0 +1,208 @@
+"""Motion modules: load one, stack motion LoRAs on it, put it into a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..host import api
+from ..models.edit import Edit, TemporalEdit
+from ..models.motion_checkpoint import read_motion_weights
+from ..models.motion_lora import read_motion_lora
+from ..models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from ..models.weight_file import fingerprint
+
+io = api.io
+Motion = io.Custom("FRAMELOOM_MOTION")
+
+MODULE_FILES, LORA_FILES = "animatediff_models", "animatediff_motion_lora"
+AUTO = "auto"
+BETA_SCHEDULES = {
+    "sqrt_linear (AnimateDiff)": ANIMATEDIFF,
+    "linear (Stable Diffusion)": STABLE_DIFFUSION,
+    "use model's own": None,
+}
+
+
+class MotionModuleLoader(io.ComfyNode):
+    """Frameloom_MotionModuleLoader."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_MotionModuleLoader",
+            display_name="Load Motion Module",
+            category="frameloom/motion",
+            description="Load a motion module: temporal layers, trained once on video, that animate any SD1.5 model. "
+            "Reads AnimateDiff v1, v2 and v3, AnimateLCM, diffusers' MotionAdapter and Frameloom's own; a file that is "
+            "something else is named for what it is.",
+            search_aliases=[
+                "AnimateDiff",
+                "AnimateDiff Loader",
+                "ADE_LoadAnimateDiffModel",
+                "ADE_AnimateDiffLoaderGen1",
+                "ADE_AnimateDiffLoaderWithContext",
+                "MotionAdapter",
+            ],
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=api.port().list_files(MODULE_FILES),
+                    tooltip="A file or diffusers folder in ComfyUI's models/animatediff_models.",
+                ),
+            ],
+            outputs=[
+                Motion.Output(
+                    "motion", display_name="motion", tooltip="The motion module, for Apply Motion Module."
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str) -> str:
+        """Load again when the file changed."""
+        return fingerprint(api.port().resolve(MODULE_FILES, file))
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        """Run the node."""
+        port = api.port()
+        return io.NodeOutput(port.load_motion(read_motion_weights(port.resolve(MODULE_FILES, file))))
+
+
+class MotionLoRALoader(io.ComfyNode):
+    """Frameloom_MotionLoRALoader."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_MotionLoRALoader",
+            display_name="Load Motion LoRA",
+            category="frameloom/motion",
+            description="Add a motion LoRA (a camera move such as zoom, pan, tilt or roll) to a motion module. Chain "
+            "several to combine moves. AnimateDiff's own eight are for its v2 module.",
+            search_aliases=["AnimateDiff LoRA", "ADE_AnimateDiffLoRALoader", "camera motion"],
+            inputs=[
+                Motion.Input("motion", tooltip="The motion module to add it to; a copy is returned."),
+                io.Combo.Input(
+                    "file",
+                    options=api.port().list_files(LORA_FILES),
+                    tooltip="A file in ComfyUI's models/animatediff_motion_lora.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="How much of it. Negative turns the move round; 0 leaves it out.",
+                ),
+            ],
+            outputs=[
+                Motion.Output(
+                    "motion", display_name="motion", tooltip="The motion module with the LoRA added."
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: Any) -> str:
+        """Load again when the file changed."""
+        return fingerprint(api.port().resolve(LORA_FILES, file))
+
+    @classmethod
+    def execute(cls, motion: Any, file: str, strength: float) -> io.NodeOutput:
+        """Run the node."""
+        lora = read_motion_lora(api.port().resolve(LORA_FILES, file)).fit(motion.weights)
+        return io.NodeOutput(motion.with_lora(lora, strength) if strength else motion)
+
+
+class ApplyMotionModule(io.ComfyNode):
+    """Frameloom_ApplyMotionModule."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_ApplyMotionModule",
+            display_name="Apply Motion Module",
+            category="frameloom/motion",
+            description="Put a motion module into a model, so that a batch of latents becomes the frames of one video: "
+            "sample an Empty Latent Image with batch_size 16. The model's own weights stay as they are. Wire the model "
+            "that comes out to the sampler and to any scheduler node.",
+            search_aliases=[
+                "AnimateDiff",
+                "ADE_ApplyAnimateDiffModel",
+                "ADE_ApplyAnimateDiffModelSimple",
+                "ADE_UseEvolvedSampling",
+                "ADE_AnimateDiffLoaderGen1",
+            ],
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="An SD1.5 model, or the demo model with the demo's motion module."
+                ),
+                Motion.Input("motion", tooltip="From Load Motion Module, with or without motion LoRAs."),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Factor on what the module adds to each block. 0 returns the model unchanged.",
+                ),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    tooltip="Point of sampling where the module starts to act; 0 is the first step's noise.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    tooltip="Point of sampling where it stops; 1 is the end.",
+                ),
+                io.Combo.Input(
+                    "beta_schedule",
+                    options=[AUTO, *BETA_SCHEDULES],
+                    default=AUTO,
+                    tooltip="Noise schedule to sample with. auto takes the one this module was trained with; "
+                    "AnimateDiff on the plain Stable Diffusion schedule flickers and looks washed out.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(
+                    "model", display_name="model", tooltip="A copy of the model, with the motion module."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        motion: Any,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        beta_schedule: str,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        if strength == 0:
+            return io.NodeOutput(model)
+        if start_percent > end_percent:
+            raise ValueError(
+                f"start_percent={start_percent} is after end_percent={end_percent}; expected start <= end; lower "
+                "start_percent or raise end_percent."
+            )
+        schedule = motion.weights.beta_schedule if beta_schedule == AUTO else BETA_SCHEDULES[beta_schedule]
+        temporal = TemporalEdit(motion, strength, start_percent, end_percent)
+        return io.NodeOutput(api.port().install(model, Edit("motion module", temporal, schedule)))
+
+
+NODES: list[type] = [MotionModuleLoader, MotionLoRALoader, ApplyMotionModule]
