@@ -24,7 +24,13 @@ _UNET_RESIDUAL = {
     "conv2": "out_layers.3",
     "conv_shortcut": "skip_connection",
 }
-_VAE_RESIDUAL = {"norm1": "norm1", "conv1": "conv1", "norm2": "norm2", "conv2": "conv2", "conv_shortcut": "nin_shortcut"}
+_VAE_RESIDUAL = {
+    "norm1": "norm1",
+    "conv1": "conv1",
+    "norm2": "norm2",
+    "conv2": "conv2",
+    "conv_shortcut": "nin_shortcut",
+}
 _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 
 
@@ -52,7 +58,9 @@ def unet_modules(size: UNetSize) -> dict[str, str]:
             if attention:
                 table[f"down_blocks.{level}.attentions.{index}"] = f"input_blocks.{block}.1"
         if level < levels - 1:
-            table[f"down_blocks.{level}.downsamplers.0.conv"] = f"input_blocks.{(level + 1) * (blocks + 1)}.0.op"
+            table[f"down_blocks.{level}.downsamplers.0.conv"] = (
+                f"input_blocks.{(level + 1) * (blocks + 1)}.0.op"
+            )
     for level, attention in enumerate(reversed(size.attention_levels)):
         for index in range(blocks + 1):
             block = level * (blocks + 1) + index
@@ -61,7 +69,9 @@ def unet_modules(size: UNetSize) -> dict[str, str]:
                 table[f"up_blocks.{level}.attentions.{index}"] = f"output_blocks.{block}.1"
         if level < levels - 1:
             last = level * (blocks + 1) + blocks
-            table[f"up_blocks.{level}.upsamplers.0.conv"] = f"output_blocks.{last}.{2 if attention else 1}.conv"
+            table[f"up_blocks.{level}.upsamplers.0.conv"] = (
+                f"output_blocks.{last}.{2 if attention else 1}.conv"
+            )
     return table
 
 
@@ -84,9 +94,13 @@ def vae_modules(size: VAESize) -> dict[str, str]:
         for index in range(size.num_res_blocks):
             residual(f"encoder.down_blocks.{level}.resnets.{index}", f"encoder.down.{level}.block.{index}")
         for index in range(size.num_res_blocks + 1):
-            residual(f"decoder.up_blocks.{level}.resnets.{index}", f"decoder.up.{levels - 1 - level}.block.{index}")
+            residual(
+                f"decoder.up_blocks.{level}.resnets.{index}", f"decoder.up.{levels - 1 - level}.block.{index}"
+            )
         table[f"encoder.down_blocks.{level}.downsamplers.0.conv"] = f"encoder.down.{level}.downsample.conv"
-        table[f"decoder.up_blocks.{level}.upsamplers.0.conv"] = f"decoder.up.{levels - 1 - level}.upsample.conv"
+        table[f"decoder.up_blocks.{level}.upsamplers.0.conv"] = (
+            f"decoder.up.{levels - 1 - level}.upsample.conv"
+        )
     return table
 
 
@@ -123,7 +137,9 @@ def unet_from_ldm(state: Mapping[str, Tensor], size: UNetSize) -> dict[str, Tens
 def vae_to_ldm(state: Mapping[str, Tensor], size: VAESize) -> dict[str, Tensor]:
     """Rename a diffusers autoencoder's weights to LDM's, without a prefix."""
     renamed = rename(state, vae_modules(size))
-    return {key: value[..., None, None] if _is_attention_weight(key) else value for key, value in renamed.items()}
+    return {
+        key: value[..., None, None] if _is_attention_weight(key) else value for key, value in renamed.items()
+    }
 
 
 def vae_from_ldm(state: Mapping[str, Tensor], size: VAESize) -> dict[str, Tensor]:

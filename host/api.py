@@ -13,7 +13,7 @@ from .contract import Host
 _selected: dict[str, Any] = {}
 
 
-def select(*, io: Any, ui: Any, extension: type, port: Host) -> None:  # noqa: ANN401  two hosts' modules, one duck type
+def select(*, io: Any, ui: Any, extension: type, port: Host) -> None:
     """Choose this process's host.
 
     Args:
@@ -38,7 +38,7 @@ def port() -> Host:
     return __getattr__("port_object")
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  the selected host decides the type
+def __getattr__(name: str) -> Any:
     key = "port" if name == "port_object" else name
     if key not in ("io", "ui", "ComfyExtension", "port"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

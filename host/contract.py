@@ -69,7 +69,10 @@ class Host(Protocol):
         mask: Tensor | None = None,
         progress: ProgressBar | None = None,
     ) -> Latent:
-        """Run the host's own sampler over ``sigmas``. ``noise``: [F, 4, H, W]; ``mask``: [F or 1, 1, H, W], 1 = generate."""
+        """Run the host's own sampler over ``sigmas``.
+
+        ``noise``: [F, 4, H, W]; ``mask``: [F or 1, 1, H, W], 1 where to generate.
+        """
         ...
 
     def predict(self, model: Any, conditioning: Conditioning, latent: Latent, sigma: float) -> Tensor:

@@ -96,7 +96,13 @@ class TemporalAttention(nn.Module):
     """
 
     def __init__(
-        self, channels: int, heads: int, max_frames: int, operations: Any, attend: Attend, **factory: Any,  # noqa: ANN401
+        self,
+        channels: int,
+        heads: int,
+        max_frames: int,
+        operations: Any,
+        attend: Attend,
+        **factory: Any,
     ) -> None:
         super().__init__()
         self.heads, self.attend = heads, attend
@@ -114,7 +120,7 @@ class TemporalAttention(nn.Module):
 
 
 class _GEGLU(nn.Module):
-    def __init__(self, channels: int, inner: int, operations: Any, **factory: Any) -> None:  # noqa: ANN401
+    def __init__(self, channels: int, inner: int, operations: Any, **factory: Any) -> None:
         super().__init__()
         self.proj = operations.Linear(channels, 2 * inner, **factory)
 
@@ -124,12 +130,14 @@ class _GEGLU(nn.Module):
 
 
 class _FeedForward(nn.Module):
-    def __init__(self, channels: int, operations: Any, **factory: Any) -> None:  # noqa: ANN401
+    def __init__(self, channels: int, operations: Any, **factory: Any) -> None:
         super().__init__()
         inner = 4 * channels
         # The middle entry keeps the key of the last layer at net.2; in the original it is a dropout of 0.
         self.net = nn.Sequential(
-            _GEGLU(channels, inner, operations, **factory), nn.Identity(), operations.Linear(inner, channels, **factory)
+            _GEGLU(channels, inner, operations, **factory),
+            nn.Identity(),
+            operations.Linear(inner, channels, **factory),
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -147,7 +155,12 @@ class TemporalBlock(nn.Module):
     """
 
     def __init__(
-        self, channels: int, size: MotionSize, operations: Any, attend: Attend, **factory: Any,  # noqa: ANN401
+        self,
+        channels: int,
+        size: MotionSize,
+        operations: Any,
+        attend: Attend,
+        **factory: Any,
     ) -> None:
         super().__init__()
         self.attention_blocks = nn.ModuleList(
@@ -181,9 +194,9 @@ class TemporalTransformer(nn.Module):
         size: MotionSize,
         *,
         norm_scope: NormScope = "frame",
-        operations: Any = nn,  # noqa: ANN401  a namespace of layer classes, as ComfyUI passes them
+        operations: Any = nn,
         attend: Attend = attend,
-        **factory: Any,  # noqa: ANN401
+        **factory: Any,
     ) -> None:
         """Build the layers.
 
@@ -252,7 +265,7 @@ class MotionModel(nn.Module):
         {slot}.temporal_transformer.*, slots as in ``edit.TEMPORAL_SLOTS``.
     """
 
-    def __init__(self, size: MotionSize, **options: Any) -> None:  # noqa: ANN401  passed on to TemporalTransformer
+    def __init__(self, size: MotionSize, **options: Any) -> None:
         """Build every slot in ``size.channels``. Options: as ``TemporalTransformer``.
 
         Raises:
@@ -261,18 +274,30 @@ class MotionModel(nn.Module):
         super().__init__()
         unknown = sorted(set(size.channels) - set(TEMPORAL_SLOTS))
         if unknown:
-            raise ValueError(f"slot {unknown[0]!r} is not one of SD1.x's; expected names like {TEMPORAL_SLOTS[0]!r}.")
+            raise ValueError(
+                f"slot {unknown[0]!r} is not one of SD1.x's; expected names like {TEMPORAL_SLOTS[0]!r}."
+            )
         self.size = size
         self.down_blocks = self._levels("down_blocks", options)
         self.up_blocks = self._levels("up_blocks", options)
         if "mid_block.motion_modules.0" in size.channels:
-            self.mid_block = _Slots([TemporalTransformer(size.channels["mid_block.motion_modules.0"], size, **options)])
+            self.mid_block = _Slots(
+                [TemporalTransformer(size.channels["mid_block.motion_modules.0"], size, **options)]
+            )
 
     def _levels(self, part: str, options: Mapping[str, Any]) -> nn.ModuleList:
         levels: list[_Slots] = []
         for level in range(4):
-            names = [name for name in TEMPORAL_SLOTS if name.startswith(f"{part}.{level}.") and name in self.size.channels]
-            levels.append(_Slots([TemporalTransformer(self.size.channels[name], self.size, **options) for name in names]))
+            names = [
+                name
+                for name in TEMPORAL_SLOTS
+                if name.startswith(f"{part}.{level}.") and name in self.size.channels
+            ]
+            levels.append(
+                _Slots(
+                    [TemporalTransformer(self.size.channels[name], self.size, **options) for name in names]
+                )
+            )
         return nn.ModuleList(levels)
 
     @property

@@ -12,6 +12,7 @@ assets/demo. torch.compile makes the image and motion stages about three times a
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -20,10 +21,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from frameloom.headless import networks
+from frameloom.headless import keys, networks
+from frameloom.headless.edits import forward_with_edits
 from frameloom.models.architecture import DEMO
+from frameloom.models.edit import TEMPORAL_SLOTS, Edit, TemporalEdit
+from frameloom.models.motion_module import MotionModel, MotionSize, initialise
+from frameloom.models.schedules import STABLE_DIFFUSION
 from frameloom.training import shapes
 from frameloom.training.loop import LoopSettings, step_generator, train
+from frameloom.training.targets import noise_mse
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
@@ -65,7 +72,7 @@ def trainable(*modules: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def vae_pictures(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Draw pictures of one to three overlapping shapes, some with trails; crops when ``size`` is below the picture's."""
+    """Draw pictures of one to three overlapping shapes, some with trails; crops when ``size`` is small."""
     zoom = shapes.IMAGE_SIZE / size
     picture = None
     for layer in range(3):
@@ -91,7 +98,9 @@ def train_vae(work: Path) -> nn.Module:
     for module in vae.modules():
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
-    with torch.no_grad():  # latents that start well above the posterior's noise: otherwise it learns only averages
+    with (
+        torch.no_grad()
+    ):  # latents that start well above the posterior's noise: otherwise it learns only averages
         vae.quant_conv.bias[4:] = -6.0
         vae.quant_conv.weight[4:] *= 0.1
         vae.quant_conv.weight[:4] *= 5.0
@@ -99,11 +108,19 @@ def train_vae(work: Path) -> nn.Module:
     for index, (steps, size, count) in enumerate(VAE_STEPS):
         loss = vae_loss(vae, size, count)
         settings = LoopSettings(
-            steps, learning_rate=1.2e-3 if index == 0 else 6e-4, ema_decay=0.99, seed=SEED + index,
-            final_rate=0.25 if index == 0 else 0.02, weight_decay=1e-4,
+            steps,
+            learning_rate=1.2e-3 if index == 0 else 6e-4,
+            ema_decay=0.99,
+            seed=SEED + index,
+            final_rate=0.25 if index == 0 else 0.02,
+            weight_decay=1e-4,
         )
         averaged = train(
-            trainable(vae), loss, settings, checkpoint=work / f"vae-{index}.pt", on_step=report(f"vae {size}px", steps)
+            trainable(vae),
+            loss,
+            settings,
+            checkpoint=work / f"vae-{index}.pt",
+            on_step=report(f"vae {size}px", steps),
         )
         with torch.no_grad():
             for (_, value), average in zip(trainable(vae).items(), averaged.values(), strict=True):
@@ -134,7 +151,9 @@ def fold_statistics(vae: nn.Module) -> None:
     generator = step_generator(SEED, 99)
     pictures = shapes.render(shapes.sample_images(256, generator))[:, 0]
     moving = shapes.render(shapes.sample_clips(64, generator, frames=4)).flatten(0, 1)
-    mean = torch.cat([vae.encode(batch).latent_dist.mean for batch in torch.cat([pictures, moving]).split(32)])
+    mean = torch.cat(
+        [vae.encode(batch).latent_dist.mean for batch in torch.cat([pictures, moving]).split(32)]
+    )
     center = mean.mean((0, 2, 3))
     scale = 1 / (mean.std((0, 2, 3)) * DEMO.latent_scale)
     before, after = vae.quant_conv, vae.post_quant_conv
@@ -147,10 +166,11 @@ def fold_statistics(vae: nn.Module) -> None:
 
 # --- text encoder
 
-WORDS = (
+GRAMMAR = (
     "a an small big on background center middle left right top bottom moving up down standing still growing shrinking "
-    "two and in the of at , ."
-).split() + [*shapes.COLORS, *shapes.BACKGROUNDS, *shapes.SHAPES, "square", "star", "video", "picture", "shape"]
+    "two and in the of at , . square star video picture shape"
+)
+WORDS = (*GRAMMAR.split(), *shapes.COLORS, *shapes.BACKGROUNDS, *shapes.SHAPES)
 
 
 def byte_characters() -> list[str]:
@@ -168,17 +188,19 @@ def write_tokenizer(folder: Path) -> None:
     for word in WORDS:
         pieces = [*word[:-1], word[-1] + "</w>"]
         while len(pieces) > 1:
-            known = [merges.index(pair) for pair in zip(pieces, pieces[1:], strict=False) if pair in merges]
+            known = [merges.index(pair) for pair in itertools.pairwise(pieces) if pair in merges]
             if not known:
                 merges.append((pieces[0], pieces[1]))
             pair = merges[min(known)] if known else merges[-1]
-            at = list(zip(pieces, pieces[1:], strict=False)).index(pair)
+            at = list(itertools.pairwise(pieces)).index(pair)
             pieces[at : at + 2] = [pair[0] + pair[1]]
             if pieces[at] not in vocabulary:
                 vocabulary.append(pieces[at])
     spare = DEMO.text.vocabulary - 2 - len(vocabulary)
     if spare < 0:
-        raise ValueError(f"the tokenizer needs {-spare} more tokens than DEMO.text.vocabulary={DEMO.text.vocabulary}.")
+        raise ValueError(
+            f"the tokenizer needs {-spare} more tokens than DEMO.text.vocabulary={DEMO.text.vocabulary}."
+        )
     vocabulary += [f"<|spare{index}|>" for index in range(spare)] + ["<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
     table = {token: index for index, token in enumerate(vocabulary)}
@@ -192,12 +214,19 @@ def load_tokenizer(folder: Path) -> Callable[[list[str]], Tensor]:
     from transformers import CLIPTokenizer
 
     tokenizer = CLIPTokenizer(
-        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77,
-        bos_token="<|startoftext|>", eos_token="<|endoftext|>", unk_token="<|endoftext|>", pad_token="<|endoftext|>",
+        str(folder / "vocab.json"),
+        str(folder / "merges.txt"),
+        model_max_length=77,
+        bos_token="<|startoftext|>",
+        eos_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
     )
 
     def encode(captions: list[str]) -> Tensor:
-        return tokenizer(captions, padding="max_length", max_length=77, truncation=True, return_tensors="pt")["input_ids"]
+        return tokenizer(captions, padding="max_length", max_length=77, truncation=True, return_tensors="pt")[
+            "input_ids"
+        ]
 
     return encode
 
@@ -206,15 +235,18 @@ ATTRIBUTES = {"shape": 3, "color": 8, "background": 5, "size": 3, "row": 4, "col
 
 
 def draw_caption(clips: shapes.Clips, index: int, rng: random.Random) -> tuple[str, list[int]]:
-    """Caption a clip with parts dropped at random; also which attributes the caption tells (last value: it does not)."""
+    """Caption a clip with parts dropped at random; also the attributes it tells (the last value: not told)."""
     with_size, with_place = rng.random() < 0.6, rng.random() < 0.8
     text = shapes.caption(clips, index, with_size=with_size, with_place=with_place)
     row, column = clips.cell[index].tolist()
     still_picture = row >= 0
     values = [
-        int(clips.shape[index]), int(clips.color[index]), int(clips.background[index]),
+        int(clips.shape[index]),
+        int(clips.color[index]),
+        int(clips.background[index]),
         int(clips.size[index]) if with_size else 2,
-        row if still_picture and with_place else 3, column if still_picture and with_place else 3,
+        row if still_picture and with_place else 3,
+        column if still_picture and with_place else 3,
         5 if still_picture else int(clips.direction[index]),
     ]
     if rng.random() < 0.1:
@@ -227,12 +259,15 @@ def mixed_captions(count: int, generator: torch.Generator) -> tuple[list[str], T
     """Draw captions of pictures and clips. Returns texts and [N, 7] attribute indices."""
     rng = random.Random(int(torch.randint(1 << 30, (1,), generator=generator)))
     half = count // 2
-    drawn = [(shapes.sample_images(half, generator), half), (shapes.sample_clips(count - half, generator, 2), count - half)]
+    drawn = [
+        (shapes.sample_images(half, generator), half),
+        (shapes.sample_clips(count - half, generator, 2), count - half),
+    ]
     pairs = [draw_caption(clips, index, rng) for clips, number in drawn for index in range(number)]
     return [text for text, _ in pairs], torch.tensor([values for _, values in pairs])
 
 
-def train_text(work: Path) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
+def train_text(work: Path) -> nn.Module:
     """Train the text encoder to carry the caption's attributes at every position from the end token on."""
     write_tokenizer(ASSETS / "tokenizer")
     encode = load_tokenizer(ASSETS / "tokenizer")
@@ -240,7 +275,9 @@ def train_text(work: Path) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
     text = networks.build_text(DEMO.text)
     with torch.no_grad():
         text.get_input_embeddings().weight.normal_(0, 0.3)
-    basis = torch.linalg.qr(torch.randn(64, 64, generator=step_generator(SEED, 7)))[0][: sum(ATTRIBUTES.values())]
+    basis = torch.linalg.qr(torch.randn(64, 64, generator=step_generator(SEED, 7)))[0][
+        : sum(ATTRIBUTES.values())
+    ]
     offsets = torch.tensor([0, *ATTRIBUTES.values()]).cumsum(0)[:-1]
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -252,29 +289,233 @@ def train_text(work: Path) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
         return ((hidden - target[:, None]).square() * padding).sum() / padding.sum() / 64
 
     settings = LoopSettings(700, learning_rate=2e-3, warmup=20, ema_decay=0.98, seed=SEED + 10)
-    averaged = train(trainable(text), loss, settings, checkpoint=work / "text.pt", on_step=report("text", 700))
+    averaged = train(
+        trainable(text), loss, settings, checkpoint=work / "text.pt", on_step=report("text", 700)
+    )
+    return assign(text, averaged)
+
+
+# --- cached latents
+
+STILLS, CLIPS = 8192, 768
+
+
+def stills() -> shapes.Clips:
+    """Return the still pictures of the training set."""
+    return shapes.sample_images(STILLS, step_generator(SEED, 1))
+
+
+def clips() -> shapes.Clips:
+    """Return the clips of the training set."""
+    return shapes.sample_clips(CLIPS, step_generator(SEED, 2))
+
+
+def cache_latents(work: Path, vae: nn.Module) -> tuple[Tensor, Tensor]:
+    """Encode the training set once. Returns [STILLS, 4, 16, 16] and [CLIPS, F, 4, 16, 16], scaled."""
+    path = work / "latents.pt"
+    if path.exists():
+        return tuple(torch.load(path))
+    vae.to(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def encode(chosen: shapes.Clips) -> Tensor:
+        pictures = shapes.render(chosen).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return vae.encode(pictures).latent_dist.mean.contiguous() * DEMO.latent_scale
+
+    def encode_all(every: shapes.Clips, name: str) -> Tensor:
+        batch, encoded = max(1, 64 // every.frames), []
+        for index in torch.arange(len(every)).split(batch):
+            encoded.append(encode(every.select(index)))
+            if len(encoded) % 32 == 0:
+                print(f"latents of {name}: {len(encoded) * batch}/{len(every)}", flush=True)
+        return torch.cat(encoded)
+
+    moving = encode_all(clips(), "clips").unflatten(0, (CLIPS, shapes.FRAMES))
+    latents = encode_all(stills(), "stills"), moving
+    torch.save(latents, path)
+    return latents
+
+
+# --- image model
+
+IMAGE_STEPS, IMAGE_BATCH = 6000, 32
+ALPHAS = STABLE_DIFFUSION.alphas_cumprod().float()
+EMPTY_CAPTIONS = 0.1
+
+
+def draw_prompts(every: shapes.Clips, index: Tensor, rng: random.Random) -> list[str]:
+    """Caption the chosen clips; one in ten is empty, for classifier-free guidance."""
+    return [
+        "" if rng.random() < EMPTY_CAPTIONS else draw_caption(every, number, rng)[0]
+        for number in index.tolist()
+    ]
+
+
+def train_image(work: Path) -> nn.Module:
+    """Train the UNet on stills and on single frames of clips, by velocity MSE with the text encoder frozen."""
+    text, encode = load_text(work)
+    still_latents, clip_latents = cache_latents(work, load_vae(work))
+    all_stills, all_clips = stills(), clips()
+    torch.manual_seed(SEED)
+    unet = networks.build_unet(DEMO.unet)
+    run = compiled(unet)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        rng = random.Random(int(torch.randint(1 << 30, (1,), generator=generator)))
+        still = torch.randint(STILLS, (IMAGE_BATCH * 9 // 16,), generator=generator)
+        clip = torch.randint(CLIPS, (IMAGE_BATCH - len(still),), generator=generator)
+        frame = torch.randint(shapes.FRAMES, (len(clip),), generator=generator)
+        latents = torch.cat([still_latents[still], clip_latents[clip, frame]]).unsqueeze(1)
+        prompts = draw_prompts(all_stills, still, rng) + draw_prompts(all_clips, clip, rng)
+        with torch.no_grad():
+            context = text(encode(prompts)).last_hidden_state
+        timesteps = torch.randint(1000, (IMAGE_BATCH,), generator=generator)
+        noise = torch.randn(latents.shape, generator=generator)
+
+        def predict(noisy: Tensor, at: Tensor) -> Tensor:
+            return run(noisy[:, 0], at, context).sample.unsqueeze(1)
+
+        return noise_mse(predict, latents, timesteps, noise, ALPHAS, DEMO.prediction_type)
+
+    settings = LoopSettings(IMAGE_STEPS, learning_rate=1e-3, seed=SEED + 20)
+    averaged = train(
+        trainable(unet), loss, settings, checkpoint=work / "image.pt", on_step=report("image", IMAGE_STEPS)
+    )
+    return assign(unet, averaged)
+
+
+def assign(module: nn.Module, averaged: dict[str, Tensor]) -> nn.Module:
+    """Put averaged weights into a module and freeze it."""
     with torch.no_grad():
-        for value, average in zip(trainable(text).values(), averaged.values(), strict=True):
+        for value, average in zip(trainable(module).values(), averaged.values(), strict=True):
             value.copy_(average)
-    return text.eval().requires_grad_(False), encode
+    return module.eval().requires_grad_(False)
+
+
+def load_vae(work: Path) -> nn.Module:
+    """Load the finished autoencoder."""
+    return load_frozen(networks.build_vae(DEMO.vae), work / "vae.pt")
+
+
+def load_text(work: Path) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
+    """Load the finished text encoder and its tokenizer."""
+    return load_frozen(networks.build_text(DEMO.text), work / "text_final.pt"), load_tokenizer(
+        ASSETS / "tokenizer"
+    )
+
+
+def load_frozen(module: nn.Module, path: Path) -> nn.Module:
+    """Load a finished stage's weights and freeze them."""
+    module.load_state_dict(torch.load(path))
+    return module.eval().requires_grad_(False)
+
+
+# --- motion module
+
+MOTION_STEPS, MOTION_BATCH = 2000, 2
+
+
+def demo_motion_size() -> MotionSize:
+    """Return AnimateDiff's slots at the demo UNet's widths, without the middle one."""
+    widths = {"down_blocks": DEMO.unet.widths, "up_blocks": DEMO.unet.widths[::-1]}
+    parts = [slot.split(".") for slot in TEMPORAL_SLOTS if not slot.startswith("mid_block")]
+    return MotionSize({".".join(part): widths[part[0]][int(part[1])] for part in parts})
+
+
+def train_motion(work: Path) -> nn.Module:
+    """Train the motion module alone in the frozen image model, by velocity MSE on whole clips.
+
+    Timesteps are drawn with density rising linearly with the noise: where a shape is and goes is decided there.
+    """
+    text, encode = load_text(work)
+    unet = load_frozen(networks.build_unet(DEMO.unet), work / "unet.pt")
+    clip_latents = cache_latents(work, load_vae(work))[1]
+    all_clips = clips()
+    torch.manual_seed(SEED)
+    motion = MotionModel(demo_motion_size())
+    initialise(motion)
+    frames = shapes.FRAMES
+
+    with forward_with_edits(unet, [Edit("demo", temporal=TemporalEdit(motion))], frames) as forward:
+        run = torch.compile(forward) if COMPILE else forward
+
+        def loss(step: int, generator: torch.Generator) -> Tensor:
+            rng = random.Random(int(torch.randint(1 << 30, (1,), generator=generator)))
+            index = torch.randint(CLIPS, (MOTION_BATCH,), generator=generator)
+            with torch.no_grad():
+                context = text(encode(draw_prompts(all_clips, index, rng))).last_hidden_state
+            timesteps = (1000 * torch.rand(MOTION_BATCH, generator=generator).sqrt()).long().clamp(max=999)
+            latents = clip_latents[index]
+            noise = torch.randn(latents.shape, generator=generator)
+
+            def predict(noisy: Tensor, at: Tensor) -> Tensor:
+                folded = run(
+                    noisy.flatten(0, 1), at.repeat_interleave(frames), context.repeat_interleave(frames, 0)
+                )
+                return folded.view_as(noisy)
+
+            return noise_mse(predict, latents, timesteps, noise, ALPHAS, DEMO.prediction_type)
+
+        settings = LoopSettings(MOTION_STEPS, learning_rate=1e-3, ema_decay=0.995, seed=SEED + 30)
+        averaged = train(
+            trainable(motion),
+            loss,
+            settings,
+            checkpoint=work / "motion.pt",
+            on_step=report("motion", MOTION_STEPS),
+        )
+    return assign(motion, averaged)
+
+
+# --- export
+
+
+def export(work: Path) -> None:
+    """Write assets/demo: LDM and AnimateDiff keys, float16."""
+    unet, vae, text = (torch.load(work / f"{name}.pt") for name in ("unet", "vae", "text_final"))
+    state = {keys.UNET_PREFIX + key: value for key, value in keys.unet_to_ldm(unet, DEMO.unet).items()}
+    state |= {keys.VAE_PREFIX + key: value for key, value in keys.vae_to_ldm(vae, DEMO.vae).items()}
+    for key, value in text.items():
+        state[keys.TEXT_PREFIX + "text_model." + key.removeprefix("text_model.")] = value
+    save_half(
+        state, ASSETS / "model.safetensors", {"frameloom.kind": "model", "frameloom.prediction_type": "v"}
+    )
+    if (work / "motion_final.pt").exists():
+        metadata = {
+            "frameloom.kind": "motion",
+            "frameloom.family": "frameloom",
+            "frameloom.beta_schedule": "linear",
+        }
+        save_half(torch.load(work / "motion_final.pt"), ASSETS / "motion.safetensors", metadata)
+
+
+def save_half(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Save tensors as float16 and print the file's size."""
+    half = {key: value.half().contiguous() for key, value in state.items() if "position_ids" not in key}
+    save_file(half, path, metadata=metadata)
+    print(f"{path.name}: {len(half)} tensors, {path.stat().st_size:,} bytes", flush=True)
 
 
 def main() -> int:
     """Run the stages asked for."""
     global COMPILE
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stages", default="vae,text")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--stages", default="vae,text,image,motion,export")
     parser.add_argument("--work", type=Path, default=CACHE / "frameloom-demo")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--no-compile", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     COMPILE = not arguments.no_compile
+    finished = {"vae": "vae", "text": "text_final", "image": "unet", "motion": "motion_final"}
+    stages = {"vae": train_vae, "text": train_text, "image": train_image, "motion": train_motion}
     for stage in arguments.stages.split(","):
-        if stage == "vae":
-            torch.save(train_vae(arguments.work).state_dict(), arguments.work / "vae.pt")
-        if stage == "text":
-            torch.save(train_text(arguments.work)[0].state_dict(), arguments.work / "text_final.pt")
+        if stage == "export":
+            export(arguments.work)
+        else:
+            torch.save(stages[stage](arguments.work).state_dict(), arguments.work / f"{finished[stage]}.pt")
     return 0
 
 

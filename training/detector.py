@@ -23,7 +23,7 @@ class Measurement:
     """What was found in N pictures.
 
     Attributes:
-        background, color, shape: [N] long. Indices into the tables of ``shapes``; color and shape -1 if nothing is there.
+        background, color, shape: [N] long. Indices into the tables of ``shapes``; -1 if nothing is there.
         centers: [N, 2] float. Normalised x, y of the shape's middle (of a triangle: its drawn centre).
         area: [N] float. Share of the picture.
         fit: [N] float. Intersection over union with the best template.
@@ -67,7 +67,9 @@ def measure(images: Tensor) -> Measurement:
     found = _count_near(images.flatten(2).transpose(1, 2), COLOR_VALUES)
     pixels, color = found.max(1)
     axis = COLOR_VALUES[color] - base
-    share = torch.einsum("nchw,nc->nhw", images - base[..., None, None], axis) / axis.square().sum(1).view(-1, 1, 1)
+    share = torch.einsum("nchw,nc->nhw", images - base[..., None, None], axis) / axis.square().sum(1).view(
+        -1, 1, 1
+    )
     off_axis = images - base[..., None, None] - share.unsqueeze(1) * axis[..., None, None]
     mask = (share > _CORE) & (off_axis.square().sum(1) < 2 * _NEAR)
     area = mask.flatten(1).float().mean(1)

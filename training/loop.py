@@ -93,7 +93,9 @@ def train(
         value = loss(step, step_generator(settings.seed, step))
         number = float(value.detach())
         if not math.isfinite(number):
-            raise FloatingPointError(f"loss is {number} at step {step}; lower learning_rate={settings.learning_rate}.")
+            raise FloatingPointError(
+                f"loss is {number} at step {step}; lower learning_rate={settings.learning_rate}."
+            )
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         torch.nn.utils.clip_grad_norm_(values, settings.clip_norm)
@@ -110,7 +112,12 @@ def train(
 
 
 def _save(
-    path: Path, step: int, names: list[str], values: list[nn.Parameter], average: list[Tensor], optimizer: torch.optim.AdamW
+    path: Path,
+    step: int,
+    names: list[str],
+    values: list[nn.Parameter],
+    average: list[Tensor],
+    optimizer: torch.optim.AdamW,
 ) -> None:
     """Write a checkpoint atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +134,11 @@ def _save(
 
 
 def _load(
-    path: Path, names: list[str], values: list[nn.Parameter], average: list[Tensor], optimizer: torch.optim.AdamW
+    path: Path,
+    names: list[str],
+    values: list[nn.Parameter],
+    average: list[Tensor],
+    optimizer: torch.optim.AdamW,
 ) -> int:
     """Restore a checkpoint in place and return the step to go on from."""
     state = torch.load(path, weights_only=True)

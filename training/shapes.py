@@ -31,7 +31,13 @@ SIZES = {"small": 0.15, "big": 0.23}  # radius as a share of the picture's width
 ROWS = ("top", "middle", "bottom")
 COLUMNS = ("left", "center", "right")
 CELL_CENTERS = (0.28, 0.5, 0.72)
-DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0), "still": (0.0, 0.0)}
+DIRECTIONS = {
+    "left": (-1.0, 0.0),
+    "right": (1.0, 0.0),
+    "up": (0.0, -1.0),
+    "down": (0.0, 1.0),
+    "still": (0.0, 0.0),
+}
 STILL = 4
 TRAVEL = (0.36, 0.46)  # of the width, first frame to last
 IMAGE_SIZE = 128
@@ -92,12 +98,16 @@ def _integers(count: int, high: int, generator: torch.Generator) -> Tensor:
 
 
 def _radius(size: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.tensor(list(SIZES.values()))[size] * (0.94 + 0.12 * torch.rand(len(size), generator=generator))
+    return torch.tensor(list(SIZES.values()))[size] * (
+        0.94 + 0.12 * torch.rand(len(size), generator=generator)
+    )
 
 
 def sample_images(count: int, generator: torch.Generator) -> Clips:
     """Draw ``count`` still pictures in one of nine places. Depends on the generator only."""
-    shape, color, background = (_integers(count, n, generator) for n in (len(SHAPES), len(COLORS), len(BACKGROUNDS)))
+    shape, color, background = (
+        _integers(count, n, generator) for n in (len(SHAPES), len(COLORS), len(BACKGROUNDS))
+    )
     size = _integers(count, len(SIZES), generator)
     cell = torch.stack([_integers(count, 3, generator), _integers(count, 3, generator)], 1)
     jitter = (torch.rand(count, 2, generator=generator) - 0.5) * 0.14
@@ -111,7 +121,9 @@ def sample_clips(count: int, generator: torch.Generator, frames: int = FRAMES) -
 
     The start is chosen so that the whole path stays inside 0.2 .. 0.8 of the picture.
     """
-    shape, color, background = (_integers(count, n, generator) for n in (len(SHAPES), len(COLORS), len(BACKGROUNDS)))
+    shape, color, background = (
+        _integers(count, n, generator) for n in (len(SHAPES), len(COLORS), len(BACKGROUNDS))
+    )
     size = _integers(count, len(SIZES), generator)
     direction = _integers(count, len(DIRECTIONS), generator)
     vector = DIRECTION_VECTORS[direction]

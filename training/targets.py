@@ -17,7 +17,12 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 
 
 def noise_mse(
-    predict: Predict, latents: Tensor, timesteps: Tensor, noise: Tensor, alphas_cumprod: Tensor, prediction_type: str
+    predict: Predict,
+    latents: Tensor,
+    timesteps: Tensor,
+    noise: Tensor,
+    alphas_cumprod: Tensor,
+    prediction_type: str,
 ) -> Tensor:
     """Return the mean squared error of one prediction.
 
