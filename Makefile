@@ -1,0 +1,94 @@
+# Every target does its own set-up; Python >= 3.10, make and PyPI are all it needs. Start with `make demo`.
+
+PYTHON ?= python3
+VENV ?= .venv
+# The packages never pin torch, so that installing them beside ComfyUI leaves its build alone. This environment is ours
+# alone and does pin it, so that a demo or a test run can be repeated. Another build, from any source pip knows:
+#   make demo TORCH='torch --index-url URL'      make demo TORCH=path/to/torch.whl
+TORCH ?= torch==2.13.0
+
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+# ComfyUI checkouts for the host tests: $FRAMELOOM_COMFYUI, else what tools/host.py put into the cache folder.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/frameloom/comfyui
+HOSTS := $(or $(FRAMELOOM_COMFYUI),$(patsubst %/main.py,%,$(wildcard $(CACHE)/*/main.py)))
+
+.PHONY: demo test lint types unit smoke test-host hosts bench evidence demo-model format docs workflows setup clean
+
+demo: $(READY)
+	$(BIN)/frameloom run workflows/api/animatediff_demo.json --output output
+
+test: lint types unit smoke
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) .dev/frameloom
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+unit: $(READY)
+	$(BIN)/pytest -m "not host"
+
+ifneq ($(strip $(HOSTS)),)
+smoke: $(READY)
+	@echo "ComfyUI found: $(HOSTS)"
+	$(BIN)/pytest tests/host -m host -k smoke
+
+test-host: $(READY)
+	@echo "ComfyUI found: $(HOSTS)"
+	$(BIN)/pytest tests/host -m host
+else
+smoke:
+	@echo "======================================================================================"
+	@echo "NO COMFYUI FOUND: the host tests DID NOT RUN. This run says nothing about a real host."
+	@echo "Looked at FRAMELOOM_COMFYUI and in $(CACHE)"
+	@echo "To get one:  $(BIN)/python tools/host.py --help"
+	@echo "======================================================================================"
+
+test-host: smoke
+	@exit 1
+endif
+
+# One cached checkout a line; nothing where there is none.
+hosts:
+	@$(foreach host,$(HOSTS),echo "$(host)";):
+
+bench: $(READY)
+	$(BIN)/python tools/bench.py
+
+evidence: $(READY)
+	$(BIN)/python tools/evidence.py
+
+demo-model: $(READY)
+	$(BIN)/python tools/train_demo.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# What is generated and committed; tests fail when either is out of date.
+docs: $(READY)
+	$(BIN)/python tools/gen_docs.py
+
+workflows: $(READY)
+	$(BIN)/python tools/workflow.py build
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else f"Python {sys.version.split()[0]} is too old: Frameloom needs 3.10 or newer; run make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install $(TORCH)
+	$(BIN)/python -m pip install -e ".[headless,dev]"
+	@touch $@
+
+# pyright does not follow the finder of an editable install; this gives the import name a folder.
+.dev/frameloom:
+	@mkdir -p .dev
+	ln -sfn .. $@
+
+clean:
+	rm -rf $(VENV) .dev build output temp
