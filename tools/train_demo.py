@@ -168,9 +168,10 @@ def fold_statistics(vae: nn.Module) -> None:
 
 GRAMMAR = (
     "a an small big on background center middle left right top bottom moving up down standing still growing shrinking "
-    "two and in the of at , . square star video picture shape"
+    "two and in the of at , ."
 )
-WORDS = (*GRAMMAR.split(), *shapes.COLORS, *shapes.BACKGROUNDS, *shapes.SHAPES)
+UNTAUGHT = "square star video picture shape"  # whole tokens kept for later training
+WORDS = (*GRAMMAR.split(), *shapes.COLORS, *shapes.BACKGROUNDS, *shapes.SHAPES, *UNTAUGHT.split())
 
 
 def byte_characters() -> list[str]:
