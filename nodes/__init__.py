@@ -8,6 +8,6 @@ from __future__ import annotations
 
 def node_classes() -> list[type]:
     """Return every node class of the pack, in the order of the menu."""
-    from . import demo, motion
+    from . import demo, metrics, motion, noise
 
-    return [*demo.NODES, *motion.NODES]
+    return [*demo.NODES, *motion.NODES, *noise.NODES, *metrics.NODES]

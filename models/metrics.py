@@ -1,0 +1,179 @@
+"""Figures of a video that need no learned model: similarity, flicker, motion, drift, each beside two controls.
+
+No figure means anything alone: a frozen picture is perfectly consistent, and shuffled frames move most of all. So
+``measure`` returns the same figures for the first frame held still and for the frames in random order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange, reduce
+from kornia.geometry.transform import resize
+from kornia.metrics import ssim
+from torch import Tensor
+from torch.nn import functional
+
+_SSIM_WINDOW = 11
+# The authors of SSIM advise to measure at about this size.
+_SSIM_SIDE = 256
+# Motion is searched on a picture of at most this many pixels a side, in steps of one of its pixels.
+_MOTION_SIDE = 64
+_MOTION_REACH = 6
+_BLOCK = 8
+# A farther match must have an error below this share of the nearer one's.
+_BETTER = 0.75
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One video's figures.
+
+    Attributes:
+        similarity: mean structural similarity of neighbouring frames; 1: equal.
+        flicker: mean |x(f+1) - 2 x(f) + x(f-1)|, in units of the pixel range; 0: every pixel changes steadily.
+        motion: mean displacement a frame of the fastest twentieth of the picture, in percent of its longer side.
+        drift: 1 - structural similarity of the first and the last frame; 0: equal.
+        similarity_by_frame: [F-1] similarity of frames f and f+1.
+        motion_by_frame: [F-1] motion from frame f to f+1.
+    """
+
+    similarity: float
+    flicker: float
+    motion: float
+    drift: float
+    similarity_by_frame: Tensor
+    motion_by_frame: Tensor
+
+
+@dataclass(frozen=True)
+class Report:
+    """A video's figures and its controls'. ``frozen``: the first frame throughout; ``shuffled``: a random order."""
+
+    video: Figures
+    frozen: Figures
+    shuffled: Figures
+
+
+def measure(images: Tensor, seed: int = 0) -> Report:
+    """Measure a video and its two controls.
+
+    Args:
+        images: [F, H, W, 3] float, 0..1.
+        seed: of the order of the shuffled control.
+
+    Returns:
+        The figures of the video, of its first frame held, and of its frames in random order.
+
+    Raises:
+        ValueError: there are fewer than 3 frames, or the shape is another.
+    """
+    if images.dim() != 4 or images.shape[-1] != 3 or images.shape[0] < 3:
+        raise ValueError(
+            f"images is {tuple(images.shape)}; expected at least 3 frames as [frames, height, width, 3]; give the "
+            "frames of one video as a batch."
+        )
+    frames = rearrange(images.float(), "f h w c -> f c h w")
+    order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed)).to(frames.device)
+    frozen = frames[:1].expand(3, -1, -1, -1)
+    return Report(*(_measure_one(clip) for clip in (frames, frozen, frames[order])))
+
+
+def _measure_one(frames: Tensor) -> Figures:
+    similarity = frame_similarity(frames[:-1], frames[1:])
+    motion = displacement(frames)
+    return Figures(
+        similarity=float(similarity.mean()),
+        flicker=float((frames[2:] - 2 * frames[1:-1] + frames[:-2]).abs().mean()),
+        motion=float(motion.mean()),
+        drift=1 - float(frame_similarity(frames[:1], frames[-1:])[0]),
+        similarity_by_frame=similarity,
+        motion_by_frame=motion,
+    )
+
+
+def frame_similarity(first: Tensor, second: Tensor) -> Tensor:
+    """Return the structural similarity of pairs of frames.
+
+    Args:
+        first: [N, C, H, W] float, 0..1. Larger pictures are reduced to 256 pixels a side.
+        second: [N, C, H, W] float, 0..1.
+
+    Returns:
+        [N]; 1 where a pair is equal.
+
+    Source:
+        Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
+    """
+    first, second = (_reduce(frames, _SSIM_SIDE) for frames in (first, second))
+    return reduce(ssim(first, second, _SSIM_WINDOW, padding="same"), "n c h w -> n", "mean")
+
+
+def displacement(frames: Tensor) -> Tensor:
+    """Return how far the fastest part of the picture moves between neighbouring frames.
+
+    Blocks of a reduced picture are matched within a small reach. A farther match counts only where it is clearly
+    better, so that flat areas and noise stand still. The fastest twentieth of the blocks is averaged: a small thing
+    that moves on a still background is motion.
+
+    Args:
+        frames: [F, C, H, W] float, 0..1.
+
+    Returns:
+        [F-1] displacement in percent of the longer side.
+    """
+    frames = _reduce(frames, _MOTION_SIDE)
+    before, after = frames[:-1], frames[1:]
+    height, width = before.shape[-2:]
+    padded = functional.pad(after, (_MOTION_REACH,) * 4, mode="replicate")
+    reach = range(-_MOTION_REACH, _MOTION_REACH + 1)
+    shifts = sorted(
+        ((dy, dx) for dy in reach for dx in reach), key=lambda shift: shift[0] ** 2 + shift[1] ** 2
+    )
+    best: Tensor | None = None
+    distance = before.new_zeros(())
+    for dy, dx in shifts:
+        top, left = dy + _MOTION_REACH, dx + _MOTION_REACH
+        error = (before - padded[..., top : top + height, left : left + width]).abs().mean(1, keepdim=True)
+        cost = functional.avg_pool2d(error, _BLOCK, stride=_BLOCK // 2)
+        length = cost.new_full((), (dy * dy + dx * dx) ** 0.5)
+        if best is None:
+            best, distance = cost, torch.zeros_like(cost)
+            continue
+        better = cost < _BETTER * best - 1e-4
+        best, distance = torch.where(better, cost, best), torch.where(better, length, distance)
+    fastest = max(1, distance[0].numel() // 20)
+    return distance.flatten(1).topk(fastest).values.mean(1) * (100 / max(height, width))
+
+
+def _reduce(frames: Tensor, side: int) -> Tensor:
+    """Shrink frames whose longer side is above ``side``; at least a block remains."""
+    scale = side / max(frames.shape[-2:])
+    if scale >= 1:
+        return frames
+    height, width = (max(_BLOCK, round(length * scale)) for length in frames.shape[-2:])
+    return resize(frames, (height, width), antialias=True)
+
+
+def describe(report: Report, fps: float) -> str:
+    """Return the figures as a text table.
+
+    Args:
+        report: from ``measure``.
+        fps: frames a second, for motion in percent a second.
+    """
+    rows = [
+        ("similarity of neighbouring frames (SSIM, 1 = equal)", "similarity", 1.0, ".4f"),
+        ("flicker (mean second difference, 0 = steady)", "flicker", 1.0, ".4f"),
+        ("motion (percent of the longer side, each frame)", "motion", 1.0, ".2f"),
+        ("motion (percent of the longer side, each second)", "motion", fps, ".1f"),
+        ("drift, first to last frame (1 - SSIM)", "drift", 1.0, ".4f"),
+    ]
+    lines = [f"{'':52}{'video':>10}{'frozen':>10}{'shuffled':>10}"]
+    for title, name, factor, form in rows:
+        values = [
+            getattr(figures, name) * factor for figures in (report.video, report.frozen, report.shuffled)
+        ]
+        lines.append(f"{title:52}" + "".join(f"{value:>10{form}}" for value in values))
+    return "\n".join(lines)

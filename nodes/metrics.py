@@ -1,0 +1,63 @@
+"""Figures of a video, with controls, as text and as a chart."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..host import api
+from ..models.metrics import Report, describe, measure
+from .plot import Panel, draw_panels
+
+io = api.io
+
+
+class VideoMetrics(io.ComfyNode):
+    """Frameloom_VideoMetrics."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_VideoMetrics",
+            display_name="Video Metrics",
+            category="frameloom/metrics",
+            description="Measure a video: similarity of neighbouring frames, flicker, motion, drift. The same "
+            "figures of its first frame held still and of its frames in random order stand beside them, because a "
+            "frozen picture is perfectly consistent and shuffled frames move most. Needs no downloads.",
+            search_aliases=["SSIM", "flicker", "temporal consistency", "video quality"],
+            inputs=[
+                io.Image.Input("images", tooltip="The frames of one video, at least 3, in order."),
+                io.Float.Input(
+                    "fps", default=8.0, min=0.01, max=1000.0, step=0.01, tooltip="Frames a second."
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    "figures", display_name="figures", tooltip="A table: the video and its two controls."
+                ),
+                io.Image.Output(
+                    "plot", display_name="plot", tooltip="Similarity and motion over time, as a chart."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, images: Tensor, fps: float) -> io.NodeOutput:
+        """Run the node."""
+        report = measure(images)
+        return io.NodeOutput(describe(report, fps), _plot(report, fps).to(images.device))
+
+
+def _plot(report: Report, fps: float) -> Tensor:
+    clips = {"video": report.video, "shuffled": report.shuffled}
+    similarity = {name: figures.similarity_by_frame.tolist() for name, figures in clips.items()}
+    motion = {name: figures.motion_by_frame.tolist() for name, figures in clips.items()}
+    return draw_panels(
+        [
+            Panel("similarity to the next frame (SSIM), over seconds", similarity, 0.0, 1 / fps),
+            Panel("motion to the next frame, percent of the longer side, over seconds", motion, 0.0, 1 / fps),
+        ]
+    )
+
+
+NODES: list[type] = [VideoMetrics]

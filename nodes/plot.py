@@ -1,0 +1,69 @@
+"""Draw line charts as IMAGE: what a node shows of its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+WIDTH, PANEL_HEIGHT = 640, 200
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 28, 28
+_INK, _GRID = (40, 40, 40), (215, 215, 215)
+# Told apart by people who see few colours, too (Okabe and Ito).
+_COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart: lines by name over a common x axis that starts at ``first`` and goes on by ``step``."""
+
+    title: str
+    lines: Mapping[str, Sequence[float]]
+    first: float
+    step: float
+
+
+def draw_panels(panels: Sequence[Panel]) -> Tensor:
+    """Draw charts below each other.
+
+    Returns:
+        [1, H, W, 3] float32, 0..1.
+    """
+    picture = Image.new("RGB", (WIDTH, PANEL_HEIGHT * len(panels)), "white")
+    draw = ImageDraw.Draw(picture)
+    for index, panel in enumerate(panels):
+        _draw_panel(draw, panel, index * PANEL_HEIGHT)
+    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return pixels.view(1, picture.height, picture.width, 3).float() / 255
+
+
+def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, y: int) -> None:
+    left, right, top, bottom = _LEFT, WIDTH - _RIGHT, y + _TOP, y + PANEL_HEIGHT - _BOTTOM
+    values = [value for line in panel.lines.values() for value in line]
+    low, high = min(values), max(values)
+    if high - low < 1e-6:
+        low, high = low - 0.5, high + 0.5
+    count = max(len(line) for line in panel.lines.values())
+    draw.text((left, y + 8), panel.title, fill=_INK)
+    for part in range(5):
+        level = bottom - (bottom - top) * part / 4
+        draw.line((left, level, right, level), fill=_GRID)
+        draw.text((8, level - 6), f"{low + (high - low) * part / 4:.3g}", fill=_INK)
+    for part in range(0, count, max(1, -(-count // 8))):
+        place = left + (right - left) * part / max(1, count - 1)
+        draw.text((place, bottom + 8), f"{panel.first + panel.step * part:.3g}", fill=_INK)
+    legend = right
+    for (name, line), colour in zip(panel.lines.items(), _COLOURS, strict=False):
+        points = [
+            (
+                left + (right - left) * index / max(1, count - 1),
+                bottom - (bottom - top) * (value - low) / (high - low),
+            )
+            for index, value in enumerate(line)
+        ]
+        draw.line(points, fill=colour, width=2)
+        legend -= 12 + int(draw.textlength(name))
+        draw.text((legend, y + 8), name, fill=colour)
