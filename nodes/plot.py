@@ -54,7 +54,8 @@ def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, y: int) -> None:
         draw.text((8, level - 6), f"{low + (high - low) * part / 4:.3g}", fill=_INK)
     for part in range(0, count, max(1, -(-count // 8))):
         place = left + (right - left) * part / max(1, count - 1)
-        draw.text((place, bottom + 8), f"{panel.first + panel.step * part:.3g}", fill=_INK)
+        label = f"{panel.first + panel.step * part:.3g}"
+        draw.text((place - draw.textlength(label) / 2, bottom + 8), label, fill=_INK)
     legend = right
     for (name, line), colour in zip(panel.lines.items(), _COLOURS, strict=False):
         points = [

@@ -1,0 +1,231 @@
+"""A video's script as data: scenes, what is in them, where it is when. What layout nodes exchange as JSON.
+
+Owns the format (version 1), its checks and the interpolation of boxes. Boxes are (left, top, right, bottom), each 0..1
+of the picture's width or height; frames are numbered from 0 within their scene.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from torch import Tensor
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+SceneId = Annotated[int, Field(ge=0)]
+Box = tuple[Unit, Unit, Unit, Unit]
+Point = tuple[Unit, Unit]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class BoxKey(_Part):
+    """An entity's box at one frame of its scene.
+
+    Attributes:
+        f: frame, 0-based.
+        box: (left, top, right, bottom), 0..1.
+    """
+
+    f: int = Field(ge=0)
+    box: Box
+
+    @field_validator("box")
+    @classmethod
+    def _has_area(cls, box: Box) -> Box:
+        if box[0] >= box[2] or box[1] >= box[3]:
+            raise ValueError("a box with left < right and top < bottom")
+        return box
+
+
+class PointsKey(_Part):
+    """An entity's keypoints at one frame: (x, y) by the point's name, 0..1."""
+
+    f: int = Field(ge=0)
+    points: dict[Name, Point]
+
+
+class Entity(_Part):
+    """One thing in a scene.
+
+    Attributes:
+        id: stable over scenes; the same id means the same thing.
+        text: how a prompt would name it.
+        image: name of a reference picture, if there is one.
+        track: boxes at some frames, in order; between them they move in a straight line.
+        hold: stand still before the first and after the last box, instead of being absent.
+        keypoints: points at some frames, in order.
+    """
+
+    id: Name
+    text: Name
+    image: str | None = None
+    track: tuple[BoxKey, ...] = ()
+    hold: bool = False
+    keypoints: tuple[PointsKey, ...] | None = None
+
+    @field_validator("track", "keypoints")
+    @classmethod
+    def _in_order(cls, keys: tuple[BoxKey | PointsKey, ...] | None) -> tuple[BoxKey | PointsKey, ...] | None:
+        numbers = [key.f for key in keys or ()]
+        if numbers != sorted(set(numbers)):
+            raise ValueError("frames f that rise from key to key")
+        return keys
+
+    def boxes_at(self, frames: int | Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the entity's box at some frames.
+
+        Args:
+            frames: how many, from 0; or their numbers.
+
+        Returns:
+            [F, 4] float32, zeros where it is absent, and [F] bool, True where it is present.
+
+        Examples:
+            >>> keys = (BoxKey(f=0, box=(0, 0, 0.2, 0.2)), BoxKey(f=2, box=(0.4, 0, 0.6, 0.2)))
+            >>> Entity(id="a", text="a ball", track=keys).boxes_at(4)[0][:, 0]
+            tensor([0.0000, 0.2000, 0.4000, 0.0000])
+        """
+        numbers = range(frames) if isinstance(frames, int) else frames
+        boxes = [self._box_at(number) for number in numbers]
+        present = torch.tensor([box is not None for box in boxes], dtype=torch.bool)
+        return torch.tensor([box or (0.0,) * 4 for box in boxes]).view(len(boxes), 4), present
+
+    def _box_at(self, frame: int) -> Box | None:
+        if not self.track:
+            return None
+        before = [key for key in self.track if key.f <= frame]
+        after = [key for key in self.track if key.f >= frame]
+        if not before or not after:
+            return (after or before[-1:])[0].box if self.hold else None
+        start, end = before[-1], after[0]
+        part = (frame - start.f) / (end.f - start.f) if end.f > start.f else 0.0
+        left, top, right, bottom = (a + part * (b - a) for a, b in zip(start.box, end.box, strict=True))
+        return left, top, right, bottom
+
+
+class Scene(_Part):
+    """One shot.
+
+    Attributes:
+        id: unique in the storyboard.
+        prompt: of the whole picture.
+        background: what lies behind the entities.
+        frames: length of the scene.
+        entities: what is in it; an entity without a track is somewhere, said nowhere.
+    """
+
+    id: SceneId
+    prompt: str = ""
+    background: str = ""
+    frames: int = Field(ge=1)
+    entities: tuple[Entity, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Scene:
+        ids = [entity.id for entity in self.entities]
+        if len(set(ids)) < len(ids):
+            raise ValueError("entities with ids of their own")
+        for entity in self.entities:
+            late = [key.f for key in (*entity.track, *(entity.keypoints or ())) if key.f >= self.frames]
+            if late:
+                raise ValueError(
+                    f"frames of {entity.id!r} below {self.frames}, the scene's length (found {late[0]})"
+                )
+        return self
+
+
+class Storyboard(_Part):
+    """A whole script.
+
+    Attributes:
+        version: of this format.
+        fps: frames a second.
+        size: width and height of the picture, in pixels.
+        scenes: in order.
+        groups: what must look alike: scene ids, by an entity's id or a background's text.
+    """
+
+    version: Literal[1] = 1
+    fps: float = Field(default=8.0, gt=0, le=1000)
+    size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = (512, 512)
+    scenes: tuple[Scene, ...] = Field(min_length=1)
+    groups: dict[Name, tuple[SceneId, ...]] = {}
+
+    @model_validator(mode="after")
+    def _refers_to_scenes(self) -> Storyboard:
+        ids = [scene.id for scene in self.scenes]
+        if len(set(ids)) < len(ids):
+            raise ValueError("scenes with ids of their own")
+        for name, members in self.groups.items():
+            unknown = [member for member in members if member not in ids]
+            if unknown:
+                raise ValueError(f"group {name!r} of scenes that exist (there is no scene {unknown[0]})")
+        return self
+
+    def to_json(self) -> str:
+        """Return the storyboard as JSON, indented."""
+        return self.model_dump_json(indent=2)
+
+
+def parse_storyboard(text: str) -> Storyboard:
+    """Read a storyboard from JSON.
+
+    Args:
+        text: JSON of an object as ``storyboard_schema`` says.
+
+    Raises:
+        ValueError: it is not JSON, or not a storyboard; names the place, what is there and what was expected.
+    """
+    try:
+        return Storyboard.model_validate_json(text)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        if faults[0]["type"] == "json_invalid":
+            raise ValueError(
+                f"storyboard: not JSON ({faults[0]['ctx']['error']}), it begins {text[:40]!r}; expected an object "
+                "with version and scenes; paste the whole JSON and nothing else."
+            ) from error
+        # A list whose items are wrong is also reported as too short.
+        inner = [
+            fault
+            for fault in faults
+            if not any(
+                other["loc"][: len(fault["loc"])] == fault["loc"] for other in faults if other is not fault
+            )
+        ]
+        raise ValueError(_explain(inner[0], len(inner))) from error
+
+
+def storyboard_schema() -> dict[str, Any]:
+    """Return the format as JSON schema, for language models and editors."""
+    return Storyboard.model_json_schema()
+
+
+def _explain(error: Any, count: int) -> str:  # pydantic's ErrorDetails, a TypedDict with optional keys
+    path = "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
+    got = json.dumps(error["input"], default=str)
+    got = got if len(got) <= 60 else got[:57] + "..."
+    cause = error.get("ctx", {}).get("error")
+    expected = str(cause) if cause else re.sub(r"^\w+ should (be|have) ", "", error["msg"])
+    if error["type"] == "missing":
+        got, expected = "nothing", "a value"
+    elif error["type"] == "extra_forbidden":
+        expected = "only the fields of the format"
+    more = f" ({count - 1} more)" if count > 1 else ""
+    return f"storyboard {path}: got {got}; expected {expected}; correct it there{more}."
