@@ -40,6 +40,8 @@ COMPILE = True
 
 VAE_STEPS = ((1500, 64, 16), (500, 128, 8))  # steps, pixels, pictures a step
 
+FOLD_CLIPS = 64  # clips of 4 frames, and as many stills, whose latents set the mean and deviation
+
 
 def compiled(module: nn.Module) -> Callable:
     """Return the module, compiled unless told not to."""
@@ -149,8 +151,8 @@ def vae_loss(vae: nn.Module, size: int, count: int) -> Callable[[int, torch.Gene
 def fold_statistics(vae: nn.Module) -> None:
     """Make the latents' mean 0 and deviation 1 / 0.18215 by editing the two 1x1 convolutions; exact."""
     generator = step_generator(SEED, 99)
-    pictures = shapes.render(shapes.sample_images(256, generator))[:, 0]
-    moving = shapes.render(shapes.sample_clips(64, generator, frames=4)).flatten(0, 1)
+    pictures = shapes.render(shapes.sample_images(4 * FOLD_CLIPS, generator))[:, 0]
+    moving = shapes.render(shapes.sample_clips(FOLD_CLIPS, generator, frames=4)).flatten(0, 1)
     mean = torch.cat(
         [vae.encode(batch).latent_dist.mean for batch in torch.cat([pictures, moving]).split(32)]
     )
@@ -232,6 +234,7 @@ def load_tokenizer(folder: Path) -> Callable[[list[str]], Tensor]:
     return encode
 
 
+TEXT_STEPS = 700
 ATTRIBUTES = {"shape": 3, "color": 8, "background": 5, "size": 3, "row": 4, "column": 4, "direction": 6}
 
 
@@ -289,9 +292,9 @@ def train_text(work: Path) -> nn.Module:
         padding = (ids == DEMO.text.end_token).unsqueeze(-1)
         return ((hidden - target[:, None]).square() * padding).sum() / padding.sum() / 64
 
-    settings = LoopSettings(700, learning_rate=2e-3, warmup=20, ema_decay=0.98, seed=SEED + 10)
+    settings = LoopSettings(TEXT_STEPS, learning_rate=2e-3, warmup=20, ema_decay=0.98, seed=SEED + 10)
     averaged = train(
-        trainable(text), loss, settings, checkpoint=work / "text.pt", on_step=report("text", 700)
+        trainable(text), loss, settings, checkpoint=work / "text.pt", on_step=report("text", TEXT_STEPS)
     )
     return assign(text, averaged)
 
