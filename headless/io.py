@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-# ruff: noqa: N802, ANN401   the host's own names, types and argument orders
+# ruff: noqa: N802   the host's own names, types and argument orders
 
 
 class FolderType(str, Enum):

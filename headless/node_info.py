@@ -1,5 +1,7 @@
-"""What a node takes and gives, read from its entry of ``/object_info``: the one description that both of ComfyUI's
-node interfaces share. Also the inputs that a choice in a list brings along (``format.codec``).
+"""What a node takes and gives, read from its entry of ``/object_info``.
+
+The entry is the one description that both of ComfyUI's node interfaces share. Also here: the inputs that a choice in a
+list brings along (``format.codec``).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ class InputInfo:
 class NodeInfo:
     """One class of nodes."""
 
+    name: str
     node: type[ComfyNode]
     inputs: Mapping[str, InputInfo]
     hidden: Mapping[str, str]
@@ -38,14 +41,12 @@ class NodeInfo:
 def read_node_info(node: type[ComfyNode]) -> NodeInfo:
     """Read a class's entry of ``/object_info``."""
     entry = node.GET_NODE_INFO_V1()
-    hidden = {
-        name: kind if isinstance(kind, str) else kind[0]
-        for name, kind in entry["input"].get("hidden", {}).items()
-    }
+    hidden = entry["input"].get("hidden", {})
     return NodeInfo(
+        name=entry["name"],
         node=node,
         inputs=_read_inputs(entry["input"]),
-        hidden=hidden,
+        hidden={name: kind if isinstance(kind, str) else kind[0] for name, kind in hidden.items()},
         outputs=tuple(entry["output"]),
         output_is_list=tuple(entry["output_is_list"]),
         is_input_list=entry["is_input_list"],
@@ -64,16 +65,14 @@ def given_inputs(info: NodeInfo, given: Mapping[str, Any]) -> dict[str, InputInf
 
 
 def nest(inputs: Mapping[str, InputInfo], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn ``{"format": "mp4", "format.codec": "auto"}`` into ``{"format": {"format": "mp4", "codec": {...}}}``."""
+    """Turn ``{"a": "x", "a.b": 1}`` into ``{"a": {"a": "x", "b": 1}}`` where ``a`` is a dynamic list."""
     nested: dict[str, Any] = {}
     for name in sorted(values, key=lambda name: name.count(".")):
-        path, value = name.split("."), values[name]
+        *parents, key = name.split(".")
         place = nested
-        for part in path[:-1] if name in inputs else ():
-            place = place[part]
-        key = path[-1] if name in inputs else name
-        is_choice = name in inputs and inputs[name].kind == DYNAMIC_COMBO
-        place[key] = {key: value} if is_choice else value
+        for parent in parents:
+            place = place[parent]
+        place[key] = {key: values[name]} if inputs[name].kind == DYNAMIC_COMBO else values[name]
     return nested
 
 

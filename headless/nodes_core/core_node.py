@@ -1,7 +1,7 @@
 """Base of the nodes that ComfyUI itself brings: their schemas are the host's own.
 
-``object_info.json`` is an extract of a real ComfyUI 0.33 ``/object_info``, made by ``tools/object_info.py``. A core node
-here is a class with the host's name and an ``execute`` with the host's input names; nothing of its schema is typed twice.
+``object_info.json`` is an extract of a real ComfyUI 0.33 ``/object_info``, made by ``tools/object_info.py``. A core
+node here is a class with the host's name and an ``execute`` with the host's input names; no schema is typed twice.
 """
 
 from __future__ import annotations

@@ -1,0 +1,152 @@
+"""The command ``frameloom``: run a ComfyUI workflow without ComfyUI.
+
+Exit codes: 0 all is well, 1 the run failed or was stopped, 2 bad usage or an invalid workflow (nothing ran).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+OK, FAILED, INVALID = 0, 1, 2
+SEED_INPUTS = ("seed", "noise_seed")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # stops like Ctrl-C: files are whole or not there
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        print("stopped; files already printed are whole, the one being made was removed.", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="frameloom", description="Video on a frozen Stable Diffusion.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run", help="run a workflow", description='Run a workflow that ComfyUI saved with "Export (API)".'
+    )
+    run.add_argument("workflow", type=Path, metavar="WORKFLOW.json")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NODE.INPUT=VALUE",
+        dest="settings",
+        help="replace a value; NODE is an id, or a class or title that only one node has",
+    )
+    run.add_argument("--output", type=Path, default=Path("output"), help="folder for results (output)")
+    run.add_argument("--input", type=Path, default=Path("input"), help="folder of pictures to load (input)")
+    run.add_argument(
+        "--models",
+        type=Path,
+        default=Path(os.environ.get("FRAMELOOM_MODELS", "models")),
+        help="folder of weights, laid out as ComfyUI's models folder ($FRAMELOOM_MODELS, or models)",
+    )
+    run.add_argument("--device", help="cpu, cuda, cuda:1, mps (the best there is)")
+    run.add_argument("--traceback", action="store_true", help="on failure, show where in the code")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .graph import InvalidWorkflowError, check_workflow, read_workflow
+    from .settings import BadSettingError, with_settings
+
+    started = time.perf_counter()
+    try:
+        text = options.workflow.read_text("utf-8")
+        prompt = with_settings(read_workflow(text), options.settings)
+        graph = check_workflow(prompt, _select_host(options))
+    except OSError as error:
+        return _fail(
+            INVALID, f"{options.workflow}: {error.strerror}; expected a workflow in ComfyUI's API form."
+        )
+    except UnicodeDecodeError:
+        return _fail(INVALID, f"{options.workflow}: got a file that is not text, expected JSON in UTF-8.")
+    except (InvalidWorkflowError, BadSettingError) as error:
+        return _fail(INVALID, str(error))
+
+    from .executor import Executor, NodeFailedError
+
+    try:
+        report = Executor(graph, _say_node).run()
+    except NodeFailedError as error:
+        if options.traceback:
+            traceback.print_exception(error.__cause__)
+        return _fail(FAILED, f"failed: {error}")
+    for node_id, message in report.blocked.items():
+        print(f"node {node_id} did not run: {message}", file=sys.stderr)
+    for line in _results(report.shown) + _seeds(graph.nodes):
+        print(line)
+    print(f"{time.perf_counter() - started:.1f} seconds")
+    return OK
+
+
+def _select_host(options: argparse.Namespace) -> list[type[Any]]:
+    """Make this process headless and return every node there is."""
+    from ..host import api
+    from . import io, ui
+    from .port import HeadlessHost
+
+    port = HeadlessHost(
+        device=options.device,
+        input_dir=options.input,
+        output_dir=options.output,
+        models_dir=options.models,
+    )
+    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
+
+    from ..nodes import node_classes  # only now: node files take their base classes from the selected host
+    from .nodes_core import core_node_classes
+
+    return [*core_node_classes(), *node_classes()]
+
+
+def _say_node(place: int, count: int, node: Any) -> None:
+    print(f"[{place}/{count}] {node.class_type}", file=sys.stderr, flush=True)
+
+
+def _results(shown: dict[str, dict[str, list[Any]]]) -> list[str]:
+    """Return the paths of saved files, and texts that nodes show."""
+    from .folders import folders
+
+    lines = []
+    for values in shown.values():
+        for value in (each for part in values.values() for each in part):
+            if isinstance(value, dict) and "filename" in value:
+                lines.append(str(folders().of(value["type"]) / value["subfolder"] / value["filename"]))
+            elif isinstance(value, str):
+                lines.append(value)
+    return lines
+
+
+def _seeds(nodes: Any) -> list[str]:
+    seeds = [
+        (node, node.inputs[name]) for node in nodes.values() for name in SEED_INPUTS if name in node.inputs
+    ]
+    return [
+        f"seed {seed} ({node.class_type}, node {node.node_id})"
+        for node, seed in seeds
+        if isinstance(seed, int)
+    ]
+
+
+def _fail(code: int, message: str) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

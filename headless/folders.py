@@ -1,0 +1,131 @@
+"""The folders of a run, the names of new files in them, and files that are either whole or not there.
+
+Names follow ComfyUI's: ``prefix_00001_.png``, the number one above the highest that is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from ..host import api
+
+
+class _HasFolders(Protocol):
+    input_dir: Path
+    output_dir: Path
+
+
+@dataclass(frozen=True)
+class NewFiles:
+    """Where new files of one prefix go: ``folder / f"{name}_{counter:05}_.png"``."""
+
+    folder: Path
+    subfolder: str
+    name: str
+    counter: int
+
+    def filename(self, extension: str, offset: int = 0) -> str:
+        """Return the name of the new file that is ``offset`` after the first. ``extension`` is without a dot."""
+        name = self.name.replace("%batch_num%", str(offset))
+        return f"{name}_{self.counter + offset:05}_.{extension}"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """A run's folders."""
+
+    input: Path
+    output: Path
+
+    @property
+    def temp(self) -> Path:
+        """Where previews go."""
+        return self.output / "temp"
+
+    def of(self, kind: str) -> Path:
+        """Return the folder of a result's ``type``: input, output or temp."""
+        return {"input": self.input, "output": self.output, "temp": self.temp}[kind]
+
+    def existing(self, name: str) -> Path:
+        """Return the path of a file of the input folder, or of another: ``picture.png [output]``.
+
+        Raises:
+            ValueError: the file isn't there, or lies outside its folder.
+        """
+        expected = self.why_missing(name)
+        if expected:
+            raise ValueError(f"file {name!r} was not found; expected {expected}.")
+        return self._find(name)[1]
+
+    def why_missing(self, name: str) -> str | None:
+        """Return what was expected in place of a file's name, or None if the file is there."""
+        folder, path = self._find(name)
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return f"a file inside {folder}"
+        if not path.is_file():
+            there = (
+                sorted(each.name for each in folder.iterdir() if each.is_file()) if folder.is_dir() else []
+            )
+            return f"a file of {folder} (it holds {', '.join(there) or 'none'})"
+        return None
+
+    def _find(self, name: str) -> tuple[Path, Path]:
+        for kind in ("input", "output", "temp"):
+            if name.endswith(f"[{kind}]"):
+                folder = self.of(kind)
+                return folder, folder / name[: -len(kind) - 2].rstrip()
+        return self.input, self.input / name
+
+    def new_files(self, prefix: str, kind: str = "output", width: int = 0, height: int = 0) -> NewFiles:
+        """Return where new files of a prefix go, and make the folder.
+
+        Args:
+            prefix: may hold a subfolder, and ``%width% %height% %year% %month% %day% %hour% %minute% %second%``.
+            kind: output or temp.
+            width: of the picture, in pixels.
+            height: of the picture, in pixels.
+
+        Raises:
+            ValueError: the prefix points outside the folder.
+        """
+        values = {"width": str(width), "height": str(height), **_now()}
+        relative = Path(os.path.normpath(re.sub(r"%(\w+)%", lambda m: values.get(m[1], m[0]), prefix)))
+        folder = self.of(kind) / relative.parent
+        if not folder.resolve().is_relative_to(self.of(kind).resolve()):
+            raise ValueError(
+                f"filename_prefix={prefix!r} points outside {self.of(kind)}; give one inside it."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        pattern = re.compile(re.escape(relative.name) + r"_(\d+)", re.IGNORECASE if os.name == "nt" else 0)
+        numbers = [int(match[1]) for name in os.listdir(folder) if (match := pattern.match(name))]
+        subfolder = "" if relative.parent == Path() else str(relative.parent)
+        return NewFiles(folder, subfolder, relative.name, max(numbers, default=0) + 1)
+
+
+def folders() -> Folders:
+    """Return the folders of the selected host."""
+    host = cast(_HasFolders, api.port())
+    return Folders(Path(host.input_dir), Path(host.output_dir))
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` to write to; it becomes ``path`` only if the block ends well."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _now() -> dict[str, str]:
+    names = {"year": "%Y", "month": "%m", "day": "%d", "hour": "%H", "minute": "%M", "second": "%S"}
+    return {name: time.strftime(code) for name, code in names.items()}

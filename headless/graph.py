@@ -1,0 +1,329 @@
+"""A workflow in ComfyUI's API form: read whole and checked whole before anything runs.
+
+Rules and names of errors are those of ComfyUI 0.33's validation. It differs in two ways: every branch must be valid
+(the host runs the good ones), and a choice that a dynamic list doesn't have is an error here, not a failed run.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import inspect
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .io import ComfyNode, overrides
+from .node_info import DYNAMIC_COMBO, InputInfo, NodeInfo, given_inputs, read_node_info
+
+MOST_CHOICES_SHOWN = 20  # as in the host: lists of files can be very long
+
+
+@dataclass(frozen=True)
+class GraphError:
+    """One thing wrong. ``kind`` is ComfyUI's error type."""
+
+    kind: str
+    node_id: str | None
+    class_type: str | None
+    input_name: str | None
+    got: str
+    expected: str
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        node = f" node {self.node_id} ({self.class_type})" if self.node_id is not None else " workflow"
+        place = f", input {self.input_name}" if self.input_name is not None else ""
+        return " ".join(f"{self.kind}:{node}{place}: got {self.got}, expected {self.expected}.".split())
+
+
+class InvalidWorkflowError(ValueError):
+    """The workflow can't run; nothing was run."""
+
+    def __init__(self, errors: list[GraphError]) -> None:
+        super().__init__("\n".join(map(str, errors)))
+        self.errors = errors
+
+
+@dataclass(frozen=True)
+class Link:
+    """Another node's result."""
+
+    node_id: str
+    slot: int
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """One node: ``inputs`` are links and converted values, ``specs`` what is known of each."""
+
+    node_id: str
+    class_type: str
+    info: NodeInfo
+    inputs: Mapping[str, Any]
+    specs: Mapping[str, InputInfo]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A valid workflow: the nodes that its outputs need, in an order in which they can run."""
+
+    nodes: Mapping[str, GraphNode]
+    outputs: tuple[str, ...]
+    prompt: Mapping[str, Any]
+
+
+@dataclass
+class _Check:
+    """One node being checked."""
+
+    node_id: str
+    class_type: str
+    errors: list[GraphError] = field(default_factory=list)
+
+    def fail(self, kind: str, name: str | None, got: object, expected: str) -> None:
+        self.errors.append(GraphError(kind, self.node_id, self.class_type, name, str(got), expected))
+
+
+def read_workflow(text: str) -> dict[str, Any]:
+    """Read API-format JSON.
+
+    Raises:
+        InvalidWorkflowError: it isn't JSON, or not ComfyUI's API form.
+    """
+    try:
+        prompt = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidWorkflowError([_workflow_error(f"text that is not JSON ({error})")]) from error
+    if isinstance(prompt, dict) and isinstance(prompt.get("nodes"), list):
+        raise InvalidWorkflowError(
+            [_workflow_error("a workflow saved by the editor (it has a list of nodes)")]
+        )
+    if not isinstance(prompt, dict):
+        raise InvalidWorkflowError([_workflow_error(type(prompt).__name__)])
+    return prompt
+
+
+def check_workflow(prompt: Mapping[str, Any], classes: Iterable[type[ComfyNode]]) -> Graph:
+    """Check a workflow against the nodes that exist here.
+
+    Args:
+        prompt: node id -> ``{"class_type": ..., "inputs": {...}}``; other keys are ignored.
+        classes: the nodes.
+
+    Raises:
+        InvalidWorkflowError: with every error found.
+    """
+    infos = {info.name: info for info in map(read_node_info, classes)}
+    _check_classes(prompt, infos)
+    outputs = tuple(node_id for node_id, node in prompt.items() if infos[node["class_type"]].is_output_node)
+    if not outputs:
+        raise InvalidWorkflowError(
+            [GraphError("prompt_no_outputs", None, None, None, "no output node", "one, such as SaveImage")]
+        )
+    nodes: dict[str, GraphNode] = {}
+    errors: list[GraphError] = []
+    waiting = list(reversed(outputs))
+    while waiting:
+        node_id = waiting.pop()
+        if node_id in nodes:
+            continue
+        check = _Check(node_id, prompt[node_id]["class_type"])
+        nodes[node_id] = _check_node(check, prompt, infos)
+        errors += check.errors
+        waiting += [value.node_id for value in nodes[node_id].inputs.values() if isinstance(value, Link)]
+    order = _order(nodes, errors)
+    if errors:
+        raise InvalidWorkflowError(errors)
+    return Graph({node_id: nodes[node_id] for node_id in order}, outputs, prompt)
+
+
+def _workflow_error(got: str) -> GraphError:
+    expected = 'an object of nodes; in ComfyUI use "Export (API)"'
+    return GraphError("invalid_prompt", None, None, None, got, expected)
+
+
+def _check_classes(prompt: Mapping[str, Any], infos: Mapping[str, NodeInfo]) -> None:
+    errors = []
+    for node_id, node in prompt.items():
+        if not isinstance(node, dict) or not isinstance(node.get("inputs", {}), dict):
+            errors.append(
+                GraphError("invalid_prompt", node_id, None, None, repr(node)[:60], "class_type and inputs")
+            )
+        elif not isinstance(node.get("class_type"), str):
+            errors.append(
+                GraphError("missing_node_type", node_id, None, None, "no class_type", "the node's class")
+            )
+        elif node["class_type"] not in infos:
+            near = "one of the headless runner's nodes; for others run the workflow in ComfyUI"
+            errors.append(
+                GraphError(
+                    "missing_node_type", node_id, node["class_type"], None, "a class not known here", near
+                )
+            )
+    if errors:
+        raise InvalidWorkflowError(errors)
+
+
+def _check_node(check: _Check, prompt: Mapping[str, Any], infos: Mapping[str, NodeInfo]) -> GraphNode:
+    info = infos[check.class_type]
+    given = {name: _unwrap(value) for name, value in prompt[check.node_id].get("inputs", {}).items()}
+    specs = given_inputs(info, given)
+    validated, takes_all = _validated_names(info.node)
+    inputs: dict[str, Any] = {}
+    for name, spec in specs.items():
+        if name not in given:
+            # A list inside a choice may be absent, as in the host: SaveVideo's `format.codec` and its older `codec`.
+            if spec.required and not (spec.kind == DYNAMIC_COMBO and "." in name):
+                check.fail("required_input_missing", name, "nothing", f"a {spec.kind}")
+            continue
+        value = given[name]
+        if isinstance(value, list):
+            value = _check_link(check, name, value, spec, prompt, infos, free="input_types" in validated)
+        else:
+            value = value.value if isinstance(value, _Wrapped) else value
+            value = _check_value(check, name, value, spec, limits=name not in validated and not takes_all)
+        if value is not _BAD:
+            inputs[name] = value
+    node = GraphNode(check.node_id, check.class_type, info, inputs, specs)
+    if not check.errors and (validated or takes_all):
+        _check_custom(check, node, validated, takes_all, infos, prompt)
+    return node
+
+
+@dataclass(frozen=True)
+class _Wrapped:
+    """``{"__value__": [...]}``: a list that is a value, not a link."""
+
+    value: Any
+
+
+_BAD = object()
+
+
+def _unwrap(value: Any) -> Any:
+    if isinstance(value, dict) and "__value__" in value:
+        return _Wrapped(value["__value__"])
+    return value
+
+
+def _check_link(
+    check: _Check,
+    name: str,
+    value: list[Any],
+    spec: InputInfo,
+    prompt: Mapping[str, Any],
+    infos: Mapping[str, NodeInfo],
+    free: bool,
+) -> Any:
+    pair = "[node id, number of the result]"
+    if len(value) != 2 or not isinstance(value[0], str) or not isinstance(value[1], int | float):
+        check.fail("bad_linked_input", name, repr(value)[:60], f"{pair}, or a list as {{'__value__': [...]}}")
+        return _BAD
+    source, slot = value[0], int(value[1])
+    if source not in prompt:
+        check.fail(
+            "bad_linked_input", name, f"a link to node {source}", f"one of the nodes {', '.join(prompt)}"
+        )
+        return _BAD
+    source_class = prompt[source]["class_type"]
+    kinds = infos[source_class].outputs
+    if not 0 <= slot < len(kinds):
+        count = f"one of its {len(kinds)} results, counted from 0" if kinds else "a node that has results"
+        check.fail("bad_linked_input", name, f"result {slot} of node {source} ({source_class})", count)
+        return _BAD
+    if not free and not _fits(kinds[slot], spec.kind):
+        got = f"a {kinds[slot]} from node {source} ({source_class})"
+        check.fail("return_type_mismatch", name, got, f"a {spec.kind}")
+        return _BAD
+    return Link(source, slot)
+
+
+def _fits(received: str, wanted: str) -> bool:
+    received_kinds, wanted_kinds = (
+        {kind.strip() for kind in kinds.split(",")} for kinds in (received, wanted)
+    )
+    return "*" in received_kinds | wanted_kinds or bool(received_kinds & wanted_kinds)
+
+
+_CONVERT = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+
+
+def _check_value(check: _Check, name: str, value: Any, spec: InputInfo, limits: bool) -> Any:
+    if spec.kind in _CONVERT:
+        try:
+            value = _CONVERT[spec.kind](value)
+        except (TypeError, ValueError, OverflowError):
+            check.fail("invalid_input_type", name, repr(value)[:60], f"a value that is a {spec.kind}")
+            return _BAD
+    least, most = spec.options.get("min"), spec.options.get("max")
+    if limits and least is not None and value < least:
+        check.fail("value_smaller_than_min", name, value, f"at least {least}")
+        return _BAD
+    if limits and most is not None and value > most:
+        check.fail("value_bigger_than_max", name, value, f"at most {most}")
+        return _BAD
+    if spec.kind == DYNAMIC_COMBO or (limits and spec.kind == "COMBO"):
+        choices = spec.options.get("options", [])
+        names = [each["key"] for each in choices] if spec.kind == DYNAMIC_COMBO else list(choices)
+        several = value if spec.options.get("multiselect") and isinstance(value, list) else [value]
+        if any(each not in names for each in several):
+            shown = f"one of {names}" if len(names) <= MOST_CHOICES_SHOWN else f"one of {len(names)} names"
+            check.fail(
+                "value_not_in_list", name, repr(value), shown if names else "a file; the folder has none"
+            )
+            return _BAD
+    return value
+
+
+def _validated_names(node: type[ComfyNode]) -> tuple[tuple[str, ...], bool]:
+    if not overrides(node, "validate_inputs"):
+        return (), False
+    parameters = inspect.signature(node.validate_inputs).parameters.values()
+    takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    return tuple(each.name for each in parameters if each.kind is not each.VAR_KEYWORD), takes_all
+
+
+def _check_custom(
+    check: _Check,
+    node: GraphNode,
+    validated: tuple[str, ...],
+    takes_all: bool,
+    infos: Mapping[str, NodeInfo],
+    prompt: Mapping[str, Any],
+) -> None:
+    wanted = {name: value for name, value in node.inputs.items() if takes_all or name in validated}
+    arguments = {name: None if isinstance(value, Link) else value for name, value in wanted.items()}
+    if "input_types" in validated:
+        links = {name: value for name, value in node.inputs.items() if isinstance(value, Link)}
+        arguments["input_types"] = {
+            name: infos[prompt[link.node_id]["class_type"]].outputs[link.slot] for name, link in links.items()
+        }
+    answer = node.info.node.validate_inputs(**arguments)
+    if answer is not True:
+        names = ", ".join(wanted)
+        reason = answer if isinstance(answer, str) else "values that the node accepts"
+        check.fail("custom_validation_failed", names, list(wanted.values()), str(reason).rstrip("."))
+
+
+def _order(nodes: Mapping[str, GraphNode], errors: list[GraphError]) -> list[str]:
+    sources = {
+        node_id: [value.node_id for value in node.inputs.values() if isinstance(value, Link)]
+        for node_id, node in nodes.items()
+    }
+    try:
+        return list(graphlib.TopologicalSorter(sources).static_order())
+    except graphlib.CycleError as error:
+        circle = error.args[1]  # each gives to the next; the first comes again at the end
+        path = " -> ".join(f"{node_id} ({nodes[node_id].class_type})" for node_id in circle)
+        first = circle[0]
+        names = [
+            name
+            for name, value in nodes[first].inputs.items()
+            if isinstance(value, Link) and value.node_id == circle[-2]
+        ]
+        kind, expected = "dependency_cycle", "links that never lead back"
+        errors.append(
+            GraphError(kind, first, nodes[first].class_type, names[0], f"the cycle {path}", expected)
+        )
+        return []

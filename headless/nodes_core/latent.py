@@ -1,0 +1,124 @@
+"""Nodes that make, cut, repeat, mask, save and load latents."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ...host import api
+from .. import io
+from ..folders import folders, whole_file
+from ..ui import SavedResult, hidden_texts
+from .core_node import CoreNode
+
+Latent = dict[str, Any]
+OLD_FORMAT_SCALE = 1 / 0.18215
+"""Latents saved before the format had a version are in SD1.x's scaled units (ComfyUI's LoadLatent)."""
+
+
+class EmptyLatentImage(CoreNode):
+    """Zeros; width and height are in pixels."""
+
+    @classmethod
+    def execute(cls, width: int, height: int, batch_size: int) -> io.NodeOutput:
+        """Return [batch_size, 4, height // 8, width // 8]."""
+        samples = torch.zeros(batch_size, 4, height // 8, width // 8, device=api.port().compute_device())
+        return io.NodeOutput({"samples": samples, "downscale_ratio_spacial": 8})
+
+
+class RepeatLatentBatch(CoreNode):
+    """The whole batch, several times over."""
+
+    @classmethod
+    def execute(cls, samples: Latent, amount: int) -> io.NodeOutput:
+        """Repeat latents, their masks, and go on counting their batch indices."""
+        repeated = samples | {"samples": _repeat(samples["samples"], amount)}
+        mask = samples.get("noise_mask")
+        if mask is not None and mask.shape[0] > 1:
+            repeated["noise_mask"] = _repeat(mask, amount)
+        if "batch_index" in samples:
+            ids = samples["batch_index"]
+            span = max(ids) - min(ids) + 1
+            repeated["batch_index"] = [each + turn * span for turn in range(amount) for each in ids]
+        return io.NodeOutput(repeated)
+
+
+class LatentFromBatch(CoreNode):
+    """Some latents of a batch; they keep their places as ``batch_index``, so their noise stays the same."""
+
+    @classmethod
+    def execute(cls, samples: Latent, batch_index: int, length: int) -> io.NodeOutput:
+        """Return at most ``length`` latents from ``batch_index`` on; negative counts from the end."""
+        latents = samples["samples"]
+        count = latents.shape[0]
+        start = max(0, min(count - 1, batch_index + count if batch_index < 0 else batch_index))
+        chosen = slice(start, min(count, start + length))
+        cut = samples | {"samples": latents[chosen].clone()}
+        mask = samples.get("noise_mask")
+        if mask is not None:
+            filled = _repeat(mask, math.ceil(count / mask.shape[0]))[:count]
+            cut["noise_mask"] = (mask if mask.shape[0] == 1 else filled[chosen]).clone()
+        cut["batch_index"] = samples.get("batch_index", list(range(count)))[chosen]
+        return io.NodeOutput(cut)
+
+
+class SetLatentNoiseMask(CoreNode):
+    """Where the latent is to be made anew: 1; where it stays: 0."""
+
+    @classmethod
+    def execute(cls, samples: Latent, mask: Tensor) -> io.NodeOutput:
+        """Attach a mask [N, H, W] as [N, 1, H, W]."""
+        return io.NodeOutput(samples | {"noise_mask": mask.reshape(-1, 1, mask.shape[-2], mask.shape[-1])})
+
+
+class SaveLatent(CoreNode):
+    """A ``.latent`` file: safetensors with the workflow in its metadata."""
+
+    @classmethod
+    def execute(cls, samples: Latent, filename_prefix: str) -> io.NodeOutput:
+        """Save ``samples["samples"]``."""
+        new = folders().new_files(filename_prefix)
+        name = new.filename("latent")
+        tensors = {
+            "latent_tensor": samples["samples"].cpu().contiguous(),
+            "latent_format_version_0": torch.tensor([]),
+        }
+        with whole_file(new.folder / name) as part:
+            safetensors.torch.save_file(tensors, part, metadata={"prompt": "", **hidden_texts(cls)})
+        return io.NodeOutput(
+            samples, ui={"latents": [SavedResult(name, new.subfolder, io.FolderType.output)]}
+        )
+
+
+class LoadLatent(CoreNode):
+    """A ``.latent`` file of the input folder."""
+
+    @classmethod
+    def choices(cls) -> dict[str, list[str]]:
+        """List the input folder's latents."""
+        folder = folders().input
+        files = sorted(each.name for each in folder.glob("*.latent")) if folder.is_dir() else []
+        return {"latent": files}
+
+    @classmethod
+    def validate_inputs(cls, latent: str) -> bool | str:
+        """Say whether the file is there."""
+        return folders().why_missing(latent) or True
+
+    @classmethod
+    def execute(cls, latent: str) -> io.NodeOutput:
+        """Load it on the CPU in float32, as ComfyUI does."""
+        tensors = safetensors.torch.load_file(folders().existing(latent))
+        scale = 1.0 if "latent_format_version_0" in tensors else OLD_FORMAT_SCALE
+        return io.NodeOutput({"samples": tensors["latent_tensor"].float() * scale})
+
+
+def _repeat(tensor: Tensor, times: int) -> Tensor:
+    return tensor.repeat(times, *[1] * (tensor.ndim - 1))
+
+
+NODES = [EmptyLatentImage, RepeatLatentBatch, LatentFromBatch, SetLatentNoiseMask, SaveLatent, LoadLatent]

@@ -1,0 +1,73 @@
+"""Values given on the command line in place of a workflow's: ``--set 3.seed=7``, ``--set KSampler.steps=10``."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable
+from typing import Any
+
+Prompt = dict[str, Any]
+
+
+class BadSettingError(ValueError):
+    """A ``--set`` that names no input of the workflow, or more than one node."""
+
+
+def with_settings(prompt: Prompt, settings: Iterable[str]) -> Prompt:
+    """Return the workflow with values replaced.
+
+    Args:
+        prompt: the workflow.
+        settings: ``NODE.INPUT=VALUE``; NODE is an id, or a class or a title that one node has. VALUE is JSON, or else
+            text.
+
+    Raises:
+        BadSettingError: with what there is to choose from.
+    """
+    changed = copy.deepcopy(prompt)
+    for setting in settings:
+        target, equals, text = setting.partition("=")
+        if not equals or "." not in target:
+            raise BadSettingError(f"--set {setting}: got no NODE.INPUT=VALUE, expected for example 3.seed=7.")
+        node_id, name = _find(changed, target)
+        inputs = changed[node_id].setdefault("inputs", {})
+        if name not in inputs:
+            there = ", ".join(inputs) or "none"
+            node = f"node {node_id} ({changed[node_id].get('class_type')})"
+            raise BadSettingError(f"--set {setting}: {node} has no input {name}; expected one of: {there}.")
+        inputs[name] = _read(text)
+    return changed
+
+
+def _find(prompt: Prompt, target: str) -> tuple[str, str]:
+    """Split at the first dot that leaves the name of a node on its left: ids, titles and inputs may hold dots."""
+    parts = target.split(".")
+    for count in range(1, len(parts)):
+        name, rest = ".".join(parts[:count]), ".".join(parts[count:])
+        found = (
+            [name] if name in prompt else [node_id for node_id in prompt if name in _names(prompt[node_id])]
+        )
+        if len(found) > 1:
+            raise BadSettingError(
+                f"--set {target}: {name} is the name of nodes {', '.join(found)}; expected an id."
+            )
+        if found:
+            return found[0], rest
+    there = ", ".join(f"{node_id} ({_names(node)[0]})" for node_id, node in prompt.items())
+    raise BadSettingError(
+        f"--set {target}: got a node that is not in the workflow; expected one of: {there}."
+    )
+
+
+def _names(node: Any) -> list[Any]:
+    if not isinstance(node, dict):
+        return [None]
+    return [node.get("class_type"), (node.get("_meta") or {}).get("title")]
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
