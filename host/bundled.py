@@ -1,0 +1,14 @@
+"""The files that come with the pack, offered beside the user's own; both hosts list and resolve them the same way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ASSETS = Path(__file__).parent.parent / "assets"
+DEMO_MODEL = ASSETS / "demo" / "model.safetensors"
+DEMO_TOKENIZER = ASSETS / "demo" / "tokenizer"
+
+# kind of file -> name in the list -> where it lies
+BUNDLED: dict[str, dict[str, Path]] = {
+    "animatediff_models": {"frameloom_demo_motion.safetensors": ASSETS / "demo" / "motion.safetensors"},
+}

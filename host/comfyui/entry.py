@@ -1,0 +1,40 @@
+"""What ComfyUI calls at start: choose the host, register model folders, hand over the nodes."""
+
+from __future__ import annotations
+
+import os
+
+import folder_paths
+from comfy_api.latest import ComfyExtension, io, ui
+
+from .. import api
+from .port import ComfyHost
+from .version import TolerantIo, check_version
+
+# The names other packs use, so that users' files are found.
+MODEL_FOLDERS = ("animatediff_models", "animatediff_motion_lora")
+
+
+class FrameloomExtension(ComfyExtension):
+    """The pack, as ComfyUI sees it."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Return every node. Nothing is registered before this call."""
+        check_version()
+        register_folders()
+        api.select(io=TolerantIo(io), ui=ui, extension=ComfyExtension, port=ComfyHost())
+        from ...nodes import node_classes  # node files need a selected host
+
+        return node_classes()
+
+
+def register_folders() -> None:
+    """Add our folders beside what other packs registered under the same names."""
+    for kind in MODEL_FOLDERS:
+        known = folder_paths.folder_names_and_paths.setdefault(kind, ([], set()))
+        folder_paths.add_model_folder_path(kind, os.path.join(folder_paths.models_dir, kind))
+        # A new kind starts with no extensions, which lists every file.
+        folder_paths.folder_names_and_paths[kind] = (
+            known[0],
+            set(known[1]) | folder_paths.supported_pt_extensions,
+        )

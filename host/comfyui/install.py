@@ -1,0 +1,70 @@
+"""Put an edit on a clone of a ComfyUI model, through its wrappers, injections, patches and additional models alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from comfy.patcher_extension import WrappersMP
+
+from ...models.edit import Edit, TemporalEdit
+from . import clip_norm, run, schedule, slots
+from .motion import ComfyMotion
+from .slots import KEY
+
+CLIP_NORM_KEY = f"{KEY}.clip_norm"
+_WRAPPERS = (
+    (WrappersMP.OUTER_SAMPLE, run.outer_sample),
+    (WrappersMP.PREDICT_NOISE, run.predict_noise),
+    (WrappersMP.DIFFUSION_MODEL, run.diffusion_model),
+)
+
+
+def install(model: Any, edit: Edit) -> Any:  # noqa: ANN401  ComfyUI's ModelPatcher
+    """Return a clone of a model with an edit added behind those it has.
+
+    Args:
+        model: a MODEL.
+        edit: what to add.
+
+    Returns:
+        A clone; the model itself, and the network they share, stay as they are until the clone samples.
+
+    Raises:
+        ValueError: a motion module does not fit the model.
+        HostError: the model's schedule can't be replaced.
+    """
+    clone = model.clone()
+    if edit.temporal is not None:
+        edit = replace(edit, temporal=_add_motion(clone, edit.temporal))
+    if edit.schedule is not None:
+        sampling = schedule.reschedule(clone, edit.schedule)
+        clone.add_object_patch("model_sampling", sampling)
+        clone.set_attachments(run.SCHEDULE_KEY, sampling.sigmas.clone())
+    clone.set_attachments(KEY, (*installed(model), edit))
+    for kind, wrapper in _WRAPPERS:
+        clone.remove_wrappers_with_key(kind, KEY)
+        clone.add_wrapper_with_key(kind, KEY, wrapper)
+    return clone
+
+
+def installed(model: Any) -> tuple[Edit, ...]:  # noqa: ANN401
+    """Return the edits a model has, in their order."""
+    return model.get_attachment(KEY) or ()
+
+
+def _add_motion(clone: Any, temporal: TemporalEdit) -> TemporalEdit:  # noqa: ANN401
+    """Add a motion module to a clone; returns the edit with the module that is used."""
+    motion: ComfyMotion = temporal.motion
+    slots.check_fits(clone.model.diffusion_model, motion.weights.size.channels, motion.weights.name)
+    present = clone.get_additional_models_with_key(KEY)
+    if any(motion.patcher.is_clone(other) for other in present):
+        motion = motion.separate()
+    clone.set_additional_models(KEY, [*present, motion.patcher])
+    clone.set_injections(KEY, [slots.injection()])
+    if motion.weights.clip_norm:
+        clone.set_injections(CLIP_NORM_KEY, [clip_norm.injection()])
+    patches = clone.model_options["transformer_options"].get("patches", {})
+    if (slots.Slot, slots.run_slot) not in patches.get("forward_timestep_embed_patch", []):
+        clone.set_model_forward_timestep_embed_patch((slots.Slot, slots.run_slot))
+    return replace(temporal, motion=motion)

@@ -1,0 +1,175 @@
+"""The port, by ComfyUI's own functions. Nodes call it; nothing else does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import folder_paths
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...models.edit import Edit
+from ...models.motion_checkpoint import MotionWeights
+from ..bundled import BUNDLED
+from ..contract import Conditioning, Latent, Spans
+from . import install, motion, text
+from .demo import load_demo
+from .predict import predict_denoised
+from .train import differentiable
+
+PREVIEW_SIZE = 512  # pixels; the side ComfyUI's own previews have at most
+
+
+class ComfyProgress:
+    """A bar of the node that is running; ComfyUI polls for a cancel when it moves."""
+
+    def __init__(self, total: int) -> None:
+        self._bar, self._total = comfy.utils.ProgressBar(total), total
+
+    def update(self, done: int, preview: Tensor | None = None) -> None:
+        """Show that ``done`` of the total are done. ``preview``: [H, W, 3] float, 0..1."""
+        picture = None
+        if preview is not None:
+            pixels = preview.detach().clamp(0, 1).mul(255).byte().cpu().numpy()
+            picture = ("JPEG", Image.fromarray(pixels), PREVIEW_SIZE)
+        self._bar.update_absolute(done, self._total, picture)
+
+
+class ComfyHost:
+    """ComfyUI as a ``contract.Host``."""
+
+    def install(self, model: Any, edit: Edit) -> Any:
+        """Return a clone of the model with the edit added."""
+        return install.install(model, edit)
+
+    def load_motion(self, weights: MotionWeights) -> motion.ComfyMotion:
+        """Build a motion module of ComfyUI's layers."""
+        return motion.load_motion(weights)
+
+    def load_demo(self) -> tuple[Any, Any, Any]:
+        """Build the bundled demo model."""
+        return load_demo()
+
+    def sample(
+        self,
+        model: Any,
+        positive: Conditioning,
+        negative: Conditioning,
+        latent: Latent,
+        *,
+        noise: Tensor,
+        sigmas: Tensor,
+        sampler: str,
+        cfg: float,
+        mask: Tensor | None = None,
+        progress: Any = None,
+    ) -> Latent:
+        """Run ComfyUI's sampler. Samplers that draw noise draw it from seed 0."""
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(positive, negative)
+        guider.set_cfg(cfg)
+        start = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+
+        def callback(step: int, *_: Any) -> None:
+            if progress is not None:
+                progress.update(step + 1)
+
+        samples = guider.sample(
+            noise,
+            start,
+            comfy.samplers.sampler_object(sampler),
+            sigmas,
+            denoise_mask=mask,
+            callback=callback,
+            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+            seed=0,
+        )
+        return {**latent, "samples": samples}
+
+    def predict(self, model: Any, conditioning: Conditioning, latent: Latent, sigma: float) -> Tensor:
+        """Return the denoised latents of one forward pass."""
+        return predict_denoised(model, conditioning, latent["samples"], sigma)
+
+    def sigmas(self, model: Any, steps: int, scheduler: str) -> Tensor:
+        """Return [steps + 1] descending noise levels that end in 0."""
+        return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
+
+    def sigma_to_timestep(self, model: Any, sigma: float) -> float:
+        """Return the training timestep of a noise level."""
+        return float(model.get_model_object("model_sampling").timestep(torch.tensor([sigma]))[0])
+
+    def timestep_to_sigma(self, model: Any, timestep: float) -> float:
+        """Return the noise level of a training timestep."""
+        return float(model.get_model_object("model_sampling").sigma(torch.tensor([timestep]))[0])
+
+    def encode_text(self, clip: Any, text_: str) -> tuple[Conditioning, Spans]:
+        """Encode a prompt and find its phrases."""
+        return clip.encode_from_tokens_scheduled(clip.tokenize(text_)), text.phrase_spans(clip, text_)
+
+    def encode(self, vae: Any, images: Tensor) -> Latent:
+        """Encode [N, H, W, 3] to latents."""
+        return {"samples": vae.encode(images[..., :3])}
+
+    def decode(self, vae: Any, latent: Latent) -> Tensor:
+        """Decode latents to [N, H, W, 3] in 0..1."""
+        return vae.decode(latent["samples"])
+
+    def compute_device(self) -> torch.device:
+        """Return the device that models run on."""
+        return comfy.model_management.get_torch_device()
+
+    def progress(self, total: int) -> ComfyProgress:
+        """Start a progress bar of the node that is running."""
+        return ComfyProgress(total)
+
+    def check_interrupt(self) -> None:
+        """Raise ComfyUI's own exception if the user cancelled."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+
+    def list_files(self, kind: str) -> list[str]:
+        """Return the bundled files of a kind, then the user's."""
+        if kind not in folder_paths.folder_names_and_paths:
+            raise ValueError(
+                f"kind of file {kind!r}: ComfyUI has no such model folder; expected one it lists."
+            )
+        bundled = [name for name, path in BUNDLED.get(kind, {}).items() if path.exists()]
+        return [*bundled, *folder_paths.get_filename_list(kind)]
+
+    def resolve(self, kind: str, name: str) -> Path:
+        """Return the path of a listed file."""
+        bundled = BUNDLED.get(kind, {}).get(name)
+        if bundled is not None:
+            return bundled
+        if name not in self.list_files(kind):
+            raise ValueError(
+                f"{kind}: got {name!r}, which is not among its files; expected one of the list; press R to refresh it."
+            )
+        return Path(folder_paths.get_full_path_or_raise(kind, name))
+
+    def output_path(self, prefix: str, extension: str) -> Path:
+        """Return a path for a new output file inside the output folder."""
+        output = folder_paths.get_output_directory()
+        if not folder_paths.is_within_directory(output, os.path.join(output, os.path.dirname(prefix))):
+            raise ValueError(
+                f"filename_prefix={prefix!r} leads out of the output folder; expected a name inside it."
+            )
+        folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, output)
+        return Path(folder) / f"{name}_{counter:05}_.{extension.lstrip('.')}"
+
+    def user_dir(self) -> Path:
+        """Return the folder for the user's own settings."""
+        folder = Path(folder_paths.get_user_directory()) / "frameloom"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def train_forward(self, model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Return the UNet, with its edits, as a differentiable function on clips of ``frames``."""
+        return differentiable(model, frames)

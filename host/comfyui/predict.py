@@ -1,0 +1,35 @@
+"""One forward pass of a model as ComfyUI would make it in a sampler, with everything that is installed on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.samplers
+import torch
+from torch import Tensor
+
+
+def predict_denoised(model: Any, conditioning: Any, noisy: Tensor, sigma: float) -> Tensor:  # noqa: ANN401
+    """Predict the clean latents from noisy ones.
+
+    Args:
+        model: a MODEL.
+        conditioning: the positive CONDITIONING; nothing is taken from it (cfg 1).
+        noisy: [F, 4, H, W] float, ``latents + sigma * noise / latent_scale``: noisy in a sampler's sense, in LATENT units.
+        sigma: noise level.
+
+    Returns:
+        [F, 4, H, W] float32, in LATENT units.
+    """
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(conditioning, [])
+    guider.set_cfg(1.0)
+
+    def evaluate(denoiser: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: Any) -> Tensor:  # noqa: ANN401
+        return denoiser(x, sigmas[:1].expand(x.shape[0]), **extra_args)
+
+    sampler = comfy.samplers.KSAMPLER(evaluate)
+    # No noise is added: ComfyUI scales it by sigma and adds the latents, which hold it already.
+    return guider.sample(
+        torch.zeros_like(noisy), noisy, sampler, torch.tensor([sigma, 0.0]), disable_pbar=True, seed=0
+    )

@@ -1,0 +1,196 @@
+"""What edits are told and do while ComfyUI samples: one ``Run`` a sampling run, one ``LiveCall`` a model call.
+
+ComfyUI's wrappers are the only way in. A run lives in the options of the guider that samples and nowhere else, so it is
+gone when the run is, whatever ended it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...models.edit import Call, Condition, Edit, TemporalEdit
+from ...models.errors import HostError
+from ...models.frames import count_videos
+from ...models.guards import check_prediction, check_schedule
+from . import clip_norm, slots
+from .motion import attention_of
+from .slots import KEY
+
+RUN_KEY, SCHEDULE_KEY = f"{KEY}.run", f"{KEY}.schedule"
+LAST_TIMESTEP = 999
+
+
+class Run:
+    """One sampling run of an edited model."""
+
+    def __init__(self, guider: Any) -> None:  # noqa: ANN401  ComfyUI's CFGGuider
+        patcher = guider.model_patcher
+        if patcher.get_additional_models_with_key("multigpu"):
+            raise HostError(
+                "Frameloom's edits run on one GPU; got a model spread over several; remove the MultiGPU node from it."
+            )
+        self.edits: tuple[Edit, ...] = patcher.get_attachment(KEY)
+        self.temporal = [edit.temporal for edit in self.edits if edit.temporal is not None]
+        self.modules: list[nn.Module] = [
+            motion.model for motion in patcher.get_additional_models_with_key(KEY)
+        ]
+        self.payloads = {
+            condition["uuid"]: condition.get(KEY, {})
+            for conditions in guider.conds.values()
+            for condition in conditions
+        }
+        self.steps: list[float] = []
+        self.started = False
+
+    def start(self, guider: Any) -> None:  # noqa: ANN401
+        """Check, once the model is loaded, that it is as the edits need it."""
+        if self.started:
+            return
+        self.started = True
+        scheduled = [edit.schedule for edit in self.edits if edit.schedule is not None]
+        if scheduled:
+            wanted = guider.model_patcher.get_attachment(SCHEDULE_KEY)
+            check_schedule(guider.inner_model.model_sampling.sigmas, wanted, scheduled[-1].name)
+
+    def step(self, sigma: float, sample_sigmas: Tensor | None) -> int:
+        """Return the sampler's step at a noise level: the nearest one of its schedule."""
+        if not self.steps and sample_sigmas is not None:
+            self.steps = sample_sigmas.tolist()
+        distances = [abs(value - sigma) for value in self.steps] or [0.0]
+        return distances.index(min(distances))
+
+    def live(self, hidden: Tensor, timesteps: Tensor, options: dict[str, Any]) -> LiveCall:
+        """Return one model call, from ComfyUI's options of it."""
+        chunks = options.get("cond_or_uncond", [0])
+        frames = count_videos(
+            hidden.shape[0], len(chunks)
+        )  # ComfyUI: a batch of chunks, each the frames of one video
+        sigma, timestep = float(options["sigmas"].flatten()[0]), float(timesteps.flatten()[0])
+        uuids = options.get("uuids", [None] * len(chunks))
+        call = Call(
+            frames=frames,
+            videos=1,
+            conditions=tuple(
+                Condition(index, self.payloads.get(uuid, {}))
+                for index, uuid in zip(chunks, uuids, strict=True)
+            ),
+            frame_ids=frame_ids(options.get("context_window"), frames),
+            sigma=sigma,
+            progress=1 - timestep / LAST_TIMESTEP,
+        )
+        return LiveCall(call, self.temporal, self.modules)
+
+
+class LiveCall:
+    """One model call, as the slots see it."""
+
+    def __init__(self, call: Call, temporal: Sequence[TemporalEdit], modules: Sequence[nn.Module]) -> None:
+        self.call = call
+        self.active: list[tuple[TemporalEdit, Any, float]] = [
+            (edit, module, strength)
+            for edit, module in zip(temporal, modules, strict=True)
+            if (strength := edit.strength_at(call)) != 0
+        ]
+        for edit, module, _ in self.active:
+            check_length(call.frames, module.size.max_frames, edit.motion.weights.name)
+
+    @property
+    def norm_frames(self) -> int:
+        """Frames over which the UNet's residual norms go."""
+        over_clip = any(edit.motion.weights.clip_norm for edit, _, _ in self.active)
+        return self.call.frames if over_clip else 1
+
+    def run_slot(self, name: str, hidden: Tensor, options: dict[str, Any]) -> Tensor:
+        """Run a slot of every motion module that has it, in the order of their edits."""
+        with attention_of(options):
+            for _, module, strength in self.active:
+                if name in module.size.channels:
+                    hidden = module(name, hidden, self.call.frames, strength)
+        return hidden
+
+
+def frame_ids(window: Any, frames: int) -> tuple[int, ...]:  # noqa: ANN401  ComfyUI's IndexListContextWindow
+    """Return the absolute index of each frame of a call: a window's if one is on and fits, else 0, 1, 2...
+
+    ComfyUI leaves the last window in its options after the windows are done, hence the test of length.
+    """
+    ids = list(getattr(window, "index_list", ())) if getattr(window, "dim", 0) == 0 else []
+    anchor = getattr(window, "causal_anchor_index", None)
+    if anchor is not None and anchor >= 0:
+        ids = [anchor, *ids]
+    return tuple(ids) if len(ids) == frames else tuple(range(frames))
+
+
+def check_length(frames: int, longest: int, name: str) -> None:
+    """Check that a positional encoding holds a call's frames.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if frames > longest:
+        raise ValueError(
+            f"frames={frames} are more than the {longest} that motion module {name} was trained for; expected at most "
+            f"{longest} at once; lower batch_size to {longest}, or add context windows of {longest} frames or fewer "
+            "(with causal_window_fix off, which adds a frame)."
+        )
+
+
+def ensure_markers(unet: nn.Module, *, over_clip: bool) -> None:
+    """Put back what another clone took out.
+
+    ComfyUI copies the flag "is injected" to every clone, so one that is dropped ejects what a running one needs.
+    """
+    if not slots.are_in(unet):
+        slots.put_in(unet)
+    if over_clip and not clip_norm.are_in(unet):
+        clip_norm.put_in(unet)
+
+
+def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    """Open a run; ComfyUI's OUTER_SAMPLE wrapper. The guider's options are this run's own copy."""
+    options = executor.class_obj.model_options["transformer_options"]
+    options[RUN_KEY] = Run(executor.class_obj)
+    try:
+        return executor(*args, **kwargs)
+    finally:
+        options.pop(RUN_KEY, None)
+
+
+def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401
+    """Check the model before, the prediction after; ComfyUI's PREDICT_NOISE wrapper."""
+    guider = executor.class_obj
+    run = guider.model_options["transformer_options"].get(RUN_KEY)
+    if run is None:
+        return executor(x, timestep, *args, **kwargs)
+    run.start(guider)
+    prediction = executor(x, timestep, *args, **kwargs)
+    sigma = float(timestep.flatten()[0])
+    options = (args[0] if args else kwargs.get("model_options", {})).get("transformer_options", {})
+    step = run.step(sigma, options.get("sample_sigmas"))
+    check_prediction(prediction, step=step, sigma=sigma, frames=prediction.shape[0])
+    return prediction
+
+
+def diffusion_model(  # noqa: PLR0913  ComfyUI's own signature
+    executor: Any,  # noqa: ANN401
+    x: Tensor,
+    timesteps: Tensor,
+    context: Tensor | None = None,
+    y: Tensor | None = None,
+    control: Any = None,  # noqa: ANN401
+    transformer_options: dict[str, Any] | None = None,
+    **kwargs: Any,  # noqa: ANN401
+) -> Tensor:
+    """Tell the slots what is called; ComfyUI's DIFFUSION_MODEL wrapper."""
+    options = transformer_options or {}
+    run = options.get(RUN_KEY)
+    if run is None:
+        return executor(x, timesteps, context, y, control, options, **kwargs)
+    live = run.live(x, timesteps, options)
+    if live.active:
+        ensure_markers(executor.class_obj, over_clip=live.norm_frames > 1)
+    with clip_norm.clip_of(live.norm_frames):
+        return executor(x, timesteps, context, y, control, {**options, KEY: live}, **kwargs)

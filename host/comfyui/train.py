@@ -1,0 +1,55 @@
+"""A model's UNet, with its edits, as a function that gradients go through."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_management
+import torch
+from torch import Tensor
+
+from ...models.edit import Call, Condition
+from ...models.frames import count_videos
+from . import clip_norm, slots
+from .install import installed
+from .run import LiveCall
+from .slots import KEY
+
+
+def differentiable(model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:  # noqa: ANN401
+    """Return the UNet as ``contract.Host.train_forward`` says.
+
+    ComfyUI runs nodes in inference mode, whose tensors autograd refuses to save, so the networks are copied outside of
+    it, in float32. Edits with a start or end percent see progress 0.
+
+    Args:
+        model: a MODEL.
+        frames: frames per video.
+    """
+    motions = model.get_additional_models_with_key(KEY)
+    comfy.model_management.load_models_gpu([model, *motions])
+    with torch.inference_mode(False):
+        unet = copy.deepcopy(model.model.diffusion_model).float().requires_grad_(False)
+        unet.dtype = torch.float32  # what the UNet casts its time embedding to
+        modules = [copy.deepcopy(motion.model).float() for motion in motions]
+    slots.put_in(unet)
+    clip_norm.put_in(unet)
+    temporal = [edit.temporal for edit in installed(model) if edit.temporal is not None]
+    options = {"patches": {"forward_timestep_embed_patch": [(slots.Slot, slots.run_slot)]}}
+
+    def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+        call = Call(
+            frames=frames,
+            videos=count_videos(noisy.shape[0], frames),
+            conditions=(Condition(0),),
+            frame_ids=tuple(range(frames)),
+            sigma=0.0,
+            progress=0.0,
+        )
+        live = LiveCall(call, temporal, modules)
+        with torch.inference_mode(False), torch.enable_grad(), clip_norm.clip_of(live.norm_frames):
+            return unet(noisy, timesteps, context=tokens, transformer_options={**options, KEY: live})
+
+    return forward
