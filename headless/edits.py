@@ -6,14 +6,16 @@ touched. Hooks read the current ``Call`` from the ``EditedRun`` that the denoise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from ..models.edit import Call, Condition, Edit, TemporalEdit
+from ..models.architecture import UNetSize
+from ..models.edit import TEMPORAL_SLOTS, Call, Condition, Edit, TemporalEdit
 from ..models.frames import count_videos
 
 
@@ -70,7 +72,10 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
 
 @contextmanager
 def forward_with_edits(
-    unet: UNet2DConditionModel, edits: Sequence[Edit], frames: int
+    unet: UNet2DConditionModel,
+    edits: Sequence[Edit],
+    frames: int,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Callable[[Tensor, Tensor, Tensor], Tensor]]:
     """Put edits on a UNet while the context lasts, as one differentiable function. Meant for training.
 
@@ -80,6 +85,7 @@ def forward_with_edits(
         unet: the UNet.
         edits: what to put on it.
         frames: frames per video, F.
+        weights: replaced weights of the UNet, by name.
 
     Yields:
         Function of noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F] and tokens [B*F, L, D] that
@@ -96,9 +102,19 @@ def forward_with_edits(
                 sigma=0.0,
                 progress=0.0,
             )
-            return unet(noisy, timesteps, encoder_hidden_states=tokens, return_dict=False)[0]
+            options = {"encoder_hidden_states": tokens, "return_dict": False}
+            if not weights:
+                return unet(noisy, timesteps, **options)[0]
+            return functional_call(unet, dict(weights), (noisy, timesteps), options)[0]
 
         yield forward
+
+
+def slot_widths(size: UNetSize) -> dict[str, int]:
+    """Return the width of a UNet at every temporal slot, by slot name."""
+    widths = {"down_blocks": size.widths, "mid_block": size.widths[-1:] * 2, "up_blocks": size.widths[::-1]}
+    places = ((slot, *slot.split(".")[:2]) for slot in TEMPORAL_SLOTS)
+    return {slot: widths[part][0 if part == "mid_block" else int(level)] for slot, part, level in places}
 
 
 def temporal_place(unet: UNet2DConditionModel, slot: str) -> nn.Module:
@@ -124,8 +140,8 @@ def temporal_place(unet: UNet2DConditionModel, slot: str) -> nn.Module:
 
 def _temporal_hook(
     run: EditedRun, index: int, motion: Any, slot: str
-) -> Callable[[nn.Module, Any, Any], Any]:  # noqa: ANN401
-    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:  # noqa: ANN401  three kinds of output
+) -> Callable[[nn.Module, Any, Any], Any]:
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         strength = run.strengths[index]
         if strength == 0:
             return None

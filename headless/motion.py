@@ -1,0 +1,61 @@
+"""A motion module as the headless host runs it: our network, its weights, and motion LoRAs merged into a copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..models.motion_checkpoint import MotionWeights
+from ..models.motion_lora import MotionLoRA
+from ..models.motion_module import MotionModel
+
+
+@dataclass(frozen=True)
+class LoadedMotion:
+    """What a FRAMELOOM_MOTION socket carries. Immutable; called as ``motion(slot, hidden, frames, strength)``.
+
+    Attributes:
+        weights: as read, without LoRAs.
+        device: where the network is.
+        dtype: of the network.
+        loras: stacked motion LoRAs with their strengths, each fitted to the weights.
+    """
+
+    weights: MotionWeights
+    device: torch.device
+    dtype: torch.dtype
+    loras: tuple[tuple[MotionLoRA, float], ...] = ()
+
+    @cached_property
+    def network(self) -> MotionModel:
+        """The network, built when first needed."""
+        with torch.inference_mode(False):  # weights made in inference mode could never be trained through
+            state = dict(self.weights.state)
+            for lora, strength in self.loras:
+                for name, delta in lora.deltas(strength):
+                    state[name] = state[name].float() + delta
+            state = {key: value.to(self.device, self.dtype, copy=True) for key, value in state.items()}
+            network = MotionModel(self.weights.size, device="meta")
+            network.load_state_dict(state, assign=True)
+        return network.requires_grad_(False).eval()
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots it has."""
+        return self.network.slots
+
+    def __call__(self, slot: str, hidden: Tensor, frames: int, strength: float) -> Tensor:
+        """Run one slot: [B*F, C, H, W] -> [B*F, C, H, W]."""
+        return self.network(slot, hidden, frames, strength)
+
+    def with_lora(self, lora: MotionLoRA, strength: float) -> LoadedMotion:
+        """Return the same module with a motion LoRA stacked on it.
+
+        Raises:
+            CheckpointError: the LoRA is for another module.
+        """
+        stacked = (*self.loras, (lora.fit(self.weights), strength))
+        return LoadedMotion(self.weights, self.device, self.dtype, stacked)

@@ -1,0 +1,40 @@
+"""Nodes that load checkpoints and LoRAs."""
+
+from __future__ import annotations
+
+from ...host import api
+from .. import io
+from ..model import Model
+from .core_node import CoreNode
+from .engine import engine
+
+
+class CheckpointLoaderSimple(CoreNode):
+    """One SD1.5 checkpoint: MODEL, CLIP, VAE."""
+
+    @classmethod
+    def choices(cls) -> dict[str, list[str]]:
+        """Return the user's checkpoints."""
+        return {"ckpt_name": api.port().list_files("checkpoints")}
+
+    @classmethod
+    def execute(cls, ckpt_name: str) -> io.NodeOutput:
+        """Load it."""
+        return io.NodeOutput(*engine().load_checkpoint(ckpt_name))
+
+
+class LoraLoaderModelOnly(CoreNode):
+    """A LoRA on a model's UNet."""
+
+    @classmethod
+    def choices(cls) -> dict[str, list[str]]:
+        """Return the user's LoRAs."""
+        return {"lora_name": api.port().list_files("loras")}
+
+    @classmethod
+    def execute(cls, model: Model, lora_name: str, strength_model: float) -> io.NodeOutput:
+        """Put it on a clone."""
+        return io.NodeOutput(engine().load_lora(model, lora_name, strength_model))
+
+
+NODES: list[type[io.ComfyNode]] = [CheckpointLoaderSimple, LoraLoaderModelOnly]

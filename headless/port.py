@@ -1,0 +1,260 @@
+"""The port on diffusers: everything nodes may ask of the headless host. See ``host/contract`` for what each promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
+from ..models.architecture import DEMO
+from ..models.edit import Edit
+from ..models.errors import CheckpointError
+from ..models.motion_checkpoint import MotionWeights, check_fit
+from ..models.schedules import TRAIN_TIMESTEPS
+from .denoise import Conditioning, Denoiser, sample
+from .edits import edited, forward_with_edits, slot_widths
+from .folders import Folders
+from .loading import load_checkpoint
+from .lora import read_lora
+from .model import CLIP, VAE, Model
+from .motion import LoadedMotion
+from .prompt import Tokenizer
+from .samplers import find_sampler
+from .sigmas import schedule_sigmas
+from .text import Spans, encode_prompt, phrase_spans
+from .vocabulary import clip_tokenizer
+
+Latent = dict[str, Any]
+_ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+
+
+class StepBar:
+    """A progress bar in the terminal, on standard error."""
+
+    def __init__(self, total: int) -> None:
+        self._bar = tqdm(total=total, leave=False, dynamic_ncols=True)
+
+    def update(self, done: int, preview: Tensor | None = None) -> None:
+        """Show that ``done`` of the total are done; a terminal shows no preview."""
+        del preview
+        self._bar.update(done - self._bar.n)
+        if self._bar.n >= self._bar.total:
+            self._bar.close()
+
+
+class HeadlessHost:
+    """The headless host. A run is cancelled by Ctrl-C, which Python raises by itself."""
+
+    def __init__(
+        self,
+        device: str | torch.device | None,
+        input_dir: Path | str,
+        output_dir: Path | str,
+        models_dir: Path | str,
+    ) -> None:
+        """Choose where to run and where files are.
+
+        Args:
+            device: torch's name of it; None: the first accelerator, else the CPU.
+            input_dir: pictures and clips that workflows load.
+            output_dir: where results go.
+            models_dir: has a folder for each kind: ``checkpoints``, ``loras``, ``animatediff_models``, ...
+        """
+        self.device = _pick_device(device)
+        self.input_dir, self.output_dir, self.models_dir = Path(input_dir), Path(output_dir), Path(models_dir)
+
+    def install(self, model: Model, edit: Edit) -> Model:
+        """Return a clone with the edit added after those it has.
+
+        Raises:
+            CheckpointError: the edit's motion module is not for this model.
+        """
+        if edit.temporal is not None:
+            check_fit(edit.temporal.motion.weights, slot_widths(model.size))
+        return model.with_edit(edit)
+
+    def load_motion(self, weights: MotionWeights) -> LoadedMotion:
+        """Build a motion module on this host's device."""
+        return LoadedMotion(weights, self.device, self._dtype)
+
+    def load_demo(self) -> tuple[Model, CLIP, VAE]:
+        """Build the bundled demo model."""
+        if not DEMO_MODEL.is_file():
+            raise CheckpointError(
+                f"{DEMO_MODEL.name}: the demo model is not in the pack's assets/demo; reinstall Frameloom, or make it "
+                "with `make demo-model`."
+            )
+        return load_checkpoint(DEMO_MODEL, Tokenizer.from_folder(DEMO_TOKENIZER), self.device, DEMO)
+
+    def load_checkpoint(self, name: str) -> tuple[Model, CLIP, VAE]:
+        """Load one of the user's checkpoints."""
+        return load_checkpoint(
+            self.resolve("checkpoints", name), clip_tokenizer(self.models_dir), self.device
+        )
+
+    def load_lora(self, model: Model, name: str, strength: float) -> Model:
+        """Return a clone with one of the user's LoRAs on its UNet."""
+        if strength == 0:
+            return model
+        return model.with_lora(read_lora(self.resolve("loras", name), model.unet, model.size), strength)
+
+    def sample(
+        self,
+        model: Model,
+        positive: Conditioning,
+        negative: Conditioning,
+        latent: Latent,
+        *,
+        noise: Tensor,
+        sigmas: Tensor,
+        sampler: str,
+        cfg: float,
+        mask: Tensor | None = None,
+        progress: Any = None,
+    ) -> Latent:
+        """Run a sampler over ``sigmas``."""
+        mask = latent.get("noise_mask") if mask is None else mask
+
+        def on_step(step: int, _clean: Tensor) -> None:
+            if progress is not None:
+                progress.update(step + 1)
+
+        samples, _ = sample(
+            model,
+            noise,
+            positive,
+            negative,
+            cfg=cfg,
+            sampler=find_sampler(sampler),
+            sigmas=sigmas,
+            latent=latent["samples"],
+            mask=mask,
+            on_step=on_step,
+            check_interrupt=self.check_interrupt,
+        )
+        return latent | {"samples": samples}
+
+    @torch.no_grad()
+    def predict(self, model: Model, conditioning: Conditioning, latent: Latent, sigma: float) -> Tensor:
+        """Return the denoised latents of one forward pass."""
+        samples = latent["samples"]
+        noisy = samples.to(model.device).float() * model.latent_scale
+        with edited(model.unet, model.edits) as run:
+            denoise = Denoiser(model, run, conditioning, [], 1.0, frames=samples.shape[0])
+            clean = denoise(noisy, torch.tensor(sigma))
+        return (clean / model.latent_scale).to(samples.device)
+
+    def sigmas(self, model: Model, steps: int, scheduler: str) -> Tensor:
+        """Return descending noise levels that end in 0."""
+        return schedule_sigmas(model.sampling, scheduler, steps)
+
+    def sigma_to_timestep(self, model: Model, sigma: float) -> float:
+        """Return the training timestep of a noise level."""
+        return float(model.sampling.timestep(sigma))
+
+    def timestep_to_sigma(self, model: Model, timestep: float) -> float:
+        """Return the noise level of a training timestep.
+
+        Raises:
+            ValueError: there is no such timestep.
+        """
+        if not 0 <= timestep < TRAIN_TIMESTEPS:
+            raise ValueError(f"timestep={timestep} must be in 0..{TRAIN_TIMESTEPS - 1}; choose one inside.")
+        return model.sampling.sigma(timestep)
+
+    def encode_text(self, clip: CLIP, text: str) -> tuple[Conditioning, Spans]:
+        """Encode a prompt, and say where its phrases lie."""
+        tokens, pooled = encode_prompt(clip, text)
+        return [[tokens, {"pooled_output": pooled}]], phrase_spans(clip, text)
+
+    def encode(self, vae: VAE, images: Tensor) -> Latent:
+        """Encode pictures to latents."""
+        return {"samples": vae.encode(images)}
+
+    def decode(self, vae: VAE, latent: Latent) -> Tensor:
+        """Decode latents to pictures."""
+        return vae.decode(latent["samples"])
+
+    def compute_device(self) -> torch.device:
+        """Return the device that models run on."""
+        return self.device
+
+    def progress(self, total: int) -> StepBar:
+        """Start a progress bar."""
+        return StepBar(total)
+
+    def check_interrupt(self) -> None:
+        """Do nothing: Ctrl-C raises KeyboardInterrupt wherever Python is."""
+
+    def list_files(self, kind: str) -> list[str]:
+        """Return the names of the user's files of a kind, the bundled first. A diffusers folder is one file."""
+        return [
+            *BUNDLED.get(kind, {}),
+            *(name for name in self._own_files(kind) if name not in BUNDLED.get(kind, {})),
+        ]
+
+    def resolve(self, kind: str, name: str) -> Path:
+        """Return the path of a listed file.
+
+        Raises:
+            ValueError: it isn't listed, or leads outside its folder.
+        """
+        bundled = BUNDLED.get(kind, {}).get(name)
+        if bundled is not None:
+            return bundled
+        folder = self.models_dir / kind
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{kind}: {name!r} leads outside {folder.name}/; choose a listed file.")
+        if name not in self._own_files(kind):
+            listed = ", ".join(self.list_files(kind)[:5]) or "none"
+            raise ValueError(
+                f"{kind}: {name!r} was not found; expected one of: {listed}; put the file into {folder}."
+            )
+        return path
+
+    def output_path(self, prefix: str, extension: str) -> Path:
+        """Return a path for a new output file."""
+        new = Folders(self.input_dir, self.output_dir).new_files(prefix)
+        return new.folder / new.filename(extension.removeprefix("."))
+
+    def user_dir(self) -> Path:
+        """Return the folder for the user's own settings."""
+        folder = Path.home() / ".config" / "frameloom"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def train_forward(self, model: Model, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Return the UNet with its edits as a differentiable function."""
+
+        def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+            with torch.inference_mode(False), torch.enable_grad():
+                inputs = [
+                    part.clone() if part.is_inference() else part for part in (noisy, timesteps, tokens)
+                ]
+                with forward_with_edits(model.unet, model.edits, frames, model.weights) as predict:
+                    return predict(*inputs)
+
+        return forward
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.float32 if self.device.type == "cpu" else torch.float16
+
+    def _own_files(self, kind: str) -> list[str]:
+        folder = self.models_dir / kind
+        found = [path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS and path.is_file()]
+        adapters = {path.parent for path in folder.rglob("config.json") if path.parent != folder}
+        found = [path for path in found if path.parent not in adapters] + list(adapters)
+        return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _pick_device(device: str | torch.device | None) -> torch.device:
+    if device is not None:
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,140 @@
+"""Noise levels in ComfyUI's units: a model's table of sigmas, its prediction type, and the schedulers over it.
+
+Sigmas are variance exploding (``x0 + sigma * noise``); the network sees ``x / sqrt(1 + sigma^2)``. Everything here runs
+on the CPU on a handful of numbers, so that a sampler never waits for its device to learn a noise level.
+
+Source: k-diffusion's conventions (Karras et al. 2022, https://arxiv.org/abs/2206.00364) as ComfyUI uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..models.schedules import TRAIN_TIMESTEPS, BetaSchedule
+
+Prediction = Literal["eps", "v"]
+_LAST = TRAIN_TIMESTEPS - 1
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a model was trained to predict.
+
+    Attributes:
+        prediction: ``eps`` (the noise) or ``v`` (velocity).
+        schedule: of the betas.
+    """
+
+    prediction: Prediction
+    schedule: BetaSchedule
+
+    @cached_property
+    def sigmas(self) -> Tensor:
+        """[1000] float32, ascending, by training timestep."""
+        return self.schedule.sigmas()
+
+    @cached_property
+    def log_sigmas(self) -> Tensor:
+        """[1000] float32."""
+        signal = self.schedule.alphas_cumprod()
+        return ((1 - signal) / signal).sqrt().log().float()
+
+    def timestep(self, sigma: Tensor | float) -> int:
+        """Return the training timestep whose sigma is nearest in the logarithm."""
+        return int((torch.as_tensor(sigma, dtype=torch.float32).log() - self.log_sigmas).abs().argmin())
+
+    def sigma(self, timestep: float | Tensor) -> float:
+        """Return the sigma of a timestep; between two whole ones, interpolated in the logarithm."""
+        place = torch.as_tensor(timestep, dtype=torch.float32).clamp(0, _LAST)
+        low, high, part = (
+            self.log_sigmas[place.floor().long()],
+            self.log_sigmas[place.ceil().long()],
+            place.frac(),
+        )
+        return float(((1 - part) * low + part * high).exp())
+
+    def scale_input(self, noisy: Tensor, sigma: Tensor) -> Tensor:
+        """Return what the network sees: [N, C, H, W] at unit variance."""
+        return noisy / (sigma**2 + 1) ** 0.5
+
+    def denoised(self, output: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
+        """Return the clean latents that a raw prediction means, [N, C, H, W]."""
+        if self.prediction == "eps":
+            return noisy - output * sigma
+        return noisy / (sigma**2 + 1) - output * sigma / (sigma**2 + 1) ** 0.5
+
+    def add_noise(self, latent: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """Return the latents a run starts from. At the highest level they are noise of unit variance to the network."""
+        highest = float(self.sigmas[-1])
+        full = float(sigma) >= highest * (1 - 1e-5)
+        return noise * ((1 + sigma**2).sqrt() if full else sigma) + latent
+
+
+def _normal(sampling: Sampling, steps: int) -> list[float]:
+    return [sampling.sigma(timestep) for timestep in torch.linspace(_LAST, 0, steps)] + [0.0]
+
+
+def _simple(sampling: Sampling, steps: int) -> list[float]:
+    stride = TRAIN_TIMESTEPS / steps
+    return [float(sampling.sigmas[-(1 + int(step * stride))]) for step in range(steps)] + [0.0]
+
+
+def _karras(sampling: Sampling, steps: int, rho: float = 7.0) -> list[float]:
+    low, high = float(sampling.sigmas[0]) ** (1 / rho), float(sampling.sigmas[-1]) ** (1 / rho)
+    return [*((high + torch.linspace(0, 1, steps) * (low - high)) ** rho).tolist(), 0.0]
+
+
+def _ddim_uniform(sampling: Sampling, steps: int) -> list[float]:
+    stride = max(TRAIN_TIMESTEPS // steps, 1)
+    return [*reversed(sampling.sigmas[1::stride].tolist()), 0.0]
+
+
+SCHEDULERS: dict[str, Callable[[Sampling, int], list[float]]] = {
+    "normal": _normal,
+    "simple": _simple,
+    "karras": _karras,
+    "ddim_uniform": _ddim_uniform,
+}
+
+
+def schedule_sigmas(sampling: Sampling, scheduler: str, steps: int) -> Tensor:
+    """Return the noise levels of a run.
+
+    Args:
+        sampling: the model's.
+        scheduler: a name in ``SCHEDULERS``.
+        steps: how many steps.
+
+    Returns:
+        [steps + 1] float32, descending, ending in 0. ``ddim_uniform`` gives a few more where ``steps`` does not divide
+        1000, as it does in ComfyUI.
+
+    Raises:
+        ValueError: the scheduler is unknown here, or there are no steps.
+    """
+    if scheduler not in SCHEDULERS:
+        raise ValueError(
+            f"scheduler={scheduler!r} is not built headless; choose one of {', '.join(SCHEDULERS)}."
+        )
+    if steps < 1:
+        raise ValueError(f"steps={steps} must be at least 1; raise steps.")
+    return torch.tensor(SCHEDULERS[scheduler](sampling, steps), dtype=torch.float32)
+
+
+def run_sigmas(sampling: Sampling, scheduler: str, steps: int, denoise: float = 1.0) -> Tensor:
+    """Return the noise levels of a run that starts part of the way down: the last ``steps`` of ``steps / denoise``.
+
+    Returns:
+        As ``schedule_sigmas``; empty for ``denoise`` 0.
+    """
+    if denoise <= 0:
+        return torch.zeros(0)
+    if denoise > 0.9999:
+        return schedule_sigmas(sampling, scheduler, steps)
+    return schedule_sigmas(sampling, scheduler, int(steps / denoise))[-(steps + 1) :]

@@ -1,0 +1,82 @@
+"""Encode prompts as ComfyUI does: chunks side by side, weights as a push away from the empty prompt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .prompt import CHUNK, Token, weighted_parts
+
+if TYPE_CHECKING:
+    from .model import CLIP
+
+Spans = dict[str, list[tuple[int, int]]]
+
+
+@torch.no_grad()
+def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, Tensor]:
+    """Encode a prompt.
+
+    A token of weight w becomes ``empty + w * (token - empty)``, where ``empty`` is the same place of the encoded
+    empty prompt.
+
+    Args:
+        clip: encoder and vocabulary.
+        prompt: with weight syntax.
+
+    Returns:
+        Tokens [1, 77 * chunks, D] after the last layer norm, and the first chunk's state at its end token, [1, D]; both
+        float32 on the CPU.
+    """
+    chunks = clip.tokenizer.chunks(prompt)
+    weights = torch.tensor([[token.weight for token in chunk] for chunk in chunks])
+    weighted = bool((weights != 1).any())
+    ids = [[token.id for token in chunk] for chunk in chunks] + ([clip.tokenizer.empty()] if weighted else [])
+    output = clip.network(torch.tensor(ids, device=clip.network.device))
+    states, pooled = output.last_hidden_state.float().cpu(), output.pooler_output.float().cpu()
+    if weighted:
+        empty = states[-1]
+        plain = states[:-1]
+        states = torch.where((weights != 1)[..., None], (plain - empty) * weights[..., None] + empty, plain)
+    return states.reshape(1, -1, states.shape[-1]), pooled[:1]
+
+
+def phrase_spans(clip: CLIP, prompt: str) -> Spans:
+    """Return where each comma-separated phrase of a prompt lies in its encoding.
+
+    Returns:
+        Phrase (without weight syntax, stripped) -> [start, stop) ranges along axis 1 of the tokens; several where a
+        chunk's end cuts it or where it occurs twice.
+    """
+    text = "".join(part for part, _ in weighted_parts(prompt))
+    places = _places(clip.tokenizer.chunks(prompt))
+    spans: Spans = {}
+    start = 0
+    for phrase in text.split(","):
+        stop = start + len(phrase)
+        if phrase.strip():
+            inside = [place for place, (first, last) in places if start <= first and last <= stop]
+            spans.setdefault(phrase.strip(), []).extend(_ranges(inside))
+        start = stop + 1
+    return spans
+
+
+def _places(chunks: list[list[Token]]) -> list[tuple[int, tuple[int, int]]]:
+    return [
+        (number * CHUNK + place, token.span)
+        for number, chunk in enumerate(chunks)
+        for place, token in enumerate(chunk)
+        if token.span is not None
+    ]
+
+
+def _ranges(places: list[int]) -> list[tuple[int, int]]:
+    ranges: list[tuple[int, int]] = []
+    for place in places:
+        if ranges and ranges[-1][1] == place:
+            ranges[-1] = (ranges[-1][0], place + 1)
+        else:
+            ranges.append((place, place + 1))
+    return ranges
