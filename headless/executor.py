@@ -209,8 +209,11 @@ async def _wait(awaitable: Any) -> Any:
 
 
 def _slices(values: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    """Return the inputs of each call: as many calls as the longest list, shorter lists repeat their last value."""
-    count = max((len(each) for each in values.values()), default=1)
+    """Return the inputs of each call: as many calls as the longest list, shorter lists repeat their last value.
+
+    With an empty list there is nothing to repeat, so no call (ComfyUI stops with an IndexError).
+    """
+    count = max((len(each) for each in values.values()), default=1) if all(values.values()) else 0
     return [{name: each[min(i, len(each) - 1)] for name, each in values.items()} for i in range(count)]
 
 

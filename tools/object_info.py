@@ -3,8 +3,8 @@
     python tools/object_info.py http://127.0.0.1:8188
 
 Core nodes go to ``headless/nodes_core/object_info.json`` (their schemas, at run time), our own to
-``tests/golden/object_info.json`` (what the stand-in must say, in a test). The server must be ComfyUI 0.33 with this pack
-installed. Lists of files and the name of the pack's folder differ by machine and are emptied.
+``tests/golden/object_info.json`` (what the stand-in must say, in a test). The server must be ComfyUI 0.33 with this
+pack installed. Lists of files and the name of the pack's folder differ by machine and are emptied.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ CORE_NODES = """
     EmptyLatentImage RepeatLatentBatch LatentFromBatch SetLatentNoiseMask SaveLatent LoadLatent
     KSampler KSamplerAdvanced SamplerCustomAdvanced RandomNoise DisableNoise CFGGuider KSamplerSelect BasicScheduler
     SplitSigmas VAEDecode VAEEncode
+    EmptyImage ImageBatch ImageToMask
     LoadImage ImageScale ImageFromBatch SaveImage PreviewImage SaveAnimatedWEBP CreateVideo SaveVideo
 """.split()
 FILE_LISTS = {

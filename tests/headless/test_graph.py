@@ -33,7 +33,7 @@ class Square(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, even=0):
-        return True if even % 2 == 0 else f"an even number"
+        return True if even % 2 == 0 else "an even number"
 
 
 class Anything(io.ComfyNode):
@@ -211,7 +211,7 @@ WRONG = {
     ),
     "no such picture": (
         {"1": {"class_type": "LoadImage", "inputs": {"image": "cat.png"}}, "2": SAVE},
-        r"custom_validation_failed: node 1 \(LoadImage\), input image: got \['cat.png'\], expected a file of .*holds none",
+        r"custom_validation_failed: node 1 \(LoadImage\), input image: got \['cat.png'\], expected a file of .* none",
     ),
     "picture elsewhere": (
         {"1": {"class_type": "LoadImage", "inputs": {"image": "../../cat.png"}}, "2": SAVE},
@@ -219,7 +219,7 @@ WRONG = {
     ),
     "cycle": (
         loop(),
-        r"dependency_cycle: node . \(Image\w+\), input image: got the cycle (1 .* -> 2 .* -> 1|2 .* -> 1 .* -> 2) .*never lead",
+        r"dependency_cycle: node . \(Image\w+\), input image: got the cycle (1 .* -> 2 .* -> 1|2 .* -> 1 .* -> 2)",
     ),
 }
 
