@@ -1,8 +1,8 @@
 """Residual norms of the UNet over a whole clip, as AnimateDiff v1's modules were trained.
 
-v1 was trained with the UNet's residual and final GroupNorms taking their statistics over all frames of a video. No patch
-point of ComfyUI reaches inside a residual block, so two markers are injected round each of these norms: one lays a
-video's frames out as one tall picture, the other undoes it. The norms, their weights and their names are untouched.
+v1 was trained with the UNet's residual and final GroupNorms taking their statistics over all frames of a video. No
+patch point of ComfyUI reaches inside a residual block, so two markers are injected round each of these norms: one lays
+a video's frames out as one tall picture, the other undoes it. The norms, their weights and their names are untouched.
 """
 
 from __future__ import annotations

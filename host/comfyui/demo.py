@@ -59,7 +59,7 @@ class DemoConfig(comfy.supported_models.SD15):
 class DemoTokenizer(comfy.sd1_clip.SDTokenizer):
     """CLIP's tokenizer over the demo's own vocabulary."""
 
-    def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:
         super().__init__(
             tokenizer_path=str(DEMO_TOKENIZER),
             embedding_directory=embedding_directory,
@@ -71,7 +71,7 @@ class DemoTokenizer(comfy.sd1_clip.SDTokenizer):
 class DemoPromptTokenizer(comfy.sd1_clip.SD1Tokenizer):
     """The tokenizer as a CLIP holds it."""
 
-    def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:
         super().__init__(
             embedding_directory=embedding_directory,
             tokenizer_data=tokenizer_data or {},
@@ -82,7 +82,7 @@ class DemoPromptTokenizer(comfy.sd1_clip.SD1Tokenizer):
 class DemoTextModel(comfy.clip_model.CLIPTextModel):
     """CLIP's text transformer with a vocabulary of its own size; ComfyUI's constructor knows CLIP's alone."""
 
-    def __init__(self, config: dict[str, Any], dtype: Any, device: Any, operations: Any) -> None:  # noqa: ANN401
+    def __init__(self, config: dict[str, Any], dtype: Any, device: Any, operations: Any) -> None:
         super().__init__(config, dtype, device, operations)
         size = DEMO.text
         self.set_input_embeddings(
@@ -93,7 +93,7 @@ class DemoTextModel(comfy.clip_model.CLIPTextModel):
 class DemoTextEncoder(comfy.sd1_clip.SDClipModel):
     """Sizes and special tokens of the demo's text encoder."""
 
-    def __init__(self, device: Any = "cpu", dtype: Any = None, model_options: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, device: Any = "cpu", dtype: Any = None, model_options: Any = None) -> None:
         size = DEMO.text
         config = {
             "hidden_size": size.hidden_size,
@@ -118,7 +118,7 @@ class DemoTextEncoder(comfy.sd1_clip.SDClipModel):
 class DemoPromptEncoder(comfy.sd1_clip.SD1ClipModel):
     """The text encoder as a CLIP holds it."""
 
-    def __init__(self, device: Any = "cpu", dtype: Any = None, model_options: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, device: Any = "cpu", dtype: Any = None, model_options: Any = None) -> None:
         super().__init__(
             device=device, dtype=dtype, model_options=model_options or {}, clip_model=DemoTextEncoder
         )

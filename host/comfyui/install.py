@@ -20,7 +20,7 @@ _WRAPPERS = (
 )
 
 
-def install(model: Any, edit: Edit) -> Any:  # noqa: ANN401  ComfyUI's ModelPatcher
+def install(model: Any, edit: Edit) -> Any:
     """Return a clone of a model with an edit added behind those it has.
 
     Args:
@@ -48,12 +48,12 @@ def install(model: Any, edit: Edit) -> Any:  # noqa: ANN401  ComfyUI's ModelPatc
     return clone
 
 
-def installed(model: Any) -> tuple[Edit, ...]:  # noqa: ANN401
+def installed(model: Any) -> tuple[Edit, ...]:
     """Return the edits a model has, in their order."""
     return model.get_attachment(KEY) or ()
 
 
-def _add_motion(clone: Any, temporal: TemporalEdit) -> TemporalEdit:  # noqa: ANN401
+def _add_motion(clone: Any, temporal: TemporalEdit) -> TemporalEdit:
     """Add a motion module to a clone; returns the edit with the module that is used."""
     motion: ComfyMotion = temporal.motion
     slots.check_fits(clone.model.diffusion_model, motion.weights.size.channels, motion.weights.name)

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 
-def predict_denoised(model: Any, conditioning: Any, noisy: Tensor, sigma: float) -> Tensor:  # noqa: ANN401
+def predict_denoised(model: Any, conditioning: Any, noisy: Tensor, sigma: float) -> Tensor:
     """Predict the clean latents from noisy ones.
 
     Args:
         model: a MODEL.
         conditioning: the positive CONDITIONING; nothing is taken from it (cfg 1).
-        noisy: [F, 4, H, W] float, ``latents + sigma * noise / latent_scale``: noisy in a sampler's sense, in LATENT units.
+        noisy: [F, 4, H, W] float, ``latents + sigma * noise / latent_scale``: a sampler's, in LATENT units.
         sigma: noise level.
 
     Returns:
@@ -25,7 +25,7 @@ def predict_denoised(model: Any, conditioning: Any, noisy: Tensor, sigma: float)
     guider.set_conds(conditioning, [])
     guider.set_cfg(1.0)
 
-    def evaluate(denoiser: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: Any) -> Tensor:  # noqa: ANN401
+    def evaluate(denoiser: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: Any) -> Tensor:
         return denoiser(x, sigmas[:1].expand(x.shape[0]), **extra_args)
 
     sampler = comfy.samplers.KSAMPLER(evaluate)

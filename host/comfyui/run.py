@@ -26,7 +26,7 @@ LAST_TIMESTEP = 999
 class Run:
     """One sampling run of an edited model."""
 
-    def __init__(self, guider: Any) -> None:  # noqa: ANN401  ComfyUI's CFGGuider
+    def __init__(self, guider: Any) -> None:
         patcher = guider.model_patcher
         if patcher.get_additional_models_with_key("multigpu"):
             raise HostError(
@@ -45,7 +45,7 @@ class Run:
         self.steps: list[float] = []
         self.started = False
 
-    def start(self, guider: Any) -> None:  # noqa: ANN401
+    def start(self, guider: Any) -> None:
         """Check, once the model is loaded, that it is as the edits need it."""
         if self.started:
             return
@@ -112,7 +112,7 @@ class LiveCall:
         return hidden
 
 
-def frame_ids(window: Any, frames: int) -> tuple[int, ...]:  # noqa: ANN401  ComfyUI's IndexListContextWindow
+def frame_ids(window: Any, frames: int) -> tuple[int, ...]:
     """Return the absolute index of each frame of a call: a window's if one is on and fits, else 0, 1, 2...
 
     ComfyUI leaves the last window in its options after the windows are done, hence the test of length.
@@ -149,7 +149,7 @@ def ensure_markers(unet: nn.Module, *, over_clip: bool) -> None:
         clip_norm.put_in(unet)
 
 
-def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
     """Open a run; ComfyUI's OUTER_SAMPLE wrapper. The guider's options are this run's own copy."""
     options = executor.class_obj.model_options["transformer_options"]
     options[RUN_KEY] = Run(executor.class_obj)
@@ -159,7 +159,7 @@ def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN4
         options.pop(RUN_KEY, None)
 
 
-def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401
+def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Check the model before, the prediction after; ComfyUI's PREDICT_NOISE wrapper."""
     guider = executor.class_obj
     run = guider.model_options["transformer_options"].get(RUN_KEY)
@@ -174,15 +174,15 @@ def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwar
     return prediction
 
 
-def diffusion_model(  # noqa: PLR0913  ComfyUI's own signature
-    executor: Any,  # noqa: ANN401
+def diffusion_model(
+    executor: Any,
     x: Tensor,
     timesteps: Tensor,
     context: Tensor | None = None,
     y: Tensor | None = None,
-    control: Any = None,  # noqa: ANN401
+    control: Any = None,
     transformer_options: dict[str, Any] | None = None,
-    **kwargs: Any,  # noqa: ANN401
+    **kwargs: Any,
 ) -> Tensor:
     """Tell the slots what is called; ComfyUI's DIFFUSION_MODEL wrapper."""
     options = transformer_options or {}

@@ -12,7 +12,7 @@ from ...models.errors import HostError
 from ...models.schedules import BetaSchedule
 
 
-def reschedule(model: Any, schedule: BetaSchedule) -> Any:  # noqa: ANN401
+def reschedule(model: Any, schedule: BetaSchedule) -> Any:
     """Return the model's sampling object on another beta schedule, of the same prediction type.
 
     Its sigmas are plain attributes and can't be overwritten as buffers: ComfyUI with dynamic VRAM backs buffers up by

@@ -48,7 +48,7 @@ def run_slot(
     emb: Tensor,
     context: Tensor,
     transformer_options: dict[str, Any],
-    *_: Any,  # noqa: ANN401
+    *_: Any,
 ) -> Tensor:
     """Run a slot; ComfyUI's ``forward_timestep_embed_patch``."""
     live = transformer_options.get(KEY)
@@ -70,8 +70,8 @@ def find_places(unet: nn.Module) -> dict[str, Place]:
     places = [*down, *([] if middle is None else [middle]), *up]
     if len(down) != 8 or len(up) != 12 or len(places) != len(TEMPORAL_SLOTS):
         raise ValueError(
-            f"model: got {type(unet).__name__} with {len(down)} blocks down and {len(up)} up; expected an SD1.x UNet with "
-            "8 and 12; load an SD1.5 checkpoint or the demo model."
+            f"model: got {type(unet).__name__} with {len(down)} blocks down and {len(up)} up; expected an SD1.x UNet "
+            "with 8 and 12; load an SD1.5 checkpoint or the demo model."
         )
     return dict(zip(TEMPORAL_SLOTS, places, strict=True))
 

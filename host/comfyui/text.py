@@ -8,7 +8,7 @@ from typing import Any
 import comfy.sd1_clip
 
 
-def phrase_spans(clip: Any, text: str) -> dict[str, list[tuple[int, int]]]:  # noqa: ANN401  ComfyUI's CLIP
+def phrase_spans(clip: Any, text: str) -> dict[str, list[tuple[int, int]]]:
     """Find every comma-separated phrase of a prompt.
 
     Weights in brackets are stripped from the phrases. A phrase that stands twice, or that a chunk of 77 tokens cuts,
@@ -37,7 +37,7 @@ def phrase_spans(clip: Any, text: str) -> dict[str, list[tuple[int, int]]]:  # n
     return {phrase: _find(words, _tokens(clip, phrase, start, end)) for phrase in phrases if phrase}
 
 
-def _tokens(clip: Any, phrase: str, start: int, end: int) -> list[int]:  # noqa: ANN401
+def _tokens(clip: Any, phrase: str, start: int, end: int) -> list[int]:
     """Tokenize a phrase by itself, its brackets taken as text."""
     escaped = phrase.replace("(", "\\(").replace(")", "\\)")
     chunks = next(iter(clip.tokenize(escaped).values()))

@@ -18,7 +18,7 @@ from .run import LiveCall
 from .slots import KEY
 
 
-def differentiable(model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:  # noqa: ANN401
+def differentiable(model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Return the UNet as ``contract.Host.train_forward`` says.
 
     ComfyUI runs nodes in inference mode, whose tensors autograd refuses to save, so the networks are copied outside of

@@ -43,9 +43,9 @@ class TolerantIo:
         self._io = io
         self._known = {field.name for field in dataclasses.fields(io.Schema)}
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  the host's own names
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._io, name)
 
-    def Schema(self, **options: Any) -> Any:  # noqa: ANN401, N802  stands in for a class
+    def Schema(self, **options: Any) -> Any:  # noqa: N802  stands in for a class
         """Build the host's schema of the options it knows."""
         return self._io.Schema(**{name: value for name, value in options.items() if name in self._known})
