@@ -73,7 +73,7 @@ docs: $(READY)
 	$(BIN)/python tools/gen_docs.py
 
 workflows: $(READY)
-	$(BIN)/python tools/workflow.py build
+	$(BIN)/python tools/workflow.py
 
 setup: $(READY)
 

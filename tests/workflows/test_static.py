@@ -1,0 +1,149 @@
+"""Every workflow on paper: both forms agree, links join what fits, values are legal. No host, no model."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from frameloom.tools import workflow
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json"))
+# Inputs whose choices are the user's own files.
+FILE_INPUTS = {"ckpt_name", "file", "image"}
+
+
+def prompt_of(name):
+    return json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text("utf-8"))
+
+
+def editor_of(name):
+    return json.loads((ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
+
+
+def spec_of(entry, name):
+    """Kind and options of an input; one that a choice brought is looked for in every choice."""
+    tables = [entry["input"]]
+    for part in name.split("."):
+        specs = [table[section][part] for table in tables for section in table if part in table[section]]
+        kind, options = specs[0][0], (*specs[0], {})[1]
+        tables = [choice["inputs"] for choice in options.get("options", []) if isinstance(choice, dict)]
+    choices = kind if isinstance(kind, list) else options.get("options")
+    return kind, options, [choice["key"] if isinstance(choice, dict) else choice for choice in choices or []]
+
+
+def test_each_form_has_its_twin_and_its_thumbnail():
+    assert NAMES
+    folder = ROOT / "workflows"
+    assert sorted(path.stem for path in folder.glob("*.json")) == NAMES
+    assert sorted(path.stem for path in folder.glob("*.jpg")) == NAMES
+    assert not [path for path in folder.iterdir() if path.suffix not in (".json", ".jpg", "")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_editor_file_is_what_the_tool_makes(name, known):
+    made = workflow.text_of(workflow.to_editor(prompt_of(name), known))
+    assert (ROOT / "workflows" / f"{name}.json").read_text("utf-8") == made, "run `make workflows`"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_editor_file_converts_back_to_the_same_api_form(name, known):
+    assert workflow.to_prompt(editor_of(name), known) == prompt_of(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_of_the_editor_file_join_existing_slots_of_one_type(name):
+    graph = editor_of(name)
+    assert graph["version"] == 0.4
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    assert len(nodes) == len(graph["nodes"])
+    for link, origin, slot, target, place, kind in graph["links"]:
+        output, socket = nodes[origin]["outputs"][slot], nodes[target]["inputs"][place]
+        assert kind == output["type"] == socket["type"]
+        assert link in output["links"]
+        assert link == socket["link"]
+    assert len({link[0] for link in graph["links"]}) == len(graph["links"])
+    assert graph["last_link_id"] == max(link[0] for link in graph["links"])
+    assert graph["last_node_id"] == max(nodes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nodes_of_the_editor_file_do_not_overlap_and_links_run_to_the_right(name):
+    graph = editor_of(name)
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    for _, origin, _, target, _, _ in graph["links"]:
+        assert nodes[origin]["pos"][0] + nodes[origin]["size"][0] < nodes[target]["pos"][0]
+    boxes = [(*node["pos"], *node["size"]) for node in graph["nodes"]]
+    for place, (x, y, w, h) in enumerate(boxes):
+        for x2, y2, w2, h2 in boxes[place + 1 :]:
+            assert x + w <= x2 or x2 + w2 <= x or y + h <= y2 or y2 + h2 <= y
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_seed_is_left_on_randomize(name):
+    values = [value for node in editor_of(name)["nodes"] for value in node["widgets_values"]]
+    assert not {"randomize", "increment", "decrement"} & {value for value in values if isinstance(value, str)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_input_of_the_api_form_is_known_present_linked_to_what_fits_and_legal(name, known):
+    prompt = prompt_of(name)
+    for node_id, node in prompt.items():
+        entry = known[node["class_type"]]
+        given = node["inputs"]
+        slots = {slot.name: slot for slot in workflow.slots(entry, given)}
+        assert set(given) <= set(slots), node_id
+        for input_name in slots:
+            required = "." in input_name or input_name in entry["input"]["required"]
+            assert input_name in given or not required, f"{node_id} {input_name}"
+        for input_name, value in given.items():
+            kind, options, choices = spec_of(entry, input_name)
+            if isinstance(value, list):
+                assert known[prompt[value[0]]["class_type"]]["output"][value[1]] == kind
+            elif kind in ("INT", "FLOAT"):
+                assert options.get("min", value) <= value <= options.get("max", value)
+                assert isinstance(value, int if kind == "INT" else float)
+            elif kind in ("STRING", "BOOLEAN"):
+                assert isinstance(value, str if kind == "STRING" else bool)
+            elif input_name not in FILE_INPUTS:
+                assert value in choices, f"{node_id} {input_name}"
+
+
+def test_every_node_of_the_pack_is_in_a_workflow(known):
+    used = {node["class_type"] for name in NAMES for node in prompt_of(name).values()}
+    assert {node_id for node_id in known if node_id.startswith("Frameloom_")} - used == set()
+
+
+def test_files_that_the_demo_workflows_name_come_with_the_pack():
+    bundled = {"frameloom_demo_motion.safetensors"} | {
+        path.name for path in (ROOT / "assets" / "inputs").iterdir()
+    }
+    for name in NAMES:
+        if name.endswith("_demo"):
+            named = {
+                value
+                for node in prompt_of(name).values()
+                for key, value in node["inputs"].items()
+                if key in FILE_INPUTS and isinstance(value, str)
+            }
+            assert named <= bundled
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith("_demo")])
+def test_a_note_says_where_each_file_that_does_not_come_with_the_pack_goes(name):
+    for node in prompt_of(name).values():
+        files = [
+            value for key, value in node["inputs"].items() if key in FILE_INPUTS and isinstance(value, str)
+        ]
+        assert all(file in node["_meta"]["note"] for file in files)
+        assert not files or re.search(r"models/\w+", node["_meta"]["note"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_savevideo_speaks_to_hosts_before_and_since_0_33(name):
+    # `format` and `codec` before, `format.codec` since; a host ignores an input that it doesn't know.
+    for node in prompt_of(name).values():
+        if node["class_type"] == "SaveVideo":
+            assert {"format", "codec", "format.codec"} <= set(node["inputs"])
