@@ -19,8 +19,12 @@ from torch import Tensor
 
 from .errors import CheckpointError
 
-_FOLDER_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
-_FOLDER_PICKLES = ("diffusion_pytorch_model.bin", "diffusion_pytorch_model.fp16.bin")
+# What diffusers calls the weights of a model's folder, best first.
+_FOLDER_FILES = tuple(
+    f"diffusion_pytorch_model{variant}.{ending}"
+    for ending in ("safetensors", "bin")
+    for variant in ("", ".fp16")
+)
 _AGAIN = "download it again and compare its size with the one on its page"
 # No header of a real file comes near this many bytes.
 _MAX_HEADER = 100_000_000
@@ -75,7 +79,9 @@ def open_weights(path: str | Path) -> WeightFile:
         raise CheckpointError(f"{name}: no such file; expected a weight file; choose one that is listed.")
     config: Mapping[str, Any] = {}
     if path.is_dir():
-        path, config = _open_folder(path)
+        path = _file_of_folder(path)
+    if path.name in _FOLDER_FILES:
+        name, config = f"{path.parent.name}/{path.name}", _read_config(path.parent)
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(1024)
@@ -98,17 +104,23 @@ def fingerprint(path: str | Path) -> str:
     return repr(facts)
 
 
-def _open_folder(folder: Path) -> tuple[Path, Mapping[str, Any]]:
-    files = [folder / file for file in _FOLDER_FILES + _FOLDER_PICKLES if (folder / file).is_file()]
-    if not files:
+def _file_of_folder(folder: Path) -> Path:
+    file = next((folder / name for name in _FOLDER_FILES if (folder / name).is_file()), None)
+    if file is None:
         raise CheckpointError(
             f"{folder.name}: a folder without {_FOLDER_FILES[0]}; expected a diffusers model folder with that file "
             "and config.json; choose such a folder, or one weight file."
         )
-    if not (folder / "config.json").is_file():
-        return files[0], {}
+    return file
+
+
+def _read_config(folder: Path) -> Mapping[str, Any]:
+    """Return a diffusers folder's config, empty where it has none."""
+    file = folder / "config.json"
+    if not file.is_file():
+        return {}
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(
             f"{folder.name}/config.json: not JSON ({error}); expected a diffusers config; download it again."
@@ -117,7 +129,7 @@ def _open_folder(folder: Path) -> tuple[Path, Mapping[str, Any]]:
         raise CheckpointError(
             f"{folder.name}/config.json: got a {type(config).__name__}; expected an object; download it again."
         )
-    return files[0], config
+    return config
 
 
 def _refuse_text(name: str, head: bytes, size: int) -> None:

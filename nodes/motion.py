@@ -48,7 +48,8 @@ class MotionModuleLoader(io.ComfyNode):
                 io.Combo.Input(
                     "file",
                     options=api.port().list_files(MODULE_FILES),
-                    tooltip="A file or diffusers folder in ComfyUI's models/animatediff_models.",
+                    tooltip="A file in ComfyUI's models/animatediff_models. Of a diffusers folder in there, take its "
+                    "diffusion_pytorch_model.safetensors.",
                 ),
             ],
             outputs=[

@@ -1,0 +1,61 @@
+"""Tiny motion modules of the real class, and their files in every layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from frameloom.models.edit import TEMPORAL_SLOTS
+from frameloom.models.motion_checkpoint import MID_SLOT
+from frameloom.models.motion_module import MotionModel, MotionSize
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def tiny_size(*, middle: bool = True, max_frames: int = 32, width: int = 32) -> MotionSize:
+    """A module 1, 2, 2, 2 times ``width`` wide, as the demo's."""
+    widths = {"down": (1, 2, 2, 2), "up": (2, 2, 2, 1)}
+    channels = {
+        slot: width * (2 if slot == MID_SLOT else widths[slot.split("_")[0]][int(slot.split(".")[1])])
+        for slot in TEMPORAL_SLOTS
+        if middle or slot != MID_SLOT
+    }
+    return MotionSize(channels, max_frames)
+
+
+def tiny_module(seed: int = 0, **size: object) -> MotionModel:
+    """A module with random weights everywhere, the output projections too."""
+    model = MotionModel(tiny_size(**size))  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+            if "norm" in name and name.endswith("weight"):
+                parameter.add_(1)
+    return model.eval()
+
+
+def tiny_state(seed: int = 0, **size: object) -> dict[str, Tensor]:
+    """Weights of ``tiny_module``, keyed as AnimateDiff's files."""
+    return {key: value.clone() for key, value in tiny_module(seed, **size).state_dict().items()}
+
+
+def save(path: Path, state: dict[str, Tensor], metadata: dict[str, str] | None = None) -> Path:
+    """Write safetensors."""
+    save_file({key: value.clone().contiguous() for key, value in state.items()}, path, metadata)
+    return path
+
+
+def tiny_lora(rank: int = 4, *, middle: bool = True, width: int = 32, seed: int = 1) -> dict[str, Tensor]:
+    """A motion LoRA in AnimateDiff's own layout."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for slot, channels in tiny_size(middle=middle, width=width).channels.items():
+        for attention in (0, 1):
+            block = (
+                f"{slot}.temporal_transformer.transformer_blocks.0.attention_blocks.{attention}.processor."
+            )
+            for layer in ("to_q", "to_k", "to_v", "to_out"):
+                state[f"{block}{layer}_lora.down.weight"] = torch.randn(rank, channels, generator=generator)
+                state[f"{block}{layer}_lora.up.weight"] = torch.randn(channels, rank, generator=generator)
+    return state
