@@ -1,4 +1,4 @@
-"""The port on diffusers: everything nodes may ask of the headless host. See ``host/contract`` for what each promises."""
+"""The port on diffusers: everything nodes may ask of the headless host. What each promises: ``host/contract``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
 from ..models.architecture import DEMO
 from ..models.edit import Edit
 from ..models.errors import CheckpointError
 from ..models.motion_checkpoint import MotionWeights, check_fit
-from ..models.schedules import TRAIN_TIMESTEPS
 from .denoise import Conditioning, Denoiser, sample
 from .edits import edited, forward_with_edits, slot_widths
 from .folders import Folders
@@ -23,6 +21,7 @@ from .loading import load_checkpoint
 from .lora import read_lora
 from .model import CLIP, VAE, Model
 from .motion import LoadedMotion
+from .progress import StepBar
 from .prompt import Tokenizer
 from .samplers import find_sampler
 from .sigmas import schedule_sigmas
@@ -31,20 +30,6 @@ from .vocabulary import clip_tokenizer
 
 Latent = dict[str, Any]
 _ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-
-
-class StepBar:
-    """A progress bar in the terminal, on standard error."""
-
-    def __init__(self, total: int) -> None:
-        self._bar = tqdm(total=total, leave=False, dynamic_ncols=True)
-
-    def update(self, done: int, preview: Tensor | None = None) -> None:
-        """Show that ``done`` of the total are done; a terminal shows no preview."""
-        del preview
-        self._bar.update(done - self._bar.n)
-        if self._bar.n >= self._bar.total:
-            self._bar.close()
 
 
 class HeadlessHost:
@@ -117,8 +102,7 @@ class HeadlessHost:
         mask: Tensor | None = None,
         progress: Any = None,
     ) -> Latent:
-        """Run a sampler over ``sigmas``."""
-        mask = latent.get("noise_mask") if mask is None else mask
+        """Run a sampler over ``sigmas``. Samplers that draw noise draw it from seed 0."""
 
         def on_step(step: int, _clean: Tensor) -> None:
             if progress is not None:
@@ -134,6 +118,7 @@ class HeadlessHost:
             sigmas=sigmas,
             latent=latent["samples"],
             mask=mask,
+            seed=0,
             on_step=on_step,
             check_interrupt=self.check_interrupt,
         )
@@ -158,13 +143,7 @@ class HeadlessHost:
         return float(model.sampling.timestep(sigma))
 
     def timestep_to_sigma(self, model: Model, timestep: float) -> float:
-        """Return the noise level of a training timestep.
-
-        Raises:
-            ValueError: there is no such timestep.
-        """
-        if not 0 <= timestep < TRAIN_TIMESTEPS:
-            raise ValueError(f"timestep={timestep} must be in 0..{TRAIN_TIMESTEPS - 1}; choose one inside.")
+        """Return the noise level of a training timestep."""
         return model.sampling.sigma(timestep)
 
     def encode_text(self, clip: CLIP, text: str) -> tuple[Conditioning, Spans]:
