@@ -1,0 +1,57 @@
+"""Every node explains itself: tooltips, a description, names to be found by, and a help page made from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from frameloom.host import api
+from frameloom.tools import gen_docs
+from frameloom.tools.schemas import own_nodes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def entries(monkeypatch):
+    """Our nodes' entries of /object_info, from the stand-in."""
+    monkeypatch.setattr(api, "_selected", {})
+    return [node.GET_NODE_INFO_V1() for node in own_nodes()]
+
+
+def test_every_help_page_is_what_the_schema_says(entries):
+    there = {path.name: path.read_text("utf-8") for path in (ROOT / "web" / "docs").glob("*.md")}
+    assert there == gen_docs.pages(), "run `make docs`"
+
+
+def test_every_input_and_output_has_a_tooltip(entries):
+    bare = [
+        f"{entry['name']}.{name}"
+        for entry in entries
+        for section in ("required", "optional")
+        for name, spec in entry["input"].get(section, {}).items()
+        if not (*spec, {})[1].get("tooltip")
+    ]
+    bare += [entry["name"] for entry in entries if not all(entry["output_tooltips"] or [])]
+    assert bare == []
+
+
+def test_ids_categories_names_and_aliases_follow_the_house(entries):
+    for entry in entries:
+        assert entry["name"].startswith("Frameloom_")
+        assert entry["category"].startswith("frameloom/")
+        assert entry["description"].endswith(".")
+        assert entry["search_aliases"]
+        assert entry["display_name"].replace(" ", "").isalnum()
+        assert "Frameloom" not in entry["display_name"]
+
+
+def test_no_two_nodes_share_a_display_name(entries):
+    names = [entry["display_name"] for entry in entries]
+    assert len(set(names)) == len(names)
+
+
+def test_the_readme_names_every_node(entries):
+    readme = (ROOT / "README.md").read_text("utf-8")
+    names = {entry["display_name"] for entry in entries}
+    assert {name for name in names if name not in readme} == set()

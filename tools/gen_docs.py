@@ -1,0 +1,122 @@
+"""Make the help page of every node from its schema: ``web/docs/<NodeId>.md``, which ComfyUI shows beside the node.
+
+    python tools/gen_docs.py            write the pages
+    python tools/gen_docs.py --check    say which are out of date
+
+Nothing is written by hand in a page; what a reader should know stands in the schema's description and tooltips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from frameloom.tools.schemas import own_nodes
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "web" / "docs"
+MOST_CHOICES = 12
+# Wide limits say nothing to a reader.
+ENDLESS = 1_000_000
+
+
+def pages() -> dict[str, str]:
+    """Return file name -> text of every page."""
+    users = _users()
+    entries = [node.GET_NODE_INFO_V1() for node in own_nodes()]
+    return {f"{entry['name']}.md": page(entry, users.get(entry["name"], [])) for entry in entries}
+
+
+def page(entry: Mapping[str, Any], workflows: list[str]) -> str:
+    """Return one node's page.
+
+    Args:
+        entry: the node's entry of ``/object_info``.
+        workflows: names of the workflows that use it.
+    """
+    lines = [f"# {entry['display_name']}", "", entry["description"], ""]
+    inputs = list(_inputs(entry))
+    if inputs:
+        lines += [
+            "## Inputs",
+            "",
+            "| name | type | default | range | |",
+            "|---|---|---|---|---|",
+            *inputs,
+            "",
+        ]
+    outputs = zip(entry["output_name"], entry["output"], entry["output_tooltips"], strict=True)
+    rows = [f"| `{name}` | {kind} | {_cell(tooltip)} |" for name, kind, tooltip in outputs]
+    if rows:
+        lines += ["## Outputs", "", "| name | type | |", "|---|---|---|", *rows, ""]
+    if workflows:
+        lines += [f"Used in the workflows: {', '.join(f'`{name}`' for name in workflows)}.", ""]
+    if entry["search_aliases"]:
+        lines += [f"Also found as: {', '.join(entry['search_aliases'])}.", ""]
+    return "\n".join(lines)
+
+
+def _inputs(entry: Mapping[str, Any]) -> Iterator[str]:
+    for section in ("required", "optional"):
+        for name in entry["input_order"].get(section, []):
+            kind, options = entry["input"][section][name]
+            choices = kind if isinstance(kind, list) else options.get("options", [])
+            default = options.get("default", "")
+            default = f"`{json.dumps(default)}`" if default != "" else ""
+            shown = f"`{name}`" + (" (optional)" if section == "optional" else "")
+            kind = "COMBO" if isinstance(kind, list) else kind
+            limits = _choices(choices) if kind == "COMBO" else _range(options)
+            yield f"| {shown} | {kind} | {default} | {limits} | {_cell(options.get('tooltip', ''))} |"
+
+
+def _choices(choices: list[str]) -> str:
+    """List the choices, unless they are files, which differ by machine."""
+    if any("." in str(choice) for choice in choices) or not choices or len(choices) > MOST_CHOICES:
+        return "a file" if len(choices) <= MOST_CHOICES else f"{len(choices)} choices"
+    return ", ".join(f"`{choice}`" for choice in choices)
+
+
+def _range(options: Mapping[str, Any]) -> str:
+    low, high = options.get("min"), options.get("max")
+    if low is None or high is None:
+        return ""
+    return f"{low} or more" if abs(high) >= ENDLESS else f"{low} to {high}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _users() -> dict[str, list[str]]:
+    """Return node id -> names of the workflows that use it."""
+    users: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "workflows" / "api").glob("*.json")):
+        for class_type in sorted(
+            {node["class_type"] for node in json.loads(path.read_text("utf-8")).values()}
+        ):
+            users.setdefault(class_type, []).append(path.stem)
+    return users
+
+
+def main() -> int:
+    """Write or check every page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    check = parser.parse_args().check
+    made, there = pages(), {path.name: path.read_text("utf-8") for path in PAGES.glob("*.md")}
+    stale = sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name))
+    if not check:
+        PAGES.mkdir(parents=True, exist_ok=True)
+        for name in stale:
+            (PAGES / name).write_text(made[name], "utf-8") if name in made else (PAGES / name).unlink()
+    print(f"{'out of date' if check else 'written'}: {', '.join(stale) or 'none'}")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
