@@ -1,0 +1,94 @@
+"""A ComfyUI server with this checkout as its only custom node, in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from frameloom.tools.host import Host
+
+ROOT = Path(__file__).resolve().parents[2]
+# A hyphen makes the folder no Python identifier; ComfyUI must load it all the same.
+PACK_FOLDER = "frameloom-pack"
+START_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    url: str
+    base: Path
+    log: Path
+
+    def get(self, path: str) -> Any:
+        """Return the JSON at a path."""
+        with urllib.request.urlopen(self.url + path, timeout=60) as reply:
+            return json.load(reply)
+
+
+@contextmanager
+def running_server(host: Host, base: Path) -> Iterator[Server]:
+    """Start a server; end it with the context."""
+    (base / "custom_nodes").mkdir()
+    (base / "custom_nodes" / PACK_FOLDER).symlink_to(ROOT, target_is_directory=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = [
+        "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
+        "--database-url", "sqlite:///:memory:", "--disable-api-nodes",
+        "--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK_FOLDER,
+    ]  # fmt: skip
+    server = Server(f"http://127.0.0.1:{port}", base, base / "server.log")
+    with server.log.open("w") as log:
+        process = subprocess.Popen(
+            [host.python, "main.py", *options], cwd=host.tree, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            _await_start(server, process)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _await_start(server: Server, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            server.get("/system_stats")
+            return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.5)
+    raise RuntimeError(f"ComfyUI did not start:\n{server.log.read_text()[-4000:]}")
+
+
+def documented_client(folder: Path) -> ModuleType:
+    """Import the client that docs/api.md shows."""
+    block = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    assert block is not None
+    path = folder / "client.py"
+    path.write_text(block.group(1))
+    spec = spec_from_file_location("documented_client", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,129 @@
+"""The pack in a running ComfyUI, over HTTP, with the client of docs/api.md."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.request
+
+import pytest
+from PIL import Image
+
+from frameloom.tests.host.server import PACK_FOLDER, ROOT, documented_client, running_server
+
+pytestmark = pytest.mark.host
+
+WORKFLOWS = sorted((ROOT / "workflows" / "api").glob("*_demo.json"))
+INPUTS = sorted((ROOT / "assets" / "inputs").glob("*"))
+NODE_IDS = {
+    "Frameloom_DemoModelLoader",
+    "Frameloom_MotionModuleLoader",
+    "Frameloom_MotionLoRALoader",
+    "Frameloom_ApplyMotionModule",
+    "Frameloom_VideoNoise",
+    "Frameloom_VideoMetrics",
+}
+
+
+def queue(server, graph, folder, inputs=INPUTS):
+    client = documented_client(folder)
+    return asyncio.run(client.run(server.url, graph, folder / "fetched", inputs))
+
+
+def assert_all_nodes_present(server):
+    info = server.get("/object_info")
+    ours = {name for name in info if name.startswith("Frameloom_")}
+    assert ours >= NODE_IDS, server.log.read_text()[-4000:]
+    for name in ours:
+        entry = info[name]
+        assert entry["description"]
+        assert entry["category"].startswith("frameloom/")
+
+
+def run_and_check(server, path, folder):
+    graph = json.loads(path.read_text())
+    files = queue(server, graph, folder)
+    savers = [node for node in graph.values() if node["class_type"].startswith("Save")]
+    assert len(files) >= len(savers), f"{len(savers)} nodes save, got {files}"
+    frames = [
+        node["inputs"]["batch_size"] for node in graph.values() if node["class_type"] == "EmptyLatentImage"
+    ]
+    for file in files:
+        assert file.stat().st_size > 100
+        if file.suffix == ".webp":
+            with Image.open(file) as picture:
+                assert picture.n_frames == (frames[0] if frames else 16)
+                assert picture.size == (128, 128)
+    return files
+
+
+def test_every_node_is_in_object_info(server):
+    assert_all_nodes_present(server)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_demo_workflow_makes_its_files(server, path, tmp_path):
+    run_and_check(server, path, tmp_path)
+
+
+def test_server_log_has_no_error_of_ours(server):
+    log = server.log.read_text()
+    assert "IMPORT FAILED" not in log
+    assert "Error while calling comfy_entrypoint" not in log
+
+
+def test_help_page_of_every_node_is_served(server):
+    for name in sorted(NODE_IDS):
+        with urllib.request.urlopen(
+            f"{server.url}/extensions/{PACK_FOLDER}/docs/{name}.md", timeout=60
+        ) as reply:
+            assert reply.read().strip(), name
+
+
+def small_graph(**sampler):
+    """Text to video with core's KSampler and SaveLatent, 4 frames, 2 steps."""
+    return {
+        "1": {"class_type": "Frameloom_DemoModelLoader", "inputs": {}},
+        "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a red circle", "clip": ["1", 1]}},
+        "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 128, "height": 128, "batch_size": 4}},
+        "4": {
+            "class_type": "Frameloom_MotionModuleLoader",
+            "inputs": {"file": "frameloom_demo_motion.safetensors"},
+        },
+        "5": {
+            "class_type": "Frameloom_ApplyMotionModule",
+            "inputs": {
+                "model": ["1", 0], "motion": ["4", 0], "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0,
+                "beta_schedule": "auto",
+            },
+        },
+        "6": {
+            "class_type": "KSampler",
+            "inputs": {
+                "model": ["5", 0], "seed": 1, "steps": 2, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal",
+                "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0], "denoise": 1.0, **sampler,
+            },
+        },
+        "7": {"class_type": "SaveLatent", "inputs": {"samples": ["6", 0], "filename_prefix": "small"}},
+    }  # fmt: skip
+
+
+def test_too_many_frames_are_refused_in_words(server, tmp_path):
+    graph = small_graph()
+    graph["3"]["inputs"]["batch_size"] = 40
+    with pytest.raises(RuntimeError, match=r"node 6: .*frames=40 are more than the \d+ .*context windows"):
+        queue(server, graph, tmp_path)
+
+
+def test_unknown_motion_file_is_refused_before_the_run(server, tmp_path):
+    graph = small_graph()
+    graph["4"]["inputs"]["file"] = "absent.safetensors"
+    with pytest.raises(ValueError, match="value_not_in_list"):
+        queue(server, graph, tmp_path)
+
+
+def test_smoke_newest_host_runs_the_demo(newest, tmp_path):
+    (tmp_path / "base").mkdir()
+    with running_server(newest, tmp_path / "base") as server:
+        assert_all_nodes_present(server)
+        run_and_check(server, ROOT / "workflows" / "api" / "animatediff_demo.json", tmp_path)
