@@ -44,7 +44,7 @@ smoke:
 	@echo "======================================================================================"
 	@echo "NO COMFYUI FOUND: the host tests DID NOT RUN. This run says nothing about a real host."
 	@echo "Looked at FRAMELOOM_COMFYUI and in $(CACHE)"
-	@echo "To get one:  $(BIN)/python tools/host.py --help"
+	@echo "To get one:  $(BIN)/python tools/host.py install --from PATH_OR_URL   (a ComfyUI checkout or archive)"
 	@echo "======================================================================================"
 
 test-host: smoke

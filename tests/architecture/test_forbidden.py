@@ -16,7 +16,6 @@ GUARDED = (
     "comfy_api",
     "comfy_extras",
     "execution",
-    "folder_paths",
     "latent_preview",
     "nodes",
     "server",
