@@ -211,6 +211,7 @@ class TemporalTransformer(nn.Module):
         """
         super().__init__()
         self.norm_scope = norm_scope
+        self.max_frames = size.max_frames
         self.norm = operations.GroupNorm(32, channels, eps=1e-6, **factory)
         self.proj_in = operations.Linear(channels, channels, **factory)
         self.transformer_blocks = nn.ModuleList(
@@ -231,7 +232,16 @@ class TemporalTransformer(nn.Module):
         return hidden + self.change(hidden, frames)
 
     def change(self, hidden: Tensor, frames: int) -> Tensor:
-        """Return what ``forward`` adds to its input, [B*F, C, H, W]."""
+        """Return what ``forward`` adds to its input, [B*F, C, H, W].
+
+        Raises:
+            ValueError: there are more frames than the positional encoding holds, or no whole number of videos.
+        """
+        if frames > self.max_frames:
+            raise ValueError(
+                f"frames={frames} is more than the {self.max_frames} that the motion module's positional encoding "
+                f"holds; expected at most {self.max_frames} at once; make a shorter batch, or sample in windows."
+            )
         height, width = hidden.shape[-2:]
         if self.norm_scope == "frame":
             normal = self.norm(hidden)

@@ -1,0 +1,160 @@
+"""Motion LoRAs: every layout gives the same change of the same weights."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from frameloom.models.errors import CheckpointError
+from frameloom.models.motion_checkpoint import MID_SLOT, MotionWeights
+from frameloom.models.motion_lora import read_motion_lora
+from frameloom.models.schedules import ANIMATEDIFF
+from frameloom.tests.support.motion import save, tiny_lora, tiny_size, tiny_state
+
+BLOCK = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0"
+OUT = f"{BLOCK}.attention_blocks.1.to_out.0.weight"
+
+
+def weights(*, middle: bool = True, width: int = 32) -> MotionWeights:
+    size = tiny_size(middle=middle, width=width)
+    return MotionWeights("mm.safetensors", "v2", size, tiny_state(middle=middle, width=width), ANIMATEDIFF)
+
+
+def to_diffusers_names(key: str) -> str:
+    key = key.replace(".temporal_transformer.", ".").replace(".processor.", ".")
+    return key.replace("attention_blocks.0", "attn1").replace("attention_blocks.1", "attn2")
+
+
+def to_peft(key: str) -> str:
+    key = to_diffusers_names(key).replace("to_out_lora", "to_out.0_lora")
+    return "unet." + key.replace("_lora.down", ".lora_A").replace("_lora.up", ".lora_B")
+
+
+def to_old_diffusers(key: str) -> str:
+    return "unet." + to_diffusers_names(key).replace("_lora.", ".lora.").replace(
+        "to_out.lora", "to_out.0.lora"
+    )
+
+
+def to_kohya(key: str) -> str:
+    layer, side = to_diffusers_names(key).replace("to_out_lora", "to_out.0_lora").split("_lora.")
+    return f"lora_unet_{layer.replace('.', '_')}.lora_{side}"
+
+
+LAYOUTS = {
+    "AnimateDiff's": lambda key: key,
+    "diffusers' processors": lambda key: key.replace(".temporal_transformer.", "."),
+    "PEFT's": to_peft,
+    "diffusers' older": to_old_diffusers,
+    "kohya's": to_kohya,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_same_pairs(tmp_path, layout):
+    state = tiny_lora()
+    path = save(tmp_path / "lora.safetensors", {LAYOUTS[layout](key): value for key, value in state.items()})
+    pairs = read_motion_lora(path).pairs
+    # 21 slots, two attentions, four layers
+    assert len(pairs) == 21 * 2 * 4
+    assert set(pairs) <= set(tiny_state())
+    down, up = pairs[OUT]
+    assert torch.equal(down, state[f"{BLOCK}.attention_blocks.1.processor.to_out_lora.down.weight"])
+    assert torch.equal(up, state[f"{BLOCK}.attention_blocks.1.processor.to_out_lora.up.weight"])
+
+
+def test_pickled_loras_are_read_as_released(tmp_path):
+    torch.save(
+        {"state_dict": {"module." + key: value for key, value in tiny_lora().items()}}, tmp_path / "l.ckpt"
+    )
+    assert len(read_motion_lora(tmp_path / "l.ckpt").pairs) == 168
+
+
+def test_alpha_over_rank_scales_the_change(tmp_path):
+    state = {to_kohya(key): value for key, value in tiny_lora(rank=4).items()}
+    layer = to_kohya(f"{BLOCK}.attention_blocks.1.processor.to_out_lora.down.weight").split(".")[0]
+    plain = dict(read_motion_lora(save(tmp_path / "a.safetensors", state)).deltas(1.0))[OUT]
+    state[f"{layer}.alpha"] = torch.tensor(1.0)
+    scaled = dict(read_motion_lora(save(tmp_path / "b.safetensors", state)).deltas(1.0))[OUT]
+    torch.testing.assert_close(scaled, plain / 4)
+
+
+def test_a_change_is_strength_times_up_times_down_and_signed(tmp_path):
+    lora = read_motion_lora(save(tmp_path / "lora.safetensors", tiny_lora()))
+    down, up = lora.pairs[OUT]
+    forth, back = dict(lora.deltas(0.7)), dict(lora.deltas(-0.7))
+    torch.testing.assert_close(forth[OUT], 0.7 * up @ down)
+    assert all(torch.equal(forth[name], -back[name]) for name in forth)
+
+
+def test_half_precision_pairs_multiply_in_float32(tmp_path):
+    path = save(tmp_path / "lora.safetensors", {key: value.half() for key, value in tiny_lora().items()})
+    assert {delta.dtype for _, delta in read_motion_lora(path).deltas(1.0)} == {torch.float32}
+
+
+def test_middle_weights_are_left_out_with_a_warning_where_the_module_has_no_middle(tmp_path, caplog):
+    lora = read_motion_lora(save(tmp_path / "pan.safetensors", tiny_lora()))
+    with caplog.at_level(logging.WARNING):
+        fitted = lora.fit(weights(middle=False))
+    assert not any(name.startswith(MID_SLOT) for name in fitted.pairs)
+    assert len(fitted.pairs) == 160
+    assert (
+        "pan.safetensors: 8 of 168 weights are for the middle block, which mm.safetensors (v2) does not have"
+        in caplog.text
+    )
+
+
+def test_a_lora_that_fits_is_unchanged_and_says_nothing(tmp_path, caplog):
+    lora = read_motion_lora(save(tmp_path / "pan.safetensors", tiny_lora()))
+    assert lora.fit(weights()) == lora
+    assert caplog.text == ""
+
+
+def test_a_lora_for_another_width_is_refused(tmp_path):
+    lora = read_motion_lora(save(tmp_path / "pan.safetensors", tiny_lora(width=64)))
+    with pytest.raises(
+        CheckpointError, match=r"pan.safetensors: .* is \(64, 64\), mm.safetensors has \(32, 32\)"
+    ):
+        lora.fit(weights())
+
+
+def test_a_lora_for_layers_the_module_lacks_is_refused(tmp_path):
+    state = {
+        key.replace("transformer_blocks.0", "transformer_blocks.1"): value
+        for key, value in tiny_lora().items()
+    }
+    lora = read_motion_lora(save(tmp_path / "pan.safetensors", state))
+    with pytest.raises(
+        CheckpointError, match=r"changes .*transformer_blocks.1.*, which mm.safetensors does not have"
+    ):
+        lora.fit(weights())
+
+
+DOWN = f"{BLOCK}.attention_blocks.0.processor.to_q_lora.down.weight"
+BROKEN = {
+    "half a pair": (
+        {key: value for key, value in tiny_lora().items() if key != DOWN},
+        r"attention_blocks.0.to_q.weight has no down matrix; expected pairs",
+    ),
+    "ranks that differ": (
+        tiny_lora() | {DOWN: torch.zeros(8, 32)},
+        r"has down \(8, 32\) and up \(32, 4\); expected \[R, C\] and \[C, R\]",
+    ),
+    "a convolution": (tiny_lora() | {DOWN: torch.zeros(4, 32, 1, 1)}, r"has down \(4, 32, 1, 1\)"),
+    "an unknown layer": (
+        {"lora_unet_down_blocks_0_motion_modules_0_elsewhere.lora_down.weight": torch.zeros(4, 32)},
+        r"elsewhere.lora_down.weight names no layer of a motion module",
+    ),
+    "layers of the base beside motion": (
+        tiny_lora() | {"down_blocks.0.attentions.0.proj_in_lora.down.weight": torch.zeros(4, 32)},
+        r"proj_in_lora.down.weight names no layer of a motion module",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_lora_is_refused_by_key(tmp_path, fault):
+    state, message = BROKEN[fault]
+    with pytest.raises(CheckpointError, match=rf"^pan.safetensors: .*{message}"):
+        read_motion_lora(save(tmp_path / "pan.safetensors", state))

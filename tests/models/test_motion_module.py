@@ -1,0 +1,164 @@
+"""The motion module against diffusers' with the same weights, and the properties that hold for any weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import MotionAdapter
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from einops import rearrange
+from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
+from frameloom.models.motion_module import MotionModel, TemporalTransformer, initialise
+from frameloom.models.schedules import ANIMATEDIFF
+from frameloom.tests.support.motion import tiny_module, tiny_size
+from torch import nn
+
+SLOT = "down_blocks.1.motion_modules.0"  # 64 channels
+FRAMES = 6
+
+
+def hidden(videos: int = 2, frames: int = FRAMES, channels: int = 64, size: int = 4, seed: int = 0):
+    """Frames of unequal scale, so that the two norm scopes differ."""
+    generator = torch.Generator().manual_seed(seed)
+    clip = torch.randn(videos, frames, channels, size, size + 1, generator=generator)
+    return rearrange(clip * torch.linspace(0.5, 2, frames).view(1, -1, 1, 1, 1), "b f c h w -> (b f) c h w")
+
+
+def transformer(norm_scope="frame") -> TemporalTransformer:
+    ours = tiny_module().transformer(SLOT)
+    ours.norm_scope = norm_scope
+    return ours
+
+
+def diffusers_twin() -> AnimateDiffTransformer3D:
+    module = tiny_module()
+    state, config = to_diffusers(MotionWeights("mm", "v2", module.size, module.state_dict(), ANIMATEDIFF))
+    adapter = MotionAdapter(**config)
+    adapter.load_state_dict(state)
+    return adapter.down_blocks[1].motion_modules[0].eval()
+
+
+class FrameNorm(nn.GroupNorm):
+    """The statistics of each frame by itself, for diffusers' [B, C, F, H, W]."""
+
+    def forward(self, clip):
+        frames = super().forward(rearrange(clip, "b c f h w -> (b f) c h w"))
+        return rearrange(frames, "(b f) c h w -> b c f h w", f=clip.shape[2])
+
+
+@pytest.mark.parametrize("frames", [1, 2, FRAMES, 32])
+@pytest.mark.parametrize("norm_scope", ["frame", "clip"])
+@torch.no_grad()
+def test_equals_diffusers_in_either_norm_scope(norm_scope, frames):
+    theirs, x = diffusers_twin(), hidden(frames=frames)
+    if norm_scope == "frame":
+        norm = FrameNorm(32, 64, eps=1e-6)
+        norm.load_state_dict(theirs.norm.state_dict())
+        theirs.norm = norm
+    expected = theirs(x, num_frames=frames)
+    # rounding of fp32 sums of 64 to 256 terms
+    torch.testing.assert_close(transformer(norm_scope)(x, frames), expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_the_norm_scopes_differ_so_parity_can_fail():
+    x = hidden()
+    assert (transformer("frame")(x, FRAMES) - transformer("clip")(x, FRAMES)).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_a_zero_output_projection_changes_nothing():
+    module, x = tiny_module(), hidden()
+    initialise(module)
+    assert all(torch.equal(module(SLOT, x, FRAMES), x) for _ in range(1))
+
+
+@torch.no_grad()
+def test_strength_scales_the_change_and_zero_returns_the_input_itself():
+    module, x = tiny_module(), hidden()
+    change = module(SLOT, x, FRAMES) - x
+    assert module(SLOT, x, FRAMES, 0.0) is x
+    torch.testing.assert_close(module(SLOT, x, FRAMES, 0.3), x + 0.3 * change, atol=1e-5, rtol=1e-5)
+
+
+def permuted(x, order):
+    return rearrange(rearrange(x, "(b f) c h w -> b f c h w", f=FRAMES)[:, order], "b f c h w -> (b f) c h w")
+
+
+@torch.no_grad()
+def test_without_encoding_permuting_frames_permutes_the_result_and_with_it_not():
+    ours, x, order = transformer(), hidden(), [3, 0, 5, 1, 4, 2]
+    difference = ours(permuted(x, order), FRAMES) - permuted(ours(x, FRAMES), order)
+    assert difference.abs().max() > 0.1
+    for attention in ours.transformer_blocks[0].attention_blocks:
+        attention.pos_encoder.pe.zero_()
+    # Sums over frames come in another order; values are of the order of 10.
+    torch.testing.assert_close(
+        ours(permuted(x, order), FRAMES), permuted(ours(x, FRAMES), order), atol=1e-4, rtol=1e-4
+    )
+
+
+@torch.no_grad()
+def test_videos_of_a_batch_never_mix():
+    ours, x = transformer(), hidden(videos=3)
+    before = ours(x, FRAMES)
+    x[FRAMES : 2 * FRAMES] += 1
+    after = ours(x, FRAMES)
+    assert torch.equal(after[:FRAMES], before[:FRAMES])
+    assert torch.equal(after[2 * FRAMES :], before[2 * FRAMES :])
+    assert (after[FRAMES : 2 * FRAMES] - before[FRAMES : 2 * FRAMES]).abs().min() > 0
+
+
+@torch.no_grad()
+def test_frames_mix_at_each_place_alone_once_the_norm_is_set_aside():
+    ours, x = transformer(), hidden(videos=1)
+    ours.norm = nn.Identity()
+    before = ours(x, FRAMES)
+    x[0, :, 2, 3] += 1
+    changed = (ours(x, FRAMES) - before).abs().amax(1) > 0
+    assert changed[:, 2, 3].all()
+    assert changed.sum() == FRAMES
+
+
+@torch.no_grad()
+def test_one_frame_is_not_the_identity():
+    assert (transformer()(hidden(frames=1), 1) - hidden(frames=1)).abs().max() > 0.1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_near_single(dtype):
+    x = hidden()
+    half = transformer().to(dtype)(x.to(dtype), FRAMES)
+    assert half.dtype == dtype
+    single = transformer()(x, FRAMES)
+    # A dozen roundings of 2^-8 (bfloat16) or 2^-11 (float16), amplified by weights of variance above 1 / C.
+    assert (half.float() - single).norm() / single.norm() < (0.05 if dtype == torch.bfloat16 else 0.005)
+
+
+def test_more_frames_than_the_encoding_holds_are_refused():
+    with pytest.raises(ValueError, match=r"frames=33 is more than the 32 .*at most 32"):
+        tiny_module()(SLOT, hidden(videos=1, frames=33), 33)
+
+
+def test_a_batch_that_is_no_whole_number_of_videos_is_refused():
+    with pytest.raises(ValueError, match=r"batch=12 is not a whole number of videos of frames=5"):
+        tiny_module()(SLOT, hidden(), 5)
+
+
+@pytest.mark.parametrize(
+    ("slot", "error"), [("down_blocks.4.motion_modules.0", "down_blocks.4"), ("middle", "middle")]
+)
+def test_a_slot_that_sd1_does_not_have_is_refused(slot, error):
+    size = tiny_size()
+    with pytest.raises(ValueError, match=rf"slot '{error}.* is not one of SD1.x's"):
+        MotionModel(type(size)({**size.channels, slot: 32}))
+
+
+def test_gradients_reach_every_weight():
+    module = tiny_module()
+    for slot in module.slots:
+        module(slot, hidden(channels=module.size.channels[slot]), FRAMES).square().mean().backward()
+    assert [
+        name for name, value in module.named_parameters() if value.grad is None or not value.grad.any()
+    ] == []
