@@ -185,8 +185,8 @@ def sample(
     """
     if noise.shape != latent.shape:
         raise ValueError(
-            f"noise is {tuple(noise.shape)}, latent is {tuple(latent.shape)}; expected equal shapes; make the noise from "
-            "this latent."
+            f"noise is {tuple(noise.shape)}, latent is {tuple(latent.shape)}; expected equal shapes; make the noise "
+            "from this latent."
         )
     if len(sigmas) < 2:
         return latent, latent

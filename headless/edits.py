@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from diffusers import UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from einops import rearrange
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
 
 from ..models.architecture import UNetSize
 from ..models.edit import TEMPORAL_SLOTS, Call, Condition, Edit, TemporalEdit
@@ -29,6 +32,7 @@ class EditedRun:
         self._temporal = tuple(temporal)
         self._call: Call | None = None
         self.frames = 1
+        self.norm_frames = 1
         self.strengths = [0.0] * len(self._temporal)
 
     @property
@@ -41,6 +45,11 @@ class EditedRun:
         self._call = call
         self.frames = call.frames
         self.strengths = [edit.strength_at(call) for edit in self._temporal]
+        over_clip = any(
+            strength != 0 and _has_clip_norm(edit)
+            for edit, strength in zip(self._temporal, self.strengths, strict=True)
+        )
+        self.norm_frames = call.frames if over_clip else 1
 
 
 @contextmanager
@@ -67,6 +76,10 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
                     _temporal_hook(run, index, part.motion, slot)
                 )
                 hooks.callback(handle.remove)
+        if any(_has_clip_norm(part) for part in temporal):
+            for norm in _residual_norms(unet):
+                for handle in _clip_norm_hooks(run, norm):
+                    hooks.callback(handle.remove)
         yield run
 
 
@@ -133,8 +146,8 @@ def temporal_place(unet: UNet2DConditionModel, slot: str) -> nn.Module:
         return places[int(index)]  # type: ignore[index,return-value]
     except (AttributeError, IndexError, ValueError) as error:
         raise ValueError(
-            f"motion module: got a slot {slot!r}, which this UNet lacks; expected slots of an SD1.x UNet; load a motion "
-            "module made for this base model."
+            f"motion module: got a slot {slot!r}, which this UNet lacks; expected slots of an SD1.x UNet; load a "
+            "motion module made for this base model."
         ) from error
 
 
@@ -152,3 +165,30 @@ def _temporal_hook(
         return type(output)(sample=motion(slot, output.sample, run.frames, strength))
 
     return hook
+
+
+def _has_clip_norm(edit: TemporalEdit) -> bool:
+    """Tell whether a module was trained with the UNet's residual norms over whole clips (AnimateDiff v1)."""
+    weights = getattr(edit.motion, "weights", None)
+    return weights is not None and weights.clip_norm
+
+
+def _residual_norms(unet: Any) -> list[nn.Module]:
+    blocks = [module for module in unet.modules() if isinstance(module, ResnetBlock2D)]
+    return [*(norm for block in blocks for norm in (block.norm1, block.norm2)), unet.conv_norm_out]
+
+
+def _clip_norm_hooks(run: EditedRun, norm: nn.Module) -> tuple[RemovableHandle, RemovableHandle]:
+    """Lay a clip's frames out as one tall picture before a norm, and undo it after."""
+
+    def fold(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if run.norm_frames == 1:
+            return None
+        return (rearrange(inputs[0], "(b f) c h w -> b c (f h) w", f=run.norm_frames),)
+
+    def unfold(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        if run.norm_frames == 1:
+            return None
+        return rearrange(output, "b c (f h) w -> (b f) c h w", f=run.norm_frames)
+
+    return norm.register_forward_pre_hook(fold), norm.register_forward_hook(unfold)

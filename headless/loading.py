@@ -90,8 +90,8 @@ def measure(name: str, shapes: Mapping[str, tuple[int, ...]]) -> ModelSize:
         text_size = TextSize(vocabulary, hidden, layers, heads=max(1, hidden // 64))
     except KeyError as error:
         raise CheckpointError(
-            f"{name}: lacks {error.args[0]}; expected a whole SD1.5 checkpoint (UNet, text encoder, VAE); SDXL, SD2 and "
-            "later models are not built headless."
+            f"{name}: lacks {error.args[0]}; expected a whole SD1.5 checkpoint (UNet, text encoder, VAE); SDXL, SD2 "
+            "and later models are not built headless."
         ) from error
     if (
         channels != 4
@@ -100,8 +100,8 @@ def measure(name: str, shapes: Mapping[str, tuple[int, ...]]) -> ModelSize:
         or "label_emb.0.0.weight" in unet
     ):
         raise CheckpointError(
-            f"{name}: has {channels} input channels and text width {context} ({hidden} in its encoder); expected a plain "
-            "SD1.5 checkpoint (4 and 768); choose another file."
+            f"{name}: has {channels} input channels and text width {context} ({hidden} in its encoder); expected a "
+            "plain SD1.5 checkpoint (4 and 768); choose another file."
         )
     return ModelSize(unet_size, vae_size, text_size, SD15.prediction_type)
 
@@ -128,8 +128,9 @@ def _fill(
     if wrong:
         got = tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing"
         raise CheckpointError(
-            f"{name}: {wrong[0]} is {got} ({len(wrong)} of {len(wanted)} tensors of {type(network).__name__} are missing "
-            f"or misshapen); expected {tuple(wanted[wrong[0]].shape)}; download it again, or choose an SD1.5 checkpoint."
+            f"{name}: {wrong[0]} is {got} ({len(wrong)} of {len(wanted)} tensors of {type(network).__name__} are "
+            f"missing or misshapen); expected {tuple(wanted[wrong[0]].shape)}; download it again, or choose an SD1.5 "
+            "checkpoint."
         )
     network.load_state_dict({key: state[key].to(device, dtype, copy=True) for key in wanted}, assign=True)
     network.to(device).requires_grad_(False).eval()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor
 from transformers import CLIPTextModel
@@ -91,7 +93,7 @@ class VAE:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Decode [N, 4, H, W] to pictures, [N, 8H, 8W, 3] float32 in 0..1, on the latents' device."""
-        network = self.network
+        network: Any = self.network
         pictures = [network.decode(one.to(network.device, network.dtype)[None]).sample for one in latents]
         pictures = (torch.cat(pictures).float() / 2 + 0.5).clamp(0, 1)
         return rearrange(pictures, "n c h w -> n h w c").contiguous().to(latents.device)
@@ -102,7 +104,7 @@ class VAE:
 
         Sides that are not multiples of 8 lose their edges evenly; further channels are left out.
         """
-        network = self.network
+        network: Any = self.network
         height, width = (8 * (side // 8) for side in images.shape[1:3])
         top, left = ((side % 8) // 2 for side in images.shape[1:3])
         images = images[:, top : top + height, left : left + width, :3] * 2 - 1

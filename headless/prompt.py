@@ -113,9 +113,9 @@ class Tokenizer:
 
 
 def weighted_parts(prompt: str) -> list[tuple[str, float]]:
-    """Split a prompt by its weight syntax.
+    r"""Split a prompt by its weight syntax.
 
-    ``(a)`` weighs 1.1 times what is around it, ``(a:1.3)`` weighs 1.3; ``\\(`` and ``\\)`` are plain brackets.
+    ``(a)`` weighs 1.1 times what is around it, ``(a:1.3)`` weighs 1.3; ``\(`` and ``\)`` are plain brackets.
 
     Examples:
         >>> weighted_parts("a (red:1.5) circle")

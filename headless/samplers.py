@@ -22,11 +22,13 @@ OnStep = Callable[[int, Tensor], None]
 
 
 class SamplerFunction(Protocol):
-    """Go from noisy to clean latents along ``sigmas``, [steps + 1] float32 on the CPU."""
+    """A sampler's loop."""
 
     def __call__(
         self, denoise: Denoise, noisy: Tensor, sigmas: Tensor, seed: int | None, on_step: OnStep
-    ) -> Tensor: ...
+    ) -> Tensor:
+        """Go from noisy to clean latents, [F, C, H, W], along ``sigmas``: [steps + 1] float32 on the CPU."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,7 +45,7 @@ def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, Tensor]:
 
 
 def phrase_spans(clip: CLIP, prompt: str) -> Spans:
-    """Return where each comma-separated phrase of a prompt lies in its encoding.
+    """Return where each phrase of a prompt, between commas or line breaks, lies in its encoding.
 
     Returns:
         Phrase (without weight syntax, stripped) -> [start, stop) ranges along axis 1 of the tokens; several where a
@@ -54,7 +55,7 @@ def phrase_spans(clip: CLIP, prompt: str) -> Spans:
     places = _places(clip.tokenizer.chunks(prompt))
     spans: Spans = {}
     start = 0
-    for phrase in text.split(","):
+    for phrase in re.split(r"[,\n]", text):
         stop = start + len(phrase)
         if phrase.strip():
             inside = [place for place, (first, last) in places if start <= first and last <= stop]

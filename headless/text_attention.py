@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor
 
@@ -21,7 +20,7 @@ class SharedTextProcessor:
 
     def __call__(
         self,
-        attn: Attention,
+        attn: Any,  # diffusers' Attention
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -63,10 +62,8 @@ class SharedTextProcessor:
 def share_text(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     """Give every cross-attention of a new UNet the shared projection; returns the same UNet."""
     shared = SharedTextProcessor()
-    unet.set_attn_processor(
-        {
-            name: shared if name.endswith(".attn2.processor") else processor
-            for name, processor in unet.attn_processors.items()
-        }
-    )
+    processors: dict[str, Any] = {
+        name: shared if ".attn2." in name else processor for name, processor in unet.attn_processors.items()
+    }
+    unet.set_attn_processor(processors)
     return unet
