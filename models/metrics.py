@@ -23,7 +23,7 @@ _MOTION_SIDE = 64
 _MOTION_REACH = 6
 _BLOCK = 8
 # A farther match must have an error below this share of the nearer one's.
-_BETTER = 0.75
+_BETTER = 0.65
 
 
 @dataclass(frozen=True)

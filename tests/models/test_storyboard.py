@@ -1,0 +1,183 @@
+"""The storyboard's format: what it holds, how boxes move, and what a wrong one is told."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import torch
+from frameloom.models.storyboard import BoxKey, Entity, parse_storyboard, storyboard_schema
+
+GOOD = {
+    "version": 1,
+    "fps": 8,
+    "size": [512, 256],
+    "scenes": [
+        {
+            "id": 1,
+            "prompt": "a chef in a kitchen",
+            "background": "kitchen",
+            "frames": 16,
+            "entities": [
+                {
+                    "id": "chef",
+                    "text": "a chef in green",
+                    "image": None,
+                    "track": [{"f": 0, "box": [0, 0, 0.5, 0.5]}, {"f": 8, "box": [0.5, 0.25, 1, 1]}],
+                    "keypoints": [{"f": 0, "points": {"nose": [0.2, 0.1]}}],
+                }
+            ],
+        },
+        {"id": 2, "frames": 1},
+    ],
+    "groups": {"chef": [1, 2]},
+}
+TRACK = ("scenes", 0, "entities", 0, "track")
+
+
+def changed(path, value):
+    """A copy with one value changed, or taken out where the value is ``KeyError``."""
+    board = copy.deepcopy(GOOD)
+    place = board
+    for part in path[:-1]:
+        place = place[part]
+    if value is KeyError:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return json.dumps(board)
+
+
+def test_json_round_trips():
+    board = parse_storyboard(json.dumps(GOOD))
+    assert parse_storyboard(board.to_json()) == board
+    assert (
+        json.loads(board.to_json())["scenes"][0]["entities"][0]["track"]
+        == GOOD["scenes"][0]["entities"][0]["track"]
+    )
+    assert board.scenes[1].entities == ()
+
+
+WRONG = {
+    "version": (("version",), 2, r"\$.version: got 2; expected 1"),
+    "no scenes": (("scenes",), [], r"\$.scenes: got \[\]; expected at least 1 item"),
+    "scenes missing": (("scenes",), KeyError, r"\$.scenes: got nothing; expected a value"),
+    "fps zero": (("fps",), 0, r"\$.fps: got 0; expected greater than 0"),
+    "fps text": (("fps",), "fast", r'\$.fps: got "fast"; expected a valid number'),
+    "size of one": (("size",), [512], r"\$.size\[1\]: got nothing"),
+    "size too small": (("size",), [4, 512], r"\$.size\[0\]: got 4; expected greater than or equal to 8"),
+    "box outside": ((*TRACK, 0, "box"), [0, 0, 1.5, 1], r"track\[0\].box\[2\]: got 1.5; expected less than"),
+    "box without area": ((*TRACK, 0, "box"), [0.5, 0, 0.5, 1], r"track\[0\].box: .*expected a box with left"),
+    "box upside down": ((*TRACK, 1, "box"), [0, 0.9, 1, 0.1], r"track\[1\].box: .*top < bottom"),
+    "box of three": ((*TRACK, 0, "box"), [0, 0, 1], r"track\[0\].box\[3\]: got nothing"),
+    "frame negative": ((*TRACK, 0, "f"), -1, r"track\[0\].f: got -1; expected greater than or equal to 0"),
+    "frame repeated": ((*TRACK, 0, "f"), 8, r"entities\[0\].track: .*expected frames f that rise"),
+    "frame a word": ((*TRACK, 0, "f"), "first", r'track\[0\].f: got "first"; expected a valid integer'),
+    "key after the scene": (("scenes", 0, "frames"), 4, r"\$.scenes\[0\]: .*frames of 'chef' below 4.*found 8"),
+    "scene of no frames": (("scenes", 0, "frames"), 0, r"\$.scenes\[0\].frames: got 0"),
+    "scene without length": (("scenes", 0, "frames"), KeyError, r"\$.scenes\[0\].frames: got nothing"),
+    "two scenes of one id": (("scenes", 1, "id"), 1, r"\$: .*expected scenes with ids of their own"),
+    "two entities of one id": (
+        ("scenes", 0, "entities"),
+        [{"id": "a", "text": "x"}, {"id": "a", "text": "y"}],
+        r"\$.scenes\[0\]: .*expected entities with ids of their own",
+    ),
+    "group of no scene": (("groups", "chef"), [7], r"\$: .*group 'chef' .*no scene 7"),
+    "unknown field": (("director",), "me", r'\$.director: got "me"; expected only the fields of the format'),
+    "entity without text": (("scenes", 0, "entities", 0, "text"), " ", r"\[0\].text: got \" \"; expected at least 1"),
+    "prompt a number": (("scenes", 0, "prompt"), 3, r"\$.scenes\[0\].prompt: got 3; expected a valid string"),
+    "keypoint outside": (
+        ("scenes", 0, "entities", 0, "keypoints", 0, "points", "nose"),
+        [0, 2],
+        r"keypoints\[0\].points.nose\[1\]: got 2",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_a_fault_is_named_by_path_value_and_expectation(fault):
+    path, value, message = WRONG[fault]
+    with pytest.raises(ValueError, match=rf"^storyboard .*{message}.*; correct it there") as caught:
+        parse_storyboard(changed(path, value))
+    assert "\n" not in str(caught.value)
+
+
+def test_further_faults_are_counted():
+    board = copy.deepcopy(GOOD)
+    board["fps"], board["version"] = 0, 3
+    with pytest.raises(ValueError, match=r"\$.version: .*\(1 more\)"):
+        parse_storyboard(json.dumps(board))
+
+
+def test_a_long_value_is_cut():
+    with pytest.raises(ValueError, match=r"got \"x{56}\.\.\.; expected") as caught:
+        parse_storyboard(changed(("fps",), "x" * 5000))
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("", "''"), ("{", r"'\{'"), ("Here is the plan: {}", "'Here is the plan")]
+)
+def test_what_is_not_json_is_named_with_its_beginning(text, found):
+    with pytest.raises(ValueError, match=rf"storyboard: not JSON .*begins {found}.*paste the whole JSON"):
+        parse_storyboard(text)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '"plan"'])
+def test_json_of_another_kind_is_named(text):
+    with pytest.raises(ValueError, match=r"storyboard \$: got .*; expected an object"):
+        parse_storyboard(text)
+
+
+def test_infinite_numbers_are_refused():
+    with pytest.raises(ValueError, match=r"\$.fps: got .*; expected a finite number"):
+        parse_storyboard(changed(("fps",), float("inf")))
+
+
+def entity(hold=False):
+    keys = (BoxKey(f=2, box=(0, 0, 0.2, 0.4)), BoxKey(f=6, box=(0.4, 0.2, 0.8, 0.4)))
+    return Entity(id="a", text="a ball", track=keys, hold=hold)
+
+
+def test_boxes_move_in_a_straight_line_between_keys():
+    boxes, present = entity().boxes_at(8)
+    torch.testing.assert_close(boxes[4], torch.tensor([0.2, 0.1, 0.5, 0.4]))
+    torch.testing.assert_close(boxes[[2, 6]], torch.tensor([[0, 0, 0.2, 0.4], [0.4, 0.2, 0.8, 0.4]]))
+    assert present.tolist() == [False, False, True, True, True, True, True, False]
+    assert not boxes[~present].any()
+
+
+def test_hold_stands_still_outside_the_keys():
+    boxes, present = entity(hold=True).boxes_at(8)
+    assert present.all()
+    assert torch.equal(boxes[0], boxes[2])
+    assert torch.equal(boxes[7], boxes[6])
+
+
+def test_boxes_at_given_frames_are_those_of_the_whole():
+    whole, _ = entity().boxes_at(8)
+    some, present = entity().boxes_at([6, 3])
+    assert torch.equal(some, whole[[6, 3]])
+    assert present.tolist() == [True, True]
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_an_entity_without_a_track_is_absent(hold):
+    boxes, present = Entity(id="a", text="a ball", hold=hold).boxes_at(3)
+    assert boxes.shape == (3, 4)
+    assert not present.any()
+
+
+def test_one_key_is_one_frame_or_with_hold_all():
+    keys = (BoxKey(f=1, box=(0, 0, 1, 1)),)
+    assert Entity(id="a", text="x", track=keys).boxes_at(3)[1].tolist() == [False, True, False]
+    assert Entity(id="a", text="x", track=keys, hold=True).boxes_at(3)[1].all()
+
+
+def test_the_schema_is_json_and_names_every_field():
+    text = json.dumps(storyboard_schema())
+    assert all(
+        f'"{field}"' in text for field in ("version", "scenes", "groups", "track", "box", "hold", "keypoints")
+    )
+    assert storyboard_schema()["required"] == ["scenes"]
