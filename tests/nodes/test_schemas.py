@@ -1,0 +1,56 @@
+"""What every node must say of itself, and the inputs that are a contract."""
+
+from __future__ import annotations
+
+import inspect
+
+# Ids, inputs and their order are kept for ever: saved workflows hold widget values by position. New ones go last.
+CONTRACT = {
+    "DemoModelLoader": ([], ["MODEL", "CLIP", "VAE"]),
+    "MotionModuleLoader": (["file"], ["FRAMELOOM_MOTION"]),
+    "MotionLoRALoader": (["motion", "file", "strength"], ["FRAMELOOM_MOTION"]),
+    "ApplyMotionModule": (
+        ["model", "motion", "strength", "start_percent", "end_percent", "beta_schedule"],
+        ["MODEL"],
+    ),
+    "VideoNoise": (["noise_seed", "mode", "correlation", "frame_offset"], ["NOISE"]),
+    "VideoMetrics": (["images", "fps"], ["STRING", "IMAGE"]),
+}
+
+
+def test_ids_inputs_and_outputs_are_the_contract(nodes):
+    for name, (inputs, outputs) in CONTRACT.items():
+        schema = nodes[name].define_schema()
+        assert schema.node_id == f"Frameloom_{name}"
+        assert [each.id for each in schema.inputs][: len(inputs)] == inputs
+        assert nodes[name].GET_NODE_INFO_V1()["output"][: len(outputs)] == outputs
+
+
+def test_every_input_and_output_has_a_tooltip_and_every_node_a_description_and_aliases(nodes):
+    silent = []
+    for name, node in nodes.items():
+        schema = node.define_schema()
+        silent += [f"{name}.{each.id}" for each in (*schema.inputs, *schema.outputs) if not each.tooltip]
+        if not (schema.description and schema.search_aliases and schema.category.startswith("frameloom/")):
+            silent.append(name)
+    assert silent == []
+
+
+def test_ids_are_the_class_names_and_display_names_are_words_and_unique(nodes):
+    shown = [node.define_schema().display_name for node in nodes.values()]
+    assert len(set(shown)) == len(shown)
+    assert all(name.replace(" ", "").isalnum() for name in shown)
+    assert all(node.define_schema().node_id == f"Frameloom_{name}" for name, node in nodes.items())
+
+
+def test_execute_takes_exactly_the_inputs_of_the_schema(nodes):
+    for node in nodes.values():
+        ids = [each.id for each in node.define_schema().inputs]
+        assert list(inspect.signature(node.execute).parameters) == ids
+
+
+def test_lists_of_files_are_read_anew_each_time(nodes, host):
+    files = nodes["MotionModuleLoader"].define_schema().inputs[0].options
+    assert "mine.safetensors" in files
+    (host.models_dir / "animatediff_models" / "later.safetensors").write_bytes(b"")
+    assert "later.safetensors" in nodes["MotionModuleLoader"].define_schema().inputs[0].options
