@@ -4,7 +4,7 @@
 
 Core nodes go to ``headless/nodes_core/object_info.json`` (their schemas, at run time), our own to
 ``tests/golden/object_info.json`` (what the stand-in must say, in a test). The server must be ComfyUI 0.33 with this
-pack installed. Lists of files and the name of the pack's folder differ by machine and are emptied.
+pack installed and none of your weights or pictures: a new ``--base-directory``. The pack's folder is left out.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ FILE_LISTS = {
     ("LoraLoaderModelOnly", "lora_name"),
     ("LoadLatent", "latent"),
     ("LoadImage", "image"),
-    ("Frameloom_MotionModuleLoader", "motion_module"),
-    ("Frameloom_MotionLoRALoader", "lora"),
 }
 
 
@@ -45,7 +43,7 @@ def fetch(url: str, path: str) -> dict[str, Any]:
 
 
 def without_files(node_id: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the entry with the lists that depend on files emptied, and the pack's folder left out."""
+    """Return the entry with core nodes' lists of files emptied, and the name of the pack's folder left out."""
     entry = json.loads(json.dumps(entry))
     for name, spec in entry["input"].get("required", {}).items():
         if (node_id, name) not in FILE_LISTS:

@@ -1,0 +1,118 @@
+"""The stand-in for ComfyUI's V3 names, against what a real ComfyUI 0.33 said (tests/host compares it live)."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+from frameloom.headless import io, ui
+from frameloom.headless.node_info import given_inputs, nest, read_node_info
+from frameloom.headless.nodes_core import core_node_classes
+from frameloom.headless.nodes_core.core_node import CoreNode, stored_object_info
+from frameloom.host import api
+from frameloom.tests.support.sample_schema import plain_schema, sample_schema
+from frameloom.tools.schemas import own_nodes
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+
+
+def entry(make) -> dict:
+    methods = {
+        "define_schema": classmethod(lambda cls: make(io)),
+        "execute": classmethod(lambda cls, **_: None),
+    }
+    return type("Sample", (io.ComfyNode,), methods).GET_NODE_INFO_V1()
+
+
+def test_a_schema_that_uses_everything_is_written_as_comfyui_writes_it():
+    expected = (GOLDEN / "sample_schemas.json").read_text()
+    assert json.dumps([entry(sample_schema), entry(plain_schema)]) == expected.rstrip()
+
+
+def test_every_node_of_the_pack_is_written_as_comfyui_writes_it(no_host):
+    stored = json.loads((GOLDEN / "object_info.json").read_text())
+    ours = {
+        node.GET_NODE_INFO_V1()["name"]: json.loads(json.dumps(node.GET_NODE_INFO_V1()))
+        for node in own_nodes()
+    }
+    assert ours.keys() == stored.keys()
+    for node_id, expected in stored.items():
+        assert ours[node_id] == expected, node_id
+
+
+def test_every_core_node_of_the_extract_is_built_and_no_other(port):
+    names = [node.__name__ for node in core_node_classes()]
+    assert sorted(names) == sorted(stored_object_info())
+
+
+@pytest.mark.parametrize("name", sorted(stored_object_info()))
+def test_a_core_node_takes_the_inputs_of_its_stored_schema(port, name):
+    node = next(node for node in core_node_classes() if node.__name__ == name)
+    assert issubclass(node, CoreNode)
+    parameters = inspect.signature(node.execute).parameters
+    specs = read_node_info(Listed.of(node)).inputs
+    takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    assert {each for each in parameters if each != "cls"} <= set(specs) or takes_all
+    unread = {name for name, spec in specs.items() if spec.required} - set(parameters)
+    assert not unread or takes_all
+    must = {
+        each.name
+        for each in parameters.values()
+        if each.default is each.empty and each.kind is not each.VAR_KEYWORD
+    }
+    assert must <= {name for name, spec in specs.items() if spec.required}
+
+
+class Listed:
+    """A core node without this machine's files."""
+
+    @staticmethod
+    def of(node):
+        return type(node.__name__, (node,), {"choices": classmethod(lambda cls: {})})
+
+
+def test_files_of_this_machine_come_into_the_lists(port):
+    for name in ("b.png", "a.jpg", "notes.txt", "x.latent"):
+        (port.input_dir / name).write_bytes(b"")
+    nodes = {node.__name__: node for node in core_node_classes()}
+    assert nodes["LoadImage"].GET_NODE_INFO_V1()["input"]["required"]["image"][0] == ["a.jpg", "b.png"]
+    assert nodes["LoadLatent"].GET_NODE_INFO_V1()["input"]["required"]["latent"][0] == ["x.latent"]
+    assert stored_object_info()["LoadImage"]["input"]["required"]["image"][0] == []
+
+
+@pytest.mark.parametrize("part", ["inputs", "outputs"])
+def test_ids_that_occur_twice_are_refused(part):
+    twice = {
+        "inputs": [io.Int.Input("a"), io.Int.Input("a")],
+        "outputs": [io.Int.Output("a"), io.Int.Output("a")],
+    }
+    with pytest.raises(ValueError, match=rf"Twice: {part[:-1]} ids \['a'\] occur twice"):
+        entry(lambda io: io.Schema(node_id="Twice", **{part: twice[part]}))
+
+
+def test_dotted_inputs_are_known_only_where_their_choice_is_made():
+    info = read_node_info(
+        type("Sample", (io.ComfyNode,), {"define_schema": classmethod(lambda cls: sample_schema(io))})
+    )
+    assert "format.cover" not in given_inputs(info, {})
+    given = {"format": "mp4", "format.encoding": "crf", "format.encoding.crf": 3.0}
+    specs = given_inputs(info, given)
+    assert {"format", "format.cover", "format.encoding", "format.encoding.crf"} <= set(specs)
+    nested = nest(specs, given)
+    assert nested == {"format": {"format": "mp4", "encoding": {"encoding": "crf", "crf": 3.0}}}
+
+
+def test_api_gives_the_stand_in_once_it_is_selected(port):
+    assert api.io is io
+    assert api.ui is ui
+    assert api.ComfyExtension is io.ComfyExtension
+    assert api.port() is port
+
+
+def test_only_methods_that_a_class_defines_count_as_its_own():
+    child = type("Child", (io.ComfyNode,), {"check_lazy_status": classmethod(lambda cls: [])})
+    assert io.overrides(child, "check_lazy_status")
+    assert not io.overrides(child, "validate_inputs")
+    assert io.overrides(type("Grandchild", (child,), {}), "check_lazy_status")
