@@ -120,13 +120,19 @@ class SaveAnimatedWEBP(CoreNode):
 
 
 def _read_animation(path: Path) -> Tensor:
-    frames = []
-    with Image.open(path) as animation:
-        for frame in ImageSequence.Iterator(animation):
-            turned = ImageOps.exif_transpose(frame)
-            picture = turned.convert("RGBA" if "A" in turned.getbands() else "RGB")
-            if not frames or picture.size == frames[0].shape[1::-1]:
-                frames.append(np.array(picture))
+    frames: list[np.ndarray] = []
+    try:
+        with Image.open(path) as animation:
+            for frame in ImageSequence.Iterator(animation):
+                turned = ImageOps.exif_transpose(frame)
+                picture = turned.convert("RGBA" if "A" in turned.getbands() else "RGB")
+                if not frames or picture.size == frames[0].shape[1::-1]:
+                    frames.append(np.array(picture))
+    except OSError as error:
+        raise ValueError(
+            f"{path.name}: got a file that is no picture or video, or only part of one ({error}); expected PNG, JPEG, "
+            "WebP, GIF or a video; save or download it again."
+        ) from error
     return torch.from_numpy(np.stack(frames)).float() / 255.0
 
 

@@ -92,23 +92,16 @@ def read_frames(path: Path) -> Tensor:
     """Read every frame of a picture or a video.
 
     Returns:
-        [N, H, W, 3], or [N, H, W, 4] where the file has alpha; float32 in 0..1. No frames where FFmpeg reads none.
-
-    Raises:
-        ValueError: the file is no picture or video.
+        [N, H, W, 3], or [N, H, W, 4] where the file has alpha; float32 in 0..1. No frames of a file that FFmpeg can't
+        read whole.
     """
     import av
 
-    frames = []
     try:
         with av.open(str(path)) as source:
-            for frame in source.decode(video=0):
-                frames.append(_to_array(frame))
-    except (av.error.InvalidDataError, IndexError) as error:
-        if not frames and path.suffix.lower() != ".webp":
-            raise ValueError(
-                f"{path.name} is no picture that can be read; expected PNG, JPEG, WebP.."
-            ) from error
+            frames = [_to_array(frame) for frame in source.decode(video=0)]
+    except (av.error.InvalidDataError, IndexError):
+        frames = []
     return torch.from_numpy(np.stack(frames)) if frames else torch.zeros(0, 0, 0, 3)
 
 

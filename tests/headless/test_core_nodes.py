@@ -1,0 +1,261 @@
+"""Image, latent and video nodes by closed forms; ``tests/host/test_core_nodes.py`` compares them with ComfyUI's."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import torch
+from frameloom.headless import io, ui
+from frameloom.headless.folders import folders, whole_file
+from frameloom.headless.nodes_core import image, latent, video
+from frameloom.headless.nodes_core.video_file import read_frames
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+PROMPT = {"3": {"class_type": "KSampler", "inputs": {"seed": 7}}}
+
+
+def with_prompt(node):
+    """The node as the executor calls it."""
+    return type(node.__name__, (node,), {"hidden": io.HiddenHolder(prompt=PROMPT)})
+
+
+def ramp(count=2, height=8, width=12):
+    return torch.linspace(0, 1, count * height * width * 3).reshape(count, height, width, 3)
+
+
+def test_new_files_count_on_from_the_highest_number_there(port):
+    folder = port.output_dir / "a"
+    folder.mkdir(parents=True)
+    for name in ("x_00001_.png", "x_00007_.webp", "x_y_00040_.png", "xx_00099_.png", "x_.png"):
+        (folder / name).touch()
+    new = folders().new_files("a/x")
+    assert (new.subfolder, new.filename("png"), new.filename("png", 2)) == (
+        "a",
+        "x_00008_.png",
+        "x_00010_.png",
+    )
+
+
+def test_prefixes_may_hold_sizes_and_the_date(port):
+    new = folders().new_files("%width%x%height%_%year%_%other%_%batch_num%", width=64, height=32)
+    name = new.filename("png", 3)
+    assert name.startswith("64x32_20")
+    assert name.endswith("_%other%_3_00004_.png")
+
+
+@pytest.mark.parametrize("prefix", ["../x", "a/../../x", "/etc/x"])
+def test_a_prefix_outside_the_folder_is_refused(port, prefix):
+    with pytest.raises(ValueError, match=r"filename_prefix=.* points outside .*output; give one inside"):
+        folders().new_files(prefix)
+
+
+def test_files_are_found_in_the_folder_that_their_name_says(port):
+    (port.input_dir / "a.png").touch()
+    (port.output_dir / "temp").mkdir(parents=True)
+    (port.output_dir / "b.png").touch()
+    (port.output_dir / "temp" / "c.png").touch()
+    assert folders().existing("a.png") == folders().existing("a.png [input]") == port.input_dir / "a.png"
+    assert folders().existing("b.png [output]") == port.output_dir / "b.png"
+    assert folders().existing("c.png [temp]") == port.output_dir / "temp" / "c.png"
+    with pytest.raises(
+        ValueError, match=r"file 'b.png' was not found; expected a file of .*input \(it holds a.png\)"
+    ):
+        folders().existing("b.png")
+    with pytest.raises(ValueError, match=r"file '../output/b.png' was not found; expected a file inside"):
+        folders().existing("../output/b.png")
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "x.png") as part:
+        part.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    with whole_file(tmp_path / "x.png") as part:
+        part.write_bytes(b"whole")
+        assert not (tmp_path / "x.png").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_pictures_survive_saving_and_loading(port):
+    pictures = (ramp() * 255).floor() / 255
+    result = with_prompt(image.SaveImage).execute(pictures, "sub/p")
+    assert [each["filename"] for each in result.ui.as_dict()["images"]] == ["p_00001_.png", "p_00002_.png"]
+    loaded, mask = image.LoadImage.execute("sub/p_00002_.png [output]").args
+    assert torch.allclose(loaded, pictures[1:], atol=0.5 / 255)  # floor of x*255 may lose the last bit
+    assert mask.shape == (1, 64, 64)
+    with Image.open(port.output_dir / "sub" / "p_00001_.png") as saved:
+        assert json.loads(saved.text["prompt"]) == PROMPT
+
+
+def test_previews_go_to_their_own_folder(port):
+    result = with_prompt(image.PreviewImage).execute(ramp(1))
+    (saved,) = result.ui.as_dict()["images"]
+    assert saved["type"] == "temp"
+    assert (port.output_dir / "temp" / saved["filename"]).is_file()
+
+
+def test_the_mask_is_one_where_the_picture_is_transparent(port):
+    alpha = np.array([[[9, 9, 9, 255], [9, 9, 9, 0]]], np.uint8)
+    Image.fromarray(alpha).save(port.input_dir / "a.png")
+    loaded, mask = image.LoadImage.execute("a.png").args
+    assert loaded.shape == (1, 1, 2, 3)
+    assert mask.tolist() == [[[0.0, 1.0]]]
+
+
+def test_every_frame_of_a_moving_webp_is_loaded(port):
+    frames = [Image.new("RGB", (16, 16), (value, 0, 0)) for value in (0, 255, 0)]
+    frames[0].save(port.input_dir / "m.webp", save_all=True, append_images=frames[1:], lossless=True)
+    loaded, mask = image.LoadImage.execute("m.webp").args
+    assert loaded[:, 0, 0, 0].tolist() == [0.0, 1.0, 0.0]
+    assert mask.shape == (3, 64, 64)
+
+
+@pytest.mark.parametrize("part", ["page", "half"])
+def test_a_file_that_is_no_picture_is_named(port, part):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    noise.save(port.input_dir / "whole.png")
+    whole = (port.input_dir / "whole.png").read_bytes()
+    (port.input_dir / "a.png").write_bytes(b"<html>" if part == "page" else whole[: len(whole) // 2])
+    with pytest.raises(
+        ValueError, match=r"a\.png: got a file that is no picture or video, or only part of one"
+    ):
+        image.LoadImage.execute("a.png")
+
+
+@pytest.mark.parametrize("method", ["nearest-exact", "bilinear", "area", "bicubic", "lanczos"])
+def test_scaling_one_colour_keeps_it(port, method):
+    flat = torch.full((1, 10, 14, 3), 51 / 255)
+    scaled = image.ImageScale.execute(flat, method, 7, 20, "disabled")[0]
+    assert scaled.shape == (1, 20, 7, 3)
+    assert torch.allclose(scaled, torch.tensor(51 / 255), atol=1e-6)  # one rounding in each kernel
+
+
+def test_a_side_of_zero_follows_from_the_other(port):
+    assert image.ImageScale.execute(ramp(1, 8, 12), "area", 24, 0, "disabled")[0].shape == (1, 16, 24, 3)
+    assert image.ImageScale.execute(ramp(1, 8, 12), "area", 0, 4, "disabled")[0].shape == (1, 4, 6, 3)
+    pictures = ramp()
+    assert image.ImageScale.execute(pictures, "area", 0, 0, "center")[0] is pictures
+
+
+def test_center_cuts_the_longer_side_evenly(port):
+    wide = torch.zeros(1, 4, 12, 3)
+    wide[:, :, 4:8] = 1
+    assert image.ImageScale.execute(wide, "area", 4, 4, "center")[0].min() == 1
+
+
+def test_webp_holds_every_frame(port):
+    result = with_prompt(image.SaveAnimatedWEBP).execute(ramp(3), "w", 8.0, True, 80, "default")
+    (saved,) = result.ui.as_dict()["images"]
+    with Image.open(port.output_dir / saved["filename"]) as moving:
+        assert (moving.n_frames, moving.format) == (3, "WEBP")
+        assert json.loads(moving.getexif()[0x0110].removeprefix("prompt:")) == PROMPT
+
+
+def test_latents_survive_saving_and_loading(port):
+    samples = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    with_prompt(latent.SaveLatent).execute({"samples": samples}, "latents/x")
+    file = port.output_dir / "latents" / "x_00001_.latent"
+    with safe_open(file, "pt") as saved:
+        assert json.loads(saved.metadata()["prompt"]) == PROMPT
+    assert load_file(file)["latent_tensor"].equal(samples)
+    loaded = latent.LoadLatent.execute("latents/x_00001_.latent [output]")[0]
+    assert torch.equal(loaded["samples"], samples)
+
+
+def test_latents_of_the_first_format_are_unscaled(port):
+    save_file({"latent_tensor": torch.ones(1, 4, 2, 2)}, port.input_dir / "old.latent")
+    loaded = latent.LoadLatent.execute("old.latent")[0]
+    assert torch.allclose(loaded["samples"], torch.tensor(1 / 0.18215))
+
+
+def test_latents_taken_from_a_batch_keep_their_places(port):
+    batch = latent.EmptyLatentImage.execute(64, 48, 6)[0]
+    assert batch["samples"].shape == (6, 4, 6, 8)
+    cut = latent.LatentFromBatch.execute(batch, -3, 2)[0]
+    assert (cut["batch_index"], cut["samples"].shape[0]) == ([3, 4], 2)
+    again = latent.LatentFromBatch.execute(cut, 1, 1)[0]
+    assert again["batch_index"] == [4]
+    assert latent.RepeatLatentBatch.execute(cut, 3)[0]["batch_index"] == [3, 4, 5, 6, 7, 8]
+
+
+def test_latent_nodes_leave_their_input_alone(port):
+    samples = {"samples": torch.ones(2, 4, 2, 2), "noise_mask": torch.ones(2, 1, 2, 2), "batch_index": [0, 1]}
+    before = dict(samples)
+    latent.LatentFromBatch.execute(samples, 0, 1)[0]["samples"].zero_()
+    latent.RepeatLatentBatch.execute(samples, 2)
+    latent.SetLatentNoiseMask.execute(samples, torch.zeros(1, 16, 16))
+    assert samples == before
+    assert samples["samples"].min() == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "ending", "codec", "pixels"),
+    [
+        ({"format": {"format": "auto"}}, "mp4", "h264", "yuv420p"),
+        ({"format": {"format": "mp4", "codec": {"codec": "h264"}}}, "mp4", "h264", "yuv420p"),
+        ({"format": {"format": "mp4"}, "codec": {"codec": "auto"}}, "mp4", "h264", "yuv420p"),
+        ({"format": {"format": "mkv", "codec": {"codec": "auto"}}}, "mkv", "h264", "yuv420p"),
+        ({"format": {"format": "webm", "codec": {"codec": "auto"}}}, "webm", "av1", "yuv420p"),
+    ],
+)
+def test_videos_have_the_frames_and_the_exact_rate(port, choice, ending, codec, pixels):
+    frames = video.CreateVideo.execute(ramp(5, 64, 64), 12.5)[0]
+    with_prompt(video.SaveVideo).execute(frames, "v", **choice)
+    with av.open(str(port.output_dir / f"v_00001_.{ending}")) as saved:
+        stream = saved.streams.video[0]
+        assert (stream.codec.canonical_name, stream.format.name) == (codec, pixels)
+        assert stream.average_rate == Fraction(25, 2)
+        assert sum(1 for _ in saved.decode(video=0)) == 5
+        metadata = {name.lower(): value for name, value in saved.metadata.items()}
+        assert json.loads(metadata["prompt"]) == PROMPT
+
+
+def test_a_lower_crf_is_nearer_to_the_frames(port):
+    grey = torch.rand(2, 64, 64, 1, generator=torch.Generator().manual_seed(0)).expand(-1, -1, -1, 3)
+    frames = video.CreateVideo.execute(grey, 8.0)[0]
+    distances = []
+    for crf in (5.0, 45.0):
+        encoding = {"encoding": "re-encode", "crf": crf, "color_space": "auto"}
+        choice = {"format": "mp4", "codec": {"codec": "h264", "encoding": encoding}}
+        name = video.SaveVideo.execute(frames, f"crf{crf:.0f}", choice).ui.as_dict()["images"][0]["filename"]
+        distances.append(float((read_frames(port.output_dir / name) - frames.images).abs().mean()))
+    assert distances[0] < distances[1] / 2
+
+
+@pytest.mark.parametrize(
+    ("size", "choice", "message"),
+    [
+        (
+            (63, 64),
+            {"format": "mp4"},
+            r"video is 64x63 pixels; expected even sides; scale it with ImageScale",
+        ),
+        (
+            (64, 64),
+            {"format": "webm", "codec": {"codec": "h264"}},
+            r"codec='h264' doesn't go into WebM; expected av1",
+        ),
+        (
+            (64, 64),
+            {"format": "mp4", "codec": {"codec": "h264", "encoding": {"color_space": "HDR"}}},
+            r"color_space='HDR' is not written headless; expected auto or sRGB",
+        ),
+    ],
+)
+def test_videos_that_can_not_be_are_refused_and_leave_no_file(port, size, choice, message):
+    frames = video.CreateVideo.execute(ramp(1, *size), 8.0)[0]
+    with pytest.raises(ValueError, match=message):
+        video.SaveVideo.execute(frames, "v", choice)
+    assert [path for path in port.output_dir.rglob("*") if path.is_file()] == []
+
+
+def test_ui_previews_pictures_and_text(port):
+    shown = ui.PreviewImage(ramp(2)).as_dict()
+    assert [each["type"] for each in shown["images"]] == ["temp", "temp"]
+    assert ui.PreviewText("hello").as_dict() == {"text": ("hello",)}
