@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Train the demo model of assets/demo from nothing: VAE, text encoder, image model, motion module.
+"""Train the demo model of assets/demo from nothing: VAE, text, image model, motion module, motion LoRA.
 
-usage: train_demo.py [--stages vae,text,image,motion,export] [--work DIR] [--threads N] [--no-compile]
+usage: train_demo.py [--stages vae,text,image,motion,lora,export] [--work DIR] [--threads N] [--no-compile]
 
 Everything is drawn (training/shapes.py) and every draw comes from a seed. Checkpoints go to --work (default: a folder
 ``frameloom-demo`` in the user's cache), and a stage that was stopped goes on where it was. ``export`` writes
@@ -12,8 +12,6 @@ assets/demo. torch.compile makes the image and motion stages about three times a
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
 import os
 import random
 import time
@@ -30,8 +28,10 @@ from frameloom.models.schedules import STABLE_DIFFUSION
 from frameloom.training import shapes
 from frameloom.training.loop import LoopSettings, step_generator, train
 from frameloom.training.targets import noise_mse
+from frameloom.training.tokenizer import write_tokenizer
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "demo"
@@ -168,49 +168,6 @@ def fold_statistics(vae: nn.Module) -> None:
 
 # --- text encoder
 
-GRAMMAR = (
-    "a an small big on background center middle left right top bottom moving up down standing still growing shrinking "
-    "two and in the of at , ."
-)
-UNTAUGHT = "square star video picture shape"  # whole tokens kept for later training
-WORDS = (*GRAMMAR.split(), *shapes.COLORS, *shapes.BACKGROUNDS, *shapes.SHAPES, *UNTAUGHT.split())
-
-
-def byte_characters() -> list[str]:
-    """Return the printable stand-ins that CLIP's byte-level BPE uses for the 256 bytes, in CLIP's order."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]
-
-
-def write_tokenizer(folder: Path) -> None:
-    """Write a CLIP-format byte-level BPE tokenizer that knows our words whole and spells any other."""
-    characters = byte_characters()
-    vocabulary = characters + [character + "</w>" for character in characters]
-    merges: list[tuple[str, str]] = []
-    for word in WORDS:
-        pieces = [*word[:-1], word[-1] + "</w>"]
-        while len(pieces) > 1:
-            known = [merges.index(pair) for pair in itertools.pairwise(pieces) if pair in merges]
-            if not known:
-                merges.append((pieces[0], pieces[1]))
-            pair = merges[min(known)] if known else merges[-1]
-            at = list(itertools.pairwise(pieces)).index(pair)
-            pieces[at : at + 2] = [pair[0] + pair[1]]
-            if pieces[at] not in vocabulary:
-                vocabulary.append(pieces[at])
-    spare = DEMO.text.vocabulary - 2 - len(vocabulary)
-    if spare < 0:
-        raise ValueError(
-            f"the tokenizer needs {-spare} more tokens than DEMO.text.vocabulary={DEMO.text.vocabulary}."
-        )
-    vocabulary += [f"<|spare{index}|>" for index in range(spare)] + ["<|startoftext|>", "<|endoftext|>"]
-    folder.mkdir(parents=True, exist_ok=True)
-    table = {token: index for index, token in enumerate(vocabulary)}
-    (folder / "vocab.json").write_text(json.dumps(table, ensure_ascii=False), encoding="utf-8")
-    lines = ["#version: 0.2", *(f"{left} {right}" for left, right in merges)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
 
 def load_tokenizer(folder: Path) -> Callable[[list[str]], Tensor]:
     """Return captions -> [N, 77] token ids."""
@@ -273,7 +230,7 @@ def mixed_captions(count: int, generator: torch.Generator) -> tuple[list[str], T
 
 def train_text(work: Path) -> nn.Module:
     """Train the text encoder to carry the caption's attributes at every position from the end token on."""
-    write_tokenizer(ASSETS / "tokenizer")
+    write_tokenizer(ASSETS / "tokenizer", DEMO.text.vocabulary)
     encode = load_tokenizer(ASSETS / "tokenizer")
     torch.manual_seed(SEED)
     text = networks.build_text(DEMO.text)
@@ -319,25 +276,24 @@ def cache_latents(work: Path, vae: nn.Module) -> tuple[Tensor, Tensor]:
     path = work / "latents.pt"
     if path.exists():
         return tuple(torch.load(path))
-    vae.to(memory_format=torch.channels_last)
-
-    @torch.no_grad()
-    def encode(chosen: shapes.Clips) -> Tensor:
-        pictures = shapes.render(chosen).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        return vae.encode(pictures).latent_dist.mean.contiguous() * DEMO.latent_scale
-
-    def encode_all(every: shapes.Clips, name: str) -> Tensor:
-        batch, encoded = max(1, 64 // every.frames), []
-        for index in torch.arange(len(every)).split(batch):
-            encoded.append(encode(every.select(index)))
-            if len(encoded) % 32 == 0:
-                print(f"latents of {name}: {len(encoded) * batch}/{len(every)}", flush=True)
-        return torch.cat(encoded)
-
-    moving = encode_all(clips(), "clips").unflatten(0, (CLIPS, shapes.FRAMES))
-    latents = encode_all(stills(), "stills"), moving
+    latents = encode_clips(vae, stills(), "stills")[:, 0], encode_clips(vae, clips(), "clips")
     torch.save(latents, path)
     return latents
+
+
+@torch.no_grad()
+def encode_clips(vae: nn.Module, drawn: shapes.Clips, name: str) -> Tensor:
+    """Draw clips and encode them. Returns [N, F, 4, 16, 16], scaled."""
+    vae.to(memory_format=torch.channels_last)
+    batch, encoded = max(1, 64 // drawn.frames), []
+    for index in torch.arange(len(drawn)).split(batch):
+        pictures = (
+            shapes.render(drawn.select(index)).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        )
+        encoded.append(vae.encode(pictures).latent_dist.mean.contiguous() * DEMO.latent_scale)
+        if len(encoded) % 32 == 0:
+            print(f"latents of {name}: {len(encoded) * batch}/{len(drawn)}", flush=True)
+    return torch.cat(encoded).unflatten(0, (len(drawn), drawn.frames))
 
 
 # --- image model
@@ -427,48 +383,114 @@ def demo_motion_size() -> MotionSize:
 
 
 def train_motion(work: Path) -> nn.Module:
-    """Train the motion module alone in the frozen image model, by velocity MSE on whole clips.
-
-    Timesteps are drawn with density rising linearly with the noise: where a shape is and goes is decided there.
-    """
-    text, encode = load_text(work)
-    unet = load_frozen(networks.build_unet(DEMO.unet), work / "unet.pt")
-    clip_latents = cache_latents(work, load_vae(work))[1]
-    all_clips = clips()
+    """Train the motion module alone in the frozen image model."""
+    latents = cache_latents(work, load_vae(work))[1]
     torch.manual_seed(SEED)
     motion = MotionModel(demo_motion_size())
     initialise(motion)
-    frames = shapes.FRAMES
+    settings = LoopSettings(MOTION_STEPS, learning_rate=1e-3, ema_decay=0.995, seed=SEED + 30)
+    return assign(motion, train_clips(work, motion, motion, clips(), latents, settings, "motion"))
 
-    with forward_with_edits(unet, [Edit("demo", temporal=TemporalEdit(motion))], frames) as forward:
+
+def train_clips(
+    work: Path,
+    motion: nn.Module,
+    learner: nn.Module,
+    drawn: shapes.Clips,
+    latents: Tensor,
+    settings: LoopSettings,
+    name: str,
+) -> dict[str, Tensor]:
+    """Train a module on whole clips, by velocity MSE, with the image model frozen.
+
+    Timesteps are drawn with density rising linearly with the noise: where a shape is and goes is decided there.
+
+    Args:
+        work: folder of finished stages and checkpoints.
+        motion: the motion module that runs in the UNet.
+        learner: what is trained: the module, or changes to its weights.
+        drawn: the clips, for their captions.
+        latents: [N, F, 4, H, W], scaled.
+        settings: of the loop.
+        name: of the checkpoint and the report.
+    """
+    text, encode = load_text(work)
+    unet = load_frozen(networks.build_unet(DEMO.unet), work / "unet.pt")
+    frames = shapes.FRAMES
+    with forward_with_edits(unet, [Edit(name, temporal=TemporalEdit(motion))], frames) as forward:
         run = torch.compile(forward) if COMPILE else forward
 
         def loss(step: int, generator: torch.Generator) -> Tensor:
             rng = random.Random(int(torch.randint(1 << 30, (1,), generator=generator)))
-            index = torch.randint(CLIPS, (MOTION_BATCH,), generator=generator)
+            index = torch.randint(len(latents), (MOTION_BATCH,), generator=generator)
             with torch.no_grad():
-                context = text(encode(draw_prompts(all_clips, index, rng))).last_hidden_state
+                context = text(encode(draw_prompts(drawn, index, rng))).last_hidden_state
             timesteps = (1000 * torch.rand(MOTION_BATCH, generator=generator).sqrt()).long().clamp(max=999)
-            latents = clip_latents[index]
-            noise = torch.randn(latents.shape, generator=generator)
+            chosen = latents[index]
+            noise = torch.randn(chosen.shape, generator=generator)
 
             def predict(noisy: Tensor, at: Tensor) -> Tensor:
-                folded = run(
-                    noisy.flatten(0, 1), at.repeat_interleave(frames), context.repeat_interleave(frames, 0)
-                )
-                return folded.view_as(noisy)
+                tokens = context.repeat_interleave(frames, 0)
+                return run(noisy.flatten(0, 1), at.repeat_interleave(frames), tokens).view_as(noisy)
 
-            return noise_mse(predict, latents, timesteps, noise, ALPHAS, DEMO.prediction_type)
+            return noise_mse(predict, chosen, timesteps, noise, ALPHAS, DEMO.prediction_type)
 
-        settings = LoopSettings(MOTION_STEPS, learning_rate=1e-3, ema_decay=0.995, seed=SEED + 30)
-        averaged = train(
-            trainable(motion),
-            loss,
-            settings,
-            checkpoint=work / "motion.pt",
-            on_step=report("motion", MOTION_STEPS),
-        )
-    return assign(motion, averaged)
+        checkpoint, on_step = work / f"{name}.pt", report(name, settings.steps)
+        return train(trainable(learner), loss, settings, checkpoint=checkpoint, on_step=on_step)
+
+
+# --- motion LoRA
+
+LORA_STEPS, LORA_RANK, LORA_CLIPS = 300, 2, 128
+PAN = 0.32  # of the width, first frame to last
+
+
+def pan_clips() -> shapes.Clips:
+    """Return clips of a camera that pans left: shapes that stand still, by their caption, drift to the right."""
+    drawn = shapes.sample_clips(LORA_CLIPS, step_generator(SEED, 3))
+    still = torch.full_like(drawn.direction, shapes.STILL)
+    start = torch.stack([0.2 + 0.28 * drawn.centers[:, 0, 0], drawn.centers[:, 0, 1]], 1).unsqueeze(1)
+    drift = torch.linspace(0, PAN, shapes.FRAMES).view(1, -1, 1) * torch.tensor([1.0, 0.0])
+    return shapes.Clips(**{**drawn.__dict__, "direction": still, "centers": start + drift})
+
+
+class LowRank(nn.Module):
+    """A weight plus ``up @ down``; ``up`` starts at zero."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.down = nn.Parameter(torch.randn(LORA_RANK, columns) / columns**0.5)
+        self.up = nn.Parameter(torch.zeros(rows, LORA_RANK))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Add the change."""
+        return weight + self.up @ self.down
+
+
+def train_lora(work: Path) -> nn.Module:
+    """Train a motion LoRA, a pan to the left, on the finished motion module's temporal attentions."""
+    motion = load_frozen(MotionModel(demo_motion_size()), work / "motion_final.pt")
+    drawn = pan_clips()
+    latents = encode_clips(load_vae(work), drawn, "pan")
+    torch.manual_seed(SEED)
+    changes = nn.ModuleDict()
+    for name, module in list(motion.named_modules()):
+        if name.rpartition(".")[2] in ("to_q", "to_k", "to_v") or name.endswith("to_out.0"):
+            changes[name.replace(".", "/")] = LowRank(*module.weight.shape)
+            parametrize.register_parametrization(module, "weight", changes[name.replace(".", "/")])
+    settings = LoopSettings(LORA_STEPS, learning_rate=4e-3, warmup=20, ema_decay=0.98, seed=SEED + 40)
+    averaged = train_clips(work, motion, changes, drawn, latents, settings, "lora")
+    return assign(changes, averaged)
+
+
+def lora_state(changes: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the trained changes to AnimateDiff's motion LoRA keys."""
+    state = {}
+    for key, value in changes.items():
+        path, _, side = key.replace("/", ".").rpartition(".")
+        attention, _, layer = path.removesuffix(".0" if path.endswith("to_out.0") else "").rpartition(".")
+        state[f"{attention}.processor.{layer}_lora.{side}.weight"] = value
+    return state
 
 
 # --- export
@@ -491,6 +513,9 @@ def export(work: Path) -> None:
             "frameloom.beta_schedule": "linear",
         }
         save_half(torch.load(work / "motion_final.pt"), ASSETS / "motion.safetensors", metadata)
+    if (work / "lora_final.pt").exists():
+        state = lora_state(torch.load(work / "lora_final.pt"))
+        save_half(state, ASSETS / "pan_left.safetensors", {"frameloom.kind": "motion_lora"})
 
 
 def save_half(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -506,15 +531,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stages", default="vae,text,image,motion,export")
+    parser.add_argument("--stages", default="vae,text,image,motion,lora,export")
     parser.add_argument("--work", type=Path, default=CACHE / "frameloom-demo")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--no-compile", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     COMPILE = not arguments.no_compile
-    finished = {"vae": "vae", "text": "text_final", "image": "unet", "motion": "motion_final"}
-    stages = {"vae": train_vae, "text": train_text, "image": train_image, "motion": train_motion}
+    finished = {
+        "vae": "vae",
+        "text": "text_final",
+        "image": "unet",
+        "motion": "motion_final",
+        "lora": "lora_final",
+    }
+    stages = {
+        "vae": train_vae,
+        "text": train_text,
+        "image": train_image,
+        "motion": train_motion,
+        "lora": train_lora,
+    }
     for stage in arguments.stages.split(","):
         if stage == "export":
             export(arguments.work)

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from frameloom.models.architecture import DEMO
+from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.models.motion_lora import read_motion_lora
+from frameloom.training.tokenizer import WORDS
 from safetensors import safe_open
 
 RECIPE = Path(__file__).parents[2] / "tools" / "train_demo.py"
@@ -22,13 +25,19 @@ def recipe(tmp_path):
     module.VAE_STEPS = ((1, 32, 2), (1, 32, 2))
     module.TEXT_STEPS, module.IMAGE_STEPS, module.IMAGE_BATCH, module.MOTION_STEPS = 1, 1, 2, 2
     module.MOTION_BATCH, module.STILLS, module.CLIPS = 1, 4, 2
-    module.FOLD_CLIPS = 2
+    module.FOLD_CLIPS = module.LORA_CLIPS = module.LORA_STEPS = 2
     module.shipped_tokenizer = shipped
     return module
 
 
 def test_every_stage_runs_and_the_motion_stage_leaves_the_base_alone(recipe, tmp_path):
-    finished = {"vae": "vae", "text": "text_final", "image": "unet", "motion": "motion_final"}
+    finished = {
+        "vae": "vae",
+        "text": "text_final",
+        "image": "unet",
+        "motion": "motion_final",
+        "lora": "lora_final",
+    }
     for stage, name in finished.items():
         state = getattr(recipe, f"train_{stage}")(tmp_path).state_dict()
         torch.save(state, tmp_path / f"{name}.pt")
@@ -48,17 +57,20 @@ def test_every_stage_runs_and_the_motion_stage_leaves_the_base_alone(recipe, tmp
             32,
             32,
         )
+    weights = read_motion_weights(tmp_path / "assets" / "motion.safetensors")
+    lora = read_motion_lora(tmp_path / "assets" / "pan_left.safetensors").fit(weights)
+    assert len(lora.pairs) == 20 * 8
 
 
 def test_the_shipped_tokenizer_is_the_recipes(recipe, tmp_path):
-    recipe.write_tokenizer(tmp_path)
+    recipe.write_tokenizer(tmp_path, DEMO.text.vocabulary)
     for name in ("vocab.json", "merges.txt"):
         assert (tmp_path / name).read_bytes() == (recipe.shipped_tokenizer / name).read_bytes()
 
 
 def test_the_tokenizer_knows_our_words_whole(recipe):
     encode = recipe.load_tokenizer(recipe.shipped_tokenizer)
-    for word in recipe.WORDS:
+    for word in WORDS:
         ids = encode([word])[0]
         assert ids[0] == DEMO.text.start_token, word
         assert (ids[2:] == DEMO.text.end_token).all(), word
