@@ -63,7 +63,12 @@ class ComfyMotion:
         self.weights, self.patcher, self.loras = weights, patcher, loras
 
     def with_lora(self, lora: MotionLoRA, strength: float) -> ComfyMotion:
-        """Return the same module with a motion LoRA stacked on it, as a weight patch on a clone."""
+        """Return the same module with a motion LoRA stacked on it, as a weight patch on a clone.
+
+        Raises:
+            CheckpointError: the LoRA is for another module.
+        """
+        lora = lora.fit(self.weights)
         patcher = self.patcher.clone()
         # ComfyUI's form of a LoRA: up, down, alpha, mid, dora scale, reshape.
         patches = {

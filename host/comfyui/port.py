@@ -141,7 +141,7 @@ class ComfyHost:
                 f"kind of file {kind!r}: ComfyUI has no such model folder; expected one it lists."
             )
         bundled = [name for name, path in BUNDLED.get(kind, {}).items() if path.exists()]
-        return [*bundled, *folder_paths.get_filename_list(kind)]
+        return [*bundled, *(name for name in folder_paths.get_filename_list(kind) if name not in bundled)]
 
     def resolve(self, kind: str, name: str) -> Path:
         """Return the path of a listed file."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-
 from frameloom.tests.host.server import running_server
 from frameloom.tools.host import Host, cache_folder, find_hosts
 

@@ -1,0 +1,66 @@
+"""What edits are told about each model call."""
+
+from __future__ import annotations
+
+import comfy.context_windows
+import pytest
+import torch
+from frameloom.models.edit import TemporalEdit
+
+
+class Recorder(TemporalEdit):
+    """A temporal edit that keeps the calls it is asked about."""
+
+    __slots__ = ()
+    calls: list = []
+
+    def strength_at(self, call):
+        Recorder.calls.append(call)
+        return TemporalEdit.strength_at(self, call)
+
+
+@pytest.fixture
+def recorded(demo, motion, port):
+    from frameloom.models.edit import Edit
+
+    Recorder.calls = []
+    return port.install(demo[0], Edit("test", Recorder(motion)))
+
+
+def test_calls_carry_frames_sigma_and_progress(recorded, scene):
+    scene.run(recorded)
+    first, last = Recorder.calls[0], Recorder.calls[-1]
+    assert (first.frames, first.videos, first.frame_ids) == (4, 1, (0, 1, 2, 3))
+    assert sorted(condition.index for condition in first.conditions) == [0, 1]
+    assert first.sigma == pytest.approx(14.615, rel=1e-3)
+    assert first.progress == pytest.approx(0.0, abs=1e-6)
+    assert last.progress > 0.9
+    assert last.sigma < 0.1
+
+
+def test_payloads_reach_the_chunk_of_their_condition(recorded, scene):
+    payload = {"boxes": [1]}
+    scene.run(recorded, positive=[[scene.positive[0][0], {**scene.positive[0][1], "frameloom": payload}]])
+    for call in Recorder.calls:
+        assert {condition.index: dict(condition.payload) for condition in call.conditions} == {
+            0: payload,
+            1: {},
+        }
+
+
+def test_windows_give_absolute_frame_ids(recorded, scene):
+    handler = comfy.context_windows.IndexListContextHandler(
+        context_schedule=comfy.context_windows.get_matching_context_schedule("standard_static"),
+        fuse_method=comfy.context_windows.get_matching_fuse_method("pyramid"),
+        context_length=4,
+        context_overlap=2,
+    )
+    recorded.model_options["context_handler"] = handler
+    comfy.context_windows.create_prepare_sampling_wrapper(recorded)
+    out = scene.run(recorded, frames=8)
+    assert torch.isfinite(out).all()
+    seen = {call.frame_ids for call in Recorder.calls}
+    assert all(len(call.frame_ids) == call.frames for call in Recorder.calls)
+    assert (0, 1, 2, 3) in seen
+    assert {frame for ids in seen for frame in ids} == set(range(8))
+    assert any(ids[-4:] == (4, 5, 6, 7) for ids in seen)

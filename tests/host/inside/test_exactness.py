@@ -1,0 +1,130 @@
+"""Edits leave no trace: plain runs are bit-identical whatever came before, and ComfyUI is as it was."""
+
+from __future__ import annotations
+
+import comfy.lora
+import comfy.model_management
+import comfy.utils
+import pytest
+import torch
+from frameloom.tests.host.inside.snapshot import replaced, take_snapshot
+
+
+class StopAt:
+    """A progress bar that ends the run at a step."""
+
+    def __init__(self, step, stop):
+        self.step, self.stop = step, stop
+
+    def update(self, done, preview=None):
+        if done == self.step:
+            self.stop()
+
+
+def test_strength_zero_is_bit_identical(demo, motion, scene):
+    assert torch.equal(scene.run(scene.moving(demo[0], motion, 0.0)), scene.run(demo[0]))
+
+
+def test_outside_its_percent_range_is_bit_identical(demo, motion, scene):
+    late = scene.moving(demo[0], motion, start_percent=1.1, end_percent=1.2)
+    assert torch.equal(scene.run(late), scene.run(demo[0]))
+
+
+def test_one_frame_passes_through(demo, motion, scene):
+    assert torch.equal(scene.run(scene.moving(demo[0], motion), frames=1), scene.run(demo[0], frames=1))
+
+
+def test_plain_and_moving_clones_alternate(demo, motion, scene):
+    moving = scene.moving(demo[0], motion)
+    plain, moved = scene.run(demo[0]), scene.run(moving)
+    assert not torch.equal(plain, moved)
+    for _ in range(2):
+        assert torch.equal(scene.run(demo[0]), plain)
+        assert torch.equal(scene.run(moving), moved)
+        assert torch.equal(scene.run(moving), moved)
+
+
+def test_plain_is_bit_identical_after_an_exception(demo, motion, scene):
+    moving = scene.moving(demo[0], motion)
+    plain, moved = scene.run(demo[0]), scene.run(moving)
+
+    def fail():
+        raise RuntimeError("failed on purpose")
+
+    with pytest.raises(RuntimeError, match="failed on purpose"):
+        scene.run(moving, progress=StopAt(2, fail))
+    assert torch.equal(scene.run(demo[0]), plain)
+    assert torch.equal(scene.run(moving), moved)
+
+
+def test_plain_is_bit_identical_after_a_cancel(port, demo, motion, scene):
+    moving = scene.moving(demo[0], motion)
+    plain, moved = scene.run(demo[0]), scene.run(moving)
+
+    def cancel():
+        comfy.model_management.interrupt_current_processing()
+        port.check_interrupt()
+
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        scene.run(moving, progress=StopAt(2, cancel))
+    assert torch.equal(scene.run(demo[0]), plain)
+    assert torch.equal(scene.run(moving), moved)
+
+
+def test_a_dropped_clone_does_not_take_the_slots_along(demo, motion, scene):
+    moving = scene.moving(demo[0], motion)
+    moved = scene.run(moving)
+    dropped = moving.clone()
+    del dropped  # ComfyUI ejects here: the clone says that it is injected
+    assert torch.equal(scene.run(moving), moved)
+
+
+def test_no_run_state_is_left(demo, motion, scene):
+    moving = scene.moving(demo[0], motion)
+    scene.run(moving)
+    assert set(moving.model_options["transformer_options"]) == {"patches"}
+    assert set(demo[0].model_options["transformer_options"]) == set()
+
+
+def test_state_dict_is_unchanged_while_injected(demo, motion, scene):
+    from frameloom.host.comfyui import slots
+
+    scene.run(demo[0])
+    assert not slots.are_in(demo[0].model.diffusion_model)
+    keys = list(demo[0].model.state_dict())
+    moving = scene.moving(demo[0], motion)  # held: ComfyUI ejects when the last reference goes
+    scene.run(moving)
+    assert slots.are_in(demo[0].model.diffusion_model)
+    assert list(demo[0].model.state_dict()) == keys
+
+
+def test_every_lora_key_patches_while_injected(demo, motion, scene):
+    lora = {}
+    generator = torch.Generator().manual_seed(1)
+    state = demo[0].model.state_dict()
+    key_map = comfy.lora.model_lora_keys_unet(demo[0].model, {})
+    for name, key in key_map.items():
+        if name.startswith("lora_unet_") and key in state and state[key].dim() >= 2:
+            out, inner = state[key].shape[0], state[key][0].numel()
+            lora[f"{name}.lora_up.weight"] = 0.1 * torch.randn(out, 2, generator=generator)
+            lora[f"{name}.lora_down.weight"] = 0.1 * torch.randn(2, inner, generator=generator)
+    patches = comfy.lora.load_lora(lora, key_map)
+    before = demo[0].clone().add_patches(patches)
+    assert len(before) == len(patches) > 200
+    styled = demo[0].clone()
+    styled.add_patches(patches)
+    expected = scene.run(styled)
+    moving = scene.moving(demo[0], motion)
+    scene.run(moving)
+    again = demo[0].clone()
+    assert set(again.add_patches(patches)) == set(before)
+    assert torch.equal(scene.run(again), expected)
+
+
+def test_nothing_of_comfyui_or_torch_is_replaced(before, demo, motion, scene):
+    from frameloom.models.schedules import ANIMATEDIFF
+
+    scene.run(scene.moving(demo[0], motion, schedule=ANIMATEDIFF))
+    changed = replaced(before, take_snapshot())
+    assert len(before) > 3000
+    assert changed == []

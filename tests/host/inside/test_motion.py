@@ -1,0 +1,238 @@
+"""The motion module in ComfyUI computes what the module and diffusers compute, and says what is wrong."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import comfy.model_sampling
+import comfy.utils
+import pytest
+import torch
+from einops import rearrange
+from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.errors import HostError, PredictionError
+from frameloom.models.motion_lora import MotionLoRA
+from frameloom.models.motion_module import MotionModel
+from frameloom.models.schedules import ANIMATEDIFF
+from safetensors.torch import load_file
+
+
+def raw_unet(model, scene, noisy, tokens):
+    """One call of the loaded UNet, past the sampler, inside a run of the model."""
+    found = {}
+
+    def hijack(executor, x, timesteps, context, y, control, options, **kwargs):
+        time = torch.full((noisy.shape[0],), 500.0)
+        alone = {**options, "cond_or_uncond": [0], "uuids": [None]}
+        found["out"] = executor(noisy, time, tokens, None, None, alone)
+        return executor(x, timesteps, context, y, control, options, **kwargs)
+
+    outer = model.clone()
+    wrappers = outer.wrappers.setdefault("diffusion_model", {})
+    outer.wrappers["diffusion_model"] = {"hijack": [hijack], **wrappers}
+    scene.run(outer, frames=noisy.shape[0])
+    return found["out"]
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return load_file(os.environ["FRAMELOOM_REFERENCE"])
+
+
+def relative(value, expected):
+    return ((value - expected).abs().max() / expected.abs().max()).item()
+
+
+def test_plain_unet_equals_diffusers(demo, scene, reference):
+    out = raw_unet(demo[0], scene, reference["noisy"], reference["tokens"])
+    assert relative(out, reference["still"]) <= 1e-5
+
+
+def test_whole_injected_unet_equals_diffusers(demo, motion, scene, reference):
+    out = raw_unet(scene.moving(demo[0], motion), scene, reference["noisy"], reference["tokens"])
+    assert relative(out, reference["still"]) > 1e-2, "the module did nothing"
+    assert relative(out, reference["moved"]) <= 1e-4
+
+
+def test_every_slot_equals_the_module_by_itself(demo, motion, scene):
+    alone = MotionModel(motion.weights.size).eval()
+    alone.load_state_dict({key: value.float() for key, value in motion.weights.state.items()})
+    seen = {}
+    hook = motion.patcher.model.register_forward_hook(
+        lambda _, args, out: seen.update({args[0]: (args, out)})
+    )
+    try:
+        scene.run(scene.moving(demo[0], motion))
+    finally:
+        hook.remove()
+    assert set(seen) == set(motion.weights.size.channels)
+    for args, out in seen.values():
+        assert relative(out, alone(*args)) <= 1e-5
+
+
+def test_positional_encodings_are_the_files(demo, motion, scene):
+    scene.run(scene.moving(demo[0], motion))
+    loaded = motion.patcher.model.state_dict()
+    encodings = [key for key in motion.weights.state if key.endswith("pos_encoder.pe")]
+    assert len(encodings) == 2 * len(motion.weights.size.channels)
+    for key in encodings:
+        assert torch.equal(loaded[key].float(), motion.weights.state[key].float())
+
+
+def make_lora(motion, seed):
+    generator = torch.Generator().manual_seed(seed)
+    names = [key for key in motion.weights.state if ".attention_blocks." in key and key.endswith(".weight")]
+    pairs = {}
+    for name in names:
+        out, inner = motion.weights.state[name].shape
+        pairs[name] = (
+            0.2 * torch.randn(2, inner, generator=generator),
+            0.2 * torch.randn(out, 2, generator=generator),
+        )
+    return MotionLoRA("test", pairs)
+
+
+def test_lora_equals_merged_weights(port, demo, motion, scene):
+    lora = make_lora(motion, 0)
+    state = {key: value.float() for key, value in motion.weights.state.items()}
+    for name, delta in lora.deltas(-0.7):
+        state[name] = state[name] + delta
+    merged = port.load_motion(replace(motion.weights, state=state))
+    plain = scene.run(scene.moving(demo[0], motion))
+    stacked = scene.run(scene.moving(demo[0], motion.with_lora(lora, -0.7)))
+    assert relative(stacked, plain) > 1e-3
+    assert relative(stacked, scene.run(scene.moving(demo[0], merged))) <= 1e-5
+    assert torch.equal(scene.run(scene.moving(demo[0], motion)), plain), "the LoRA stayed in the module"
+
+
+def test_two_edits_act_as_both_in_order(port, demo, motion, scene):
+    """The same module with two LoRAs in one model is two modules."""
+    first, second = motion.with_lora(make_lora(motion, 1), 1.0), motion.with_lora(make_lora(motion, 2), 1.0)
+    both = scene.moving(scene.moving(demo[0], first), second)
+    first_model, second_model = (
+        patcher.model for patcher in both.get_additional_models_with_key("frameloom")
+    )
+    assert first_model is not second_model
+    order = []
+    hooks = [
+        model.register_forward_hook(lambda _, args, out, who=who: order.append((who, args[1].clone(), out)))
+        for who, model in enumerate((first_model, second_model))
+    ]
+    try:
+        scene.run(both)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert [who for who, _, _ in order[:4]] == [0, 1, 0, 1]
+    assert torch.equal(order[0][2], order[1][1]), "the second did not see the first's output"
+
+
+def test_clip_norms_equal_norms_taken_over_the_clip(port, demo, motion, scene):
+    """v1: the UNet's residual norms over all frames, against a UNet rebuilt with such norms."""
+    import copy
+
+    from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+
+    class ClipNorm(torch.nn.Module):
+        def __init__(self, norm):
+            super().__init__()
+            self.norm = norm
+
+        def forward(self, x):
+            clip = rearrange(x, "(b f) c h w -> b c f h w", f=4)
+            group = torch.nn.functional.group_norm(clip, 32, self.norm.weight, self.norm.bias, self.norm.eps)
+            return rearrange(group, "b c f h w -> (b f) c h w")
+
+    v1 = port.load_motion(replace(motion.weights, clip_norm=True))
+    generator = torch.Generator().manual_seed(5)
+    noisy = torch.randn(4, 4, 16, 16, generator=generator) * torch.tensor([1.0, 2.0, 3.0, 4.0]).view(
+        4, 1, 1, 1
+    )
+    tokens = torch.randn(4, 77, 64, generator=generator)
+    out = raw_unet(scene.moving(demo[0], v1), scene, noisy, tokens)
+    per_frame = raw_unet(scene.moving(demo[0], motion), scene, noisy, tokens)
+    assert relative(out, per_frame) > 1e-3
+    rebuilt = scene.moving(demo[0], motion)
+    scene.run(rebuilt)
+    changed = []
+    for module in [*demo[0].model.diffusion_model.modules()]:
+        if isinstance(module, ResBlock):
+            changed += [module.in_layers, module.out_layers]
+    changed.append(demo[0].model.diffusion_model.out)
+    originals = [layers[0] for layers in changed]
+    try:
+        for layers in changed:
+            layers[0] = ClipNorm(copy.deepcopy(layers[0]))
+        assert relative(out, raw_unet(rebuilt, scene, noisy, tokens)) <= 1e-5
+    finally:
+        for layers, norm in zip(changed, originals, strict=True):
+            layers[0] = norm
+    assert torch.equal(raw_unet(scene.moving(demo[0], motion), scene, noisy, tokens), per_frame)
+
+
+def test_schedule_is_sampled_on_and_prediction_type_kept(port, demo, motion, scene):
+    moving = scene.moving(demo[0], motion, schedule=ANIMATEDIFF)
+    sampling = moving.get_model_object("model_sampling")
+    assert torch.allclose(sampling.sigmas, ANIMATEDIFF.sigmas(), rtol=1e-5)
+    assert isinstance(sampling, comfy.model_sampling.V_PREDICTION)
+    assert port.sigmas(moving, 5, "normal")[0] == pytest.approx(25.146, rel=1e-3)
+    assert port.sigmas(demo[0], 5, "normal")[0] == pytest.approx(14.615, rel=1e-3)
+    assert not torch.equal(scene.run(moving), scene.run(scene.moving(demo[0], motion), sigmas_of=moving))
+
+
+def test_schedule_survives_comfyui_issue_16490(demo, motion, scene):
+    """With dynamic VRAM, ComfyUI writes another clone's buffers back by their path; replayed here."""
+    moving = scene.moving(demo[0], motion, schedule=ANIMATEDIFF)
+    plain, moved = scene.run(demo[0]), scene.run(moving)
+    stale = {key: value.clone() for key, value in demo[0].get_model_object("model_sampling").named_buffers()}
+
+    def restore(executor, *args, **kwargs):
+        result = executor(*args, **kwargs)
+        for key, value in stale.items():
+            comfy.utils.set_attr_buffer(result[0], f"model_sampling.{key}", value)
+        return result
+
+    victim = moving.clone()
+    victim.add_wrapper_with_key("prepare_sampling", "test", restore)
+    assert torch.equal(scene.run(victim), moved)
+    assert torch.equal(scene.run(demo[0]), plain)
+
+
+def test_displaced_schedule_stops_the_run(demo, motion, scene):
+    moving = scene.moving(demo[0], motion, schedule=ANIMATEDIFF)
+    moving.add_object_patch("model_sampling", demo[0].get_model_object("model_sampling"))
+    with pytest.raises(HostError, match=r"up to 14\.61.* expected sqrt_linear's 1000 up to 25\.14"):
+        scene.run(moving)
+
+
+def test_nan_stops_the_run_and_says_where(demo, motion, scene):
+    moving = scene.moving(demo[0], motion)
+
+    def spoil(arguments):
+        late = arguments["sigma"][0] < 14
+        denoised = arguments["denoised"].clone()
+        denoised[2] = torch.nan if late else denoised[2]
+        return denoised
+
+    moving.set_model_sampler_post_cfg_function(spoil)
+    with pytest.raises(PredictionError, match=r"at step 1, sigma .* in 1 of 4 frames \(first: 2\)"):
+        scene.run(moving)
+    assert torch.isfinite(scene.run(demo[0])).all()
+
+
+def test_more_frames_than_encodings_are_refused(demo, motion, scene):
+    longest = motion.weights.size.max_frames
+    with pytest.raises(ValueError, match=rf"frames={longest + 1} are .* batch_size to {longest}"):
+        scene.run(scene.moving(demo[0], motion), frames=longest + 1)
+
+
+def test_a_module_of_another_width_is_refused(port, demo, motion):
+    size = replace(motion.weights.size, channels={"down_blocks.0.motion_modules.0": 320})
+    state = MotionModel(size).state_dict()
+    with torch.inference_mode():
+        wide = port.load_motion(replace(motion.weights, name="wide", size=size, state=state))
+    with pytest.raises(
+        ValueError, match=r"wide: 320 channels at down_blocks\.0\.motion_modules\.0, this model has 32"
+    ):
+        port.install(demo[0], Edit("test", TemporalEdit(wide)))

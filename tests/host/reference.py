@@ -1,0 +1,61 @@
+"""The whole UNet with motion by diffusers, on the demo's weights: what ComfyUI's must equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import MotionAdapter, UNetMotionModel
+from einops import rearrange
+from frameloom.headless.keys import UNET_PREFIX, unet_from_ldm
+from frameloom.headless.networks import build_unet
+from frameloom.host.bundled import BUNDLED, DEMO_MODEL
+from frameloom.models.architecture import DEMO
+from frameloom.models.motion_checkpoint import read_motion_weights, to_diffusers
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+FRAMES = 5
+
+
+class FrameNorm(nn.Module):
+    """diffusers' norm of a motion module takes a clip's statistics; AnimateDiff's weights want each frame's own."""
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, clip: Tensor) -> Tensor:
+        frames = clip.shape[2]
+        return rearrange(
+            self.norm(rearrange(clip, "b c f h w -> (b f) c h w")), "(b f) c h w -> b c f h w", f=frames
+        )
+
+
+def write_reference(path: Path) -> Path:
+    """Write an input, and diffusers' outputs with and without motion."""
+    ldm = {
+        key.removeprefix(UNET_PREFIX): value.float()
+        for key, value in load_file(DEMO_MODEL).items()
+        if key.startswith(UNET_PREFIX)
+    }
+    unet = build_unet(DEMO.unet)
+    unet.load_state_dict(unet_from_ldm(ldm, DEMO.unet))
+    weights = read_motion_weights(BUNDLED["animatediff_models"]["frameloom_demo_motion.safetensors"])
+    state, config = to_diffusers(weights)
+    adapter = MotionAdapter(**config)
+    adapter.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
+    moving = UNetMotionModel.from_unet2d(unet, adapter).eval()
+    for name, module in moving.named_modules():
+        if name.endswith(tuple(f"motion_modules.{index}" for index in range(3))):
+            module.norm = FrameNorm(module.norm)
+    generator = torch.Generator().manual_seed(0)
+    noisy = torch.randn(FRAMES, 4, 16, 16, generator=generator)
+    tokens = torch.randn(FRAMES, 77, DEMO.unet.context_dim, generator=generator)
+    with torch.no_grad():
+        still = unet.eval()(noisy, 500, encoder_hidden_states=tokens).sample
+        clip = rearrange(noisy, "f c h w -> 1 c f h w")
+        moved = moving(clip, 500, encoder_hidden_states=tokens).sample
+    moved = rearrange(moved, "1 c f h w -> f c h w").contiguous()
+    save_file({"noisy": noisy, "tokens": tokens, "still": still, "moved": moved}, path)
+    return path

@@ -1,0 +1,93 @@
+"""The headless engine against ComfyUI itself: the same weights, the same nodes and inputs, the same numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from frameloom.headless import io, ui
+from frameloom.headless.loading import load_checkpoint
+from frameloom.headless.nodes_core import conditioning, loaders, sampling
+from frameloom.headless.port import HeadlessHost
+from frameloom.headless.prompt import Tokenizer
+from frameloom.host import api
+from frameloom.host.bundled import DEMO_TOKENIZER
+from frameloom.models.architecture import DEMO
+from frameloom.tests.support.random_demo import write_lora, write_model
+from frameloom.tests.support.sampling_cases import cases
+from frameloom.tests.support.workflow_steps import run
+from safetensors.torch import load_file
+
+pytestmark = pytest.mark.host
+SCRIPT = Path(__file__).resolve().parents[1] / "support" / "sampling_in_comfyui.py"
+NODES = {node.__name__: node for file in (conditioning, loaders, sampling) for node in file.NODES}
+# Both compute in float32, in other orders; ten steps of a random network carry 1e-7 to about 1e-5.
+TOLERANCE = 1e-3
+
+
+@pytest.fixture(scope="module")
+def theirs(newest, tmp_path_factory):
+    """A folder with a model, and what ComfyUI makes of it."""
+    folder = tmp_path_factory.mktemp("parity")
+    write_model(folder / "model.safetensors")
+    (folder / "models" / "loras").mkdir(parents=True)
+    (folder / "custom_nodes").mkdir()
+    write_lora(folder / "models" / "loras" / "small.safetensors")
+    (folder / "cases.json").write_text(json.dumps(cases()))
+    command = [newest.python, SCRIPT, folder, "--cpu", "--disable-api-nodes", "--base-directory", folder]
+    done = subprocess.run([str(each) for each in command], cwd=newest.tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(theirs):
+    return load_file(theirs / "results.safetensors")
+
+
+@pytest.fixture(scope="module")
+def demo(theirs):
+    tokenizer = Tokenizer.from_folder(DEMO_TOKENIZER)
+    return load_checkpoint(theirs / "model.safetensors", tokenizer, torch.device("cpu"), DEMO)
+
+
+@pytest.fixture
+def engine(theirs, tmp_path, monkeypatch):
+    monkeypatch.setattr(api, "_selected", {})
+    host = HeadlessHost("cpu", tmp_path, tmp_path, theirs / "models")
+    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=host)
+    return host
+
+
+def ours(demo, case):
+    model, clip, vae = demo
+    model = replace(model, base_sampling=replace(model.base_sampling, prediction=case["prediction"]))
+    with torch.inference_mode():
+        return run(case, (model, clip, vae), lambda name, inputs: NODES[name].execute(**inputs).args)
+
+
+@pytest.mark.parametrize("name", list(cases()))
+def test_headless_gives_comfyuis_numbers(engine, demo, expected, name, record_property):
+    wanted, got = expected[name], ours(demo, cases()[name])
+    assert got.shape == wanted.shape
+    error = float((got - wanted).norm() / wanted.norm())
+    record_property("relative_error", error)
+    assert error <= TOLERANCE
+
+
+def test_the_cases_tell_samplers_and_predictions_apart(expected):
+    """The comparison would notice a sampler swapped for another."""
+    plain = expected["v-euler-normal"]
+    for other in (
+        "eps-euler-normal",
+        "v-euler_ancestral-normal",
+        "v-dpmpp_2m-normal",
+        "v-euler-karras",
+        "lora",
+    ):
+        assert float((expected[other] - plain).norm() / plain.norm()) > 10 * TOLERANCE
+    assert float((expected["v-ddim-masked"] - expected["v-euler-masked"]).norm()) > 10 * TOLERANCE
