@@ -33,7 +33,7 @@ ASSETS = ROOT / "assets" / "demo"
 ROWS = ROOT / "docs" / "evidence.json"
 REPORT = ROOT / "docs" / "evidence.md"
 SEED = 31_337
-STEPS, CFG, SAMPLER, SCHEDULER = 16, 3.0, "ddim", "normal"
+STEPS, CFG, SAMPLER, SCHEDULER = 12, 3.0, "ddim", "normal"
 LATENT_SIDE = shapes.IMAGE_SIZE // 8
 
 
@@ -75,7 +75,7 @@ class Studio:
     """The demo model, headless, and the one way this file samples from it."""
 
     def __init__(self) -> None:
-        self.host = HeadlessHost()
+        self.host = HeadlessHost("cpu", ROOT, ROOT / "output", ROOT)
         self.model, self.clip, self.vae = self.host.load_demo()
         weights = read_motion_weights(ASSETS / "motion.safetensors")
         self.motion = self.host.load_motion(weights)

@@ -372,7 +372,7 @@ def load_frozen(module: nn.Module, path: Path) -> nn.Module:
 
 # --- motion module
 
-MOTION_STEPS, MOTION_BATCH = 2000, 2
+MOTION_STEPS, MOTION_BATCH = 1500, 2
 
 
 def demo_motion_size() -> MotionSize:
@@ -441,7 +441,7 @@ def train_clips(
 
 # --- motion LoRA
 
-LORA_STEPS, LORA_RANK, LORA_CLIPS = 300, 2, 128
+LORA_STEPS, LORA_RANK, LORA_CLIPS = 250, 2, 128
 PAN = 0.32  # of the width, first frame to last
 
 
