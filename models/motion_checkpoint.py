@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -195,8 +195,8 @@ def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize,
             "expected a whole motion module for SD1.5; download it again, or choose another."
         )
     encodings = [tensor for key, tensor in state.items() if key.endswith("pos_encoder.pe")]
-    heads = int(file.metadata.get("frameloom.heads", file.config.get("motion_num_attention_heads", 8)))
-    longest = int(file.config.get("motion_max_seq_length", _LCM_FRAMES))
+    heads = _setting(file, "motion_num_attention_heads", file.metadata.get("frameloom.heads", 8))
+    longest = _setting(file, "motion_max_seq_length", _LCM_FRAMES)
     narrow = next((slot for slot, width in channels.items() if width % 32 or width % heads), None)
     if narrow is not None or file.config.get("motion_norm_num_groups", 32) != 32:
         raise CheckpointError(
@@ -210,6 +210,17 @@ def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize,
         blocks=1 + max(_numbers(state, r"transformer_blocks\.(\d+)\."), default=0),
         attentions=1 + max(_numbers(state, r"attention_blocks\.(\d+)\."), default=0),
     ), bool(encodings)
+
+
+def _setting(file: WeightFile, name: str, default: int | str) -> int:
+    """Return a whole number of the config."""
+    value = str(file.config.get(name, default))
+    if not value.isdecimal() or int(value) < 1:
+        raise CheckpointError(
+            f"{file.name}: {name} is {value!r}; expected a whole number of at least 1; correct its config, or download "
+            "it again."
+        )
+    return int(value)
 
 
 def _numbers(state: Mapping[str, Tensor], pattern: str) -> list[int]:
@@ -251,7 +262,8 @@ def _recognise(
                 f"{file.name}: its metadata says family={family!r}, beta_schedule={schedule!r}; expected one of "
                 f"{get_args(Family)} and {get_args(BetaName)}; use a newer Frameloom, or save the module again."
             )
-        return family, None if schedule is None else BetaSchedule(schedule)
+        known = None if schedule is None else BetaSchedule(cast(BetaName, schedule))
+        return cast(Family, family), known
     if not stores_encoding or size.max_frames == _LCM_FRAMES:
         return "animatelcm", ANIMATEDIFF
     if MID_SLOT in size.channels:

@@ -197,9 +197,10 @@ def parse_storyboard(text: str) -> Storyboard:
     except ValidationError as error:
         faults = error.errors(include_url=False)
         if faults[0]["type"] == "json_invalid":
+            why = faults[0].get("ctx", {}).get("error")
             raise ValueError(
-                f"storyboard: not JSON ({faults[0]['ctx']['error']}), it begins {text[:40]!r}; expected an object "
-                "with version and scenes; paste the whole JSON and nothing else."
+                f"storyboard: not JSON ({why}), it begins {text[:40]!r}; expected an object with version and scenes; "
+                "paste the whole JSON and nothing else."
             ) from error
         # A list whose items are wrong is also reported as too short.
         inner = [

@@ -156,6 +156,17 @@ def test_a_folders_config_gives_heads(tmp_path):
     assert read_motion_weights(tmp_path).size.heads == 4
 
 
+@pytest.mark.parametrize("heads", [0, "many", None, 2.5])
+def test_a_folders_config_without_a_number_of_heads_is_refused(tmp_path, heads):
+    state, config = to_diffusers(weights_of(tiny_module()))
+    save(tmp_path / "diffusion_pytorch_model.safetensors", state)
+    (tmp_path / "config.json").write_text(json.dumps({**config, "motion_num_attention_heads": heads}))
+    with pytest.raises(
+        CheckpointError, match=rf"motion_num_attention_heads is '{heads}'; expected a whole number"
+    ):
+        read_motion_weights(tmp_path)
+
+
 def test_half_precision_stays_half(tmp_path):
     state = {key: value.half() for key, value in tiny_state().items()}
     weights = read_motion_weights(save(tmp_path / "mm.safetensors", state))
