@@ -1,0 +1,215 @@
+"""The command: what it prints, writes and returns. Most runs need no model, so none is made."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from frameloom.headless.__main__ import main
+from frameloom.headless.nodes_core.mask import EmptyImage
+from frameloom.headless.settings import BadSettingError, with_settings
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOW = {
+    "1": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 16, "height": 16, "batch_size": 2, "color": 0xFF0000},
+    },
+    "2": {
+        "class_type": "SaveImage",
+        "inputs": {"images": ["1", 0], "filename_prefix": "red"},
+        "_meta": {"title": "Save. All"},
+    },
+    "3": {"class_type": "RandomNoise", "inputs": {"noise_seed": 7}},
+}
+
+
+@pytest.fixture
+def run(tmp_path, no_host, capsys):
+    """Run the command on a workflow; return its exit code, and its lines on standard output and error."""
+
+    def call(workflow=WORKFLOW, *options):
+        file = tmp_path / "workflow.json"
+        file.write_text(workflow if isinstance(workflow, str) else json.dumps(workflow))
+        folders = [f"--{name}={tmp_path / name}" for name in ("output", "input", "models")]
+        code = main(["run", str(file), *folders, "--device=cpu", *options])
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err.splitlines()
+
+    return call
+
+
+def test_a_run_prints_paths_and_seconds_and_writes_the_files(run, tmp_path):
+    code, out, err = run()
+    files = [tmp_path / "output" / f"red_0000{i}_.png" for i in (1, 2)]
+    assert code == 0
+    assert out[:-1] == [str(file) for file in files]
+    assert out[-1].endswith(" seconds")
+    assert err == ["[1/2] EmptyImage", "[2/2] SaveImage"]
+    with Image.open(files[0]) as picture:
+        assert picture.getpixel((0, 0)) == (255, 0, 0)
+        assert json.loads(picture.text["prompt"]) == WORKFLOW
+
+
+def test_ctrl_c_in_a_node_returns_1_without_a_trace(run, monkeypatch):
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EmptyImage, "execute", interrupted)
+    code, out, err = run()
+    assert (code, out) == (1, [])
+    assert err[-1].startswith("stopped; files already printed are whole")
+
+
+def test_seeds_that_were_used_are_printed(run):
+    workflow = {
+        **WORKFLOW,
+        "4": {"class_type": "DisableNoise", "inputs": {}},
+        "5": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+    }
+    assert not [line for line in run(workflow)[1] if line.startswith("seed")]  # node 3 feeds nothing
+    from frameloom.headless.__main__ import _seeds
+    from frameloom.headless.graph import GraphNode, Link
+    from frameloom.headless.node_info import read_node_info
+    from frameloom.headless.nodes_core.sampling import RandomNoise
+
+    info = read_node_info(RandomNoise)
+    nodes = {
+        "3": GraphNode("3", "RandomNoise", info, {"noise_seed": 7}, info.inputs),
+        "4": GraphNode("4", "RandomNoise", info, {"noise_seed": Link("9", 0)}, info.inputs),
+    }
+    assert _seeds(nodes) == ["seed 7 (RandomNoise, node 3)"]
+
+
+def test_values_are_set_and_saved_with_the_files(run, tmp_path):
+    code, out, _ = run(WORKFLOW, "--set", "EmptyImage.batch_size=1", "--set", "2.filename_prefix=a/b")
+    assert code == 0
+    assert out[:-1] == [str(tmp_path / "output" / "a" / "b_00001_.png")]
+    with Image.open(out[0]) as picture:
+        assert json.loads(picture.text["prompt"])["1"]["inputs"]["batch_size"] == 1
+
+
+def test_an_invalid_workflow_runs_nothing_and_returns_2(run, tmp_path):
+    code, out, err = run(WORKFLOW, "--set", "1.width=0", "--set", "1.height=99999")
+    assert (code, out, len(err)) == (2, [], 2)
+    assert err[0].startswith(
+        "value_smaller_than_min: node 1 (EmptyImage), input width: got 0, expected at least 1"
+    )
+    assert err[1].startswith("value_bigger_than_max: node 1 (EmptyImage), input height: got 99999")
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("workflow", "message"),
+    [
+        ("not json", r"invalid_prompt: workflow: got text that is not JSON"),
+        ('{"nodes": []}', "invalid_prompt: workflow: got a workflow saved by the editor"),
+        ("{}", "prompt_no_outputs: workflow"),
+    ],
+)
+def test_text_that_is_no_workflow_returns_2(run, workflow, message):
+    code, _, err = run(workflow)
+    assert (code, len(err)) == (2, 1)
+    assert err[0].startswith(message)
+
+
+def test_a_file_that_is_not_there_returns_2(run, tmp_path, capsys):
+    code = main(["run", str(tmp_path / "none.json")])
+    assert code == 2
+    assert "none.json: No such file or directory; expected a workflow" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["walk"], ["run", "x.json", "--speed=9"]])
+def test_bad_usage_returns_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: frameloom" in capsys.readouterr().err
+
+
+def test_a_failed_run_returns_1_and_names_the_node_in_one_line(run, tmp_path):
+    workflow = {**WORKFLOW, "2": {**WORKFLOW["2"], "inputs": {"images": ["1", 0], "filename_prefix": "../x"}}}
+    code, out, err = run(workflow)
+    assert (code, out) == (1, [])
+    assert err[-1].startswith("failed: node 2 (SaveImage): ValueError: filename_prefix='../x' points outside")
+    code, _, err = run(workflow, "--traceback")
+    assert code == 1
+    assert any("Traceback" in line for line in err)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "1.widht=3",
+            r"node 1 \(EmptyImage\) has no input widht; expected one of: width, height, batch_size, color",
+        ),
+        (
+            "KSampler.steps=3",
+            r"a node that is not in the workflow; expected one of: 1 \(EmptyImage\), 2 \(SaveImage",
+        ),
+        ("width=3", r"--set width=3: got no NODE.INPUT=VALUE, expected for example 3.seed=7"),
+        ("1.width", r"--set 1.width: got no NODE.INPUT=VALUE"),
+        ("RandomNoise.noise_seed=1", r"RandomNoise is the name of nodes 3, 4; expected an id"),
+    ],
+)
+def test_a_bad_setting_names_what_there_is(setting, message):
+    two = {**WORKFLOW, "4": WORKFLOW["3"]}
+    with pytest.raises(BadSettingError, match=message):
+        with_settings(two, [setting])
+
+
+def test_a_bad_setting_returns_2(run):
+    code, _, err = run(WORKFLOW, "--set", "1.widht=3")
+    assert (code, len(err)) == (2, 1)
+
+
+def test_settings_take_json_or_else_text_and_find_nodes_by_id_class_and_title():
+    workflow = json.loads(json.dumps(WORKFLOW))
+    workflow["a.b"] = {"class_type": "SaveVideo", "inputs": {"format": "auto", "format.codec": "auto"}}
+    settings = [
+        "1.width=32",
+        "Save. All.filename_prefix=x=y",
+        "SaveVideo.format.codec=h264",
+        "a.b.format=mp4",
+    ]
+    changed = with_settings(workflow, [*settings, '2.images=["1", 0]', "EmptyImage.color=true"])
+    assert changed["1"]["inputs"] | {} == {"width": 32, "height": 16, "batch_size": 2, "color": True}
+    assert changed["2"]["inputs"] == {"images": ["1", 0], "filename_prefix": "x=y"}
+    assert changed["a.b"]["inputs"] == {"format": "mp4", "format.codec": "h264"}
+    assert workflow["1"]["inputs"]["width"] == 16
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_stop_while_saving_leaves_no_file_and_returns_1(tmp_path):
+    workflow = {
+        "1": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 512, "height": 512, "batch_size": 99, "color": 1},
+        },
+        "2": {
+            "class_type": "SaveAnimatedWEBP",
+            "inputs": {"images": ["1", 0], "filename_prefix": "x", "fps": 8, "lossless": True, "quality": 100}
+            | {"method": "slowest"},
+        },
+    }
+    (tmp_path / "workflow.json").write_text(json.dumps(workflow))
+    command = [sys.executable, "-c", "from frameloom.headless.__main__ import main; raise SystemExit(main())"]
+    command += ["run", "workflow.json", "--output", "out"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.glob("out/.*.part")) and process.poll() is None:
+        time.sleep(0.01)
+    process.terminate()  # the command takes it as Ctrl-C
+    out, err = process.communicate()
+    assert process.returncode == 1, err
+    assert out == ""
+    assert err.splitlines()[-1].startswith("stopped; files already printed are whole")
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
