@@ -13,6 +13,7 @@ import pytest
 from frameloom.headless.__main__ import main
 from frameloom.headless.nodes_core.mask import EmptyImage
 from frameloom.headless.settings import BadSettingError, with_settings
+from frameloom.host import api
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,10 +32,11 @@ WORKFLOW = {
 
 
 @pytest.fixture
-def run(tmp_path, no_host, capsys):
+def run(tmp_path, monkeypatch, capsys):
     """Run the command on a workflow; return its exit code, and its lines on standard output and error."""
 
     def call(workflow=WORKFLOW, *options):
+        monkeypatch.setattr(api, "_selected", {})  # a command is a process of its own
         file = tmp_path / "workflow.json"
         file.write_text(workflow if isinstance(workflow, str) else json.dumps(workflow))
         folders = [f"--{name}={tmp_path / name}" for name in ("output", "input", "models")]
