@@ -1,0 +1,177 @@
+"""The headless host's files, clones and training function."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from frameloom.headless.loading import load_checkpoint
+from frameloom.headless.port import HeadlessHost
+from frameloom.headless.prompt import Tokenizer
+from frameloom.host.bundled import BUNDLED, DEMO_TOKENIZER
+from frameloom.models.architecture import DEMO
+from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.errors import CheckpointError
+from frameloom.models.motion_checkpoint import MotionWeights
+from frameloom.tests.support.motion import tiny_module
+from frameloom.tests.support.random_demo import random_motion, write_lora, write_model
+
+BUNDLED_MOTION = next(iter(BUNDLED["animatediff_models"]))
+
+
+@pytest.fixture
+def host(tmp_path):
+    return HeadlessHost("cpu", tmp_path / "input", tmp_path / "output", tmp_path / "models")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    path = write_model(tmp_path_factory.mktemp("model") / "model.safetensors")
+    return load_checkpoint(path, Tokenizer.from_folder(DEMO_TOKENIZER), torch.device("cpu"), DEMO)
+
+
+def weights_of(module, name="random"):
+    return MotionWeights(name, "frameloom", module.size, module.state_dict(), None)
+
+
+def test_bundled_files_come_first_then_the_users(host):
+    folder = host.models_dir / "animatediff_models"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "adapter").mkdir()
+    for name in (
+        "b.ckpt",
+        "notes.txt",
+        "deep/a.safetensors",
+        "adapter/config.json",
+        "adapter/weights.safetensors",
+    ):
+        (folder / name).touch()
+    names = host.list_files("animatediff_models")
+    assert names == [BUNDLED_MOTION, "adapter", "b.ckpt", "deep/a.safetensors"]
+    assert host.resolve("animatediff_models", "deep/a.safetensors") == folder / "deep" / "a.safetensors"
+    assert host.resolve("animatediff_models", BUNDLED_MOTION) == BUNDLED["animatediff_models"][BUNDLED_MOTION]
+    assert host.list_files("checkpoints") == []
+
+
+@pytest.mark.parametrize("name", ["../secret.ckpt", "/etc/passwd", "a/../../secret.ckpt"])
+def test_names_outside_the_folder_are_refused(host, name):
+    (host.models_dir / "loras").mkdir(parents=True)
+    (host.models_dir / "secret.ckpt").touch()
+    with pytest.raises(ValueError, match="leads outside loras/"):
+        host.resolve("loras", name)
+
+
+def test_links_out_of_the_folder_are_refused(host, tmp_path):
+    (host.models_dir / "loras").mkdir(parents=True)
+    (tmp_path / "secret.ckpt").touch()
+    (host.models_dir / "loras" / "link.ckpt").symlink_to(tmp_path / "secret.ckpt")
+    with pytest.raises(ValueError, match="leads outside loras/"):
+        host.resolve("loras", "link.ckpt")
+
+
+def test_an_absent_file_is_named_with_those_there(host):
+    with pytest.raises(ValueError, match=r"loras: 'x.safetensors' was not found; expected one of: none"):
+        host.resolve("loras", "x.safetensors")
+
+
+def test_output_paths_are_new_and_inside(host):
+    first = host.output_path("clips/take", "mp4")
+    assert first.parent == host.output_dir / "clips"
+    assert first.parent.is_dir()
+    first.touch()
+    assert host.output_path("clips/take", ".mp4") != first
+    with pytest.raises(ValueError, match="points outside"):
+        host.output_path("../take", "mp4")
+
+
+def test_install_leaves_the_model_as_it_was(host, demo):
+    motion = host.load_motion(weights_of(random_motion()))
+    model = demo[0]
+    clone = host.install(model, Edit("motion", TemporalEdit(motion)))
+    assert model.edits == ()
+    assert clone.unet is model.unet
+    assert len(host.install(clone, Edit("again", TemporalEdit(motion))).edits) == 2
+
+
+def test_a_module_of_another_width_is_refused(host, demo):
+    motion = host.load_motion(weights_of(tiny_module(width=64), "wide.safetensors"))
+    with pytest.raises(
+        CheckpointError, match=r"wide.safetensors: down_blocks.0.motion_modules.0 is 64 channels wide"
+    ):
+        host.install(demo[0], Edit("motion", TemporalEdit(motion)))
+
+
+def test_text_and_pictures_go_through(host, demo):
+    _, clip, vae = demo
+    (conditioning,), spans = host.encode_text(clip, "a red circle, on navy")
+    assert conditioning[0].shape == (1, 77, DEMO.text.hidden_size)
+    assert conditioning[1]["pooled_output"].shape == (1, DEMO.text.hidden_size)
+    assert list(spans) == ["a red circle", "on navy"]
+    latent = host.encode(vae, torch.rand(2, 37, 50, 4))
+    assert latent["samples"].shape == (2, 4, 4, 6)
+    pictures = host.decode(vae, latent)
+    assert pictures.shape == (2, 32, 48, 3)
+    assert 0 <= float(pictures.min()) <= float(pictures.max()) <= 1
+
+
+def test_one_step_to_zero_gives_the_prediction(host, demo):
+    """Euler from sigma straight to 0 is the denoised latents, so sampling and predicting must agree."""
+    model, clip, _ = demo
+    conditioning, _ = host.encode_text(clip, "a red circle")
+    latent = torch.randn(3, 4, 8, 8)
+    sigma = host.timestep_to_sigma(model, 400)
+    noise = torch.randn(3, 4, 8, 8)
+    noisy = {"samples": latent + noise * sigma / model.latent_scale}
+    sampled = host.sample(
+        model,
+        conditioning,
+        [],
+        {"samples": latent},
+        noise=noise,
+        sigmas=torch.tensor([sigma, 0.0]),
+        sampler="euler",
+        cfg=1.0,
+    )["samples"]
+    assert torch.allclose(host.predict(model, conditioning, noisy, sigma), sampled, atol=1e-3)
+    assert host.sigma_to_timestep(model, sigma) == 400.0
+
+
+def test_progress_tells_every_step(host, demo):
+    model, clip, _ = demo
+    conditioning, _ = host.encode_text(clip, "a red circle")
+    seen = []
+
+    class Bar:
+        def update(self, done, preview=None):
+            seen.append(done)
+
+    zeros = torch.zeros(1, 4, 8, 8)
+    sigmas = host.sigmas(model, 3, "simple")
+    options = {"noise": zeros, "sigmas": sigmas, "sampler": "euler", "cfg": 1.0, "progress": Bar()}
+    host.sample(model, conditioning, [], {"samples": zeros}, **options)
+    assert seen == [1, 2, 3]
+
+
+def test_the_training_function_has_gradients_inside_a_node(host, demo):
+    module = random_motion().requires_grad_(True)
+    motion = host.load_motion(weights_of(module))
+    clone = host.install(demo[0], Edit("motion", TemporalEdit(motion)))
+    object.__setattr__(motion, "network", module)  # the trainer's own weights in the place of the loaded ones
+    with torch.inference_mode():
+        noisy, tokens = torch.randn(4, 4, 8, 8), torch.randn(4, 77, DEMO.unet.context_dim)
+        prediction = host.train_forward(clone, 4)(noisy, torch.full((4,), 300), tokens)
+    prediction.square().mean().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    assert not any(parameter.requires_grad for parameter in clone.unet.parameters())
+
+
+def test_a_lora_goes_on_a_clone_alone(host, demo):
+    model, clip, _ = demo
+    (host.models_dir / "loras").mkdir(parents=True)
+    write_lora(host.models_dir / "loras" / "small.safetensors")
+    clone = host.load_lora(model, "small.safetensors", 0.7)
+    conditioning, _ = host.encode_text(clip, "a red circle")
+    latent = {"samples": torch.randn(2, 4, 8, 8) * 4}
+    before = host.predict(model, conditioning, latent, 2.0)
+    assert not torch.allclose(host.predict(clone, conditioning, latent, 2.0), before, atol=1e-2)
+    assert torch.equal(host.predict(model, conditioning, latent, 2.0), before)
+    assert host.load_lora(model, "small.safetensors", 0.0) is model

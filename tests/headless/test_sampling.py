@@ -1,0 +1,258 @@
+"""Schedulers, samplers, noise, masks and guidance in closed form; ComfyUI's own numbers are in tests/host."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from frameloom.headless import denoise
+from frameloom.headless.denoise import sample
+from frameloom.headless.loading import load_checkpoint
+from frameloom.headless.networks import build_unet
+from frameloom.headless.noise import draw_noise
+from frameloom.headless.prompt import Tokenizer
+from frameloom.headless.samplers import SAMPLERS, find_sampler
+from frameloom.headless.sigmas import SCHEDULERS, Sampling, run_sigmas, schedule_sigmas
+from frameloom.headless.text_attention import share_text
+from frameloom.host.bundled import DEMO_TOKENIZER
+from frameloom.models.architecture import DEMO
+from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.errors import PredictionError
+from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.tests.support.random_demo import random_motion, write_model
+
+EPS, V = (Sampling(prediction, STABLE_DIFFUSION) for prediction in ("eps", "v"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = write_model(tmp_path_factory.mktemp("model") / "model.safetensors")
+    return load_checkpoint(path, Tokenizer.from_folder(DEMO_TOKENIZER), torch.device("cpu"), DEMO)[0]
+
+
+def condition(seed, rows=1, length=77):
+    generator = torch.Generator().manual_seed(seed)
+    return [[torch.randn(rows, length, DEMO.unet.context_dim, generator=generator), {}]]
+
+
+def draw(model, *, positive=None, negative=None, frames=2, sampler="euler", **options):
+    latent = torch.zeros(frames, 4, 8, 8)
+    settings = {
+        "cfg": 3.0,
+        "sigmas": schedule_sigmas(model.sampling, "normal", 3),
+        "latent": latent,
+        "seed": 1,
+    }
+    return sample(
+        model,
+        draw_noise(latent, 1),
+        positive or condition(1),
+        negative or condition(2),
+        sampler=find_sampler(sampler),
+        **(settings | options),
+    )[0]
+
+
+def relative_error(got, wanted):
+    """A batch of another shape runs other kernels; a random network carries 1e-7 to some 1e-5 in a few steps."""
+    return float((got - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize("scheduler", list(SCHEDULERS))
+def test_schedules_descend_from_the_highest_sigma_to_zero(scheduler):
+    sigmas = schedule_sigmas(EPS, scheduler, 10)
+    assert len(sigmas) == 11
+    assert torch.all(sigmas[1:] < sigmas[:-1])
+    assert sigmas[-1] == 0
+    # ddim_uniform counts up from timestep 1 in strides of 100, as ComfyUI's does, so it starts at 901
+    first = 901 if scheduler == "ddim_uniform" else 999
+    assert float(sigmas[0]) == pytest.approx(EPS.sigma(first), rel=1e-5)
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"scheduler='beta'.*normal, simple, karras, ddim_uniform"):
+        schedule_sigmas(EPS, "beta", 5)
+    with pytest.raises(ValueError, match=r"sampler_name='uni_pc'.*euler, euler_ancestral, dpmpp_2m, ddim"):
+        find_sampler("uni_pc")
+
+
+def test_denoise_takes_the_last_steps():
+    assert torch.equal(run_sigmas(EPS, "normal", 5, 0.5), schedule_sigmas(EPS, "normal", 10)[-6:])
+    assert len(run_sigmas(EPS, "normal", 5, 0.0)) == 0
+
+
+def test_timesteps_and_sigmas_are_inverse():
+    for timestep in (0, 1, 500, 999):
+        assert EPS.timestep(EPS.sigma(timestep)) == timestep
+    assert EPS.sigma(10.5) == pytest.approx((EPS.sigma(10) * EPS.sigma(11)) ** 0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("sampling", [EPS, V], ids=["eps", "v"])
+def test_a_perfect_prediction_is_turned_into_the_clean_latents(sampling):
+    clean, noise = torch.randn(2, 1, 4, 8, 8)
+    sigma = torch.tensor(2.5)
+    signal = 1 / (1 + sigma**2)
+    velocity = signal.sqrt() * noise - (1 - signal).sqrt() * clean
+    output = noise if sampling.prediction == "eps" else velocity
+    assert torch.allclose(sampling.denoised(output, clean + sigma * noise, sigma), clean, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_samplers_reach_the_answer_of_a_perfect_denoiser(name):
+    clean = torch.randn(2, 4, 8, 8)
+    sigmas = schedule_sigmas(EPS, "karras", 6)
+    steps = []
+    got = find_sampler(name).run(
+        lambda noisy, sigma: clean,
+        clean + torch.randn(2, 4, 8, 8) * sigmas[0],
+        sigmas,
+        0,
+        lambda *seen: steps.append(seen[0]),
+    )
+    assert torch.allclose(got, clean, atol=1e-5)
+    assert steps == [0, 1, 2, 3, 4, 5]
+
+
+def test_dpmpp_2m_is_of_higher_order_than_euler():
+    """A Gaussian of variance 4: its exact denoiser and its exact trajectory are known."""
+    start = torch.randn(1, 4, 8, 8) * (14.6**2 + 4) ** 0.5
+    sigmas = torch.cat([torch.logspace(1.16, -1, 16), torch.zeros(1)])
+    exact = start * 2 / (float(sigmas[0]) ** 2 + 4) ** 0.5
+    errors = {}
+    for name in ("euler", "dpmpp_2m"):
+        got = find_sampler(name).run(
+            lambda noisy, sigma: noisy * 4 / (4 + sigma**2), start, sigmas, None, lambda *_: None
+        )
+        errors[name] = float((got - exact).norm() / exact.norm())
+    assert errors["dpmpp_2m"] < errors["euler"] / 2
+
+
+def test_noise_of_a_frame_depends_on_its_index_alone():
+    latent = torch.zeros(4, 4, 8, 8)
+    every = draw_noise(latent, 3, [0, 1, 2, 3])
+    assert torch.equal(draw_noise(latent[:3], 3, [3, 1, 3]), every[[3, 1, 3]])
+    assert torch.equal(
+        draw_noise(latent, 3), torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    )
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_a_run_repeats_bit_for_bit_and_follows_its_seed(model, name):
+    assert torch.equal(draw(model, sampler=name), draw(model, sampler=name))
+    differs = not torch.equal(draw(model, sampler=name), draw(model, sampler=name, seed=2))
+    assert differs == (name == "euler_ancestral")
+
+
+def test_cfg_1_never_runs_the_negative_prompt(model):
+    bad = [[torch.full((1, 77, DEMO.unet.context_dim), float("nan")), {}]]
+    assert torch.isfinite(draw(model, negative=bad, cfg=1.0)).all()
+    with pytest.raises(PredictionError, match="step 0"):
+        draw(model, negative=bad, cfg=2.0)
+
+
+def test_masked_out_parts_keep_the_latents(model):
+    latent = torch.randn(2, 4, 8, 8)
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 4:] = 1
+    got = draw(model, latent=latent, mask=mask)
+    assert torch.allclose(got[..., :4], latent[..., :4], atol=1e-4)
+    assert not torch.allclose(got[..., 4:], latent[..., 4:], atol=0.1)
+
+
+def test_one_row_of_text_equals_a_row_a_frame(model):
+    one = condition(1)
+    per_frame = [[one[0][0].expand(3, -1, -1), {}]]
+    assert relative_error(draw(model, positive=one, frames=3), draw(model, positive=per_frame, frames=3)) <= 1e-4
+
+
+def test_prompts_of_different_lengths_go_in_two_calls(model):
+    """Repeating tokens changes nothing in attention, so the longer prompt can stand in for the shorter."""
+    short = condition(2)
+    doubled = [[short[0][0].repeat(1, 2, 1), {}]]
+    assert relative_error(draw(model, negative=short), draw(model, negative=doubled)) <= 1e-4
+
+
+def test_two_conditions_are_averaged(model):
+    one = condition(1)
+    assert relative_error(draw(model, positive=one), draw(model, positive=[*one, *one])) <= 1e-4
+
+
+@pytest.mark.parametrize("key", ["control", "area", "gligen", "mask"])
+def test_conditions_that_are_not_built_are_named(model, key):
+    with pytest.raises(ValueError, match=f"'{key}' is not built headless"):
+        draw(model, positive=[[condition(1)[0][0], {key: object()}]])
+
+
+def test_text_is_projected_once_a_condition_not_once_a_frame(model):
+    rows = []
+    layer = model.unet.get_submodule("mid_block.attentions.0.transformer_blocks.0.attn2.to_k")
+    handle = layer.register_forward_hook(lambda _module, inputs, _output: rows.append(inputs[0].shape[0]))
+    try:
+        draw(model, frames=5)
+    finally:
+        handle.remove()
+    assert rows == [2, 2, 2]  # three steps, positive and negative
+
+
+def test_shared_text_equals_plain_cross_attention():
+    torch.manual_seed(0)
+    unet = build_unet(DEMO.unet).eval()
+    noisy, tokens = torch.randn(6, 4, 16, 16), torch.randn(2, 77, DEMO.unet.context_dim)
+    with torch.no_grad():
+        plain = unet(noisy, 500, encoder_hidden_states=tokens.repeat_interleave(3, 0)).sample
+        shared = share_text(unet)(noisy, 500, encoder_hidden_states=tokens).sample
+    assert torch.allclose(shared, plain, atol=1e-5)
+
+
+def test_a_run_leaves_hooks_and_random_state_alone(model):
+    clone = model.with_edit(Edit("motion", TemporalEdit(random_motion()), schedule=ANIMATEDIFF))
+    before, state = draw(model), torch.get_rng_state()
+    moved = draw(clone, frames=2)
+
+    def stop(step, _clean):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        draw(clone, on_step=stop)
+    assert not torch.allclose(moved, before, atol=1e-2)
+    assert torch.equal(draw(model), before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(part._forward_hooks for part in model.unet.modules())
+
+
+def test_strength_0_is_bit_identical(model):
+    clone = model.with_edit(Edit("motion", TemporalEdit(random_motion(), strength=0.0)))
+    assert torch.equal(draw(clone), draw(model))
+
+
+def test_an_edit_tells_its_call(model, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        denoise.EditedRun, "call", property(lambda run: None, lambda run, call: calls.append(call))
+    )
+    positive = [[condition(1)[0][0], {"frameloom": {"boxes": 1}}]]
+    draw(model, positive=positive, frames=4)
+    assert [call.frames for call in calls] == [4, 4, 4]
+    assert {each.index: dict(each.payload) for each in calls[0].conditions} == {0: {"boxes": 1}, 1: {}}
+    assert calls[0].progress == 0
+    assert calls[0].sigma > calls[1].sigma > calls[2].sigma
+
+
+def test_a_schedule_edit_replaces_the_sigmas_and_keeps_the_prediction(model):
+    clone = model.with_edit(Edit("schedule", schedule=ANIMATEDIFF))
+    assert float(clone.sampling.sigmas[-1]) == pytest.approx(25.146, rel=1e-3)
+    assert clone.sampling.prediction == model.sampling.prediction == "v"
+    assert float(model.sampling.sigmas[-1]) == pytest.approx(14.615, rel=1e-3)
+
+
+def test_noise_of_another_shape_is_named(model):
+    with pytest.raises(ValueError, match=r"noise is \(2, 4, 8, 8\).*latent is \(3, 4, 8, 8\)"):
+        sample(
+            model,
+            torch.zeros(2, 4, 8, 8),
+            condition(1),
+            condition(2),
+            cfg=1.0,
+            sampler=SAMPLERS["euler"],
+            sigmas=torch.tensor([1.0, 0.0]),
+            latent=torch.zeros(3, 4, 8, 8),
+        )

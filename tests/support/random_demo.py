@@ -1,0 +1,69 @@
+"""Files of the demo model's sizes and keys with random weights, for tests that must not wait for a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from frameloom.headless import keys
+from frameloom.headless.edits import slot_widths
+from frameloom.headless.networks import build_text, build_unet, build_vae
+from frameloom.models.architecture import DEMO
+from frameloom.models.motion_module import MotionModel, MotionSize
+from safetensors.torch import save_file
+
+
+def random_state(network, generator, scale=1.0):
+    """Weights that let every input through: scaled by fan-in, norms near one."""
+    state = {}
+    for name, value in network.state_dict().items():
+        if not value.is_floating_point() or "position_ids" in name:
+            continue
+        drawn = torch.randn(value.shape, generator=generator)
+        if value.dim() > 1:
+            state[name] = drawn * scale / value[0].numel() ** 0.5
+        else:
+            state[name] = drawn * 0.1 + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
+    return state
+
+
+def write_model(path: Path, size=DEMO, seed=0) -> Path:
+    """Write a whole checkpoint in LDM's keys, fp16 as the bundled one."""
+    generator = torch.Generator().manual_seed(seed)
+    unet = keys.unet_to_ldm(random_state(build_unet(size.unet), generator), size.unet)
+    vae = keys.vae_to_ldm(random_state(build_vae(size.vae), generator), size.vae)
+    text = {
+        f"text_model.{name.removeprefix('text_model.')}": value
+        for name, value in random_state(build_text(size.text), generator).items()
+    }
+    parts = {keys.UNET_PREFIX: unet, keys.VAE_PREFIX: vae, keys.TEXT_PREFIX: text}
+    state = {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
+    save_file({name: value.half().contiguous() for name, value in state.items()}, path)
+    return path
+
+
+def random_motion(size=DEMO.unet, seed=1) -> MotionModel:
+    """A motion module that changes what it is put into."""
+    torch.manual_seed(seed)
+    model = MotionModel(MotionSize(slot_widths(size)))
+    return model.requires_grad_(False).eval()
+
+
+def write_lora(path: Path, seed=2) -> Path:
+    """Write a LoRA in kohya's keys with LDM names, one layer of each kind, with alpha."""
+    generator = torch.Generator().manual_seed(seed)
+    width, context = DEMO.unet.model_channels, DEMO.unet.context_dim
+    layers = {
+        "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q": (width, width),
+        "lora_unet_input_blocks_1_1_transformer_blocks_0_attn2_to_k": (width, context),
+        "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_out_0": (width, width),
+        "lora_unet_output_blocks_11_1_proj_in": (width, width, 1, 1),
+        "lora_unet_input_blocks_1_0_in_layers_2": (width, width, 3, 3),
+    }
+    state = {}
+    for name, (out, inside, *kernel) in layers.items():
+        state[f"{name}.lora_up.weight"] = torch.randn(out, 4, *[1] * len(kernel), generator=generator)
+        state[f"{name}.lora_down.weight"] = torch.randn(4, inside, *kernel, generator=generator) * 0.1
+        state[f"{name}.alpha"] = torch.tensor(2.0)
+    save_file(state, path)
+    return path

@@ -1,0 +1,109 @@
+"""Small workflows for both hosts, in API form. ``demo`` is (MODEL, CLIP, VAE), ``given`` is (LATENT, IMAGE)."""
+
+from __future__ import annotations
+
+SAMPLERS = ("euler", "euler_ancestral", "ddim", "dpmpp_2m")
+SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
+LONG = "a (big:1.4) red circle, moving right on a navy background, " * 8
+
+
+def _workflow(prompt="a big (red:1.3) circle, on navy", negative="", latent=("given", 0), **sampler):
+    settings = {
+        "model": ["demo", 0],
+        "seed": 3,
+        "steps": 6,
+        "cfg": 4.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "positive": ["positive", 0],
+        "negative": ["negative", 0],
+        "latent_image": list(latent),
+        "denoise": 1.0,
+    }
+    return {
+        "positive": {"class_type": "CLIPTextEncode", "inputs": {"text": prompt, "clip": ["demo", 1]}},
+        "negative": {"class_type": "CLIPTextEncode", "inputs": {"text": negative, "clip": ["demo", 1]}},
+        "out": {"class_type": "KSampler", "inputs": settings | sampler},
+    }
+
+
+def _advanced(**settings):
+    workflow = _workflow()
+    inputs = workflow["out"]["inputs"]
+    shared = {name: inputs[name] for name in inputs if name not in ("seed", "denoise")}
+    own = {"add_noise": "enable", "noise_seed": 9, "start_at_step": 1, "end_at_step": 4}
+    own |= {"return_with_leftover_noise": "enable"}
+    workflow["out"] = {"class_type": "KSamplerAdvanced", "inputs": shared | own | settings}
+    return workflow
+
+
+def _custom(part):
+    workflow = _workflow()
+    link = {name: [name, 0] for name in ("noise", "guider", "sampler")}
+    workflow |= {
+        "out": {
+            "class_type": "SamplerCustomAdvanced",
+            "inputs": link | {"sigmas": ["cut", part], "latent_image": ["given", 0]},
+        },
+        "noise": {"class_type": "RandomNoise", "inputs": {"noise_seed": 11}},
+        "sampler": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler_ancestral"}},
+        "all": {
+            "class_type": "BasicScheduler",
+            "inputs": {"model": ["demo", 0], "scheduler": "karras", "steps": 6, "denoise": 0.8},
+        },
+        "cut": {"class_type": "SplitSigmas", "inputs": {"sigmas": ["all", 0], "step": 3}},
+        "guider": {
+            "class_type": "CFGGuider",
+            "inputs": {
+                "model": ["demo", 0],
+                "positive": ["positive", 0],
+                "negative": ["negative", 0],
+                "cfg": 3.0,
+            },
+        },
+    }
+    return workflow
+
+
+def cases() -> dict[str, dict]:
+    """Return every case: prediction type, and a workflow whose node ``out`` is compared."""
+    found = {}
+    for prediction in ("eps", "v"):
+        for sampler in SAMPLERS:
+            for scheduler in SCHEDULERS:
+                found[f"{prediction}-{sampler}-{scheduler}"] = {
+                    "prediction": prediction,
+                    "workflow": _workflow(sampler_name=sampler, scheduler=scheduler),
+                }
+        for sampler in ("euler", "ddim"):
+            found[f"{prediction}-{sampler}-masked"] = {
+                "prediction": prediction,
+                "masked": True,
+                "workflow": _workflow(sampler_name=sampler, denoise=0.6),
+            }
+    lora = _workflow(model=["lora", 0])
+    lora["lora"] = {
+        "class_type": "LoraLoaderModelOnly",
+        "inputs": {"model": ["demo", 0], "lora_name": "small.safetensors", "strength_model": 0.7},
+    }
+    decode = {"class_type": "VAEDecode", "inputs": {"samples": ["given", 0], "vae": ["demo", 2]}}
+    encode = {"class_type": "VAEEncode", "inputs": {"pixels": ["given", 1], "vae": ["demo", 2]}}
+    text = {"class_type": "CLIPTextEncode", "inputs": {"text": LONG, "clip": ["demo", 1]}}
+    others = {
+        "cfg-1": _workflow(cfg=1.0),
+        "image-to-image": _workflow(denoise=0.5, sampler_name="dpmpp_2m"),
+        "long-prompt": _workflow(prompt=LONG),
+        "escapes": _workflow(prompt="a \\(red\\) ((circle)) (moving:0.4) (up", negative="blue"),
+        "text-only": {"out": text},
+        "advanced": _advanced(),
+        "advanced-rest": _advanced(add_noise="disable", start_at_step=4, end_at_step=10000),
+        "advanced-forced": _advanced(return_with_leftover_noise="disable"),
+        "custom-high": _custom(0),
+        "custom-low": _custom(1),
+        "lora": lora,
+        "decode": {"out": decode},
+        "encode": {"out": encode},
+    }
+    found |= {name: {"prediction": "v", "workflow": workflow} for name, workflow in others.items()}
+    found["batch-index"] = {"prediction": "v", "batch_index": [4, 1, 4], "workflow": _workflow()}
+    return found
