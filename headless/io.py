@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -460,7 +461,7 @@ class Schema:
             if output.id is None:
                 output.id = f"_{index}_{output.io_type}_"
         for kind, ids in (("input", [i.id for i in self.inputs]), ("output", [o.id for o in self.outputs])):
-            twice = sorted({str(each) for each in ids if ids.count(each) > 1})
+            twice = sorted(each for each, count in Counter(map(str, ids)).items() if count > 1)
             if twice:
                 raise ValueError(f"{self.node_id}: {kind} ids {twice} occur twice; ids must be unique.")
 

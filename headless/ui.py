@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from .folders import folders, whole_file
 from .io import ComfyNode, FolderType
 
-Shown = dict[str, Sequence[Any]]
+Shown = Mapping[str, Sequence[Any]]
 
 
 class SavedResult(dict[str, str]):

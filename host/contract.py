@@ -25,7 +25,10 @@ Spans = Mapping[str, list[tuple[int, int]]]
 class Motion(Protocol):
     """A motion module the host has loaded: what a FRAMELOOM_MOTION socket carries. Immutable."""
 
-    weights: MotionWeights
+    @property
+    def weights(self) -> MotionWeights:
+        """The module as it was read, without LoRAs."""
+        ...
 
     def with_lora(self, lora: MotionLoRA, strength: float) -> Motion:
         """Return the same module with a motion LoRA stacked on it; this one stays as it is."""

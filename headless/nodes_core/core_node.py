@@ -18,7 +18,9 @@ from .. import io
 @functools.cache
 def stored_object_info() -> dict[str, dict[str, Any]]:
     """Return the extract: node id -> entry of ``/object_info``. Not to be changed."""
-    return json.loads(resources.files(__package__).joinpath("object_info.json").read_text("utf-8"))
+    return json.loads(
+        resources.files(__name__.rpartition(".")[0]).joinpath("object_info.json").read_text("utf-8")
+    )
 
 
 class CoreNode(io.ComfyNode):

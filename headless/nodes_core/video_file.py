@@ -96,11 +96,12 @@ def read_frames(path: Path) -> Tensor:
         read whole.
     """
     import av
+    from av.error import InvalidDataError
 
     try:
         with av.open(str(path)) as source:
             frames = [_to_array(frame) for frame in source.decode(video=0)]
-    except (av.error.InvalidDataError, IndexError):
+    except (InvalidDataError, IndexError):
         frames = []
     return torch.from_numpy(np.stack(frames)) if frames else torch.zeros(0, 0, 0, 3)
 
@@ -120,10 +121,10 @@ def _to_array(frame: Any) -> np.ndarray:
 
 def _pad(frame: Any) -> Any:
     """Pad to multiples of 32 by repeating the border: FFmpeg's conversion is not exact at ragged edges."""
-    import av
+    from av.filter import Graph
 
     width, height = (-(-side // 32) * 32 for side in (frame.width, frame.height))
-    graph = av.filter.Graph()
+    graph = Graph()
     size = {"width": frame.width, "height": frame.height}
     source = graph.add_buffer(**size, format=frame.format.name, time_base=frame.time_base)
     pad = graph.add("pad", f"{width}:{height}:0:0")
