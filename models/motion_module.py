@@ -80,6 +80,8 @@ class MotionSize:
 class _PositionalEncoding(nn.Module):
     """Holds the buffer under the key that AnimateDiff's files use."""
 
+    pe: Tensor
+
     def __init__(self, length: int, channels: int) -> None:
         super().__init__()
         self.register_buffer("pe", positional_encoding(length, channels))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from comfy.patcher_extension import PatcherInjection
@@ -58,7 +59,7 @@ def injection() -> PatcherInjection:
     )
 
 
-def put_in(unet: nn.Module) -> None:
+def put_in(unet: Any) -> None:
     """Put markers round each norm, once."""
     take_out(unet)
     for layers in _norms(unet):
@@ -68,18 +69,18 @@ def put_in(unet: nn.Module) -> None:
         layers._modules.update([*around, *rest])
 
 
-def take_out(unet: nn.Module) -> None:
+def take_out(unet: Any) -> None:
     """Take all markers out."""
     for layers in _norms(unet):
         remove(layers, lambda child: isinstance(child, FoldClip | UnfoldClip))
 
 
-def are_in(unet: nn.Module) -> bool:
+def are_in(unet: Any) -> bool:
     """Tell whether the norms have their markers."""
     return isinstance(next(iter(unet.out.children())), FoldClip)
 
 
-def _norms(unet: nn.Module) -> Iterator[nn.Sequential]:
+def _norms(unet: Any) -> Iterator[nn.Sequential]:
     """Yield the layers that start with a norm to be taken over the clip."""
     for module in unet.modules():
         if isinstance(module, ResBlock):

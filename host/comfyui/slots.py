@@ -55,7 +55,7 @@ def run_slot(
     return hidden if live is None else live.run_slot(layer.name, hidden, transformer_options)
 
 
-def find_places(unet: nn.Module) -> dict[str, Place]:
+def find_places(unet: Any) -> dict[str, Place]:
     """Return where each temporal slot of a UNet lies.
 
     Raises:
@@ -76,7 +76,7 @@ def find_places(unet: nn.Module) -> dict[str, Place]:
     return dict(zip(TEMPORAL_SLOTS, places, strict=True))
 
 
-def check_fits(unet: nn.Module, channels: Mapping[str, int], name: str) -> None:
+def check_fits(unet: Any, channels: Mapping[str, int], name: str) -> None:
     """Check that a motion module's slots are as wide as the UNet's.
 
     Raises:
@@ -102,20 +102,20 @@ def injection() -> PatcherInjection:
     )
 
 
-def put_in(unet: nn.Module) -> None:
+def put_in(unet: Any) -> None:
     """Put a marker in each slot's place, once."""
     take_out(unet)
     for name, place in find_places(unet).items():
         insert_after(place.block, place.after, MARKER, Slot(name))
 
 
-def take_out(unet: nn.Module) -> None:
+def take_out(unet: Any) -> None:
     """Take all markers out."""
     for block in (*unet.input_blocks, unet.middle_block, *unet.output_blocks):
         remove(block, lambda child: isinstance(child, Slot))
 
 
-def are_in(unet: nn.Module) -> bool:
+def are_in(unet: Any) -> bool:
     """Tell whether every slot has its marker."""
     return all(MARKER in place.block._modules for place in find_places(unet).values())
 
@@ -143,6 +143,6 @@ def _has(block: nn.Module, kind: type[nn.Module]) -> bool:
 def _place(block: nn.Sequential) -> Place:
     """After the spatial transformer of a block if it has one, else after its first residual block."""
     named = [(key, child) for key, child in block._modules.items() if re.fullmatch(r"\d+", key)]
-    residual = next((key, child) for key, child in named if isinstance(child, ResBlock))
+    residual: Any = next((key, child) for key, child in named if isinstance(child, ResBlock))
     attention = [key for key, child in named if isinstance(child, SpatialTransformer)]
     return Place(block, attention[-1] if attention else residual[0], residual[1].out_channels)
