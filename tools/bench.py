@@ -136,7 +136,7 @@ def report(arms: list[Arm], title: str) -> str:
         "",
         f"- Step with the module over plain: {time_ratio:.3f} in time, {flop_ratio:.3f} in FLOPs; "
         f"{time_ratio / flop_ratio:.3f} x (target <= 1.10).",
-        f"- Overhead (patched minus plain, paired by round) over diffusers' AnimateDiff's: {ratio:.3f} (target <= 0.9).",
+        f"- Overhead (patched minus plain, by round) over diffusers' AnimateDiff's: {ratio:.3f} (target <= 0.9).",
         f"- Peak memory of the process, all three UNets in it: {plain.peak_bytes / 2**30:.1f} GiB.",
         "",
     ]

@@ -161,7 +161,9 @@ def test_masked_out_parts_keep_the_latents(model):
 def test_one_row_of_text_equals_a_row_a_frame(model):
     one = condition(1)
     per_frame = [[one[0][0].expand(3, -1, -1), {}]]
-    assert relative_error(draw(model, positive=one, frames=3), draw(model, positive=per_frame, frames=3)) <= 1e-4
+    assert (
+        relative_error(draw(model, positive=one, frames=3), draw(model, positive=per_frame, frames=3)) <= 1e-4
+    )
 
 
 def test_prompts_of_different_lengths_go_in_two_calls(model):
