@@ -124,9 +124,7 @@ def train_vae(work: Path) -> nn.Module:
             checkpoint=work / f"vae-{index}.pt",
             on_step=report(f"vae {size}px", steps),
         )
-        with torch.no_grad():
-            for (_, value), average in zip(trainable(vae).items(), averaged.values(), strict=True):
-                value.copy_(average)
+        copy_into(vae, averaged)
     fold_statistics(vae)
     return vae.eval().requires_grad_(False)
 
@@ -344,11 +342,16 @@ def train_image(work: Path) -> nn.Module:
     return assign(unet, averaged)
 
 
+@torch.no_grad()
+def copy_into(module: nn.Module, averaged: dict[str, Tensor]) -> None:
+    """Put averaged weights into a module."""
+    for value, average in zip(trainable(module).values(), averaged.values(), strict=True):
+        value.copy_(average)
+
+
 def assign(module: nn.Module, averaged: dict[str, Tensor]) -> nn.Module:
     """Put averaged weights into a module and freeze it."""
-    with torch.no_grad():
-        for value, average in zip(trainable(module).values(), averaged.values(), strict=True):
-            value.copy_(average)
+    copy_into(module, averaged)
     return module.eval().requires_grad_(False)
 
 
@@ -372,7 +375,10 @@ def load_frozen(module: nn.Module, path: Path) -> nn.Module:
 
 # --- motion module
 
-MOTION_STEPS, MOTION_BATCH = 1500, 2
+# Two rounds of (steps, p): a warm restart, and more of the noise where a shape's place and way are decided.
+# Timesteps are drawn as 1000 u^(1/p), with density t^(p-1).
+MOTION_ROUNDS = ((1500, 2), (2000, 3))
+MOTION_BATCH = 2
 
 
 def demo_motion_size() -> MotionSize:
@@ -388,8 +394,13 @@ def train_motion(work: Path) -> nn.Module:
     torch.manual_seed(SEED)
     motion = MotionModel(demo_motion_size())
     initialise(motion)
-    settings = LoopSettings(MOTION_STEPS, learning_rate=1e-3, ema_decay=0.995, seed=SEED + 30)
-    return assign(motion, train_clips(work, motion, motion, clips(), latents, settings, "motion"))
+    for index, (steps, power) in enumerate(MOTION_ROUNDS):
+        settings = LoopSettings(steps, learning_rate=1e-3, ema_decay=0.995, seed=SEED + 30 + index)
+        averaged = train_clips(
+            work, motion, motion, clips(), latents, settings, f"motion-{index}", power=power
+        )
+        copy_into(motion, averaged)
+    return motion.eval().requires_grad_(False)
 
 
 def train_clips(
@@ -400,10 +411,9 @@ def train_clips(
     latents: Tensor,
     settings: LoopSettings,
     name: str,
+    power: float,
 ) -> dict[str, Tensor]:
     """Train a module on whole clips, by velocity MSE, with the image model frozen.
-
-    Timesteps are drawn with density rising linearly with the noise: where a shape is and goes is decided there.
 
     Args:
         work: folder of finished stages and checkpoints.
@@ -413,6 +423,7 @@ def train_clips(
         latents: [N, F, 4, H, W], scaled.
         settings: of the loop.
         name: of the checkpoint and the report.
+        power: p of the timesteps' density.
     """
     text, encode = load_text(work)
     unet = load_frozen(networks.build_unet(DEMO.unet), work / "unet.pt")
@@ -425,7 +436,9 @@ def train_clips(
             index = torch.randint(len(latents), (MOTION_BATCH,), generator=generator)
             with torch.no_grad():
                 context = text(encode(draw_prompts(drawn, index, rng))).last_hidden_state
-            timesteps = (1000 * torch.rand(MOTION_BATCH, generator=generator).sqrt()).long().clamp(max=999)
+            timesteps = (
+                (1000 * torch.rand(MOTION_BATCH, generator=generator) ** (1 / power)).long().clamp(max=999)
+            )
             chosen = latents[index]
             noise = torch.randn(chosen.shape, generator=generator)
 
@@ -479,7 +492,7 @@ def train_lora(work: Path) -> nn.Module:
             changes[name.replace(".", "/")] = LowRank(*module.weight.shape)
             parametrize.register_parametrization(module, "weight", changes[name.replace(".", "/")])
     settings = LoopSettings(LORA_STEPS, learning_rate=4e-3, warmup=20, ema_decay=0.98, seed=SEED + 40)
-    averaged = train_clips(work, motion, changes, drawn, latents, settings, "lora")
+    averaged = train_clips(work, motion, changes, drawn, latents, settings, "lora", power=2)
     return assign(changes, averaged)
 
 

@@ -23,7 +23,12 @@ def recipe(tmp_path):
     module.COMPILE = False
     module.ASSETS = tmp_path / "assets"
     module.VAE_STEPS = ((1, 32, 2), (1, 32, 2))
-    module.TEXT_STEPS, module.IMAGE_STEPS, module.IMAGE_BATCH, module.MOTION_STEPS = 1, 1, 2, 2
+    module.TEXT_STEPS, module.IMAGE_STEPS, module.IMAGE_BATCH, module.MOTION_ROUNDS = (
+        1,
+        1,
+        2,
+        ((1, 2), (1, 3)),
+    )
     module.MOTION_BATCH, module.STILLS, module.CLIPS = 1, 4, 2
     module.FOLD_CLIPS = module.LORA_CLIPS = module.LORA_STEPS = 2
     module.shipped_tokenizer = shipped
