@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -27,13 +29,12 @@ def build_unet(size: UNetSize) -> UNet2DConditionModel:
 def build_vae(size: VAESize) -> AutoencoderKL:
     """Build an SD-layout autoencoder with random weights."""
     levels = len(size.ch_mult)
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=size.widths,
-        layers_per_block=size.num_res_blocks,
-        latent_channels=size.z_channels,
-    )
+    config: dict[str, Any] = {  # diffusers annotates these as tuples of one
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
+        "block_out_channels": size.widths,
+    }
+    return AutoencoderKL(**config, layers_per_block=size.num_res_blocks, latent_channels=size.z_channels)
 
 
 def build_text(size: TextSize) -> CLIPTextModel:

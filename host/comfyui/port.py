@@ -20,9 +20,10 @@ from ...models.edit import Edit
 from ...models.motion_checkpoint import MotionWeights
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
-from . import install, motion, text
+from . import install, motion
 from .demo import load_demo
 from .predict import predict_denoised
+from .text import phrase_spans
 from .train import differentiable
 
 PREVIEW_SIZE = 512  # pixels; the side ComfyUI's own previews have at most
@@ -110,9 +111,9 @@ class ComfyHost:
         """Return the noise level of a training timestep."""
         return float(model.get_model_object("model_sampling").sigma(torch.tensor([timestep]))[0])
 
-    def encode_text(self, clip: Any, text_: str) -> tuple[Conditioning, Spans]:
+    def encode_text(self, clip: Any, text: str) -> tuple[Conditioning, Spans]:
         """Encode a prompt and find its phrases."""
-        return clip.encode_from_tokens_scheduled(clip.tokenize(text_)), text.phrase_spans(clip, text_)
+        return clip.encode_from_tokens_scheduled(clip.tokenize(text)), phrase_spans(clip, text)
 
     def encode(self, vae: Any, images: Tensor) -> Latent:
         """Encode [N, H, W, 3] to latents."""

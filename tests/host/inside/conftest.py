@@ -72,7 +72,7 @@ def motion(port):
 @pytest.fixture(scope="session")
 def scene(port, demo):
     """A small sampling run, to be made with any model."""
-    from frameloom.tests.host.inside.scene import Scene
+    from frameloom.tests.support.scene import Scene
 
     with torch.inference_mode():
         return Scene(port, demo[1])

@@ -1,0 +1,31 @@
+"""The headless host keeps the port's contract."""
+
+from __future__ import annotations
+
+import pytest
+from frameloom.headless.port import HeadlessHost
+from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.tests.support.port_contract import *  # noqa: F403  the tests, which pytest finds by name
+from frameloom.tests.support.scene import Scene
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("headless")
+    return HeadlessHost("cpu", folder / "input", folder / "output", folder / "models")
+
+
+@pytest.fixture(scope="module")
+def demo(port):
+    return port.load_demo()
+
+
+@pytest.fixture(scope="module")
+def motion(port):
+    [name, *_] = port.list_files("animatediff_models")
+    return port.load_motion(read_motion_weights(port.resolve("animatediff_models", name)))
+
+
+@pytest.fixture(scope="module")
+def scene(port, demo):
+    return Scene(port, demo[1])

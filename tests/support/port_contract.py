@@ -1,0 +1,123 @@
+"""What every host promises (``host/contract.py``), as tests that run on each: they import them from here.
+
+They need the fixtures ``port``, ``demo`` (MODEL, CLIP, VAE), ``motion`` (the bundled module) and ``scene``.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+
+BUNDLED_MOTION = "frameloom_demo_motion.safetensors"
+
+
+def test_phrases_have_spans(port, demo):
+    text = "a (big:1.3) red circle, moving right, a (big:1.3) red circle"
+    conditioning, spans = port.encode_text(demo[1], text)
+    length = conditioning[0][0].shape[1]
+    assert set(spans) == {"a big red circle", "moving right"}
+    assert len(spans["a big red circle"]) == 2
+    ((first, last),) = spans["moving right"]
+    assert last - first == 2
+    assert 0 < first < last <= length
+
+
+def test_spans_go_on_in_the_next_chunk(port, demo):
+    conditioning, spans = port.encode_text(demo[1], ", ".join(["a red circle"] * 40) + ", moving right")
+    ((first, last),) = spans["moving right"]
+    assert first > 77
+    assert last - first == 2
+    assert conditioning[0][0].shape[1] % 77 == 0
+
+
+def test_sigmas_and_timesteps_agree(port, demo):
+    table = STABLE_DIFFUSION.sigmas()
+    assert port.timestep_to_sigma(demo[0], 881) == pytest.approx(float(table[881]), rel=1e-5)
+    assert port.sigma_to_timestep(demo[0], float(table[400])) == 400
+    sigmas = port.sigmas(demo[0], 10, "karras")
+    assert sigmas.shape == (11,)
+    assert sigmas[-1] == 0
+    assert (sigmas.diff() < 0).all()
+
+
+def test_prediction_is_the_samplers_first_step(port, demo, scene):
+    """Euler from sigma to 0 in one step is the prediction itself."""
+    sigma, scale = 5.0, 0.18215
+    noise = scene.noise(2)
+    one_step = port.sample(
+        demo[0], scene.positive, scene.negative, {"samples": torch.zeros(2, 4, 16, 16)}, noise=noise,
+        sigmas=torch.tensor([sigma, 0.0]), sampler="euler", cfg=1.0,
+    )["samples"]  # fmt: skip
+    predicted = port.predict(demo[0], scene.positive, {"samples": sigma * noise / scale}, sigma)
+    torch.testing.assert_close(predicted, one_step, rtol=1e-4, atol=1e-4)
+
+
+def test_mask_holds_what_it_says(port, demo, scene):
+    held = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(9))
+    mask = torch.ones(4, 1, 16, 16)
+    mask[0] = 0
+    out = port.sample(
+        demo[0], scene.positive, scene.negative, {"samples": held, "batch_index": [0, 1, 2, 3]}, noise=scene.noise(4),
+        sigmas=port.sigmas(demo[0], 3, "normal"), sampler="euler", cfg=1.0, mask=mask,
+    )  # fmt: skip
+    torch.testing.assert_close(out["samples"][0], held[0], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(out["samples"][1], held[1])
+    assert out["batch_index"] == [0, 1, 2, 3]
+
+
+def test_the_bundled_module_is_listed_first_and_resolved(port):
+    assert port.list_files("animatediff_models")[0] == BUNDLED_MOTION
+    assert port.resolve("animatediff_models", BUNDLED_MOTION).name == "motion.safetensors"
+    with pytest.raises(ValueError, match=r"'\.\./secret\.safetensors'"):
+        port.resolve("animatediff_models", "../secret.safetensors")
+
+
+def test_a_clone_has_the_edit_and_the_model_has_not(port, demo, motion, scene):
+    before = scene.run(demo[0])
+    moving = scene.moving(demo[0], motion)
+    assert not torch.allclose(scene.run(moving), before, atol=1e-2)
+    assert torch.equal(scene.run(demo[0]), before)
+
+
+def test_strength_0_and_a_range_that_never_comes_are_bit_identical_to_plain(port, demo, motion, scene):
+    plain = scene.run(demo[0])
+    assert torch.equal(scene.run(scene.moving(demo[0], motion, 0.0)), plain)
+    late = scene.moving(demo[0], motion, start_percent=0.9999, end_percent=0.99991)
+    assert torch.equal(scene.run(late), plain)
+
+
+def test_two_edits_behave_as_both(port, demo, motion, scene):
+    once = scene.moving(demo[0], motion, 0.6)
+    with_nothing = scene.moving(once, motion, 0.0)
+    twice = scene.moving(once, motion, 0.6)
+    assert torch.equal(scene.run(with_nothing), scene.run(once))
+    assert not torch.allclose(scene.run(twice), scene.run(once), atol=1e-3)
+
+
+def test_a_schedule_edit_replaces_the_sigmas_of_the_clone_alone(port, demo):
+    clone = port.install(demo[0], Edit("schedule", schedule=ANIMATEDIFF))
+    assert port.timestep_to_sigma(clone, 999) == pytest.approx(float(ANIMATEDIFF.sigmas()[999]), rel=1e-5)
+    assert port.timestep_to_sigma(demo[0], 999) == pytest.approx(
+        float(STABLE_DIFFUSION.sigmas()[999]), rel=1e-5
+    )
+
+
+def test_more_frames_than_the_encoding_holds_are_refused(port, demo, motion, scene):
+    with pytest.raises(ValueError, match=r"frames=33 .* 32"):
+        scene.run(port.install(demo[0], Edit("test", TemporalEdit(motion))), frames=33)
+
+
+def test_training_goes_through_the_unet_and_its_edits(port, demo, motion, scene):
+    forward = port.train_forward(scene.moving(demo[0], motion), 4)
+    plain = port.train_forward(demo[0], 4)
+    with torch.inference_mode(False):
+        generator = torch.Generator().manual_seed(2)
+        noisy = torch.randn(4, 4, 16, 16, generator=generator, requires_grad=True)
+        tokens = torch.randn(4, 77, 64, generator=generator)
+        out = forward(noisy, torch.full((4,), 300), tokens)
+        (gradient,) = torch.autograd.grad(out[0].sum(), noisy)
+        (alone,) = torch.autograd.grad(plain(noisy, torch.full((4,), 300), tokens)[0].sum(), noisy)
+    assert gradient[3].abs().max() > 0, "frames do not mix"
+    assert alone[3].abs().max() == 0
