@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,12 +156,12 @@ class ComfyHost:
 
     def output_path(self, prefix: str, extension: str) -> Path:
         """Return a path for a new output file inside the output folder."""
-        output = folder_paths.get_output_directory()
-        if not folder_paths.is_within_directory(output, os.path.join(output, os.path.dirname(prefix))):
+        output = Path(folder_paths.get_output_directory())
+        if not (output / prefix).resolve().is_relative_to(output.resolve()):
             raise ValueError(
                 f"filename_prefix={prefix!r} leads out of the output folder; expected a name inside it."
             )
-        folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, output)
+        folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, str(output))
         return Path(folder) / f"{name}_{counter:05}_.{extension.lstrip('.')}"
 
     def user_dir(self) -> Path:
