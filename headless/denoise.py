@@ -181,7 +181,6 @@ def sample(
     Raises:
         ValueError: shapes don't match, or a condition holds what is not built here.
         PredictionError: a prediction is not finite.
-        HostError: the model runs on another schedule than its edits ask for.
     """
     if noise.shape != latent.shape:
         raise ValueError(
@@ -190,7 +189,6 @@ def sample(
         )
     if len(sigmas) < 2:
         return latent, latent
-    model.check()
     home = latent.device
     noise, start = noise.to(model.device).float(), latent.to(model.device).float() * model.latent_scale
     levels = sigmas.cpu().float()

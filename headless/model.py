@@ -16,7 +16,6 @@ from transformers import CLIPTextModel
 
 from ..models.architecture import UNetSize
 from ..models.edit import Edit
-from ..models.guards import check_schedule
 from .lora import LoRA, merge
 from .prompt import Tokenizer
 from .sigmas import Sampling
@@ -65,15 +64,6 @@ class Model:
     def device(self) -> torch.device:
         """Where the network is."""
         return self.unet.device
-
-    def check(self) -> None:
-        """Check that the table of sigmas is the one asked for.
-
-        Raises:
-            HostError: it is not.
-        """
-        wanted = self.sampling.schedule
-        check_schedule(self.sampling.sigmas, wanted.sigmas(), wanted.name)
 
 
 @dataclass(frozen=True)
