@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
-from ..models.architecture import UNetSize
-from ..models.edit import TEMPORAL_SLOTS, Call, Condition, Edit, TemporalEdit
+from ..models.edit import Call, Condition, Edit, TemporalEdit
 from ..models.frames import count_videos
 
 
@@ -121,13 +120,6 @@ def forward_with_edits(
             return functional_call(unet, dict(weights), (noisy, timesteps), options)[0]
 
         yield forward
-
-
-def slot_widths(size: UNetSize) -> dict[str, int]:
-    """Return the width of a UNet at every temporal slot, by slot name."""
-    widths = {"down_blocks": size.widths, "mid_block": size.widths[-1:] * 2, "up_blocks": size.widths[::-1]}
-    places = ((slot, *slot.split(".")[:2]) for slot in TEMPORAL_SLOTS)
-    return {slot: widths[part][0 if part == "mid_block" else int(level)] for slot, part, level in places}
 
 
 def temporal_place(unet: UNet2DConditionModel, slot: str) -> nn.Module:

@@ -14,8 +14,9 @@ from ..models.architecture import DEMO
 from ..models.edit import Edit
 from ..models.errors import CheckpointError
 from ..models.motion_checkpoint import MotionWeights, check_fit
+from ..models.motion_module import slot_widths
 from .denoise import Conditioning, Denoiser, sample
-from .edits import edited, forward_with_edits, slot_widths
+from .edits import edited, forward_with_edits
 from .folders import Folders
 from .loading import load_checkpoint
 from .lora import read_lora

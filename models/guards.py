@@ -53,6 +53,6 @@ def check_schedule(live: Tensor, wanted: Tensor, name: str) -> None:
     raise HostError(
         f"beta schedule: the model runs with {len(live)} sigmas up to {live.max():.3f}, expected {name}'s "
         f"{len(wanted)} up to {wanted.max():.3f}; remove any node behind ours that changes the model's sampling, or, "
-        "if there is none, the host has mixed up two copies of one model (ComfyUI issue 16490): unload models (Free model "
-        "and node cache) and queue again."
+        "if there is none, the host has mixed up two copies of one model (ComfyUI issue 16490): unload models (Free "
+        "model and node cache) and queue again."
     )

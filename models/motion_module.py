@@ -16,6 +16,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from .architecture import UNetSize
 from .edit import TEMPORAL_SLOTS
 from .frames import frames_to_tokens, tokens_to_frames
 
@@ -75,6 +76,21 @@ class MotionSize:
     heads: int = 8
     blocks: int = 1
     attentions: int = 2
+
+
+def slot_widths(unet: UNetSize) -> dict[str, int]:
+    """Return the width of a UNet at every temporal slot, by slot name."""
+    widths = {"down_blocks": unet.widths, "mid_block": unet.widths[-1:] * 2, "up_blocks": unet.widths[::-1]}
+    places = ((slot, *slot.split(".")[:2]) for slot in TEMPORAL_SLOTS)
+    return {slot: widths[part][0 if part == "mid_block" else int(level)] for slot, part, level in places}
+
+
+def motion_size(unet: UNetSize, *, middle: bool = False) -> MotionSize:
+    """Return AnimateDiff's sizes for a UNet: v3's, or v2's with the middle slot."""
+    widths = slot_widths(unet)
+    return MotionSize(
+        {slot: width for slot, width in widths.items() if middle or not slot.startswith("mid_block")}
+    )
 
 
 class _PositionalEncoding(nn.Module):

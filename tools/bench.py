@@ -25,9 +25,9 @@ from diffusers import MotionAdapter, UNetMotionModel
 from frameloom.headless import networks
 from frameloom.headless.edits import forward_with_edits
 from frameloom.models.architecture import DEMO, SD15, UNetSize
-from frameloom.models.edit import TEMPORAL_SLOTS, Edit, TemporalEdit
+from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
-from frameloom.models.motion_module import MotionModel, MotionSize
+from frameloom.models.motion_module import MotionModel, motion_size
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -50,13 +50,6 @@ class Arm:
     def median(self) -> float:
         """Median seconds of a step."""
         return statistics.median(self.seconds)
-
-
-def motion_size(size: UNetSize) -> MotionSize:
-    """Return AnimateDiff's slots at a UNet's widths, without the middle one (v3)."""
-    widths = {"down_blocks": size.widths, "up_blocks": size.widths[::-1]}
-    parts = [slot.split(".") for slot in TEMPORAL_SLOTS if not slot.startswith("mid_block")]
-    return MotionSize({".".join(part): widths[part[0]][int(part[1])] for part in parts})
 
 
 def build_adapter(motion: MotionModel) -> MotionAdapter:

@@ -22,8 +22,8 @@ import torch
 from frameloom.headless import keys, networks
 from frameloom.headless.edits import forward_with_edits
 from frameloom.models.architecture import DEMO
-from frameloom.models.edit import TEMPORAL_SLOTS, Edit, TemporalEdit
-from frameloom.models.motion_module import MotionModel, MotionSize, initialise
+from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.motion_module import MotionModel, initialise, motion_size
 from frameloom.models.schedules import STABLE_DIFFUSION
 from frameloom.training import shapes
 from frameloom.training.loop import LoopSettings, step_generator, train
@@ -381,18 +381,11 @@ MOTION_ROUNDS = ((1500, 2), (2000, 3))
 MOTION_BATCH = 2
 
 
-def demo_motion_size() -> MotionSize:
-    """Return AnimateDiff's slots at the demo UNet's widths, without the middle one."""
-    widths = {"down_blocks": DEMO.unet.widths, "up_blocks": DEMO.unet.widths[::-1]}
-    parts = [slot.split(".") for slot in TEMPORAL_SLOTS if not slot.startswith("mid_block")]
-    return MotionSize({".".join(part): widths[part[0]][int(part[1])] for part in parts})
-
-
 def train_motion(work: Path) -> nn.Module:
     """Train the motion module alone in the frozen image model."""
     latents = cache_latents(work, load_vae(work))[1]
     torch.manual_seed(SEED)
-    motion = MotionModel(demo_motion_size())
+    motion = MotionModel(motion_size(DEMO.unet))
     initialise(motion)
     for index, (steps, power) in enumerate(MOTION_ROUNDS):
         settings = LoopSettings(steps, learning_rate=1e-3, ema_decay=0.995, seed=SEED + 30 + index)
@@ -482,7 +475,7 @@ class LowRank(nn.Module):
 
 def train_lora(work: Path) -> nn.Module:
     """Train a motion LoRA, a pan to the left, on the finished motion module's temporal attentions."""
-    motion = load_frozen(MotionModel(demo_motion_size()), work / "motion_final.pt")
+    motion = load_frozen(MotionModel(motion_size(DEMO.unet)), work / "motion_final.pt")
     drawn = pan_clips()
     latents = encode_clips(load_vae(work), drawn, "pan")
     torch.manual_seed(SEED)

@@ -4,12 +4,12 @@ import pytest
 import torch
 from diffusers import MotionAdapter, UNetMotionModel
 from einops import rearrange
-from frameloom.headless.edits import edited, forward_with_edits, slot_widths, temporal_place
+from frameloom.headless.edits import edited, forward_with_edits, temporal_place
 from frameloom.headless.networks import build_unet
 from frameloom.models.architecture import DEMO
 from frameloom.models.edit import TEMPORAL_SLOTS, Call, Condition, Edit, TemporalEdit
 from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
-from frameloom.models.motion_module import MotionModel, MotionSize
+from frameloom.models.motion_module import MotionModel, motion_size, slot_widths
 from frameloom.tests.support.random_demo import random_motion
 
 FRAMES = 4
@@ -57,7 +57,7 @@ def edited_output(unet, inputs, temporal, run_call):
 
 def test_whole_unet_equals_diffusers_motion_model(unet, motion, inputs):
     """With the clip-wide motion norm, which is diffusers' and not AnimateDiff's."""
-    clip_motion = MotionModel(MotionSize(slot_widths(DEMO.unet)), norm_scope="clip")
+    clip_motion = MotionModel(motion_size(DEMO.unet, middle=True), norm_scope="clip")
     clip_motion.load_state_dict(motion.state_dict())
     weights = MotionWeights("random", "frameloom", motion.size, motion.state_dict(), None)
     state, config = to_diffusers(weights)

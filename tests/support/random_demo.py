@@ -6,10 +6,9 @@ from pathlib import Path
 
 import torch
 from frameloom.headless import keys
-from frameloom.headless.edits import slot_widths
 from frameloom.headless.networks import build_text, build_unet, build_vae
 from frameloom.models.architecture import DEMO
-from frameloom.models.motion_module import MotionModel, MotionSize
+from frameloom.models.motion_module import MotionModel, motion_size
 from safetensors.torch import save_file
 
 
@@ -45,7 +44,7 @@ def write_model(path: Path, size=DEMO, seed=0) -> Path:
 def random_motion(size=DEMO.unet, seed=1) -> MotionModel:
     """A motion module that changes what it is put into."""
     torch.manual_seed(seed)
-    model = MotionModel(MotionSize(slot_widths(size)))
+    model = MotionModel(motion_size(size, middle=True))
     return model.requires_grad_(False).eval()
 
 
