@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
-from ..models.edit import Call, Condition, Edit, TemporalEdit
-from ..models.frames import count_videos
+from ..models.edit import Call, Edit, TemporalEdit, training_call
 
 
 class EditedRun:
@@ -106,14 +105,7 @@ def forward_with_edits(
     with edited(unet, edits) as run:
 
         def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-            run.call = Call(
-                frames=frames,
-                videos=count_videos(noisy.shape[0], frames),
-                conditions=(Condition(0),),
-                frame_ids=tuple(range(frames)),
-                sigma=0.0,
-                progress=0.0,
-            )
+            run.call = training_call(noisy.shape[0], frames)
             options = {"encoder_hidden_states": tokens, "return_dict": False}
             if not weights:
                 return unet(noisy, timesteps, **options)[0]

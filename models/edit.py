@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .frames import count_videos
 from .schedules import BetaSchedule
 
 # Temporal slots of SD1.x, in the order the UNet runs them. Names are AnimateDiff's, and so are the places: after the
@@ -56,6 +57,26 @@ class Call:
     frame_ids: tuple[int, ...]
     sigma: float
     progress: float
+
+
+def training_call(batch: int, frames: int) -> Call:
+    """Return the call of a training forward: one condition, whole clips, progress 0.
+
+    Args:
+        batch: pictures in it, B*F.
+        frames: frames per video.
+
+    Raises:
+        ValueError: the batch is not a multiple of frames.
+    """
+    return Call(
+        frames=frames,
+        videos=count_videos(batch, frames),
+        conditions=(Condition(0),),
+        frame_ids=tuple(range(frames)),
+        sigma=0.0,
+        progress=0.0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

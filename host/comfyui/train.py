@@ -10,8 +10,7 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from ...models.edit import Call, Condition
-from ...models.frames import count_videos
+from ...models.edit import training_call
 from . import clip_norm, slots
 from .install import installed
 from .run import LiveCall
@@ -40,14 +39,7 @@ def differentiable(model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor]
     options = {"patches": {"forward_timestep_embed_patch": [(slots.Slot, slots.run_slot)]}}
 
     def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-        call = Call(
-            frames=frames,
-            videos=count_videos(noisy.shape[0], frames),
-            conditions=(Condition(0),),
-            frame_ids=tuple(range(frames)),
-            sigma=0.0,
-            progress=0.0,
-        )
+        call = training_call(noisy.shape[0], frames)
         live = LiveCall(call, temporal, modules)
         with torch.inference_mode(False), torch.enable_grad(), clip_norm.clip_of(live.norm_frames):
             return unet(noisy, timesteps, context=tokens, transformer_options={**options, KEY: live})
