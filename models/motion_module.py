@@ -93,7 +93,7 @@ def motion_size(unet: UNetSize, *, middle: bool = False) -> MotionSize:
     )
 
 
-class _PositionalEncoding(nn.Module):
+class PositionalEncoding(nn.Module):
     """Holds the buffer under the key that AnimateDiff's files use."""
 
     pe: Tensor
@@ -128,7 +128,7 @@ class TemporalAttention(nn.Module):
         self.to_k = operations.Linear(channels, channels, bias=False, **factory)
         self.to_v = operations.Linear(channels, channels, bias=False, **factory)
         self.to_out = nn.ModuleList([operations.Linear(channels, channels, **factory)])
-        self.pos_encoder = _PositionalEncoding(max_frames, channels)
+        self.pos_encoder = PositionalEncoding(max_frames, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Attend over the frame axis."""
@@ -255,10 +255,12 @@ class TemporalTransformer(nn.Module):
         Raises:
             ValueError: there are more frames than the positional encoding holds, or no whole number of videos.
         """
-        if frames > self.max_frames:
+        longest = self.max_frames
+        if frames > longest:
             raise ValueError(
-                f"frames={frames} is more than the {self.max_frames} that the motion module's positional encoding "
-                f"holds; expected at most {self.max_frames} at once; make a shorter batch, or sample in windows."
+                f"frames={frames} is more than the {longest} that the motion module's positional encoding holds; "
+                f"expected at most {longest} at once; lower batch_size to {longest}, or add context windows of "
+                f"{longest} frames or fewer (in ComfyUI with causal_window_fix off, which adds a frame)."
             )
         height, width = hidden.shape[-2:]
         if self.norm_scope == "frame":

@@ -8,6 +8,7 @@ from typing import Any
 from comfy.patcher_extension import WrappersMP
 
 from ...models.edit import Edit, TemporalEdit
+from ...models.motion_checkpoint import check_fit
 from . import clip_norm, run, schedule, slots
 from .motion import ComfyMotion
 from .slots import KEY
@@ -31,7 +32,8 @@ def install(model: Any, edit: Edit) -> Any:
         A clone; the model itself, and the network they share, stay as they are until the clone samples.
 
     Raises:
-        ValueError: a motion module does not fit the model.
+        ValueError: the model is not an SD1.x UNet.
+        CheckpointError: a motion module does not fit the model.
         HostError: the model's schedule can't be replaced.
     """
     clone = model.clone()
@@ -56,7 +58,8 @@ def installed(model: Any) -> tuple[Edit, ...]:
 def _add_motion(clone: Any, temporal: TemporalEdit) -> TemporalEdit:
     """Add a motion module to a clone; returns the edit with the module that is used."""
     motion: ComfyMotion = temporal.motion
-    slots.check_fits(clone.model.diffusion_model, motion.weights.size.channels, motion.weights.name)
+    places = slots.find_places(clone.model.diffusion_model)
+    check_fit(motion.weights, {slot: place.channels for slot, place in places.items()})
     present = clone.get_additional_models_with_key(KEY)
     if any(motion.patcher.is_clone(other) for other in present):
         motion = motion.separate()

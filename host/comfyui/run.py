@@ -94,8 +94,6 @@ class LiveCall:
             for edit, module in zip(temporal, modules, strict=True)
             if (strength := edit.strength_at(call)) != 0
         ]
-        for edit, module, _ in self.active:
-            check_length(call.frames, module.size.max_frames, edit.motion.weights.name)
 
     @property
     def norm_frames(self) -> int:
@@ -122,20 +120,6 @@ def frame_ids(window: Any, frames: int) -> tuple[int, ...]:
     if anchor is not None and anchor >= 0:
         ids = [anchor, *ids]
     return tuple(ids) if len(ids) == frames else tuple(range(frames))
-
-
-def check_length(frames: int, longest: int, name: str) -> None:
-    """Check that a positional encoding holds a call's frames.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if frames > longest:
-        raise ValueError(
-            f"frames={frames} are more than the {longest} that motion module {name} was trained for; expected at most "
-            f"{longest} at once; lower batch_size to {longest}, or add context windows of {longest} frames or fewer "
-            "(with causal_window_fix off, which adds a frame)."
-        )
 
 
 def ensure_markers(unet: nn.Module, *, over_clip: bool) -> None:

@@ -8,7 +8,7 @@ another clone does nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from comfy.ldm.modules.attention import SpatialTransformer
@@ -74,21 +74,6 @@ def find_places(unet: Any) -> dict[str, Place]:
             "with 8 and 12; load an SD1.5 checkpoint or the demo model."
         )
     return dict(zip(TEMPORAL_SLOTS, places, strict=True))
-
-
-def check_fits(unet: Any, channels: Mapping[str, int], name: str) -> None:
-    """Check that a motion module's slots are as wide as the UNet's.
-
-    Raises:
-        ValueError: the model is not an SD1.x UNet, or its widths differ.
-    """
-    places = find_places(unet)
-    for slot, width in channels.items():
-        if places[slot].channels != width:
-            raise ValueError(
-                f"motion module {name}: {width} channels at {slot}, this model has {places[slot].channels}; expected a "
-                "module made for this model; the demo's module goes with the demo model, AnimateDiff's with SD1.5."
-            )
 
 
 def injection() -> PatcherInjection:

@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 from frameloom.tests.host.server import PACK_FOLDER, ROOT, documented_client, running_server
+from frameloom.tools import object_info
 from PIL import Image
 
 pytestmark = pytest.mark.host
@@ -111,7 +112,7 @@ def small_graph(**sampler):
 def test_too_many_frames_are_refused_in_words(server, tmp_path):
     graph = small_graph()
     graph["3"]["inputs"]["batch_size"] = 40
-    with pytest.raises(RuntimeError, match=r"node 6: .*frames=40 are more than the \d+ .*context windows"):
+    with pytest.raises(RuntimeError, match=r"node 6: .*frames=40 is more than the \d+ .*context windows"):
         queue(server, graph, tmp_path)
 
 
@@ -120,6 +121,15 @@ def test_unknown_motion_file_is_refused_before_the_run(server, tmp_path):
     graph["4"]["inputs"]["file"] = "absent.safetensors"
     with pytest.raises(ValueError, match="value_not_in_list"):
         queue(server, graph, tmp_path)
+
+
+def test_the_stored_schemas_are_the_hosts_own(host, server):
+    if host.version != object_info.VERSION:
+        pytest.skip(f"they are an extract of ComfyUI {object_info.VERSION}")
+    live = server.get("/object_info")
+    for path in (object_info.CORE_FILE, object_info.OWN_FILE):
+        stored = json.loads(path.read_text("utf-8"))
+        assert stored == {name: object_info.without_files(name, live[name]) for name in stored}
 
 
 def test_smoke_newest_host_runs_the_demo(newest, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from einops import rearrange
 from frameloom.models.edit import Edit, TemporalEdit
-from frameloom.models.errors import HostError, PredictionError
+from frameloom.models.errors import CheckpointError, HostError, PredictionError
 from frameloom.models.motion_lora import MotionLoRA
 from frameloom.models.motion_module import MotionModel
 from frameloom.models.schedules import ANIMATEDIFF
@@ -223,7 +223,7 @@ def test_nan_stops_the_run_and_says_where(demo, motion, scene):
 
 def test_more_frames_than_encodings_are_refused(demo, motion, scene):
     longest = motion.weights.size.max_frames
-    with pytest.raises(ValueError, match=rf"frames={longest + 1} are .* batch_size to {longest}"):
+    with pytest.raises(ValueError, match=rf"frames={longest + 1} is more .* batch_size to {longest}"):
         scene.run(scene.moving(demo[0], motion), frames=longest + 1)
 
 
@@ -233,6 +233,7 @@ def test_a_module_of_another_width_is_refused(port, demo, motion):
     with torch.inference_mode():
         wide = port.load_motion(replace(motion.weights, name="wide", size=size, state=state))
     with pytest.raises(
-        ValueError, match=r"wide: 320 channels at down_blocks\.0\.motion_modules\.0, this model has 32"
+        CheckpointError,
+        match=r"wide: down_blocks\.0\.motion_modules\.0 is 320 channels wide, the model has 32",
     ):
         port.install(demo[0], Edit("test", TemporalEdit(wide)))
