@@ -5,8 +5,7 @@ usage: train_demo.py [--stages vae,text,image,motion,lora,export] [--work DIR] [
 
 Everything is drawn (training/shapes.py) and every draw comes from a seed. Checkpoints go to --work (default: a folder
 ``frameloom-demo`` in the user's cache), and a stage that was stopped goes on where it was. ``export`` writes
-assets/demo. torch.compile makes the image and motion stages about three times as fast; it needs a C++ compiler, and
---no-compile does without.
+assets/demo. torch.compile makes the image stage faster; it needs a C++ compiler, and --no-compile does without.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,7 +23,13 @@ from frameloom.headless import keys, networks
 from frameloom.headless.edits import forward_with_edits
 from frameloom.models.architecture import DEMO
 from frameloom.models.edit import Edit, TemporalEdit
-from frameloom.models.motion_module import MotionModel, initialise, motion_size
+from frameloom.models.motion_module import (
+    MotionModel,
+    PositionalEncoding,
+    attend,
+    initialise,
+    motion_size,
+)
 from frameloom.models.schedules import STABLE_DIFFUSION
 from frameloom.training import shapes
 from frameloom.training.loop import LoopSettings, step_generator, train
@@ -41,11 +47,6 @@ COMPILE = True
 VAE_STEPS = ((1500, 64, 16), (500, 128, 8))  # steps, pixels, pictures a step
 
 FOLD_CLIPS = 64  # clips of 4 frames, and as many stills, whose latents set the mean and deviation
-
-
-def compiled(module: nn.Module) -> Callable:
-    """Return the module, compiled unless told not to."""
-    return torch.compile(module) if COMPILE else module
 
 
 def report(name: str, steps: int) -> Callable[[int, float], None]:
@@ -316,7 +317,7 @@ def train_image(work: Path) -> nn.Module:
     all_stills, all_clips = stills(), clips()
     torch.manual_seed(SEED)
     unet = networks.build_unet(DEMO.unet)
-    run = compiled(unet)
+    run = torch.compile(unet) if COMPILE else unet
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         rng = random.Random(int(torch.randint(1 << 30, (1,), generator=generator)))
@@ -375,38 +376,69 @@ def load_frozen(module: nn.Module, path: Path) -> nn.Module:
 
 # --- motion module
 
-# Two rounds of (steps, p): a warm restart, and more of the noise where a shape's place and way are decided.
-# Timesteps are drawn as 1000 u^(1/p), with density t^(p-1).
-MOTION_ROUNDS = ((1500, 2), (2000, 3))
-MOTION_BATCH = 2
+
+@dataclass(frozen=True)
+class Round:
+    """A part of a motion training, from a warm restart.
+
+    Attributes:
+        steps: optimiser steps.
+        power: p. Timesteps are drawn as 1000 u^(1/p), with density t^(p-1): more of the noise where a shape's place and
+            way are decided.
+        clips: per step.
+        frames: of each clip, drawn anew each step and kept in order. Four frames of four clips take the time of all
+            frames of one, and teach where a shape goes far sooner: the module samples whole clips all the same.
+        ema_decay: of the averaged weights.
+    """
+
+    steps: int
+    power: float
+    clips: int = 2
+    frames: int = shapes.FRAMES
+    ema_decay: float = 0.995
+
+
+MOTION_ROUNDS = (Round(1500, 2), Round(2000, 3), Round(2800, 5, 4, 4, 0.998))
+
+
+def attend_few(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Attend, when there are few tokens: torch's kernel spends its time on each of very many small products.
+
+    Shapes as ``models.motion_module.attend``.
+    """
+    if query.shape[1] > 4:
+        return attend(query, key, value, heads)
+    query, key, value = (part.unflatten(2, (heads, -1)) for part in (query, key, value))
+    scores = (query[:, :, None] * key[:, None]).sum(-1) * query.shape[-1] ** -0.5  # [N, L, S, heads]
+    return (scores.softmax(2).unsqueeze(-1) * value[:, None]).sum(2).flatten(2)
 
 
 def train_motion(work: Path) -> nn.Module:
     """Train the motion module alone in the frozen image model."""
     latents = cache_latents(work, load_vae(work))[1]
     torch.manual_seed(SEED)
-    motion = MotionModel(motion_size(DEMO.unet))
+    motion = MotionModel(motion_size(DEMO.unet), attend=attend_few)
     initialise(motion)
-    for index, (steps, power) in enumerate(MOTION_ROUNDS):
-        settings = LoopSettings(steps, learning_rate=1e-3, ema_decay=0.995, seed=SEED + 30 + index)
-        averaged = train_clips(
-            work, motion, motion, clips(), latents, settings, f"motion-{index}", power=power
+    for index, part in enumerate(MOTION_ROUNDS):
+        settings = LoopSettings(
+            part.steps, learning_rate=1e-3, ema_decay=part.ema_decay, seed=SEED + 30 + index
         )
+        averaged = train_clips(work, motion, motion, clips(), latents, settings, f"motion-{index}", part)
         copy_into(motion, averaged)
     return motion.eval().requires_grad_(False)
 
 
 def train_clips(
     work: Path,
-    motion: nn.Module,
+    motion: MotionModel,
     learner: nn.Module,
     drawn: shapes.Clips,
     latents: Tensor,
     settings: LoopSettings,
     name: str,
-    power: float,
+    part: Round,
 ) -> dict[str, Tensor]:
-    """Train a module on whole clips, by velocity MSE, with the image model frozen.
+    """Train a module on clips, by velocity MSE, with the image model frozen.
 
     Args:
         work: folder of finished stages and checkpoints.
@@ -416,38 +448,44 @@ def train_clips(
         latents: [N, F, 4, H, W], scaled.
         settings: of the loop.
         name: of the checkpoint and the report.
-        power: p of the timesteps' density.
+        part: what a step sees.
     """
     text, encode = load_text(work)
     unet = load_frozen(networks.build_unet(DEMO.unet), work / "unet.pt")
-    frames = shapes.FRAMES
-    with forward_with_edits(unet, [Edit(name, temporal=TemporalEdit(motion))], frames) as forward:
-        run = torch.compile(forward) if COMPILE else forward
+    encodings = [(module, module.pe) for module in motion.modules() if isinstance(module, PositionalEncoding)]
+    with forward_with_edits(unet, [Edit(name, temporal=TemporalEdit(motion))], part.frames) as forward:
 
         def loss(step: int, generator: torch.Generator) -> Tensor:
             rng = random.Random(int(torch.randint(1 << 30, (1,), generator=generator)))
-            index = torch.randint(len(latents), (MOTION_BATCH,), generator=generator)
+            index = torch.randint(len(latents), (part.clips,), generator=generator)
+            seen = torch.randperm(shapes.FRAMES, generator=generator)[: part.frames].sort().values
+            for module, whole in encodings:
+                module.pe = whole[:, seen]
             with torch.no_grad():
                 context = text(encode(draw_prompts(drawn, index, rng))).last_hidden_state
-            timesteps = (
-                (1000 * torch.rand(MOTION_BATCH, generator=generator) ** (1 / power)).long().clamp(max=999)
-            )
-            chosen = latents[index]
+            uniform = torch.rand(part.clips, generator=generator)
+            timesteps = (1000 * uniform ** (1 / part.power)).long().clamp(max=999)
+            chosen = latents[index][:, seen]
             noise = torch.randn(chosen.shape, generator=generator)
 
             def predict(noisy: Tensor, at: Tensor) -> Tensor:
-                tokens = context.repeat_interleave(frames, 0)
-                return run(noisy.flatten(0, 1), at.repeat_interleave(frames), tokens).view_as(noisy)
+                tokens = context.repeat_interleave(part.frames, 0)
+                return forward(noisy.flatten(0, 1), at.repeat_interleave(part.frames), tokens).view_as(noisy)
 
             return noise_mse(predict, chosen, timesteps, noise, ALPHAS, DEMO.prediction_type)
 
         checkpoint, on_step = work / f"{name}.pt", report(name, settings.steps)
-        return train(trainable(learner), loss, settings, checkpoint=checkpoint, on_step=on_step)
+        try:
+            return train(trainable(learner), loss, settings, checkpoint=checkpoint, on_step=on_step)
+        finally:
+            for module, whole in encodings:
+                module.pe = whole
 
 
 # --- motion LoRA
 
-LORA_STEPS, LORA_RANK, LORA_CLIPS = 250, 2, 128
+LORA_RANK, LORA_CLIPS = 2, 128
+LORA_ROUND = Round(300, 3, 4, 4, 0.98)
 PAN = 0.32  # of the width, first frame to last
 
 
@@ -475,7 +513,7 @@ class LowRank(nn.Module):
 
 def train_lora(work: Path) -> nn.Module:
     """Train a motion LoRA, a pan to the left, on the finished motion module's temporal attentions."""
-    motion = load_frozen(MotionModel(motion_size(DEMO.unet)), work / "motion_final.pt")
+    motion = load_frozen(MotionModel(motion_size(DEMO.unet), attend=attend_few), work / "motion_final.pt")
     drawn = pan_clips()
     latents = encode_clips(load_vae(work), drawn, "pan")
     torch.manual_seed(SEED)
@@ -484,8 +522,10 @@ def train_lora(work: Path) -> nn.Module:
         if name.rpartition(".")[2] in ("to_q", "to_k", "to_v") or name.endswith("to_out.0"):
             changes[name.replace(".", "/")] = LowRank(*module.weight.shape)
             parametrize.register_parametrization(module, "weight", changes[name.replace(".", "/")])
-    settings = LoopSettings(LORA_STEPS, learning_rate=4e-3, warmup=20, ema_decay=0.98, seed=SEED + 40)
-    averaged = train_clips(work, motion, changes, drawn, latents, settings, "lora", power=2)
+    settings = LoopSettings(
+        LORA_ROUND.steps, learning_rate=4e-3, warmup=20, ema_decay=LORA_ROUND.ema_decay, seed=SEED + 40
+    )
+    averaged = train_clips(work, motion, changes, drawn, latents, settings, "lora", LORA_ROUND)
     return assign(changes, averaged)
 
 

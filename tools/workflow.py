@@ -42,6 +42,7 @@ class Slot:
     kind: str
     is_widget: bool
     is_text: bool = False
+    default: Any = None
     extra: tuple[str, ...] = ()
 
 
@@ -56,7 +57,11 @@ def slots(entry: Mapping[str, Any], given: Mapping[str, Any]) -> list[Slot]:
 
 
 def to_editor(prompt: Prompt, known: Schemas) -> dict[str, Any]:
-    """Return the editor's form of a workflow in API form."""
+    """Return the editor's form of a workflow in API form.
+
+    Raises:
+        ValueError: a widget has neither a value nor a link. The editor would show, and send, nothing there.
+    """
     columns = _columns(prompt)
     nodes: dict[str, dict[str, Any]] = {}
     links: list[list[Any]] = []
@@ -90,7 +95,7 @@ def to_editor(prompt: Prompt, known: Schemas) -> dict[str, Any]:
                 value
                 for slot in inputs
                 if slot.is_widget
-                for value in (_unlinked(node["inputs"].get(slot.name)), *slot.extra)
+                for value in (_widget_value(node_id, node, slot), *slot.extra)
             ],
         }
     for node_id, node in prompt.items():
@@ -149,7 +154,9 @@ def _slots(table: Any, order: Any, given: Mapping[str, Any], prefix: str) -> Ite
             is_widget = kind in WIDGET_TYPES and not options.get("forceInput")
             seed = kind == "INT" and (options.get("control_after_generate") or name in SEEDS)
             extra = ("fixed",) * bool(seed) + ("image",) * bool(options.get("image_upload"))
-            yield Slot(prefix + name, kind, is_widget, bool(options.get("multiline")), extra)
+            yield Slot(
+                prefix + name, kind, is_widget, bool(options.get("multiline")), options.get("default"), extra
+            )
             if kind == "COMFY_DYNAMICCOMBO_V3" and not options.get("hidden"):
                 chosen = given.get(prefix + name)
                 brought = next((each["inputs"] for each in options["options"] if each["key"] == chosen), {})
@@ -172,8 +179,15 @@ def _is_link(value: Any) -> bool:
     return isinstance(value, list)
 
 
-def _unlinked(value: Any) -> Any:
-    return None if _is_link(value) else value
+def _widget_value(node_id: str, node: Mapping[str, Any], slot: Slot) -> Any:
+    """Return a widget's value; of one that has a link, the default, which shows when a user cuts the link."""
+    if slot.name not in node["inputs"]:
+        raise ValueError(
+            f"node {node_id} ({node['class_type']}): {slot.name} has no value; expected one for every widget, as the "
+            f"editor exports them; write its default, {slot.default!r}."
+        )
+    value = node["inputs"][slot.name]
+    return slot.default if _is_link(value) else value
 
 
 def _columns(prompt: Prompt) -> dict[str, int]:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from frameloom.host.bundled import BUNDLED
 from frameloom.tools import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,13 @@ def test_the_editor_file_is_what_the_tool_makes(name, known):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_editor_file_converts_back_to_the_same_api_form(name, known):
     assert workflow.to_prompt(editor_of(name), known) == prompt_of(name)
+
+
+def test_a_widget_without_a_value_is_refused(known):
+    prompt = prompt_of("animatediff_demo")
+    del prompt["10"]["inputs"]["bit_depth"]
+    with pytest.raises(ValueError, match=r"node 10 \(CreateVideo\): bit_depth has no value; .* default, 8"):
+        workflow.to_editor(prompt, known)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,9 +125,8 @@ def test_every_node_of_the_pack_is_in_a_workflow(known):
 
 
 def test_files_that_the_demo_workflows_name_come_with_the_pack():
-    bundled = {"frameloom_demo_motion.safetensors"} | {
-        path.name for path in (ROOT / "assets" / "inputs").iterdir()
-    }
+    inputs = {path.name for path in (ROOT / "assets" / "inputs").iterdir()}
+    bundled = inputs.union(*BUNDLED.values())
     for name in NAMES:
         if name.endswith("_demo"):
             named = {
