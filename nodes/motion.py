@@ -97,7 +97,7 @@ class MotionLoRALoader(io.ComfyNode):
                     min=-10.0,
                     max=10.0,
                     step=0.01,
-                    tooltip="How much of it. Negative turns the move round; 0 leaves it out.",
+                    tooltip="How much of it. Negative takes it away, which turns some moves round; 0 leaves it out.",
                 ),
             ],
             outputs=[

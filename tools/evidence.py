@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure what the demo model does, with controls, and write docs/evidence.md.
 
-usage: evidence.py [--samples N] [--only SECTION[,SECTION]]
+usage: evidence.py [--samples N] [--only SECTION ...]
 
 Runs headless, on the shipped weights. Every prompt, start noise and order comes from fixed seeds, so the set is
 published by this file. Rows live in docs/evidence.json, keyed by the weights' hash: a section that was measured on
@@ -23,6 +23,7 @@ from frameloom.headless.port import HeadlessHost
 from frameloom.models import metrics
 from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.models.motion_lora import read_motion_lora
 from frameloom.training import shapes
 from frameloom.training.detector import measure
 from frameloom.training.loop import step_generator
@@ -45,7 +46,7 @@ class Row:
         claim, arm: what is measured, and on what (the technique, or one of its controls).
         value, low, high: mean and the 95 % bootstrap interval.
         count: independent samples.
-        target: what ``low`` is held against, or nothing for a control.
+        target: what the interval is held against, ``>= low`` or ``low .. high``; nothing for a control.
     """
 
     claim: str
@@ -81,10 +82,14 @@ class Studio:
         self.motion = self.host.load_motion(weights)
         self.schedule = weights.beta_schedule
 
-    def animated(self, strength: float = 1.0) -> object:
-        """Return the model with the motion module."""
-        edit = Edit("evidence", temporal=TemporalEdit(self.motion, strength), schedule=self.schedule)
-        return self.host.install(self.model, edit)
+    def animated(self, lora_strength: float = 0.0) -> object:
+        """Return the model with the motion module, and the motion LoRA on it if its strength is not 0."""
+        motion = self.motion
+        if lora_strength:
+            motion = motion.with_lora(read_motion_lora(ASSETS / "pan_left.safetensors"), lora_strength)
+        return self.host.install(
+            self.model, Edit("evidence", temporal=TemporalEdit(motion), schedule=self.schedule)
+        )
 
     def sample(self, model: object, prompt: str, frames: int, seed: int, negative: str = "") -> Tensor:
         """Sample and decode one prompt. Returns [F, 3, H, W] in -1..1."""
@@ -142,9 +147,10 @@ def image_rows(studio: Studio, samples: int) -> list[Row]:
 
 def moving_clips(samples: int) -> shapes.Clips:
     """Return clips of the published set: directions in turn, everything else drawn."""
-    drawn = shapes.sample_clips(samples, step_generator(SEED, 4))
-    direction = torch.arange(samples) % len(shapes.DIRECTIONS)
-    return shapes.Clips(**{**drawn.__dict__, "direction": direction})
+    pool = shapes.sample_clips(8 * samples, step_generator(SEED, 4))
+    kinds = len(shapes.DIRECTIONS)
+    of_direction = [(pool.direction == index).nonzero().flatten() for index in range(kinds)]
+    return pool.select(torch.stack([of_direction[i % kinds][i // kinds] for i in range(samples)]))
 
 
 def read_direction(centers: Tensor, present: Tensor) -> Tensor:
@@ -157,18 +163,23 @@ def read_direction(centers: Tensor, present: Tensor) -> Tensor:
     Returns:
         [B] long, index into ``shapes.DIRECTIONS``; -1 where the shape was missing in more than half of the frames.
     """
+    x, y = travel(centers, present).unbind(1)
+    horizontal = torch.where(x < 0, 0, 1)
+    vertical = torch.where(y < 0, 2, 3)
+    named = torch.where(x.abs() >= y.abs(), horizontal, vertical)
+    named = torch.where(torch.maximum(x.abs(), y.abs()) < 0.08, shapes.STILL, named)
+    return torch.where(present.double().mean(1) > 0.5, named, -1)
+
+
+def travel(centers: Tensor, present: Tensor) -> Tensor:
+    """Return each clip's way from its first quarter to its last, [B, 2] double. Arguments as ``read_direction``."""
     quarter = max(1, centers.shape[1] // 4)
     weight = present.unsqueeze(-1).double()
 
     def middle(part: slice) -> Tensor:
         return (centers[:, part] * weight[:, part]).sum(1) / weight[:, part].sum(1).clamp(min=1)
 
-    x, y = (middle(slice(-quarter, None)) - middle(slice(quarter))).unbind(1)
-    horizontal = torch.where(x < 0, 0, 1)
-    vertical = torch.where(y < 0, 2, 3)
-    named = torch.where(x.abs() >= y.abs(), horizontal, vertical)
-    named = torch.where(torch.maximum(x.abs(), y.abs()) < 0.08, shapes.STILL, named)
-    return torch.where(present.double().mean(1) > 0.5, named, -1)
+    return middle(slice(-quarter, None)) - middle(slice(quarter))
 
 
 def mean_step(centers: Tensor) -> Tensor:
@@ -177,20 +188,30 @@ def mean_step(centers: Tensor) -> Tensor:
 
 
 def video_rows(studio: Studio, samples: int) -> list[Row]:
-    """Text to video: direction, step, similarity; with the module, without, and on the clips it was trained like."""
+    """Text to video: direction, step, similarity; and the same of drawn clips, like those it was trained on."""
     truth = moving_clips(samples)
-    arms = {"motion module": studio.animated(), "no module": studio.model}
-    rows = []
-    for arm, model in arms.items():
-        clips = []
-        for index in range(samples):
-            clips.append(studio.sample(model, shapes.caption(truth, index), shapes.FRAMES, 20_000 + index))
-            if (index + 1) % 16 == 0:
-                print(f"video, {arm}: {index + 1}/{samples}", flush=True)
-        rows += clip_rows(arm, torch.stack(clips), truth, is_technique=arm == "motion module")
-    drawn = moving_clips(samples)
-    rows += clip_rows("drawn clips", shapes.render(drawn), drawn, is_technique=False)
-    return rows
+    clips = sample_clips(studio, studio.animated(), truth, "motion module")
+    return [
+        *clip_rows("motion module", clips, truth, is_technique=True),
+        *clip_rows("drawn clips", shapes.render(truth), truth, is_technique=False),
+    ]
+
+
+def unmoved_rows(studio: Studio, samples: int) -> list[Row]:
+    """The video section's control: the same prompts and noise without the motion module."""
+    truth = moving_clips(samples)
+    clips = sample_clips(studio, studio.model, truth, "no module")
+    return clip_rows("no module", clips, truth, is_technique=False)
+
+
+def sample_clips(studio: Studio, model: object, truth: shapes.Clips, arm: str) -> Tensor:
+    """Sample a clip for each caption. Returns [B, F, 3, H, W] in -1..1."""
+    clips = []
+    for index in range(len(truth)):
+        clips.append(studio.sample(model, shapes.caption(truth, index), shapes.FRAMES, 20_000 + index))
+        if (index + 1) % 16 == 0:
+            print(f"{arm}: {index + 1}/{len(truth)}", flush=True)
+    return torch.stack(clips)
 
 
 def clip_rows(arm: str, clips: Tensor, truth: shapes.Clips, *, is_technique: bool) -> list[Row]:
@@ -203,7 +224,11 @@ def clip_rows(arm: str, clips: Tensor, truth: shapes.Clips, *, is_technique: boo
     rows = [row("video: direction (of five)", arm, right, ">= 0.90" if is_technique else "")]
     for index, name in enumerate(shapes.DIRECTIONS):
         rows.append(row(f"video: direction, {name}", arm, right[truth.direction == index]))
-    rows.append(row("video: step a frame, moving", arm, mean_step(centers)[moving]))
+    step, true_step = mean_step(centers)[moving], mean_step(truth.centers)[moving]
+    rows.append(row("video: step a frame, moving", arm, step))
+    rows.append(
+        row("video: step over the drawn one", arm, step / true_step, "0.67 .. 1.5" if is_technique else "")
+    )
     for name in ("color", "background", "shape"):
         every = torch.stack([getattr(one, name) for one in found])
         rows.append(row(f"video: {name}", arm, agreement(every, getattr(truth, name)[:, None]).mean(1)))
@@ -216,19 +241,50 @@ def clip_rows(arm: str, clips: Tensor, truth: shapes.Clips, *, is_technique: boo
     return rows
 
 
+def lora_rows(studio: Studio, samples: int) -> list[Row]:
+    """The motion LoRA, a pan to the left: still shapes drift to the right; with negative strength, to the left."""
+    drawn = shapes.sample_clips(samples, step_generator(SEED, 5))
+    truth = shapes.Clips(**{**drawn.__dict__, "direction": torch.full_like(drawn.direction, shapes.STILL)})
+    rows = []
+    for strength in (0.0, 1.0, -1.0):
+        clips = sample_clips(studio, studio.animated(strength), truth, f"LoRA {strength:g}")
+        found = [measure(clip) for clip in clips]
+        ways = travel(
+            torch.stack([one.centers for one in found]), torch.stack([one.shape >= 0 for one in found])
+        )
+        arm = f"strength {strength:g}"
+        rows.append(row("motion LoRA: way to the right", arm, ways[:, 0], ">= 0.10" if strength == 1 else ""))
+        rows.append(row("motion LoRA: way down", arm, ways[:, 1]))
+    return rows
+
+
 SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
     "detector": detector_rows,
     "image": image_rows,
     "video": video_rows,
+    "video, no module": unmoved_rows,
+    "motion LoRA": lora_rows,
 }
 
 
 def weights_hash() -> str:
-    """Return the hash that rows are keyed by: of the shipped model and motion module."""
+    """Return the hash that rows are keyed by: of the shipped model, motion module and motion LoRA."""
     digest = hashlib.sha256()
-    for name in ("model.safetensors", "motion.safetensors"):
+    for name in ("model.safetensors", "motion.safetensors", "pan_left.safetensors"):
         digest.update((ASSETS / name).read_bytes())
     return digest.hexdigest()[:16]
+
+
+def read_rows() -> dict:
+    """Return the stored rows; none when they are of other weights."""
+    stored = json.loads(ROWS.read_text()) if ROWS.exists() else {}
+    return stored if stored.get("weights") == weights_hash() else {"weights": weights_hash(), "sections": {}}
+
+
+def is_met(entry: dict) -> bool:
+    """Tell whether a row's whole interval lies within its target."""
+    low, _, high = entry["target"].removeprefix(">= ").partition(" .. ")
+    return entry["low"] >= float(low) and entry["high"] <= float(high or "inf")
 
 
 def write_report(stored: dict) -> None:
@@ -239,19 +295,19 @@ def write_report(stored: dict) -> None:
         "Written by `make evidence`; every row is measured on the bundled demo model, headless, on a CPU. "
         f"Weights `{stored['weights']}`; {STEPS} steps of {SAMPLER}, {SCHEDULER} schedule, guidance {CFG}. Prompts and "
         "start noise are fixed by `tools/evidence.py`. Intervals are 95 % bootstrap over independent samples; a target "
-        "stands beside the row it is for, and is met when the interval's lower end meets it.",
+        "stands beside the row it is for, and is met when the whole interval is.",
     ]
     for section, rows in stored["sections"].items():
         lines += [
             "",
-            f"## {section.capitalize()}",
+            f"## {section[0].upper() + section[1:]}",
             "",
             "| claim | arm | mean | 95 % interval | n | target | met |",
         ]
         lines += ["|---|---|---|---|---|---|---|"]
         for entry in rows:
             target = entry["target"]
-            met = ("yes" if entry["low"] >= float(target.split()[-1]) else "**no**") if target else ""
+            met = ("yes" if is_met(entry) else "**no**") if target else ""
             interval = f"{entry['low']:.3f} .. {entry['high']:.3f}"
             cells = [
                 entry["claim"],
@@ -272,22 +328,22 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--samples", type=int, default=128)
-    parser.add_argument("--only", default=",".join(SECTIONS))
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     arguments = parser.parse_args()
-    stored = json.loads(ROWS.read_text()) if ROWS.exists() else {}
-    if stored.get("weights") != weights_hash():
-        stored = {"weights": weights_hash(), "sections": {}}
     studio = Studio()
-    for section in arguments.only.split(","):
-        rows = stored["sections"].get(section, [])
+    for section in arguments.only:
+        rows = read_rows()["sections"].get(section, [])
         if rows and max(entry["count"] for entry in rows) >= arguments.samples:
             print(f"{section}: measured on these weights already")
             continue
         start = time.time()
-        stored["sections"][section] = [
-            asdict(entry) for entry in SECTIONS[section](studio, arguments.samples)
-        ]
+        rows = [asdict(entry) for entry in SECTIONS[section](studio, arguments.samples)]
         print(f"{section}: {time.time() - start:.0f} s", flush=True)
+        stored = read_rows()  # again: another process may have written meanwhile
+        stored["sections"][section] = rows
+        stored["sections"] = {
+            name: stored["sections"][name] for name in SECTIONS if name in stored["sections"]
+        }
         ROWS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
         write_report(stored)
     return 0
