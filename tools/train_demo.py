@@ -486,16 +486,6 @@ def train_clips(
 
 LORA_RANK, LORA_CLIPS = 2, 128
 LORA_ROUND = Round(300, 3, 4, 4, 0.98)
-PAN = 0.32  # of the width, first frame to last
-
-
-def pan_clips() -> shapes.Clips:
-    """Return clips of a camera that pans left: shapes that stand still, by their caption, drift to the right."""
-    drawn = shapes.sample_clips(LORA_CLIPS, step_generator(SEED, 3))
-    still = torch.full_like(drawn.direction, shapes.STILL)
-    start = torch.stack([0.2 + 0.28 * drawn.centers[:, 0, 0], drawn.centers[:, 0, 1]], 1).unsqueeze(1)
-    drift = torch.linspace(0, PAN, shapes.FRAMES).view(1, -1, 1) * torch.tensor([1.0, 0.0])
-    return shapes.Clips(**{**drawn.__dict__, "direction": still, "centers": start + drift})
 
 
 class LowRank(nn.Module):
@@ -514,7 +504,7 @@ class LowRank(nn.Module):
 def train_lora(work: Path) -> nn.Module:
     """Train a motion LoRA, a pan to the left, on the finished motion module's temporal attentions."""
     motion = load_frozen(MotionModel(motion_size(DEMO.unet), attend=attend_few), work / "motion_final.pt")
-    drawn = pan_clips()
+    drawn = shapes.sample_pans(LORA_CLIPS, step_generator(SEED, 3))
     latents = encode_clips(load_vae(work), drawn, "pan")
     torch.manual_seed(SEED)
     changes = nn.ModuleDict()
@@ -571,6 +561,16 @@ def save_half(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) ->
     print(f"{path.name}: {len(half)} tensors, {path.stat().st_size:,} bytes", flush=True)
 
 
+# What trains each stage, and the name of its finished weights.
+STAGES: dict[str, tuple[Callable[[Path], nn.Module], str]] = {
+    "vae": (train_vae, "vae"),
+    "text": (train_text, "text_final"),
+    "image": (train_image, "unet"),
+    "motion": (train_motion, "motion_final"),
+    "lora": (train_lora, "lora_final"),
+}
+
+
 def main() -> int:
     """Run the stages asked for."""
     global COMPILE
@@ -584,25 +584,12 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     COMPILE = not arguments.no_compile
-    finished = {
-        "vae": "vae",
-        "text": "text_final",
-        "image": "unet",
-        "motion": "motion_final",
-        "lora": "lora_final",
-    }
-    stages = {
-        "vae": train_vae,
-        "text": train_text,
-        "image": train_image,
-        "motion": train_motion,
-        "lora": train_lora,
-    }
     for stage in arguments.stages.split(","):
         if stage == "export":
             export(arguments.work)
         else:
-            torch.save(stages[stage](arguments.work).state_dict(), arguments.work / f"{finished[stage]}.pt")
+            train_stage, finished = STAGES[stage]
+            torch.save(train_stage(arguments.work).state_dict(), arguments.work / f"{finished}.pt")
     return 0
 
 

@@ -42,6 +42,7 @@ STILL = 4
 TRAVEL = (0.36, 0.46)  # of the width, first frame to last
 IMAGE_SIZE = 128
 FRAMES = 16
+PAN = 0.32  # of the width, first frame to last
 TRAIL_ALPHAS = (0.45, 0.34, 0.23, 0.12)  # opacity of each ghost behind a moving shape
 TRAIL_SPACING = 0.38  # between ghosts, in radii
 
@@ -136,6 +137,15 @@ def sample_clips(count: int, generator: torch.Generator, frames: int = FRAMES) -
     centers = start.unsqueeze(1) + (vector * travel).unsqueeze(1) * time
     cell = torch.full((count, 2), -1)
     return Clips(shape, color, background, size, direction, centers, _radius(size, generator), cell)
+
+
+def sample_pans(count: int, generator: torch.Generator) -> Clips:
+    """Draw clips of a camera that pans left: shapes that stand still, by their caption, drift to the right."""
+    drawn = sample_clips(count, generator)
+    still = torch.full_like(drawn.direction, STILL)
+    start = torch.stack([0.2 + 0.28 * drawn.centers[:, 0, 0], drawn.centers[:, 0, 1]], 1).unsqueeze(1)
+    drift = torch.linspace(0, PAN, FRAMES).view(1, -1, 1) * torch.tensor([1.0, 0.0])
+    return replace(drawn, direction=still, centers=start + drift)
 
 
 def signed_distance(shape: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -1,51 +1,43 @@
 """The recipe in tools/train_demo.py, shortened: every stage runs, resumes, and writes files the hosts read."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from frameloom.models.architecture import DEMO
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import read_motion_lora
+from frameloom.models.motion_module import attend
+from frameloom.tools import train_demo
+from frameloom.tools.train_demo import Round
 from frameloom.training.tokenizer import WORDS
 from safetensors import safe_open
 
-RECIPE = Path(__file__).parents[2] / "tools" / "train_demo.py"
+SHIPPED_TOKENIZER = train_demo.ASSETS / "tokenizer"
 
 
 @pytest.fixture
-def recipe(tmp_path):
-    spec = importlib.util.spec_from_file_location("train_demo_recipe", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    shipped = module.ASSETS / "tokenizer"
-    module.COMPILE = False
-    module.ASSETS = tmp_path / "assets"
-    module.VAE_STEPS = ((1, 32, 2), (1, 32, 2))
-    module.TEXT_STEPS, module.IMAGE_STEPS, module.IMAGE_BATCH, module.MOTION_ROUNDS = (
-        1,
-        1,
-        2,
-        ((1, 2), (1, 3)),
-    )
-    module.MOTION_BATCH, module.STILLS, module.CLIPS = 1, 4, 2
-    module.FOLD_CLIPS = module.LORA_CLIPS = module.LORA_STEPS = 2
-    module.shipped_tokenizer = shipped
-    return module
+def recipe(tmp_path, monkeypatch):
+    short = {
+        "COMPILE": False,
+        "ASSETS": tmp_path / "assets",
+        "VAE_STEPS": ((1, 32, 2), (1, 32, 2)),
+        "TEXT_STEPS": 1,
+        "IMAGE_STEPS": 1,
+        "IMAGE_BATCH": 2,
+        "MOTION_ROUNDS": (Round(1, 2, clips=1), Round(1, 3, clips=2, frames=4)),
+        "LORA_ROUND": Round(2, 3, clips=1, frames=4),
+        "STILLS": 4,
+        "CLIPS": 2,
+        "FOLD_CLIPS": 2,
+        "LORA_CLIPS": 2,
+    }
+    for name, value in short.items():
+        monkeypatch.setattr(train_demo, name, value)
+    return train_demo
 
 
 def test_every_stage_runs_and_the_motion_stage_leaves_the_base_alone(recipe, tmp_path):
-    finished = {
-        "vae": "vae",
-        "text": "text_final",
-        "image": "unet",
-        "motion": "motion_final",
-        "lora": "lora_final",
-    }
-    for stage, name in finished.items():
-        state = getattr(recipe, f"train_{stage}")(tmp_path).state_dict()
-        torch.save(state, tmp_path / f"{name}.pt")
+    for train_stage, finished in recipe.STAGES.values():
+        torch.save(train_stage(tmp_path).state_dict(), tmp_path / f"{finished}.pt")
     base = torch.load(tmp_path / "unet.pt")
     recipe.export(tmp_path)
     with safe_open(tmp_path / "assets" / "model.safetensors", "pt") as file:
@@ -67,14 +59,19 @@ def test_every_stage_runs_and_the_motion_stage_leaves_the_base_alone(recipe, tmp
     assert len(lora.pairs) == 20 * 8
 
 
+def test_attending_few_tokens_is_attending():
+    parts = torch.randn(3, 5, 4, 16, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(train_demo.attend_few(*parts, 8), attend(*parts, 8), atol=1e-5, rtol=1e-5)
+
+
 def test_the_shipped_tokenizer_is_the_recipes(recipe, tmp_path):
     recipe.write_tokenizer(tmp_path, DEMO.text.vocabulary)
     for name in ("vocab.json", "merges.txt"):
-        assert (tmp_path / name).read_bytes() == (recipe.shipped_tokenizer / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == (SHIPPED_TOKENIZER / name).read_bytes()
 
 
 def test_the_tokenizer_knows_our_words_whole(recipe):
-    encode = recipe.load_tokenizer(recipe.shipped_tokenizer)
+    encode = recipe.load_tokenizer(SHIPPED_TOKENIZER)
     for word in WORDS:
         ids = encode([word])[0]
         assert ids[0] == DEMO.text.start_token, word
