@@ -7,8 +7,8 @@ VENV ?= .venv
 #   make demo TORCH='torch --index-url URL'      make demo TORCH=path/to/torch.whl
 TORCH ?= torch==2.13.0
 
-# glibc hands the memory of every big tensor back to the kernel and fetches it again, page by page, for the next; keeping
-# it saves up to half of a CPU run's time. Other systems ignore these.
+# glibc hands the memory of every big tensor back to the kernel and fetches it again, page by page, for the next: half of
+# the CPU seconds of encoding the demo's clips, where it was measured. Other systems ignore these.
 export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 
