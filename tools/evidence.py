@@ -15,7 +15,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import read_motion_lora
 from frameloom.training import shapes
-from frameloom.training.detector import measure
+from frameloom.training.detector import Measurement, measure
 from frameloom.training.loop import step_generator
 from torch import Tensor
 
@@ -153,12 +153,13 @@ def moving_clips(samples: int) -> shapes.Clips:
     return pool.select(torch.stack([of_direction[i % kinds][i // kinds] for i in range(samples)]))
 
 
-def read_direction(centers: Tensor, present: Tensor) -> Tensor:
-    """Name each clip's direction from the shape's path.
+def follow(found: list[Measurement]) -> tuple[Tensor, Tensor]:
+    """Return the shapes' paths, [B, F, 2] float, normalised, and the frames in which they were found, [B, F] bool."""
+    return torch.stack([one.centers for one in found]), torch.stack([one.shape >= 0 for one in found])
 
-    Args:
-        centers: [B, F, 2] float, normalised.
-        present: [B, F] bool. Frames in which a shape was found.
+
+def read_direction(centers: Tensor, present: Tensor) -> Tensor:
+    """Name each clip's direction from its path (of ``follow``).
 
     Returns:
         [B] long, index into ``shapes.DIRECTIONS``; -1 where the shape was missing in more than half of the frames.
@@ -172,7 +173,7 @@ def read_direction(centers: Tensor, present: Tensor) -> Tensor:
 
 
 def travel(centers: Tensor, present: Tensor) -> Tensor:
-    """Return each clip's way from its first quarter to its last, [B, 2] double. Arguments as ``read_direction``."""
+    """Return each clip's way from its first quarter to its last, [B, 2] double. Arguments: see ``follow``."""
     quarter = max(1, centers.shape[1] // 4)
     weight = present.unsqueeze(-1).double()
 
@@ -217,8 +218,7 @@ def sample_clips(studio: Studio, model: object, truth: shapes.Clips, arm: str) -
 def clip_rows(arm: str, clips: Tensor, truth: shapes.Clips, *, is_technique: bool) -> list[Row]:
     """Measure one arm. ``clips``: [B, F, 3, H, W] in -1..1."""
     found = [measure(clip) for clip in clips]
-    centers = torch.stack([one.centers for one in found])
-    present = torch.stack([one.shape >= 0 for one in found])
+    centers, present = follow(found)
     right = agreement(read_direction(centers, present), truth.direction)
     moving = truth.direction != shapes.STILL
     rows = [row("video: direction (of five)", arm, right, ">= 0.90" if is_technique else "")]
@@ -244,14 +244,11 @@ def clip_rows(arm: str, clips: Tensor, truth: shapes.Clips, *, is_technique: boo
 def lora_rows(studio: Studio, samples: int) -> list[Row]:
     """The motion LoRA, a pan to the left: still shapes drift to the right; with negative strength, to the left."""
     drawn = shapes.sample_clips(samples, step_generator(SEED, 5))
-    truth = shapes.Clips(**{**drawn.__dict__, "direction": torch.full_like(drawn.direction, shapes.STILL)})
+    truth = replace(drawn, direction=torch.full_like(drawn.direction, shapes.STILL))
     rows = []
     for strength in (0.0, 1.0, -1.0):
         clips = sample_clips(studio, studio.animated(strength), truth, f"LoRA {strength:g}")
-        found = [measure(clip) for clip in clips]
-        ways = travel(
-            torch.stack([one.centers for one in found]), torch.stack([one.shape >= 0 for one in found])
-        )
+        ways = travel(*follow([measure(clip) for clip in clips]))
         arm = f"strength {strength:g}"
         rows.append(row("motion LoRA: way to the right", arm, ways[:, 0], ">= 0.10" if strength == 1 else ""))
         rows.append(row("motion LoRA: way down", arm, ways[:, 1]))

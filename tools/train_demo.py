@@ -15,7 +15,7 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -82,12 +82,12 @@ def vae_pictures(count: int, size: int, generator: torch.Generator) -> Tensor:
         clips = shapes.sample_clips(count, generator, frames=1)
         centers = torch.rand(count, 1, 2, generator=generator)
         radius = (0.08 + 0.18 * torch.rand(count, generator=generator)) * zoom
-        clips = shapes.Clips(**{**clips.__dict__, "centers": centers, "radius": radius})
+        clips = replace(clips, centers=centers, radius=radius)
         drawn = shapes.render(clips, size)[:, 0]
         if picture is None:
             picture, base = drawn, clips.background
             continue
-        same = shapes.render(shapes.Clips(**{**clips.__dict__, "background": base}), size)[:, 0]
+        same = shapes.render(replace(clips, background=base), size)[:, 0]
         changed = (same - shapes.BACKGROUND_VALUES[base][..., None, None]).abs().amax(1, keepdim=True) > 0
         shown = torch.rand(count, 1, 1, 1, generator=generator) < 0.5 / layer
         picture = torch.where(changed & shown, same, picture)

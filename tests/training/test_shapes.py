@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 from frameloom.training import shapes
 from frameloom.training.detector import measure
@@ -6,7 +8,7 @@ from frameloom.training.loop import step_generator
 
 def still(count, **changes):
     clips = shapes.sample_images(count, step_generator(3, 0))
-    return shapes.Clips(**{**clips.__dict__, **changes})
+    return replace(clips, **changes)
 
 
 def test_detector_reads_drawn_pictures_right():
@@ -42,7 +44,7 @@ def test_an_empty_picture_has_no_shape():
 def test_a_single_frame_tells_its_direction():
     clips = shapes.sample_clips(64, step_generator(4, 0), frames=2)
     frames = shapes.render(clips)[:, 0]
-    still = shapes.Clips(**{**clips.__dict__, "direction": torch.full_like(clips.direction, shapes.STILL)})
+    still = replace(clips, direction=torch.full_like(clips.direction, shapes.STILL))
     trail = (frames - shapes.render(still)[:, 0]).abs().sum(1)
     grid = (torch.arange(128) + 0.5) / 128
     total = trail.sum((1, 2)).clamp(min=1e-6)
