@@ -123,7 +123,10 @@ def _group(sides: list[Conditioning], frames: int, model: Model) -> list[_Group]
         rows = [_cycle(tokens, frames) if per_frame else tokens for _, tokens, _ in members]
         groups.append(
             _Group(
-                tuple(Condition(index, options.get("frameloom", {})) for index, _, options in members),
+                tuple(
+                    Condition(index, options.get("frameloom", {}), key=(index, number))
+                    for number, (index, _, options) in enumerate(members)
+                ),
                 tuple(float(options.get("strength", 1.0)) for _, _, options in members),
                 torch.cat([row.to(model.device, model.unet.dtype) for row in rows]),
             )

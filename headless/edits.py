@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
+from ..models.cross_frame import LEVELS, AnchorMemory, CrossFrameEdit, Source
 from ..models.edit import Call, Edit, TemporalEdit, training_call
 
 
@@ -78,6 +79,13 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
             for norm in _residual_norms(unet):
                 for handle in _clip_norm_hooks(run, norm):
                     hooks.callback(handle.remove)
+        for edit in edits:
+            if edit.cross_frame is not None:
+                memory = AnchorMemory()
+                for name, level, attention in self_attentions(unet):
+                    if level in edit.cross_frame.levels:
+                        hook = _cross_frame_hook(run, edit.cross_frame, memory, name)
+                        hooks.callback(attention.register_forward_pre_hook(hook, with_kwargs=True).remove)
         yield run
 
 
@@ -147,6 +155,33 @@ def _temporal_hook(
         if isinstance(output, tuple):
             return (motion(slot, output[0], run.frames, strength), *output[1:])
         return type(output)(sample=motion(slot, output.sample, run.frames, strength))
+
+    return hook
+
+
+def self_attentions(network: nn.Module) -> Iterator[tuple[str, int, nn.Module]]:
+    """Yield each self-attention of a UNet or ControlNet: its name, its level (``cross_frame.LEVELS``), the layer."""
+    for name, module in network.named_modules():
+        if name.endswith(".attn1"):
+            part, _, rest = name.partition("_blocks.")
+            level = int(rest.partition(".")[0]) if rest else LEVELS[-1]
+            yield name, LEVELS[-1] - level if part == "up" else level, module
+
+
+def _cross_frame_hook(
+    run: EditedRun, edit: CrossFrameEdit, memory: AnchorMemory, layer: str
+) -> Callable[..., Any]:
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any]) -> Any:
+        call = run.call
+        if call is None or edit.strength_at(call) == 0:
+            return None
+        earlier = options.get("encoder_hidden_states")
+        own = (
+            inputs[0]
+            if earlier is None
+            else Source(earlier, len(earlier) < len(inputs[0])).per_frame(call.frames)
+        )
+        return inputs, {**options, "encoder_hidden_states": edit.read(own, call, memory, layer).tokens}
 
     return hook
 

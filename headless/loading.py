@@ -16,8 +16,8 @@ from .keys import TEXT_PREFIX, UNET_PREFIX, VAE_PREFIX, unet_from_ldm, vae_from_
 from .model import CLIP, VAE, Model
 from .networks import build_text, build_unet, build_vae
 from .prompt import Tokenizer
+from .shared_attention import share_tokens
 from .sigmas import Sampling
-from .text_attention import share_text
 
 
 @torch.inference_mode(False)  # weights made in inference mode could never be trained through
@@ -45,7 +45,7 @@ def load_checkpoint(
     size = size or measure(file.name, file.shapes)
     state = file.load(key for key in file.shapes if key.startswith((UNET_PREFIX, VAE_PREFIX, TEXT_PREFIX)))
     dtype = torch.float32 if device.type == "cpu" else torch.float16
-    unet = share_text(build_unet(size.unet))
+    unet = share_tokens(build_unet(size.unet))
     _fill(file.name, unet, unet_from_ldm(_part(state, UNET_PREFIX), size.unet), device, dtype)
     vae = build_vae(size.vae)
     vae_keys = {key for key in _part(state, VAE_PREFIX) if not key.startswith(("loss.", "model_ema."))}

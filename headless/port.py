@@ -147,6 +147,10 @@ class HeadlessHost:
         """Return the noise level of a training timestep."""
         return model.sampling.sigma(timestep)
 
+    def noise_unit(self, model: Model) -> float:
+        """Return the standard deviation, in a LATENT's units, of noise of sigma 1."""
+        return 1 / model.latent_scale
+
     def encode_text(self, clip: CLIP, text: str) -> tuple[Conditioning, Spans]:
         """Encode a prompt, and say where its phrases lie."""
         tokens, pooled = encode_prompt(clip, text)

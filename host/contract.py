@@ -94,6 +94,13 @@ class Host(Protocol):
         """Return the noise level of a training timestep (0..999)."""
         ...
 
+    def noise_unit(self, model: Any) -> float:
+        """Return the standard deviation, in a LATENT's units, of noise of sigma 1.
+
+        Raises HostError for a model whose noise is not simply added (flow models).
+        """
+        ...
+
     def encode_text(self, clip: Any, text: str) -> tuple[Conditioning, Spans]:
         """Encode a prompt. Spans: for every comma-separated phrase, its [start, stop) token ranges in the output."""
         ...

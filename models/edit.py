@@ -9,12 +9,15 @@ A part is added here when a technique needs it, with a contract test on both hos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .frames import count_videos
 from .schedules import BetaSchedule
+
+if TYPE_CHECKING:
+    from .cross_frame import CrossFrameEdit
 
 # Temporal slots of SD1.x, in the order the UNet runs them. Names are AnimateDiff's, and so are the places: after the
 # spatial transformer of a block if it has one, else after its residual block, always before an upsampler.
@@ -32,10 +35,12 @@ class Condition:
     Attributes:
         index: 0 for positive, 1 for negative, as the host numbers them; nothing may depend on the order of chunks.
         payload: what was attached to the condition under the key ``"frameloom"``.
+        key: tells the conditions of a run apart, also several of one index.
     """
 
     index: int
     payload: Mapping[str, Any] = field(default_factory=dict)
+    key: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class Call:
         frame_ids: absolute index of each frame, ``frames`` long.
         sigma: noise level, in the host's variance-exploding units.
         progress: 0 at the first timestep of training's schedule, 1 at the last; ``1 - timestep / 999``.
+        is_part: the call sees some frames of a longer clip (a window).
     """
 
     frames: int
@@ -57,6 +63,7 @@ class Call:
     frame_ids: tuple[int, ...]
     sigma: float
     progress: float
+    is_part: bool = False
 
 
 def training_call(batch: int, frames: int) -> Call:
@@ -108,8 +115,10 @@ class Edit:
         name: says in errors whose edit it is.
         temporal: a motion module.
         schedule: the beta schedule to sample with; prediction type stays the model's.
+        cross_frame: self-attention that reads other frames.
     """
 
     name: str
     temporal: TemporalEdit | None = None
     schedule: BetaSchedule | None = None
+    cross_frame: CrossFrameEdit | None = None

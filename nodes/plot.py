@@ -1,4 +1,4 @@
-"""Draw line charts as IMAGE: what a node shows of its figures."""
+"""Draw line charts and paths as IMAGE: what a node shows of its figures."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ def draw_panels(panels: Sequence[Panel]) -> Tensor:
     draw = ImageDraw.Draw(picture)
     for index, panel in enumerate(panels):
         _draw_panel(draw, panel, index * PANEL_HEIGHT)
-    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return pixels.view(1, picture.height, picture.width, 3).float() / 255
+    return _to_image(picture)
 
 
 def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, y: int) -> None:
@@ -68,3 +67,44 @@ def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, y: int) -> None:
         draw.line(points, fill=colour, width=2)
         legend -= 12 + int(draw.textlength(name))
         draw.text((legend, y + 8), name, fill=colour)
+
+
+def draw_path(corners: Tensor, width: int, height: int) -> Tensor:
+    """Draw where a picture lies over time: its outline and its middle in each frame, from blue to red.
+
+    Args:
+        corners: [F, 4, 2] float. The outline's corners, right and down, as shares of the picture's sides.
+        width: of the picture, in pixels; its shape is what counts.
+        height: of the picture.
+
+    Returns:
+        [1, H, W, 3] float32, 0..1, with the first frame's outline in black.
+    """
+    shape = torch.tensor([width, height], dtype=corners.dtype) / max(width, height)
+    points = torch.cat([corners, torch.tensor([[[0.0, 0], [1, 0], [1, 1], [0, 1]]]).to(corners)]) * shape
+    low, high = points.amin((0, 1)), points.amax((0, 1))
+    scale = (WIDTH - 2 * _RIGHT) / float((high - low).max())
+    places = ((points - low) * scale + _RIGHT).tolist()
+    size = ((high - low) * scale + 2 * _RIGHT).ceil().int().tolist()
+    picture = Image.new("RGB", (size[0], size[1]), "white")
+    draw = ImageDraw.Draw(picture)
+    *outlines, frame = [[tuple(corner) for corner in outline] for outline in places]
+    middles = [tuple(sum(axis) / 4 for axis in zip(*outline, strict=True)) for outline in outlines]
+    for index in reversed(range(len(outlines))):
+        colour = _blend(index / max(1, len(outlines) - 1))
+        draw.polygon(outlines[index], outline=colour)
+        x, y = middles[index]
+        draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
+    draw.line(middles, fill=_INK)
+    draw.polygon(frame, outline=_INK, width=2)
+    return _to_image(picture)
+
+
+def _blend(part: float) -> tuple[int, int, int]:
+    red, green, blue = (round(a + part * (b - a)) for a, b in zip(_COLOURS[0], (213, 94, 0), strict=True))
+    return red, green, blue
+
+
+def _to_image(picture: Image.Image) -> Tensor:
+    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return pixels.view(1, picture.height, picture.width, 3).float() / 255

@@ -26,7 +26,7 @@ import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from frameloom.headless import networks
 from frameloom.headless.edits import forward_with_edits
-from frameloom.headless.text_attention import share_text
+from frameloom.headless.shared_attention import share_tokens
 from frameloom.models.architecture import DEMO, SD15, UNetSize
 from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
@@ -72,7 +72,7 @@ def build_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
     motion = MotionModel(motion_size(size)).eval().requires_grad_(False)
 
     def headless() -> UNet2DConditionModel:
-        twin = share_text(networks.build_unet(size)).eval().requires_grad_(False)
+        twin = share_tokens(networks.build_unet(size)).eval().requires_grad_(False)
         twin.load_state_dict(unet.state_dict(), assign=True)
         return twin
 

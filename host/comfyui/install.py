@@ -9,7 +9,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...models.edit import Edit, TemporalEdit
 from ...models.motion_checkpoint import check_fit
-from . import clip_norm, run, schedule, slots
+from . import attention, clip_norm, run, schedule, slots
 from .motion import ComfyMotion
 from .slots import KEY
 
@@ -39,6 +39,9 @@ def install(model: Any, edit: Edit) -> Any:
     clone = model.clone()
     if edit.temporal is not None:
         edit = replace(edit, temporal=_add_motion(clone, edit.temporal))
+    if edit.cross_frame is not None:
+        slots.find_places(clone.model.diffusion_model)
+        attention.put_on(clone)
     if edit.schedule is not None:
         sampling = schedule.reschedule(clone, edit.schedule)
         clone.add_object_patch("model_sampling", sampling)

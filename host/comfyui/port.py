@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
+import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
 import comfy.utils
@@ -16,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...models.edit import Edit
+from ...models.errors import HostError
 from ...models.motion_checkpoint import MotionWeights
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
@@ -109,6 +111,15 @@ class ComfyHost:
     def timestep_to_sigma(self, model: Any, timestep: float) -> float:
         """Return the noise level of a training timestep."""
         return float(model.get_model_object("model_sampling").sigma(torch.tensor([timestep]))[0])
+
+    def noise_unit(self, model: Any) -> float:
+        """Return the standard deviation, in a LATENT's units, of noise of sigma 1."""
+        if isinstance(model.get_model_object("model_sampling"), comfy.model_sampling.CONST):
+            raise HostError(
+                "model: a flow model, which mixes noise in instead of adding it; expected a Stable Diffusion model; "
+                "load an SD1.5 checkpoint or the demo model."
+            )
+        return 1 / model.get_model_object("latent_format").scale_factor
 
     def encode_text(self, clip: Any, text: str) -> tuple[Conditioning, Spans]:
         """Encode a prompt and find its phrases."""

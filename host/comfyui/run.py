@@ -11,11 +11,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ...models.cross_frame import AnchorMemory
 from ...models.edit import Call, Condition, Edit, TemporalEdit
 from ...models.errors import HostError
 from ...models.frames import count_videos
 from ...models.guards import check_prediction, check_schedule
 from . import clip_norm, slots
+from .attention import LiveAttention
 from .motion import attention_of
 from .slots import KEY
 
@@ -33,10 +35,10 @@ class Run:
                 "Frameloom's edits run on one GPU; got a model spread over several; remove the MultiGPU node from it."
             )
         self.edits: tuple[Edit, ...] = patcher.get_attachment(KEY)
-        self.temporal = [edit.temporal for edit in self.edits if edit.temporal is not None]
         self.modules: list[nn.Module] = [
             motion.model for motion in patcher.get_additional_models_with_key(KEY)
         ]
+        self.memories = [AnchorMemory() for _ in self.edits]
         self.payloads = {
             condition["uuid"]: condition.get(KEY, {})
             for conditions in guider.conds.values()
@@ -70,30 +72,56 @@ class Run:
         )  # ComfyUI: a batch of chunks, each the frames of one video
         sigma, timestep = float(options["sigmas"].flatten()[0]), float(timesteps.flatten()[0])
         uuids = options.get("uuids", [None] * len(chunks))
+        window = window_ids(options.get("context_window"))
+        is_part = len(window) == frames
         call = Call(
             frames=frames,
             videos=1,
             conditions=tuple(
-                Condition(index, self.payloads.get(uuid, {}))
+                Condition(index, self.payloads.get(uuid, {}), key=uuid)
                 for index, uuid in zip(chunks, uuids, strict=True)
             ),
-            frame_ids=frame_ids(options.get("context_window"), frames),
+            frame_ids=window if is_part else tuple(range(frames)),
             sigma=sigma,
             progress=1 - timestep / LAST_TIMESTEP,
+            is_part=is_part,
         )
-        return LiveCall(call, self.temporal, self.modules)
+        return LiveCall(call, self.edits, self.modules, self.memories, options)
 
 
 class LiveCall:
     """One model call, as the slots see it."""
 
-    def __init__(self, call: Call, temporal: Sequence[TemporalEdit], modules: Sequence[nn.Module]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        edits: Sequence[Edit],
+        modules: Sequence[nn.Module],
+        memories: Sequence[AnchorMemory],
+        transformer_options: dict[str, Any],
+    ) -> None:
+        """Work out what acts.
+
+        Args:
+            call: the model call.
+            edits: of the model, in order.
+            modules: the network of each edit that has a motion module.
+            memories: one an edit, of the whole run.
+            transformer_options: ComfyUI's, of this call.
+        """
         self.call = call
+        temporal = [edit.temporal for edit in edits if edit.temporal is not None]
         self.active: list[tuple[TemporalEdit, Any, float]] = [
-            (edit, module, strength)
-            for edit, module in zip(temporal, modules, strict=True)
-            if (strength := edit.strength_at(call)) != 0
+            (part, module, strength)
+            for part, module in zip(temporal, modules, strict=True)
+            if (strength := part.strength_at(call)) != 0
         ]
+        crossing = [
+            (edit.cross_frame, memory)
+            for edit, memory in zip(edits, memories, strict=True)
+            if edit.cross_frame is not None and edit.cross_frame.strength_at(call) != 0
+        ]
+        self.attention = LiveAttention(call, crossing, transformer_options) if crossing else None
 
     @property
     def norm_frames(self) -> int:
@@ -110,16 +138,14 @@ class LiveCall:
         return hidden
 
 
-def frame_ids(window: Any, frames: int) -> tuple[int, ...]:
-    """Return the absolute index of each frame of a call: a window's if one is on and fits, else 0, 1, 2...
+def window_ids(window: Any) -> tuple[int, ...]:
+    """Return the absolute index of each frame of a context window; none where there is no window over frames.
 
-    ComfyUI leaves the last window in its options after the windows are done, hence the test of length.
+    ComfyUI leaves the last window in its options after the windows are done: it is on only if its length fits the call.
     """
     ids = list(getattr(window, "index_list", ())) if getattr(window, "dim", 0) == 0 else []
     anchor = getattr(window, "causal_anchor_index", None)
-    if anchor is not None and anchor >= 0:
-        ids = [anchor, *ids]
-    return tuple(ids) if len(ids) == frames else tuple(range(frames))
+    return tuple([anchor, *ids] if anchor is not None and anchor >= 0 else ids)
 
 
 def ensure_markers(unet: nn.Module, *, over_clip: bool) -> None:

@@ -10,8 +10,9 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
+from ...models.cross_frame import AnchorMemory
 from ...models.edit import training_call
-from . import clip_norm, slots
+from . import attention, clip_norm, slots
 from .install import installed
 from .run import LiveCall
 from .slots import KEY
@@ -35,12 +36,18 @@ def differentiable(model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor]
         modules = [copy.deepcopy(motion.model).float() for motion in motions]
     slots.put_in(unet)
     clip_norm.put_in(unet)
-    temporal = [edit.temporal for edit in installed(model) if edit.temporal is not None]
-    options = {"patches": {"forward_timestep_embed_patch": [(slots.Slot, slots.run_slot)]}}
+    edits = installed(model)
+    options: dict[str, Any] = {
+        "patches": {
+            "forward_timestep_embed_patch": [(slots.Slot, slots.run_slot)],
+            "attn1_patch": [attention.read_frames],
+            "attn1_output_patch": [attention.unfold],
+        }
+    }
 
     def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
         call = training_call(noisy.shape[0], frames)
-        live = LiveCall(call, temporal, modules)
+        live = LiveCall(call, edits, modules, [AnchorMemory() for _ in edits], options)
         with torch.inference_mode(False), torch.enable_grad(), clip_norm.clip_of(live.norm_frames):
             return unet(noisy, timesteps, context=tokens, transformer_options={**options, KEY: live})
 

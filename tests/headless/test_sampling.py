@@ -11,8 +11,8 @@ from frameloom.headless.networks import build_unet
 from frameloom.headless.noise import draw_noise
 from frameloom.headless.prompt import Tokenizer
 from frameloom.headless.samplers import SAMPLERS, find_sampler
+from frameloom.headless.shared_attention import share_tokens
 from frameloom.headless.sigmas import SCHEDULERS, Sampling, run_sigmas, schedule_sigmas
-from frameloom.headless.text_attention import share_text
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO
 from frameloom.models.edit import Edit, TemporalEdit
@@ -201,7 +201,7 @@ def test_shared_text_equals_plain_cross_attention():
     noisy, tokens = torch.randn(6, 4, 16, 16), torch.randn(2, 77, DEMO.unet.context_dim)
     with torch.no_grad():
         plain = unet(noisy, 500, encoder_hidden_states=tokens.repeat_interleave(3, 0)).sample
-        shared = share_text(unet)(noisy, 500, encoder_hidden_states=tokens).sample
+        shared = share_tokens(unet)(noisy, 500, encoder_hidden_states=tokens).sample
     assert torch.allclose(shared, plain, atol=1e-5)
 
 

@@ -42,6 +42,17 @@ def test_sigmas_and_timesteps_agree(port, demo):
     assert (sigmas.diff() < 0).all()
 
 
+def test_noise_of_sigma_1_has_the_units_of_a_socket(port, demo, scene):
+    """Stopped at its first level, a run has only its noise to show."""
+    sigmas = torch.tensor([2.0, 1.9999])
+    out = port.sample(
+        demo[0], scene.positive, scene.negative, {"samples": torch.zeros(2, 4, 16, 16)}, noise=scene.noise(2),
+        sigmas=sigmas, sampler="euler", cfg=1.0,
+    )["samples"]  # fmt: skip
+    wanted = 2 * port.noise_unit(demo[0]) * scene.noise(2)
+    torch.testing.assert_close(out, wanted, rtol=0.01, atol=0.01)
+
+
 def test_prediction_is_the_samplers_first_step(port, demo, scene):
     """Euler from sigma to 0 in one step is the prediction itself."""
     sigma, scale = 5.0, 0.18215
@@ -109,6 +120,72 @@ def test_more_frames_than_the_encoding_holds_are_refused(port, demo, motion, sce
         scene.run(port.install(demo[0], Edit("test", TemporalEdit(motion))), frames=33)
 
 
+def test_under_cross_frame_attention_the_anchor_is_what_it_is_by_itself(port, demo, scene):
+    crossed, plain = scene.run(scene.crossing(demo[0])), scene.run(demo[0])
+    torch.testing.assert_close(crossed[0], plain[0], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(crossed[1], plain[1], atol=1e-2)
+
+
+def test_under_cross_frame_attention_other_frames_are_apart(port, demo, scene):
+    """Another frame never changes the anchor, and frames may come in any order."""
+    crossed, noise = scene.crossing(demo[0]), scene.noise(4)
+    first = scene.run(crossed, noise=noise)
+    changed = noise.clone()
+    changed[2] = -changed[2]
+    second = scene.run(crossed, noise=changed)
+    assert torch.equal(second[[0, 1, 3]], first[[0, 1, 3]])
+    assert not torch.allclose(second[2], first[2], atol=1e-2)
+    order = [0, 3, 1, 2]
+    torch.testing.assert_close(scene.run(crossed, noise=noise[order]), first[order], rtol=1e-4, atol=1e-5)
+
+
+def test_equal_noise_gives_equal_frames_under_a_chosen_anchor(port, demo, scene):
+    noise = scene.noise(4)
+    noise[[1, 3]] = noise[0].clone()
+    frames = scene.run(scene.crossing(demo[0], anchor="chosen frame", frame=2), noise=noise)
+    torch.testing.assert_close(frames[[0, 1]], frames[[3, 3]], rtol=1e-4, atol=1e-5)
+    alone = scene.run(demo[0], noise=noise)
+    torch.testing.assert_close(frames[2], alone[2], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(frames[0], alone[0], atol=1e-2)
+
+
+def test_each_frame_reads_the_one_before_it(port, demo, scene):
+    crossed, noise = scene.crossing(demo[0], anchor="previous"), scene.noise(4)
+    before = scene.run(crossed, noise=noise)
+    noise[2] = -noise[2]
+    after = scene.run(crossed, noise=noise)
+    changed = [not torch.allclose(one, other, atol=1e-3) for one, other in zip(before, after, strict=True)]
+    assert changed == [False, False, True, True]
+
+
+@pytest.mark.parametrize("settings", [
+    {"strength": 0.0}, {"start_percent": 0.9999, "end_percent": 0.99991}, {"levels": frozenset()},
+])  # fmt: skip
+def test_cross_frame_attention_that_does_not_act_is_bit_identical_to_plain(port, demo, scene, settings):
+    assert torch.equal(scene.run(scene.crossing(demo[0], **settings)), scene.run(demo[0]))
+
+
+def test_levels_and_strength_of_cross_frame_attention_each_count(port, demo, scene):
+    whole = scene.run(scene.crossing(demo[0]))
+    for settings in (
+        {"levels": frozenset({0})},
+        {"levels": frozenset({3})},
+        {"strength": 0.5},
+        {"end_percent": 0.3},
+        {"anchor": "first + previous"},
+    ):
+        part = scene.run(scene.crossing(demo[0], **settings))
+        assert torch.isfinite(part).all()
+        assert not torch.allclose(part, whole, atol=1e-3), settings
+
+
+def test_cross_frame_attention_and_a_motion_module_act_together(port, demo, motion, scene):
+    both = scene.run(scene.moving(scene.crossing(demo[0]), motion))
+    other_order = scene.run(scene.crossing(scene.moving(demo[0], motion)))
+    assert torch.equal(both, other_order)
+    assert not torch.allclose(both, scene.run(scene.moving(demo[0], motion)), atol=1e-2)
+
+
 def test_training_goes_through_the_unet_and_its_edits(port, demo, motion, scene):
     forward = port.train_forward(scene.moving(demo[0], motion), 4)
     plain = port.train_forward(demo[0], 4)
@@ -121,3 +198,14 @@ def test_training_goes_through_the_unet_and_its_edits(port, demo, motion, scene)
         (alone,) = torch.autograd.grad(plain(noisy, torch.full((4,), 300), tokens)[0].sum(), noisy)
     assert gradient[3].abs().max() > 0, "frames do not mix"
     assert alone[3].abs().max() == 0
+
+
+def test_training_goes_through_cross_frame_attention(port, demo, scene):
+    forward = port.train_forward(scene.crossing(demo[0]), 3)
+    with torch.inference_mode(False):
+        generator = torch.Generator().manual_seed(2)
+        noisy = torch.randn(3, 4, 16, 16, generator=generator, requires_grad=True)
+        out = forward(noisy, torch.full((3,), 300), torch.randn(3, 77, 64, generator=generator))
+        (gradient,) = torch.autograd.grad(out[1].sum(), noisy)
+    reached = gradient.abs().amax((1, 2, 3)) > 0
+    assert reached.tolist() == [True, True, False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edit import Edit, TemporalEdit
 
 FRAMES = 4
@@ -18,14 +19,16 @@ class Scene:
     def noise(self, frames):
         return torch.randn(frames, 4, 16, 16, generator=torch.Generator().manual_seed(0))
 
-    def run(self, model, *, frames=None, sampler="euler", progress=None, positive=None, sigmas_of=None):
-        frames = frames or self.frames
+    def run(
+        self, model, *, frames=None, noise=None, sampler="euler", progress=None, positive=None, sigmas_of=None
+    ):
+        frames = frames or (self.frames if noise is None else len(noise))
         return self.port.sample(
             model,
             positive or self.positive,
             self.negative,
             {"samples": torch.zeros(frames, 4, 16, 16)},
-            noise=self.noise(frames),
+            noise=self.noise(frames) if noise is None else noise,
             sigmas=self.port.sigmas(sigmas_of or model, 3, "normal"),
             sampler=sampler,
             cfg=3.0,
@@ -34,3 +37,6 @@ class Scene:
 
     def moving(self, model, motion, strength=1.0, schedule=None, **range_):
         return self.port.install(model, Edit("test", TemporalEdit(motion, strength, **range_), schedule))
+
+    def crossing(self, model, **settings):
+        return self.port.install(model, Edit("test", cross_frame=CrossFrameEdit(**settings)))

@@ -1,8 +1,8 @@
-"""Cross-attention that projects a prompt once, not once a frame.
+"""Attention that projects keys and values once where frames share them, not once a frame.
 
-A clip's frames share a prompt, so the keys and values of the text are the same for all of them. Tokens come in with
-one row per condition instead of one per frame; queries of a condition's frames are then laid end to end, since each
-query attends by itself. The result is that of repeating the tokens, with 1/F of the text's projections and no copies.
+A clip's frames share a prompt, and under cross-frame attention an anchor. Such tokens come in with one row per video
+instead of one per frame; queries of a video's frames are then laid end to end, since each query attends by itself. The
+result is that of repeating the tokens, with 1/F of the projections and no copies.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor
 
 
-class SharedTextProcessor:
-    """Attention processor for the ``attn2`` layers of an SD1.x UNet."""
+class SharedTokensProcessor:
+    """Attention processor for the layers of an SD1.x UNet or ControlNet."""
 
     def __call__(
         self,
@@ -47,8 +46,8 @@ class SharedTextProcessor:
         batch, rows = hidden_states.shape[0], tokens.shape[0]
         if attention_mask is not None or batch % rows:
             raise ValueError(
-                f"cross-attention: got {batch} pictures, {rows} rows of text, mask={attention_mask is not None}; "
-                "expected a whole number of pictures per row and no mask; give one row per condition or per frame."
+                f"attention: got {batch} pictures, {rows} rows of tokens to read, mask={attention_mask is not None}; "
+                "expected a whole number of pictures per row and no mask; give one row per video or per frame."
             )
         frames = batch // rows
         query = rearrange(attn.to_q(hidden_states), "(b f) l (h d) -> b h (f l) d", f=frames, h=attn.heads)
@@ -59,11 +58,7 @@ class SharedTextProcessor:
         return attn.to_out[1](attn.to_out[0](mixed))
 
 
-def share_text(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """Give every cross-attention of a new UNet the shared projection; returns the same UNet."""
-    shared = SharedTextProcessor()
-    processors: dict[str, Any] = {
-        name: shared if ".attn2." in name else processor for name, processor in unet.attn_processors.items()
-    }
-    unet.set_attn_processor(processors)
-    return unet
+def share_tokens(network: Any) -> Any:
+    """Give every attention of a new UNet or ControlNet the shared projection; returns the same network."""
+    network.set_attn_processor(SharedTokensProcessor())
+    return network

@@ -1,0 +1,99 @@
+"""Cross-frame attention in ComfyUI's UNet: what its ``attn1`` patches do in one model call.
+
+Where every frame reads one anchor and no other pack has a hand in a block's self-attention, queries of all frames are
+laid end to end before the layer and taken apart after it, so that the layer projects the anchor's keys and values once.
+Elsewhere the anchor's tokens are repeated for each frame, and other packs see the batch that they expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from einops import rearrange
+from torch import Tensor
+
+from ...models.cross_frame import LEVELS, AnchorMemory, CrossFrameEdit, Source
+from ...models.edit import Call
+from .slots import KEY
+
+
+def read_frames(
+    query: Tensor, key: Tensor, value: Tensor, extra_options: dict[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Hand a layer other frames' tokens; ComfyUI's ``attn1_patch``."""
+    live = extra_options.get(KEY)
+    if live is None or live.attention is None:
+        return query, key, value
+    return live.attention.read(query, key, value, extra_options)
+
+
+def unfold(output: Tensor, extra_options: dict[str, Any]) -> Tensor:
+    """Undo what ``read_frames`` did to the batch; ComfyUI's ``attn1_output_patch``."""
+    live = extra_options.get(KEY)
+    return output if live is None or live.attention is None else live.attention.unfold(output)
+
+
+def put_on(clone: Any) -> None:
+    """Give a model both patches, once."""
+    present = clone.model_options["transformer_options"].get("patches", {})
+    if read_frames not in present.get("attn1_patch", []):
+        clone.set_model_attn1_patch(read_frames)
+        clone.set_model_attn1_output_patch(unfold)
+
+
+class LiveAttention:
+    """Cross-frame attention during one model call."""
+
+    def __init__(
+        self,
+        call: Call,
+        parts: Sequence[tuple[CrossFrameEdit, AnchorMemory]],
+        transformer_options: dict[str, Any],
+    ) -> None:
+        self._call, self._parts = call, parts
+        patches = transformer_options.get("patches", {})
+        self._is_innermost = patches.get("attn1_patch", [])[-1:] == [read_frames] and patches.get(
+            "attn1_output_patch", []
+        )[:1] == [unfold]
+        self._replaced = transformer_options.get("patches_replace", {}).get("attn1", {})
+        self._is_folded = False
+
+    def read(self, query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]) -> tuple[Tensor, ...]:
+        """Return a layer's query, key and value tokens; the query's rows are folded on the fast path."""
+        block, depth = options["block"], options["block_index"]
+        parts = [part for part in self._parts if level_of(block) in part[0].levels]
+        if not parts:
+            return query, key, value
+        keys = self._source(key, parts, (block, depth, "key"))
+        values = keys if value is key else self._source(value, parts, (block, depth, "value"))
+        is_own = block not in self._replaced and (*block, depth) not in self._replaced
+        if keys.is_shared and values.is_shared and is_own and self._is_innermost:
+            self._is_folded = True
+            query = rearrange(query, "(b f) l c -> b (f l) c", f=self._call.frames)
+            return query, keys.tokens, values.tokens
+        repeated = keys.per_frame(self._call.frames)
+        return query, repeated, repeated if values is keys else values.per_frame(self._call.frames)
+
+    def unfold(self, output: Tensor) -> Tensor:
+        """Return a layer's output with a row for each frame again."""
+        if not self._is_folded:
+            return output
+        self._is_folded = False
+        return rearrange(output, "b (f l) c -> (b f) l c", f=self._call.frames)
+
+    def _source(
+        self, tokens: Tensor, parts: Sequence[tuple[CrossFrameEdit, AnchorMemory]], layer: tuple[Any, ...]
+    ) -> Source:
+        source = Source(tokens, is_shared=False)
+        for edit, memory in parts:
+            source = edit.read(source.per_frame(self._call.frames), self._call, memory, layer)
+        return source
+
+
+def level_of(block: tuple[str, int]) -> int:
+    """Return a block's level, as in ``cross_frame.LEVELS``."""
+    part, index = block
+    if part == "middle":
+        return LEVELS[-1]
+    return (index - 1) // 3 if part == "input" else LEVELS[-1] - index // 3

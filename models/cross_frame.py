@@ -1,0 +1,163 @@
+"""Cross-frame attention: self-attention in which every frame takes keys and values from other frames of its clip.
+
+Queries stay a frame's own. Tokens are exchanged before they are projected, which is the same as exchanging keys and
+values, since projections act on each token by itself. Where all frames read one anchor, its tokens are handed over
+once per condition, not once per frame, and a host projects them once.
+
+Source: Text2Video-Zero (Khachatryan et al. 2023), https://arxiv.org/abs/2303.13439, section 3.3.2; first and previous
+frame together: Tune-A-Video (Wu et al. 2022), https://arxiv.org/abs/2212.11565, section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor
+
+from .edit import Call
+
+Anchor = Literal["first", "previous", "first + previous", "chosen frame"]
+LEVELS = (0, 1, 2, 3)  # of the UNet, from the finest; 3 is the middle block's
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a layer of self-attention reads in place of its own tokens.
+
+    Attributes:
+        tokens: [B, S, C], one row for all frames of a video, or [B*F, S, C], one a frame.
+        is_shared: it is one row for all frames.
+    """
+
+    tokens: Tensor
+    is_shared: bool
+
+    def per_frame(self, frames: int) -> Tensor:
+        """Return [B*F, S, C], a view where rows are shared."""
+        return repeat(self.tokens, "b s c -> (b f) s c", f=frames) if self.is_shared else self.tokens
+
+
+@dataclass(frozen=True, slots=True)
+class CrossFrameEdit:
+    """Let frames attend to other frames.
+
+    Attributes:
+        anchor: which frames' tokens are keys and values.
+        frame: absolute number of the chosen frame.
+        strength: 1 takes the anchor's tokens, 0 a frame's own; between, they are mixed before projection. With first +
+            previous it mixes a frame's own tokens into both.
+        start_percent, end_percent: part of sampling in which it acts, compared with ``Call.progress``.
+        levels: of the UNet in which it acts.
+        in_control: act inside ControlNets too.
+    """
+
+    anchor: Anchor = "first"
+    frame: int = 0
+    strength: float = 1.0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+    levels: frozenset[int] = frozenset(LEVELS)
+    in_control: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the anchor.
+
+        Raises:
+            ValueError: it is unknown.
+        """
+        if self.anchor not in get_args(Anchor):
+            raise ValueError(f"anchor={self.anchor!r} is unknown; expected one of {get_args(Anchor)}.")
+
+    def strength_at(self, call: Call) -> float:
+        """Return the strength for one call: 0 outside the active part, and for a single frame."""
+        active = self.start_percent <= call.progress <= self.end_percent
+        return self.strength if active and call.frames > 1 else 0.0
+
+    def read(self, tokens: Tensor, call: Call, memory: AnchorMemory, layer: Hashable) -> Source:
+        """Return the tokens that a layer's keys and values come from.
+
+        Args:
+            tokens: [B*F*R, L, C], a layer's own, frames of one video contiguous; R > 1 where another pack has cut each
+                picture into tiles.
+            call: the model call.
+            memory: of this edit, in this run.
+            layer: names the layer within the model.
+
+        Returns:
+            Shared [B*R, L, C] tokens for one anchor at strength 1, else [B*F*R, S, C].
+
+        Raises:
+            ValueError: the rows are no whole number of frames.
+        """
+        videos = call.videos * len(call.conditions)
+        if tokens.shape[0] % (videos * call.frames):
+            raise ValueError(
+                f"cross-frame attention: got {tokens.shape[0]} rows of tokens for {videos} x {call.frames} frames; "
+                "expected a whole number a frame; take out the node behind it that regroups self-attention."
+            )
+        own = rearrange(tokens, "(b f r) l c -> b f r l c", b=videos, f=call.frames)
+        anchors = []
+        if self.anchor != "previous":
+            anchors.append(
+                memory.anchor(own, call, layer, self.frame if self.anchor == "chosen frame" else 0)
+            )
+        if "previous" in self.anchor:
+            anchors.append(own[:, _previous(call.frame_ids)])
+        strength = self.strength_at(call)
+        if len(anchors) == 1 and anchors[0].shape[1] == 1 and strength == 1 and own.shape[2] == 1:
+            return Source(anchors[0][:, 0, 0], is_shared=True)
+        mixed = [
+            anchor.expand_as(own) if strength == 1 else torch.lerp(own, anchor, strength)
+            for anchor in anchors
+        ]
+        return Source(rearrange(torch.cat(mixed, 3), "b f r s c -> (b f r) s c"), is_shared=False)
+
+
+class AnchorMemory:
+    """An anchor's tokens by layer, for model calls that see only part of a clip (context windows).
+
+    A call with the anchor in it leaves the anchor's tokens here, a call without it reads the latest. So all windows of
+    a step read the same anchor if the window that holds it comes first; else they read it as of the step before. Of
+    all this, nothing outlives the run.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: dict[Hashable, Tensor] = {}
+
+    def anchor(self, own: Tensor, call: Call, layer: Hashable, frame: int) -> Tensor:
+        """Return the anchor's tokens, [B, 1, R, L, C].
+
+        Args:
+            own: [B, F, R, L, C]. The call's tokens.
+            call: the model call.
+            layer: names the layer.
+            frame: absolute number of the anchor. Where it was not seen yet, the clip's first frame here stands in.
+        """
+        key = (layer, tuple(condition.key for condition in call.conditions))
+        if frame in call.frame_ids:
+            place = call.frame_ids.index(frame)
+            tokens = own[:, place : place + 1]
+            if call.is_part:
+                self._tokens[key] = tokens.clone()
+            return tokens
+        stored = self._tokens.get(key)
+        if stored is not None and stored.shape[2:] == own.shape[2:]:
+            return stored
+        place = call.frame_ids.index(min(call.frame_ids))
+        return own[:, place : place + 1]
+
+
+def _previous(frame_ids: tuple[int, ...]) -> list[int]:
+    """Return for each frame the place of the latest one before it in the call; the earliest has itself."""
+    return [
+        max(
+            (other for other in range(len(frame_ids)) if frame_ids[other] < frame),
+            key=frame_ids.__getitem__,
+            default=place,
+        )
+        for place, frame in enumerate(frame_ids)
+    ]

@@ -1,0 +1,231 @@
+"""Paths along which zero-shot video moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..host import api
+from ..models.motion_path import (
+    MotionPath as Path,
+)
+from ..models.motion_path import (
+    follow_track,
+    interpolate,
+    parse_keyframes,
+    translation,
+)
+from ..models.storyboard import Entity, Storyboard
+from .plot import draw_path
+
+io = api.io
+PathType = io.Custom("FRAMELOOM_PATH")
+StoryboardType = io.Custom("FRAMELOOM_STORYBOARD")
+
+KINDS = ("translation", "camera", "keyframes", "storyboard track")
+PAPER_CANVAS, OWN_CANVAS = "512 x 512 (paper)", "the picture"
+
+
+class MotionPath(io.ComfyNode):
+    """Frameloom_MotionPath."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_MotionPath",
+            display_name="Motion Path",
+            category="frameloom/zero-shot",
+            description="Say how the picture moves from frame to frame. translation is Text2Video-Zero's global motion "
+            "field; camera pans, zooms and turns evenly from the first frame to the last; keyframes does so between "
+            "the lines you write; storyboard track follows an entity's boxes. The picture output draws where the "
+            "first frame lies in each frame.",
+            search_aliases=[
+                "Text2Video-Zero",
+                "motion_field_strength",
+                "camera motion",
+                "pan",
+                "zoom",
+                "optical flow",
+            ],
+            inputs=[
+                io.Combo.Input(
+                    "kind",
+                    options=list(KINDS),
+                    default=KINDS[0],
+                    tooltip="Which of the settings below are used.",
+                ),
+                io.Int.Input(
+                    "frames",
+                    default=8,
+                    min=1,
+                    max=100_000,
+                    tooltip="Length of the path; as many as the video.",
+                ),
+                io.Float.Input(
+                    "motion_field_strength_x",
+                    default=12.0,
+                    min=-10_000.0,
+                    max=10_000.0,
+                    step=0.5,
+                    tooltip="translation: pixels a frame. Positive moves the picture left, as in the reference code: "
+                    "it is the way of the camera.",
+                ),
+                io.Float.Input(
+                    "motion_field_strength_y",
+                    default=12.0,
+                    min=-10_000.0,
+                    max=10_000.0,
+                    step=0.5,
+                    tooltip="translation: pixels a frame. Positive moves the picture up.",
+                ),
+                io.Combo.Input(
+                    "canvas",
+                    options=[PAPER_CANVAS, OWN_CANVAS],
+                    default=PAPER_CANVAS,
+                    tooltip="translation: what its pixels are measured on. The reference takes 512 x 512 whatever the "
+                    "picture's size, so 12 is 12/512 of the width; the picture takes width and height below.",
+                ),
+                io.Int.Input(
+                    "width",
+                    default=512,
+                    min=8,
+                    max=16_384,
+                    tooltip="Of the picture, for its canvas and the drawing.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=512,
+                    min=8,
+                    max=16_384,
+                    tooltip="Of the picture, for its canvas and the drawing.",
+                ),
+                io.Float.Input(
+                    "move_right",
+                    default=0.0,
+                    min=-100.0,
+                    max=100.0,
+                    step=0.01,
+                    tooltip="camera: how far right the picture has moved by the last frame, as a share of its width.",
+                ),
+                io.Float.Input(
+                    "move_down",
+                    default=0.0,
+                    min=-100.0,
+                    max=100.0,
+                    step=0.01,
+                    tooltip="camera: how far down it has moved by the last frame, as a share of its height.",
+                ),
+                io.Float.Input(
+                    "zoom",
+                    default=1.0,
+                    min=0.01,
+                    max=100.0,
+                    step=0.01,
+                    tooltip="camera: magnification in the last frame; 2 is twice as large.",
+                ),
+                io.Float.Input(
+                    "angle",
+                    default=0.0,
+                    min=-3600.0,
+                    max=3600.0,
+                    step=1.0,
+                    tooltip="camera: degrees by which the picture is turned clockwise in the last frame.",
+                ),
+                io.String.Input(
+                    "keyframes",
+                    default="0: 0 0\n7: 0.25 0 1.2",
+                    multiline=True,
+                    tooltip="keyframes: a line each, `frame: right down zoom angle`, in camera's units; zoom and "
+                    "angle may be left out. # begins a remark.",
+                ),
+                StoryboardType.Input(
+                    "storyboard", optional=True, tooltip="storyboard track: where the entity's boxes are."
+                ),
+                io.Int.Input(
+                    "scene",
+                    default=0,
+                    min=0,
+                    max=100_000,
+                    optional=True,
+                    tooltip="storyboard track: the scene's id.",
+                ),
+                io.String.Input(
+                    "entity",
+                    default="",
+                    optional=True,
+                    tooltip="storyboard track: the entity's id; empty takes the first that has boxes.",
+                ),
+            ],
+            outputs=[
+                PathType.Output(
+                    "path", display_name="path", tooltip="The path, for Noise Warp and Zero Shot Sampler."
+                ),
+                io.Image.Output(
+                    "picture",
+                    display_name="picture",
+                    tooltip="Where the first frame lies in each frame, from blue to red.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        kind: str,
+        frames: int,
+        motion_field_strength_x: float,
+        motion_field_strength_y: float,
+        canvas: str,
+        width: int,
+        height: int,
+        move_right: float,
+        move_down: float,
+        zoom: float,
+        angle: float,
+        keyframes: str,
+        storyboard: Storyboard | None = None,
+        scene: int = 0,
+        entity: str = "",
+    ) -> io.NodeOutput:
+        """Run the node."""
+        if kind == "translation":
+            own = (width, height) if canvas == OWN_CANVAS else None
+            path = translation(frames, motion_field_strength_x, motion_field_strength_y, own)
+        elif kind == "camera":
+            start, end = (0.0, 0.0, 1.0, 0.0), (move_right, move_down, zoom, angle)
+            path = interpolate(frames, {0: start, max(frames - 1, 1): end})
+        elif kind == "keyframes":
+            path = interpolate(frames, parse_keyframes(keyframes))
+        else:
+            path = follow_track(frames, _find_entity(storyboard, scene, entity))
+        return _output(path, width, height)
+
+
+def _output(path: Path, width: int, height: int) -> Any:
+    return io.NodeOutput(path, draw_path(path.corners(), width, height))
+
+
+def _find_entity(storyboard: Storyboard | None, scene_id: int, name: str) -> Entity:
+    """Return a storyboard's entity.
+
+    Raises:
+        ValueError: there is no storyboard, or no such scene or entity.
+    """
+    if storyboard is None:
+        raise ValueError(
+            "storyboard: nothing is connected; expected a storyboard for kind='storyboard track'; connect one."
+        )
+    scenes = {scene.id: scene for scene in storyboard.scenes}
+    if scene_id not in scenes:
+        raise ValueError(f"scene={scene_id} is not in the storyboard; expected one of {sorted(scenes)}.")
+    entities = scenes[scene_id].entities
+    found = [entity for entity in entities if (entity.id == name if name else entity.track)]
+    if not found:
+        ids = ", ".join(repr(entity.id) for entity in entities) or "none"
+        raise ValueError(
+            f"entity={name!r} is not in scene {scene_id}, or none there has boxes; expected one of: {ids}; choose one."
+        )
+    return found[0]
+
+
+NODES: list[type] = [MotionPath]

@@ -1,0 +1,239 @@
+"""Text2Video-Zero in single nodes: warped noise, cross-frame attention, background smoothing."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from torch import Tensor
+
+from ..host import api
+from ..models.cross_frame import LEVELS, Anchor, CrossFrameEdit
+from ..models.edit import Edit
+from ..models.zero_shot import smooth_background, warp_forward
+from .motion_path import PathType
+
+io = api.io
+
+
+class NoiseWarp(io.ComfyNode):
+    """Frameloom_NoiseWarp."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_NoiseWarp",
+            display_name="Noise Warp",
+            category="frameloom/zero-shot",
+            description="Make the frames of a video from one half-denoised frame: move it along a path, then add noise "
+            "again, each frame its own. Sample one frame from the start to t1 and on from t1 to t0; give the latent "
+            "at t0 and the noise levels between the two, then sample all frames from t1 to the end without adding "
+            "noise (Disable Noise).",
+            search_aliases=["Text2Video-Zero", "motion dynamics", "warp latents", "noise warping"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that sampled the frame."),
+                io.Latent.Input("latent", tooltip="One frame at t0, with the noise it still has."),
+                PathType.Input("path", tooltip="From Motion Path; its length is the video's."),
+                io.Sigmas.Input(
+                    "sigmas",
+                    tooltip="The noise levels from t1 down to t0: those that the second sampler ran. Split Sigmas cuts "
+                    "them out of a schedule, so they always fit the sampler.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="Of the noise that is added. A frame's noise depends on it and the frame's number alone.",
+                ),
+                io.Latent.Input(
+                    "first_frame",
+                    optional=True,
+                    tooltip="The same frame at t1, from the first sampler. It takes frame 0's place, which makes "
+                    "frame 0 the picture that the model would draw by itself, as the paper has it.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output("latent", display_name="latent", tooltip="The frames at t1, noise included.")
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        latent: dict[str, Any],
+        path: Any,
+        sigmas: Tensor,
+        seed: int,
+        first_frame: dict[str, Any] | None = None,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        if len(sigmas) < 2:
+            raise ValueError(
+                f"sigmas holds {len(sigmas)} noise levels; expected those from t1 down to t0, two at least; cut them "
+                "out with Split Sigmas."
+            )
+        frames = warp_forward(
+            latent["samples"],
+            path,
+            range(len(path)),
+            seed=seed,
+            sigma_from=float(sigmas[-1]),
+            sigma_to=float(sigmas[0]),
+            unit=api.port().noise_unit(model),
+            anchor=None if first_frame is None else first_frame["samples"],
+        )
+        return io.NodeOutput({**latent, "samples": frames})
+
+
+class CrossFrameAttnPatch(io.ComfyNode):
+    """Frameloom_CrossFrameAttnPatch."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_CrossFrameAttnPatch",
+            display_name="Cross Frame Attention",
+            category="frameloom/zero-shot",
+            description="Let the self-attention of every frame read another frame of the batch, so that frames keep "
+            "one look and one layout. With the first frame as anchor, frame 0 stays the picture that the "
+            "model draws by itself. Works with LoRAs, ControlNets, FreeU, PAG and motion modules, before "
+            "or behind them.",
+            search_aliases=[
+                "Text2Video-Zero",
+                "cross-frame attention",
+                "sparse causal attention",
+                "Tune-A-Video",
+            ],
+            inputs=[
+                io.Model.Input("model", tooltip="An SD1.5 model, or the demo model."),
+                io.Combo.Input(
+                    "anchor",
+                    options=list(get_args(Anchor)),
+                    default="first",
+                    tooltip="Whose keys and values a frame reads: the first frame's (Text2Video-Zero), the previous "
+                    "one's, both (Tune-A-Video), or a chosen frame's.",
+                ),
+                io.Int.Input(
+                    "frame", default=0, min=0, max=100_000, tooltip="For chosen frame: its number, from 0."
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="1 reads the anchor alone, as the papers do; below, keys and values are mixed with the "
+                    "frame's own; 0 returns the model unchanged.",
+                ),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    tooltip="Point of sampling where it starts to act; 0 is the first step's noise.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    tooltip="Point of sampling where it stops; 1 is the end.",
+                ),
+                io.String.Input(
+                    "levels",
+                    default=", ".join(map(str, LEVELS)),
+                    tooltip="Levels of the UNet in which it acts: 0 is the finest (half of all attention), 2 the "
+                    "coarsest, 3 the middle block.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output("model", display_name="model", tooltip="A copy of the model that does so.")
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        anchor: Anchor,
+        frame: int,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        levels: str,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        if strength == 0:
+            return io.NodeOutput(model)
+        if start_percent > end_percent:
+            raise ValueError(
+                f"start_percent={start_percent} is after end_percent={end_percent}; expected start <= end; lower "
+                "start_percent or raise end_percent."
+            )
+        edit = CrossFrameEdit(anchor, frame, strength, start_percent, end_percent, _read_levels(levels))
+        return io.NodeOutput(api.port().install(model, Edit("cross-frame attention", cross_frame=edit)))
+
+
+def _read_levels(text: str) -> frozenset[int]:
+    known = {str(level): level for level in LEVELS}
+    names = text.replace(",", " ").split()
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        wrong = unknown[0] if unknown else "nothing"
+        raise ValueError(
+            f"levels={text!r}: {wrong!r} is no level; expected some of {', '.join(known)}, with commas between."
+        )
+    return frozenset(known[name] for name in names)
+
+
+class BackgroundSmooth(io.ComfyNode):
+    """Frameloom_BackgroundSmooth."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_BackgroundSmooth",
+            display_name="Background Smooth",
+            category="frameloom/zero-shot",
+            description="Steady the background: draw the noisy latents of every frame, outside of the foreground, "
+            "towards those of the first frame moved along the path. Sample the video once, find the "
+            "foreground in it, smooth Noise Warp's latents with it, and sample again from t1.",
+            search_aliases=["Text2Video-Zero", "smooth_bg", "background smoothing"],
+            inputs=[
+                io.Latent.Input("latent", tooltip="The frames at t1, from Noise Warp."),
+                io.Mask.Input(
+                    "mask",
+                    tooltip="Foreground of each frame of the first sampling, 1 = foreground; of any segmenter.",
+                ),
+                PathType.Input("path", tooltip="The path that the frames were warped along."),
+                io.Float.Input(
+                    "keep",
+                    default=0.4,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Share of a frame's own latents in its background. 0.4 is the reference's "
+                    "smooth_bg_strength, the paper's alpha of 0.6; 1 smooths nothing.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(
+                    "latent", display_name="latent", tooltip="The frames at t1, to be sampled from there."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, latent: dict[str, Any], mask: Tensor, path: Any, keep: float) -> io.NodeOutput:
+        """Run the node."""
+        return io.NodeOutput({**latent, "samples": smooth_background(latent["samples"], mask, path, keep)})
+
+
+NODES: list[type] = [NoiseWarp, CrossFrameAttnPatch, BackgroundSmooth]

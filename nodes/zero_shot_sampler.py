@@ -1,0 +1,230 @@
+"""Text2Video-Zero in one node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..host import api
+from ..host.contract import ProgressBar
+from ..models.cross_frame import CrossFrameEdit
+from ..models.edit import Edit
+from ..models.noise import draw_noise
+from ..models.schedules import TRAIN_TIMESTEPS
+from ..models.zero_shot import MEMORYLESS, chunk_frames, find_levels, smooth_background, warp_forward
+from .motion_path import PathType
+
+io = api.io
+
+SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
+UNITS = ("timestep", "percent")
+# (latents [F, C, H, W] and noise, levels, model) -> latents
+Run = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+
+
+class ZeroShotSampler(io.ComfyNode):
+    """Frameloom_ZeroShotSampler."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_ZeroShotSampler",
+            display_name="Zero Shot Sampler",
+            category="frameloom/zero-shot",
+            description="Text2Video-Zero: a video from a plain image model. Samples one frame to t1 and t0, moves it "
+            "along the path, adds noise up to t1, and samples all frames from there while they attend to "
+            "the first. The first frame is the picture that the model draws by itself from Video Noise of "
+            "the same seed. With a mask, the background is smoothed. The same as Noise Warp, Cross Frame Attention "
+            "and Background Smooth.",
+            search_aliases=["Text2Video-Zero", "TextToVideoZeroPipeline", "text to video without training"],
+            inputs=[
+                io.Model.Input("model", tooltip="An SD1.5 model, or the demo model."),
+                io.Conditioning.Input("positive", tooltip="What to draw."),
+                io.Conditioning.Input("negative", tooltip="What not to draw."),
+                io.Latent.Input("latent", tooltip="One empty latent of the picture's size (batch_size 1)."),
+                PathType.Input("path", tooltip="From Motion Path; its length is the video's."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="Of the start noise and of each frame's own noise.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=50,
+                    min=1,
+                    max=10_000,
+                    tooltip="Of the whole schedule. The reference takes 50.",
+                ),
+                io.Float.Input(
+                    "cfg",
+                    default=7.5,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="Guidance: how closely to follow the prompt. The demo model wants 3.",
+                ),
+                io.Combo.Input(
+                    "sampler_name",
+                    options=list(MEMORYLESS),
+                    default="ddim",
+                    tooltip="Samplers that remember no earlier step; others would break at the joints of the segments.",
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=list(SCHEDULERS),
+                    default="ddim_uniform",
+                    tooltip="Noise schedule. ddim_uniform is the reference's.",
+                ),
+                io.Float.Input(
+                    "t0",
+                    default=881.0,
+                    min=0.0,
+                    max=999.0,
+                    step=0.01,
+                    tooltip="Level at which the frame is warped, less noisy than t1. Taken to the schedule's nearest "
+                    "step.",
+                ),
+                io.Float.Input(
+                    "t1",
+                    default=941.0,
+                    min=0.0,
+                    max=999.0,
+                    step=0.01,
+                    tooltip="Level up to which noise is added again. Higher lets frames differ more.",
+                ),
+                io.Combo.Input(
+                    "level_unit",
+                    options=list(UNITS),
+                    default="timestep",
+                    tooltip="Of t0 and t1: timesteps of training, 999 = pure noise; or percent of sampling done, 0 to "
+                    "1.",
+                ),
+                io.Int.Input(
+                    "chunk_size",
+                    default=0,
+                    min=0,
+                    max=100_000,
+                    tooltip="Frames sampled at once, the first frame included, to save memory; 0: all. Does not change "
+                    "the result.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Foreground of each frame, 1 = foreground: smooths the background at t1.",
+                ),
+                io.Float.Input(
+                    "keep",
+                    default=0.4,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="With a mask: share of a frame's own latents in its background.",
+                ),
+            ],
+            outputs=[io.Latent.Output("latent", display_name="latent", tooltip="The frames of the video.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, sampler_name: str) -> bool | str:
+        """Refuse samplers with a memory by name."""
+        if sampler_name in MEMORYLESS:
+            return True
+        return (
+            f"sampler_name={sampler_name!r} remembers earlier steps, which the joints of the segments would break; "
+            f"choose one of {', '.join(MEMORYLESS)}."
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        latent: dict[str, Any],
+        path: Any,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        t0: float,
+        t1: float,
+        level_unit: str,
+        chunk_size: int,
+        mask: Tensor | None = None,
+        keep: float = 0.4,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        port = api.port()
+        start = _one_frame(latent)
+        sigmas = port.sigmas(model, steps, scheduler)
+        lower, upper = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
+        chunks = chunk_frames(len(path), chunk_size)
+        bar = port.progress(lower + len(chunks) * (len(sigmas) - 1 - upper))
+        done = 0
+
+        def run(on: Any, noisy: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
+            nonlocal done
+            out = port.sample(
+                on, positive, negative, {"samples": noisy}, noise=noise, sigmas=levels, sampler=sampler_name, cfg=cfg,
+                progress=_Part(bar, done),
+            )  # fmt: skip
+            done += len(levels) - 1
+            return out["samples"]
+
+        def denoise(on: Any, noisy: Tensor, levels: Tensor) -> Tensor:
+            return run(on, noisy, torch.zeros_like(noisy), levels)
+
+        at_t1 = run(model, start, draw_noise(seed, [0], start.shape[1:]), sigmas[: upper + 1])
+        at_t0 = denoise(model, at_t1, sigmas[upper : lower + 1])
+        frames = warp_forward(
+            at_t0, path, range(len(path)), seed=seed, sigma_from=float(sigmas[lower]), sigma_to=float(sigmas[upper]),
+            unit=port.noise_unit(model), anchor=at_t1,
+        )  # fmt: skip
+        if mask is not None:
+            frames = smooth_background(frames, mask, path, keep)
+        crossed = port.install(model, Edit("cross-frame attention", cross_frame=CrossFrameEdit()))
+        parts = [denoise(crossed, frames[chunk], sigmas[upper:]) for chunk in chunks]
+        video = torch.cat([part if index == 0 else part[1:] for index, part in enumerate(parts)])
+        return io.NodeOutput({**latent, "samples": video})
+
+
+class _Part:
+    """A bar's share for one of several runs."""
+
+    def __init__(self, bar: ProgressBar, before: int) -> None:
+        self._bar, self._before = bar, before
+
+    def update(self, done: int, preview: Tensor | None = None) -> None:
+        self._bar.update(self._before + done, preview)
+
+
+def _one_frame(latent: dict[str, Any]) -> Tensor:
+    samples = latent["samples"]
+    if samples.dim() != 4 or samples.shape[0] != 1 or "noise_mask" in latent:
+        masked = " with a noise mask" if "noise_mask" in latent else ""
+        raise ValueError(
+            f"latent is {tuple(samples.shape)}{masked}; expected one frame, [1, channels, height, width], without a "
+            "mask; set batch_size to 1: the path says how many frames the video has."
+        )
+    return samples
+
+
+def _sigma(model: Any, level: float, unit: str) -> float:
+    last = TRAIN_TIMESTEPS - 1
+    if unit == "percent" and level > 1:
+        raise ValueError(
+            f"t={level:g} is more than 1 with level_unit='percent'; expected 0 to 1; or choose 'timestep'."
+        )
+    return api.port().timestep_to_sigma(model, (1 - level) * last if unit == "percent" else level)
+
+
+NODES: list[type] = [ZeroShotSampler]

@@ -1,0 +1,108 @@
+"""Which tokens a frame reads, by hand; and on diffusers' UNet against diffusers' own processor."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
+    CrossFrameAttnProcessor2_0,
+)
+from frameloom.headless.edits import edited
+from frameloom.headless.networks import build_unet
+from frameloom.headless.shared_attention import share_tokens
+from frameloom.models.architecture import DEMO
+from frameloom.models.cross_frame import AnchorMemory, CrossFrameEdit
+from frameloom.models.edit import Call, Condition, Edit
+
+TOKENS, CHANNELS = 3, 2
+
+
+def call(frame_ids=(0, 1, 2, 3), conditions=(1, 0), **changes):
+    chunks = tuple(Condition(index, key=index) for index in conditions)
+    settings = {"videos": 1, "sigma": 1.0, "progress": 0.5, **changes}
+    return Call(len(frame_ids), conditions=chunks, frame_ids=tuple(frame_ids), **settings)
+
+
+def tokens(rows):
+    """Rows of tokens that say which row they are of."""
+    return torch.arange(float(rows))[:, None, None].expand(rows, TOKENS, CHANNELS)
+
+
+def rows_read(edit, run_call, memory=None, rows=None):
+    """For each frame the rows that it reads."""
+    rows = rows or len(run_call.conditions) * run_call.frames
+    source = edit.read(tokens(rows), run_call, memory or AnchorMemory(), "layer")
+    return source.per_frame(run_call.frames)[:, ::TOKENS, 0].int().tolist()
+
+
+def test_frames_of_each_condition_read_its_own_first_frame_handed_over_once():
+    edit = CrossFrameEdit()
+    source = edit.read(tokens(8), call(), AnchorMemory(), "layer")
+    assert source.is_shared
+    assert source.tokens.shape == (2, TOKENS, CHANNELS)
+    assert rows_read(edit, call()) == [[0]] * 4 + [[4]] * 4
+
+
+@pytest.mark.parametrize("conditions", [(0,), (1,), (0, 1), (0, 0, 1), (2, 1, 0)])
+def test_any_number_and_order_of_conditions(conditions):
+    wanted = [[4 * chunk] for chunk in range(len(conditions)) for _ in range(4)]
+    assert rows_read(CrossFrameEdit(), call(conditions=conditions)) == wanted
+
+
+def test_previous_and_first_with_previous():
+    run_call = call(conditions=(0,))
+    assert rows_read(CrossFrameEdit("previous"), run_call) == [[0], [0], [1], [2]]
+    assert rows_read(CrossFrameEdit("first + previous"), run_call) == [[0, 0], [0, 0], [0, 1], [0, 2]]
+
+
+def test_previous_goes_by_frame_number_not_by_place():
+    assert rows_read(CrossFrameEdit("previous"), call((0, 8, 9, 4), (0,))) == [[0], [3], [1], [0]]
+
+
+def test_a_chosen_frame_is_found_by_its_number():
+    edit = CrossFrameEdit("chosen frame", frame=9)
+    assert rows_read(edit, call((0, 8, 9, 10), (0,))) == [[2]] * 4
+
+
+def test_strength_mixes_own_and_anchor():
+    source = CrossFrameEdit(strength=0.25).read(tokens(4), call(conditions=(0,)), AnchorMemory(), "layer")
+    assert source.tokens[:, 0, 0].tolist() == [0, 0.75, 1.5, 2.25]
+
+
+def test_windows_read_the_anchor_that_another_window_left():
+    memory, edit = AnchorMemory(), CrossFrameEdit()
+    first, later = call((0, 1), (1, 0), is_part=True), call((4, 5), (1, 0), is_part=True)
+    edit.read(tokens(4), first, memory, "layer")
+    read = edit.read(tokens(4) + 100, later, memory, "layer").per_frame(2)
+    assert read[:, 0, 0].tolist() == [0, 0, 2, 2]
+    other_layer = edit.read(tokens(4) + 100, later, memory, "another layer").per_frame(2)
+    assert other_layer[:, 0, 0].tolist() == [100, 100, 102, 102], "not seen yet: the window's first frame"
+
+
+def test_tiles_of_a_picture_read_the_same_tile_of_the_anchor():
+    assert rows_read(CrossFrameEdit(), call((0, 1), (0,)), rows=6) == [[0], [1], [2], [0], [1], [2]]
+
+
+def test_rows_that_are_no_whole_number_of_frames_are_refused():
+    with pytest.raises(ValueError, match="got 7 rows of tokens for 2 x 4 frames"):
+        CrossFrameEdit().read(tokens(7), call(), AnchorMemory(), "layer")
+
+
+def test_an_unknown_anchor_is_refused():
+    with pytest.raises(ValueError, match="anchor='last' is unknown"):
+        CrossFrameEdit("last")
+
+
+def test_the_unet_equals_diffusers_processor():
+    torch.manual_seed(0)
+    unet = build_unet(DEMO.unet).eval().requires_grad_(False)
+    noisy, text = torch.randn(8, 4, 16, 16), torch.randn(8, 77, DEMO.unet.context_dim)
+    inputs = (noisy, torch.full((8,), 500))
+    plain = unet(*inputs, encoder_hidden_states=text).sample
+    with edited(share_tokens(unet), [Edit("cross", cross_frame=CrossFrameEdit())]) as run:
+        run.call = call()
+        ours = unet(*inputs, encoder_hidden_states=text).sample
+    unet.set_attn_processor(CrossFrameAttnProcessor2_0(batch_size=2))
+    theirs = unet(*inputs, encoder_hidden_states=text).sample
+    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+    assert (theirs - plain).abs().max() > 1e-2 * plain.abs().max()
