@@ -23,16 +23,18 @@ VERSION = "0.33.0"
 CORE_NODES = """
     CheckpointLoaderSimple LoraLoaderModelOnly CLIPTextEncode
     EmptyLatentImage RepeatLatentBatch LatentFromBatch SetLatentNoiseMask SaveLatent LoadLatent
-    KSampler KSamplerAdvanced SamplerCustomAdvanced RandomNoise DisableNoise CFGGuider KSamplerSelect BasicScheduler
-    SplitSigmas VAEDecode VAEEncode
+    KSampler KSamplerAdvanced SamplerCustomAdvanced RandomNoise DisableNoise CFGGuider KSamplerSelect
+    BasicScheduler SplitSigmas VAEDecode VAEEncode
     EmptyImage ImageBatch ImageToMask
-    LoadImage ImageScale ImageFromBatch SaveImage PreviewImage SaveAnimatedWEBP CreateVideo SaveVideo
+    LoadImage ImageScale ImageFromBatch Canny SaveImage PreviewImage SaveAnimatedWEBP
+    LoadVideo GetVideoComponents CreateVideo SaveVideo
 """.split()
 FILE_LISTS = {
     ("CheckpointLoaderSimple", "ckpt_name"),
     ("LoraLoaderModelOnly", "lora_name"),
     ("LoadLatent", "latent"),
     ("LoadImage", "image"),
+    ("LoadVideo", "file"),
 }
 
 
