@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,3 +34,19 @@ def scale(planes: Tensor, width: int, height: int, method: str, *, center: bool 
     if center:
         planes = cut_to(planes, width / height)
     return functional.interpolate(planes, size=(height, width), mode=method)
+
+
+def cycle(batch: Tensor, length: int) -> Tensor:
+    """Repeat a batch from its beginning until it has ``length`` rows, or cut it."""
+    return batch[torch.arange(length, device=batch.device) % batch.shape[0]]
+
+
+def spread(batch: Tensor, length: int) -> Tensor:
+    """Bring a batch to ``length`` rows taken evenly from all of it; a shorter one keeps its first and last row."""
+    rows = batch.shape[0]
+    if length > rows:
+        picked = [min(math.floor((index + 0.5) * (rows / length)), rows - 1) for index in range(length)]
+    else:
+        stride = (rows - 1) / max(1, length - 1)
+        picked = [round(index * stride) for index in range(length)]
+    return batch[picked]

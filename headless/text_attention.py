@@ -7,12 +7,15 @@ query attends by itself. The result is that of repeating the tokens, with 1/F of
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor
+
+_Network = TypeVar("_Network", UNet2DConditionModel, ControlNetModel)
 
 
 class SharedTextProcessor:
@@ -59,11 +62,12 @@ class SharedTextProcessor:
         return attn.to_out[1](attn.to_out[0](mixed))
 
 
-def share_text(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """Give every cross-attention of a new UNet the shared projection; returns the same UNet."""
+def share_text(network: _Network) -> _Network:
+    """Give every cross-attention of a new UNet or ControlNet the shared projection; returns the same network."""
     shared = SharedTextProcessor()
     processors: dict[str, Any] = {
-        name: shared if ".attn2." in name else processor for name, processor in unet.attn_processors.items()
+        name: shared if ".attn2." in name else processor
+        for name, processor in network.attn_processors.items()
     }
-    unet.set_attn_processor(processors)
-    return unet
+    network.set_attn_processor(processors)
+    return network

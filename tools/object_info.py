@@ -22,8 +22,9 @@ OWN_PREFIX = "Frameloom_"
 VERSION = "0.33.0"
 CORE_NODES = """
     CheckpointLoaderSimple LoraLoaderModelOnly CLIPTextEncode
+    ControlNetLoader ControlNetApplyAdvanced InstructPixToPixConditioning
     EmptyLatentImage RepeatLatentBatch LatentFromBatch SetLatentNoiseMask SaveLatent LoadLatent
-    KSampler KSamplerAdvanced SamplerCustomAdvanced RandomNoise DisableNoise CFGGuider KSamplerSelect
+    KSampler KSamplerAdvanced SamplerCustomAdvanced RandomNoise DisableNoise CFGGuider DualCFGGuider KSamplerSelect
     BasicScheduler SplitSigmas VAEDecode VAEEncode
     EmptyImage ImageBatch ImageToMask
     LoadImage ImageScale ImageFromBatch Canny SaveImage PreviewImage SaveAnimatedWEBP
@@ -32,6 +33,7 @@ CORE_NODES = """
 FILE_LISTS = {
     ("CheckpointLoaderSimple", "ckpt_name"),
     ("LoraLoaderModelOnly", "lora_name"),
+    ("ControlNetLoader", "control_net_name"),
     ("LoadLatent", "latent"),
     ("LoadImage", "image"),
     ("LoadVideo", "file"),
