@@ -211,8 +211,9 @@ def test_an_editing_model_sees_the_picture_beside_the_noise_unscaled(edit):
 
 
 def test_a_picture_of_another_size_and_length_is_fitted(edit):
-    picture = torch.arange(2.0)[:, None, None, None].expand(2, 4, 12, 16)
-    guidance = CFG(condition(1, concat_latent_image=picture), [], 1.0)
+    picture = torch.arange(2.0)[:, None, None, None].expand(2, 4, 8, 8)
+    wide = torch.nn.functional.pad(picture, (4, 4), value=9.0)  # the sides are cut to the clip's proportions
+    guidance = CFG(condition(1, concat_latent_image=wide), [], 1.0)
     (seen,) = inputs_of(edit, lambda: draw(edit, guidance, steps=1))
     assert torch.equal(seen[:, 4:], torch.tensor([0.0, 1.0, 1.0])[:, None, None, None].expand(SHAPE))
 
