@@ -6,6 +6,7 @@ Names follow ComfyUI's: ``prefix_00001_.png``, the number one above the highest 
 from __future__ import annotations
 
 import contextlib
+import mimetypes
 import os
 import re
 import time
@@ -52,6 +53,11 @@ class Folders:
     def of(self, kind: str) -> Path:
         """Return the folder of a result's ``type``: input, output or temp."""
         return {"input": self.input, "output": self.output, "temp": self.temp}[kind]
+
+    def inputs_of(self, kind: str) -> list[str]:
+        """Return the names of the input folder's files of a kind, ``image`` or ``video``, as their endings say."""
+        names = [each.name for each in self.input.iterdir() if each.is_file()] if self.input.is_dir() else []
+        return sorted(name for name in names if (mimetypes.guess_type(name)[0] or "").startswith(f"{kind}/"))
 
     def existing(self, name: str) -> Path:
         """Return the path of a file of the input folder, or of another: ``picture.png [output]``.

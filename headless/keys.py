@@ -104,6 +104,19 @@ def vae_modules(size: VAESize) -> dict[str, str]:
     return table
 
 
+def control_modules(size: UNetSize) -> dict[str, str]:
+    """Map each diffusers module prefix of a ControlNet to LDM's: a UNet's way down, and what is its own."""
+    of_unet = ("time_embedding.", "conv_in", "down_blocks.", "mid_block.")
+    table = {ours: ldm for ours, ldm in unet_modules(size).items() if ours.startswith(of_unet)}
+    for index in range(len(size.channel_mult) * (size.num_res_blocks + 1)):
+        table[f"controlnet_down_blocks.{index}"] = f"zero_convs.{index}.0"
+    table["controlnet_mid_block"] = "middle_block_out.0"
+    hint = ["conv_in", *(f"blocks.{index}" for index in range(6)), "conv_out"]
+    for index, name in enumerate(hint):
+        table[f"controlnet_cond_embedding.{name}"] = f"input_hint_block.{2 * index}"
+    return table
+
+
 def rename(state: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str, Tensor]:
     """Rename every key by the longest prefix of the table that it begins with.
 

@@ -46,13 +46,13 @@ def load_checkpoint(
     state = file.load(key for key in file.shapes if key.startswith((UNET_PREFIX, VAE_PREFIX, TEXT_PREFIX)))
     dtype = torch.float32 if device.type == "cpu" else torch.float16
     unet = share_tokens(build_unet(size.unet))
-    _fill(file.name, unet, unet_from_ldm(_part(state, UNET_PREFIX), size.unet), device, dtype)
+    fill(file.name, unet, unet_from_ldm(_part(state, UNET_PREFIX), size.unet), device, dtype)
     vae = build_vae(size.vae)
     vae_keys = {key for key in _part(state, VAE_PREFIX) if not key.startswith(("loss.", "model_ema."))}
     vae_state = {key: value for key, value in _part(state, VAE_PREFIX).items() if key in vae_keys}
-    _fill(file.name, vae, vae_from_ldm(vae_state, size.vae), device, torch.float32)
+    fill(file.name, vae, vae_from_ldm(vae_state, size.vae), device, torch.float32)
     text = build_text(size.text)
-    _fill(file.name, text, _text_state(text, _part(state, TEXT_PREFIX)), device, torch.float32)
+    fill(file.name, text, _text_state(text, _part(state, TEXT_PREFIX)), device, torch.float32)
     schedule = BetaSchedule("linear", size.beta_start, size.beta_end)
     prediction = "v" if size.prediction_type == "v" else "eps"
     return (
@@ -65,7 +65,8 @@ def load_checkpoint(
 def measure(name: str, shapes: Mapping[str, tuple[int, ...]]) -> ModelSize:
     """Read the sizes of an SD1.5-family checkpoint off its tensors.
 
-    Widths may differ from SD1.5's (tests use narrow ones); topology, 8 heads and eps prediction may not.
+    Widths may differ from SD1.5's (tests use narrow ones), and an instruct-pix2pix UNet has 8 input channels; topology,
+    8 heads and eps prediction may not.
 
     Raises:
         CheckpointError: another architecture.
@@ -94,14 +95,14 @@ def measure(name: str, shapes: Mapping[str, tuple[int, ...]]) -> ModelSize:
             "and later models are not built headless."
         ) from error
     if (
-        channels != 4
+        channels not in (4, 8)
         or context != hidden
         or "input_blocks.12.0.in_layers.0.weight" in unet
         or "label_emb.0.0.weight" in unet
     ):
         raise CheckpointError(
-            f"{name}: has {channels} input channels and text width {context} ({hidden} in its encoder); expected a "
-            "plain SD1.5 checkpoint (4 and 768); choose another file."
+            f"{name}: has {channels} input channels and text width {context} ({hidden} in its encoder); expected an "
+            "SD1.5 checkpoint (4 and 768) or an instruct-pix2pix one (8 and 768); choose another file."
         )
     return ModelSize(unet_size, vae_size, text_size, SD15.prediction_type)
 
@@ -119,18 +120,29 @@ def _text_state(text: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tenso
     return {f"text_model.{key}" if nested else key: value for key, value in bare.items()}
 
 
-def _fill(
+def fill(
     name: str, network: nn.Module, state: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype
 ) -> None:
-    """Load weights into a network and make it ready to run."""
+    """Load weights into a network and make it ready to run.
+
+    Args:
+        name: of the file, for messages.
+        network: with weights of any values.
+        state: by the network's names; what else is in it is left out.
+        device: where to put it.
+        dtype: of its weights.
+
+    Raises:
+        CheckpointError: a weight is missing or has another shape.
+    """
     wanted = network.state_dict()
     wrong = [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]
     if wrong:
         got = tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing"
         raise CheckpointError(
             f"{name}: {wrong[0]} is {got} ({len(wrong)} of {len(wanted)} tensors of {type(network).__name__} are "
-            f"missing or misshapen); expected {tuple(wanted[wrong[0]].shape)}; download it again, or choose an SD1.5 "
-            "checkpoint."
+            f"missing or misshapen); expected {tuple(wanted[wrong[0]].shape)}; download it again, or choose one for "
+            "SD1.5."
         )
     network.load_state_dict({key: state[key].to(device, dtype, copy=True) for key in wanted}, assign=True)
     network.to(device).requires_grad_(False).eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from ..models.architecture import TextSize, UNetSize, VAESize
@@ -12,17 +12,42 @@ from ..models.architecture import TextSize, UNetSize, VAESize
 
 def build_unet(size: UNetSize) -> UNet2DConditionModel:
     """Build a UNet of SD1.x topology with random weights."""
-    down = ["CrossAttnDownBlock2D" if attention else "DownBlock2D" for attention in size.attention_levels]
     up = ["CrossAttnUpBlock2D" if attention else "UpBlock2D" for attention in reversed(size.attention_levels)]
     return UNet2DConditionModel(
         in_channels=size.in_channels,
         out_channels=4,
         layers_per_block=size.num_res_blocks,
         block_out_channels=size.widths,
-        down_block_types=tuple(down),
+        down_block_types=_way_down(size),
         up_block_types=tuple(up),
         cross_attention_dim=size.context_dim,
         attention_head_dim=size.num_heads,  # diffusers' historical name for the number of heads
+    )
+
+
+def build_control(size: UNetSize, hint_channels: int = 3, *, pooled: bool = False) -> ControlNetModel:
+    """Build a ControlNet for a UNet of SD1.x topology with random weights.
+
+    Args:
+        size: of the UNet's way down.
+        hint_channels: of the hints.
+        pooled: what it adds is averaged over the picture.
+    """
+    return ControlNetModel(
+        in_channels=size.in_channels,
+        conditioning_channels=hint_channels,
+        layers_per_block=size.num_res_blocks,
+        block_out_channels=size.widths,
+        down_block_types=_way_down(size),
+        cross_attention_dim=size.context_dim,
+        attention_head_dim=size.num_heads,
+        global_pool_conditions=pooled,
+    )
+
+
+def _way_down(size: UNetSize) -> tuple[str, ...]:
+    return tuple(
+        "CrossAttnDownBlock2D" if attention else "DownBlock2D" for attention in size.attention_levels
     )
 
 

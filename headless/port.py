@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from ..host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
@@ -15,9 +16,11 @@ from ..models.edit import Edit
 from ..models.errors import CheckpointError
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_module import slot_widths
-from .denoise import Conditioning, Denoiser, sample
+from .control_loading import load_controlnet
+from .denoise import Denoiser, sample
 from .edits import edited, forward_with_edits
 from .folders import Folders
+from .guidance import CFG, Conditioning
 from .loading import load_checkpoint
 from .lora import read_lora
 from .model import CLIP, VAE, Model
@@ -89,6 +92,10 @@ class HeadlessHost:
             return model
         return model.with_lora(read_lora(self.resolve("loras", name), model.unet, model.size), strength)
 
+    def load_controlnet(self, name: str) -> ControlNetModel:
+        """Load one of the user's ControlNets."""
+        return load_controlnet(self.resolve("controlnet", name), self.device)
+
     def sample(
         self,
         model: Model,
@@ -112,9 +119,7 @@ class HeadlessHost:
         samples, _ = sample(
             model,
             noise,
-            positive,
-            negative,
-            cfg=cfg,
+            CFG(positive, negative, cfg),
             sampler=find_sampler(sampler),
             sigmas=sigmas,
             latent=latent["samples"],
@@ -131,7 +136,7 @@ class HeadlessHost:
         samples = latent["samples"]
         noisy = samples.to(model.device).float() * model.latent_scale
         with edited(model.unet, model.edits) as run:
-            denoise = Denoiser(model, run, conditioning, [], 1.0, frames=samples.shape[0])
+            denoise = Denoiser(model, run, CFG(conditioning, [], 1.0), samples.shape)
             clean = denoise(noisy, torch.tensor(sigma))
         return (clean / model.latent_scale).to(samples.device)
 

@@ -7,11 +7,15 @@ result is that of repeating the tokens, with 1/F of the projections and no copie
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor
+
+_Network = TypeVar("_Network", UNet2DConditionModel, ControlNetModel)
 
 
 class SharedTokensProcessor:
@@ -58,7 +62,7 @@ class SharedTokensProcessor:
         return attn.to_out[1](attn.to_out[0](mixed))
 
 
-def share_tokens(network: Any) -> Any:
+def share_tokens(network: _Network) -> _Network:
     """Give every attention of a new UNet or ControlNet the shared projection; returns the same network."""
     network.set_attn_processor(SharedTokensProcessor())
     return network

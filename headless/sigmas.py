@@ -8,6 +8,7 @@ Source: k-diffusion's conventions (Karras et al. 2022, https://arxiv.org/abs/220
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,6 +59,12 @@ class Sampling:
             place.frac(),
         )
         return float(((1 - part) * low + part * high).exp())
+
+    def percent_to_sigma(self, percent: float) -> float:
+        """Return the sigma at a share of training's timesteps: infinite at 0, 0 at 1."""
+        if percent <= 0:
+            return math.inf
+        return 0.0 if percent >= 1 else self.sigma((1 - percent) * _LAST)
 
     def scale_input(self, noisy: Tensor, sigma: Tensor) -> Tensor:
         """Return what the network sees: [N, C, H, W] at unit variance."""

@@ -20,7 +20,7 @@ class UNetSize:
         num_res_blocks: residual blocks a level on the way down; one more on the way up.
         context_dim: width of the text tokens.
         num_heads: attention heads of every spatial transformer.
-        in_channels: latent channels.
+        in_channels: latent channels; twice as many where the UNet also sees a picture to edit (instruct-pix2pix).
     """
 
     model_channels: int

@@ -9,8 +9,9 @@ from typing import Literal
 from .errors import CheckpointError
 
 Kind = Literal[
-    "motion", "motion_lora", "domain_adapter", "sd_lora", "sparsectrl", "controlnet", "pia", "hotshotxl",
-    "sdxl_motion", "svd", "sdxl_checkpoint", "sd_checkpoint", "unet", "vae", "text_encoder", "no_tensors", "unknown",
+    "motion", "motion_lora", "domain_adapter", "sd_lora", "sparsectrl", "controlnet", "control_lora",
+    "transformer_controlnet", "t2i_adapter", "pia", "hotshotxl", "sdxl_motion",
+    "svd", "sdxl_checkpoint", "sd_checkpoint", "unet", "vae", "text_encoder", "no_tensors", "unknown",
 ]  # fmt: skip
 
 # What each kind is called, and what to do with a file of it.
@@ -24,6 +25,15 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     "sd_lora": ("a LoRA of the base model", "put it into loras and add it to MODEL with a LoRA loader"),
     "sparsectrl": ("a SparseCtrl network", "it conditions a v3 module; choose v3_sd15_mm or another module"),
     "controlnet": ("a ControlNet", "put it into controlnet and load it with a ControlNet loader"),
+    "control_lora": (
+        "a Control-LoRA, a ControlNet that needs its base model's weights",
+        "choose a whole ControlNet for SD1.5, or use it in ComfyUI",
+    ),
+    "transformer_controlnet": (
+        "a ControlNet for a transformer model (SD3, Flux, Qwen)",
+        "choose a ControlNet for SD1.5",
+    ),
+    "t2i_adapter": ("a T2I-Adapter", "choose a ControlNet for SD1.5, or use it in ComfyUI"),
     "pia": (
         "a PIA module (9-channel input)",
         "PIA isn't supported; choose AnimateDiff v1, v2 or v3 for SD1.5",
@@ -36,11 +46,11 @@ _WORDS: dict[Kind, tuple[str, str]] = {
         "a whole Stable Diffusion checkpoint",
         "put it into checkpoints and load it as a checkpoint",
     ),
-    "unet": ("a UNet without motion modules", "choose a file with motion_modules keys"),
+    "unet": ("a UNet without motion modules", "choose another file"),
     "vae": ("a VAE", "put it into vae and load it with a VAE loader"),
     "text_encoder": ("a text encoder", "put it into text_encoders and load it with a CLIP loader"),
     "no_tensors": ("a file without tensors", "download it again"),
-    "unknown": ("of no kind we know", "choose an AnimateDiff file for SD1.5"),
+    "unknown": ("of no kind we know", "choose another file"),
 }
 
 _MOTION = re.compile(r"(^|[._])motion_modules[._]")
@@ -62,6 +72,8 @@ def identify(shapes: Mapping[str, tuple[int, ...]]) -> Kind:
     def has(*parts: str) -> bool:
         return any(part in key for key in shapes for part in parts)
 
+    if "lora_controlnet" in shapes:
+        return "control_lora"
     motion = any(_MOTION.search(key) for key in shapes)
     if has("temporal_attentions.", "pos_encoder.positional_encoding"):
         return "hotshotxl"
@@ -75,6 +87,8 @@ def identify(shapes: Mapping[str, tuple[int, ...]]) -> Kind:
         return _identify_motion(shapes)
     if has("input_hint_block.", "control_model.", "controlnet_down_blocks."):
         return "controlnet"
+    if has("controlnet_blocks.", "control_blocks.", "after_proj_list."):
+        return "transformer_controlnet"
     if has("model.diffusion_model."):
         if has(".time_stack."):
             return "svd"
@@ -92,6 +106,8 @@ def _identify_motion(shapes: Mapping[str, tuple[int, ...]]) -> Kind:
 
 def _identify_part(shapes: Mapping[str, tuple[int, ...]]) -> Kind:
     """Tell the parts of a model from each other."""
+    if any(key.startswith(("body.0.", "adapter.body.0.")) for key in shapes):
+        return "t2i_adapter"
     if any(key.startswith(("encoder.conv_in.", "decoder.conv_in.", "first_stage_model.")) for key in shapes):
         return "vae"
     if any("text_model." in key for key in shapes):

@@ -18,8 +18,9 @@ from torch import Tensor
 from .motion_path import MotionPath, warp
 from .noise import draw_noise
 
-# Samplers whose step depends on nothing but the latents they are at, so that a run may be cut anywhere.
-MEMORYLESS = ("ddim", "euler", "euler_ancestral")
+# Samplers whose step depends on nothing but the latents it starts from: no earlier steps, no noise of their own. So a run
+# may be cut anywhere, between steps and between frames.
+MEMORYLESS = ("ddim", "euler")
 
 
 def add_noise(latent: Tensor, noise: Tensor, sigma_from: float, sigma_to: float, unit: float) -> Tensor:

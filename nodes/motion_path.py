@@ -61,76 +61,8 @@ class MotionPath(io.ComfyNode):
                     max=100_000,
                     tooltip="Length of the path; as many as the video.",
                 ),
-                io.Float.Input(
-                    "motion_field_strength_x",
-                    default=12.0,
-                    min=-10_000.0,
-                    max=10_000.0,
-                    step=0.5,
-                    tooltip="translation: pixels a frame. Positive moves the picture left, as in the reference code: "
-                    "it is the way of the camera.",
-                ),
-                io.Float.Input(
-                    "motion_field_strength_y",
-                    default=12.0,
-                    min=-10_000.0,
-                    max=10_000.0,
-                    step=0.5,
-                    tooltip="translation: pixels a frame. Positive moves the picture up.",
-                ),
-                io.Combo.Input(
-                    "canvas",
-                    options=[PAPER_CANVAS, OWN_CANVAS],
-                    default=PAPER_CANVAS,
-                    tooltip="translation: what its pixels are measured on. The reference takes 512 x 512 whatever the "
-                    "picture's size, so 12 is 12/512 of the width; the picture takes width and height below.",
-                ),
-                io.Int.Input(
-                    "width",
-                    default=512,
-                    min=8,
-                    max=16_384,
-                    tooltip="Of the picture, for its canvas and the drawing.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=512,
-                    min=8,
-                    max=16_384,
-                    tooltip="Of the picture, for its canvas and the drawing.",
-                ),
-                io.Float.Input(
-                    "move_right",
-                    default=0.0,
-                    min=-100.0,
-                    max=100.0,
-                    step=0.01,
-                    tooltip="camera: how far right the picture has moved by the last frame, as a share of its width.",
-                ),
-                io.Float.Input(
-                    "move_down",
-                    default=0.0,
-                    min=-100.0,
-                    max=100.0,
-                    step=0.01,
-                    tooltip="camera: how far down it has moved by the last frame, as a share of its height.",
-                ),
-                io.Float.Input(
-                    "zoom",
-                    default=1.0,
-                    min=0.01,
-                    max=100.0,
-                    step=0.01,
-                    tooltip="camera: magnification in the last frame; 2 is twice as large.",
-                ),
-                io.Float.Input(
-                    "angle",
-                    default=0.0,
-                    min=-3600.0,
-                    max=3600.0,
-                    step=1.0,
-                    tooltip="camera: degrees by which the picture is turned clockwise in the last frame.",
-                ),
+                *_translation_inputs(),
+                *_camera_inputs(),
                 io.String.Input(
                     "keyframes",
                     default="0: 0 0\n7: 0.25 0 1.2",
@@ -138,23 +70,7 @@ class MotionPath(io.ComfyNode):
                     tooltip="keyframes: a line each, `frame: right down zoom angle`, in camera's units; zoom and "
                     "angle may be left out. # begins a remark.",
                 ),
-                StoryboardType.Input(
-                    "storyboard", optional=True, tooltip="storyboard track: where the entity's boxes are."
-                ),
-                io.Int.Input(
-                    "scene",
-                    default=0,
-                    min=0,
-                    max=100_000,
-                    optional=True,
-                    tooltip="storyboard track: the scene's id.",
-                ),
-                io.String.Input(
-                    "entity",
-                    default="",
-                    optional=True,
-                    tooltip="storyboard track: the entity's id; empty takes the first that has boxes.",
-                ),
+                *_track_inputs(),
             ],
             outputs=[
                 PathType.Output(
@@ -199,6 +115,108 @@ class MotionPath(io.ComfyNode):
         else:
             path = follow_track(frames, _find_entity(storyboard, scene, entity))
         return _output(path, width, height)
+
+
+def _translation_inputs() -> list[Any]:
+    return [
+        io.Float.Input(
+            "motion_field_strength_x",
+            default=12.0,
+            min=-10_000.0,
+            max=10_000.0,
+            step=0.5,
+            tooltip="translation: pixels a frame. Positive moves the picture left, as in the reference code: "
+            "it is the way of the camera.",
+        ),
+        io.Float.Input(
+            "motion_field_strength_y",
+            default=12.0,
+            min=-10_000.0,
+            max=10_000.0,
+            step=0.5,
+            tooltip="translation: pixels a frame. Positive moves the picture up.",
+        ),
+        io.Combo.Input(
+            "canvas",
+            options=[PAPER_CANVAS, OWN_CANVAS],
+            default=PAPER_CANVAS,
+            tooltip="translation: what its pixels are measured on. The reference takes 512 x 512 whatever the "
+            "picture's size, so 12 is 12/512 of the width; the picture takes width and height below.",
+        ),
+        io.Int.Input(
+            "width",
+            default=512,
+            min=8,
+            max=16_384,
+            tooltip="Of the picture, for its canvas and the drawing.",
+        ),
+        io.Int.Input(
+            "height",
+            default=512,
+            min=8,
+            max=16_384,
+            tooltip="Of the picture, for its canvas and the drawing.",
+        ),
+    ]
+
+
+def _camera_inputs() -> list[Any]:
+    return [
+        io.Float.Input(
+            "move_right",
+            default=0.0,
+            min=-100.0,
+            max=100.0,
+            step=0.01,
+            tooltip="camera: how far right the picture has moved by the last frame, as a share of its width.",
+        ),
+        io.Float.Input(
+            "move_down",
+            default=0.0,
+            min=-100.0,
+            max=100.0,
+            step=0.01,
+            tooltip="camera: how far down it has moved by the last frame, as a share of its height.",
+        ),
+        io.Float.Input(
+            "zoom",
+            default=1.0,
+            min=0.01,
+            max=100.0,
+            step=0.01,
+            tooltip="camera: magnification in the last frame; 2 is twice as large.",
+        ),
+        io.Float.Input(
+            "angle",
+            default=0.0,
+            min=-3600.0,
+            max=3600.0,
+            step=1.0,
+            tooltip="camera: degrees by which the picture is turned clockwise in the last frame.",
+        ),
+    ]
+
+
+def _track_inputs() -> list[Any]:
+    return [
+        StoryboardType.Input(
+            "storyboard", optional=True, tooltip="storyboard track: where the entity's boxes are."
+        ),
+        io.Int.Input(
+            "scene",
+            default=0,
+            min=0,
+            max=100_000,
+            optional=True,
+            tooltip="storyboard track: the scene's id.",
+        ),
+        io.String.Input(
+            "entity",
+            default="",
+            optional=True,
+            tooltip="storyboard track: the entity's id; empty takes the first that has boxes.",
+        ),
+    ]
 
 
 def _output(path: Path, width: int, height: int) -> Any:

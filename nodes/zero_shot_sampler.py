@@ -74,7 +74,7 @@ class ZeroShotSampler(io.ComfyNode):
                     "sampler_name",
                     options=list(MEMORYLESS),
                     default="ddim",
-                    tooltip="Samplers that remember no earlier step; others would break at the joints of the segments.",
+                    tooltip="Samplers that remember no earlier step and draw no noise; others break at the joints of the segments.",
                 ),
                 io.Combo.Input(
                     "scheduler",
@@ -82,52 +82,8 @@ class ZeroShotSampler(io.ComfyNode):
                     default="ddim_uniform",
                     tooltip="Noise schedule. ddim_uniform is the reference's.",
                 ),
-                io.Float.Input(
-                    "t0",
-                    default=881.0,
-                    min=0.0,
-                    max=999.0,
-                    step=0.01,
-                    tooltip="Level at which the frame is warped, less noisy than t1. Taken to the schedule's nearest "
-                    "step.",
-                ),
-                io.Float.Input(
-                    "t1",
-                    default=941.0,
-                    min=0.0,
-                    max=999.0,
-                    step=0.01,
-                    tooltip="Level up to which noise is added again. Higher lets frames differ more.",
-                ),
-                io.Combo.Input(
-                    "level_unit",
-                    options=list(UNITS),
-                    default="timestep",
-                    tooltip="Of t0 and t1: timesteps of training, 999 = pure noise; or percent of sampling done, 0 to "
-                    "1.",
-                ),
-                io.Int.Input(
-                    "chunk_size",
-                    default=0,
-                    min=0,
-                    max=100_000,
-                    tooltip="Frames sampled at once, the first frame included, to save memory; 0: all. Does not change "
-                    "the result.",
-                ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="Foreground of each frame, 1 = foreground: smooths the background at t1.",
-                ),
-                io.Float.Input(
-                    "keep",
-                    default=0.4,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    optional=True,
-                    tooltip="With a mask: share of a frame's own latents in its background.",
-                ),
+                *_level_inputs(),
+                *_smoothing_inputs(),
             ],
             outputs=[io.Latent.Output("latent", display_name="latent", tooltip="The frames of the video.")],
         )
@@ -138,8 +94,8 @@ class ZeroShotSampler(io.ComfyNode):
         if sampler_name in MEMORYLESS:
             return True
         return (
-            f"sampler_name={sampler_name!r} remembers earlier steps, which the joints of the segments would break; "
-            f"choose one of {', '.join(MEMORYLESS)}."
+            f"sampler_name={sampler_name!r} remembers earlier steps or draws noise of its own, which the joints of the "
+            f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
         )
 
     @classmethod
@@ -195,6 +151,62 @@ class ZeroShotSampler(io.ComfyNode):
         parts = [denoise(crossed, frames[chunk], sigmas[upper:]) for chunk in chunks]
         video = torch.cat([part if index == 0 else part[1:] for index, part in enumerate(parts)])
         return io.NodeOutput({**latent, "samples": video})
+
+
+def _level_inputs() -> list[Any]:
+    return [
+        io.Float.Input(
+            "t0",
+            default=881.0,
+            min=0.0,
+            max=999.0,
+            step=0.01,
+            tooltip="Level at which the frame is warped, less noisy than t1. Taken to the schedule's nearest "
+            "step.",
+        ),
+        io.Float.Input(
+            "t1",
+            default=941.0,
+            min=0.0,
+            max=999.0,
+            step=0.01,
+            tooltip="Level up to which noise is added again. Higher lets frames differ more.",
+        ),
+        io.Combo.Input(
+            "level_unit",
+            options=list(UNITS),
+            default="timestep",
+            tooltip="Of t0 and t1: timesteps of training, 999 = pure noise; or percent of sampling done, 0 to "
+            "1.",
+        ),
+        io.Int.Input(
+            "chunk_size",
+            default=0,
+            min=0,
+            max=100_000,
+            tooltip="Frames sampled at once, the first frame included, to save memory; 0: all. Does not change "
+            "the result.",
+        ),
+    ]
+
+
+def _smoothing_inputs() -> list[Any]:
+    return [
+        io.Mask.Input(
+            "mask",
+            optional=True,
+            tooltip="Foreground of each frame, 1 = foreground: smooths the background at t1.",
+        ),
+        io.Float.Input(
+            "keep",
+            default=0.4,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            optional=True,
+            tooltip="With a mask: share of a frame's own latents in its background.",
+        ),
+    ]
 
 
 class _Part:

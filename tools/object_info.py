@@ -22,17 +22,21 @@ OWN_PREFIX = "Frameloom_"
 VERSION = "0.33.0"
 CORE_NODES = """
     CheckpointLoaderSimple LoraLoaderModelOnly CLIPTextEncode
+    ControlNetLoader ControlNetApplyAdvanced InstructPixToPixConditioning
     EmptyLatentImage RepeatLatentBatch LatentFromBatch SetLatentNoiseMask SaveLatent LoadLatent
-    KSampler KSamplerAdvanced SamplerCustomAdvanced RandomNoise DisableNoise CFGGuider KSamplerSelect BasicScheduler
-    SplitSigmas VAEDecode VAEEncode
+    KSampler KSamplerAdvanced SamplerCustomAdvanced RandomNoise DisableNoise CFGGuider DualCFGGuider KSamplerSelect
+    BasicScheduler SplitSigmas VAEDecode VAEEncode
     EmptyImage ImageBatch ImageToMask
-    LoadImage ImageScale ImageFromBatch SaveImage PreviewImage SaveAnimatedWEBP CreateVideo SaveVideo
+    LoadImage ImageScale ImageFromBatch Canny SaveImage PreviewImage SaveAnimatedWEBP
+    LoadVideo GetVideoComponents CreateVideo SaveVideo
 """.split()
 FILE_LISTS = {
     ("CheckpointLoaderSimple", "ckpt_name"),
     ("LoraLoaderModelOnly", "lora_name"),
+    ("ControlNetLoader", "control_net_name"),
     ("LoadLatent", "latent"),
     ("LoadImage", "image"),
+    ("LoadVideo", "file"),
 }
 
 

@@ -36,5 +36,9 @@ class CoreNode(io.ComfyNode):
         """Return the stored entry with this machine's lists in it."""
         entry = copy.deepcopy(stored_object_info()[cls.__name__])
         for name, names in cls.choices().items():
-            entry["input"]["required"][name][0] = names
+            spec = entry["input"]["required"][name]
+            if isinstance(spec[0], list):
+                spec[0] = names
+            else:
+                spec[1]["options"] = names
         return entry

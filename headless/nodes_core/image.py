@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import mimetypes
 from pathlib import Path
 
 import numpy as np
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from PIL import Image, ImageOps, ImageSequence
 from torch import Tensor
-from torch.nn import functional
 
 from ...host import api
 from .. import io
+from ..fitting import cut_to, scale
 from ..folders import folders
 from ..ui import ImageSaveHelper, SavedImages, to_pictures
 from .core_node import CoreNode
@@ -29,9 +28,7 @@ class LoadImage(CoreNode):
     @classmethod
     def choices(cls) -> dict[str, list[str]]:
         """List the input folder's pictures."""
-        folder = folders().input
-        names = [each.name for each in folder.iterdir() if each.is_file()] if folder.is_dir() else []
-        return {"image": sorted(n for n in names if (mimetypes.guess_type(n)[0] or "").startswith("image/"))}
+        return {"image": folders().inputs_of("image")}
 
     @classmethod
     def validate_inputs(cls, image: str) -> bool | str:
@@ -62,12 +59,11 @@ class ImageScale(CoreNode):
         old_height, old_width = image.shape[1:3]
         width = width or max(1, round(old_width * height / old_height))
         height = height or max(1, round(old_height * width / old_width))
-        if crop == "center":
-            image = _crop_to(image, width / height)
-        if upscale_method == "lanczos":
-            return io.NodeOutput(_lanczos(image, width, height))
         planes = rearrange(image, "n h w c -> n c h w")
-        planes = functional.interpolate(planes, size=(height, width), mode=upscale_method)
+        if upscale_method == "lanczos":
+            planes = cut_to(planes, width / height) if crop == "center" else planes
+            return io.NodeOutput(_lanczos(rearrange(planes, "n c h w -> n h w c"), width, height))
+        planes = scale(planes, width, height, upscale_method, center=crop == "center")
         return io.NodeOutput(rearrange(planes, "n c h w -> n h w c"))
 
 
@@ -80,6 +76,25 @@ class ImageFromBatch(CoreNode):
         count = image.shape[0]
         start = max(0, min(count - 1, batch_index + count if batch_index < 0 else batch_index))
         return io.NodeOutput(image[start : start + length].clone())
+
+
+class Canny(CoreNode):
+    """Edges."""
+
+    @classmethod
+    def execute(cls, image: Tensor, low_threshold: float, high_threshold: float) -> io.NodeOutput:
+        """Return [N, H, W, 3], 1 on edges and 0 elsewhere."""
+        from kornia.filters import canny
+
+        low, high, channels = low_threshold, high_threshold, image.shape[-1]
+        if low > high or channels != 3:
+            raise ValueError(
+                f"canny: got low_threshold={low}, high_threshold={high} and {channels} channels; expected low at most "
+                "high, and 3 channels; change the thresholds, or leave out the alpha channel."
+            )
+        planes = rearrange(image, "n h w c -> n c h w").to(api.port().compute_device(), torch.float32)
+        edges = canny(planes, low, high)[1]
+        return io.NodeOutput(repeat(edges, "n 1 h w -> n h w c", c=3).to(image.device))
 
 
 class SaveImage(CoreNode):
@@ -136,17 +151,9 @@ def _read_animation(path: Path) -> Tensor:
     return torch.from_numpy(np.stack(frames)).float() / 255.0
 
 
-def _crop_to(image: Tensor, aspect: float) -> Tensor:
-    height, width = image.shape[1:3]
-    old_aspect = width / height
-    x = round((width - width * (aspect / old_aspect)) / 2) if old_aspect > aspect else 0
-    y = round((height - height * (old_aspect / aspect)) / 2) if old_aspect < aspect else 0
-    return image[:, y : height - y, x : width - x]
-
-
 def _lanczos(image: Tensor, width: int, height: int) -> Tensor:
     pictures = [each.resize((width, height), Image.Resampling.LANCZOS) for each in to_pictures(image)]
     return torch.from_numpy(np.stack([np.array(each) for each in pictures])).to(image) / 255.0
 
 
-NODES = [LoadImage, ImageScale, ImageFromBatch, SaveImage, PreviewImage, SaveAnimatedWEBP]
+NODES = [LoadImage, ImageScale, ImageFromBatch, Canny, SaveImage, PreviewImage, SaveAnimatedWEBP]

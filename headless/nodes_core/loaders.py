@@ -1,4 +1,4 @@
-"""Nodes that load checkpoints and LoRAs."""
+"""Nodes that load checkpoints, LoRAs and ControlNets."""
 
 from __future__ import annotations
 
@@ -37,4 +37,18 @@ class LoraLoaderModelOnly(CoreNode):
         return io.NodeOutput(engine().load_lora(model, lora_name, strength_model))
 
 
-NODES: list[type[io.ComfyNode]] = [CheckpointLoaderSimple, LoraLoaderModelOnly]
+class ControlNetLoader(CoreNode):
+    """A ControlNet for SD1.5."""
+
+    @classmethod
+    def choices(cls) -> dict[str, list[str]]:
+        """Return the user's ControlNets."""
+        return {"control_net_name": api.port().list_files("controlnet")}
+
+    @classmethod
+    def execute(cls, control_net_name: str) -> io.NodeOutput:
+        """Load it."""
+        return io.NodeOutput(engine().load_controlnet(control_net_name))
+
+
+NODES: list[type[io.ComfyNode]] = [CheckpointLoaderSimple, LoraLoaderModelOnly, ControlNetLoader]

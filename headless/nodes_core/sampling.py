@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ...host import api
 from .. import io
-from ..denoise import Conditioning, sample
+from ..denoise import sample
+from ..guidance import CFG, Conditioning, DualCFG, Guidance
 from ..model import Model
 from ..noise import NoNoise, SeededNoise, draw_noise
 from ..samplers import Sampler, find_sampler
@@ -26,9 +27,7 @@ class Guider:
     """What a GUIDER socket carries: a model, what to draw and what not, and how strongly."""
 
     model: Model
-    positive: Conditioning
-    negative: Conditioning
-    cfg: float
+    guidance: Guidance
 
     def run(
         self, noise: Tensor, sampler: Sampler, sigmas: Tensor, latent: Latent, seed: int
@@ -39,9 +38,7 @@ class Guider:
         samples, clean = sample(
             self.model,
             noise,
-            self.positive,
-            self.negative,
-            cfg=self.cfg,
+            self.guidance,
             sampler=sampler,
             sigmas=sigmas,
             latent=latent["samples"],
@@ -74,7 +71,7 @@ class KSampler(CoreNode):
         """Sample."""
         sigmas = run_sigmas(model.sampling, scheduler, steps, denoise)
         noise = draw_noise(latent_image["samples"], seed, latent_image.get("batch_index"))
-        guider = Guider(model, positive, negative, cfg)
+        guider = Guider(model, CFG(positive, negative, cfg))
         return io.NodeOutput(guider.run(noise, find_sampler(sampler_name), sigmas, latent_image, seed)[0])
 
 
@@ -106,7 +103,7 @@ class KSamplerAdvanced(CoreNode):
                 sigmas[-1] = 0
         sigmas = sigmas[start_at_step:]
         source = SeededNoise(noise_seed) if add_noise == "enable" else NoNoise()
-        guider = Guider(model, positive, negative, cfg)
+        guider = Guider(model, CFG(positive, negative, cfg))
         noise = source.generate_noise(latent_image)
         return io.NodeOutput(
             guider.run(noise, find_sampler(sampler_name), sigmas, latent_image, noise_seed)[0]
@@ -156,7 +153,27 @@ class CFGGuider(CoreNode):
         cls, model: Model, positive: Conditioning, negative: Conditioning, cfg: float
     ) -> io.NodeOutput:
         """Put it together."""
-        return io.NodeOutput(Guider(model, positive, negative, cfg))
+        return io.NodeOutput(Guider(model, CFG(positive, negative, cfg)))
+
+
+class DualCFGGuider(CoreNode):
+    """Guidance by three prompts: from the negative to the second, and on to the first."""
+
+    @classmethod
+    def execute(
+        cls,
+        model: Model,
+        cond1: Conditioning,
+        cond2: Conditioning,
+        negative: Conditioning,
+        cfg_conds: float,
+        cfg_cond2_negative: float,
+        style: Literal["regular", "nested"],
+    ) -> io.NodeOutput:
+        """Put it together."""
+        nested = style == "nested"
+        guidance = DualCFG(cond1, cond2, negative, cfg_conds, cfg_cond2_negative, nested)
+        return io.NodeOutput(Guider(model, guidance))
 
 
 class KSamplerSelect(CoreNode):
@@ -193,6 +210,7 @@ NODES: list[type[io.ComfyNode]] = [
     RandomNoise,
     DisableNoise,
     CFGGuider,
+    DualCFGGuider,
     KSamplerSelect,
     BasicScheduler,
     SplitSigmas,

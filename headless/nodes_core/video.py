@@ -1,4 +1,4 @@
-"""Nodes that make and save videos."""
+"""Nodes that load, take apart, make and save videos."""
 
 from __future__ import annotations
 
@@ -7,19 +7,55 @@ from typing import Any
 
 from torch import Tensor
 
+from ...host import api
 from .. import io
 from ..folders import folders, whole_file
 from ..ui import PreviewVideo, SavedResult, hidden_texts
 from .core_node import CoreNode
-from .video_file import FrameVideo
+from .video_file import FileVideo, FrameVideo
+
+
+class LoadVideo(CoreNode):
+    """A video of the input folder."""
+
+    @classmethod
+    def choices(cls) -> dict[str, list[str]]:
+        """List the input folder's videos."""
+        return {"file": folders().inputs_of("video")}
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        """Say whether the file is there."""
+        return folders().why_missing(file) or True
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        """Return a VIDEO; nothing is read yet."""
+        return io.NodeOutput(FileVideo(folders().existing(file)))
+
+
+class GetVideoComponents(CoreNode):
+    """The frames of a video, and how they were stored."""
+
+    @classmethod
+    def execute(cls, video: FrameVideo | FileVideo) -> io.NodeOutput:
+        """Return the pictures, no sound, frames a second, bits a channel, and the name of the colour space."""
+        parts = video.decode()
+        images = parts.images.to(api.port().compute_device())
+        return io.NodeOutput(images, None, float(parts.fps), parts.bit_depth, parts.color_space)
 
 
 class CreateVideo(CoreNode):
     """Pictures at a frame rate."""
 
     @classmethod
-    def execute(cls, images: Tensor, fps: float, bit_depth: int = 8) -> io.NodeOutput:
+    def execute(cls, images: Tensor, fps: float, audio: Any = None, bit_depth: int = 8) -> io.NodeOutput:
         """Return a VIDEO; nothing is encoded yet."""
+        if audio is not None:
+            raise ValueError(
+                "audio: got a sound track, which is not written headless; expected none; leave the input free, or run "
+                "this workflow in ComfyUI."
+            )
         return io.NodeOutput(FrameVideo(images[..., :3], Fraction(fps), bit_depth))
 
 
@@ -29,12 +65,17 @@ class SaveVideo(CoreNode):
     @classmethod
     def execute(
         cls,
-        video: FrameVideo,
+        video: FrameVideo | FileVideo,
         filename_prefix: str,
         format: dict[str, Any],
         codec: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         """Encode. ``format.codec`` is how 0.33 writes a workflow, ``codec`` beside it how older versions did."""
+        if isinstance(video, FileVideo):
+            raise ValueError(
+                f"video: {video.path.name} as it was loaded is not saved again headless; expected frames; put "
+                "GetVideoComponents and CreateVideo between."
+            )
         container = format["format"].replace("auto", "mp4")
         chosen = format.get("codec") or codec or {"codec": "auto"}
         name = chosen["codec"].replace("auto", "av1" if container == "webm" else "h264")
@@ -55,4 +96,4 @@ class SaveVideo(CoreNode):
         return io.NodeOutput(video, ui=PreviewVideo([SavedResult(file, new.subfolder, io.FolderType.output)]))
 
 
-NODES = [CreateVideo, SaveVideo]
+NODES: list[type[io.ComfyNode]] = [LoadVideo, GetVideoComponents, CreateVideo, SaveVideo]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,17 +13,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
+
 EIGHT_BIT_RGB = ("yuvj420p", "yuvj422p", "yuvj444p", "rgb24", "rgba", "pal8")
 """Formats that ComfyUI reads through 8-bit RGB; others through float RGB."""
+_HDR_CURVES = {18: "HDR", 16: "HDR PQ"}
+"""ComfyUI's names of colour spaces by FFmpeg's number of the curve, HLG and PQ; every other is sRGB to it."""
 
 
 @dataclass(frozen=True)
 class FrameVideo:
-    """What a VIDEO socket carries here: ``images`` [N, H, W, 3] in 0..1, at ``fps`` frames a second."""
+    """What a VIDEO socket carries here: ``images`` [N, H, W, 3] in 0..1, at ``fps`` frames a second. No sound."""
 
     images: Tensor
     fps: Fraction
     bit_depth: int = 8
+    color_space: str = "sRGB"
+
+    def decode(self) -> FrameVideo:
+        """Return itself."""
+        return self
 
     def save(
         self, path: Path, container: str, codec: str, crf: float | None, metadata: Mapping[str, str]
@@ -88,6 +98,35 @@ def _mark_colours(target: Any) -> None:
     target.color_range = ColorRange.MPEG
 
 
+@dataclass(frozen=True)
+class FileVideo:
+    """What a VIDEO socket carries of a file; nothing is read yet."""
+
+    path: Path
+
+    def decode(self) -> FrameVideo:
+        """Read every frame; a sound track is left out, which is logged.
+
+        Raises:
+            ValueError: the file is no video, or not a whole one.
+        """
+        import av
+
+        images = read_frames(self.path)[..., :3]
+        if not len(images):
+            raise ValueError(
+                f"{self.path.name}: got a file that is no video, or only part of one; expected MP4, MKV, WebM or "
+                "another video; save or download it again."
+            )
+        with av.open(str(self.path)) as source:
+            if source.streams.audio:
+                logger.warning("%s: its sound is left out; the headless runner has none.", self.path.name)
+            stream = source.streams.video[0]
+            depth = max((part.bits for part in stream.format.components), default=8)
+            color_space = _HDR_CURVES.get(stream.color_trc, "sRGB")
+            return FrameVideo(images, Fraction(stream.average_rate or 1), depth, color_space)
+
+
 def read_frames(path: Path) -> Tensor:
     """Read every frame of a picture or a video.
 
@@ -100,7 +139,9 @@ def read_frames(path: Path) -> Tensor:
 
     try:
         with av.open(str(path)) as source:
-            frames = [_to_array(frame) for frame in source.decode(video=0)]
+            # Frames before time 0 are there for decoding alone.
+            shown = (frame for frame in source.decode(video=0) if frame.pts is None or frame.pts >= 0)
+            frames = [_to_array(frame) for frame in shown]
     except (InvalidDataError, IndexError):
         frames = []
     return torch.from_numpy(np.stack(frames)) if frames else torch.zeros(0, 0, 0, 3)

@@ -7,13 +7,17 @@ import os
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import torch
 from frameloom.headless.__main__ import main
 from frameloom.headless.nodes_core.mask import EmptyImage
+from frameloom.headless.nodes_core.video_file import FrameVideo, read_frames
 from frameloom.headless.settings import BadSettingError, with_settings
 from frameloom.host import api
+from frameloom.tests.support.random_demo import write_control
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -215,3 +219,69 @@ def test_a_stop_while_saving_leaves_no_file_and_returns_1(tmp_path):
     assert out == ""
     assert err.splitlines()[-1].startswith("stopped; files already printed are whole")
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+def node(class_type, **inputs):
+    return {"class_type": class_type, "inputs": inputs}
+
+
+REDRAW = {
+    "demo": node("Frameloom_DemoModelLoader"),
+    "file": node("Frameloom_MotionModuleLoader", file="frameloom_demo_motion.safetensors"),
+    "motion": node(
+        "Frameloom_ApplyMotionModule",
+        model=["demo", 0],
+        motion=["file", 0],
+        strength=1.0,
+        start_percent=0.0,
+        end_percent=1.0,
+        beta_schedule="auto",
+    ),
+    "video": node("LoadVideo", file="clip.mp4"),
+    "parts": node("GetVideoComponents", video=["video", 0]),
+    "edges": node("Canny", image=["parts", 0], low_threshold=0.1, high_threshold=0.3),
+    "net": node("ControlNetLoader", control_net_name="canny.safetensors"),
+    "text": node("CLIPTextEncode", text="a red circle", clip=["demo", 1]),
+    "both": node(
+        "ControlNetApplyAdvanced",
+        positive=["text", 0],
+        negative=["text", 0],
+        control_net=["net", 0],
+        image=["edges", 0],
+        strength=0.5,
+        start_percent=0.0,
+        end_percent=0.8,
+        vae=["demo", 2],
+    ),
+    "latent": node("VAEEncode", pixels=["parts", 0], vae=["demo", 2]),
+    "sample": node(
+        "KSampler",
+        model=["motion", 0],
+        positive=["both", 0],
+        negative=["both", 1],
+        latent_image=["latent", 0],
+        seed=1,
+        steps=2,
+        cfg=3.0,
+        sampler_name="euler",
+        scheduler="normal",
+        denoise=1.0,
+    ),
+    "decode": node("VAEDecode", samples=["sample", 0], vae=["demo", 2]),
+    "made": node("CreateVideo", images=["decode", 0], audio=["parts", 1], fps=["parts", 2]),
+    "saved": node("SaveVideo", video=["made", 0], filename_prefix="redrawn", format="mp4", codec="h264"),
+}
+
+
+def test_a_video_is_redrawn_from_its_edges(run, tmp_path):
+    (tmp_path / "input").mkdir()
+    (tmp_path / "models" / "controlnet").mkdir(parents=True)
+    write_control(tmp_path / "models" / "controlnet" / "canny.safetensors")
+    squares = torch.zeros(4, 64, 64, 3)
+    for frame in range(4):
+        squares[frame, 16:40, 8 * frame : 8 * frame + 24] = 1
+    FrameVideo(squares, Fraction(8)).save(tmp_path / "input" / "clip.mp4", "mp4", "h264", 5, {})
+    code, out, err = run(REDRAW)
+    assert code == 0, err
+    assert out[0] == str(tmp_path / "output" / "redrawn_00001_.mp4")
+    assert read_frames(tmp_path / "output" / "redrawn_00001_.mp4").shape == (4, 64, 64, 3)

@@ -260,6 +260,138 @@ def test_videos_that_can_not_be_are_refused_and_leave_no_file(port, size, choice
     assert [path for path in port.output_dir.rglob("*") if path.is_file()] == []
 
 
+def write_video(port, name, frames=5, **options):
+    """A clip that SaveVideo wrote, in the input folder."""
+    made = video.CreateVideo.execute(ramp(frames, 48, 64), 12.5, **options)[0]
+    video.SaveVideo.execute(made, "clip", {"format": "mp4"})
+    path = max((port.output_dir).glob("clip_*.mp4"))
+    path.rename(port.input_dir / name)
+    return made.images
+
+
+def components(name):
+    return video.GetVideoComponents.execute(video.LoadVideo.execute(name)[0]).args
+
+
+@pytest.mark.parametrize("depth", [8, 10])
+def test_a_saved_video_comes_apart_into_its_frames(port, depth):
+    images = write_video(port, "a.mp4", bit_depth=depth)
+    frames, audio, fps, bits, space = components("a.mp4")
+    assert frames.shape == images.shape
+    assert (frames - images).abs().mean() < 0.02  # H.264 keeps a smooth ramp to a few 255ths
+    assert (audio, fps, bits, space) == (None, 12.5, depth, "sRGB")
+
+
+def test_a_video_that_was_never_a_file_comes_apart_unchanged(port):
+    made = video.CreateVideo.execute(ramp(3), 8.0, bit_depth=10)[0]
+    frames, audio, fps, bits, space = video.GetVideoComponents.execute(made).args
+    assert torch.equal(frames, ramp(3))
+    assert (audio, fps, bits, space) == (None, 8.0, 10, "sRGB")
+
+
+def test_only_a_file_of_the_input_folder_is_a_video(port):
+    write_video(port, "a.mp4")
+    assert video.LoadVideo.choices() == {"file": ["a.mp4"]}
+    assert video.LoadVideo.validate_inputs("a.mp4") is True
+    assert "it holds a.mp4" in video.LoadVideo.validate_inputs("b.mp4")
+    with pytest.raises(ValueError, match=r"file '../a.mp4' was not found; expected a file inside"):
+        video.LoadVideo.execute("../a.mp4")
+
+
+@pytest.mark.parametrize("part", ["page", "half", "sound"])
+def test_a_file_that_is_no_video_is_named(port, part):
+    write_video(port, "a.mp4", frames=40)
+    whole = (port.input_dir / "a.mp4").read_bytes()
+    (port.input_dir / "b.mp4").write_bytes(b"<html>" if part == "page" else whole[: len(whole) // 2])
+    if part == "sound":
+        write_sound(port.input_dir / "b.mp4")
+    with pytest.raises(
+        ValueError, match=r"^b.mp4: got a file that is no video, or only part of one; expected"
+    ) as caught:
+        components("b.mp4")
+    assert "\n" not in str(caught.value)
+
+
+def write_sound(path):
+    with av.open(str(path), "w") as output:
+        track = output.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48000
+        output.mux(track.encode(frame))
+        output.mux(track.encode(None))
+
+
+def test_sound_that_is_left_out_is_said(port, caplog):
+    with av.open(str(port.input_dir / "a.mp4"), "w") as output:
+        stream, track = output.add_stream("h264", rate=8), output.add_stream("aac", rate=48000, layout="mono")
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        output.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48000
+        for part, data in ((stream, None), (track, frame), (track, None)):
+            output.mux(part.encode(data))
+    frames, audio, *_ = components("a.mp4")
+    assert (len(frames), audio) == (1, None)
+    assert "a.mp4: its sound is left out; the headless runner has none." in caplog.text
+
+
+def test_sound_is_refused_where_it_would_be_written(port):
+    with pytest.raises(
+        ValueError, match=r"^audio: got a sound track, which is not written headless; expected none;"
+    ):
+        video.CreateVideo.execute(ramp(), 8.0, audio={"waveform": torch.zeros(1, 1, 9), "sample_rate": 9})
+
+
+def test_a_loaded_video_is_not_written_again_unseen(port):
+    write_video(port, "a.mp4")
+    loaded = video.LoadVideo.execute("a.mp4")[0]
+    with pytest.raises(
+        ValueError, match=r"^video: a.mp4 as it was loaded.*GetVideoComponents and CreateVideo"
+    ):
+        video.SaveVideo.execute(loaded, "again", {"format": "mp4"})
+    assert list(port.output_dir.glob("again*")) == []
+
+
+def square():
+    """A bright square on black, its border between pixels 15 and 16, and 31 and 32."""
+    picture = torch.zeros(2, 48, 48, 3)
+    picture[0, 16:32, 16:32] = 1
+    return picture
+
+
+def test_edges_lie_on_the_border_and_nowhere_else(port):
+    edges = image.Canny.execute(square(), 0.1, 0.3)[0]
+    assert edges.shape == (2, 48, 48, 3)
+    assert set(edges.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(edges[..., 0], edges[..., 2])
+    assert edges[1].sum() == 0
+    middle = edges[0, 24, :, 0].nonzero().flatten().tolist()
+    assert middle
+    assert all(min(abs(x - 15.5), abs(x - 31.5)) <= 1 for x in middle)
+
+
+def test_weak_edges_need_a_low_threshold(port):
+    faint = square() * 0.3
+    assert image.Canny.execute(faint, 0.05, 0.1)[0].sum() > 0
+    assert image.Canny.execute(faint, 0.9, 0.95)[0].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("picture", "low", "message"),
+    [
+        (
+            square(),
+            0.9,
+            r"canny: got low_threshold=0.9, high_threshold=0.5 and 3 channels; expected low at most",
+        ),
+        (torch.zeros(1, 8, 8, 4), 0.1, r"canny: .* 4 channels; expected .*; .* leave out the alpha channel"),
+    ],
+)
+def test_wrong_inputs_of_canny_are_named(port, picture, low, message):
+    with pytest.raises(ValueError, match=message):
+        image.Canny.execute(picture, low, 0.5)
+
+
 def test_ui_previews_pictures_and_text(port):
     shown = ui.PreviewImage(ramp(2)).as_dict()
     assert [each["type"] for each in shown["images"]] == ["temp", "temp"]

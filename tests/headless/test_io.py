@@ -74,12 +74,14 @@ class Listed:
 
 
 def test_files_of_this_machine_come_into_the_lists(port):
-    for name in ("b.png", "a.jpg", "notes.txt", "x.latent"):
+    for name in ("b.png", "a.jpg", "notes.txt", "x.latent", "clip.mp4"):
         (port.input_dir / name).write_bytes(b"")
     nodes = {node.__name__: node for node in core_node_classes()}
     assert nodes["LoadImage"].GET_NODE_INFO_V1()["input"]["required"]["image"][0] == ["a.jpg", "b.png"]
+    assert nodes["LoadVideo"].GET_NODE_INFO_V1()["input"]["required"]["file"][1]["options"] == ["clip.mp4"]
     assert nodes["LoadLatent"].GET_NODE_INFO_V1()["input"]["required"]["latent"][0] == ["x.latent"]
     assert stored_object_info()["LoadImage"]["input"]["required"]["image"][0] == []
+    assert stored_object_info()["LoadVideo"]["input"]["required"]["file"][1]["options"] == []
 
 
 @pytest.mark.parametrize("part", ["inputs", "outputs"])

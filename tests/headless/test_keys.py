@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+from diffusers.loaders.single_file_utils import (
+    convert_controlnet_checkpoint,
+    convert_ldm_unet_checkpoint,
+    convert_ldm_vae_checkpoint,
+)
 from frameloom.headless import keys
-from frameloom.headless.networks import build_unet, build_vae
+from frameloom.headless.networks import build_control, build_unet, build_vae
 from frameloom.models.architecture import DEMO
 
 
@@ -29,6 +33,13 @@ def test_vae_names_are_diffusers():
     assert equal(keys.vae_from_ldm(ldm, DEMO.vae), vae.state_dict())
     full = {keys.VAE_PREFIX + key: value for key, value in ldm.items()}
     assert equal(convert_ldm_vae_checkpoint(full, dict(vae.config)), vae.state_dict())
+
+
+def test_controlnet_names_are_diffusers():
+    network = build_control(DEMO.unet)
+    ldm = keys.rename(network.state_dict(), keys.control_modules(DEMO.unet))
+    full = {f"control_model.{key}": value for key, value in ldm.items()}
+    assert equal(convert_controlnet_checkpoint(full, dict(network.config)), network.state_dict())
 
 
 def test_an_unknown_name_is_not_passed_over():

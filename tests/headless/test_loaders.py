@@ -75,6 +75,13 @@ def test_loading_in_a_node_gives_weights_that_can_be_trained_through(checkpoint,
     assert not any(parameter.is_inference() for parameter in model.unet.parameters())
 
 
+def test_an_instruct_pix2pix_checkpoint_has_eight_input_channels(tokenizer, tmp_path):
+    size = replace(NARROW, unet=replace(NARROW.unet, in_channels=8))
+    model, _, _ = load_checkpoint(write_model(tmp_path / "edit.safetensors", size), tokenizer, CPU)
+    assert model.size == size.unet
+    assert (model.unet.config.in_channels, model.unet.config.out_channels) == (8, 4)
+
+
 def without(state, prefix):
     return {key: value for key, value in state.items() if not key.startswith(prefix)}
 
@@ -96,11 +103,15 @@ def without(state, prefix):
         ),
         (
             lambda state: state | {"model.diffusion_model.label_emb.0.0.weight": torch.zeros(1)},
-            "plain SD1.5 checkpoint",
+            "expected an SD1.5 checkpoint",
         ),
         (lambda state: without(state, "model.diffusion_model.out.2.bias"), "is nothing"),
+        (
+            lambda state: state | {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(32, 9, 3, 3)},
+            r"has 9 input channels .*; expected an SD1.5 checkpoint \(4 and 768\) or an instruct-pix2pix one",
+        ),
     ],
-    ids=["no unet", "no vae", "no text", "sdxl", "truncated"],
+    ids=["no unet", "no vae", "no text", "sdxl", "truncated", "inpaint"],
 )
 def test_wrong_checkpoints_are_named(checkpoint, tokenizer, tmp_path, change, message):
     path = tmp_path / "wrong.safetensors"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from frameloom.headless import denoise
 from frameloom.headless.denoise import sample
+from frameloom.headless.guidance import CFG
 from frameloom.headless.loading import load_checkpoint
 from frameloom.headless.networks import build_unet
 from frameloom.headless.noise import draw_noise
@@ -34,10 +35,9 @@ def condition(seed, rows=1, length=77):
     return [[torch.randn(rows, length, DEMO.unet.context_dim, generator=generator), {}]]
 
 
-def draw(model, *, positive=None, negative=None, frames=2, sampler="euler", **options):
+def draw(model, *, positive=None, negative=None, cfg=3.0, frames=2, sampler="euler", **options):
     latent = torch.zeros(frames, 4, 8, 8)
     settings = {
-        "cfg": 3.0,
         "sigmas": schedule_sigmas(model.sampling, "normal", 3),
         "latent": latent,
         "seed": 1,
@@ -45,8 +45,7 @@ def draw(model, *, positive=None, negative=None, frames=2, sampler="euler", **op
     return sample(
         model,
         draw_noise(latent, 1),
-        positive or condition(1),
-        negative or condition(2),
+        CFG(positive or condition(1), negative or condition(2), cfg),
         sampler=find_sampler(sampler),
         **(settings | options),
     )[0]
@@ -84,6 +83,12 @@ def test_timesteps_and_sigmas_are_inverse():
     for timestep in (0, 1, 500, 999):
         assert EPS.timestep(EPS.sigma(timestep)) == timestep
     assert EPS.sigma(10.5) == pytest.approx((EPS.sigma(10) * EPS.sigma(11)) ** 0.5, rel=1e-5)
+
+
+def test_shares_of_the_steps_are_noise_levels():
+    assert [EPS.percent_to_sigma(percent) for percent in (-1, 0, 1, 2)] == [float("inf"), float("inf"), 0, 0]
+    assert EPS.percent_to_sigma(0.25) == EPS.sigma(749.25)
+    assert float(schedule_sigmas(EPS, "normal", 5)[1]) == EPS.percent_to_sigma(0.25)
 
 
 @pytest.mark.parametrize("sampling", [EPS, V], ids=["eps", "v"])
@@ -178,7 +183,7 @@ def test_two_conditions_are_averaged(model):
     assert relative_error(draw(model, positive=one), draw(model, positive=[*one, *one])) <= 1e-4
 
 
-@pytest.mark.parametrize("key", ["control", "area", "gligen", "mask"])
+@pytest.mark.parametrize("key", ["area", "gligen", "mask", "hooks", "default"])
 def test_conditions_that_are_not_built_are_named(model, key):
     with pytest.raises(ValueError, match=f"'{key}' is not built headless"):
         draw(model, positive=[[condition(1)[0][0], {key: object()}]])
@@ -251,9 +256,7 @@ def test_noise_of_another_shape_is_named(model):
         sample(
             model,
             torch.zeros(2, 4, 8, 8),
-            condition(1),
-            condition(2),
-            cfg=1.0,
+            CFG(condition(1), condition(2), 1.0),
             sampler=SAMPLERS["euler"],
             sigmas=torch.tensor([1.0, 0.0]),
             latent=torch.zeros(3, 4, 8, 8),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from frameloom.headless import io, ui
+from frameloom.headless.control_loading import load_controlnet
 from frameloom.headless.loading import load_checkpoint
 from frameloom.headless.nodes_core import conditioning, loaders, sampling
 from frameloom.headless.port import HeadlessHost
@@ -17,7 +19,8 @@ from frameloom.headless.prompt import Tokenizer
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO
-from frameloom.tests.support.random_demo import write_lora, write_model
+from frameloom.tests.support.control_cases import control_cases
+from frameloom.tests.support.random_demo import write_control, write_lora, write_model
 from frameloom.tests.support.sampling_cases import cases
 from frameloom.tests.support.workflow_steps import run
 from safetensors.torch import load_file
@@ -25,19 +28,31 @@ from safetensors.torch import load_file
 pytestmark = pytest.mark.host
 SCRIPT = Path(__file__).resolve().parents[1] / "support" / "sampling_in_comfyui.py"
 NODES = {node.__name__: node for file in (conditioning, loaders, sampling) for node in file.NODES}
+CASES = cases() | control_cases()
+EDIT = replace(DEMO, unet=replace(DEMO.unet, in_channels=8), prediction_type="eps")
+CPU = torch.device("cpu")
+# Six hints for one chunk of three frames are cut to three; where both scales are 1 only the first prompt is left.
+ALIKE = [
+    ("control-positive-alone", "control-positive-alone-six-hints"),
+    ("edit-first-alone", "edit-nested-at-1"),
+]
 # Both compute in float32, in other orders; ten steps of a random network carry 1e-7 to about 1e-5.
 TOLERANCE = 1e-3
 
 
 @pytest.fixture(scope="module")
 def theirs(newest, tmp_path_factory):
-    """A folder with a model, and what ComfyUI makes of it."""
+    """A folder with models, and what ComfyUI makes of them."""
     folder = tmp_path_factory.mktemp("parity")
     write_model(folder / "model.safetensors")
+    write_model(folder / "edit.safetensors", EDIT, seed=7)
+    write_control(folder / "net.safetensors")
+    write_control(folder / "other.safetensors", seed=4, prefix="")
+    write_control(folder / "net_shuffle.safetensors")
     (folder / "models" / "loras").mkdir(parents=True)
     (folder / "custom_nodes").mkdir()
     write_lora(folder / "models" / "loras" / "small.safetensors")
-    (folder / "cases.json").write_text(json.dumps(cases()))
+    (folder / "cases.json").write_text(json.dumps(CASES))
     command = [newest.python, SCRIPT, folder, "--cpu", "--disable-api-nodes", "--base-directory", folder]
     done = subprocess.run([str(each) for each in command], cwd=newest.tree, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -50,9 +65,15 @@ def expected(theirs):
 
 
 @pytest.fixture(scope="module")
-def demo(theirs):
+def sockets(theirs):
     tokenizer = Tokenizer.from_folder(DEMO_TOKENIZER)
-    return load_checkpoint(theirs / "model.safetensors", tokenizer, torch.device("cpu"), DEMO)
+    return {
+        "demo": load_checkpoint(theirs / "model.safetensors", tokenizer, CPU, DEMO),
+        "edit": load_checkpoint(theirs / "edit.safetensors", tokenizer, CPU, EDIT),
+        "net": (load_controlnet(theirs / "net.safetensors", CPU),),
+        "pooled": (load_controlnet(theirs / "net_shuffle.safetensors", CPU),),
+        "other": (load_controlnet(theirs / "other.safetensors", CPU),),
+    }
 
 
 @pytest.fixture
@@ -63,16 +84,17 @@ def engine(theirs, tmp_path, monkeypatch):
     return host
 
 
-def ours(demo, case):
-    model, clip, vae = demo
+def ours(sockets, case):
+    model, clip, vae = sockets["demo"]
     model = replace(model, base_sampling=replace(model.base_sampling, prediction=case["prediction"]))
     with torch.inference_mode():
-        return run(case, (model, clip, vae), lambda name, inputs: NODES[name].execute(**inputs).args)
+        demo = {"demo": (model, clip, vae)}
+        return run(case, sockets | demo, lambda name, inputs: NODES[name].execute(**inputs).args)
 
 
-@pytest.mark.parametrize("name", list(cases()))
-def test_headless_gives_comfyuis_numbers(engine, demo, expected, name, record_property):
-    wanted, got = expected[name], ours(demo, cases()[name])
+@pytest.mark.parametrize("name", list(CASES))
+def test_headless_gives_comfyuis_numbers(engine, sockets, expected, name, record_property):
+    wanted, got = expected[name], ours(sockets, CASES[name])
     assert got.shape == wanted.shape
     error = float((got - wanted).norm() / wanted.norm())
     record_property("relative_error", error)
@@ -91,3 +113,14 @@ def test_the_cases_tell_samplers_and_predictions_apart(expected):
     ):
         assert float((expected[other] - plain).norm() / plain.norm()) > 10 * TOLERANCE
     assert float((expected["v-ddim-masked"] - expected["v-euler-masked"]).norm()) > 10 * TOLERANCE
+
+
+def test_the_cases_tell_rules_of_control_and_editing_apart(expected):
+    """The comparison would notice hints of other frames, another range, a net or a side left out."""
+
+    def apart(one, other):
+        return float((expected[one] - expected[other]).norm() / expected[other].norm())
+
+    for names in ([name for name in CASES if name.startswith(start)] for start in ("control-", "edit-")):
+        for pair in itertools.combinations(names, 2):
+            assert pair in ALIKE or apart(*pair) > 10 * TOLERANCE, pair

@@ -58,6 +58,16 @@ OTHER_KINDS = {
         r"is a ControlNet.*put it into controlnet",
     ),
     "LDM ControlNet": ({"control_model.input_blocks.0.0.weight": CONV}, r"is a ControlNet"),
+    "Control-LoRA": (
+        {"lora_controlnet": SOME, "input_hint_block.0.weight": CONV},
+        r"is a Control-LoRA, a ControlNet that needs its base model's weights",
+    ),
+    "ControlNet for a transformer": (
+        {"controlnet_blocks.0.weight": SOME},
+        r"is a ControlNet for a transform",
+    ),
+    "T2I-Adapter": ({"body.0.in_conv.weight": CONV}, r"is a T2I-Adapter"),
+    "diffusers T2I-Adapter": ({"adapter.body.0.resnets.0.block1.weight": CONV}, r"is a T2I-Adapter"),
     "PIA": (tiny_state() | {"conv_in.weight": torch.zeros(32, 9, 3, 3)}, r"is a PIA module.*v1, v2 or v3"),
     "HotshotXL": (
         renamed("motion_modules", "temporal_attentions"),

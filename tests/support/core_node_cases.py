@@ -77,9 +77,18 @@ def cases() -> dict[str, dict[str, Any]]:
         video = {"video": {"images": "@images", "fps": 12.5}}
         choice = {"format": format, "codec": {"codec": codec}}
         add(f"save_{name}", "SaveVideo", video=video, filename_prefix=f"video/{name}", format=choice)
+    for low, high in ((0.4, 0.8), (0.05, 0.1), (0.3, 0.3)):
+        thresholds = {"low_threshold": low, "high_threshold": high}
+        add(f"canny_{low:.0%}_{high:.0%}", "Canny", image="@images", **thresholds)
+    for file in CLIPS:
+        add(f"components_{file.replace('.', '_')}", "GetVideoComponents", video={"video": {"file": file}})
+    made = {"video": {"images": "@images", "fps": 12.5, "bit_depth": 10}}
+    add("components_made", "GetVideoComponents", video=made)
     return named
 
 
+CLIPS = ("even.mp4", "odd.mkv", "deep.mp4", "hdr.mp4", "old.avi", "moving.gif", "alpha.mov")
+"""Videos to take apart, see ``tests/host/test_core_nodes.py``."""
 FILES = (
     "rgb.png",
     "rgba.png",

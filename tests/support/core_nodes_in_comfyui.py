@@ -29,7 +29,7 @@ import torch  # noqa: E402
 from comfy_api.latest import io  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-EXTRAS = ("nodes_images.py", "nodes_video.py", "nodes_mask.py")
+EXTRAS = ("nodes_images.py", "nodes_video.py", "nodes_mask.py", "nodes_canny.py")
 
 
 def sample_schemas():
@@ -61,7 +61,8 @@ def run(case, tensors):
 
 def resolve(value, tensors):
     if isinstance(value, dict) and "video" in value:
-        return run({"node": "CreateVideo", "inputs": value["video"], "prompt": {}}, tensors)[0]
+        node = "LoadVideo" if "file" in value["video"] else "CreateVideo"
+        return run({"node": node, "inputs": value["video"], "prompt": {}}, tensors)[0]
     if isinstance(value, dict):
         return {name: resolve(each, tensors) for name, each in value.items()}
     return tensors[value[1:]] if isinstance(value, str) and value.startswith("@") else value
@@ -77,7 +78,9 @@ def main():
             for slot, value in enumerate(run(case, tensors)):
                 parts = value if isinstance(value, dict) else {"value": value}
                 for key, each in parts.items():
-                    tensor = torch.tensor(each) if isinstance(each, list | int) else each
+                    if isinstance(each, str):
+                        each = list(each.encode())
+                    tensor = torch.tensor(each) if isinstance(each, list | int | float) else each
                     if isinstance(tensor, torch.Tensor):
                         results[f"{name}.{slot}.{key}"] = tensor.contiguous().clone()
     save_file(results, folder / "results.safetensors")

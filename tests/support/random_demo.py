@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from frameloom.headless import keys
-from frameloom.headless.networks import build_text, build_unet, build_vae
+from frameloom.headless.networks import build_control, build_text, build_unet, build_vae
 from frameloom.models.architecture import DEMO
 from frameloom.models.motion_module import MotionModel, motion_size
 from safetensors.torch import save_file
@@ -65,4 +65,19 @@ def write_lora(path: Path, seed=2) -> Path:
         state[f"{name}.lora_down.weight"] = torch.randn(4, inside, *kernel, generator=generator) * 0.1
         state[f"{name}.alpha"] = torch.tensor(2.0)
     save_file(state, path)
+    return path
+
+
+# Eight random convolutions leave little of a hint; trained ones don't.
+HINT_GAIN = 50.0
+
+
+def write_control(path: Path, size=DEMO.unet, seed=3, prefix="control_model.") -> Path:
+    """Write a ControlNet in LDM's keys, or in diffusers' for prefix None; 8 heads whatever the UNet has."""
+    state = random_state(build_control(size), torch.Generator().manual_seed(seed))
+    state["controlnet_cond_embedding.conv_out.weight"] *= HINT_GAIN
+    if prefix is not None:
+        ldm = keys.rename(state, keys.control_modules(size))
+        state = {prefix + name: value for name, value in ldm.items()}
+    save_file({name: value.half().contiguous() for name, value in state.items()}, path)
     return path

@@ -7,7 +7,8 @@ SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
 LONG = "a (big:1.4) red circle, moving right on a navy background, " * 8
 
 
-def _workflow(prompt="a big (red:1.3) circle, on navy", negative="", latent=("given", 0), **sampler):
+def workflow(prompt="a big (red:1.3) circle, on navy", negative="", latent=("given", 0), **sampler):
+    """Two prompts and a KSampler, with any of its inputs replaced."""
     settings = {
         "model": ["demo", 0],
         "seed": 3,
@@ -28,19 +29,19 @@ def _workflow(prompt="a big (red:1.3) circle, on navy", negative="", latent=("gi
 
 
 def _advanced(**settings):
-    workflow = _workflow()
-    inputs = workflow["out"]["inputs"]
+    steps = workflow()
+    inputs = steps["out"]["inputs"]
     shared = {name: inputs[name] for name in inputs if name not in ("seed", "denoise")}
     own = {"add_noise": "enable", "noise_seed": 9, "start_at_step": 1, "end_at_step": 4}
     own |= {"return_with_leftover_noise": "enable"}
-    workflow["out"] = {"class_type": "KSamplerAdvanced", "inputs": shared | own | settings}
-    return workflow
+    steps["out"] = {"class_type": "KSamplerAdvanced", "inputs": shared | own | settings}
+    return steps
 
 
 def _custom(part):
-    workflow = _workflow()
+    steps = workflow()
     link = {name: [name, 0] for name in ("noise", "guider", "sampler")}
-    workflow |= {
+    steps |= {
         "out": {
             "class_type": "SamplerCustomAdvanced",
             "inputs": link | {"sigmas": ["cut", part], "latent_image": ["given", 0]},
@@ -62,7 +63,7 @@ def _custom(part):
             },
         },
     }
-    return workflow
+    return steps
 
 
 def cases() -> dict[str, dict]:
@@ -73,15 +74,15 @@ def cases() -> dict[str, dict]:
             for scheduler in SCHEDULERS:
                 found[f"{prediction}-{sampler}-{scheduler}"] = {
                     "prediction": prediction,
-                    "workflow": _workflow(sampler_name=sampler, scheduler=scheduler),
+                    "workflow": workflow(sampler_name=sampler, scheduler=scheduler),
                 }
         for sampler in ("euler", "ddim"):
             found[f"{prediction}-{sampler}-masked"] = {
                 "prediction": prediction,
                 "masked": True,
-                "workflow": _workflow(sampler_name=sampler, denoise=0.6),
+                "workflow": workflow(sampler_name=sampler, denoise=0.6),
             }
-    lora = _workflow(model=["lora", 0])
+    lora = workflow(model=["lora", 0])
     lora["lora"] = {
         "class_type": "LoraLoaderModelOnly",
         "inputs": {"model": ["demo", 0], "lora_name": "small.safetensors", "strength_model": 0.7},
@@ -90,10 +91,10 @@ def cases() -> dict[str, dict]:
     encode = {"class_type": "VAEEncode", "inputs": {"pixels": ["given", 1], "vae": ["demo", 2]}}
     text = {"class_type": "CLIPTextEncode", "inputs": {"text": LONG, "clip": ["demo", 1]}}
     others = {
-        "cfg-1": _workflow(cfg=1.0),
-        "image-to-image": _workflow(denoise=0.5, sampler_name="dpmpp_2m"),
-        "long-prompt": _workflow(prompt=LONG),
-        "escapes": _workflow(prompt="a \\(red\\) ((circle)) (moving:0.4) (up", negative="blue"),
+        "cfg-1": workflow(cfg=1.0),
+        "image-to-image": workflow(denoise=0.5, sampler_name="dpmpp_2m"),
+        "long-prompt": workflow(prompt=LONG),
+        "escapes": workflow(prompt="a \\(red\\) ((circle)) (moving:0.4) (up", negative="blue"),
         "text-only": {"out": text},
         "advanced": _advanced(),
         "advanced-rest": _advanced(add_noise="disable", start_at_step=4, end_at_step=10000),
@@ -104,6 +105,6 @@ def cases() -> dict[str, dict]:
         "decode": {"out": decode},
         "encode": {"out": encode},
     }
-    found |= {name: {"prediction": "v", "workflow": workflow} for name, workflow in others.items()}
-    found["batch-index"] = {"prediction": "v", "batch_index": [4, 1, 4], "workflow": _workflow()}
+    found |= {name: {"prediction": "v", "workflow": steps} for name, steps in others.items()}
+    found["batch-index"] = {"prediction": "v", "batch_index": [4, 1, 4], "workflow": workflow()}
     return found

@@ -2,7 +2,8 @@
 
     python sampling_in_comfyui.py FOLDER --cpu --base-directory FOLDER
 
-FOLDER has ``model.safetensors`` and ``cases.json``; writes ``results.safetensors``, a tensor a case.
+FOLDER has ``model.safetensors``, ``edit.safetensors`` (8 input channels), the ControlNets ``net.safetensors`` and
+``other.safetensors``, ``net_shuffle.safetensors``, and ``cases.json``; writes ``results.safetensors``, a tensor a case.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ import comfy.options  # noqa: E402
 comfy.options.enable_args_parsing()
 
 import utils.extra_config  # noqa: E402, F401, I001  before the path has other modules of that name
+import comfy.cldm.cldm  # noqa: E402
+import comfy.controlnet  # noqa: E402
+import comfy.model_base  # noqa: E402
+import comfy.model_management  # noqa: E402
+import comfy.model_patcher  # noqa: E402
 import comfy.model_sampling  # noqa: E402
+import comfy.utils  # noqa: E402
 import nodes  # noqa: E402
 import torch  # noqa: E402
 from comfy_api.latest import io  # noqa: E402
@@ -33,12 +40,58 @@ _spec = spec_from_file_location("frameloom", ROOT / "__init__.py", submodule_sea
 sys.modules["frameloom"] = module_from_spec(_spec)
 _spec.loader.exec_module(sys.modules["frameloom"])
 
-from frameloom.host.comfyui.demo import load_demo  # noqa: E402
+from frameloom.host.comfyui.demo import DemoConfig, load_demo  # noqa: E402
+from frameloom.models.architecture import DEMO  # noqa: E402
 from frameloom.tests.support.workflow_steps import run  # noqa: E402
 
 
 class EpsSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
     """Noise prediction on the same schedule."""
+
+
+SIZES = {
+    "image_size": 32,
+    "in_channels": 4,
+    "model_channels": DEMO.unet.model_channels,
+    "context_dim": DEMO.unet.context_dim,
+    "num_res_blocks": [2] * 4,
+    "channel_mult": list(DEMO.unet.channel_mult),
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_middle": 1,
+    "use_spatial_transformer": True,
+    "legacy": False,
+}
+
+
+def control(name, prefix, pooled=False):
+    """A ControlNet as ControlNetLoader makes it; ComfyUI would not know one of this size."""
+    state = comfy.utils.load_torch_file(str(folder / f"{name}.safetensors"), safe_load=True)
+    network = comfy.cldm.cldm.ControlNet(hint_channels=3, num_heads=8, dtype=torch.float32, **SIZES)
+    network.load_state_dict({key.removeprefix(prefix): value for key, value in state.items()})
+    network.eval()
+    device = comfy.model_management.get_torch_device()
+    return comfy.controlnet.ControlNet(network, pooled, load_device=device)
+
+
+class EditConfig(DemoConfig):
+    """The demo's sizes as ComfyUI's instruct-pix2pix model."""
+
+    def get_model(self, state_dict, prefix="", device=None):
+        return comfy.model_base.SD15_instructpix2pix(self, device=device)
+
+
+def edit_model():
+    more = {"out_channels": 4, "transformer_depth_output": [1] * 9 + [0] * 3, "use_checkpoint": False}
+    more |= {"adm_in_channels": None, "use_linear_in_transformer": False, "in_channels": 8}
+    more |= {"use_temporal_resblock": False, "use_temporal_attention": False}
+    config = EditConfig(SIZES | more)
+    config.set_inference_dtype(torch.float32, None)
+    prefix = "model.diffusion_model."
+    state = comfy.utils.load_torch_file(str(folder / "edit.safetensors"), safe_load=True)
+    model = config.get_model(state, prefix, device=comfy.model_management.get_torch_device())
+    model.load_model_weights(state, prefix)
+    device = comfy.model_management.get_torch_device()
+    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
 
 
 def call(class_type, inputs):
@@ -49,16 +102,23 @@ def call(class_type, inputs):
 
 
 def main():
-    extras = os.path.join("comfy_extras", "nodes_custom_sampler.py")
-    asyncio.run(nodes.load_custom_node(extras, module_parent="comfy_extras"))
+    for name in ("nodes_custom_sampler.py", "nodes_ip2p.py"):
+        extras = os.path.join("comfy_extras", name)
+        asyncio.run(nodes.load_custom_node(extras, module_parent="comfy_extras"))
     results = {}
     with torch.inference_mode():
         model, clip, vae = load_demo(folder / "model.safetensors")
         eps = model.clone()
         eps.add_object_patch("model_sampling", EpsSampling(model.model.model_config))
+        sockets = {
+            "net": (control("net", "control_model."),),
+            "other": (control("other", ""),),
+            "pooled": (control("net_shuffle", "control_model.", pooled=True),),
+            "edit": (edit_model(),),
+        }
         for name, case in json.loads((folder / "cases.json").read_text()).items():
             demo = (eps if case["prediction"] == "eps" else model, clip, vae)
-            results[name] = run(case, demo, call).float().contiguous()
+            results[name] = run(case, {"demo": demo, **sockets}, call).float().contiguous()
     save_file(results, folder / "results.safetensors")
 
 

@@ -16,9 +16,32 @@ def given(case):
     return latent, torch.rand(2, 71, 83, 3, generator=generator)
 
 
-def run(case, demo, call):
-    """Return the first result of node ``out`` as a tensor; ``call(class_type, inputs)`` runs one node."""
-    results = {"demo": demo, "given": given(case)}
+def hints():
+    """Batches of pictures by their length, of another shape than the latents'."""
+    pictures = torch.rand(6, 96, 160, 3, generator=torch.Generator().manual_seed(6))
+    return {f"hints-{count}": (pictures[:count],) for count in (1, 2, 3, 5, 6)}
+
+
+def set_options(conditioning, options):
+    """A condition with further options, as nodes of both hosts hang them on."""
+    return ([[tokens, already | options] for tokens, already in conditioning],)
+
+
+def join(one, other):
+    """Two lists of conditions as one."""
+    return ([*one, *other],)
+
+
+LOCAL = {"set_options": set_options, "join": join}
+"""Steps that neither host needs for what they do to conditions."""
+
+
+def run(case, sockets, call):
+    """Return the first result of node ``out`` as a tensor.
+
+    ``sockets``: results that are there already, by name; ``call(class_type, inputs)`` runs one node.
+    """
+    results = {"given": given(case), **hints(), **sockets}
 
     def result(name):
         if name not in results:
@@ -27,7 +50,8 @@ def run(case, demo, call):
                 key: result(value[0])[value[1]] if isinstance(value, list) else value
                 for key, value in node["inputs"].items()
             }
-            results[name] = call(node["class_type"], inputs)
+            local = LOCAL.get(node["class_type"])
+            results[name] = local(**inputs) if local else call(node["class_type"], inputs)
         return results[name]
 
     value = result("out")[0]

@@ -1,0 +1,153 @@
+"""Conditions made ready for a run: checked, on the model's device, and put together in batches for each noise level."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models.edit import Condition
+from .control import Control
+from .fitting import cycle, scale, spread
+from .guidance import Conditioning
+from .model import Model
+
+logger = logging.getLogger(__name__)
+
+# What ComfyUI may hang on a condition and this host can't do; ignoring it would give another picture.
+_NOT_BUILT = ("area", "mask", "gligen", "hooks", "default")
+
+
+@dataclass(frozen=True, eq=False)
+class RunCondition:
+    """One condition of a run.
+
+    Attributes:
+        condition: which side it belongs to, and its payload.
+        strength: its weight in the average of its side.
+        tokens: [1, L, D], or [F, L, D] with tokens for every frame.
+        control: the last of its ControlNets.
+        concat: [F, C, H, W]. What the UNet sees beside the noisy latents; None where it has no input for more.
+        first_sigma, last_sigma: noise levels between which it counts, both included.
+    """
+
+    condition: Condition
+    strength: float
+    tokens: Tensor
+    control: Control | None = None
+    concat: Tensor | None = None
+    first_sigma: float = math.inf
+    last_sigma: float = 0.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Conditions that go through the UNet in one batch: their tokens have one length, their ControlNets are the same.
+
+    Attributes:
+        conditions: one per chunk.
+        strengths: of each in the average of its side.
+        tokens: [chunks, L, D], or [chunks * F, L, D] where a condition has tokens for every frame.
+        control: of all of them.
+        concat: [chunks * F, C, H, W], or None.
+    """
+
+    conditions: tuple[Condition, ...]
+    strengths: tuple[float, ...]
+    tokens: Tensor
+    control: Control | None
+    concat: Tensor | None
+
+
+class RunConditions:
+    """The conditions of one run, in batches."""
+
+    def __init__(self, sides: Mapping[str, Conditioning | None], model: Model, shape: torch.Size) -> None:
+        """Check and prepare conditions.
+
+        Args:
+            sides: conditions by name, in the order of their numbers; None: a side that is not asked.
+            model: which they are for.
+            shape: of the noisy latents, [F, C, H, W].
+
+        Raises:
+            ValueError: a side is empty, or a condition holds what is not built here or doesn't fit the model.
+        """
+        self._frames = shape[0]
+        self._all = [
+            _prepare((index, number), tokens, options, model, shape)
+            for index, (name, side) in enumerate(sides.items())
+            if side is not None
+            for number, (tokens, options) in enumerate(_filled(name, side))
+        ]
+        self._active: list[RunCondition] = []
+        self._groups: list[Group] = []
+
+    def at(self, sigma: float) -> list[Group]:
+        """Return the batches at a noise level, in ComfyUI's order: a batch lists its conditions from the last."""
+        active = [each for each in self._all if each.last_sigma <= sigma <= each.first_sigma]
+        if active != self._active:
+            alike: dict[Any, list[RunCondition]] = {}
+            for each in active:
+                alike.setdefault((each.tokens.shape[1], each.control), []).append(each)
+            self._groups = [_group(members[::-1], self._frames) for members in alike.values()]
+            self._active = active
+        return self._groups
+
+
+def _filled(name: str, side: Conditioning) -> Conditioning:
+    if not side:
+        raise ValueError(
+            f"{name}: got no condition; expected at least one; connect a CLIPTextEncode to {name}."
+        )
+    return side
+
+
+def _prepare(
+    key: tuple[int, int], tokens: Tensor, options: Mapping[str, Any], model: Model, shape: torch.Size
+) -> RunCondition:
+    unable = [key for key in _NOT_BUILT if options.get(key) is not None]
+    if unable:
+        raise ValueError(f"conditioning: {unable[0]!r} is not built headless; run this workflow in ComfyUI.")
+    control = options.get("control")
+    if control is not None:
+        control.check_fit(model.size)
+    return RunCondition(
+        Condition(key[0], options.get("frameloom", {}), key),
+        float(options.get("strength", 1.0)),
+        tokens.to(model.device, model.unet.dtype),
+        control,
+        _concat(options.get("concat_latent_image"), model, shape),
+        model.sampling.percent_to_sigma(options.get("start_percent", 0.0)),
+        model.sampling.percent_to_sigma(options.get("end_percent", 1.0)),
+    )
+
+
+def _concat(latents: Tensor | None, model: Model, shape: torch.Size) -> Tensor | None:
+    """Fit an instruct-pix2pix picture's latents, [N, C, H, W] and not scaled, to a clip; zeros where there are none."""
+    frames, channels, height, width = shape
+    if model.size.in_channels == channels:
+        if latents is not None:
+            logger.warning("concat_latent_image: a UNet of %d input channels has no place for it.", channels)
+        return None
+    fitted = torch.zeros(shape) if latents is None else latents
+    if fitted.shape[1:] != shape[1:]:
+        fitted = scale(fitted, width, height, "bilinear")
+    return spread(fitted, frames).to(model.device, model.unet.dtype)
+
+
+def _group(members: Sequence[RunCondition], frames: int) -> Group:
+    per_frame = any(each.tokens.shape[0] > 1 for each in members)
+    concat = [each.concat for each in members if each.concat is not None]
+    return Group(
+        tuple(each.condition for each in members),
+        tuple(each.strength for each in members),
+        torch.cat([cycle(each.tokens, frames) if per_frame else each.tokens for each in members]),
+        members[0].control,
+        torch.cat(concat) if concat else None,
+    )

@@ -1,0 +1,154 @@
+"""Small workflows with ControlNets, conditions for a part of the run, and an instruct-pix2pix model; for both hosts.
+
+``net``, ``other`` and ``pooled`` are ControlNets, ``edit`` is a MODEL with 8 input channels, ``hints-N`` are N
+pictures; the rest is ``sampling_cases``'s.
+"""
+
+from __future__ import annotations
+
+from frameloom.tests.support.sampling_cases import LONG, workflow
+
+
+def controlled(*applied, on=("positive", "negative"), **settings):
+    """Both prompts through ControlNets in a row, each (net, hints, strength, start, end); ``on``: those used."""
+    steps = workflow(**{"steps": 5, **settings})
+    for index, (net, hints, strength, start, end) in enumerate(applied):
+        before = (
+            [["positive", 0], ["negative", 0]]
+            if index == 0
+            else [[f"apply{index - 1}", 0], [f"apply{index - 1}", 1]]
+        )
+        steps[f"apply{index}"] = {
+            "class_type": "ControlNetApplyAdvanced",
+            "inputs": {
+                "positive": before[0],
+                "negative": before[1],
+                "control_net": [net, 0],
+                "image": [hints, 0],
+                "strength": strength,
+                "start_percent": start,
+                "end_percent": end,
+            },
+        }
+    last = f"apply{len(applied) - 1}"
+    steps["out"]["inputs"] |= {name: [last, ("positive", "negative").index(name)] for name in on}
+    return steps
+
+
+def ranged(positive, negative, **settings):
+    """Conditions that count in parts of the run: two for the positive prompt, one for the negative."""
+    steps = workflow(**{"steps": 5, **settings})
+    more = {"class_type": "CLIPTextEncode", "inputs": {"text": "a blue square", "clip": ["demo", 1]}}
+    steps |= {"more": more}
+    for name, (source, (start, end)) in {
+        "first": ("positive", positive[0]),
+        "second": ("more", positive[1]),
+        "never": ("negative", negative),
+    }.items():
+        options = {"start_percent": start, "end_percent": end}
+        inputs = {"conditioning": [source, 0], "options": options}
+        steps[name] = {"class_type": "set_options", "inputs": inputs}
+    steps["both"] = {"class_type": "join", "inputs": {"one": ["first", 0], "other": ["second", 0]}}
+    steps["out"]["inputs"] |= {"positive": ["both", 0], "negative": ["never", 0]}
+    return steps
+
+
+def edited(style="regular", cfg_conds=5.0, cfg_cond2_negative=1.5, control=False):
+    """Instruct-pix2pix by three prompts: with picture and text, with the picture alone, with neither."""
+    steps = workflow()
+    links = {name: [name, 0] for name in ("noise", "guider", "sampler", "sigmas")}
+    edit = {
+        "positive": ["positive", 0],
+        "negative": ["negative", 0],
+        "vae": ["demo", 2],
+        "pixels": ["given", 1],
+    }
+    first = ["apply", 0] if control else ["edited", 0]
+    steps |= {
+        "edited": {"class_type": "InstructPixToPixConditioning", "inputs": edit},
+        "apply": {
+            "class_type": "ControlNetApplyAdvanced",
+            "inputs": {
+                "positive": ["edited", 0],
+                "negative": ["edited", 1],
+                "control_net": ["net", 0],
+                "image": ["hints-3", 0],
+                "strength": 0.8,
+                "start_percent": 0.0,
+                "end_percent": 1.0,
+            },
+        },
+        "noise": {"class_type": "RandomNoise", "inputs": {"noise_seed": 11}},
+        "sampler": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}},
+        "sigmas": {
+            "class_type": "BasicScheduler",
+            "inputs": {"model": ["edit", 0], "scheduler": "karras", "steps": 5, "denoise": 1.0},
+        },
+        "guider": {
+            "class_type": "DualCFGGuider",
+            "inputs": {
+                "model": ["edit", 0],
+                "cond1": first,
+                "cond2": ["edited", 1],
+                "negative": ["negative", 0],
+                "cfg_conds": cfg_conds,
+                "cfg_cond2_negative": cfg_cond2_negative,
+                "style": style,
+            },
+        },
+        "out": {"class_type": "SamplerCustomAdvanced", "inputs": links | {"latent_image": ["given", 0]}},
+    }
+    return steps
+
+
+def plain_edit():
+    """Instruct-pix2pix by plain guidance."""
+    steps = edited()
+    steps["guider"] = {
+        "class_type": "CFGGuider",
+        "inputs": {"model": ["edit", 0], "positive": ["edited", 0], "negative": ["edited", 1], "cfg": 3.0},
+    }
+    return steps
+
+
+def control_cases() -> dict[str, dict]:
+    """Return every case: prediction type, and a workflow whose node ``out`` is compared."""
+    whole = (0.0, 1.0)
+    found = {
+        "one-hint": controlled(("net", "hints-1", 0.7, *whole)),
+        "hint-a-frame": controlled(("net", "hints-3", 1.3, *whole)),
+        "hints-again": controlled(("net", "hints-2", 1.0, *whole)),
+        "hints-cut": controlled(("net", "hints-5", 1.0, *whole)),
+        "six-hints-for-two-chunks": controlled(("net", "hints-6", 1.0, *whole)),
+        "without-prefix": controlled(("other", "hints-3", 1.0, *whole)),
+        "pooled": controlled(("pooled", "hints-3", 1.0, *whole)),
+        "percent": controlled(
+            ("net", "hints-3", 1.0, 0.25, 0.75)
+        ),  # five steps: on the noise levels themselves
+        "percent-between": controlled(("net", "hints-3", 1.0, 0.1, 0.6), scheduler="karras"),
+        "percent-never": controlled(("net", "hints-3", 1.0, 0.6, 0.4)),
+        "chain": controlled(("net", "hints-3", 0.6, 0.0, 0.7), ("other", "hints-1", 1.2, 0.3, 1.0)),
+        "chain-of-one-net": controlled(("net", "hints-3", 0.6, *whole), ("net", "hints-1", 0.6, *whole)),
+        "strength-0": controlled(("net", "hints-3", 0.5, *whole), ("other", "hints-3", 0.0, *whole)),
+        "positive-alone": controlled(("net", "hints-3", 1.0, *whole), on=("positive",)),
+        "positive-alone-six-hints": controlled(("net", "hints-6", 1.0, *whole), on=("positive",)),
+        "cfg-1": controlled(("net", "hints-3", 1.0, *whole), cfg=1.0),
+        "long-prompt": controlled(("net", "hints-3", 1.0, *whole), prompt=LONG),
+        "ancestral": controlled(("net", "hints-3", 1.0, 0.0, 0.5), sampler_name="euler_ancestral"),
+        "ranges": ranged([(0.0, 0.5), (0.5, 1.0)], (0.0, 0.6)),
+        "range-on-a-level": ranged([(0.0, 0.75), (0.25, 1.0)], (0.25, 1.0)),
+        "range-without-positive": ranged([(0.3, 0.8), (0.4, 0.7)], (0.0, 1.0)),
+    }
+    cases = {f"control-{name}": {"prediction": "eps", "workflow": steps} for name, steps in found.items()}
+    for name in ("chain", "ranges"):
+        cases[f"control-{name}-v"] = {"prediction": "v", "workflow": found[name]}
+    edits = {
+        "regular": edited(),
+        "nested": edited("nested"),
+        "no-negative": edited(cfg_cond2_negative=1.0),
+        "first-alone": edited(cfg_conds=1.0, cfg_cond2_negative=1.0),
+        "nested-at-1": edited("nested", 1.0, 1.0),
+        "plain": plain_edit(),
+        "control": edited(control=True),
+    }
+    return cases | {f"edit-{name}": {"prediction": "eps", "workflow": steps} for name, steps in edits.items()}
