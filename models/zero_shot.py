@@ -18,8 +18,8 @@ from torch import Tensor
 from .motion_path import MotionPath, warp
 from .noise import draw_noise
 
-# Samplers whose step depends on nothing but the latents it starts from: no earlier steps, no noise of their own. So a run
-# may be cut anywhere, between steps and between frames.
+# Samplers whose step depends on nothing but the latents it starts from: no earlier steps, no noise of their own. So a
+# run may be cut anywhere, between steps and between frames.
 MEMORYLESS = ("ddim", "euler")
 
 

@@ -151,6 +151,11 @@ class CrossFrameAttnPatch(io.ComfyNode):
                     tooltip="Levels of the UNet in which it acts: 0 is the finest (half of all attention), 2 the "
                     "coarsest, 3 the middle block.",
                 ),
+                io.Boolean.Input(
+                    "in_controlnet",
+                    default=True,
+                    tooltip="Act inside the ControlNets of the prompts too, at the same levels, as the paper does.",
+                ),
             ],
             outputs=[
                 io.Model.Output("model", display_name="model", tooltip="A copy of the model that does so.")
@@ -167,6 +172,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         levels: str,
+        in_controlnet: bool = True,
     ) -> io.NodeOutput:
         """Run the node."""
         if strength == 0:
@@ -176,7 +182,9 @@ class CrossFrameAttnPatch(io.ComfyNode):
                 f"start_percent={start_percent} is after end_percent={end_percent}; expected start <= end; lower "
                 "start_percent or raise end_percent."
             )
-        edit = CrossFrameEdit(anchor, frame, strength, start_percent, end_percent, _read_levels(levels))
+        edit = CrossFrameEdit(
+            anchor, frame, strength, start_percent, end_percent, _read_levels(levels), in_controlnet
+        )
         return io.NodeOutput(api.port().install(model, Edit("cross-frame attention", cross_frame=edit)))
 
 

@@ -74,7 +74,7 @@ class ZeroShotSampler(io.ComfyNode):
                     "sampler_name",
                     options=list(MEMORYLESS),
                     default="ddim",
-                    tooltip="Samplers that remember no earlier step and draw no noise; others break at the joints of the segments.",
+                    tooltip="Samplers that remember no step and draw no noise; others break at the segments' joints.",
                 ),
                 io.Combo.Input(
                     "scheduler",
