@@ -11,6 +11,7 @@ from frameloom.headless import denoise
 from frameloom.headless.control import Control, ControlRun, fit_hints
 from frameloom.headless.control_loading import load_controlnet
 from frameloom.headless.denoise import sample
+from frameloom.headless.edits import EditedRun
 from frameloom.headless.guidance import CFG
 from frameloom.headless.loading import load_checkpoint
 from frameloom.headless.nodes_core.conditioning import ControlNetApplyAdvanced
@@ -90,7 +91,7 @@ def added(model, control, chunks=1, frames=2, sigma=3.0):
     generator = torch.Generator().manual_seed(5)
     seen = torch.randn(chunks * frames, 4, 8, 8, generator=generator)
     tokens = torch.randn(chunks, 77, DEMO.unet.context_dim, generator=generator)
-    run = ControlRun(model.sampling)
+    run = ControlRun(model.sampling, EditedRun((), ()))
     with torch.no_grad():
         found = run.residuals(control, seen, torch.tensor([500]), tokens, sigma=sigma, chunks=chunks)
     return [*found.get("down_block_additional_residuals", []), *list(found.values())[1:]]
