@@ -85,11 +85,7 @@ def warp_forward(
             f"first frame at t1 is {tuple(anchor.shape)}, at t0 {tuple(latent.shape)}; expected equal shapes; take "
             "both from the same sampling."
         )
-    if not torch.isfinite(latent).all():
-        raise ValueError(
-            "latent holds NaN or infinity; expected finite numbers; look at what made it: run the model in a wider "
-            "dtype, or lower cfg."
-        )
+    check_finite(latent)
     noise = draw_noise(seed, frame_ids, latent.shape[1:])
     frames = add_noise(warp(latent, path, frame_ids), noise, sigma_from, sigma_to, unit)
     if anchor is None:
@@ -116,11 +112,7 @@ def smooth_background(frames: Tensor, masks: Tensor, path: MotionPath, keep: flo
     Raises:
         ValueError: there is not one mask per frame, or the path is too short.
     """
-    if len(masks) != len(frames):
-        raise ValueError(
-            f"mask has {len(masks)} frames, latent has {len(frames)}; expected one mask per frame; make the mask from "
-            "the decoded frames."
-        )
+    check_masks(masks, len(frames))
     if keep == 1:
         return frames
     size = frames.shape[-2:]
@@ -130,6 +122,32 @@ def smooth_background(frames: Tensor, masks: Tensor, path: MotionPath, keep: flo
     first_background = warp(frames[:1] * (1 - foreground[:1]), path, numbers)
     background = (1 - foreground) * (1 - first_foreground)
     return frames + background * (1 - keep) * (first_background - frames)
+
+
+def check_finite(latent: Tensor) -> None:
+    """Check that latents hold numbers.
+
+    Raises:
+        ValueError: there is a NaN or an infinity.
+    """
+    if not torch.isfinite(latent).all():
+        raise ValueError(
+            "latent holds NaN or infinity; expected finite numbers; look at what made it: run the model in a wider "
+            "dtype, or lower cfg."
+        )
+
+
+def check_masks(masks: Tensor, frames: int) -> None:
+    """Check that there is a mask for each frame.
+
+    Raises:
+        ValueError: there are more or fewer.
+    """
+    if len(masks) != frames:
+        raise ValueError(
+            f"mask has {len(masks)} frames, the video has {frames}; expected one mask per frame; make the mask from "
+            "the decoded frames."
+        )
 
 
 def find_levels(sigmas: Tensor, sigma_t0: float, sigma_t1: float) -> tuple[int, int]:

@@ -14,7 +14,15 @@ from ..models.cross_frame import CrossFrameEdit
 from ..models.edit import Edit
 from ..models.noise import draw_noise
 from ..models.schedules import TRAIN_TIMESTEPS
-from ..models.zero_shot import MEMORYLESS, chunk_frames, find_levels, smooth_background, warp_forward
+from ..models.zero_shot import (
+    MEMORYLESS,
+    check_finite,
+    check_masks,
+    chunk_frames,
+    find_levels,
+    smooth_background,
+    warp_forward,
+)
 from .motion_path import PathType
 
 io = api.io
@@ -121,6 +129,8 @@ class ZeroShotSampler(io.ComfyNode):
         """Run the node."""
         port = api.port()
         start = _one_frame(latent)
+        if mask is not None:
+            check_masks(mask, len(path))
         sigmas = port.sigmas(model, steps, scheduler)
         lower, upper = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
         chunks = chunk_frames(len(path), chunk_size)
@@ -227,6 +237,7 @@ def _one_frame(latent: dict[str, Any]) -> Tensor:
             f"latent is {tuple(samples.shape)}{masked}; expected one frame, [1, channels, height, width], without a "
             "mask; set batch_size to 1: the path says how many frames the video has."
         )
+    check_finite(samples)
     return samples
 
 
