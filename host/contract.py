@@ -6,7 +6,7 @@ Values on sockets are ComfyUI's own: LATENT ``{"samples": [F, 4, H, W], ...}``, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -103,6 +103,14 @@ class Host(Protocol):
 
     def encode_text(self, clip: Any, text: str) -> tuple[Conditioning, Spans]:
         """Encode a prompt. Spans: for every comma-separated phrase, its [start, stop) token ranges in the output."""
+        ...
+
+    def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
+        """Return conditions for some frames of a clip: of what they have for each frame, these frames' part.
+
+        That is tokens, ControlNet hints, masks and latents beside the noisy ones; by ``models.frames.pick_frames``.
+        What shares a ControlNet still does.
+        """
         ...
 
     def encode(self, vae: Any, images: Tensor) -> Latent:

@@ -1,4 +1,4 @@
-"""Cross-frame attention inside ControlNets in ComfyUI, whose blocks no patch reaches.
+"""ControlNets in ComfyUI: cross-frame attention inside them, where no patch reaches, and hints for some of the frames.
 
 While a batch of conditions is worked on, each has a copy of its ControlNet that tells when it is asked, and the
 networks carry hooks on their self-attention that act then. Hooks go with the batch, copies with the run; a user's
@@ -15,9 +15,12 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor, nn
 
+from ...models.frames import pick_frames
 from .attention import Crossing, level_of
 
 _BLOCKS = {"input_blocks": "input", "middle_block": "middle", "output_blocks": "output"}
+# What may have a row for each frame, of what core hangs on a condition.
+_PER_FRAME = ("mask", "concat_latent_image", "concat_mask")
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
 # (rows in the batch, its sigmas, ComfyUI's options of the call) -> what acts in it
 Cross = Callable[[int, Tensor, dict[str, Any]], Crossing | None]
@@ -91,6 +94,42 @@ class ControlCopies:
                 self._at_work = earlier
 
         return get_control
+
+
+def select_frames(conditioning: list[list[Any]], frame_ids: Sequence[int]) -> list[list[Any]]:
+    """Return conditions for some frames of a clip: of what they have for each frame, these frames' part.
+
+    ControlNets are copied, so that the user's stay as they are; conditions that share one share the copy.
+    """
+    picked: dict[int, Any] = {}
+
+    def of_control(control: Any) -> Any:
+        if control is None:
+            return None
+        if id(control) not in picked:
+            link = picked[id(control)] = copy.copy(control)
+            link.cond_hint_original = of_batch(control.cond_hint_original)
+            link.cond_hint = None
+            link.previous_controlnet = of_control(control.previous_controlnet)
+        return picked[id(control)]
+
+    def of_batch(batch: Tensor | None) -> Tensor | None:
+        return None if batch is None else pick_frames(batch, frame_ids)
+
+    return [
+        [
+            of_batch(tokens),
+            {
+                name: of_control(value)
+                if name == "control"
+                else of_batch(value)
+                if name in _PER_FRAME
+                else value
+                for name, value in options.items()
+            },
+        ]
+        for tokens, options in conditioning
+    ]
 
 
 class _Reading:

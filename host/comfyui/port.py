@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ...models.motion_checkpoint import MotionWeights
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
 from . import install, motion
+from .control import select_frames
 from .demo import load_demo
 from .predict import predict_denoised
 from .text import phrase_spans
@@ -124,6 +125,10 @@ class ComfyHost:
     def encode_text(self, clip: Any, text: str) -> tuple[Conditioning, Spans]:
         """Encode a prompt and find its phrases."""
         return clip.encode_from_tokens_scheduled(clip.tokenize(text)), phrase_spans(clip, text)
+
+    def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
+        """Return conditions for some frames of a clip."""
+        return select_frames(conditioning, frame_ids)
 
     def encode(self, vae: Any, images: Tensor) -> Latent:
         """Encode [N, H, W, 3] to latents."""

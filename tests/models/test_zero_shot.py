@@ -13,7 +13,7 @@ from frameloom.models.zero_shot import add_noise, chunk_frames, find_levels, smo
 
 UNIT = 1 / 0.18215
 PATH = translation(5, 40, -25)
-LEVELS = {"sigma_from": 7.5, "sigma_to": 10.4, "unit": UNIT}
+LEVELS = {"sigmas": torch.tensor([10.4, 9.0, 7.5]), "unit": UNIT}
 
 
 def draw(*shape, seed=0):

@@ -138,3 +138,29 @@ def test_a_t2i_adapter_stays_as_it_is(demo, scene):
     plain = run(scene, demo[0], Adapter())
     torch.testing.assert_close(crossed[0], plain[0], rtol=1e-3, atol=1e-4)
     assert not torch.allclose(crossed[1], plain[1], atol=1e-2)
+
+
+def test_some_frames_of_a_clip_have_their_own_hints(demo, scene, net):
+    """Of chained ControlNets too; the user's stay as they are."""
+    last = control(net, previous=control(network(5)))
+    hints = last.cond_hint_original.clone()
+    both = controlled(scene.positive, last), controlled(scene.negative, last)
+    picked = [scene.port.select_frames(side, [0, 3]) for side in both]
+    assert picked[0][0][1]["control"] is not picked[1][0][1]["control"]
+
+    def draw(sides, noise):
+        return scene.port.sample(
+            demo[0],
+            *sides,
+            {"samples": torch.zeros_like(noise)},
+            noise=noise,
+            sigmas=scene.port.sigmas(demo[0], 3, "normal"),
+            sampler="euler",
+            cfg=3.0,
+        )["samples"]
+
+    whole = draw(both, scene.noise(4))
+    torch.testing.assert_close(draw(picked, scene.noise(4)[[0, 3]]), whole[[0, 3]], rtol=1e-3, atol=1e-4)
+    others = [scene.port.select_frames(side, [0, 1]) for side in both]
+    assert not torch.allclose(draw(others, scene.noise(4)[[0, 3]])[1], whole[3], atol=1e-2)
+    assert torch.equal(last.cond_hint_original, hints)
