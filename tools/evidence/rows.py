@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from frameloom.training.loop import step_generator
 from torch import Tensor
 
 SEED = 31_337  # of every prompt set, start noise and resampling
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -17,9 +19,9 @@ class Row:
 
     Attributes:
         claim, arm: what is measured, and on what (the technique, or one of its controls).
-        value, low, high: mean and the 95 % bootstrap interval.
+        value, low, high: the figure and its 95 % bootstrap interval.
         count: independent samples.
-        target: what the interval is held against, ``>= low`` or ``low .. high``; nothing for a control.
+        target: what the interval is held against, ``>= low``, ``<= high`` or ``low .. high``; nothing for a control.
     """
 
     claim: str
@@ -31,13 +33,29 @@ class Row:
     target: str = ""
 
 
-def row(claim: str, arm: str, values: Tensor, target: str = "") -> Row:
-    """Summarise one value per sample: mean and percentile bootstrap of 2,000 resamples."""
-    values = values.double().flatten()
-    picks = torch.randint(len(values), (2000, len(values)), generator=step_generator(SEED, 0))
-    means = values[picks].mean(1)
-    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Row(claim, arm, float(values.mean()), low, high, len(values), target)
+def mean(values: Tensor) -> Tensor:
+    """Return the mean of each set of samples. ``values``: [R, N]."""
+    return values.mean(1)
+
+
+def row(
+    claim: str, arm: str, values: Tensor, target: str = "", statistic: Callable[[Tensor], Tensor] = mean
+) -> Row:
+    """Summarise samples by a figure of all of them, and its percentile bootstrap.
+
+    Args:
+        claim: see ``Row``.
+        arm: see ``Row``.
+        values: [N, ...], one entry per sample.
+        target: see ``Row``.
+        statistic: [R, N, ...] float64, R sets of samples -> [R].
+    """
+    values = values.double()
+    picks = torch.randint(len(values), (RESAMPLES, len(values)), generator=step_generator(SEED, 0))
+    low, high = torch.quantile(
+        statistic(values[picks]), torch.tensor([0.025, 0.975], dtype=torch.float64)
+    ).tolist()
+    return Row(claim, arm, float(statistic(values[None])[0]), low, high, len(values), target)
 
 
 def agreement(found: Tensor, wanted: Tensor) -> Tensor:
@@ -47,9 +65,14 @@ def agreement(found: Tensor, wanted: Tensor) -> Tensor:
 
 def judge(entry: dict) -> str:
     """Say how a row stands to its target."""
-    if not entry["target"]:
+    target = entry["target"]
+    if not target:
         return ""
-    low, _, high = entry["target"].removeprefix(">= ").partition(" .. ")
-    if entry["low"] >= float(low) and entry["high"] <= float(high or "inf"):
+    if target.startswith("<= "):
+        low, high = float("-inf"), float(target.removeprefix("<= "))
+    else:
+        first, _, last = target.removeprefix(">= ").partition(" .. ")
+        low, high = float(first), float(last or "inf")
+    if entry["low"] >= low and entry["high"] <= high:
         return "yes"
-    return "by the mean only" if float(low) <= entry["value"] <= float(high or "inf") else "**no**"
+    return "by the mean only" if low <= entry["value"] <= high else "**no**"

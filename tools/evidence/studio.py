@@ -43,14 +43,24 @@ class Studio:
     def sample(self, model: object, prompt: str, frames: int, seed: int, negative: str = "") -> Tensor:
         """Sample and decode one prompt. Returns [F, 3, H, W] in -1..1."""
         noise = torch.randn(frames, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, seed))
-        latent = self.host.sample(
+        sigmas = self.host.sigmas(model, STEPS, SCHEDULER)
+        return self.decode(self.denoise(model, prompt, torch.zeros_like(noise), noise, sigmas, negative))
+
+    def denoise(
+        self, model: object, prompt: str, latent: Tensor, noise: Tensor, sigmas: Tensor, negative: str = ""
+    ) -> Tensor:
+        """Sample over some noise levels. ``latent``, ``noise``: [F, 4, h, w]. Returns latents like them."""
+        return self.host.sample(
             model,
             self.host.encode_text(self.clip, prompt)[0],
             self.host.encode_text(self.clip, negative)[0],
-            {"samples": torch.zeros_like(noise)},
+            {"samples": latent},
             noise=noise,
-            sigmas=self.host.sigmas(model, STEPS, SCHEDULER),
+            sigmas=sigmas,
             sampler=SAMPLER,
             cfg=CFG,
-        )
-        return self.host.decode(self.vae, latent).movedim(-1, 1) * 2 - 1
+        )["samples"]
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Decode latents to pictures, [F, 3, H, W] in -1..1."""
+        return self.host.decode(self.vae, {"samples": latent}).movedim(-1, 1) * 2 - 1
