@@ -174,7 +174,7 @@ def setting(claim: str, clips: list[Clip], tasks: list[Task]) -> list[Row]:
 
 
 def make_tasks(count: int, *, say_background: bool = True) -> list[Task]:
-    """Return the published set, or its beginning: prompts, seeds, and a translation each."""
+    """Return the set of a count: prompts, seeds, and a translation each. Depends on the count, nothing else."""
     pictures = shapes.sample_images(count, step_generator(SEED, 6))
     draw = torch.rand(count, 2, 2, generator=step_generator(SEED, 7))
     strengths = (STRENGTHS[0] + (STRENGTHS[1] - STRENGTHS[0]) * draw[..., 0]) * (draw[..., 1] - 0.5).sign()
