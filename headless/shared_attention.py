@@ -64,5 +64,5 @@ class SharedTokensProcessor:
 
 def share_tokens(network: _Network) -> _Network:
     """Give every attention of a new UNet or ControlNet the shared projection; returns the same network."""
-    network.set_attn_processor(SharedTokensProcessor())
+    network.set_attn_processor(SharedTokensProcessor())  # type: ignore[arg-type]
     return network
