@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..models.cross_frame import LEVELS, AnchorMemory, CrossFrameEdit, Source
 from ..models.edit import Call, Edit, TemporalEdit, training_call
+from .observe import observer_hooks
 
 
 class EditedRun:
@@ -91,6 +92,9 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
                 handle = temporal_place(unet, slot).register_forward_hook(
                     _temporal_hook(run, index, part.motion, slot)
                 )
+                hooks.callback(handle.remove)
+        for observer in (edit.observe for edit in edits if edit.observe is not None):
+            for handle in observer_hooks(unet, observer, lambda: run.call):
                 hooks.callback(handle.remove)
         if any(_has_clip_norm(part) for part in temporal):
             for norm in _residual_norms(unet):

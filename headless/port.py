@@ -30,7 +30,7 @@ from .progress import StepBar
 from .prompt import Tokenizer
 from .samplers import find_sampler
 from .sigmas import schedule_sigmas
-from .text import Spans, encode_prompt, phrase_spans
+from .text import Spans, encode_chunks, encode_prompt, find_spans, phrase_spans, without_phrase
 from .vocabulary import clip_tokenizer
 
 Latent = dict[str, Any]
@@ -157,10 +157,16 @@ class HeadlessHost:
         """Return the standard deviation, in a LATENT's units, of noise of sigma 1."""
         return 1 / model.latent_scale
 
-    def encode_text(self, clip: CLIP, text: str) -> tuple[Conditioning, Spans]:
-        """Encode a prompt, and say where its phrases lie."""
+    def encode_text(self, clip: CLIP, text: str, phrases: Sequence[str] = ()) -> tuple[Conditioning, Spans]:
+        """Encode a prompt, and say where its phrases and the given ones lie."""
         tokens, pooled = encode_prompt(clip, text)
-        return [[tokens, {"pooled_output": pooled}]], phrase_spans(clip, text)
+        spans = phrase_spans(clip, text) | {phrase: find_spans(clip, text, phrase) for phrase in phrases}
+        return [[tokens, {"pooled_output": pooled}]], spans
+
+    def encode_without(self, clip: CLIP, text: str, phrase: str) -> Conditioning:
+        """Encode a prompt from which a phrase is taken out."""
+        tokens, pooled = encode_chunks(clip, without_phrase(clip, text, phrase))
+        return [[tokens, {"pooled_output": pooled}]]
 
     def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
         """Return conditions for some frames of a clip."""

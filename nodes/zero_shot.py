@@ -177,12 +177,17 @@ class CrossFrameAttnPatch(io.ComfyNode):
                 "start_percent or raise end_percent."
             )
         edit = CrossFrameEdit(
-            anchor, frame, strength, start_percent, end_percent, _read_levels(levels), in_controlnet
+            anchor, frame, strength, start_percent, end_percent, read_levels(levels), in_controlnet
         )
         return io.NodeOutput(api.port().install(model, Edit("cross-frame attention", cross_frame=edit)))
 
 
-def _read_levels(text: str) -> frozenset[int]:
+def read_levels(text: str) -> frozenset[int]:
+    """Read a widget's levels of the UNet, such as ``0, 2``.
+
+    Raises:
+        ValueError: it names another, or none.
+    """
     known = {str(level): level for level in LEVELS}
     names = text.replace(",", " ").split()
     unknown = [name for name in names if name not in known]

@@ -16,7 +16,7 @@ from ...models.edit import Call, Condition, Edit, TemporalEdit
 from ...models.errors import HostError
 from ...models.frames import count_videos
 from ...models.guards import check_prediction, check_schedule
-from . import clip_norm, slots
+from . import clip_norm, observe, slots
 from .attention import Crossing, LiveAttention
 from .control import ControlCopies
 from .motion import attention_of
@@ -232,4 +232,5 @@ def diffusion_model(
     if live.active:
         ensure_markers(executor.class_obj, over_clip=live.norm_frames > 1)
     with clip_norm.clip_of(live.norm_frames):
-        return executor(x, timesteps, context, y, control, {**options, KEY: live}, **kwargs)
+        told = {**options, KEY: live, **observe.watching(executor.class_obj, live.call, run.edits)}
+        return executor(x, timesteps, context, y, control, told, **kwargs)
