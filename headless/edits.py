@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
-from ..models.cross_frame import LEVELS, AnchorMemory, CrossFrameEdit, Source
+from ..models.cross_frame import AnchorMemory, CrossFrameEdit, Source
 from ..models.edit import Call, Edit, TemporalEdit, training_call
 from .observe import observer_hooks
+from .shared_attention import attention_layers
 
 
 class EditedRun:
@@ -62,7 +63,7 @@ class EditedRun:
         """
         with ExitStack() as hooks:
             for edit, memory in self._crossing:
-                for name, level, attention in self_attentions(network):
+                for name, level, attention in attention_layers(network, "attn1"):
                     if level in edit.levels and (control is None or edit.in_control):
                         hook = _cross_frame_hook(self, edit, memory, (control, name))
                         hooks.callback(attention.register_forward_pre_hook(hook, with_kwargs=True).remove)
@@ -172,15 +173,6 @@ def _temporal_hook(
         return type(output)(sample=motion(slot, output.sample, run.frames, strength))
 
     return hook
-
-
-def self_attentions(network: nn.Module) -> Iterator[tuple[str, int, nn.Module]]:
-    """Yield each self-attention of a UNet or ControlNet: its name, its level (``cross_frame.LEVELS``), the layer."""
-    for name, module in network.named_modules():
-        if name.endswith(".attn1"):
-            part, index, *_ = name.split(".")
-            level = {"down_blocks": int, "up_blocks": lambda up: LEVELS[-1] - int(up)}.get(part)
-            yield name, LEVELS[-1] if level is None else level(index), module
 
 
 def _cross_frame_hook(
