@@ -64,7 +64,7 @@ bench: $(READY)
 	$(BIN)/python tools/bench.py
 
 evidence: $(READY)
-	$(BIN)/python tools/evidence.py
+	$(BIN)/python -m frameloom.tools.evidence
 
 demo-model: $(READY)
 	$(BIN)/python tools/train_demo.py

@@ -12,8 +12,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ..models.cross_frame import LEVELS
 from ..models.edit import AttentionObserver, Call
+from .shared_attention import attention_layers
 
 
 def observer_hooks(
@@ -29,20 +29,11 @@ def observer_hooks(
     Yields:
         Each hook's handle, right after the hook was put on.
     """
-    for level, attention in _cross_attentions(unet):
+    for _, level, attention in attention_layers(unet, "attn2"):
         if level in observer.levels:
             keep, show = _hooks(observer, attention.heads, current, level)
             yield attention.to_q.register_forward_hook(keep)
             yield attention.to_k.register_forward_hook(show)
-
-
-def _cross_attentions(unet: nn.Module) -> Iterator[tuple[int, Any]]:
-    """Yield each cross-attention with its level, as in ``cross_frame.LEVELS``."""
-    for name, module in unet.named_modules():
-        if name.endswith(".attn2"):
-            part, index, *_ = name.split(".")
-            number = int(index) if part in ("down_blocks", "up_blocks") else LEVELS[-1]
-            yield LEVELS[-1] - number if part == "up_blocks" else number, module
 
 
 def _hooks(

@@ -16,6 +16,7 @@ from ..models.edit import Edit
 from ..models.errors import CheckpointError
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_module import slot_widths
+from .conditions import select_frames
 from .control_loading import load_controlnet
 from .denoise import Denoiser, sample
 from .edits import edited, forward_with_edits
@@ -166,6 +167,10 @@ class HeadlessHost:
         """Encode a prompt from which a phrase is taken out."""
         tokens, pooled = encode_chunks(clip, without_phrase(clip, text, phrase))
         return [[tokens, {"pooled_output": pooled}]]
+
+    def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
+        """Return conditions for some frames of a clip."""
+        return select_frames(conditioning, frame_ids)
 
     def encode(self, vae: VAE, images: Tensor) -> Latent:
         """Encode pictures to latents."""

@@ -116,6 +116,14 @@ class Host(Protocol):
         """
         ...
 
+    def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
+        """Return conditions for some frames of a clip: of what they have for each frame, these frames' part.
+
+        That is tokens, ControlNet hints, masks and latents beside the noisy ones; by ``models.frames.pick_frames``.
+        What shares a ControlNet still does.
+        """
+        ...
+
     def encode(self, vae: Any, images: Tensor) -> Latent:
         """Encode [N, H, W, 3] to latents."""
         ...

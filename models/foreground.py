@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .edit import Call
+from .zero_shot import check_finite
 
 Ranges = Sequence[tuple[int, int]]
 
@@ -39,11 +40,7 @@ def check_clip(latent: Tensor) -> Tensor:
             f"latent is {tuple(latent.shape)}; expected [frames, channels, height, width]; give the latents of an "
             "image model, a frame each."
         )
-    if not torch.isfinite(latent).all():
-        raise ValueError(
-            "latent holds NaN or infinity; expected finite numbers; look at what made it: run the model in a wider "
-            "dtype, or lower cfg."
-        )
+    check_finite(latent)
     return latent
 
 

@@ -70,18 +70,12 @@ class NoiseWarp(io.ComfyNode):
         first_frame: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        if len(sigmas) < 2:
-            raise ValueError(
-                f"sigmas holds {len(sigmas)} noise levels; expected those from t1 down to t0, two at least; cut them "
-                "out with Split Sigmas."
-            )
         frames = warp_forward(
             latent["samples"],
             path,
             range(len(path)),
             seed=seed,
-            sigma_from=float(sigmas[-1]),
-            sigma_to=float(sigmas[0]),
+            sigmas=sigmas,
             unit=api.port().noise_unit(model),
             anchor=None if first_frame is None else first_frame["samples"],
         )

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..host import api
-from ..host.contract import ProgressBar
+from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
 from ..models.edit import Edit
+from ..models.motion_path import MotionPath as Path
 from ..models.noise import draw_noise
 from ..models.schedules import TRAIN_TIMESTEPS
-from ..models.zero_shot import MEMORYLESS, chunk_frames, find_levels, smooth_background, warp_forward
+from ..models.zero_shot import (
+    MEMORYLESS,
+    check_finite,
+    check_masks,
+    chunk_frames,
+    find_levels,
+    smooth_background,
+    warp_forward,
+)
 from .motion_path import PathType
 
 io = api.io
 
 SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
 UNITS = ("timestep", "percent")
-# (latents [F, C, H, W] and noise, levels, model) -> latents
-Run = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 
 
 class ZeroShotSampler(io.ComfyNode):
@@ -119,38 +125,79 @@ class ZeroShotSampler(io.ComfyNode):
         keep: float = 0.4,
     ) -> io.NodeOutput:
         """Run the node."""
-        port = api.port()
         start = _one_frame(latent)
-        sigmas = port.sigmas(model, steps, scheduler)
-        lower, upper = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
+        if mask is not None:
+            check_masks(mask, len(path))
+        sigmas = api.port().sigmas(model, steps, scheduler)
+        levels = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
         chunks = chunk_frames(len(path), chunk_size)
-        bar = port.progress(lower + len(chunks) * (len(sigmas) - 1 - upper))
-        done = 0
-
-        def run(on: Any, noisy: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
-            nonlocal done
-            out = port.sample(
-                on, positive, negative, {"samples": noisy}, noise=noise, sigmas=levels, sampler=sampler_name, cfg=cfg,
-                progress=_Part(bar, done),
-            )  # fmt: skip
-            done += len(levels) - 1
-            return out["samples"]
-
-        def denoise(on: Any, noisy: Tensor, levels: Tensor) -> Tensor:
-            return run(on, noisy, torch.zeros_like(noisy), levels)
-
-        at_t1 = run(model, start, draw_noise(seed, [0], start.shape[1:]), sigmas[: upper + 1])
-        at_t0 = denoise(model, at_t1, sigmas[upper : lower + 1])
-        frames = warp_forward(
-            at_t0, path, range(len(path)), seed=seed, sigma_from=float(sigmas[lower]), sigma_to=float(sigmas[upper]),
-            unit=port.noise_unit(model), anchor=at_t1,
-        )  # fmt: skip
+        sampling = _Sampling(model, (positive, negative), sampler_name, cfg, sigmas, levels, len(chunks))
+        frames = sampling.frames(start, path, seed)
         if mask is not None:
             frames = smooth_background(frames, mask, path, keep)
-        crossed = port.install(model, Edit("cross-frame attention", cross_frame=CrossFrameEdit()))
-        parts = [denoise(crossed, frames[chunk], sigmas[upper:]) for chunk in chunks]
-        video = torch.cat([part if index == 0 else part[1:] for index, part in enumerate(parts)])
-        return io.NodeOutput({**latent, "samples": video})
+        return io.NodeOutput({**latent, "samples": sampling.finish(frames, chunks)})
+
+
+class _Sampling:
+    """The three segments of one schedule, under one bar."""
+
+    def __init__(
+        self,
+        model: Any,
+        sides: tuple[Conditioning, Conditioning],
+        sampler: str,
+        cfg: float,
+        sigmas: Tensor,
+        levels: tuple[int, int],
+        chunks: int,
+    ) -> None:
+        self._model, self._sides, self._sampler, self._cfg = model, sides, sampler, cfg
+        lower, upper = levels
+        self._to_t1, self._to_t0, self._to_end = (
+            sigmas[: upper + 1],
+            sigmas[upper : lower + 1],
+            sigmas[upper:],
+        )
+        self._bar, self._before = api.port().progress(lower + chunks * (len(self._to_end) - 1)), 0
+
+    def frames(self, start: Tensor, path: Path, seed: int) -> Tensor:
+        """Draw one frame down to t0 and make all frames at t1 of it, [F, C, H, W]."""
+        noise = draw_noise(seed, [0], start.shape[1:])
+        at_t1 = self._run(self._model, [0], start, self._to_t1, noise)
+        at_t0 = self._run(self._model, [0], at_t1, self._to_t0)
+        unit = api.port().noise_unit(self._model)
+        return warp_forward(
+            at_t0, path, range(len(path)), seed=seed, sigmas=self._to_t0, unit=unit, anchor=at_t1
+        )
+
+    def finish(self, frames: Tensor, chunks: list[list[int]]) -> Tensor:
+        """Sample all frames from t1 to the end, chunk by chunk, each behind frame 0."""
+        crossed = api.port().install(self._model, Edit("cross-frame attention", cross_frame=CrossFrameEdit()))
+        parts = [self._run(crossed, chunk, frames[chunk], self._to_end) for chunk in chunks]
+        return torch.cat([part if index == 0 else part[1:] for index, part in enumerate(parts)])
+
+    def update(self, done: int, preview: Tensor | None = None) -> None:
+        """Move the bar by what a segment did."""
+        self._bar.update(self._before + done, preview)
+
+    def _run(
+        self, model: Any, frame_ids: list[int], start: Tensor, sigmas: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        port = api.port()
+        positive, negative = (port.select_frames(side, frame_ids) for side in self._sides)
+        out = port.sample(
+            model,
+            positive,
+            negative,
+            {"samples": start},
+            noise=torch.zeros_like(start) if noise is None else noise,
+            sigmas=sigmas,
+            sampler=self._sampler,
+            cfg=self._cfg,
+            progress=self,
+        )
+        self._before += len(sigmas) - 1
+        return out["samples"]
 
 
 def _level_inputs() -> list[Any]:
@@ -209,16 +256,6 @@ def _smoothing_inputs() -> list[Any]:
     ]
 
 
-class _Part:
-    """A bar's share for one of several runs."""
-
-    def __init__(self, bar: ProgressBar, before: int) -> None:
-        self._bar, self._before = bar, before
-
-    def update(self, done: int, preview: Tensor | None = None) -> None:
-        self._bar.update(self._before + done, preview)
-
-
 def _one_frame(latent: dict[str, Any]) -> Tensor:
     samples = latent["samples"]
     if samples.dim() != 4 or samples.shape[0] != 1 or "noise_mask" in latent:
@@ -227,6 +264,7 @@ def _one_frame(latent: dict[str, Any]) -> Tensor:
             f"latent is {tuple(samples.shape)}{masked}; expected one frame, [1, channels, height, width], without a "
             "mask; set batch_size to 1: the path says how many frames the video has."
         )
+    check_finite(samples)
     return samples
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Time a denoising step with and without the motion module, beside diffusers' AnimateDiff, and write docs/bench.md.
+"""Time a denoising step with and without a technique, beside diffusers' own way, and write docs/bench.md.
 
-usage: bench.py [--rounds N] [--demo]
+usage: bench.py [--rounds N] [--only CASE ...] [--demo]
 
-SD1.5's sizes with random weights, 128 px, 8 frames with guidance (a batch of 16). The UNets share one set of base
-weights and one set of motion weights, run in one process, and take turns, so that whatever else the machine does falls
-on all of them. Figures are medians with their quartiles; counted FLOPs stand beside them. Each arm's peak memory comes
-from a process of its own. --demo takes the demo model's sizes instead: seconds, to see that the tool works.
+SD1.5's sizes with random weights, 8 frames with guidance (a batch of 16). The arms of a case share one set of weights,
+run in one process, and take turns, so that whatever else the machine does falls on all of them. Figures are medians
+with their quartiles; counted FLOPs stand beside them. Each arm's peak memory comes from a process of its own. --demo
+takes the demo model's sizes instead: seconds, to see that the tool works. With --demo or --only nothing is written.
 """
 
 from __future__ import annotations
@@ -24,19 +24,25 @@ from pathlib import Path
 
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
+    CrossFrameAttnProcessor2_0,
+)
 from frameloom.headless import networks
-from frameloom.headless.edits import forward_with_edits
-from frameloom.headless.shared_attention import share_tokens
+from frameloom.headless.edits import edited, forward_with_edits
+from frameloom.headless.shared_attention import attention_layers, share_tokens
 from frameloom.models.architecture import DEMO, SD15, UNetSize
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.cross_frame import CrossFrameEdit
+from frameloom.models.edit import Edit, TemporalEdit, training_call
 from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
 from frameloom.models.motion_module import MotionModel, motion_size
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
 FRAMES, SIDE = 8, 16
-ARMS = 4
+BLOCK_SIDE = 64  # of the block alone: 4,096 tokens a frame, as 512 px have at level 0
+CROSS_FRAME = Edit("bench", cross_frame=CrossFrameEdit())
+DIFFUSERS_ALL = "diffusers' UNet with it"
 Forward = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -56,6 +62,25 @@ class Arm:
         return statistics.median(self.seconds)
 
 
+@dataclass(frozen=True)
+class Case:
+    """Arms that take turns.
+
+    Attributes:
+        title: what is timed.
+        pixels: of the picture's side, at SD1.5's sizes.
+        build: makes the arms at a size; hooks last as long as the stack. The table compares with the first.
+        example: makes what every arm is called with.
+        conclude: says what the figures mean, one line each.
+    """
+
+    title: str
+    pixels: int
+    build: Callable[[UNetSize, ExitStack], list[Arm]]
+    example: Callable[[UNetSize], tuple[Tensor, Tensor, Tensor]]
+    conclude: Callable[[list[Arm]], list[str]]
+
+
 def build_adapter(motion: MotionModel) -> MotionAdapter:
     """Build diffusers' adapter with our module's weights."""
     weights = MotionWeights("bench", "v3", motion.size, motion.state_dict(), beta_schedule=None)
@@ -65,20 +90,26 @@ def build_adapter(motion: MotionModel) -> MotionAdapter:
     return adapter
 
 
-def build_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
-    """Build diffusers' UNet, the headless host's, the same with our module, and diffusers' UNetMotionModel."""
+def random_unet(size: UNetSize) -> UNet2DConditionModel:
+    """Build a UNet as diffusers makes it, the same weights every time."""
     torch.manual_seed(0)
-    unet = networks.build_unet(size).eval().requires_grad_(False)
+    return networks.build_unet(size).eval().requires_grad_(False)
+
+
+def headless_twin(unet: UNet2DConditionModel, size: UNetSize) -> UNet2DConditionModel:
+    """Build the headless host's UNet with the same weights, shared in memory."""
+    twin = share_tokens(networks.build_unet(size)).eval().requires_grad_(False)
+    twin.load_state_dict(unet.state_dict(), assign=True)
+    return twin
+
+
+def module_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
+    """Build diffusers' UNet, the headless host's, the same with our module, and diffusers' UNetMotionModel."""
+    unet = random_unet(size)
     motion = MotionModel(motion_size(size)).eval().requires_grad_(False)
-
-    def headless() -> UNet2DConditionModel:
-        twin = share_tokens(networks.build_unet(size)).eval().requires_grad_(False)
-        twin.load_state_dict(unet.state_dict(), assign=True)
-        return twin
-
     edit = Edit("bench", temporal=TemporalEdit(motion))
-    bare = hooks.enter_context(forward_with_edits(headless(), [], FRAMES))
-    ours = hooks.enter_context(forward_with_edits(headless(), [edit], FRAMES))
+    bare = hooks.enter_context(forward_with_edits(headless_twin(unet, size), [], FRAMES))
+    ours = hooks.enter_context(forward_with_edits(headless_twin(unet, size), [edit], FRAMES))
     theirs = UNetMotionModel.from_unet2d(unet, build_adapter(motion)).eval().requires_grad_(False)
 
     def plain(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
@@ -99,6 +130,68 @@ def build_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
     ]
 
 
+def cross_frame_twins(size: UNetSize) -> list[tuple[str, UNet2DConditionModel, list[Edit]]]:
+    """Build UNets with self-attention of frames' own, ours across frames, and diffusers' across frames.
+
+    The first three differ in nothing else and project the prompt once; the last is diffusers' altogether.
+    """
+    unet = random_unet(size)
+    mixed = headless_twin(unet, size)
+    for _, _, attention in attention_layers(mixed, "attn1"):
+        attention.set_processor(CrossFrameAttnProcessor2_0(batch_size=2))
+    plain, ours = headless_twin(unet, size), headless_twin(unet, size)
+    unet.set_attn_processor(CrossFrameAttnProcessor2_0(batch_size=2))
+    return [
+        ("plain", plain, []),
+        ("cross-frame", ours, [CROSS_FRAME]),
+        ("diffusers' CrossFrameAttnProcessor2_0", mixed, []),
+        (DIFFUSERS_ALL, unet, []),
+    ]
+
+
+def text_for(arm: str, tokens: Tensor) -> Tensor:
+    """Return the text as an arm reads it: diffusers' UNet wants it for each frame."""
+    return tokens.repeat_interleave(FRAMES, 0) if arm == DIFFUSERS_ALL else tokens
+
+
+def cross_frame_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
+    """Build a whole step plain, with cross-frame attention, and with diffusers' processor."""
+
+    def arm(name: str, step: Forward) -> Arm:
+        return Arm(name, lambda noisy, timesteps, tokens: step(noisy, timesteps, text_for(name, tokens)))
+
+    return [
+        arm(name, hooks.enter_context(forward_with_edits(unet, edits, FRAMES)))
+        for name, unet, edits in cross_frame_twins(size)
+    ]
+
+
+def block_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
+    """Build the same of one transformer block of level 0: self-attention, cross-attention, feed-forward."""
+    shallow = UNetSize(size.model_channels, (1,), size.context_dim, size.num_heads, (True,), num_res_blocks=1)
+
+    def arm(name: str, block: torch.nn.Module) -> Arm:
+        return Arm(
+            name, lambda hidden, _, tokens: block(hidden, encoder_hidden_states=text_for(name, tokens))
+        )
+
+    arms = []
+    for name, unet, edits in cross_frame_twins(shallow):
+        run = hooks.enter_context(edited(unet, edits))
+        run.call = training_call(2 * FRAMES, FRAMES)
+        arms.append(arm(name, unet.down_blocks[0].attentions[0].transformer_blocks[0]))
+    return arms
+
+
+def block_example(size: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a block's input [2F, tokens, C], nothing, and the text, [2, 77, D]."""
+    return (
+        torch.randn(2 * FRAMES, BLOCK_SIDE**2, size.model_channels),
+        torch.empty(0),
+        torch.randn(2, 77, size.context_dim),
+    )
+
+
 def example(size: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
     """Return noisy latents [2F, 4, H, W], timesteps [2F], and the text of the two sides of guidance, [2, 77, D]."""
     batch = 2 * FRAMES
@@ -109,12 +202,17 @@ def example(size: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
+def attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
+    """Count one attention, from its shapes: torch counts nothing for the CPU's."""
+    return sdpa_flop_count(query, key, value)
+
+
 @torch.inference_mode()
-def measure(arms: list[Arm], size: UNetSize, rounds: int) -> None:
+def measure(arms: list[Arm], inputs: tuple[Tensor, Tensor, Tensor], rounds: int) -> None:
     """Fill in FLOPs and times; every round runs each arm once, in turning order."""
-    inputs = example(size)
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     for arm in arms:
-        counter = FlopCounterMode(display=False)
+        counter = FlopCounterMode(display=False, custom_mapping={attention: attention_flops})
         with counter:
             arm.forward(*inputs)
         arm.flops = counter.get_total_flops()
@@ -128,22 +226,21 @@ def measure(arms: list[Arm], size: UNetSize, rounds: int) -> None:
 
 
 @torch.inference_mode()
-def measure_peak(arm: Arm, size: UNetSize) -> int:
+def measure_peak(arm: Arm, inputs: tuple[Tensor, Tensor, Tensor]) -> int:
     """Return how many bytes a step takes above what the process holds before it. Linux only."""
-    inputs = example(size)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     before = resident("VmRSS")
     arm.forward(*inputs)
     return resident("VmHWM") - before
 
 
-def peak_in_own_process(index: int, *, demo: bool) -> int:
+def peak_in_own_process(case: str, index: int, *, demo: bool) -> int:
     """Return ``measure_peak`` of one arm, from a process that gives memory back as glibc does by itself.
 
     ``make`` sets a way that keeps it, which would hide what a step takes.
     """
     settings = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    command = [sys.executable, __file__, "--peak", str(index), *(["--demo"] if demo else [])]
+    command = [sys.executable, __file__, "--only", case, "--peak", str(index), *(["--demo"] if demo else [])]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=settings)
     return int(done.stdout)
 
@@ -154,29 +251,25 @@ def resident(field: str) -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field)) * 1024
 
 
-def report(arms: list[Arm], title: str) -> str:
-    """Render the figures as Markdown."""
+def ratio(arm: Arm, other: Arm) -> str:
+    """Say how many times another arm's seconds one takes: median over rounds, and its 95 % bootstrap interval."""
+    ratios = torch.tensor(arm.seconds, dtype=torch.float64) / torch.tensor(other.seconds, dtype=torch.float64)
+    picks = torch.randint(len(ratios), (2000, len(ratios)), generator=torch.Generator().manual_seed(0))
+    medians = ratios[picks].quantile(0.5, dim=1)
+    low, high = torch.quantile(medians, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return f"{float(ratios.quantile(0.5)):.3f} ({low:.3f} .. {high:.3f})"
+
+
+def conclude_module(arms: list[Arm]) -> list[str]:
+    """Hold the motion module against the plain step, and diffusers' AnimateDiff."""
     base, bare, ours, theirs = arms
-    lines = [
-        f"## {title}",
-        "",
-        "| arm | s a step, median (quartiles) | time over diffusers UNet | FLOPs over it | memory of a step, MiB |",
-        "|---|---|---|---|---|",
-    ]
-    for arm in arms:
-        low, _, high = statistics.quantiles(arm.seconds, n=4)
-        lines.append(
-            f"| {arm.name} | {arm.median:.2f} ({low:.2f} .. {high:.2f}) | {arm.median / base.median:.3f} "
-            f"| {arm.flops / base.flops:.3f} | {arm.peak_bytes / 2**20:.0f} |"
-        )
 
     def overhead(arm: Arm, plain: Arm) -> float:
         pairs = zip(arm.seconds, plain.seconds, strict=True)
         return statistics.median(with_module - without for with_module, without in pairs)
 
     time_ratio, flop_ratio = ours.median / bare.median, ours.flops / bare.flops
-    lines += [
-        "",
+    return [
         f"- Step with the module over the same host's plain step: {time_ratio:.3f} in time, {flop_ratio:.3f} in FLOPs; "
         f"{time_ratio / flop_ratio:.3f} x (target <= 1.10; diffusers' AnimateDiff over diffusers' plain step: "
         f"{theirs.median / base.median / (theirs.flops / base.flops):.3f} x).",
@@ -185,9 +278,67 @@ def report(arms: list[Arm], title: str) -> str:
         "host projects a prompt's keys and values once, not once a frame.",
         f"- The module's layers alone, without that saving (against the headless host's own plain step): "
         f"{overhead(ours, bare) / overhead(theirs, base):.3f}.",
-        "",
     ]
-    return "\n".join(lines)
+
+
+def conclude_cross_frame(arms: list[Arm]) -> list[str]:
+    """Hold cross-frame attention against plain self-attention, and diffusers' processor."""
+    plain, ours, theirs, altogether = arms
+    more = (ours.peak_bytes - plain.peak_bytes) / 2**20
+    return [
+        f"- Cross-frame over plain: {ratio(ours, plain)} in time (target <= 1.03), {ours.flops / plain.flops:.3f} in "
+        f"FLOPs (target below 1), {more:+.0f} MiB of memory (target: not more; it varies by some MiB from run to run).",
+        f"- Cross-frame over diffusers' processor, all else equal: {ratio(ours, theirs)} in time (target <= 0.9), "
+        f"{ours.flops / theirs.flops:.3f} in FLOPs. Diffusers' projects every frame's keys and values and repeats the "
+        "first frame's; attention itself is as much work in both.",
+        f"- Cross-frame over diffusers' UNet with its processor, which projects the prompt for every frame as well: "
+        f"{ratio(ours, altogether)} in time (target <= 0.9), {ours.flops / altogether.flops:.3f} in FLOPs.",
+    ]
+
+
+CASES = {
+    "module": Case("Motion module, a step", 8 * SIDE, module_arms, example, conclude_module),
+    "block": Case(
+        "Cross-frame attention, a transformer block of level 0",
+        8 * BLOCK_SIDE,
+        block_arms,
+        block_example,
+        conclude_cross_frame,
+    ),
+    "step": Case("Cross-frame attention, a step", 8 * SIDE, cross_frame_arms, example, conclude_cross_frame),
+}
+
+
+def report(case: Case, arms: list[Arm], sizes: str) -> str:
+    """Render the figures as Markdown."""
+    base = arms[0]
+    threads = torch.get_num_threads()
+    lines = [
+        f"## {case.title}",
+        "",
+        f"{sizes}, {case.pixels} px, {FRAMES} frames with guidance, float32, CPU, {threads} threads.",
+        "",
+        f"| arm | s, median (quartiles) | time over {base.name} | FLOPs over it | its memory, MiB |",
+        "|---|---|---|---|---|",
+    ]
+    for arm in arms:
+        low, _, high = statistics.quantiles(arm.seconds, n=4)
+        lines.append(
+            f"| {arm.name} | {arm.median:.2f} ({low:.2f} .. {high:.2f}) | {arm.median / base.median:.3f} "
+            f"| {arm.flops / base.flops:.3f} | {arm.peak_bytes / 2**20:.0f} |"
+        )
+    return "\n".join([*lines, "", *case.conclude(arms), ""])
+
+
+def run_case(name: str, size: UNetSize, sizes: str, rounds: int) -> str:
+    """Measure one case and render it."""
+    case = CASES[name]
+    with ExitStack() as hooks:
+        arms = case.build(size, hooks)
+        for index, arm in enumerate(arms):
+            arm.peak_bytes = peak_in_own_process(name, index, demo=size is DEMO.unet)
+        measure(arms, case.example(size), rounds)
+    return report(case, arms, sizes)
 
 
 def main() -> int:
@@ -196,29 +347,23 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--demo", action="store_true")
     parser.add_argument("--peak", type=int, help="print one arm's peak memory in bytes, and nothing else")
     arguments = parser.parse_args()
-    size, title = (DEMO.unet, "Demo model's sizes") if arguments.demo else (SD15.unet, "SD1.5's sizes")
-    with ExitStack() as hooks:
-        if arguments.peak is not None:
-            print(measure_peak(build_arms(size, hooks)[arguments.peak], size))
-            return 0
-        peaks = [peak_in_own_process(index, demo=arguments.demo) for index in range(ARMS)]
-        arms = build_arms(size, hooks)
-        measure(arms, size, arguments.rounds)
-    for arm, peak in zip(arms, peaks, strict=True):
-        arm.peak_bytes = peak
-    threads = torch.get_num_threads()
-    text = report(
-        arms, f"{title}, {8 * SIDE} px, {FRAMES} frames with guidance, float32, CPU, {threads} threads"
-    )
-    print(text)
-    if not arguments.demo:
+    size, sizes = (DEMO.unet, "Demo model's sizes") if arguments.demo else (SD15.unet, "SD1.5's sizes")
+    if arguments.peak is not None:
+        case = CASES[arguments.only[0]]
+        with ExitStack() as hooks:
+            print(measure_peak(case.build(size, hooks)[arguments.peak], case.example(size)))
+        return 0
+    texts = [run_case(name, size, sizes, arguments.rounds) for name in arguments.only]
+    print("\n".join(texts))
+    if not arguments.demo and arguments.only == list(CASES):
         header = (
             "# Bench\n\nWritten by `make bench`: arms take turns in one process; see `tools/bench.py`.\n\n"
         )
-        REPORT.write_text(header + text, encoding="utf-8")
+        REPORT.write_text(header + "\n".join(texts), encoding="utf-8")
     return 0
 
 

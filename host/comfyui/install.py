@@ -17,6 +17,7 @@ CLIP_NORM_KEY = f"{KEY}.clip_norm"
 _WRAPPERS = (
     (WrappersMP.OUTER_SAMPLE, run.outer_sample),
     (WrappersMP.PREDICT_NOISE, run.predict_noise),
+    (WrappersMP.CALC_COND_BATCH, run.calc_cond_batch),
     (WrappersMP.DIFFUSION_MODEL, run.diffusion_model),
 )
 

@@ -22,6 +22,7 @@ from ...models.motion_checkpoint import MotionWeights
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
 from . import install, motion
+from .control import select_frames
 from .demo import load_demo
 from .predict import predict_denoised
 from .text import find_spans, phrase_spans, without_phrase
@@ -129,6 +130,10 @@ class ComfyHost:
     def encode_without(self, clip: Any, text: str, phrase: str) -> Conditioning:
         """Encode a prompt from which a phrase is taken out."""
         return clip.encode_from_tokens_scheduled(without_phrase(clip, text, phrase))
+
+    def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
+        """Return conditions for some frames of a clip."""
+        return select_frames(conditioning, frame_ids)
 
     def encode(self, vae: Any, images: Tensor) -> Latent:
         """Encode [N, H, W, 3] to latents."""

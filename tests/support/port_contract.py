@@ -34,6 +34,22 @@ def test_spans_go_on_in_the_next_chunk(port, demo):
     assert conditioning[0][0].shape[1] % 77 == 0
 
 
+def test_some_frames_of_a_clip_have_their_own_part_of_its_conditions(port, demo, scene):
+    """Tokens for every frame; the same frames by themselves are drawn as in the clip."""
+    generator = torch.Generator().manual_seed(2)
+    tokens = scene.positive[0][0] + torch.randn(4, 1, 1, generator=generator) * 0.5
+    clip = [[tokens, scene.positive[0][1]]]
+    whole = scene.run(demo[0], positive=clip)
+    some = scene.run(demo[0], positive=port.select_frames(clip, [0, 3]), noise=scene.noise(4)[[0, 3]])
+    torch.testing.assert_close(some, whole[[0, 3]], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(
+        scene.run(demo[0], positive=port.select_frames(clip, [0, 1]), noise=scene.noise(4)[[0, 3]])[1],
+        some[1],
+        atol=1e-2,
+    )
+    assert torch.equal(clip[0][0], tokens)
+
+
 @pytest.mark.parametrize(
     ("text", "phrase", "wanted"),
     [

@@ -1,0 +1,91 @@
+"""Evidence of zero-shot video: clips are the node's own, prompts name no place, figures are as by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from frameloom.models.motion_path import translation
+from frameloom.tools.evidence import zero_shot
+from frameloom.tools.evidence.rows import Row, judge, row
+from frameloom.tools.evidence.studio import CFG, SAMPLER, SCHEDULER, Studio
+from frameloom.training import shapes
+
+PLACES = {*shapes.ROWS, *shapes.COLUMNS, *shapes.DIRECTIONS, "moving", "standing"}
+
+
+def pairs(*axes):
+    """One clip an axis: its way, the path's."""
+    return torch.tensor(axes, dtype=torch.float64)[None, :, None]
+
+
+def test_a_clip_is_the_zero_shot_samplers(nodes):
+    studio, task = Studio(), zero_shot.make_tasks(1)[0]
+    start = zero_shot.begin(studio, task, zero_shot.DEMO)
+    clip = zero_shot.finish(studio, start, zero_shot.with_anchor(studio))
+    (positive, _), (negative, _) = (studio.host.encode_text(studio.clip, text) for text in (task.prompt, ""))
+    output = nodes["ZeroShotSampler"].execute(
+        model=studio.model,
+        positive=positive,
+        negative=negative,
+        latent={"samples": torch.zeros(1, 4, 16, 16)},
+        path=task.path,
+        seed=task.seed,
+        steps=zero_shot.STEPS,
+        cfg=CFG,
+        sampler_name=SAMPLER,
+        scheduler=SCHEDULER,
+        t0=zero_shot.DEMO[1],
+        t1=zero_shot.DEMO[0],
+        level_unit="timestep",
+        chunk_size=0,
+    )
+    assert torch.equal(clip.latent, output[0]["samples"])
+
+
+@pytest.mark.parametrize("say_background", [True, False])
+def test_prompts_name_no_place_and_no_direction(say_background):
+    tasks = zero_shot.make_tasks(64, say_background=say_background)
+    words = {word for task in tasks for word in task.prompt.split()}
+    assert not words & PLACES
+    assert bool(words & {*shapes.BACKGROUNDS}) == say_background
+
+
+def test_paths_go_both_ways_on_both_axes_within_the_stated_strengths():
+    moves = torch.stack([task.path.move[-1] for task in zero_shot.make_tasks(64)])
+    longest, shortest = (-translation(zero_shot.FRAMES, s, s).move[-1, 0] for s in zero_shot.STRENGTHS[::-1])
+    assert (moves.abs() <= longest + 0.01).all()
+    assert (moves.abs() >= shortest - 0.01).all()
+    assert (moves > 0).any(0).all()
+    assert (moves < 0).any(0).all()
+
+
+def test_figures_of_ways():
+    half = pairs((0.1, 0.2), (-0.2, -0.4), (0.05, 0.1), (7.0, 0.0))
+    assert [figure(half).item() for figure in (zero_shot.same_sign, zero_shot.slope)] == pytest.approx(
+        [1, 0.5]
+    )
+    assert zero_shot.correlation(half).item() == pytest.approx(1), "a path of 0 is left out"
+    against = pairs((0.1, -0.2), (-0.2, -0.4), (0.3, 0.1), (0.0, 0.1))
+    assert zero_shot.same_sign(against).item() == 0.5
+    way, path = against[0, :, 0].T
+    wanted = torch.corrcoef(torch.stack([way, path]))[0, 1]
+    assert zero_shot.correlation(against).item() == pytest.approx(float(wanted))
+
+
+def test_an_interval_is_held_against_its_target_from_either_side():
+    def met(low, high, target):
+        return judge(vars(Row("claim", "arm", (low + high) / 2, low, high, 8, target)))
+
+    assert met(0.9, 1, ">= 0.9") == "yes"
+    assert met(0.8, 1.1, ">= 0.9") == "by the mean only"
+    assert met(0.1, 0.3, "<= 0.2") == "by the mean only"
+    assert met(-9, 0.2, "<= 0.2") == "yes"
+    assert met(0.3, 0.4, "<= 0.2") == "**no**"
+
+
+def test_a_row_of_any_statistic_has_it_of_all_samples_in_its_interval():
+    values = torch.rand(64, 2, 2, generator=torch.Generator().manual_seed(0)) - 0.5
+    found = row("claim", "arm", values, statistic=zero_shot.slope)
+    assert found.value == pytest.approx(zero_shot.slope(values[None].double()).item())
+    assert found.low < found.value < found.high
+    assert found.count == 64

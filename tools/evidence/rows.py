@@ -1,0 +1,78 @@
+"""One row of the table: its figures, its bootstrap interval, and how it stands to its target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from frameloom.training.loop import step_generator
+from torch import Tensor
+
+SEED = 31_337  # of every prompt set, start noise and resampling
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured claim.
+
+    Attributes:
+        claim, arm: what is measured, and on what (the technique, or one of its controls).
+        value, low, high: the figure and its 95 % bootstrap interval.
+        count: independent samples.
+        target: what the interval is held against, ``>= low``, ``<= high`` or ``low .. high``; nothing for a control.
+    """
+
+    claim: str
+    arm: str
+    value: float
+    low: float
+    high: float
+    count: int
+    target: str = ""
+
+
+def mean(values: Tensor) -> Tensor:
+    """Return the mean of each set of samples. ``values``: [R, N]."""
+    return values.mean(1)
+
+
+def row(
+    claim: str, arm: str, values: Tensor, target: str = "", statistic: Callable[[Tensor], Tensor] = mean
+) -> Row:
+    """Summarise samples by a figure of all of them, and its percentile bootstrap.
+
+    Args:
+        claim: see ``Row``.
+        arm: see ``Row``.
+        values: [N, ...], one entry per sample.
+        target: see ``Row``.
+        statistic: [R, N, ...] float64, R sets of samples -> [R].
+    """
+    values = values.double()
+    picks = torch.randint(len(values), (RESAMPLES, len(values)), generator=step_generator(SEED, 0))
+    low, high = torch.quantile(
+        statistic(values[picks]), torch.tensor([0.025, 0.975], dtype=torch.float64)
+    ).tolist()
+    return Row(claim, arm, float(statistic(values[None])[0]), low, high, len(values), target)
+
+
+def agreement(found: Tensor, wanted: Tensor) -> Tensor:
+    """Return 1 where the detector found what was asked for, else 0."""
+    return (found == wanted).double()
+
+
+def judge(entry: dict) -> str:
+    """Say how a row stands to its target."""
+    target = entry["target"]
+    if not target:
+        return ""
+    if target.startswith("<= "):
+        low, high = float("-inf"), float(target.removeprefix("<= "))
+    else:
+        first, _, last = target.removeprefix(">= ").partition(" .. ")
+        low, high = float(first), float(last or "inf")
+    if entry["low"] >= low and entry["high"] <= high:
+        return "yes"
+    return "by the mean only" if low <= entry["value"] <= high else "**no**"
