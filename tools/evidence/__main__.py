@@ -51,11 +51,12 @@ NOTES = {
     "decided yet. Prompts say no background, so that only cross-frame attention can make frames agree on one.",
     "zero-shot video, settings": "A path is followed where the model has decided a shape's place by t0. At the paper's "
     "levels the demo model has not; choose lower ones for it.",
-    "foreground masks": f"Of the zero-shot clips at t1 {DEMO[0]} and t0 {DEMO[1]}, by Foreground Mask with its defaults, in "
-    "cells of 8 pixels; undilated unless the row says. IoU and cover are of all clips' cells together. Smoothing takes "
-    f"the mask dilated by {DILATION}: at these levels backgrounds agree already, and it has nothing to do.",
-    "background smoothing, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, prompts that say no background, and no "
-    "cross-frame attention, so that frames take different ones unless smoothing makes them agree.",
+    "foreground masks": f"Of the zero-shot clips at t1 {DEMO[0]} and t0 {DEMO[1]}, by Foreground Mask with its "
+    "defaults, in cells of 8 pixels; undilated unless the row says. IoU and cover are of all clips' cells together. "
+    f"Smoothing takes the mask dilated by {DILATION}: at these levels backgrounds agree already, and it has nothing to "
+    "do.",
+    "background smoothing, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, prompts that say no background, and "
+    "no cross-frame attention, so that frames take different ones unless smoothing makes them agree.",
 }
 
 
