@@ -1,7 +1,7 @@
 """Foreground masks from what a text-to-image model itself says about a phrase of its prompt.
 
 Latents are brought back up to a middling noise level, and the model is asked once more. Two ways to read the answer:
-where the prediction changes when the phrase is taken out of the prompt, and where cross-attention reads the phrase.
+where the phrase changes the prediction for the better, and where cross-attention reads the phrase.
 Masks are then cut at a share of the clip's range, dilated, and held over time.
 
 Source: masks for background smoothing: Text2Video-Zero (Khachatryan et al. 2023), https://arxiv.org/abs/2303.13439,
@@ -44,17 +44,24 @@ def check_clip(latent: Tensor) -> Tensor:
     return latent
 
 
-def contrast(prediction: Tensor, without: Tensor) -> Tensor:
-    """Return how far a prediction changes without a phrase of the prompt: the root mean square over channels.
+def contrast(predictions: Tensor, without: Tensor, latent: Tensor) -> Tensor:
+    """Return how far predictions change with a phrase of the prompt, where that brings them nearer to the clip.
+
+    The change alone, which is DiffEdit's, shows where the model asks the prompt at all, whatever the phrase: in the
+    demo model the background's colour, too, changes the shape most. What the phrase names, it helps to predict.
 
     Args:
-        prediction: [F, C, H, W], with the whole prompt.
-        without: [F, C, H, W], without the phrase.
+        predictions: [P, F, C, H, W] of the clip's latents, with the whole prompt; P times, each from other noise.
+        without: [P, F, C, H, W], without the phrase, from the same noise.
+        latent: [F, C, H, W]. The clip.
 
     Returns:
-        [F, H, W], 0 or more.
+        [F, H, W], 0 or more: the root mean square of the change over channels; 0 where the phrase does not lessen the
+        squared error. Both are means over the P times.
     """
-    return (prediction - without).square().mean(1).sqrt()
+    change = (predictions - without).square().mean(2).sqrt().mean(0)
+    gain = ((without - latent).square() - (predictions - latent).square()).mean((0, 2))
+    return torch.where(gain > 0, change, 0)
 
 
 class PhraseAttention:

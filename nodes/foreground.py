@@ -90,7 +90,7 @@ class ForegroundMask(io.ComfyNode):
         if mask is None:
             noisy = _noisy_latents(model, latent, seed, passes, at_percent)
             find = _by_contrast if method == "contrast" else _by_attention
-            maps = find(model, clip, prompt, _check_phrase(phrase), noisy, read_levels(levels))
+            maps = find(model, clip, prompt, _check_phrase(phrase), samples, noisy, read_levels(levels))
             mask = normalise(maps.to(samples.device))
         masks = clean_masks(
             mask, len(samples), samples.shape[-2:], threshold=threshold, dilation=dilation, hold=hold
@@ -104,9 +104,9 @@ def _asking_inputs() -> list[Any]:
             "method",
             options=list(get_args(Method)),
             default="contrast",
-            tooltip="contrast: where the prediction changes when the phrase is taken out of the prompt (DiffEdit); two "
-            "forward passes each time. attention: where cross-attention reads the phrase more than other words "
-            "(Prompt-to-Prompt, DAAM); one. The demo model's cross-attention does not tell; contrast does.",
+            tooltip="contrast: where the phrase changes the prediction (DiffEdit) for the better; two forward passes "
+            "each time. attention: where cross-attention reads the phrase more than other words (Prompt-to-Prompt, "
+            "DAAM); one. In the demo model attention does not tell where a shape is.",
         ),
         io.Int.Input(
             "seed",
@@ -191,26 +191,25 @@ def _noisy_latents(model: Any, latent: dict[str, Any], seed: int, passes: int, a
 
 
 def _by_contrast(
-    model: Any, clip: Any, prompt: str, phrase: str, noisy: Noisy, levels: frozenset[int]
+    model: Any, clip: Any, prompt: str, phrase: str, samples: Tensor, noisy: Noisy, levels: frozenset[int]
 ) -> Tensor:
-    """Return where predictions change without the phrase, [F, H, W]; ``levels`` is not read."""
+    """Return where the phrase changes predictions for the better, [F, H, W]; ``levels`` is not read."""
     port = api.port()
-    (whole, _), without = port.encode_text(clip, prompt), port.encode_without(clip, prompt, phrase)
+    conditions = [port.encode_text(clip, prompt)[0], port.encode_without(clip, prompt, phrase)]
     bar = port.progress(2 * len(noisy))
-    maps = []
-    for number, (latent, sigma) in enumerate(noisy):
-        with_phrase = port.predict(model, whole, latent, sigma)
-        bar.update(2 * number + 1)
-        maps.append(contrast(with_phrase, port.predict(model, without, latent, sigma)))
-        bar.update(2 * number + 2)
-    return torch.stack(maps).mean(0)
+    predicted: list[Tensor] = []
+    for latent, sigma in noisy:
+        for conditioning in conditions:
+            predicted.append(port.predict(model, conditioning, latent, sigma).to(samples))
+            bar.update(len(predicted))
+    return contrast(torch.stack(predicted[::2]), torch.stack(predicted[1::2]), samples)
 
 
 def _by_attention(
-    model: Any, clip: Any, prompt: str, phrase: str, noisy: Noisy, levels: frozenset[int]
+    model: Any, clip: Any, prompt: str, phrase: str, samples: Tensor, noisy: Noisy, levels: frozenset[int]
 ) -> Tensor:
     """Return where cross-attention reads the phrase, [F, H, W]."""
-    port, samples = api.port(), noisy[0][0]["samples"]
+    port = api.port()
     conditioning, spans = port.encode_text(clip, prompt, [phrase])
     words = [span for ranges in spans.values() for span in ranges]
     observer = PhraseAttention(spans[phrase], words, len(samples), samples.shape[-2:], levels)

@@ -118,14 +118,26 @@ def test_grids_halve_like_strided_convolutions():
             hidden = convolution(hidden)
 
 
-def test_contrast_is_the_root_mean_square_over_channels():
-    without = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+def test_contrast_is_the_root_mean_square_change_where_the_phrase_helps():
+    """Changes towards the clip count, changes away from it and those that cancel out do not."""
+    latent = torch.zeros(2, 4, 3, 3)
+    predictions, without = torch.zeros(2, 1, 2, 4, 3, 3)
     change = torch.tensor([3.0, 0.0, 4.0, 0.0])
-    moved = without.clone()
-    moved[1, :, 2, 0] += change
+    without[0, 1, :, 2, 0] = change  # the phrase removes an error
+    predictions[0, 0, :, 1, 1] = change  # the phrase makes one
+    predictions[0, 0, :, 0, 0], without[0, 0, :, 0, 0] = change, -change  # as wrong as before
     wanted = torch.zeros(2, 3, 3)
     wanted[1, 2, 0] = 2.5
-    torch.testing.assert_close(contrast(moved, without), wanted)
+    torch.testing.assert_close(contrast(predictions, without, latent), wanted)
+
+
+def test_contrast_weighs_several_passes_together():
+    latent, hit = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+    predictions, without = torch.stack([hit * 0, hit]), torch.stack([hit * 3, hit * 0])
+    assert (
+        contrast(predictions, without, latent).item() == (3 + 1) / 2
+    )  # 9 less error in one pass, 1 more in the other
+    assert contrast(without, predictions, latent).item() == 0
 
 
 def test_a_clip_is_normalised_as_a_whole():
