@@ -202,8 +202,8 @@ def _level_inputs() -> list[Any]:
             min=0.0,
             max=999.0,
             step=0.01,
-            tooltip="Level at which the frame is warped, less noisy than t1. Taken to the schedule's nearest "
-            "step.",
+            tooltip="Level at which the frame is warped, less noisy than t1; taken to the schedule's nearest step. 881 "
+            "is the paper's, the demo model wants 640.",
         ),
         io.Float.Input(
             "t1",
@@ -211,7 +211,8 @@ def _level_inputs() -> list[Any]:
             min=0.0,
             max=999.0,
             step=0.01,
-            tooltip="Level up to which noise is added again. Higher lets frames differ more.",
+            tooltip="Level up to which noise is added again; higher lets frames differ more. 941 is the paper's, the "
+            "demo model wants 700.",
         ),
         io.Combo.Input(
             "level_unit",
