@@ -88,7 +88,8 @@ def warp_forward(
             f"sigmas holds {len(sigmas)} noise levels; expected those from t1 down to t0, two at least; cut them out "
             "with Split Sigmas."
         )
-    check_finite(latent)
+    for checked in (latent,) if anchor is None else (latent, anchor):
+        check_finite(checked)
     noise = draw_noise(seed, frame_ids, latent.shape[1:])
     frames = add_noise(warp(latent, path, frame_ids), noise, float(sigmas[-1]), float(sigmas[0]), unit)
     if anchor is None:

@@ -92,9 +92,9 @@ class ForegroundMask(io.ComfyNode):
             find = _by_contrast if method == "contrast" else _by_attention
             maps = find(model, clip, prompt, _check_phrase(phrase), samples, noisy, read_levels(levels))
             mask = normalise(maps.to(samples.device))
-        frames, _, height, width = samples.shape
-        cleaning: Any = {"threshold": threshold, "dilation": dilation, "hold": hold}
-        return io.NodeOutput(clean_masks(mask, frames, (height, width), **cleaning))
+        size = samples.shape[-2], samples.shape[-1]
+        masks = clean_masks(mask, len(samples), size, threshold=threshold, dilation=dilation, hold=hold)
+        return io.NodeOutput(masks)
 
 
 def _asking_inputs() -> list[Any]:
@@ -211,8 +211,8 @@ def _by_attention(
     port = api.port()
     conditioning, spans = port.encode_text(clip, prompt, [phrase])
     words = [span for ranges in spans.values() for span in ranges]
-    frames, _, height, width = samples.shape
-    observer = PhraseAttention(spans[phrase], words, frames, (height, width), levels)
+    size = samples.shape[-2], samples.shape[-1]
+    observer = PhraseAttention(spans[phrase], words, len(samples), size, levels)
     observed = port.install(model, Edit("foreground mask", observe=observer))
     bar = port.progress(len(noisy))
     for number, (latent, sigma) in enumerate(noisy):

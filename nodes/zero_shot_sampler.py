@@ -95,14 +95,9 @@ class ZeroShotSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, sampler_name: str) -> bool | str:
-        """Refuse samplers with a memory by name."""
-        if sampler_name in MEMORYLESS:
-            return True
-        return (
-            f"sampler_name={sampler_name!r} remembers earlier steps or draws noise of its own, which the joints of the "
-            f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
-        )
+    def validate_inputs(cls, sampler_name: str | None) -> bool | str:
+        """Refuse samplers with a memory by name; a link's name, None here, is read when the node runs."""
+        return sampler_name is None or sampler_name in MEMORYLESS or _refusal(sampler_name)
 
     @classmethod
     def execute(
@@ -126,8 +121,7 @@ class ZeroShotSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run the node."""
         start = _one_frame(latent)
-        if mask is not None:
-            check_masks(mask, len(path))
+        _check(sampler_name, mask, path)
         sigmas = api.port().sigmas(model, steps, scheduler)
         levels = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
         chunks = chunk_frames(len(path), chunk_size)
@@ -208,8 +202,8 @@ def _level_inputs() -> list[Any]:
             min=0.0,
             max=999.0,
             step=0.01,
-            tooltip="Level at which the frame is warped, less noisy than t1. Taken to the schedule's nearest "
-            "step.",
+            tooltip="Level at which the frame is warped, less noisy than t1; taken to the schedule's nearest step. 881 "
+            "is the paper's, the demo model wants 640.",
         ),
         io.Float.Input(
             "t1",
@@ -217,7 +211,8 @@ def _level_inputs() -> list[Any]:
             min=0.0,
             max=999.0,
             step=0.01,
-            tooltip="Level up to which noise is added again. Higher lets frames differ more.",
+            tooltip="Level up to which noise is added again; higher lets frames differ more. 941 is the paper's, the "
+            "demo model wants 700.",
         ),
         io.Combo.Input(
             "level_unit",
@@ -254,6 +249,20 @@ def _smoothing_inputs() -> list[Any]:
             tooltip="With a mask: share of a frame's own latents in its background.",
         ),
     ]
+
+
+def _refusal(sampler_name: str) -> str:
+    return (
+        f"sampler_name={sampler_name!r} remembers earlier steps or draws noise of its own, which the joints of the "
+        f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
+    )
+
+
+def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:
+    if sampler_name not in MEMORYLESS:
+        raise ValueError(_refusal(sampler_name))
+    if mask is not None:
+        check_masks(mask, len(path))
 
 
 def _one_frame(latent: dict[str, Any]) -> Tensor:

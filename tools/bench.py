@@ -5,17 +5,15 @@ usage: bench.py [--rounds N] [--only CASE ...] [--demo]
 
 SD1.5's sizes with random weights, 8 frames with guidance (a batch of 16). The arms of a case share one set of weights,
 run in one process, and take turns, so that whatever else the machine does falls on all of them. Figures are medians
-with their quartiles; counted FLOPs stand beside them. Each arm's peak memory comes from a process of its own. --demo
-takes the demo model's sizes instead: seconds, to see that the tool works. With --demo or --only nothing is written.
+with their quartiles; counted FLOPs and the peak of counted memory stand beside them. --demo takes the demo model's
+sizes instead: seconds, to see that the tool works. With --demo or --only nothing is written.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import itertools
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -36,6 +34,7 @@ from frameloom.models.edit import Edit, TemporalEdit, training_call
 from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
 from frameloom.models.motion_module import MotionModel, motion_size
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
@@ -209,13 +208,14 @@ def attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: o
 
 @torch.inference_mode()
 def measure(arms: list[Arm], inputs: tuple[Tensor, Tensor, Tensor], rounds: int) -> None:
-    """Fill in FLOPs and times; every round runs each arm once, in turning order."""
+    """Fill in FLOPs, memory and times; every round runs each arm once, in turning order."""
     attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     for arm in arms:
         counter = FlopCounterMode(display=False, custom_mapping={attention: attention_flops})
         with counter:
             arm.forward(*inputs)
         arm.flops = counter.get_total_flops()
+        arm.peak_bytes = measure_peak(arm, inputs)
     for turn in range(rounds):
         shift = turn % len(arms)
         for arm in arms[shift:] + arms[:shift]:
@@ -227,28 +227,16 @@ def measure(arms: list[Arm], inputs: tuple[Tensor, Tensor, Tensor], rounds: int)
 
 @torch.inference_mode()
 def measure_peak(arm: Arm, inputs: tuple[Tensor, Tensor, Tensor]) -> int:
-    """Return how many bytes a step takes above what the process holds before it. Linux only."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    before = resident("VmRSS")
-    arm.forward(*inputs)
-    return resident("VmHWM") - before
+    """Return how many bytes of tensors a step holds at most, above weights and inputs.
 
-
-def peak_in_own_process(case: str, index: int, *, demo: bool) -> int:
-    """Return ``measure_peak`` of one arm, from a process that gives memory back as glibc does by itself.
-
-    ``make`` sets a way that keeps it, which would hide what a step takes.
+    Counted from what the allocator hands out and takes back, so the same every time; what kernels take past it is not
+    in it.
     """
-    settings = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    command = [sys.executable, __file__, "--only", case, "--peak", str(index), *(["--demo"] if demo else [])]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=settings)
-    return int(done.stdout)
-
-
-def resident(field: str) -> int:
-    """Return this process's resident memory in bytes: ``VmRSS`` now, ``VmHWM`` at its highest."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field)) * 1024
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
+        arm.forward(*inputs)
+    events = [event for event in run.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    return max(itertools.accumulate(event.nbytes() for event in events))
 
 
 def ratio(arm: Arm, other: Arm) -> str:
@@ -287,7 +275,7 @@ def conclude_cross_frame(arms: list[Arm]) -> list[str]:
     more = (ours.peak_bytes - plain.peak_bytes) / 2**20
     return [
         f"- Cross-frame over plain: {ratio(ours, plain)} in time (target <= 1.03), {ours.flops / plain.flops:.3f} in "
-        f"FLOPs (target below 1), {more:+.0f} MiB of memory (target: not more; it varies by some MiB from run to run).",
+        f"FLOPs (target below 1), {more:+.0f} MiB of memory (target: not more).",
         f"- Cross-frame over diffusers' processor, all else equal: {ratio(ours, theirs)} in time (target <= 0.9), "
         f"{ours.flops / theirs.flops:.3f} in FLOPs. Diffusers' projects every frame's keys and values and repeats the "
         "first frame's; attention itself is as much work in both.",
@@ -335,8 +323,6 @@ def run_case(name: str, size: UNetSize, sizes: str, rounds: int) -> str:
     case = CASES[name]
     with ExitStack() as hooks:
         arms = case.build(size, hooks)
-        for index, arm in enumerate(arms):
-            arm.peak_bytes = peak_in_own_process(name, index, demo=size is DEMO.unet)
         measure(arms, case.example(size), rounds)
     return report(case, arms, sizes)
 
@@ -349,14 +335,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--demo", action="store_true")
-    parser.add_argument("--peak", type=int, help="print one arm's peak memory in bytes, and nothing else")
     arguments = parser.parse_args()
     size, sizes = (DEMO.unet, "Demo model's sizes") if arguments.demo else (SD15.unet, "SD1.5's sizes")
-    if arguments.peak is not None:
-        case = CASES[arguments.only[0]]
-        with ExitStack() as hooks:
-            print(measure_peak(case.build(size, hooks)[arguments.peak], case.example(size)))
-        return 0
     texts = [run_case(name, size, sizes, arguments.rounds) for name in arguments.only]
     print("\n".join(texts))
     if not arguments.demo and arguments.only == list(CASES):

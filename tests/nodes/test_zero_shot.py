@@ -192,6 +192,7 @@ def test_samplers_with_memory_or_noise_are_refused_by_name(nodes, sampler):
     assert sampler in answer
     assert "ddim, euler" in answer
     assert nodes["ZeroShotSampler"].validate_inputs(sampler_name="euler") is True
+    assert nodes["ZeroShotSampler"].validate_inputs(sampler_name=None) is True  # comes by a link
 
 
 NAN = {"samples": torch.full((1, 4, 16, 16), float("nan"))}
@@ -206,6 +207,7 @@ WRONG = {
     "noise mask": ({"latent": MASKED}, r"latent is \(1, 4, 16, 16\) with a noise mask"),
     "NaN": ({"latent": NAN}, r"latent holds NaN or infinity"),
     "mask": ({"mask": torch.zeros(3, 16, 16)}, r"mask has 3 frames, the video has 4"),
+    "sampler by a link": ({"sampler_name": "dpmpp_2m"}, r"sampler_name='dpmpp_2m' remembers earlier steps"),
     "chunk of one": ({"chunk_size": 1}, r"chunk_size=1 holds the first frame alone"),
 }
 
@@ -227,6 +229,7 @@ def test_a_wrong_input_is_named_before_anything_is_sampled(host, demo, draw, mon
         (EMPTY, [7.0, 10.0], None, r"noise level 7 is below the latents' own, 10"),
         (EMPTY, [10.0, 7.0], {"samples": torch.zeros(1, 4, 8, 8)}, r"first frame at t1 is \(1, 4, 8, 8\)"),
         ({"samples": torch.zeros(3, 4, 16, 16)}, [10.0, 7.0], None, "one frame"),
+        (EMPTY, [10.0, 7.0], NAN, "latent holds NaN or infinity"),
     ],
 )
 def test_noise_warp_names_what_does_not_fit(nodes, demo, latent, levels, first, message):

@@ -130,7 +130,6 @@ def crossed_cases():
         "both": crossed(controlled(one), "first + previous"),
         "second-frame": crossed(controlled(one), "chosen frame", frame=1),
         "coarse-levels": crossed(controlled(one), levels="23"),
-        "a-while": crossed(controlled(one), end_percent=0.5),
         "one-side": crossed(controlled(one, on=("positive",))),
         "long-prompt": crossed(controlled(one, prompt=LONG)),
         "chain": crossed(controlled(("net", "hints-3", 0.6, *whole), ("other", "hints-1", 1.2, *whole))),
@@ -173,8 +172,11 @@ def control_cases() -> dict[str, dict]:
     }
     found |= {f"crossed-{name}": steps for name, steps in crossed_cases().items()}
     cases = {f"control-{name}": {"prediction": "eps", "workflow": steps} for name, steps in found.items()}
-    for name in ("chain", "ranges"):
-        cases[f"control-{name}-v"] = {"prediction": "v", "workflow": found[name]}
+    # With noise prediction a random network decides all in the first step; with velocities every step counts.
+    a_while = crossed(controlled(("net", "hints-3", 1.0, *whole)), start_percent=0.3, end_percent=0.7)
+    for name, steps in {**found, "crossed-a-while": a_while}.items():
+        if name in ("chain", "ranges", "crossed-everywhere", "crossed-a-while"):
+            cases[f"control-{name}-v"] = {"prediction": "v", "workflow": steps}
     edits = {
         "regular": edited(),
         "nested": edited("nested"),

@@ -47,16 +47,16 @@ NOTES = {
     "is not needed for either here. A way leads from the shape in frame 0 to that in the last frame, on each axis. "
     f"Ending inside: the path's end lies within {INSIDE[0]} to {INSIDE[1]} of the picture, where the demo model has "
     "learned to draw shapes; beyond, the edge cuts them off, or the model puts them elsewhere.",
-    "zero-shot video, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, the paper's: noisy enough that nothing is "
-    "decided yet. Prompts say no background, so that only cross-frame attention can make frames agree on one.",
+    "zero-shot video, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, the paper's: noisy enough that little is "
+    "decided yet. Prompts say no background, so a frame learns which one to take from its own noise or from frame 0.",
     "zero-shot video, settings": "A path is followed where the model has decided a shape's place by t0. At the paper's "
-    "levels the demo model has not; choose lower ones for it.",
+    "levels the demo model has not, and the way says little of the path; choose lower ones for it.",
     "foreground masks": f"Of the zero-shot clips at t1 {DEMO[0]} and t0 {DEMO[1]}, by Foreground Mask with its "
     "defaults, in cells of 8 pixels; undilated unless the row says. IoU and cover are of all clips' cells together. "
     f"Smoothing takes the mask dilated by {DILATION}: at these levels backgrounds agree already, and it has nothing to "
     "do.",
     "background smoothing, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, prompts that say no background, and "
-    "no cross-frame attention, so that frames take different ones unless smoothing makes them agree.",
+    "no cross-frame attention: nothing but smoothing tells a frame which one frame 0 took.",
 }
 
 

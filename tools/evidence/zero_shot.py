@@ -30,7 +30,8 @@ STRENGTHS = (12.0, 30.0)  # of the paths, pixels a frame on the paper's canvas, 
 Levels = tuple[int, int]  # t1 and t0, timesteps
 PAPER: Levels = (941, 881)
 DEMO: Levels = (700, 640)  # those of the demo workflows
-OTHERS: tuple[Levels, ...] = ((880, 820), (800, 740), (640, 580), (600, 540))
+LOW: Levels = (600, 540)  # at which the demo model has decided where a shape is
+BETWEEN: tuple[Levels, ...] = ((880, 820), (800, 740), (640, 580))
 INSIDE = (0.2, 0.8)  # of the picture: where the demo model has learned to draw shapes
 
 
@@ -154,23 +155,25 @@ def open_rows(studio: Studio, samples: int) -> list[Row]:
 
 
 def setting_rows(studio: Studio, samples: int) -> list[Row]:
-    """What users may choose: t1 and t0, of which the paper's take all samples and others a quarter; and the anchor."""
+    """What users may choose: t1 and t0, and the anchor. The paper's levels and the lowest take all samples."""
     tasks = make_tasks(samples)
     few = tasks[: max(8, samples // 4)]
+    crossed = with_anchor(studio)
     rows = []
-    for levels in (PAPER, *OTHERS):
-        chosen = tasks if levels == PAPER else few
-        clips = make_clips(studio, chosen, levels, {WITH: with_anchor(studio)})[WITH]
-        rows += setting(f"zero-shot, t1 {levels[0]}, t0 {levels[1]}", clips, chosen)
+    for levels in (PAPER, *BETWEEN, LOW):
+        chosen = few if levels in BETWEEN else tasks
+        clips = make_clips(studio, chosen, levels, {WITH: crossed})[WITH]
+        targets = {"sign": ">= 0.90"} if levels == LOW else {}
+        rows += setting(f"zero-shot, t1 {levels[0]}, t0 {levels[1]}", clips, chosen, targets)
     anchors = {anchor: with_anchor(studio, anchor) for anchor in ("first", "previous", "first + previous")}
     for anchor, clips in make_clips(studio, few, DEMO, anchors).items():
-        rows += setting(f"zero-shot, anchor {anchor}", clips, few)
+        rows += setting(f"zero-shot, anchor {anchor}", clips, few, {})
     return rows
 
 
-def setting(claim: str, clips: list[Clip], tasks: list[Task]) -> list[Row]:
-    """Look and way of one setting."""
-    return [*look_rows(claim, WITH, clips), *path_rows(claim, WITH, clips, tasks)]
+def setting(claim: str, clips: list[Clip], tasks: list[Task], targets: dict[str, str]) -> list[Row]:
+    """Look and way of one setting. ``targets``: of the way's figures."""
+    return [*look_rows(claim, WITH, clips), *path_rows(claim, WITH, clips, tasks, targets)]
 
 
 def make_tasks(count: int, *, say_background: bool = True) -> list[Task]:
