@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..models.edit import Condition
+from ..models.frames import pick_frames
 from .control import Control
 from .fitting import cycle, scale, spread
 from .guidance import Conditioning
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # What ComfyUI may hang on a condition and this host can't do; ignoring it would give another picture.
 _NOT_BUILT = ("area", "mask", "gligen", "hooks", "default")
+# What may have a row for each frame.
+_PER_FRAME = ("mask", "concat_latent_image", "concat_mask")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +101,30 @@ class RunConditions:
             self._groups = [_group(members[::-1], self._frames) for members in alike.values()]
             self._active = active
         return self._groups
+
+
+def select_frames(conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
+    """Return conditions for some frames of a clip: of what they have for each frame, these frames' part."""
+    picked: dict[Control, Control] = {}
+
+    def pick(value: Any) -> Any:
+        if isinstance(value, Control):
+            if value not in picked:
+                hints = pick_frames(value.hints, frame_ids)
+                picked[value] = replace(value, hints=hints, previous=pick(value.previous))
+            return picked[value]
+        return value
+
+    return [
+        [
+            pick_frames(tokens, frame_ids),
+            {
+                name: pick_frames(value, frame_ids) if name in _PER_FRAME else pick(value)
+                for name, value in options.items()
+            },
+        ]
+        for tokens, options in conditioning
+    ]
 
 
 def _filled(name: str, side: Conditioning) -> Conditioning:

@@ -13,6 +13,7 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from ..models.architecture import UNetSize
+from .edits import EditedRun
 from .fitting import cycle, scale
 from .sigmas import Sampling
 
@@ -70,8 +71,8 @@ class Control:
 class ControlRun:
     """The ControlNets of one sampling run, with their hints at the run's size."""
 
-    def __init__(self, sampling: Sampling) -> None:
-        self._sampling = sampling
+    def __init__(self, sampling: Sampling, run: EditedRun) -> None:
+        self._sampling, self._run = sampling, run
         self._hints: dict[Control, Tensor] = {}
 
     def residuals(
@@ -105,14 +106,15 @@ class ControlRun:
             if not last <= sigma <= first:
                 continue
             dtype = link.network.dtype
-            added: _Residuals = link.network(
-                seen.to(dtype),
-                timestep,
-                encoder_hidden_states=tokens.to(dtype),
-                controlnet_cond=self._hints_for(link, seen, chunks).to(dtype),
-                conditioning_scale=link.strength,
-                return_dict=False,
-            )
+            with self._run.crossed(link.network, link):
+                added: _Residuals = link.network(
+                    seen.to(dtype),
+                    timestep,
+                    encoder_hidden_states=tokens.to(dtype),
+                    controlnet_cond=self._hints_for(link, seen, chunks).to(dtype),
+                    conditioning_scale=link.strength,
+                    return_dict=False,
+                )
             if total is not None:
                 added = (
                     [one + other for one, other in zip(total[0], added[0], strict=True)],

@@ -30,7 +30,7 @@ class Denoiser:
     def __init__(self, model: Model, run: EditedRun, guidance: Guidance, shape: torch.Size) -> None:
         self._model, self._run, self._guidance, self._frames = model, run, guidance, shape[0]
         self._conditions = RunConditions(guidance.sides, model, shape)
-        self._control = ControlRun(model.sampling)
+        self._control = ControlRun(model.sampling, run)
         self._step = 0
 
     def __call__(self, noisy: Tensor, sigma: Tensor) -> Tensor:

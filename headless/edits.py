@@ -6,7 +6,7 @@ touched. Hooks read the current ``Call`` from the ``EditedRun`` that the denoise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
-from ..models.cross_frame import LEVELS, AnchorMemory, CrossFrameEdit, Source
+from ..models.cross_frame import AnchorMemory, CrossFrameEdit, Source
 from ..models.edit import Call, Edit, TemporalEdit, training_call
+from .observe import observer_hooks
+from .shared_attention import attention_layers
 
 
 class EditedRun:
@@ -27,8 +29,9 @@ class EditedRun:
     Numbers that hooks need are worked out here once a call, so that a compiled UNet is guarded on them alone.
     """
 
-    def __init__(self, temporal: Sequence[TemporalEdit]) -> None:
+    def __init__(self, temporal: Sequence[TemporalEdit], crossing: Sequence[CrossFrameEdit]) -> None:
         self._temporal = tuple(temporal)
+        self._crossing = [(edit, AnchorMemory()) for edit in crossing]
         self._call: Call | None = None
         self.frames = 1
         self.norm_frames = 1
@@ -50,6 +53,22 @@ class EditedRun:
         )
         self.norm_frames = call.frames if over_clip else 1
 
+    @contextmanager
+    def crossed(self, network: nn.Module, control: Hashable = None) -> Iterator[None]:
+        """Let the self-attention of a UNet or ControlNet read other frames, as the edits say, in this context.
+
+        Args:
+            network: whose layers get hooks.
+            control: tells a ControlNet from others that may use the same network; None: this is the UNet.
+        """
+        with ExitStack() as hooks:
+            for edit, memory in self._crossing:
+                for name, level, attention in attention_layers(network, "attn1"):
+                    if level in edit.levels and (control is None or edit.in_control):
+                        hook = _cross_frame_hook(self, edit, memory, (control, name))
+                        hooks.callback(attention.register_forward_pre_hook(hook, with_kwargs=True).remove)
+            yield
+
 
 @contextmanager
 def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[EditedRun]:
@@ -67,7 +86,7 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
         ValueError: a motion module has a slot that this UNet lacks.
     """
     temporal = [edit.temporal for edit in edits if edit.temporal is not None]
-    run = EditedRun(temporal)
+    run = EditedRun(temporal, [edit.cross_frame for edit in edits if edit.cross_frame is not None])
     with ExitStack() as hooks:
         for index, part in enumerate(temporal):
             for slot in part.motion.slots:
@@ -75,17 +94,14 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
                     _temporal_hook(run, index, part.motion, slot)
                 )
                 hooks.callback(handle.remove)
+        for observer in (edit.observe for edit in edits if edit.observe is not None):
+            for handle in observer_hooks(unet, observer, lambda: run.call):
+                hooks.callback(handle.remove)
         if any(_has_clip_norm(part) for part in temporal):
             for norm in _residual_norms(unet):
                 for handle in _clip_norm_hooks(run, norm):
                     hooks.callback(handle.remove)
-        for edit in edits:
-            if edit.cross_frame is not None:
-                memory = AnchorMemory()
-                for name, level, attention in self_attentions(unet):
-                    if level in edit.cross_frame.levels:
-                        hook = _cross_frame_hook(run, edit.cross_frame, memory, name)
-                        hooks.callback(attention.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        hooks.enter_context(run.crossed(unet))
         yield run
 
 
@@ -159,17 +175,8 @@ def _temporal_hook(
     return hook
 
 
-def self_attentions(network: nn.Module) -> Iterator[tuple[str, int, nn.Module]]:
-    """Yield each self-attention of a UNet or ControlNet: its name, its level (``cross_frame.LEVELS``), the layer."""
-    for name, module in network.named_modules():
-        if name.endswith(".attn1"):
-            part, _, rest = name.partition("_blocks.")
-            level = int(rest.partition(".")[0]) if rest else LEVELS[-1]
-            yield name, LEVELS[-1] - level if part == "up" else level, module
-
-
 def _cross_frame_hook(
-    run: EditedRun, edit: CrossFrameEdit, memory: AnchorMemory, layer: str
+    run: EditedRun, edit: CrossFrameEdit, memory: AnchorMemory, layer: Hashable
 ) -> Callable[..., Any]:
     def hook(_module: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any]) -> Any:
         call = run.call

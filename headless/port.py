@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..models.edit import Edit
 from ..models.errors import CheckpointError
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_module import slot_widths
+from .conditions import select_frames
 from .control_loading import load_controlnet
 from .denoise import Denoiser, sample
 from .edits import edited, forward_with_edits
@@ -29,7 +30,7 @@ from .progress import StepBar
 from .prompt import Tokenizer
 from .samplers import find_sampler
 from .sigmas import schedule_sigmas
-from .text import Spans, encode_prompt, phrase_spans
+from .text import Spans, encode_chunks, encode_prompt, find_spans, phrase_spans, without_phrase
 from .vocabulary import clip_tokenizer
 
 Latent = dict[str, Any]
@@ -156,10 +157,20 @@ class HeadlessHost:
         """Return the standard deviation, in a LATENT's units, of noise of sigma 1."""
         return 1 / model.latent_scale
 
-    def encode_text(self, clip: CLIP, text: str) -> tuple[Conditioning, Spans]:
-        """Encode a prompt, and say where its phrases lie."""
+    def encode_text(self, clip: CLIP, text: str, phrases: Sequence[str] = ()) -> tuple[Conditioning, Spans]:
+        """Encode a prompt, and say where its phrases and the given ones lie."""
         tokens, pooled = encode_prompt(clip, text)
-        return [[tokens, {"pooled_output": pooled}]], phrase_spans(clip, text)
+        spans = phrase_spans(clip, text) | {phrase: find_spans(clip, text, phrase) for phrase in phrases}
+        return [[tokens, {"pooled_output": pooled}]], spans
+
+    def encode_without(self, clip: CLIP, text: str, phrase: str) -> Conditioning:
+        """Encode a prompt from which a phrase is taken out."""
+        tokens, pooled = encode_chunks(clip, without_phrase(clip, text, phrase))
+        return [[tokens, {"pooled_output": pooled}]]
+
+    def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
+        """Return conditions for some frames of a clip."""
+        return select_frames(conditioning, frame_ids)
 
     def encode(self, vae: VAE, images: Tensor) -> Latent:
         """Encode pictures to latents."""

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..models.phrases import Ranges, find_asked, join_places
 from .prompt import CHUNK, Token, weighted_parts
 
 if TYPE_CHECKING:
     from .model import CLIP
 
-Spans = dict[str, list[tuple[int, int]]]
+Spans = dict[str, Ranges]
 
 
-@torch.no_grad()
 def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, Tensor]:
     """Encode a prompt.
 
@@ -31,7 +31,12 @@ def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, Tensor]:
         Tokens [1, 77 * chunks, D] after the last layer norm, and the first chunk's state at its end token, [1, D]; both
         float32 on the CPU.
     """
-    chunks = clip.tokenizer.chunks(prompt)
+    return encode_chunks(clip, clip.tokenizer.chunks(prompt))
+
+
+@torch.no_grad()
+def encode_chunks(clip: CLIP, chunks: list[list[Token]]) -> tuple[Tensor, Tensor]:
+    """Encode a prompt's chunks of 77 tokens; see ``encode_prompt``."""
     weights = torch.tensor([[token.weight for token in chunk] for chunk in chunks])
     weighted = bool((weights != 1).any())
     ids = [[token.id for token in chunk] for chunk in chunks] + ([clip.tokenizer.empty()] if weighted else [])
@@ -59,9 +64,39 @@ def phrase_spans(clip: CLIP, prompt: str) -> Spans:
         stop = start + len(phrase)
         if phrase.strip():
             inside = [place for place, (first, last) in places if start <= first and last <= stop]
-            spans.setdefault(phrase.strip(), []).extend(_ranges(inside))
+            spans.setdefault(phrase.strip(), []).extend(join_places(inside))
         start = stop + 1
     return spans
+
+
+def find_spans(clip: CLIP, prompt: str, phrase: str) -> Ranges:
+    """Return where a phrase from anywhere in a prompt lies in its encoding, as ``phrase_spans`` does.
+
+    Raises:
+        ValueError: the prompt does not have it.
+    """
+    words = [
+        (number * CHUNK + place, token.id)
+        for number, chunk in enumerate(clip.tokenizer.chunks(prompt))
+        for place, token in enumerate(chunk)
+        if token.span is not None
+    ]
+    plain = "".join(part for part, _ in weighted_parts(phrase))
+    return find_asked(words, [token for token, _ in clip.tokenizer.words(plain)], phrase, prompt)
+
+
+def without_phrase(clip: CLIP, prompt: str, phrase: str) -> list[list[Token]]:
+    """Return a prompt's chunks without a phrase's tokens, filled up at their ends.
+
+    Raises:
+        ValueError: the prompt does not have it.
+    """
+    gone = {place for span in find_spans(clip, prompt, phrase) for place in range(*span)}
+    chunks = []
+    for number, chunk in enumerate(clip.tokenizer.chunks(prompt)):
+        kept = [token for place, token in enumerate(chunk) if number * CHUNK + place not in gone]
+        chunks.append(kept + [Token(clip.tokenizer.end)] * (CHUNK - len(kept)))
+    return chunks
 
 
 def _places(chunks: list[list[Token]]) -> list[tuple[int, tuple[int, int]]]:
@@ -71,13 +106,3 @@ def _places(chunks: list[list[Token]]) -> list[tuple[int, tuple[int, int]]]:
         for place, token in enumerate(chunk)
         if token.span is not None
     ]
-
-
-def _ranges(places: list[int]) -> list[tuple[int, int]]:
-    ranges: list[tuple[int, int]] = []
-    for place in places:
-        if ranges and ranges[-1][1] == place:
-            ranges[-1] = (ranges[-1][0], place + 1)
-        else:
-            ranges.append((place, place + 1))
-    return ranges

@@ -6,7 +6,7 @@ Values on sockets are ComfyUI's own: LATENT ``{"samples": [F, 4, H, W], ...}``, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -101,8 +101,27 @@ class Host(Protocol):
         """
         ...
 
-    def encode_text(self, clip: Any, text: str) -> tuple[Conditioning, Spans]:
-        """Encode a prompt. Spans: for every comma-separated phrase, its [start, stop) token ranges in the output."""
+    def encode_text(self, clip: Any, text: str, phrases: Sequence[str] = ()) -> tuple[Conditioning, Spans]:
+        """Encode a prompt. Spans: for every comma-separated phrase, its [start, stop) token ranges in the output.
+
+        ``phrases``: more of them to find, anywhere in the prompt: whole words side by side, in any case, weight syntax
+        in them or around them. Raises ValueError for one that the prompt does not have.
+        """
+        ...
+
+    def encode_without(self, clip: Any, text: str, phrase: str) -> Conditioning:
+        """Encode a prompt from which every occurrence of a phrase is taken out; other words keep their weights.
+
+        Raises ValueError for a phrase that the prompt does not have.
+        """
+        ...
+
+    def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
+        """Return conditions for some frames of a clip: of what they have for each frame, these frames' part.
+
+        That is tokens, ControlNet hints, masks and latents beside the noisy ones; by ``models.frames.pick_frames``.
+        What shares a ControlNet still does.
+        """
         ...
 
     def encode(self, vae: Any, images: Tensor) -> Latent:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor
 
 from .frames import count_videos
 from .schedules import BetaSchedule
@@ -107,6 +109,26 @@ class TemporalEdit:
         return self.strength if active and call.frames > 1 else 0.0
 
 
+class AttentionObserver(Protocol):
+    """Sees what cross-attention reads in every model call, and changes nothing."""
+
+    @property
+    def levels(self) -> frozenset[int]:
+        """Levels of the UNet in which it looks, as in ``cross_frame.LEVELS``."""
+        ...
+
+    def see(self, query: Tensor, key: Tensor, call: Call, level: int) -> None:
+        """Take note of one layer.
+
+        Args:
+            query: [N, heads, L, D], N pictures as ``call`` says, L places of the layer's grid row by row.
+            key: [N, heads, S, D], or one row for every so many pictures that follow each other; S tokens of the prompt.
+            call: the model call.
+            level: the layer's.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """A technique, as the parts of the UNet's work that it changes.
@@ -116,9 +138,11 @@ class Edit:
         temporal: a motion module.
         schedule: the beta schedule to sample with; prediction type stays the model's.
         cross_frame: self-attention that reads other frames.
+        observe: looks at cross-attention; predictions stay bit-identical.
     """
 
     name: str
     temporal: TemporalEdit | None = None
     schedule: BetaSchedule | None = None
     cross_frame: CrossFrameEdit | None = None
+    observe: AttentionObserver | None = None

@@ -5,6 +5,8 @@ Video-major: frames of one video are contiguous, index ``b * F + f``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from einops import rearrange
 from torch import Tensor
 
@@ -25,6 +27,20 @@ def count_videos(batch: int, frames: int) -> int:
             "multiple of frames."
         )
     return batch // frames
+
+
+def pick_frames(batch: Tensor, frame_ids: Sequence[int]) -> Tensor:
+    """Return the rows of some frames, of a batch with a row for each frame of a clip.
+
+    Args:
+        batch: [N, ...]. One row is for all frames; fewer than the clip's frames begin again, as ComfyUI's ControlNets
+            have it.
+        frame_ids: absolute number of each frame.
+
+    Returns:
+        [F, ...], or the batch itself where it has one row.
+    """
+    return batch if len(batch) == 1 else batch[[frame % len(batch) for frame in frame_ids]]
 
 
 def frames_to_tokens(hidden: Tensor, frames: int) -> Tensor:

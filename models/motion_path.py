@@ -135,11 +135,11 @@ def translation(
         canvas: width and height of the picture that those pixels are measured on; None: the paper's 512 x 512.
 
     Examples:
-        >>> translation(3, 8, 0, canvas=(64, 64)).move[:, 0]
-        tensor([ 0.0000, -0.1250, -0.2500], dtype=torch.float64)
+        >>> translation(3, 8, 0, canvas=(64, 64)).move[1:, 0]
+        tensor([-0.1250, -0.2500], dtype=torch.float64)
     """
     numbers = torch.arange(frames, dtype=torch.float64)
-    move = -numbers[:, None] * torch.tensor([strength_x, strength_y], dtype=torch.float64)
+    move = numbers[:, None] * -torch.tensor([strength_x, strength_y], dtype=torch.float64)
     if canvas is None:
         move, canvas = torch.where(move == 0, 0.0, move + 0.5), (PAPER_CANVAS, PAPER_CANVAS)
     still = torch.zeros(frames, dtype=torch.float64)

@@ -56,20 +56,18 @@ def warp_forward(
     frame_ids: Sequence[int],
     *,
     seed: int,
-    sigma_from: float,
-    sigma_to: float,
+    sigmas: Tensor,
     unit: float,
     anchor: Tensor | None = None,
 ) -> Tensor:
     """Make frames at t1 of one frame at t0: warped along the path, each with forward noise of its own.
 
     Args:
-        latent: [1, C, H, W] at ``sigma_from`` (t0).
+        latent: [1, C, H, W] at t0.
         path: where it lies in each frame.
         frame_ids: absolute number of each frame; noise depends on the seed and this number alone.
         seed: of the noise.
-        sigma_from: noise level at t0.
-        sigma_to: noise level at t1.
+        sigmas: [2 or more] float, noise levels from t1 down to t0.
         unit: standard deviation of noise of sigma 1 in these latents.
         anchor: [1, C, H, W]. Frame 0's own latent at t1, which takes frame 0's place, so that frame 0 becomes the
             picture that it would be by itself.
@@ -85,13 +83,15 @@ def warp_forward(
             f"first frame at t1 is {tuple(anchor.shape)}, at t0 {tuple(latent.shape)}; expected equal shapes; take "
             "both from the same sampling."
         )
-    if not torch.isfinite(latent).all():
+    if len(sigmas) < 2:
         raise ValueError(
-            "latent holds NaN or infinity; expected finite numbers; look at what made it: run the model in a wider "
-            "dtype, or lower cfg."
+            f"sigmas holds {len(sigmas)} noise levels; expected those from t1 down to t0, two at least; cut them out "
+            "with Split Sigmas."
         )
+    for checked in (latent,) if anchor is None else (latent, anchor):
+        check_finite(checked)
     noise = draw_noise(seed, frame_ids, latent.shape[1:])
-    frames = add_noise(warp(latent, path, frame_ids), noise, sigma_from, sigma_to, unit)
+    frames = add_noise(warp(latent, path, frame_ids), noise, float(sigmas[-1]), float(sigmas[0]), unit)
     if anchor is None:
         return frames
     is_first = torch.tensor([frame == 0 for frame in frame_ids], device=latent.device).view(-1, 1, 1, 1)
@@ -116,11 +116,7 @@ def smooth_background(frames: Tensor, masks: Tensor, path: MotionPath, keep: flo
     Raises:
         ValueError: there is not one mask per frame, or the path is too short.
     """
-    if len(masks) != len(frames):
-        raise ValueError(
-            f"mask has {len(masks)} frames, latent has {len(frames)}; expected one mask per frame; make the mask from "
-            "the decoded frames."
-        )
+    check_masks(masks, len(frames))
     if keep == 1:
         return frames
     size = frames.shape[-2:]
@@ -130,6 +126,39 @@ def smooth_background(frames: Tensor, masks: Tensor, path: MotionPath, keep: flo
     first_background = warp(frames[:1] * (1 - foreground[:1]), path, numbers)
     background = (1 - foreground) * (1 - first_foreground)
     return frames + background * (1 - keep) * (first_background - frames)
+
+
+def check_finite(latent: Tensor) -> None:
+    """Check that latents hold numbers.
+
+    Args:
+        latent: of any shape, [...].
+
+    Raises:
+        ValueError: there is a NaN or an infinity.
+    """
+    if not torch.isfinite(latent).all():
+        raise ValueError(
+            "latent holds NaN or infinity; expected finite numbers; look at what made it: run the model in a wider "
+            "dtype, or lower cfg."
+        )
+
+
+def check_masks(masks: Tensor, frames: int) -> None:
+    """Check that there is a mask for each frame.
+
+    Args:
+        masks: [N, H, W].
+        frames: F.
+
+    Raises:
+        ValueError: there are more or fewer.
+    """
+    if len(masks) != frames:
+        raise ValueError(
+            f"mask has {len(masks)} frames, the video has {frames}; expected one mask per frame; make the mask from "
+            "the decoded frames."
+        )
 
 
 def find_levels(sigmas: Tensor, sigma_t0: float, sigma_t1: float) -> tuple[int, int]:

@@ -70,18 +70,12 @@ class NoiseWarp(io.ComfyNode):
         first_frame: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        if len(sigmas) < 2:
-            raise ValueError(
-                f"sigmas holds {len(sigmas)} noise levels; expected those from t1 down to t0, two at least; cut them "
-                "out with Split Sigmas."
-            )
         frames = warp_forward(
             latent["samples"],
             path,
             range(len(path)),
             seed=seed,
-            sigma_from=float(sigmas[-1]),
-            sigma_to=float(sigmas[0]),
+            sigmas=sigmas,
             unit=api.port().noise_unit(model),
             anchor=None if first_frame is None else first_frame["samples"],
         )
@@ -183,12 +177,17 @@ class CrossFrameAttnPatch(io.ComfyNode):
                 "start_percent or raise end_percent."
             )
         edit = CrossFrameEdit(
-            anchor, frame, strength, start_percent, end_percent, _read_levels(levels), in_controlnet
+            anchor, frame, strength, start_percent, end_percent, read_levels(levels), in_controlnet
         )
         return io.NodeOutput(api.port().install(model, Edit("cross-frame attention", cross_frame=edit)))
 
 
-def _read_levels(text: str) -> frozenset[int]:
+def read_levels(text: str) -> frozenset[int]:
+    """Read a widget's levels of the UNet, such as ``0, 2``.
+
+    Raises:
+        ValueError: it names another, or none.
+    """
     known = {str(level): level for level in LEVELS}
     names = text.replace(",", " ").split()
     unknown = [name for name in names if name not in known]

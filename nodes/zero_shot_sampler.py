@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..host import api
-from ..host.contract import ProgressBar
+from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
 from ..models.edit import Edit
+from ..models.motion_path import MotionPath as Path
 from ..models.noise import draw_noise
 from ..models.schedules import TRAIN_TIMESTEPS
-from ..models.zero_shot import MEMORYLESS, chunk_frames, find_levels, smooth_background, warp_forward
+from ..models.zero_shot import (
+    MEMORYLESS,
+    check_finite,
+    check_masks,
+    chunk_frames,
+    find_levels,
+    smooth_background,
+    warp_forward,
+)
 from .motion_path import PathType
 
 io = api.io
 
 SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
 UNITS = ("timestep", "percent")
-# (latents [F, C, H, W] and noise, levels, model) -> latents
-Run = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 
 
 class ZeroShotSampler(io.ComfyNode):
@@ -89,14 +95,9 @@ class ZeroShotSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, sampler_name: str) -> bool | str:
-        """Refuse samplers with a memory by name."""
-        if sampler_name in MEMORYLESS:
-            return True
-        return (
-            f"sampler_name={sampler_name!r} remembers earlier steps or draws noise of its own, which the joints of the "
-            f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
-        )
+    def validate_inputs(cls, sampler_name: str | None) -> bool | str:
+        """Refuse samplers with a memory by name; a link's name, None here, is read when the node runs."""
+        return sampler_name is None or sampler_name in MEMORYLESS or _refusal(sampler_name)
 
     @classmethod
     def execute(
@@ -119,38 +120,78 @@ class ZeroShotSampler(io.ComfyNode):
         keep: float = 0.4,
     ) -> io.NodeOutput:
         """Run the node."""
-        port = api.port()
         start = _one_frame(latent)
-        sigmas = port.sigmas(model, steps, scheduler)
-        lower, upper = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
+        _check(sampler_name, mask, path)
+        sigmas = api.port().sigmas(model, steps, scheduler)
+        levels = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
         chunks = chunk_frames(len(path), chunk_size)
-        bar = port.progress(lower + len(chunks) * (len(sigmas) - 1 - upper))
-        done = 0
-
-        def run(on: Any, noisy: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
-            nonlocal done
-            out = port.sample(
-                on, positive, negative, {"samples": noisy}, noise=noise, sigmas=levels, sampler=sampler_name, cfg=cfg,
-                progress=_Part(bar, done),
-            )  # fmt: skip
-            done += len(levels) - 1
-            return out["samples"]
-
-        def denoise(on: Any, noisy: Tensor, levels: Tensor) -> Tensor:
-            return run(on, noisy, torch.zeros_like(noisy), levels)
-
-        at_t1 = run(model, start, draw_noise(seed, [0], start.shape[1:]), sigmas[: upper + 1])
-        at_t0 = denoise(model, at_t1, sigmas[upper : lower + 1])
-        frames = warp_forward(
-            at_t0, path, range(len(path)), seed=seed, sigma_from=float(sigmas[lower]), sigma_to=float(sigmas[upper]),
-            unit=port.noise_unit(model), anchor=at_t1,
-        )  # fmt: skip
+        sampling = _Sampling(model, (positive, negative), sampler_name, cfg, sigmas, levels, len(chunks))
+        frames = sampling.frames(start, path, seed)
         if mask is not None:
             frames = smooth_background(frames, mask, path, keep)
-        crossed = port.install(model, Edit("cross-frame attention", cross_frame=CrossFrameEdit()))
-        parts = [denoise(crossed, frames[chunk], sigmas[upper:]) for chunk in chunks]
-        video = torch.cat([part if index == 0 else part[1:] for index, part in enumerate(parts)])
-        return io.NodeOutput({**latent, "samples": video})
+        return io.NodeOutput({**latent, "samples": sampling.finish(frames, chunks)})
+
+
+class _Sampling:
+    """The three segments of one schedule, under one bar."""
+
+    def __init__(
+        self,
+        model: Any,
+        sides: tuple[Conditioning, Conditioning],
+        sampler: str,
+        cfg: float,
+        sigmas: Tensor,
+        levels: tuple[int, int],
+        chunks: int,
+    ) -> None:
+        self._model, self._sides, self._sampler, self._cfg = model, sides, sampler, cfg
+        lower, upper = levels
+        self._to_t1, self._to_t0, self._to_end = (
+            sigmas[: upper + 1],
+            sigmas[upper : lower + 1],
+            sigmas[upper:],
+        )
+        self._bar, self._before = api.port().progress(lower + chunks * (len(self._to_end) - 1)), 0
+
+    def frames(self, start: Tensor, path: Path, seed: int) -> Tensor:
+        """Draw one frame down to t0 and make all frames at t1 of it, [F, C, H, W]."""
+        noise = draw_noise(seed, [0], start.shape[1:])
+        at_t1 = self._run(self._model, [0], start, self._to_t1, noise)
+        at_t0 = self._run(self._model, [0], at_t1, self._to_t0)
+        unit = api.port().noise_unit(self._model)
+        return warp_forward(
+            at_t0, path, range(len(path)), seed=seed, sigmas=self._to_t0, unit=unit, anchor=at_t1
+        )
+
+    def finish(self, frames: Tensor, chunks: list[list[int]]) -> Tensor:
+        """Sample all frames from t1 to the end, chunk by chunk, each behind frame 0."""
+        crossed = api.port().install(self._model, Edit("cross-frame attention", cross_frame=CrossFrameEdit()))
+        parts = [self._run(crossed, chunk, frames[chunk], self._to_end) for chunk in chunks]
+        return torch.cat([part if index == 0 else part[1:] for index, part in enumerate(parts)])
+
+    def update(self, done: int, preview: Tensor | None = None) -> None:
+        """Move the bar by what a segment did."""
+        self._bar.update(self._before + done, preview)
+
+    def _run(
+        self, model: Any, frame_ids: list[int], start: Tensor, sigmas: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        port = api.port()
+        positive, negative = (port.select_frames(side, frame_ids) for side in self._sides)
+        out = port.sample(
+            model,
+            positive,
+            negative,
+            {"samples": start},
+            noise=torch.zeros_like(start) if noise is None else noise,
+            sigmas=sigmas,
+            sampler=self._sampler,
+            cfg=self._cfg,
+            progress=self,
+        )
+        self._before += len(sigmas) - 1
+        return out["samples"]
 
 
 def _level_inputs() -> list[Any]:
@@ -161,8 +202,8 @@ def _level_inputs() -> list[Any]:
             min=0.0,
             max=999.0,
             step=0.01,
-            tooltip="Level at which the frame is warped, less noisy than t1. Taken to the schedule's nearest "
-            "step.",
+            tooltip="Level at which the frame is warped, less noisy than t1; taken to the schedule's nearest step. 881 "
+            "is the paper's, the demo model wants 640.",
         ),
         io.Float.Input(
             "t1",
@@ -170,7 +211,8 @@ def _level_inputs() -> list[Any]:
             min=0.0,
             max=999.0,
             step=0.01,
-            tooltip="Level up to which noise is added again. Higher lets frames differ more.",
+            tooltip="Level up to which noise is added again; higher lets frames differ more. 941 is the paper's, the "
+            "demo model wants 700.",
         ),
         io.Combo.Input(
             "level_unit",
@@ -209,14 +251,18 @@ def _smoothing_inputs() -> list[Any]:
     ]
 
 
-class _Part:
-    """A bar's share for one of several runs."""
+def _refusal(sampler_name: str) -> str:
+    return (
+        f"sampler_name={sampler_name!r} remembers earlier steps or draws noise of its own, which the joints of the "
+        f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
+    )
 
-    def __init__(self, bar: ProgressBar, before: int) -> None:
-        self._bar, self._before = bar, before
 
-    def update(self, done: int, preview: Tensor | None = None) -> None:
-        self._bar.update(self._before + done, preview)
+def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:
+    if sampler_name not in MEMORYLESS:
+        raise ValueError(_refusal(sampler_name))
+    if mask is not None:
+        check_masks(mask, len(path))
 
 
 def _one_frame(latent: dict[str, Any]) -> Tensor:
@@ -227,6 +273,7 @@ def _one_frame(latent: dict[str, Any]) -> Tensor:
             f"latent is {tuple(samples.shape)}{masked}; expected one frame, [1, channels, height, width], without a "
             "mask; set batch_size to 1: the path says how many frames the video has."
         )
+    check_finite(samples)
     return samples
 
 

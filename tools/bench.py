@@ -26,8 +26,8 @@ from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_vid
     CrossFrameAttnProcessor2_0,
 )
 from frameloom.headless import networks
-from frameloom.headless.edits import edited, forward_with_edits, self_attentions
-from frameloom.headless.shared_attention import share_tokens
+from frameloom.headless.edits import edited, forward_with_edits
+from frameloom.headless.shared_attention import attention_layers, share_tokens
 from frameloom.models.architecture import DEMO, SD15, UNetSize
 from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edit import Edit, TemporalEdit, training_call
@@ -136,7 +136,7 @@ def cross_frame_twins(size: UNetSize) -> list[tuple[str, UNet2DConditionModel, l
     """
     unet = random_unet(size)
     mixed = headless_twin(unet, size)
-    for _, _, attention in self_attentions(mixed):
+    for _, _, attention in attention_layers(mixed, "attn1"):
         attention.set_processor(CrossFrameAttnProcessor2_0(batch_size=2))
     plain, ours = headless_twin(unet, size), headless_twin(unet, size)
     unet.set_attn_processor(CrossFrameAttnProcessor2_0(batch_size=2))

@@ -7,7 +7,7 @@ Elsewhere the anchor's tokens are repeated for each frame, and other packs see t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from einops import rearrange
@@ -42,16 +42,33 @@ def put_on(clone: Any) -> None:
         clone.set_model_attn1_output_patch(unfold)
 
 
-class LiveAttention:
-    """Cross-frame attention during one model call."""
+class Crossing:
+    """The cross-frame edits that act in one model call, as one source of keys and values."""
 
-    def __init__(
-        self,
-        call: Call,
-        parts: Sequence[tuple[CrossFrameEdit, AnchorMemory]],
-        transformer_options: dict[str, Any],
-    ) -> None:
-        self._call, self._parts = call, parts
+    def __init__(self, call: Call, parts: Sequence[tuple[CrossFrameEdit, AnchorMemory]]) -> None:
+        self.call, self._parts = call, parts
+
+    def source(self, tokens: Tensor, level: int, layer: Hashable) -> Source | None:
+        """Return what a layer reads in place of its own tokens; None: itself.
+
+        Args:
+            tokens: [B*F*R, L, C], its own.
+            level: of the UNet, as in ``cross_frame.LEVELS``.
+            layer: names it within the run.
+        """
+        source = None
+        for edit, memory in self._parts:
+            if level in edit.levels:
+                own = tokens if source is None else source.per_frame(self.call.frames)
+                source = edit.read(own, self.call, memory, layer)
+        return source
+
+
+class LiveAttention:
+    """Cross-frame attention in the UNet during one model call."""
+
+    def __init__(self, crossing: Crossing, transformer_options: dict[str, Any]) -> None:
+        self._crossing, self._frames = crossing, crossing.call.frames
         patches = transformer_options.get("patches", {})
         self._is_innermost = patches.get("attn1_patch", [])[-1:] == [read_frames] and patches.get(
             "attn1_output_patch", []
@@ -62,33 +79,26 @@ class LiveAttention:
     def read(self, query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]) -> tuple[Tensor, ...]:
         """Return a layer's query, key and value tokens; the query's rows are folded on the fast path."""
         block, depth = options["block"], options["block_index"]
-        parts = [part for part in self._parts if level_of(block) in part[0].levels]
-        if not parts:
+        level = level_of(block)
+        keys = self._crossing.source(key, level, (block, depth, "key"))
+        if keys is None:
             return query, key, value
-        keys = self._source(key, parts, (block, depth, "key"))
-        values = keys if value is key else self._source(value, parts, (block, depth, "value"))
+        values = keys if value is key else self._crossing.source(value, level, (block, depth, "value"))
+        assert values is not None  # the same edits act
         is_own = block not in self._replaced and (*block, depth) not in self._replaced
         if keys.is_shared and values.is_shared and is_own and self._is_innermost:
             self._is_folded = True
-            query = rearrange(query, "(b f) l c -> b (f l) c", f=self._call.frames)
+            query = rearrange(query, "(b f) l c -> b (f l) c", f=self._frames)
             return query, keys.tokens, values.tokens
-        repeated = keys.per_frame(self._call.frames)
-        return query, repeated, repeated if values is keys else values.per_frame(self._call.frames)
+        repeated = keys.per_frame(self._frames)
+        return query, repeated, repeated if values is keys else values.per_frame(self._frames)
 
     def unfold(self, output: Tensor) -> Tensor:
         """Return a layer's output with a row for each frame again."""
         if not self._is_folded:
             return output
         self._is_folded = False
-        return rearrange(output, "b (f l) c -> (b f) l c", f=self._call.frames)
-
-    def _source(
-        self, tokens: Tensor, parts: Sequence[tuple[CrossFrameEdit, AnchorMemory]], layer: tuple[Any, ...]
-    ) -> Source:
-        source = Source(tokens, is_shared=False)
-        for edit, memory in parts:
-            source = edit.read(source.per_frame(self._call.frames), self._call, memory, layer)
-        return source
+        return rearrange(output, "b (f l) c -> (b f) l c", f=self._frames)
 
 
 def level_of(block: tuple[str, int]) -> int:

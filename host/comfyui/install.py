@@ -9,7 +9,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...models.edit import Edit, TemporalEdit
 from ...models.motion_checkpoint import check_fit
-from . import attention, clip_norm, run, schedule, slots
+from . import attention, clip_norm, observe, run, schedule, slots
 from .motion import ComfyMotion
 from .slots import KEY
 
@@ -17,6 +17,7 @@ CLIP_NORM_KEY = f"{KEY}.clip_norm"
 _WRAPPERS = (
     (WrappersMP.OUTER_SAMPLE, run.outer_sample),
     (WrappersMP.PREDICT_NOISE, run.predict_noise),
+    (WrappersMP.CALC_COND_BATCH, run.calc_cond_batch),
     (WrappersMP.DIFFUSION_MODEL, run.diffusion_model),
 )
 
@@ -42,6 +43,9 @@ def install(model: Any, edit: Edit) -> Any:
     if edit.cross_frame is not None:
         slots.find_places(clone.model.diffusion_model)
         attention.put_on(clone)
+    if edit.observe is not None:
+        slots.find_places(clone.model.diffusion_model)
+        observe.put_on(clone)
     if edit.schedule is not None:
         sampling = schedule.reschedule(clone, edit.schedule)
         clone.add_object_patch("model_sampling", sampling)

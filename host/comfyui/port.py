@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from ...models.motion_checkpoint import MotionWeights
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
 from . import install, motion
+from .control import select_frames
 from .demo import load_demo
 from .predict import predict_denoised
-from .text import phrase_spans
+from .text import find_spans, phrase_spans, without_phrase
 from .train import differentiable
 
 PREVIEW_SIZE = 512  # pixels; the side ComfyUI's own previews have at most
@@ -121,9 +122,18 @@ class ComfyHost:
             )
         return 1 / model.get_model_object("latent_format").scale_factor
 
-    def encode_text(self, clip: Any, text: str) -> tuple[Conditioning, Spans]:
-        """Encode a prompt and find its phrases."""
-        return clip.encode_from_tokens_scheduled(clip.tokenize(text)), phrase_spans(clip, text)
+    def encode_text(self, clip: Any, text: str, phrases: Sequence[str] = ()) -> tuple[Conditioning, Spans]:
+        """Encode a prompt and find its phrases and the given ones."""
+        spans = phrase_spans(clip, text) | {phrase: find_spans(clip, text, phrase) for phrase in phrases}
+        return clip.encode_from_tokens_scheduled(clip.tokenize(text)), spans
+
+    def encode_without(self, clip: Any, text: str, phrase: str) -> Conditioning:
+        """Encode a prompt from which a phrase is taken out."""
+        return clip.encode_from_tokens_scheduled(without_phrase(clip, text, phrase))
+
+    def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
+        """Return conditions for some frames of a clip."""
+        return select_frames(conditioning, frame_ids)
 
     def encode(self, vae: Any, images: Tensor) -> Latent:
         """Encode [N, H, W, 3] to latents."""

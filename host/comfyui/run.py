@@ -16,8 +16,9 @@ from ...models.edit import Call, Condition, Edit, TemporalEdit
 from ...models.errors import HostError
 from ...models.frames import count_videos
 from ...models.guards import check_prediction, check_schedule
-from . import clip_norm, slots
-from .attention import LiveAttention
+from . import clip_norm, observe, slots
+from .attention import Crossing, LiveAttention
+from .control import ControlCopies
 from .motion import attention_of
 from .slots import KEY
 
@@ -25,7 +26,32 @@ RUN_KEY, SCHEDULE_KEY = f"{KEY}.run", f"{KEY}.schedule"
 LAST_TIMESTEP = 999
 
 
-class Run:
+class Acting:
+    """A model's edits with what each needs to act: its network, and what it remembers between calls."""
+
+    def __init__(self, edits: Sequence[Edit], modules: Sequence[nn.Module]) -> None:
+        """Take edits.
+
+        Args:
+            edits: in their order.
+            modules: the network of each edit that has a motion module.
+        """
+        self.edits, self.modules = tuple(edits), modules
+        self._memories = [AnchorMemory() for _ in self.edits]
+
+    def crossing(self, call: Call, *, in_control: bool = False) -> Crossing | None:
+        """Return the cross-frame edits that act in a call of the UNet, or of a ControlNet; None: none does."""
+        parts = [
+            (edit.cross_frame, memory)
+            for edit, memory in zip(self.edits, self._memories, strict=True)
+            if edit.cross_frame is not None
+            and edit.cross_frame.strength_at(call) != 0
+            and (edit.cross_frame.in_control or not in_control)
+        ]
+        return Crossing(call, parts) if parts else None
+
+
+class Run(Acting):
     """One sampling run of an edited model."""
 
     def __init__(self, guider: Any) -> None:
@@ -34,11 +60,9 @@ class Run:
             raise HostError(
                 "Frameloom's edits run on one GPU; got a model spread over several; remove the MultiGPU node from it."
             )
-        self.edits: tuple[Edit, ...] = patcher.get_attachment(KEY)
-        self.modules: list[nn.Module] = [
-            motion.model for motion in patcher.get_additional_models_with_key(KEY)
-        ]
-        self.memories = [AnchorMemory() for _ in self.edits]
+        modules = [motion.model for motion in patcher.get_additional_models_with_key(KEY)]
+        super().__init__(patcher.get_attachment(KEY), modules)
+        self.controls = ControlCopies()
         self.payloads = {
             condition["uuid"]: condition.get(KEY, {})
             for conditions in guider.conds.values()
@@ -64,17 +88,20 @@ class Run:
         distances = [abs(value - sigma) for value in self.steps] or [0.0]
         return distances.index(min(distances))
 
-    def live(self, hidden: Tensor, timesteps: Tensor, options: dict[str, Any]) -> LiveCall:
-        """Return one model call, from ComfyUI's options of it."""
+    def call(self, rows: int, timestep: float, options: dict[str, Any]) -> Call:
+        """Return what edits are told of a model call.
+
+        Args:
+            rows: pictures in its batch.
+            timestep: of training, 0 to 999.
+            options: ComfyUI's ``transformer_options`` of it.
+        """
         chunks = options.get("cond_or_uncond", [0])
-        frames = count_videos(
-            hidden.shape[0], len(chunks)
-        )  # ComfyUI: a batch of chunks, each the frames of one video
-        sigma, timestep = float(options["sigmas"].flatten()[0]), float(timesteps.flatten()[0])
+        frames = count_videos(rows, len(chunks))  # ComfyUI: a batch of chunks, each the frames of one video
         uuids = options.get("uuids", [None] * len(chunks))
         window = window_ids(options.get("context_window"))
         is_part = len(window) == frames
-        call = Call(
+        return Call(
             frames=frames,
             videos=1,
             conditions=tuple(
@@ -82,46 +109,32 @@ class Run:
                 for index, uuid in zip(chunks, uuids, strict=True)
             ),
             frame_ids=window if is_part else tuple(range(frames)),
-            sigma=sigma,
+            sigma=float(options["sigmas"].flatten()[0]),
             progress=1 - timestep / LAST_TIMESTEP,
             is_part=is_part,
         )
-        return LiveCall(call, self.edits, self.modules, self.memories, options)
 
 
 class LiveCall:
     """One model call, as the slots see it."""
 
-    def __init__(
-        self,
-        call: Call,
-        edits: Sequence[Edit],
-        modules: Sequence[nn.Module],
-        memories: Sequence[AnchorMemory],
-        transformer_options: dict[str, Any],
-    ) -> None:
+    def __init__(self, call: Call, acting: Acting, transformer_options: dict[str, Any]) -> None:
         """Work out what acts.
 
         Args:
             call: the model call.
-            edits: of the model, in order.
-            modules: the network of each edit that has a motion module.
-            memories: one an edit, of the whole run.
+            acting: the model's edits.
             transformer_options: ComfyUI's, of this call.
         """
         self.call = call
-        temporal = [edit.temporal for edit in edits if edit.temporal is not None]
+        temporal = [edit.temporal for edit in acting.edits if edit.temporal is not None]
         self.active: list[tuple[TemporalEdit, Any, float]] = [
             (part, module, strength)
-            for part, module in zip(temporal, modules, strict=True)
+            for part, module in zip(temporal, acting.modules, strict=True)
             if (strength := part.strength_at(call)) != 0
         ]
-        crossing = [
-            (edit.cross_frame, memory)
-            for edit, memory in zip(edits, memories, strict=True)
-            if edit.cross_frame is not None and edit.cross_frame.strength_at(call) != 0
-        ]
-        self.attention = LiveAttention(call, crossing, transformer_options) if crossing else None
+        crossing = acting.crossing(call)
+        self.attention = None if crossing is None else LiveAttention(crossing, transformer_options)
 
     @property
     def norm_frames(self) -> int:
@@ -184,6 +197,22 @@ def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwar
     return prediction
 
 
+def calc_cond_batch(
+    executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor, model_options: dict[str, Any]
+) -> Any:
+    """Take cross-frame attention into the conditions' ControlNets; ComfyUI's CALC_COND_BATCH wrapper."""
+    run = model_options.get("transformer_options", {}).get(RUN_KEY)
+    if run is None or not any(edit.cross_frame and edit.cross_frame.in_control for edit in run.edits):
+        return executor(model, conds, x_in, timestep, model_options)
+
+    def cross(rows: int, sigma: Tensor, options: dict[str, Any]) -> Crossing | None:
+        time = float(model.model_sampling.timestep(sigma.flatten()[:1]))
+        return run.crossing(run.call(rows, time, options), in_control=True)
+
+    with run.controls.crossed(conds, cross) as crossed:
+        return executor(model, crossed, x_in, timestep, model_options)
+
+
 def diffusion_model(
     executor: Any,
     x: Tensor,
@@ -199,8 +228,9 @@ def diffusion_model(
     run = options.get(RUN_KEY)
     if run is None:
         return executor(x, timesteps, context, y, control, options, **kwargs)
-    live = run.live(x, timesteps, options)
+    live = LiveCall(run.call(x.shape[0], float(timesteps.flatten()[0]), options), run, options)
     if live.active:
         ensure_markers(executor.class_obj, over_clip=live.norm_frames > 1)
     with clip_norm.clip_of(live.norm_frames):
-        return executor(x, timesteps, context, y, control, {**options, KEY: live}, **kwargs)
+        told = {**options, KEY: live, **observe.watching(executor.class_obj, live.call, run.edits)}
+        return executor(x, timesteps, context, y, control, told, **kwargs)

@@ -1,4 +1,4 @@
-"""Where the phrases of a prompt lie among its tokens."""
+"""Where the phrases of a prompt lie among its tokens, and the prompt without one of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import comfy.sd1_clip
 
+from ...models.phrases import Ranges, find_asked, find_phrase
 
-def phrase_spans(clip: Any, text: str) -> dict[str, list[tuple[int, int]]]:
+
+def phrase_spans(clip: Any, text: str) -> dict[str, Ranges]:
     """Find every comma-separated phrase of a prompt.
 
     Weights in brackets are stripped from the phrases. A phrase that stands twice, or that a chunk of 77 tokens cuts,
@@ -21,41 +23,66 @@ def phrase_spans(clip: Any, text: str) -> dict[str, list[tuple[int, int]]]:
     Returns:
         Phrase -> its [start, stop) ranges along the encoded tokens' axis.
     """
-    chunks = next(iter(clip.tokenize(text).values()))
-    start, end = (token for token, _ in next(iter(clip.tokenize("").values()))[0][:2])
-    words: list[tuple[int, Any]] = []  # (place in the output, token)
+    words = _words(clip, text)
+    phrases = [phrase.strip() for phrase in re.split(r"[,\n]", _plain(text))]
+    return {phrase: find_phrase(words, _tokens(clip, phrase)) for phrase in phrases if phrase}
+
+
+def find_spans(clip: Any, text: str, phrase: str) -> Ranges:
+    """Find a phrase from anywhere in a prompt, as ``phrase_spans`` does.
+
+    Raises:
+        ValueError: the prompt does not have it.
+    """
+    return find_asked(_words(clip, text), _tokens(clip, _plain(phrase)), phrase, text)
+
+
+def without_phrase(clip: Any, text: str, phrase: str) -> dict[str, list[list[Any]]]:
+    """Return a prompt's tokens, as ``clip.tokenize`` does, without a phrase's; chunks are filled up at their ends.
+
+    Raises:
+        ValueError: the prompt does not have it.
+    """
+    gone = {place for span in find_spans(clip, text, phrase) for place in range(*span)}
+    (name, chunks), *_ = clip.tokenize(text).items()
+    _, end = _marks(clip)
+    kept: list[list[Any]] = []
     offset = 0
     for chunk in chunks:
+        rest = [entry for place, entry in enumerate(chunk) if offset + place not in gone]
+        kept.append(rest + [(end, 1.0)] * (len(chunk) - len(rest)))
+        offset += len(chunk)
+    return {name: kept}
+
+
+def _words(clip: Any, text: str) -> list[tuple[int, Any]]:
+    """Return a prompt's tokens with their places in the output, without start, end and padding; embeddings as None."""
+    marks = _marks(clip)
+    words = []
+    offset = 0
+    for chunk in next(iter(clip.tokenize(text).values())):
         for place, (token, _) in enumerate(chunk):
-            if not isinstance(token, int) or token not in (start, end):
+            if not isinstance(token, int):
+                words.append((offset + place, None))
+            elif token not in marks:
                 words.append((offset + place, token))
         offset += len(chunk)
-    plain = "".join(
-        part for part, _ in comfy.sd1_clip.token_weights(comfy.sd1_clip.escape_important(text), 1.0)
-    )
-    phrases = [phrase.strip() for phrase in re.split(r"[,\n]", comfy.sd1_clip.unescape_important(plain))]
-    return {phrase: _find(words, _tokens(clip, phrase, start, end)) for phrase in phrases if phrase}
+    return words
 
 
-def _tokens(clip: Any, phrase: str, start: int, end: int) -> list[int]:
+def _tokens(clip: Any, phrase: str) -> list[int]:
     """Tokenize a phrase by itself, its brackets taken as text."""
     escaped = phrase.replace("(", "\\(").replace(")", "\\)")
-    chunks = next(iter(clip.tokenize(escaped).values()))
-    return [token for chunk in chunks for token, _ in chunk if token not in (start, end)]
+    return [token for _, token in _words(clip, escaped)]
 
 
-def _find(words: list[tuple[int, Any]], wanted: list[int]) -> list[tuple[int, int]]:
-    ranges: list[tuple[int, int]] = []
-    tokens = [token if isinstance(token, int) else None for _, token in words]
-    first = 0
-    while wanted and first + len(wanted) <= len(words):
-        if tokens[first : first + len(wanted)] != wanted:
-            first += 1
-            continue
-        for place, _ in words[first : first + len(wanted)]:
-            if ranges and ranges[-1][1] == place:
-                ranges[-1] = (ranges[-1][0], place + 1)
-            else:
-                ranges.append((place, place + 1))
-        first += len(wanted)
-    return ranges
+def _marks(clip: Any) -> tuple[int, int]:
+    """Return the tokens for start and end."""
+    start, end = (token for token, _ in next(iter(clip.tokenize("").values()))[0][:2])
+    return start, end
+
+
+def _plain(text: str) -> str:
+    """Return a prompt without its weight syntax."""
+    parts = comfy.sd1_clip.token_weights(comfy.sd1_clip.escape_important(text), 1.0)
+    return comfy.sd1_clip.unescape_important("".join(part for part, _ in parts))

@@ -10,11 +10,10 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from ...models.cross_frame import AnchorMemory
 from ...models.edit import training_call
 from . import attention, clip_norm, slots
 from .install import installed
-from .run import LiveCall
+from .run import Acting, LiveCall
 from .slots import KEY
 
 
@@ -47,7 +46,7 @@ def differentiable(model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor]
 
     def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
         call = training_call(noisy.shape[0], frames)
-        live = LiveCall(call, edits, modules, [AnchorMemory() for _ in edits], options)
+        live = LiveCall(call, Acting(edits, modules), options)
         with torch.inference_mode(False), torch.enable_grad(), clip_norm.clip_of(live.norm_frames):
             return unet(noisy, timesteps, context=tokens, transformer_options={**options, KEY: live})
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 from frameloom.headless import denoise
+from frameloom.headless.conditions import select_frames
 from frameloom.headless.control import Control, ControlRun, fit_hints
 from frameloom.headless.control_loading import load_controlnet
 from frameloom.headless.denoise import sample
+from frameloom.headless.edits import EditedRun
 from frameloom.headless.guidance import CFG
 from frameloom.headless.loading import load_checkpoint
 from frameloom.headless.nodes_core.conditioning import ControlNetApplyAdvanced
@@ -90,7 +92,7 @@ def added(model, control, chunks=1, frames=2, sigma=3.0):
     generator = torch.Generator().manual_seed(5)
     seen = torch.randn(chunks * frames, 4, 8, 8, generator=generator)
     tokens = torch.randn(chunks, 77, DEMO.unet.context_dim, generator=generator)
-    run = ControlRun(model.sampling)
+    run = ControlRun(model.sampling, EditedRun((), ()))
     with torch.no_grad():
         found = run.residuals(control, seen, torch.tensor([500]), tokens, sigma=sigma, chunks=chunks)
     return [*found.get("down_block_additional_residuals", []), *list(found.values())[1:]]
@@ -379,3 +381,16 @@ def test_hints_with_alpha_are_named(model, net):
         ValueError, match=r"^image: has 4 channels; the ControlNet expects 3; leave out the alpha"
     ):
         draw(model, apply(net, torch.zeros(1, 64, 64, 4)))
+
+
+def test_some_frames_of_a_clip_have_their_own_hints(net, other):
+    """Of chained ControlNets too, and what shares one still does."""
+    sides = apply(other, pictures(5, seed=1), sides=apply(net, pictures(5)))
+    both = [*sides[0], *select_frames(sides[0], [0, 3]), *select_frames(sides[0], [3, 6])]
+    whole, some, beyond = (options["control"] for _, options in both)
+    for one, link, again in zip(whole.chain(), some.chain(), beyond.chain(), strict=True):
+        assert torch.equal(link.hints, one.hints[[0, 3]])
+        assert torch.equal(again.hints, one.hints[[3, 1]])
+        assert link.network is one.network
+    shared = select_frames([*sides[0], *sides[0]], [1])
+    assert shared[0][1]["control"] is shared[1][1]["control"]

@@ -1,4 +1,4 @@
-"""The whole UNet with motion by diffusers, on the demo's weights: what ComfyUI's must equal."""
+"""What diffusers makes of the demo's weights, the UNet with motion and Text2Video-Zero: ComfyUI must equal it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from frameloom.headless.networks import build_unet
 from frameloom.host.bundled import BUNDLED, DEMO_MODEL
 from frameloom.models.architecture import DEMO
 from frameloom.models.motion_checkpoint import read_motion_weights, to_diffusers
+from frameloom.tests.support.text2video_zero import by_diffusers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -33,7 +34,7 @@ class FrameNorm(nn.Module):
 
 
 def write_reference(path: Path) -> Path:
-    """Write an input, and diffusers' outputs with and without motion."""
+    """Write an input, diffusers' outputs with and without motion, and its zero-shot clip for two prompts."""
     ldm = {
         key.removeprefix(UNET_PREFIX): value.float()
         for key, value in load_file(DEMO_MODEL).items()
@@ -57,5 +58,7 @@ def write_reference(path: Path) -> Path:
         clip = rearrange(noisy, "f c h w -> 1 c f h w")
         moved = moving(clip, 500, encoder_hidden_states=tokens).sample
     moved = rearrange(moved, "1 c f h w -> f c h w").contiguous()
-    save_file({"noisy": noisy, "tokens": tokens, "still": still, "moved": moved}, path)
+    found = {"noisy": noisy, "tokens": tokens, "still": still, "moved": moved}
+    found["zero_shot"] = by_diffusers(unet, (tokens[:1], tokens[1:2]), "v_prediction")
+    save_file(found, path)
     return path

@@ -89,7 +89,8 @@ def ours(sockets, case):
     model = replace(model, base_sampling=replace(model.base_sampling, prediction=case["prediction"]))
     with torch.inference_mode():
         demo = {"demo": (model, clip, vae)}
-        return run(case, sockets | demo, lambda name, inputs: NODES[name].execute(**inputs).args)
+        nodes = {name: node.execute for name, node in NODES.items()}
+        return run(case, sockets | demo, lambda name, inputs: nodes[name](**inputs).args, api.port().install)
 
 
 @pytest.mark.parametrize("name", list(CASES))

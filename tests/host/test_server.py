@@ -23,6 +23,12 @@ NODE_IDS = {
     "Frameloom_ApplyMotionModule",
     "Frameloom_VideoNoise",
     "Frameloom_VideoMetrics",
+    "Frameloom_MotionPath",
+    "Frameloom_NoiseWarp",
+    "Frameloom_CrossFrameAttnPatch",
+    "Frameloom_ForegroundMask",
+    "Frameloom_BackgroundSmooth",
+    "Frameloom_ZeroShotSampler",
 }
 
 
@@ -46,14 +52,17 @@ def run_and_check(server, path, folder):
     files = queue(server, graph, folder)
     savers = [node for node in graph.values() if node["class_type"].startswith("Save")]
     assert len(files) >= len(savers), f"{len(savers)} nodes save, got {files}"
-    frames = [
-        node["inputs"]["batch_size"] for node in graph.values() if node["class_type"] == "EmptyLatentImage"
-    ]
+    lengths = {node["class_type"]: node["inputs"] for node in graph.values()}
+    frames = 16
+    if "Frameloom_MotionPath" in lengths:
+        frames = lengths["Frameloom_MotionPath"]["frames"]
+    elif "EmptyLatentImage" in lengths:
+        frames = lengths["EmptyLatentImage"]["batch_size"]
     for file in files:
         assert file.stat().st_size > 100
         if file.suffix == ".webp":
             with Image.open(file) as picture:
-                assert picture.n_frames == (frames[0] if frames else 16)
+                assert picture.n_frames == frames
                 assert picture.size == (128, 128)
     return files
 

@@ -111,6 +111,37 @@ def plain_edit():
     return steps
 
 
+def crossed(steps, anchor="first", **options):
+    """The same with cross-frame attention, on whatever the model is."""
+    sampled = steps["guider" if "guider" in steps else "out"]["inputs"]
+    inputs = {"model": sampled["model"], "anchor": anchor, "levels": "0123", **options}
+    sampled["model"] = ["crossed", 0]
+    return steps | {"crossed": {"class_type": "cross_frames", "inputs": inputs}}
+
+
+def crossed_cases():
+    """Cross-frame attention in the UNet and its ControlNets, by name."""
+    whole = (0.0, 1.0)
+    one = ("net", "hints-3", 1.0, *whole)
+    return {
+        "everywhere": crossed(controlled(one)),
+        "unet-alone": crossed(controlled(one), in_control=False),
+        "half": crossed(controlled(one), strength=0.5),
+        "both": crossed(controlled(one), "first + previous"),
+        "second-frame": crossed(controlled(one), "chosen frame", frame=1),
+        "coarse-levels": crossed(controlled(one), levels="23"),
+        "one-side": crossed(controlled(one, on=("positive",))),
+        "long-prompt": crossed(controlled(one, prompt=LONG)),
+        "chain": crossed(controlled(("net", "hints-3", 0.6, *whole), ("other", "hints-1", 1.2, *whole))),
+        "chain-of-one-net": crossed(
+            controlled(("net", "hints-3", 0.6, *whole), ("net", "hints-1", 0.6, *whole)), strength=0.5
+        ),
+        "no-control": crossed(workflow(steps=5)),
+        "edit": crossed(edited()),
+        "edit-control": crossed(edited(control=True)),
+    }
+
+
 def control_cases() -> dict[str, dict]:
     """Return every case: prediction type, and a workflow whose node ``out`` is compared."""
     whole = (0.0, 1.0)
@@ -139,9 +170,13 @@ def control_cases() -> dict[str, dict]:
         "range-on-a-level": ranged([(0.0, 0.75), (0.25, 1.0)], (0.25, 1.0)),
         "range-without-positive": ranged([(0.3, 0.8), (0.4, 0.7)], (0.0, 1.0)),
     }
+    found |= {f"crossed-{name}": steps for name, steps in crossed_cases().items()}
     cases = {f"control-{name}": {"prediction": "eps", "workflow": steps} for name, steps in found.items()}
-    for name in ("chain", "ranges"):
-        cases[f"control-{name}-v"] = {"prediction": "v", "workflow": found[name]}
+    # With noise prediction a random network decides all in the first step; with velocities every step counts.
+    a_while = crossed(controlled(("net", "hints-3", 1.0, *whole)), start_percent=0.3, end_percent=0.7)
+    for name, steps in {**found, "crossed-a-while": a_while}.items():
+        if name in ("chain", "ranges", "crossed-everywhere", "crossed-a-while"):
+            cases[f"control-{name}-v"] = {"prediction": "v", "workflow": steps}
     edits = {
         "regular": edited(),
         "nested": edited("nested"),

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from frameloom.models.cross_frame import LEVELS
 from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.foreground import layer_grid
 from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 
 BUNDLED_MOTION = "frameloom_demo_motion.safetensors"
@@ -30,6 +32,79 @@ def test_spans_go_on_in_the_next_chunk(port, demo):
     assert first > 77
     assert last - first == 2
     assert conditioning[0][0].shape[1] % 77 == 0
+
+
+def test_some_frames_of_a_clip_have_their_own_part_of_its_conditions(port, demo, scene):
+    """Tokens for every frame; the same frames by themselves are drawn as in the clip."""
+    generator = torch.Generator().manual_seed(2)
+    tokens = scene.positive[0][0] + torch.randn(4, 1, 1, generator=generator) * 0.5
+    clip = [[tokens, scene.positive[0][1]]]
+    whole = scene.run(demo[0], positive=clip)
+    some = scene.run(demo[0], positive=port.select_frames(clip, [0, 3]), noise=scene.noise(4)[[0, 3]])
+    torch.testing.assert_close(some, whole[[0, 3]], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(
+        scene.run(demo[0], positive=port.select_frames(clip, [0, 1]), noise=scene.noise(4)[[0, 3]])[1],
+        some[1],
+        atol=1e-2,
+    )
+    assert torch.equal(clip[0][0], tokens)
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase", "wanted"),
+    [
+        ("a big red circle on navy", "red circle", [(3, 5)]),
+        ("a big Red  Circle on navy", "red CIRCLE", [(3, 5)]),
+        ("a (big:1.3) (red:0.8) circle, on navy", "big red circle", [(2, 5)]),
+        ("a (big red circle:1.3) on navy", "(red circle:1.5)", [(3, 5)]),
+        ("a red circle, a red circle", "red circle", [(2, 4), (6, 8)]),
+        (", ".join(["a big cross"] * 40) + ", moving right", "cross, moving right", [(163, 167)]),
+        (", ".join(["a big cross"] * 19) + ", moving right", "cross, moving right", [(75, 76), (78, 81)]),
+    ],
+)
+def test_any_phrase_within_the_prompt_has_spans(port, demo, text, phrase, wanted):
+    """Words and commas are a token each; a chunk has 75 of them between its start and its end."""
+    _, spans = port.encode_text(demo[1], text, [phrase])
+    assert spans[phrase] == wanted
+    assert set(spans) - {phrase} == set(port.encode_text(demo[1], text)[1]) - {phrase}
+
+
+@pytest.mark.parametrize("phrase", ["circle red", "green circle", "red circ", ""])
+def test_a_phrase_that_the_prompt_does_not_have_is_refused(port, demo, phrase):
+    for ask in (lambda text: port.encode_text(demo[1], text, [phrase]),
+                lambda text: port.encode_without(demo[1], text, phrase)):  # fmt: skip
+        with pytest.raises(
+            ValueError, match=rf"phrase='{phrase}' is not in the prompt 'a red circle'; expected"
+        ):
+            ask("a red circle")
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("a big red circle on navy", "a big on navy"),
+        ("a (big:1.3) (red circle:0.8) on (navy:0.5)", "a (big:1.3) on (navy:0.5)"),
+        ("a (big red circle:1.3) on navy", "a (big:1.3) on navy"),
+        ("red circle, a red circle", ", a"),
+        ("Red Circle", ""),
+    ],
+)
+def test_without_a_phrase_a_prompt_is_the_rest_of_it(port, demo, text, rest):
+    (without,) = port.encode_without(demo[1], text, "red circle")
+    (wanted,) = port.encode_text(demo[1], rest)[0]
+    assert torch.equal(without[0], wanted[0])
+    assert torch.equal(without[1]["pooled_output"], wanted[1]["pooled_output"])
+
+
+def test_without_a_phrase_other_chunks_stay(port, demo):
+    text = ", ".join(["a big cross"] * 40) + ", moving right"
+    whole, without = (
+        port.encode_text(demo[1], text)[0][0][0],
+        port.encode_without(demo[1], text, "right")[0][0],
+    )
+    assert whole.shape == without.shape
+    assert torch.equal(whole[:, :154], without[:, :154])
+    assert not torch.equal(whole[:, 154:], without[:, 154:])
 
 
 def test_sigmas_and_timesteps_agree(port, demo):
@@ -184,6 +259,64 @@ def test_cross_frame_attention_and_a_motion_module_act_together(port, demo, moti
     other_order = scene.run(scene.crossing(scene.moving(demo[0], motion)))
     assert torch.equal(both, other_order)
     assert not torch.allclose(both, scene.run(scene.moving(demo[0], motion)), atol=1e-2)
+
+
+class Seen:
+    """An observer that keeps what it is shown."""
+
+    def __init__(self, levels=LEVELS):
+        self.levels, self.layers = frozenset(levels), []
+
+    def see(self, query, key, call, level):
+        self.layers.append((query, key, call, level))
+
+
+def predict(port, model, scene, frames=4):
+    return port.predict(model, scene.positive, {"samples": 20 * scene.noise(frames)}, 5.0)
+
+
+def test_an_observer_changes_no_bit_of_a_prediction_and_sees_every_layer_once(port, demo, scene):
+    seen = Seen()
+    observed = predict(port, port.install(demo[0], Edit("test", observe=seen)), scene)
+    assert torch.equal(observed, predict(port, demo[0], scene))
+    assert sorted(level for *_, level in seen.layers) == [0] * 5 + [1] * 5 + [2] * 5 + [3]
+    for query, key, call, level in seen.layers:
+        assert (call.frames, call.frame_ids, [each.index for each in call.conditions]) == (
+            4,
+            (0, 1, 2, 3),
+            [0],
+        )
+        height, width = layer_grid(16, 16, level)
+        assert query.shape[:3] == (4, 2, height * width)
+        assert len(key) in (1, 4)
+        assert key.shape[1:] == (2, 77, query.shape[3])
+
+
+def test_an_observer_sees_its_levels_alone_and_the_plain_model_shows_nothing(port, demo, scene):
+    seen = Seen({1, 3})
+    clone = port.install(demo[0], Edit("test", observe=seen))
+    predict(port, demo[0], scene)
+    assert seen.layers == []
+    predict(port, clone, scene)
+    assert {level for *_, level in seen.layers} == {1, 3}
+
+
+def test_observers_see_both_conditions_of_a_sampler_whatever_their_order(port, demo, scene):
+    seen = Seen({0})
+    scene.run(port.install(demo[0], Edit("test", observe=seen)))
+    assert len(seen.layers) == 3 * 5  # steps, layers
+    assert all(sorted(each.index for each in call.conditions) == [0, 1] for _, _, call, _ in seen.layers)
+    assert all(len(query) == 8 for query, *_ in seen.layers)
+
+
+def test_observers_work_beside_all_other_edits(port, demo, motion, scene):
+    model = scene.crossing(scene.moving(demo[0], motion))
+    first, second = Seen(), Seen({2})
+    observed = port.install(port.install(model, Edit("test", observe=first)), Edit("test", observe=second))
+    assert torch.equal(predict(port, observed, scene), predict(port, model, scene))
+    assert len(first.layers) == 16
+    assert len(second.layers) == 5
+    assert not torch.equal(first.layers[-1][0], second.layers[-1][0])
 
 
 def test_training_goes_through_the_unet_and_its_edits(port, demo, motion, scene):

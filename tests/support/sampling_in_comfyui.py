@@ -41,6 +41,7 @@ sys.modules["frameloom"] = module_from_spec(_spec)
 _spec.loader.exec_module(sys.modules["frameloom"])
 
 from frameloom.host.comfyui.demo import DemoConfig, load_demo  # noqa: E402
+from frameloom.host.comfyui.install import install  # noqa: E402
 from frameloom.models.architecture import DEMO  # noqa: E402
 from frameloom.tests.support.workflow_steps import run  # noqa: E402
 
@@ -118,7 +119,7 @@ def main():
         }
         for name, case in json.loads((folder / "cases.json").read_text()).items():
             demo = (eps if case["prediction"] == "eps" else model, clip, vae)
-            results[name] = run(case, {"demo": demo, **sockets}, call).float().contiguous()
+            results[name] = run(case, {"demo": demo, **sockets}, call, install).float().contiguous()
     save_file(results, folder / "results.safetensors")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+from frameloom.models.cross_frame import CrossFrameEdit
+from frameloom.models.edit import Edit
 
 
 def given(case):
@@ -36,11 +38,18 @@ LOCAL = {"set_options": set_options, "join": join}
 """Steps that neither host needs for what they do to conditions."""
 
 
-def run(case, sockets, call):
+def run(case, sockets, call, install):
     """Return the first result of node ``out`` as a tensor.
 
-    ``sockets``: results that are there already, by name; ``call(class_type, inputs)`` runs one node.
+    ``sockets``: results that are there already, by name; ``call(class_type, inputs)`` runs one node;
+    ``install(model, edit)`` is the port's.
     """
+
+    def cross_frames(model, levels, **options):
+        edit = CrossFrameEdit(**options, levels=frozenset(map(int, levels)))
+        return (install(model, Edit("cross-frame attention", cross_frame=edit)),)
+
+    local = {**LOCAL, "cross_frames": cross_frames}
     results = {"given": given(case), **hints(), **sockets}
 
     def result(name):
@@ -50,8 +59,8 @@ def run(case, sockets, call):
                 key: result(value[0])[value[1]] if isinstance(value, list) else value
                 for key, value in node["inputs"].items()
             }
-            local = LOCAL.get(node["class_type"])
-            results[name] = local(**inputs) if local else call(node["class_type"], inputs)
+            kind = node["class_type"]
+            results[name] = local[kind](**inputs) if kind in local else call(kind, inputs)
         return results[name]
 
     value = result("out")[0]

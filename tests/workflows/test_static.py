@@ -13,7 +13,7 @@ from frameloom.tools import workflow
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json"))
 # Inputs whose choices are the user's own files.
-FILE_INPUTS = {"ckpt_name", "file", "image"}
+FILE_INPUTS = {"ckpt_name", "control_net_name", "file", "image"}
 
 
 def prompt_of(name):
@@ -145,7 +145,7 @@ def test_a_note_says_where_each_file_that_does_not_come_with_the_pack_goes(name)
             value for key, value in node["inputs"].items() if key in FILE_INPUTS and isinstance(value, str)
         ]
         assert all(file in node["_meta"]["note"] for file in files)
-        assert not files or re.search(r"models/\w+", node["_meta"]["note"])
+        assert not files or re.search(r"models/\w+|input folder", node["_meta"]["note"])
 
 
 @pytest.mark.parametrize("name", NAMES)

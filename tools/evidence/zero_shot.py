@@ -209,8 +209,7 @@ def begin(studio: Studio, task: Task, levels: Levels) -> Start:
         task.path,
         range(FRAMES),
         seed=task.seed,
-        sigma_from=float(sigmas[t0]),
-        sigma_to=float(sigmas[t1]),
+        sigmas=sigmas[t1 : t0 + 1],
         unit=host.noise_unit(model),
         anchor=at_t1,
     )

@@ -86,6 +86,31 @@ def test_with_freeu_and_split_conditions_the_anchor_stays_itself(demo, scene):
     assert not torch.allclose(crossed[1], plain[1], atol=1e-2)
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_lora_on_the_layers_themselves_acts_as_without(demo, scene, projected, is_first):
+    """On keys and values of self-attention; put on before or behind, the first frame is the LoRA's picture alone."""
+    prefix = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1"
+    generator = torch.Generator().manual_seed(3)
+    patches = {
+        f"{prefix}.{name}.weight": (
+            torch.randn(demo[0].model.state_dict()[f"{prefix}.{name}.weight"].shape, generator=generator)
+            * 0.1,
+        )
+        for name in ("to_k", "to_v")
+    }
+
+    def with_lora(model):
+        clone = model.clone()
+        assert len(clone.add_patches(patches, 1.0)) == len(patches)
+        return clone
+
+    crossed = scene.crossing(with_lora(demo[0])) if is_first else with_lora(scene.crossing(demo[0]))
+    both = scene.run(crossed)
+    assert projected == [2] * 3
+    torch.testing.assert_close(both[0], scene.run(with_lora(demo[0]))[0], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(both, scene.run(scene.crossing(demo[0])), atol=1e-2)
+
+
 def test_perturbed_attention_guidance_keeps_its_anchor(demo, scene):
     from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 

@@ -1,0 +1,179 @@
+"""ControlNets in ComfyUI: cross-frame attention inside them, where no patch reaches, and hints for some of the frames.
+
+While a batch of conditions is worked on, each has a copy of its ControlNet that tells when it is asked, and the
+networks carry hooks on their self-attention that act then. Hooks go with the batch, copies with the run; a user's
+ControlNet is never written to.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from einops import rearrange
+from torch import Tensor, nn
+
+from ...models.frames import pick_frames
+from .attention import Crossing, level_of
+
+_BLOCKS = {"input_blocks": "input", "middle_block": "middle", "output_blocks": "output"}
+# What may have a row for each frame, of what core hangs on a condition.
+_PER_FRAME = ("mask", "concat_latent_image", "concat_mask")
+Conditions = Sequence[Sequence[dict[str, Any]] | None]
+# (rows in the batch, its sigmas, ComfyUI's options of the call) -> what acts in it
+Cross = Callable[[int, Tensor, dict[str, Any]], Crossing | None]
+
+
+class ControlCopies:
+    """Copies of one run's ControlNets; each has one, so that conditions which share a ControlNet share a batch."""
+
+    def __init__(self) -> None:
+        self._copies: dict[
+            int, tuple[Any, Any]
+        ] = {}  # by id; the original is kept, so that its id stays its own
+        self._cross: Cross | None = None
+        self._at_work: Crossing | None = None
+
+    @contextmanager
+    def crossed(self, conditions: Conditions, cross: Cross) -> Iterator[Conditions]:
+        """Let self-attention read other frames in the ControlNets of conditions, while the context lasts.
+
+        Args:
+            conditions: ComfyUI's lists of conditions.
+            cross: says what acts in a ControlNet's call.
+
+        Yields:
+            The conditions with their ControlNets exchanged.
+        """
+        self._cross = cross
+        exchanged = [side and [self._exchange(condition) for condition in side] for side in conditions]
+        links = [
+            link
+            for side in exchanged
+            for condition in side or ()
+            for link in _chain(condition.get("control"))
+        ]
+        networks = {id(network): network for link in links if (network := _network(link)) is not None}
+        with ExitStack() as hooks:
+            for network in networks.values():
+                for name, level, layer in _self_attentions(network):
+                    reading = _Reading(self, (id(network), name), level)
+                    hooks.callback(layer.register_forward_pre_hook(reading.read, with_kwargs=True).remove)
+                    hooks.callback(layer.register_forward_hook(reading.unfold).remove)
+            yield exchanged
+
+    @property
+    def at_work(self) -> Crossing | None:
+        """What acts in the ControlNet that is asked right now."""
+        return self._at_work
+
+    def _exchange(self, condition: dict[str, Any]) -> dict[str, Any]:
+        control = condition.get("control")
+        return condition if control is None else {**condition, "control": self._copy(control)}
+
+    def _copy(self, control: Any) -> Any:
+        if id(control) not in self._copies:
+            link = copy.copy(control)
+            if control.previous_controlnet is not None:
+                link.previous_controlnet = self._copy(control.previous_controlnet)
+            link.get_control = self._tell(link.get_control)
+            self._copies[id(control)] = control, link
+        return self._copies[id(control)][1]
+
+    def _tell(self, ask: Callable[..., Any]) -> Callable[..., Any]:
+        def get_control(
+            x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
+        ) -> Any:
+            assert self._cross is not None
+            earlier, self._at_work = self._at_work, self._cross(x_noisy.shape[0], t, transformer_options)
+            try:
+                return ask(x_noisy, t, cond, batched_number, transformer_options)
+            finally:
+                self._at_work = earlier
+
+        return get_control
+
+
+def select_frames(conditioning: list[list[Any]], frame_ids: Sequence[int]) -> list[list[Any]]:
+    """Return conditions for some frames of a clip: of what they have for each frame, these frames' part.
+
+    ControlNets are copied, so that the user's stay as they are; conditions that share one share the copy.
+    """
+    picked: dict[int, Any] = {}
+
+    def of_control(control: Any) -> Any:
+        if control is None:
+            return None
+        if id(control) not in picked:
+            link = picked[id(control)] = copy.copy(control)
+            link.cond_hint_original = of_batch(control.cond_hint_original)
+            link.cond_hint = None
+            link.previous_controlnet = of_control(control.previous_controlnet)
+        return picked[id(control)]
+
+    def of_batch(batch: Tensor | None) -> Tensor | None:
+        return None if batch is None else pick_frames(batch, frame_ids)
+
+    return [
+        [
+            of_batch(tokens),
+            {
+                name: of_control(value)
+                if name == "control"
+                else of_batch(value)
+                if name in _PER_FRAME
+                else value
+                for name, value in options.items()
+            },
+        ]
+        for tokens, options in conditioning
+    ]
+
+
+class _Reading:
+    """Hooks of one layer."""
+
+    def __init__(self, copies: ControlCopies, layer: tuple[int, str], level: int) -> None:
+        self._copies, self._layer, self._level = copies, layer, level
+        self._frames = 1
+
+    def read(
+        self, _layer: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any]
+    ) -> tuple[tuple[Tensor, ...], dict[str, Any]] | None:
+        """Give the layer other frames' tokens; queries of all frames are laid end to end where they share an anchor."""
+        crossing = self._copies.at_work
+        source = crossing and crossing.source(inputs[0], self._level, self._layer)
+        if crossing is None or source is None:
+            return None
+        query = inputs[0]
+        if source.is_shared:
+            self._frames = crossing.call.frames
+            query = rearrange(query, "(b f) l c -> b (f l) c", f=self._frames)
+        return (query,), {**options, "context": source.tokens}
+
+    def unfold(self, _layer: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        """Return the layer's output with a row for each frame."""
+        frames, self._frames = self._frames, 1
+        return rearrange(output, "b (f l) c -> (b f) l c", f=frames)
+
+
+def _chain(control: Any) -> Iterator[Any]:
+    while control is not None:
+        yield control
+        control = control.previous_controlnet
+
+
+def _network(link: Any) -> nn.Module | None:
+    """Return a ControlNet's network; None where it has none of this kind (a T2I-adapter)."""
+    network = getattr(link, "control_model", None)
+    return network if isinstance(network, nn.Module) else None
+
+
+def _self_attentions(network: nn.Module) -> Iterator[tuple[str, int, nn.Module]]:
+    """Yield each self-attention of an SD1.x ControlNet: its name, its level, the layer."""
+    for name, module in network.named_modules():
+        part, *rest = name.split(".")
+        if name.endswith(".attn1") and part in _BLOCKS:
+            yield name, level_of((_BLOCKS[part], int(rest[0]))), module

@@ -1,0 +1,76 @@
+"""Where a phrase lies among the tokens of a prompt, whatever tokenizer and chunks a host has."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+Ranges = list[tuple[int, int]]
+
+
+def find_phrase(words: Sequence[tuple[int, Hashable]], wanted: Sequence[Hashable]) -> Ranges:
+    """Find every occurrence of a phrase's tokens, in order and without overlap.
+
+    Args:
+        words: the prompt's tokens without start, end and padding, each with its place in the encoding. None as a token
+            equals no other.
+        wanted: the phrase's tokens.
+
+    Returns:
+        [start, stop) ranges of places; an occurrence that a chunk's end cuts has several.
+
+    Examples:
+        >>> find_phrase([(1, "a"), (2, "red"), (3, "hat"), (78, "red"), (79, "hat")], ["red", "hat"])
+        [(2, 4), (78, 80)]
+    """
+    tokens = [token for _, token in words]
+    ranges: Ranges = []
+    first = 0
+    while wanted and None not in wanted and first + len(wanted) <= len(words):
+        if tokens[first : first + len(wanted)] != list(wanted):
+            first += 1
+            continue
+        ranges += join_places([place for place, _ in words[first : first + len(wanted)]])
+        first += len(wanted)
+    return ranges
+
+
+def find_asked(
+    words: Sequence[tuple[int, Hashable]], wanted: Sequence[Hashable], phrase: str, prompt: str
+) -> Ranges:
+    """Find a phrase that was asked for by name.
+
+    Args:
+        words: see ``find_phrase``.
+        wanted: see ``find_phrase``.
+        phrase: as it was asked for.
+        prompt: in which to look.
+
+    Returns:
+        See ``find_phrase``; at least one.
+
+    Raises:
+        ValueError: the prompt does not have it.
+    """
+    ranges = find_phrase(words, wanted)
+    if not ranges:
+        raise ValueError(
+            f"phrase={phrase!r} is not in the prompt {prompt!r}; expected words that stand in it side by side, whole "
+            "and in this order; copy them from the prompt."
+        )
+    return ranges
+
+
+def join_places(places: Sequence[int]) -> Ranges:
+    """Return ascending places as [start, stop) ranges.
+
+    Examples:
+        >>> join_places([3, 4, 9])
+        [(3, 5), (9, 10)]
+    """
+    ranges: Ranges = []
+    for place in places:
+        if ranges and ranges[-1][1] == place:
+            ranges[-1] = (ranges[-1][0], place + 1)
+        else:
+            ranges.append((place, place + 1))
+    return ranges

@@ -1,0 +1,224 @@
+"""Foreground masks from the model's own reading of a phrase."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ..host import api
+from ..models.cross_frame import LEVELS
+from ..models.edit import Edit
+from ..models.foreground import PhraseAttention, check_clip, clean_masks, contrast, normalise
+from ..models.noise import draw_noise
+from ..models.schedules import TRAIN_TIMESTEPS
+from ..models.zero_shot import add_noise
+from .zero_shot import read_levels
+
+io = api.io
+
+Method = Literal["contrast", "attention"]
+Noisy = list[tuple[dict[str, Any], float]]  # latents with noise, and its level, for each pass
+
+
+class ForegroundMask(io.ComfyNode):
+    """Frameloom_ForegroundMask."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_ForegroundMask",
+            display_name="Foreground Mask",
+            category="frameloom/zero-shot",
+            description="Find what a phrase of the prompt names in the latents of a video, without a segmenter: add "
+            "noise, ask the model once more, and see where the phrase counts. Made for Background Smooth. With a mask "
+            "connected, the model is not asked and that mask is cleaned instead.",
+            search_aliases=["Text2Video-Zero", "DiffEdit", "DAAM", "attention mask", "segment by prompt"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that made the video, or another of its kind."),
+                io.Clip.Input("clip", tooltip="Its text encoder."),
+                io.String.Input(
+                    "prompt", multiline=True, tooltip="What is in the video: the prompt that made it."
+                ),
+                io.String.Input(
+                    "phrase",
+                    tooltip="The words of the prompt that name the foreground, side by side, such as `red circle`. "
+                    "Weights may stand in the prompt.",
+                ),
+                io.Latent.Input("latent", tooltip="The video, sampled to the end: a frame each."),
+                *_asking_inputs(),
+                *_cleaning_inputs(),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="A mask for each frame, of any segmenter and size, to be cleaned by threshold, dilation "
+                    "and hold. Model, prompt and phrase are not read then.",
+                ),
+            ],
+            outputs=[
+                io.Mask.Output(
+                    "mask",
+                    display_name="mask",
+                    tooltip="1 = foreground, a mask for each frame, a cell of the latents each: an eighth of the "
+                    "picture's size.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        clip: Any,
+        prompt: str,
+        phrase: str,
+        latent: dict[str, Any],
+        method: Method,
+        seed: int,
+        passes: int,
+        at_percent: float,
+        levels: str,
+        threshold: float,
+        dilation: int,
+        hold: int,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        samples = check_clip(latent["samples"])
+        if mask is None:
+            noisy = _noisy_latents(model, latent, seed, passes, at_percent)
+            find = _by_contrast if method == "contrast" else _by_attention
+            maps = find(model, clip, prompt, _check_phrase(phrase), samples, noisy, read_levels(levels))
+            mask = normalise(maps.to(samples.device))
+        size = samples.shape[-2], samples.shape[-1]
+        masks = clean_masks(mask, len(samples), size, threshold=threshold, dilation=dilation, hold=hold)
+        return io.NodeOutput(masks)
+
+
+def _asking_inputs() -> list[Any]:
+    return [
+        io.Combo.Input(
+            "method",
+            options=list(get_args(Method)),
+            default="contrast",
+            tooltip="contrast: where the phrase changes the prediction (DiffEdit) for the better; two forward passes "
+            "each time. attention: where cross-attention reads the phrase more than other words (Prompt-to-Prompt, "
+            "DAAM); one. In the demo model attention does not tell where a shape is.",
+        ),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFFFFFFFFFF,
+            control_after_generate=True,
+            tooltip="Of the noise that is added. A frame's noise depends on it and the frame's number alone.",
+        ),
+        io.Int.Input(
+            "passes",
+            default=2,
+            min=1,
+            max=3,
+            tooltip="How often to ask, each time with other noise; the answers are averaged.",
+        ),
+        io.Float.Input(
+            "at_percent",
+            default=0.6,
+            min=0.0,
+            max=1.0,
+            step=0.001,
+            tooltip="Point of sampling whose noise is added: 0 is pure noise, 1 nearly none. With much the model no "
+            "longer sees where things are, with little it no longer asks the prompt.",
+        ),
+        io.String.Input(
+            "levels",
+            default=", ".join(map(str, LEVELS)),
+            tooltip="For attention: levels of the UNet in which to look, 0 the finest, 2 the coarsest, 3 the middle "
+            "block.",
+        ),
+    ]
+
+
+def _cleaning_inputs() -> list[Any]:
+    return [
+        io.Float.Input(
+            "threshold",
+            default=0.4,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="What lies above is foreground, as a share of the way from the clip's lowest to its highest value; "
+            "of a connected mask, its value.",
+        ),
+        io.Int.Input(
+            "dilation",
+            default=5,
+            min=1,
+            max=63,
+            step=2,
+            tooltip="Side of the square by which the foreground grows, in cells of the latents (8 pixels each); odd, 1 "
+            "grows nothing. 5 is the paper's, for pictures of 512 pixels; the demo's 128 pixels want 3.",
+        ),
+        io.Int.Input(
+            "hold",
+            default=0,
+            min=0,
+            max=100,
+            tooltip="Frames before and after, whose foreground a frame takes over: against a mask that flickers.",
+        ),
+    ]
+
+
+def _check_phrase(phrase: str) -> str:
+    if not phrase.strip():
+        raise ValueError(
+            "phrase is empty; expected words of the prompt that name the foreground, such as 'red circle'; write them, "
+            "or connect a mask."
+        )
+    return phrase
+
+
+def _noisy_latents(model: Any, latent: dict[str, Any], seed: int, passes: int, at_percent: float) -> Noisy:
+    """Return for each pass the clip with noise of its own added, and the noise level."""
+    port, samples = api.port(), latent["samples"]
+    sigma = port.timestep_to_sigma(model, (1 - at_percent) * (TRAIN_TIMESTEPS - 1))
+    frame_ids = latent.get("batch_index") or range(len(samples))
+    drawn = [draw_noise(seed + number, frame_ids, samples.shape[1:]) for number in range(passes)]
+    unit = port.noise_unit(model)
+    return [({"samples": add_noise(samples, noise, 0.0, sigma, unit)}, sigma) for noise in drawn]
+
+
+def _by_contrast(
+    model: Any, clip: Any, prompt: str, phrase: str, samples: Tensor, noisy: Noisy, levels: frozenset[int]
+) -> Tensor:
+    """Return where the phrase changes predictions for the better, [F, H, W]; ``levels`` is not read."""
+    port = api.port()
+    conditions = [port.encode_text(clip, prompt)[0], port.encode_without(clip, prompt, phrase)]
+    bar = port.progress(2 * len(noisy))
+    predicted: list[Tensor] = []
+    for latent, sigma in noisy:
+        for conditioning in conditions:
+            predicted.append(port.predict(model, conditioning, latent, sigma).to(samples))
+            bar.update(len(predicted))
+    return contrast(torch.stack(predicted[::2]), torch.stack(predicted[1::2]), samples)
+
+
+def _by_attention(
+    model: Any, clip: Any, prompt: str, phrase: str, samples: Tensor, noisy: Noisy, levels: frozenset[int]
+) -> Tensor:
+    """Return where cross-attention reads the phrase, [F, H, W]."""
+    port = api.port()
+    conditioning, spans = port.encode_text(clip, prompt, [phrase])
+    words = [span for ranges in spans.values() for span in ranges]
+    size = samples.shape[-2], samples.shape[-1]
+    observer = PhraseAttention(spans[phrase], words, len(samples), size, levels)
+    observed = port.install(model, Edit("foreground mask", observe=observer))
+    bar = port.progress(len(noisy))
+    for number, (latent, sigma) in enumerate(noisy):
+        port.predict(observed, conditioning, latent, sigma)
+        bar.update(number + 1)
+    return observer.maps()
+
+
+NODES: list[type] = [ForegroundMask]

@@ -1,0 +1,113 @@
+"""Text2Video-Zero with a ControlNet, against diffusers' pipeline with its cross-frame processor in both networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, StableDiffusionControlNetPipeline
+from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
+    CrossFrameAttnProcessor2_0,
+)
+from frameloom.headless.control import Control
+from frameloom.headless.control_loading import load_controlnet
+from frameloom.headless.loading import load_checkpoint
+from frameloom.headless.networks import build_unet
+from frameloom.headless.port import HeadlessHost
+from frameloom.headless.prompt import Tokenizer
+from frameloom.host.bundled import DEMO_TOKENIZER
+from frameloom.models.architecture import DEMO
+from frameloom.models.cross_frame import CrossFrameEdit
+from frameloom.models.edit import Edit
+from frameloom.tests.support.random_demo import write_control, write_model
+
+CPU = torch.device("cpu")
+FRAMES, STEPS, CFG, STRENGTH = 4, 10, 5.0, 0.8
+
+
+def draw(*shape, seed):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+NOISE = draw(1, 4, 16, 16, seed=1).repeat(FRAMES, 1, 1, 1)  # one noise for all frames
+HINTS = torch.rand(FRAMES, 3, 128, 128, generator=torch.Generator().manual_seed(2))
+PROMPTS = [draw(1, 77, DEMO.unet.context_dim, seed=seed) for seed in (3, 4)]
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crossed")
+    path = write_model(folder / "model.safetensors")
+    model = load_checkpoint(path, Tokenizer.from_folder(DEMO_TOKENIZER), CPU, DEMO)[0]
+    model = replace(model, base_sampling=replace(model.base_sampling, prediction="eps"))
+    return model, load_controlnet(write_control(folder / "net.safetensors"), CPU)
+
+
+def of_diffusers(model, net, crossed):
+    """Latents from diffusers' own classes with the same weights; ``crossed``: networks that read the first frame."""
+    unet, control = build_unet(DEMO.unet), ControlNetModel.from_config(net.config)
+    unet.load_state_dict(model.unet.state_dict())
+    control.load_state_dict(net.state_dict())
+    for network in (part for part in (unet, control) if type(part).__name__ in crossed):
+        network.set_attn_processor(CrossFrameAttnProcessor2_0(batch_size=2))
+    schedule = model.base_sampling.schedule
+    scheduler = DDIMScheduler(
+        beta_start=schedule.start,
+        beta_end=schedule.end,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,
+    )
+    vae = AutoencoderKL(block_out_channels=(32, 32, 32, 32), down_block_types=["DownEncoderBlock2D"] * 4)
+    parts = dict.fromkeys(["text_encoder", "tokenizer", "safety_checker", "feature_extractor"])
+    pipeline = StableDiffusionControlNetPipeline(
+        unet=unet, controlnet=control, scheduler=scheduler, vae=vae, requires_safety_checker=False, **parts
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    positive, negative = (prompt.expand(FRAMES, -1, -1) for prompt in PROMPTS)
+    return pipeline(
+        image=HINTS,
+        prompt_embeds=positive,
+        negative_prompt_embeds=negative,
+        latents=NOISE,
+        num_inference_steps=STEPS,
+        guidance_scale=CFG,
+        controlnet_conditioning_scale=STRENGTH,
+        output_type="latent",
+    ).images
+
+
+def of_ours(model, net, **edit):
+    port = HeadlessHost("cpu", "in", "out", "models")
+    sigmas = port.sigmas(model, STEPS, "ddim_uniform")
+    crossed = port.install(model, Edit("test", cross_frame=CrossFrameEdit(**edit)))
+    control = Control(net, HINTS, STRENGTH)
+    sides = [[[prompt, {"control": control}]] for prompt in PROMPTS]
+    # diffusers takes the noise for the latents of its first level, signal and all.
+    noise = NOISE * (1 + sigmas[0] ** 2) ** 0.5 / sigmas[0]
+    latent = {"samples": torch.zeros_like(NOISE)}
+    return (
+        port.sample(crossed, *sides, latent, noise=noise, sigmas=sigmas, sampler="ddim", cfg=CFG)["samples"]
+        * model.latent_scale
+    )
+
+
+@pytest.mark.parametrize("in_control", [True, False])
+def test_the_trajectory_is_diffusers(networks, in_control):
+    crossed = {"UNet2DConditionModel"} | ({"ControlNetModel"} if in_control else set())
+    with torch.no_grad():
+        theirs, ours = of_diffusers(*networks, crossed), of_ours(*networks, in_control=in_control)
+    assert float((ours - theirs).norm() / theirs.norm()) <= 1e-4
+
+
+def test_the_comparison_tells_the_networks_apart(networks):
+    with torch.no_grad():
+        both, unet_alone, none = (
+            of_ours(*networks),
+            of_ours(*networks, in_control=False),
+            of_ours(*networks, strength=0.0),
+        )
+    assert float((both - unet_alone).norm() / both.norm()) > 1e-3
+    assert float((unet_alone - none).norm() / none.norm()) > 1e-2

@@ -1,0 +1,93 @@
+"""The path node: each kind makes its path, a wrong setting is told what it should be."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from frameloom.models.motion_path import translation
+from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
+
+DEFAULTS = {
+    "frames": 5,
+    "motion_field_strength_x": 12.0,
+    "motion_field_strength_y": -20.0,
+    "canvas": "512 x 512 (paper)",
+    "width": 128,
+    "height": 64,
+    "move_right": 0.0,
+    "move_down": 0.0,
+    "zoom": 1.0,
+    "angle": 0.0,
+    "keyframes": "0: 0 0\n4: 0.5 0",
+}
+
+
+@pytest.fixture
+def make(nodes):
+    return lambda kind, **settings: nodes["MotionPath"].execute(kind=kind, **(DEFAULTS | settings)).args
+
+
+@pytest.fixture
+def board():
+    moving = Entity(
+        id="fox",
+        text="a fox",
+        track=[BoxKey(f=0, box=(0.1, 0.1, 0.3, 0.3)), BoxKey(f=4, box=(0.5, 0.1, 0.7, 0.3))],
+    )
+    return Storyboard(
+        scenes=[Scene(id=1, frames=5, prompt="a wood", entities=[Entity(id="tree", text="a tree"), moving])]
+    )
+
+
+def test_translation_is_on_the_papers_canvas_or_the_pictures(make):
+    paper, _ = make("translation")
+    assert torch.equal(paper.move, translation(5, 12, -20).move)
+    own, _ = make("translation", canvas="the picture")
+    assert torch.equal(own.move, translation(5, 12, -20, (128, 64)).move)
+
+
+def test_camera_arrives_in_the_last_frame(make):
+    path, picture = make("camera", move_right=0.2, move_down=-0.1, zoom=2.0, angle=30.0)
+    assert path.move[-1].tolist() == pytest.approx([0.2, -0.1])
+    assert (float(path.zoom[-1]), float(path.angle[-1])) == pytest.approx((2.0, 30.0))
+    assert (float(path.zoom[0]), float(path.angle[0])) == (1.0, 0.0)
+    assert picture.shape == (1, *picture.shape[1:3], 3)
+
+
+def test_keyframes_are_read_from_their_lines(make):
+    path, _ = make("keyframes")
+    assert path.move[:, 0].tolist() == pytest.approx([0, 0.125, 0.25, 0.375, 0.5])
+
+
+@pytest.mark.parametrize("entity", ["fox", ""])
+def test_a_track_is_followed(make, board, entity):
+    path, _ = make("storyboard track", storyboard=board, scene=1, entity=entity)
+    assert path.move[:, 0].tolist() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=1e-6)
+
+
+def test_one_frame_is_a_path(make):
+    for kind in ("translation", "camera", "keyframes"):
+        assert len(make(kind, frames=1)[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "keyframes", "keyframes": "0: 0 0\nfour: 1 0"}, r"keyframes line 2: got 'four: 1 0'"),
+        ({"kind": "keyframes", "keyframes": ""}, r"keyframes: got none"),
+        ({"kind": "keyframes", "keyframes": "0: 0 0 0"}, r"zoom=0 must be above 0"),
+        ({"kind": "storyboard track"}, r"storyboard: nothing is connected"),
+        (
+            {"kind": "storyboard track", "scene": 7},
+            r"scene=7 is not in the storyboard; expected one of \[1\]",
+        ),
+        (
+            {"kind": "storyboard track", "scene": 1, "entity": "cat"},
+            r"entity='cat' is not in scene 1.*'tree', 'fox'",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named(make, board, settings, message):
+    board = {"storyboard": board} if "scene" in settings else {}
+    with pytest.raises(ValueError, match=message):
+        make(**settings, **board)
