@@ -1,1 +1,1 @@
-"""x."""
+"""Language models: endpoints, local models, planners, and other people's formats of layouts."""

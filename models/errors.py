@@ -13,3 +13,7 @@ class HostError(RuntimeError):
 
 class PredictionError(ArithmeticError):
     """A prediction holds NaN or infinity; the run was stopped rather than saved."""
+
+
+class LanguageModelError(RuntimeError):
+    """A language model gave no answer, or none that could be used."""

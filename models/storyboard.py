@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,9 @@ from pydantic import (
     model_validator,
 )
 from torch import Tensor
+
+MAX_CHARACTERS = 2_000_000  # of a storyboard as text
+MAX_FRAMES = 100_000  # of a scene
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -39,22 +43,23 @@ class BoxKey(_Part):
 
     Attributes:
         f: frame, 0-based.
-        box: (left, top, right, bottom), 0..1.
+        box: (left, top, right, bottom), 0..1; None: absent from this frame on, until the next key. Up to there the box
+            before stands still.
     """
 
     f: int = Field(ge=0)
-    box: Box
+    box: Box | None
 
     @field_validator("box")
     @classmethod
-    def _has_area(cls, box: Box) -> Box:
-        if box[0] >= box[2] or box[1] >= box[3]:
+    def _has_area(cls, box: Box | None) -> Box | None:
+        if box is not None and (box[0] >= box[2] or box[1] >= box[3]):
             raise ValueError("a box with left < right and top < bottom")
         return box
 
 
 class PointsKey(_Part):
-    """An entity's keypoints at one frame: (x, y) by the point's name, 0..1."""
+    """An entity's keypoints at one frame: (x, y) by the point's name, 0..1; what is not named is not to be seen."""
 
     f: int = Field(ge=0)
     points: dict[Name, Point]
@@ -107,16 +112,39 @@ class Entity(_Part):
         return torch.tensor([box or (0.0,) * 4 for box in boxes]).view(len(boxes), 4), present
 
     def _box_at(self, frame: int) -> Box | None:
-        if not self.track:
+        place = _between(self.track, frame, hold=self.hold)
+        if place is None:
             return None
-        before = [key for key in self.track if key.f <= frame]
-        after = [key for key in self.track if key.f >= frame]
-        if not before or not after:
-            return (after or before[-1:])[0].box if self.hold else None
-        start, end = before[-1], after[0]
-        part = (frame - start.f) / (end.f - start.f) if end.f > start.f else 0.0
-        left, top, right, bottom = (a + part * (b - a) for a, b in zip(start.box, end.box, strict=True))
+        start, end, part = self.track[place[0]].box, self.track[place[1]].box, place[2]
+        if start is None or end is None or part == 0:
+            return start
+        left, top, right, bottom = (a + part * (b - a) for a, b in zip(start, end, strict=True))
         return left, top, right, bottom
+
+    def points_at(self, frame: int) -> dict[str, Point]:
+        """Return the entity's keypoints at one frame, by name; those that both keys around it have, moved in a line."""
+        keys = self.keypoints or ()
+        place = _between(keys, frame, hold=self.hold)
+        if place is None:
+            return {}
+        start, end, part = keys[place[0]].points, keys[place[1]].points, place[2]
+        if part == 0:
+            return dict(start)
+        return {
+            name: (x + part * (end[name][0] - x), y + part * (end[name][1] - y))
+            for name, (x, y) in start.items()
+            if name in end
+        }
+
+
+def _between(keys: Sequence[BoxKey | PointsKey], frame: int, *, hold: bool) -> tuple[int, int, float] | None:
+    """Return the keys before and after a frame, by place, and how far it is from one to the other; None: outside."""
+    after = bisect_right([key.f for key in keys], frame)
+    if not keys or (not hold and (after == 0 or (after == len(keys) and keys[-1].f != frame))):
+        return None
+    start, end = max(after - 1, 0), min(after, len(keys) - 1)
+    length = keys[end].f - keys[start].f
+    return start, end, (frame - keys[start].f) / length if length else 0.0
 
 
 class Scene(_Part):
@@ -133,7 +161,7 @@ class Scene(_Part):
     id: SceneId
     prompt: str = ""
     background: str = ""
-    frames: int = Field(ge=1)
+    frames: int = Field(ge=1, le=MAX_FRAMES)
     entities: tuple[Entity, ...] = ()
 
     @model_validator(mode="after")
@@ -150,6 +178,22 @@ class Scene(_Part):
         return self
 
 
+class Provenance(_Part):
+    """Where a storyboard comes from.
+
+    Attributes:
+        planner: what wrote it; text: it was read from somebody's text.
+        model: the language model's or prior's name, as its user calls it; never an address.
+        seed: of what was drawn at random.
+        format: of the text it was read from.
+    """
+
+    planner: Literal["rules", "language model", "prior", "text"]
+    model: str = ""
+    seed: int | None = None
+    format: str = ""
+
+
 class Storyboard(_Part):
     """A whole script.
 
@@ -159,6 +203,7 @@ class Storyboard(_Part):
         size: width and height of the picture, in pixels.
         scenes: in order.
         groups: what must look alike: scene ids, by an entity's id or a background's text.
+        provenance: where it comes from, if that is known.
     """
 
     version: Literal[1] = 1
@@ -166,6 +211,7 @@ class Storyboard(_Part):
     size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = (512, 512)
     scenes: tuple[Scene, ...] = Field(min_length=1)
     groups: dict[Name, tuple[SceneId, ...]] = {}
+    provenance: Provenance | None = None
 
     @model_validator(mode="after")
     def _refers_to_scenes(self) -> Storyboard:
@@ -177,6 +223,32 @@ class Storyboard(_Part):
             if unknown:
                 raise ValueError(f"group {name!r} of scenes that exist (there is no scene {unknown[0]})")
         return self
+
+    def select_scene(self, scene_id: int) -> Storyboard:
+        """Return the storyboard with one of its scenes alone; groups keep what is in it.
+
+        Raises:
+            ValueError: there is no such scene.
+        """
+        scenes = tuple(scene for scene in self.scenes if scene.id == scene_id)
+        if not scenes:
+            ids = [scene.id for scene in self.scenes]
+            raise ValueError(f"scene={scene_id} is not in the storyboard; expected one of {ids}; choose one.")
+        groups = {name: (scene_id,) for name, members in self.groups.items() if scene_id in members}
+        return self.model_copy(update={"scenes": scenes, "groups": groups})
+
+    def only_scene(self) -> Scene:
+        """Return the scene of a storyboard that has one.
+
+        Raises:
+            ValueError: it has several.
+        """
+        if len(self.scenes) > 1:
+            ids = [scene.id for scene in self.scenes]
+            raise ValueError(
+                f"storyboard: got {len(ids)} scenes, {ids}; expected one; put Select Scene or Scene List between."
+            )
+        return self.scenes[0]
 
     def to_json(self) -> str:
         """Return the storyboard as JSON, indented."""
@@ -190,8 +262,14 @@ def parse_storyboard(text: str) -> Storyboard:
         text: JSON of an object as ``storyboard_schema`` says.
 
     Raises:
-        ValueError: it is not JSON, or not a storyboard; names the place, what is there and what was expected.
+        ValueError: it is not JSON, or not a storyboard, or longer than ``MAX_CHARACTERS``; names the place, what is
+            there and what was expected.
     """
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(
+            f"storyboard: got {len(text):,} characters; expected at most {MAX_CHARACTERS:,}; leave out keys that a "
+            "straight line between their neighbours gives."
+        )
     try:
         return Storyboard.model_validate_json(text)
     except ValidationError as error:

@@ -16,10 +16,9 @@ from ..models.motion_path import (
 )
 from ..models.storyboard import Entity, Storyboard
 from .plot import draw_path
+from .sockets import PathType, StoryboardType
 
 io = api.io
-PathType = io.Custom("FRAMELOOM_PATH")
-StoryboardType = io.Custom("FRAMELOOM_STORYBOARD")
 
 KINDS = ("translation", "camera", "keyframes", "storyboard track")
 PAPER_CANVAS, OWN_CANVAS = "512 x 512 (paper)", "the picture"

@@ -10,7 +10,7 @@ from ..host import api
 from ..models.cross_frame import LEVELS, Anchor, CrossFrameEdit
 from ..models.edit import Edit
 from ..models.zero_shot import smooth_background, warp_forward
-from .motion_path import PathType
+from .sockets import PathType
 
 io = api.io
 

@@ -23,7 +23,7 @@ from ..models.zero_shot import (
     smooth_background,
     warp_forward,
 )
-from .motion_path import PathType
+from .sockets import PathType
 
 io = api.io
 

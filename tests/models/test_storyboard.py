@@ -7,7 +7,14 @@ import json
 
 import pytest
 import torch
-from frameloom.models.storyboard import BoxKey, Entity, parse_storyboard, storyboard_schema
+from frameloom.models.storyboard import (
+    MAX_CHARACTERS,
+    BoxKey,
+    Entity,
+    PointsKey,
+    parse_storyboard,
+    storyboard_schema,
+)
 
 GOOD = {
     "version": 1,
@@ -173,6 +180,61 @@ def test_one_key_is_one_frame_or_with_hold_all():
     keys = (BoxKey(f=1, box=(0, 0, 1, 1)),)
     assert Entity(id="a", text="x", track=keys).boxes_at(3)[1].tolist() == [False, True, False]
     assert Entity(id="a", text="x", track=keys, hold=True).boxes_at(3)[1].all()
+
+
+def test_a_key_without_a_box_ends_an_entity_until_the_next():
+    keys = (
+        BoxKey(f=0, box=(0, 0, 0.2, 0.2)),
+        BoxKey(f=3, box=None),
+        BoxKey(f=5, box=(0.5, 0, 0.7, 0.2)),
+        BoxKey(f=7, box=None),
+    )
+    boxes, present = Entity(id="a", text="x", track=keys, hold=True).boxes_at(9)
+    assert present.tolist() == [True, True, True, False, False, True, True, False, False]
+    assert torch.equal(boxes[2], boxes[0])  # it stands still before it goes
+    assert torch.equal(boxes[6], boxes[5])
+
+
+def test_keypoints_move_in_a_line_where_both_keys_have_them():
+    keys = (
+        PointsKey(f=0, points={"nose": (0, 0), "neck": (0.1, 0.1)}),
+        PointsKey(f=4, points={"nose": (0.4, 0.8)}),
+    )
+    person = Entity(id="a", text="x", keypoints=keys)
+    assert person.points_at(1) == {"nose": (0.1, 0.2)}
+    assert person.points_at(0).keys() == {"nose", "neck"}
+    assert person.points_at(4) == {"nose": (0.4, 0.8)}
+    assert person.points_at(5) == {}
+    assert Entity(id="a", text="x").points_at(0) == {}
+
+
+def test_a_scene_of_its_own_keeps_its_groups():
+    board = parse_storyboard(json.dumps(GOOD))
+    first = board.select_scene(1)
+    assert first.only_scene() == board.scenes[0]
+    assert first.groups == {"chef": (1,)}
+    assert first.size == board.size
+    with pytest.raises(ValueError, match=r"scene=9 .*expected one of \[1, 2\]"):
+        board.select_scene(9)
+    with pytest.raises(ValueError, match=r"got 2 scenes, \[1, 2\]; expected one; put Select Scene"):
+        board.only_scene()
+
+
+def test_provenance_is_part_of_the_format():
+    board = parse_storyboard(changed(("provenance",), {"planner": "rules"}))
+    assert json.loads(board.to_json())["provenance"]["planner"] == "rules"
+    with pytest.raises(ValueError, match=r"\$.provenance.planner: got \"me\"; expected 'rules'"):
+        parse_storyboard(changed(("provenance",), {"planner": "me"}))
+
+
+def test_text_beyond_the_limit_is_refused_unread():
+    with pytest.raises(ValueError, match=r"got 2,000,001 characters; expected at most 2,000,000"):
+        parse_storyboard("[" * (MAX_CHARACTERS + 1))
+
+
+def test_deep_nesting_is_an_error_and_no_crash():
+    with pytest.raises(ValueError, match=r"storyboard: not JSON \(recursion limit"):
+        parse_storyboard("[" * 100_000)
 
 
 def test_the_schema_is_json_and_names_every_field():

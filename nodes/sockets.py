@@ -1,0 +1,9 @@
+"""Types of the sockets that are Frameloom's own."""
+
+from __future__ import annotations
+
+from ..host import api
+
+PathType = api.io.Custom("FRAMELOOM_PATH")  # models.motion_path.MotionPath
+StoryboardType = api.io.Custom("FRAMELOOM_STORYBOARD")  # models.storyboard.Storyboard
+LLMType = api.io.Custom("FRAMELOOM_LLM")  # language.model.LanguageModel
