@@ -243,12 +243,13 @@ class Storyboard(_Part):
         Raises:
             ValueError: it has several.
         """
-        if len(self.scenes) > 1:
+        scene, *others = self.scenes
+        if others:
             ids = [scene.id for scene in self.scenes]
             raise ValueError(
                 f"storyboard: got {len(ids)} scenes, {ids}; expected one; put Select Scene or Scene List between."
             )
-        return self.scenes[0]
+        return scene
 
     def to_json(self) -> str:
         """Return the storyboard as JSON, indented."""
