@@ -1,0 +1,139 @@
+"""Masks of boxes: how much of each pixel an entity's box, or the ellipse in it, covers.
+
+Every value is the covered share of its pixel's area, in closed form, so a mask is right at any size: for a picture, and
+for latents of 16 x 16, where most of a box is edge. Boxes are (left, top, right, bottom), 0..1, as in
+``models.storyboard``; what they reach over the picture's edge is not seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from kornia.filters import gaussian_blur2d
+from torch import Tensor
+
+from .storyboard import Scene
+
+Shape = Literal["box", "ellipse"]
+
+
+def box_masks(boxes: Tensor, present: Tensor, height: int, width: int) -> Tensor:
+    """Return how much of each pixel a box covers.
+
+    Args:
+        boxes: [F, 4] float, 0..1.
+        present: [F] bool. Frames where there is something; the others' masks are empty.
+        height: of the mask, in pixels.
+        width: of the mask, in pixels.
+
+    Returns:
+        [F, H, W] float32, 0..1, on the boxes' device. A mask sums up to its box's area in pixels.
+
+    Examples:
+        >>> box_masks(torch.tensor([[0.0, 0, 0.375, 1]]), torch.tensor([True]), 1, 4)
+        tensor([[[1.0000, 0.5000, 0.0000, 0.0000]]])
+    """
+    across = _covered(boxes[:, 0] * width, boxes[:, 2] * width, width)
+    down = _covered(boxes[:, 1] * height, boxes[:, 3] * height, height)
+    return (down[:, :, None] * across[:, None, :]) * present[:, None, None]
+
+
+def _covered(start: Tensor, stop: Tensor, length: int) -> Tensor:
+    """Return how much of each cell [i, i + 1) of a line an interval covers, [F, length]; its ends are [F]."""
+    cells = torch.arange(length, device=start.device)
+    ends = torch.minimum(stop[:, None], cells + 1)
+    return (ends - torch.maximum(start[:, None], cells)).clamp(0, 1).float()
+
+
+def ellipse_masks(boxes: Tensor, present: Tensor, height: int, width: int) -> Tensor:
+    """Return how much of each pixel the ellipse that touches a box's four sides covers.
+
+    The ellipse is scaled to the unit disc; a pixel's share is the difference, over its four corners, of the disc's area
+    left of and above a corner.
+
+    Args:
+        boxes: [F, 4] float, 0..1.
+        present: [F] bool. Frames where there is something; the others' masks are empty.
+        height: of the mask, in pixels.
+        width: of the mask, in pixels.
+
+    Returns:
+        [F, H, W] float32, 0..1, on the boxes' device; counted on the CPU in float64.
+    """
+    across, down = (torch.linspace(0, 1, count + 1, dtype=torch.float64) for count in (width, height))
+    masks = torch.zeros(len(boxes), height, width)
+    for frame in present.nonzero().flatten().tolist():
+        left, top, right, bottom = boxes[frame].double().cpu()
+        x = (2 * across - left - right) / (right - left)
+        y = (2 * down - top - bottom) / (bottom - top)
+        area = _disc_area(x[None, :], y[:, None]).diff(dim=0).diff(dim=1)
+        scale = (right - left) * width * (bottom - top) * height / 4
+        masks[frame] = (area * scale).clamp(0, 1)
+    return masks.to(boxes.device)
+
+
+def _disc_area(x: Tensor, y: Tensor) -> Tensor:
+    """Return the area of the unit disc's points (u, v) with u < x and v < y."""
+    x, y = x.clamp(-1, 1), y.clamp(-1, 1)
+    left, above = ((-each).acos() + each * (1 - each**2).sqrt() for each in (x, y))
+    inside = (left + above) / 2 + x * y - math.pi / 4
+    # Outside of the disc one corner's quarter plane holds nothing, or a cap, or all but two caps.
+    first, second = (x >= 0).double(), (y >= 0).double()
+    outside = second * left + first * above - first * second * math.pi
+    return torch.where(x**2 + y**2 < 1, inside, outside)
+
+
+_DRAW: dict[Shape, Callable[[Tensor, Tensor, int, int], Tensor]] = {
+    "box": box_masks,
+    "ellipse": ellipse_masks,
+}
+
+
+def scene_masks(scene: Scene, entity: str, height: int, width: int, shape: Shape = "box") -> Tensor:
+    """Return where an entity of a scene is, or where any of them is.
+
+    Args:
+        scene: with boxes.
+        entity: its id; empty: all of them. Where several cover a pixel, the one that covers most of it counts.
+        height: of the mask, in pixels.
+        width: of the mask, in pixels.
+        shape: the box, or the ellipse in it.
+
+    Returns:
+        [F, H, W] float32, 0..1.
+
+    Raises:
+        ValueError: no such entity has boxes.
+    """
+    placed = [each for each in scene.entities if each.track]
+    chosen = [each for each in placed if entity in ("", each.id)]
+    if not chosen:
+        ids = ", ".join(repr(each.id) for each in placed) or "none"
+        raise ValueError(
+            f"entity={entity!r} is not in scene {scene.id}, or has no boxes there; expected one of: {ids}; choose one, "
+            "or leave it empty for all."
+        )
+    masks = torch.zeros(scene.frames, height, width)
+    for each in chosen:
+        masks = torch.maximum(masks, _DRAW[shape](*each.boxes_at(scene.frames), height, width))
+    return masks
+
+
+def feather_masks(masks: Tensor, feather: float) -> Tensor:
+    """Soften a mask's edges; at the picture's edge nothing fades.
+
+    Args:
+        masks: [F, H, W] float.
+        feather: pixels over which an edge falls from 0.98 to 0.02; 0 leaves masks as they are.
+
+    Returns:
+        [F, H, W], blurred by a Gaussian whose standard deviation is a quarter of ``feather``.
+    """
+    if feather == 0:
+        return masks
+    sigma = feather / 4
+    side = 2 * math.ceil(3 * sigma) + 1
+    return gaussian_blur2d(masks[:, None], (side, side), (sigma, sigma), border_type="replicate")[:, 0]
