@@ -41,6 +41,13 @@ def lay_out(port, clip, frames=4, boxes=(CIRCLE, CROSS), absent=()):
     return [[conditioning[0][0], {**conditioning[0][1], "frameloom": layout.payload()}]]
 
 
+def whole_layout(tokens, bare, frames):
+    """One entity, named by the prompt's second and third token, whose prompt is the whole one."""
+    region = Region([(2, 4)], (track(*CIRCLE, frames),))
+    whole = Reading(tokens, (region,))
+    return Layout(whole, Reading(bare), (whole,))
+
+
 def obey(port, model, strength=8.0, end_percent=1 / 3, gather_percent=None):
     """The model with the bias, and with the gathering where it has an end."""
     gather = None if gather_percent is None else BoxGather(end_percent, gather_percent)

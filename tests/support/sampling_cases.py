@@ -66,6 +66,16 @@ def _custom(part):
     return steps
 
 
+def _laid_out(gather_percent, **settings):
+    steps = workflow(**settings)
+    bare = {"class_type": "CLIPTextEncode", "inputs": {"text": "on navy", "clip": ["demo", 1]}}
+    steps |= {"bare": bare}
+    links = {"model": ["demo", 0], "conditioning": ["positive", 0], "bare": ["bare", 0]}
+    steps["layout"] = {"class_type": "lay_out", "inputs": links | {"gather_percent": gather_percent}}
+    steps["out"]["inputs"] |= {"model": ["layout", 0], "positive": ["layout", 1]}
+    return steps
+
+
 def cases() -> dict[str, dict]:
     """Return every case: prediction type, and a workflow whose node ``out`` is compared."""
     found = {}
@@ -104,6 +114,9 @@ def cases() -> dict[str, dict]:
         "lora": lora,
         "decode": {"out": decode},
         "encode": {"out": encode},
+        "layout-bias": _laid_out(None),
+        "layout-gather": _laid_out(0.6),
+        "layout-long": _laid_out(1.0, prompt=LONG),
     }
     found |= {name: {"prediction": "v", "workflow": steps} for name, steps in others.items()}
     found["batch-index"] = {"prediction": "v", "batch_index": [4, 1, 4], "workflow": workflow()}

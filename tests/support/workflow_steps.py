@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edit import Edit
+from frameloom.models.layout import BoxBias, BoxGather
+from frameloom.tests.support.layout import whole_layout
 
 
 def given(case):
@@ -49,7 +51,12 @@ def run(case, sockets, call, install):
         edit = CrossFrameEdit(**options, levels=frozenset(map(int, levels)))
         return (install(model, Edit("cross-frame attention", cross_frame=edit)),)
 
-    local = {**LOCAL, "cross_frames": cross_frames}
+    def lay_out(model, conditioning, bare, gather_percent):
+        layout = whole_layout(conditioning[0][0], bare[0][0], frames=3)
+        edit = Edit("layout", bias=BoxBias(), compose=gather_percent and BoxGather(1 / 3, gather_percent))
+        return install(model, edit), set_options(conditioning, {"frameloom": layout.payload()})[0]
+
+    local = {**LOCAL, "cross_frames": cross_frames, "lay_out": lay_out}
     results = {"given": given(case), **hints(), **sockets}
 
     def result(name):

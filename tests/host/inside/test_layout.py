@@ -1,0 +1,94 @@
+"""Layouts among other packs' patches of cross-attention, and in context windows."""
+
+from __future__ import annotations
+
+import comfy.context_windows
+import pytest
+import torch
+from frameloom.models.errors import HostError
+from frameloom.tests.support.layout import lay_out, obey
+
+OVERRIDE = "optimized_attention_override"
+
+
+def replacing(query, key, value, extra):
+    """What some packs' attn2 replacements do: attend by themselves, past ComfyUI's options."""
+    parts = [part.unflatten(2, (extra["n_heads"], -1)).transpose(1, 2) for part in (query, key, value)]
+    return torch.nn.functional.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+
+
+def obedient(query, key, value, extra):
+    """What others do: attend by ComfyUI's function, with its options."""
+    from comfy.ldm.modules.attention import optimized_attention
+
+    return optimized_attention(query, key, value, extra["n_heads"], transformer_options=extra)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_replacement_that_leaves_the_bias_out_is_named_by_its_block(port, demo, scene, is_first):
+    model = demo[0].clone() if is_first else obey(port, demo[0]).clone()
+    model.set_model_attn2_replace(replacing, "input", 4)
+    model = obey(port, model) if is_first else model
+    with pytest.raises(HostError, match=r"cross-attention of block \('input', 4\) was replaced"):
+        scene.run(model, positive=lay_out(port, demo[1]))
+    late = scene.run(model)
+    torch.testing.assert_close(late, scene.run(demo[0]), rtol=1e-4, atol=1e-4)  # without a layout it may stay
+
+
+def test_a_replacement_by_comfyuis_own_function_has_the_bias(port, demo, scene):
+    laid_out = lay_out(port, demo[1])
+    model = obey(port, demo[0]).clone()
+    model.set_model_attn2_replace(obedient, "input", 4)
+    wanted = scene.run(obey(port, demo[0]), positive=laid_out)
+    torch.testing.assert_close(scene.run(model, positive=laid_out), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_an_override_that_was_there_is_called_with_the_bias(port, demo, scene):
+    masks = []
+
+    def override(function, *args, **kwargs):
+        masks.append(args[4] if len(args) > 4 else kwargs.get("mask"))
+        return function(*args, **kwargs)
+
+    laid_out = lay_out(port, demo[1])
+    model = obey(port, demo[0]).clone()
+    model.model_options["transformer_options"][OVERRIDE] = override
+    wanted = scene.run(obey(port, demo[0]), positive=laid_out)
+    assert torch.equal(scene.run(model, positive=laid_out), wanted)
+    assert len(masks) == 3 * 32  # steps, self- and cross-attention
+    assert sum(mask is not None for mask in masks) == 16  # one step of three lies in the first third
+
+
+def test_tokens_that_another_pack_adds_have_no_bias(port, demo, scene):
+    """IPAdapter-like: more keys behind the prompt's, here copies of its padding."""
+    laid_out = lay_out(port, demo[1])
+
+    def longer(query, key, value, extra):
+        return query, torch.cat([key, key[:, -3:]], 1), torch.cat([value, value[:, -3:]], 1)
+
+    model = obey(port, demo[0], strength=50.0).clone()
+    model.set_model_attn2_patch(longer)
+    first = scene.run(model, positive=laid_out)
+    assert torch.isfinite(first).all()
+    assert not torch.allclose(first, scene.run(demo[0], positive=laid_out), atol=1e-2)
+
+
+@pytest.mark.parametrize("gather", [None, 1.0])
+def test_windows_have_the_boxes_of_their_own_frames(port, demo, scene, gather):
+    """Independent frames do not mix, so windows change nothing."""
+    laid_out = lay_out(port, demo[1], frames=6)
+    model = obey(port, demo[0], gather_percent=gather)
+    whole = scene.run(model, frames=6, positive=laid_out)
+    windowed = model.clone()
+    windowed.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
+        comfy.context_windows.get_matching_context_schedule(comfy.context_windows.ContextSchedules.STATIC_STANDARD),
+        comfy.context_windows.get_matching_fuse_method("pyramid"),
+        context_length=3, context_overlap=1, dim=0,
+    )  # fmt: skip
+    torch.testing.assert_close(scene.run(windowed, frames=6, positive=laid_out), whole, rtol=1e-3, atol=1e-4)
+
+
+def test_the_patches_are_on_the_clone_alone_and_once(port, demo):
+    patches = obey(port, obey(port, demo[0])).model_options["transformer_options"]["patches"]
+    assert len(patches["attn2_patch"]) == len(patches["attn2_output_patch"]) == 1
+    assert "attn2_patch" not in demo[0].model_options["transformer_options"].get("patches", {})
