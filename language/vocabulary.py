@@ -132,7 +132,7 @@ PLACES = set(
     "wood woods cave castle library museum restaurant cafe bar bathroom bedroom hallway corridor stage lawn grass snow "
     "sand water ice playground court pitch track highway path trail bridge roof floor space moon island harbor "
     "harbour pool garage yard backyard square alley house home hospital church theater theatre gym cellar attic tunnel "
-    "sunset night rain fog storm zoo airport runway sidewalk pavement pond stream shore coast dunes canyon swamp".split()
+    "sunset night rain fog storm zoo airport runway sidewalk pavement pond stream shore coast dunes swamp".split()
 )
 CONTAINERS = set(
     "box basket bowl cup glass bottle bag cage vase pot pan car boat bus truck cart chair nest".split()

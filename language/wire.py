@@ -78,8 +78,8 @@ def extract_object(answer: str) -> dict[str, Any]:
     """Return the first JSON object in an answer, whatever stands around it.
 
     Raises:
-        AnswerError: there is none that is whole and JSON; or the answer is too long, too deep, or has what JSON has not (NaN,
-            infinity) or what has no one meaning (a name twice).
+        AnswerError: there is none that is whole and JSON; or the answer is too long, too deep, or has what JSON has not
+            (NaN, infinity) or what has no one meaning (a name twice).
     """
     if len(answer) > MAX_BYTES or len(answer.encode("utf-8", "replace")) > MAX_BYTES:
         raise AnswerError("$", f"{len(answer):,} characters: {answer[:80]}", f"at most {MAX_BYTES:,} bytes")

@@ -31,7 +31,6 @@ def node_classes() -> list[type]:
         zero_shot_sampler,
         layout_plan,
         layout_conditioning,
-        layout_plan,
         metrics,
     )
     return [node for family in families for node in family.NODES]

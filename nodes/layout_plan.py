@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..host import api
 from .sockets import LLMType, StoryboardType
-
-if TYPE_CHECKING:
-    from ..language.model import LanguageModel
 
 io = api.io
 
@@ -87,7 +84,7 @@ class LayoutFromLLM(io.ComfyNode):
         height: int,
         seed: int,
         repairs: int,
-        llm: LanguageModel | None = None,
+        llm: Any = None,
     ) -> io.NodeOutput:
         """Run the node."""
         from ..language.rules import plan_by_rules
@@ -116,7 +113,7 @@ def _video_inputs() -> list[Any]:
     ]
 
 
-def _ask(llm: LanguageModel | None, script: str, frames: int, seed: int, repairs: int, **video: Any) -> Any:
+def _ask(llm: Any, script: str, frames: int, seed: int, repairs: int, **video: Any) -> Any:
     """Return a language model's storyboard of a script.
 
     Raises:
