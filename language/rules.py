@@ -200,9 +200,9 @@ def _own_cost(thing: Thing, way: _Way) -> float:
         near = 0.0 if motion.across else 0.25
         for value, axis in zip((x, y), step, strict=True):
             cost += 10 * abs(value - (near if axis > 0 else 1 - near)) * abs(axis)
-    elif not motion.place and not motion.goal:
+    elif not motion.goal:
         moved = (end_x - x) * step[0], (end_y - y) * step[1]
-        cost += sum(15 * (TRAVEL - far) for far, axis in zip(moved, step, strict=True) if axis)
+        cost += sum(15 * max(0.0, TRAVEL - far) for far, axis in zip(moved, step, strict=True) if axis)
     if motion.place or motion.goal:
         cost += 15 * max(0.0, TRAVEL - math.hypot(end_x - x, end_y - y)) + 3 * abs(end_y - y)
         cost += sum(5 for far, axis in zip((end_x - x, end_y - y), step, strict=True) if axis * far < 0)
