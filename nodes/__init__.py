@@ -12,6 +12,7 @@ def node_classes() -> list[type]:
         demo,
         foreground,
         layout_conditioning,
+        layout_plan,
         metrics,
         motion,
         motion_path,
@@ -28,6 +29,7 @@ def node_classes() -> list[type]:
         zero_shot,
         foreground,
         zero_shot_sampler,
+        layout_plan,
         layout_conditioning,
         metrics,
     )

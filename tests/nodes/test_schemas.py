@@ -81,6 +81,10 @@ CONTRACT = {
         ],
         ["LATENT"],
     ),
+    "LayoutFromLLM": (
+        ["script", "planner", "frames", "fps", "width", "height", "seed", "repairs", "llm"],
+        ["FRAMELOOM_STORYBOARD", "STRING"],
+    ),
 }
 
 

@@ -20,6 +20,7 @@ from .foreground import DILATION, mask_rows, smoothing_rows
 from .motion import lora_rows, unmoved_rows, video_rows
 from .pictures import detector_rows, image_rows
 from .rows import Row, judge
+from .scripts import storyboard_rows
 from .studio import ASSETS, CFG, ROOT, SAMPLER, SCHEDULER, STEPS, Studio
 from .zero_shot import DEMO, FRAMES, INSIDE, PAPER, demo_rows, open_rows, setting_rows
 from .zero_shot import STEPS as ZERO_SHOT_STEPS
@@ -38,6 +39,7 @@ SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
     "zero-shot video, settings": setting_rows,
     "foreground masks": mask_rows,
     "background smoothing, background unsaid": smoothing_rows,
+    "storyboards, by source": lambda studio, samples: storyboard_rows(),
 }
 
 # What a reader must know of a section.
@@ -57,6 +59,10 @@ NOTES = {
     "do.",
     "background smoothing, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, prompts that say no background, and "
     "no cross-frame attention: nothing but smoothing tells a frame which one frame 0 took.",
+    "storyboards, by source": "40 English scripts of 1 to 4 scenes, of shapes and of everyday things, each with what "
+    "its scenes should hold, where that goes, and how it stands. 20 were in view while the rules were written; the "
+    "other 20 were written, by the same author, when they were finished, and the rules were not changed for them. n "
+    "counts what is asked: scripts, scenes, things, relations. No picture is made.",
 }
 
 

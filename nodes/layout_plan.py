@@ -1,0 +1,145 @@
+"""Storyboards from scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..host import api
+from .sockets import LLMType, StoryboardType
+
+io = api.io
+
+RULES, LANGUAGE_MODEL = "rules (no LLM)", "language model"
+EXAMPLE = "A red circle on a navy background moves to the right. Then it falls."
+
+
+class LayoutFromLLM(io.ComfyNode):
+    """Frameloom_LayoutFromLLM."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_LayoutFromLLM",
+            display_name="Layout From LLM",
+            category="frameloom/layout",
+            description="Make a storyboard of a script: its scenes, what is in them, and where that is in each frame. "
+            "The rules read plain English without a model. A language model is asked twice, as in VideoDirectorGPT: "
+            "for the scenes, then for each scene's boxes; its answers are checked, and kept on this machine.",
+            search_aliases=[
+                "VideoDirectorGPT",
+                "LVD",
+                "script to video",
+                "storyboard",
+                "LLM layout",
+                "planner",
+            ],
+            inputs=[
+                io.String.Input(
+                    "script",
+                    default=EXAMPLE,
+                    multiline=True,
+                    tooltip="What happens. Scenes begin at `Scene 2:`; without that, at each line; in a single line, "
+                    "at each sentence; and at *then*. A thing keeps its looks where it is named again.",
+                ),
+                io.Combo.Input(
+                    "planner",
+                    options=[RULES, LANGUAGE_MODEL],
+                    default=RULES,
+                    tooltip="rules: English in simple sentences, no model, the same every time. language model: the "
+                    "one connected to llm; if it fails, so does the node.",
+                ),
+                *_video_inputs(),
+                io.Int.Input(
+                    "repairs",
+                    default=2,
+                    min=0,
+                    max=2,
+                    tooltip="language model: how often a wrong answer goes back to it, with what is wrong.",
+                ),
+                LLMType.Input(
+                    "llm", optional=True, tooltip="language model: which one. The rules do not read it."
+                ),
+            ],
+            outputs=[
+                StoryboardType.Output(
+                    "storyboard",
+                    display_name="storyboard",
+                    tooltip="All scenes; Scene List or Select Scene makes one of them.",
+                ),
+                io.String.Output(
+                    "json", display_name="json", tooltip="The storyboard as text, to keep or edit."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        script: str,
+        planner: str,
+        frames: int,
+        fps: float,
+        width: int,
+        height: int,
+        seed: int,
+        repairs: int,
+        llm: Any = None,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        from ..language.rules import plan_by_rules
+
+        if planner == RULES:
+            board = plan_by_rules(script, frames=frames, fps=fps, size=(width, height), seed=seed)
+        else:
+            board = _ask(llm, script, frames, seed, repairs, fps=fps, size=(width, height))
+        return io.NodeOutput(board, board.to_json())
+
+
+def _video_inputs() -> list[Any]:
+    return [
+        io.Int.Input("frames", default=16, min=1, max=100_000, tooltip="Of each scene."),
+        io.Float.Input("fps", default=8.0, min=0.01, max=1000.0, step=0.01, tooltip="Frames a second."),
+        io.Int.Input("width", default=512, min=8, max=16_384, step=8, tooltip="Of the picture, in pixels."),
+        io.Int.Input("height", default=512, min=8, max=16_384, step=8, tooltip="Of the picture, in pixels."),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFFFFFFFFFF,
+            control_after_generate=True,
+            tooltip="language model: another seed asks for another answer. The rules draw nothing at random.",
+        ),
+    ]
+
+
+def _ask(llm: Any, script: str, frames: int, seed: int, repairs: int, **video: Any) -> Any:
+    """Return a language model's storyboard of a script.
+
+    Raises:
+        ValueError: none is connected.
+    """
+    from ..language.cache import AnswerCache
+    from ..language.planner import plan_with_model
+
+    if llm is None:
+        raise ValueError(
+            "llm: nothing is connected; expected a language model for planner='language model'; connect LLM Endpoint "
+            "or Local LLM, or choose the rules."
+        )
+    port = api.port()
+    bar = port.progress(100)
+    return plan_with_model(
+        script,
+        llm,
+        frames=frames,
+        seed=seed,
+        repairs=repairs,
+        cache=AnswerCache(port.user_dir() / "layout_cache"),
+        watch=lambda _: port.check_interrupt(),
+        progress=lambda share: bar.update(round(100 * share)),
+        **video,
+    )
+
+
+NODES: list[type] = [LayoutFromLLM]

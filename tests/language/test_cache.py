@@ -1,0 +1,51 @@
+"""The cache of answers: bounded, whole files only, the oldest go first."""
+
+from __future__ import annotations
+
+import os
+
+from frameloom.language import cache
+from frameloom.language.cache import AnswerCache
+
+
+def sizes(folder):
+    return [path.stat().st_size for path in folder.iterdir()]
+
+
+def test_it_gives_back_what_it_was_given(tmp_path):
+    kept = AnswerCache(tmp_path / "new")
+    assert kept.read(("a", 1)) is None
+    kept.write(("a", 1), "ä")
+    assert kept.read(("a", 1)) == "ä"
+    assert kept.read(("a1",)) is None, "parts of a question are told apart"
+
+
+def test_no_more_files_than_its_bound_and_the_oldest_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "MAX_FILES", 3)
+    kept = AnswerCache(tmp_path)
+    for number in range(5):
+        kept.write((number,), str(number))
+        for path in tmp_path.iterdir():
+            stat = path.stat()
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns - 10**9))
+    assert [kept.read((number,)) for number in range(5)] == [None, None, "2", "3", "4"]
+
+
+def test_no_more_bytes_than_its_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "MAX_BYTES", 1000)
+    kept = AnswerCache(tmp_path)
+    for number in range(8):
+        kept.write((number,), "x" * 300)
+    assert sum(sizes(tmp_path)) == 900
+    assert kept.read((7,)) == "x" * 300, "the newest stays"
+    kept.write((8,), "x" * 1001)
+    assert kept.read((8,)) is None
+    assert sum(sizes(tmp_path)) == 900
+
+
+def test_nothing_half_written_stays(tmp_path):
+    kept = AnswerCache(tmp_path)
+    kept.write(("a",), "1")
+    kept.write(("a",), "2")
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+    assert kept.read(("a",)) == "2"

@@ -1,0 +1,69 @@
+"""Layout From LLM: each planner makes a storyboard; the chosen one is the one that answers, or nobody."""
+
+from __future__ import annotations
+
+import pytest
+from frameloom.language.rules import plan_by_rules
+from frameloom.models.errors import LanguageModelError
+from frameloom.models.storyboard import parse_storyboard
+from frameloom.tests.support.language import RIGHT, ScriptedModel
+
+SCRIPT = "A red ball rolls to the right in a park."
+DEFAULTS = {
+    "script": SCRIPT,
+    "planner": "language model",
+    "frames": 8,
+    "fps": 8.0,
+    "width": 256,
+    "height": 128,
+    "seed": 5,
+    "repairs": 2,
+}
+
+
+@pytest.fixture
+def make(nodes, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return lambda **settings: nodes["LayoutFromLLM"].execute(**(DEFAULTS | settings)).args
+
+
+def test_the_rules_ask_nobody(make):
+    model = ScriptedModel()
+    board, text = make(planner="rules (no LLM)", llm=model)
+    assert board == plan_by_rules(SCRIPT, frames=8, fps=8.0, size=(256, 128), seed=5)
+    assert parse_storyboard(text) == board
+    assert model.asked == []
+
+
+def test_a_language_model_is_asked_once_and_its_answers_are_kept_in_the_users_folder(make, host):
+    board, text = make(llm=ScriptedModel(*RIGHT))
+    assert parse_storyboard(text) == board
+    assert (board.provenance.planner, board.size) == ("language model", (256, 128))
+    assert len(list((host.user_dir() / "layout_cache").iterdir())) == 2
+    assert make(llm=ScriptedModel())[0] == board
+
+
+def test_without_a_language_model_the_node_says_what_to_connect(make):
+    with pytest.raises(ValueError, match=r"llm: nothing is connected.*connect LLM Endpoint or Local LLM"):
+        make()
+
+
+def test_a_model_that_fails_fails_the_node_and_the_rules_do_not_step_in(make):
+    with pytest.raises(LanguageModelError, match="down"):
+        make(llm=ScriptedModel(LanguageModelError("down")))
+    with pytest.raises(LanguageModelError, match=r"answer 1, \$: got 'no'"):
+        make(llm=ScriptedModel("no"), repairs=0)
+
+
+def test_a_cancel_of_the_host_stops_it(make, host, monkeypatch):
+    class CancelledError(Exception):
+        pass
+
+    def cancel():
+        raise CancelledError
+
+    monkeypatch.setattr(host, "check_interrupt", cancel)
+    model = ScriptedModel(*RIGHT)
+    with pytest.raises(CancelledError):
+        make(llm=model)
+    assert model.asked == []

@@ -1,0 +1,365 @@
+"""Storyboards from fixed scripts, by source: are they valid, and do things go and stand as the script says?
+
+The first 20 scripts were in view while the rules planner was written; the other 20 were written after it was finished,
+and it was not changed for them. Both are by the planner's author.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from frameloom.language.rules import plan_by_rules
+from frameloom.models.errors import LanguageModelError
+from frameloom.models.storyboard import Entity, Scene, Storyboard, parse_storyboard
+
+from .rows import Row, row
+
+FRAMES = 16
+MOVED, STILL, APART, GROWN = 0.1, 0.03, 0.1, 1.15  # shares of the picture; of a side
+WAYS = {"left": (0, -1), "right": (0, 1), "up": (1, -1), "down": (1, 1)}
+RELATIONS = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}
+
+Source = Callable[[str], Storyboard]
+
+
+@dataclass(frozen=True)
+class Want:
+    """What a scene should have.
+
+    Attributes:
+        things: words that name each thing, all of which an entity's text should have.
+        ways: where things go: left, right, up, down, still, grow, shrink, or towards and a thing.
+        relations: (thing, left of / right of / above / below / next to, thing), in the first frame both are in.
+    """
+
+    things: tuple[str, ...]
+    ways: dict[str, str] = field(default_factory=dict)
+    relations: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A script, and what each of its scenes should have."""
+
+    script: str
+    scenes: tuple[Want, ...]
+
+
+IN_VIEW = (
+    Case(
+        "A red circle on a navy background moves to the right. Then it falls.",
+        (Want(("red circle",), {"red circle": "right"}), Want(("red circle",), {"red circle": "down"})),
+    ),
+    Case(
+        "A red circle on the left and a blue cross on the right, on a black background.",
+        (Want(("red circle", "blue cross"), {}, (("red circle", "left of", "blue cross"),)),),
+    ),
+    Case(
+        "A small green triangle above a big yellow circle on a gray background.",
+        (Want(("green triangle", "yellow circle"), {}, (("green triangle", "above", "yellow circle"),)),),
+    ),
+    Case(
+        "A red circle moves left and a blue cross moves right.",
+        (Want(("red circle", "blue cross"), {"red circle": "left", "blue cross": "right"}),),
+    ),
+    Case("A cyan cross rises on a brown background.", (Want(("cyan cross",), {"cyan cross": "up"}),)),
+    Case("A purple circle gets bigger.", (Want(("purple circle",), {"purple circle": "grow"}),)),
+    Case(
+        "A red ball is between a blue box and a green box.",
+        (
+            Want(
+                ("red ball", "blue box", "green box"),
+                {},
+                (("red ball", "right of", "blue box"), ("red ball", "left of", "green box")),
+            ),
+        ),
+    ),
+    Case("Two orange triangles fall down.", (Want(("orange triangle",) * 2, {"orange triangle": "down"}),)),
+    Case(
+        "Scene 1: A white circle stays in the center.\nScene 2: The circle moves up.",
+        (
+            Want(("white circle",), {"white circle": "still"}),
+            Want(("white circle",), {"white circle": "up"}),
+        ),
+    ),
+    Case(
+        "A yellow circle moves towards a purple triangle.",
+        (Want(("yellow circle", "purple triangle"), {"yellow circle": "towards purple triangle"}),),
+    ),
+    Case(
+        "A chef in green cooks in a kitchen. The chef walks to the left.",
+        (Want(("chef",), {"chef": "still"}), Want(("chef",), {"chef": "left"})),
+    ),
+    Case("Two balls roll from left to right at the beach.", (Want(("ball",) * 2, {"ball": "right"}),)),
+    Case(
+        "A cat sits on top of a box. A dog moves towards the cat.",
+        (
+            Want(("cat", "box"), {"cat": "still"}, (("cat", "above", "box"),)),
+            Want(("dog", "cat"), {"dog": "towards cat"}),
+        ),
+    ),
+    Case(
+        "A dog chases a cat to the right in a park.",
+        (Want(("dog", "cat"), {"dog": "right", "cat": "right"}),),
+    ),
+    Case("A girl kicks a ball to the left.", (Want(("girl", "ball"), {"ball": "left", "girl": "still"}),)),
+    Case(
+        "In the top right corner, a yellow sun rises over the sea.",
+        (Want(("yellow sun",), {"yellow sun": "up"}),),
+    ),
+    Case("A car drives across the street from the right to the left.", (Want(("car",), {"car": "left"}),)),
+    Case(
+        "A bird flies to the right. Then it falls. Then a cat walks to the left.",
+        (
+            Want(("bird",), {"bird": "right"}),
+            Want(("bird",), {"bird": "down"}),
+            Want(("cat",), {"cat": "left"}),
+        ),
+    ),
+    Case(
+        "A boy stands next to a tree.\nThe boy walks to the right.\nHe leaves.\nA dog enters from the left.",
+        (
+            Want(("boy", "tree"), {"boy": "still"}, (("boy", "next to", "tree"),)),
+            Want(("boy",), {"boy": "right"}),
+            Want(("boy",)),
+            Want(("dog",), {"dog": "right"}),
+        ),
+    ),
+    Case("A balloon floats up in the sky.", (Want(("balloon",), {"balloon": "up"}),)),
+)
+
+HELD_OUT = (
+    Case(
+        "A green circle slides leftwards over a brown background.",
+        (Want(("green circle",), {"green circle": "left"}),),
+    ),
+    Case(
+        "A white cross sits below an orange circle. The cross then climbs upward.",
+        (
+            Want(("white cross", "orange circle"), {}, (("white cross", "below", "orange circle"),)),
+            Want(("white cross",), {"white cross": "up"}),
+        ),
+    ),
+    Case(
+        "To the left of a purple triangle there is a small cyan circle.",
+        (Want(("purple triangle", "cyan circle"), {}, (("cyan circle", "left of", "purple triangle"),)),),
+    ),
+    Case(
+        "Three white circles drift to the left on a navy background.",
+        (Want(("white circle",) * 3, {"white circle": "left"}),),
+    ),
+    Case(
+        "A red triangle starts at the bottom and shoots up to the top of the frame.",
+        (Want(("red triangle",), {"red triangle": "up"}),),
+    ),
+    Case(
+        "A big blue circle slowly shrinks until it is tiny.",
+        (Want(("blue circle",), {"blue circle": "shrink"}),),
+    ),
+    Case(
+        "A yellow cross comes in from the right and stops next to a green circle.",
+        (Want(("yellow cross", "green circle"), {"yellow cross": "left"}),),
+    ),
+    Case(
+        "Both an orange cross and a cyan triangle move downward; the triangle is on the right.",
+        (
+            Want(
+                ("orange cross", "cyan triangle"),
+                {"orange cross": "down", "cyan triangle": "down"},
+                (("cyan triangle", "right of", "orange cross"),),
+            ),
+        ),
+    ),
+    Case(
+        "A purple circle and a white triangle approach each other from opposite sides.",
+        (Want(("purple circle", "white triangle"), {"purple circle": "towards white triangle"}),),
+    ),
+    Case(
+        "Scene 1: a navy background with a red cross in the upper left.\nScene 2: the red cross heads right.\n"
+        "Scene 3: the cross drops to the bottom.",
+        (
+            Want(("red cross",), {"red cross": "still"}),
+            Want(("red cross",), {"red cross": "right"}),
+            Want(("red cross",), {"red cross": "down"}),
+        ),
+    ),
+    Case(
+        "An old fisherman rows his boat from the right to the left on a quiet lake.",
+        (Want(("fisherman", "boat"), {"boat": "left"}),),
+    ),
+    Case(
+        "A waiter carries a tray of glasses to the right through a crowded restaurant.",
+        (Want(("waiter", "tray"), {"waiter": "right", "tray": "right"}),),
+    ),
+    Case(
+        "A squirrel climbs a tall oak. It jumps down and runs off to the left.",
+        (
+            Want(("squirrel", "oak"), {"squirrel": "up"}),
+            Want(("squirrel",), {"squirrel": "left"}),
+        ),
+    ),
+    Case(
+        "A lamp hangs above a wooden table. A black cat sleeps under the table.",
+        (
+            Want(("lamp", "table"), {"lamp": "still"}, (("lamp", "above", "table"),)),
+            Want(("cat", "table"), {"cat": "still"}, (("cat", "below", "table"),)),
+        ),
+    ),
+    Case(
+        "Snow falls. A child in a red coat pulls a sled up the hill.",
+        (Want(("snow",), {"snow": "down"}), Want(("child", "sled"), {"child": "up", "sled": "up"})),
+    ),
+    Case(
+        "A helicopter takes off from a roof and disappears into the clouds.",
+        (Want(("helicopter",), {"helicopter": "up"}),),
+    ),
+    Case(
+        "A woman throws a frisbee to the right. Her dog runs after it. The dog catches the frisbee.",
+        (
+            Want(("woman", "frisbee"), {"frisbee": "right"}),
+            Want(("dog", "frisbee"), {"dog": "towards frisbee"}),
+            Want(("dog", "frisbee")),
+        ),
+    ),
+    Case(
+        "A taxi and a bus wait side by side at a crossing; the bus is to the right of the taxi.",
+        (Want(("taxi", "bus"), {"taxi": "still", "bus": "still"}, (("bus", "right of", "taxi"),)),),
+    ),
+    Case(
+        "Two penguins waddle left across the ice while a seal watches from a rock.",
+        (Want(("penguin", "penguin", "seal", "rock"), {"penguin": "left", "seal": "still"}),),
+    ),
+    Case(
+        "A rocket stands on a launch pad.\nThe rocket lifts off.\nAn astronaut floats next to the rocket in space.\n"
+        "The astronaut waves.",
+        (
+            Want(("rocket",), {"rocket": "still"}),
+            Want(("rocket",), {"rocket": "up"}),
+            Want(("astronaut", "rocket"), {}, (("astronaut", "next to", "rocket"),)),
+            Want(("astronaut",), {"astronaut": "still"}),
+        ),
+    ),
+)
+
+
+@dataclass
+class Score:
+    """What a source did with a script: each share 0..1; an empty list: the script asks nothing of the kind."""
+
+    valid: float = 0.0
+    things: list[float] = field(default_factory=list)
+    ways: list[float] = field(default_factory=list)
+    relations: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def measure(source: Source, case: Case) -> Score:
+    """Ask a source for a script's storyboard and hold it against what is wanted; an error fails everything."""
+    score, start = Score(), time.perf_counter()
+    try:
+        board = source(case.script)
+    except (ValueError, LanguageModelError):
+        board = None
+    score.seconds = time.perf_counter() - start
+    scenes = board.scenes if board else ()
+    whole = bool(board) and parse_storyboard(board.to_json()) == board
+    placed = all(entity.boxes_at(scene.frames)[1].any() for scene in scenes for entity in scene.entities)
+    score.valid = float(whole and placed and len(scenes) == len(case.scenes))
+    for number, want in enumerate(case.scenes):
+        scene = scenes[number] if number < len(scenes) else None
+        found = {thing: find(scene, thing) for thing in want.things}
+        exact = scene is not None and len(scene.entities) == len(want.things)
+        enough = all(len(entities) == want.things.count(thing) for thing, entities in found.items())
+        score.things.append(float(exact and enough))
+        for thing, way in want.ways.items():
+            frames = scene.frames if scene else 0
+            goal = find(scene, way.removeprefix("towards "))
+            score.ways.append(
+                float(bool(found[thing]) and all(goes(e, way, frames, goal) for e in found[thing]))
+            )
+        for first, kind, second in want.relations:
+            pairs = [(a, b) for a in found[first] for b in found[second]]
+            score.relations.append(float(bool(pairs) and all(stands(a, kind, b, scene) for a, b in pairs)))
+    return score
+
+
+def find(scene: Scene | None, thing: str) -> list[Entity]:
+    """Return the entities whose text has all words of a thing, in the singular or with an s."""
+    patterns = [re.compile(rf"\b{re.escape(word)}s?\b", re.IGNORECASE) for word in thing.split()]
+    entities = scene.entities if scene else ()
+    return [entity for entity in entities if all(pattern.search(entity.text) for pattern in patterns)]
+
+
+def ends(entity: Entity, frames: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return an entity's first and last box, [4] each; None: it is never there."""
+    boxes, present = entity.boxes_at(frames)
+    there = boxes[present]
+    return (there[0], there[-1]) if len(there) else None
+
+
+def goes(entity: Entity, way: str, frames: int, goal: list[Entity]) -> bool:
+    """Whether an entity goes the way that is wanted, and more so than any other way."""
+    boxes = ends(entity, frames)
+    if boxes is None:
+        return False
+    first, last = boxes
+    move = center(last) - center(first)
+    side = float((last[2] - last[0]) / (first[2] - first[0]))
+    if way == "still":
+        return float(move.norm()) <= STILL
+    if way in ("grow", "shrink"):
+        return (side if way == "grow" else 1 / side) >= GROWN
+    if way.startswith("towards"):
+        others = [each for other in goal if (each := ends(other, frames))]
+        return any(
+            float((center(last) - center(end)).norm())
+            <= float((center(first) - center(begin)).norm()) - MOVED
+            for begin, end in others
+        )
+    axis, sign = WAYS[way]
+    return float(move[axis]) * sign >= max(MOVED, float(move[1 - axis].abs()))
+
+
+def stands(entity: Entity, kind: str, other: Entity, scene: Scene | None) -> bool:
+    """Whether an entity stands to another as is wanted, in the first frame that both are in."""
+    frames = scene.frames if scene else 0
+    boxes, present = entity.boxes_at(frames)
+    others, there = other.boxes_at(frames)
+    both = present & there
+    if not both.any():
+        return False
+    way = center(boxes[both][0]) - center(others[both][0])
+    if kind == "next to":
+        return float(way[1].abs()) <= 0.2 and MOVED <= float(way[0].abs()) <= 0.6
+    axis, sign = RELATIONS[kind]
+    return float(way[axis]) * sign >= APART
+
+
+def center(box: torch.Tensor) -> torch.Tensor:
+    """Return a box's center. ``box``: [4]. Returns [2]."""
+    return (box[:2] + box[2:]) / 2
+
+
+def source_rows(name: str, source: Source) -> list[Row]:
+    """Return a source's rows: for the scripts in view, and for those held out."""
+    rows = []
+    for arm, cases in ((f"{name}, 20 scripts in view", IN_VIEW), (f"{name}, 20 scripts held out", HELD_OUT)):
+        scores = [measure(source, case) for case in cases]
+        figures = {
+            "valid storyboards of as many scenes": [score.valid for score in scores],
+            "scenes with exactly the script's things": [each for score in scores for each in score.things],
+            "things that go the script's way": [each for score in scores for each in score.ways],
+            "relations as in the script": [each for score in scores for each in score.relations],
+            "seconds a script": [score.seconds for score in scores],
+        }
+        rows += [row(claim, arm, torch.tensor(values)) for claim, values in figures.items()]
+    return rows
+
+
+def storyboard_rows() -> list[Row]:
+    """Return the rows of every source that needs nothing of the user's."""
+    return source_rows("rules", lambda script: plan_by_rules(script, frames=FRAMES))
