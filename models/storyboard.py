@@ -282,13 +282,8 @@ def parse_storyboard(text: str) -> Storyboard:
                 "paste the whole JSON and nothing else."
             ) from error
         # A list whose items are wrong is also reported as too short.
-        inner = [
-            fault
-            for fault in faults
-            if not any(
-                other["loc"][: len(fault["loc"])] == fault["loc"] for other in faults if other is not fault
-            )
-        ]
+        outer = {fault["loc"][:depth] for fault in faults for depth in range(len(fault["loc"]))}
+        inner = [fault for fault in faults if fault["loc"] not in outer]
         raise ValueError(_explain(inner[0], len(inner))) from error
 
 
