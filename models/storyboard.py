@@ -227,8 +227,8 @@ class Storyboard(_Part):
 
     @model_validator(mode="after")
     def _refers_to_scenes(self) -> Storyboard:
-        ids = [scene.id for scene in self.scenes]
-        if len(set(ids)) < len(ids):
+        ids = {scene.id for scene in self.scenes}
+        if len(ids) < len(self.scenes):
             raise ValueError("scenes with ids of their own")
         for name, members in self.groups.items():
             unknown = [member for member in members if member not in ids]
