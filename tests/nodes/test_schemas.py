@@ -81,6 +81,10 @@ CONTRACT = {
         ],
         ["LATENT"],
     ),
+    "LayoutFromText": (
+        ["text", "format", "frames", "fps", "width", "height", "export_as"],
+        ["FRAMELOOM_STORYBOARD", "STRING"],
+    ),
 }
 
 
