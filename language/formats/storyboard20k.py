@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from ...models.storyboard import Box, Point, Scene, Storyboard
 from .literal import Value
-from .source import Source
 from .tracks import MAX_KEYFRAMES, Points, Seen, box_around, cut_box
 
 CANVAS = 512
@@ -119,22 +118,24 @@ def body_points(names: Sequence[str], pairs: Sequence[Point], size: tuple[int, i
     return found
 
 
-def shots_of(source: Source, storyboard: Storyboard) -> Iterator[tuple[Scene, list[Shot]]]:
+def shots_of(storyboard: Storyboard, name: str) -> Iterator[tuple[Scene, list[Shot]]]:
     """Yield each scene with its key shots: the frames at which an entity has a key. Boxes are the picture's parts.
 
     Args:
-        source: names the format, for errors.
         storyboard: what to write.
+        name: of the format, for errors.
 
     Raises:
-        TextError: a scene has more than ``MAX_KEYFRAMES`` of them.
+        ValueError: a scene has more than ``MAX_KEYFRAMES`` of them.
     """
     for scene in storyboard.scenes:
         keys = (key.f for entity in scene.entities for key in (*entity.track, *(entity.keypoints or ())))
         frames = sorted(set(keys)) or [0]
         if len(frames) > MAX_KEYFRAMES:
-            expected = f"at most {MAX_KEYFRAMES} key shots"
-            raise source.error(0, expected, "use fewer keys", f"{len(frames)} in scene {scene.id}")
+            raise ValueError(
+                f"{name} scene {scene.id}: got {len(frames)} key shots; expected at most {MAX_KEYFRAMES}; use fewer "
+                "keys."
+            )
         shots = [Shot([], []) for _ in frames]
         for entity in scene.entities:
             boxes, present = entity.boxes_at(frames)

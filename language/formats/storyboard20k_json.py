@@ -68,10 +68,11 @@ def write_storyboard20k_json(storyboard: Storyboard) -> str:
         storyboard: what to write.
 
     Raises:
-        TextError: a scene has too many key shots.
+        ValueError: a scene has too many key shots.
     """
-    source = Source("", "Storyboard20K JSON")
-    items = [_write(scene, shots, storyboard.size) for scene, shots in shots_of(source, storyboard)]
+    items = [
+        _write(scene, shots, storyboard.size) for scene, shots in shots_of(storyboard, "Storyboard20K JSON")
+    ]
     return json.dumps(items, ensure_ascii=False)
 
 

@@ -67,10 +67,12 @@ def write_storyboard20k_lines(storyboard: Storyboard) -> str:
         storyboard: what to write; its backgrounds have no place in a line.
 
     Raises:
-        TextError: a scene has too many key shots.
+        ValueError: a scene has too many key shots.
     """
-    source = Source("", "Storyboard20K lines")
-    lines = [_write_line(scene, shots, storyboard.size) for scene, shots in shots_of(source, storyboard)]
+    lines = [
+        _write_line(scene, shots, storyboard.size)
+        for scene, shots in shots_of(storyboard, "Storyboard20K lines")
+    ]
     return "\n".join(lines)
 
 
