@@ -305,9 +305,8 @@ def storyboard_schema() -> dict[str, Any]:
 
 
 def _explain(error: Any, count: int) -> str:  # pydantic's ErrorDetails, a TypedDict with optional keys
-    path = "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
-    got = json.dumps(error["input"], default=str)
-    got = got if len(got) <= 60 else got[:57] + "..."
+    path = "$" + "".join(_step(part) for part in error["loc"])
+    got = _shorten(json.dumps(error["input"], default=str))
     cause = error.get("ctx", {}).get("error")
     expected = str(cause) if cause else re.sub(r"^\w+ should (be|have) ", "", error["msg"])
     if error["type"] == "missing":
@@ -315,4 +314,15 @@ def _explain(error: Any, count: int) -> str:  # pydantic's ErrorDetails, a Typed
     elif error["type"] == "extra_forbidden":
         expected = "only the fields of the format"
     more = f" ({count - 1} more)" if count > 1 else ""
-    return f"storyboard {path}: got {got}; expected {expected}; correct it there{more}."
+    return f"storyboard {path}: got {got}; expected {_shorten(expected, 120)}; correct it there{more}."
+
+
+def _step(part: int | str) -> str:
+    """Return a part of a JSON path; a key that isn't a word may hold anything."""
+    if isinstance(part, str) and re.fullmatch(r"\w{1,40}", part, re.ASCII):
+        return f".{part}"
+    return f"[{_shorten(json.dumps(part))}]"
+
+
+def _shorten(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

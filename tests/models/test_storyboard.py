@@ -125,6 +125,15 @@ def test_very_many_faults_are_counted_without_comparing_each_with_each():
     faulthandler.cancel_dump_traceback_later()
 
 
+@pytest.mark.parametrize("key", ["a\nb", "\u202e", "a b", "k" * 5000])
+def test_a_key_of_any_kind_is_shown_on_one_short_line(key):
+    for board in (GOOD | {key: 1}, GOOD | {"groups": {key: [7]}}):
+        with pytest.raises(ValueError, match=r"^storyboard \$") as caught:
+            parse_storyboard(json.dumps(board))
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 400
+
+
 def test_a_long_value_is_cut():
     with pytest.raises(ValueError, match=r"got \"x{56}\.\.\.; expected") as caught:
         parse_storyboard(changed(("fps",), "x" * 5000))
