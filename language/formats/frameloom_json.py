@@ -7,8 +7,6 @@ from .literal import Value, parse_literal
 from .source import Source, TextError
 from .tracks import Settings
 
-MAX_REASON = 300  # characters
-
 
 def read_frameloom_json(source: Source, settings: Settings) -> Storyboard:
     """Read a storyboard; it keeps its provenance.
@@ -27,7 +25,7 @@ def read_frameloom_json(source: Source, settings: Settings) -> Storyboard:
         for part in error.path:
             value = _step(value, part)
         line = source.text.count("\n", 0, value.at) + 1
-        why = f"line {line}: {str(error)[:MAX_REASON]}"
+        why = f"line {line}: {error}"
         raise TextError(f"{source.name} {why}", value.at, why) from error
 
 
