@@ -1,14 +1,15 @@
 """Storyboard20K's annotations as JSON: a list of storyboards, or one.
 
 Of each the shots are read, ``bboxes_person``, ``bboxes_object`` and ``keypoints``, lists of ``{name: numbers}`` for
-each key shot, and resolution, scene, summary and synopses. As in the published tools, what is below zero is cut and a
-point whose score is under 0.6 isn't seen.
+each key shot, and resolution, scene, summary and synopses. As in the published tools, a box is cut at the picture's
+edges, nothing is left of one without area, and a point whose score is under 0.6 isn't seen.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from ...models.storyboard import Box, Scene, Storyboard
@@ -28,7 +29,7 @@ from .tracks import Ids, Points, Seen, Settings, build_scene, build_storyboard
 
 SEEN_SCORE = 0.6
 _LISTS = ("bboxes_person", "bboxes_object")
-_BOX = "[x1, y1, x2, y2] or with a score, divided by the longer side, x1 < x2 and y1 < y2"
+_BOX = "[x1, y1, x2, y2] or with a score, divided by the longer side, x1 <= x2 and y1 <= y2"
 _POINTS = f"{WHOLE_BODY} points, each [x, y, score]"
 
 
@@ -54,8 +55,7 @@ def read_storyboard20k_json(source: Source, settings: Settings) -> Storyboard:
         scenes.append(_read_scene(item, fields, size, settings, ids, number))
     if not scenes:
         raise root.error("one storyboard at least", "give some")
-    settings = Settings(settings.frames, settings.fps, sizes.pop())
-    return build_storyboard(source, scenes, settings)
+    return build_storyboard(source, scenes, replace(settings, size=sizes.pop()))
 
 
 def write_storyboard20k_json(storyboard: Storyboard) -> str:
@@ -116,7 +116,7 @@ def _read_boxes(shot: Value, size: tuple[int, int]) -> list[tuple[str, Box | Non
     for name, value in read_named(shot):
         items = value.as_list(_BOX)
         edges = value.as_numbers(5 if len(items) == 5 else 4, _BOX)[:4]
-        if not (min(edges) >= -1 and max(edges) <= 2 and edges[0] < edges[2] and edges[1] < edges[3]):
+        if not (min(edges) >= -1 and max(edges) <= 2 and edges[0] <= edges[2] and edges[1] <= edges[3]):
             raise value.error(_BOX)
         found.append((name, scale_box(edges, size)))
     return found

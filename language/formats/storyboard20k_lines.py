@@ -3,12 +3,14 @@
 ``prefix; instruction; description; {"main characters": [[{'name': 'integers'}, ...], ...], "objects": [...]}``, a
 list for each key shot, on a canvas whose longer side is 512. Four integers are a box; 38 are 17 points of a body and
 its box, 190 are 93 points and the box, of which the 12 from shoulders to ankles are read; a point that isn't seen is
-0 0. As in the published tools a box is cut at the picture's edges, and the dict may also hold the resolution.
+0 0. As in the published tools a box is cut at the picture's edges, and nothing is left of one without area; the dict
+may also hold the resolution.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ...models.storyboard import Scene, Storyboard
 from .literal import Value, read_literal
@@ -27,6 +29,7 @@ from .storyboard20k import (
 )
 from .tracks import Ids, Seen, Settings, build_scene, build_storyboard
 
+_PLAIN = str.maketrans(";{}", ".()")  # a description may not look like what stands around it
 _DICT = re.compile(r";[ \t]*(?=\{)")
 _INTEGER = re.compile(r"[0-9]{1,3}")
 _NAMES = {2 * len(BODY_17): BODY_17, 2 * PART_BODY: BODY_12}  # what points stand in so many integers
@@ -54,14 +57,14 @@ def read_storyboard20k_lines(source: Source, settings: Settings) -> Storyboard:
         raise source.error(0, "keypoint; instruction; description; {...}", "give a line")
     if len({size for _, size in found}) > 1:
         raise source.error(0, "one resolution in all lines", "give those of one resolution at a time")
-    settings = Settings(settings.frames, settings.fps, found[0][1])
-    return build_storyboard(source, [scene for scene, _ in found], settings)
+    return build_storyboard(source, [scene for scene, _ in found], replace(settings, size=found[0][1]))
 
 
 def write_storyboard20k_lines(storyboard: Storyboard) -> str:
     """Return a storyboard as text lines, one for each scene, always the same for the same storyboard.
 
-    A body is written as its 17 points and its box, or as the box alone if fewer than three points are seen.
+    A body is written as its 17 points and its box, or as the box alone if fewer than three points are seen. In a
+    prompt, semicolons and braces become stops and parentheses.
 
     Args:
         storyboard: what to write; its backgrounds have no place in a line.
@@ -114,14 +117,13 @@ def _read_shot(shot: Value, size: tuple[int, int]) -> list[Seen]:
 def _read_seen(name: str, value: Value, size: tuple[int, int]) -> Seen:
     lengths = ", ".join(map(str, _LENGTHS))
     words = value.as_text(f"{lengths} integers in quotes").split()
-    if len(words) not in _LENGTHS or not all(
-        _INTEGER.fullmatch(word) and int(word) <= CANVAS for word in words
-    ):
+    in_range = all(_INTEGER.fullmatch(word) and int(word) <= CANVAS for word in words)
+    if len(words) not in _LENGTHS or not in_range:
         raise value.error(f"one of {lengths} integers, each 0..{CANVAS} (there are {len(words)})")
     numbers = [int(word) / CANVAS for word in words]
     left, top, right, bottom = numbers[-4:]
-    if left >= right or top >= bottom:
-        raise value.error(f"a box with x1 < x2 and y1 < y2 (it is {' '.join(words[-4:])})")
+    if left > right or top > bottom:
+        raise value.error(f"a box with x1 <= x2 and y1 <= y2 (it is {' '.join(words[-4:])})")
     names = _NAMES.get(len(words) - 4, ())
     pairs = list(zip(numbers[::2], numbers[1::2], strict=True))[: len(names)]
     points = body_points(names, pairs, size) if names else None
@@ -134,7 +136,7 @@ def _write_line(scene: Scene, shots: list[Shot], size: tuple[int, int]) -> str:
         for kind in zip(*shots, strict=True)
     )
     has_points = any(each.count(" ") > 3 for shot in characters for body in shot for each in body.values())
-    prompt = " ".join(scene.prompt.replace(";", ".").split())
+    prompt = " ".join(scene.prompt.translate(_PLAIN).split())
     shown = dict(zip(_KEYS, (characters, objects), strict=True))
     return f"{'keypoint' if has_points else 'box'}; Create a storyboard.; {prompt}; {shown}"
 

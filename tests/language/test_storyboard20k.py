@@ -150,6 +150,23 @@ def test_lines_of_a_wide_picture_measure_by_its_width():
     assert read_layout(with_size, LINES, Settings()).scenes == (scene,)
 
 
+def test_a_box_that_was_cut_to_nothing_is_absence():
+    # What their encoder makes of a box that its noise pushed off the canvas.
+    (scene,) = read_layout(
+        line("[[{'A': '10 10 90 90'}], [{'A': '512 10 512 90'}]]", "[[], []]"), LINES, Settings()
+    ).scenes
+    assert boxes(scene, "a")[1] is None
+    (scene,) = read_layout(annotation(bboxes_person=[[{"A": [-0.3, 0, 0, 0.5]}]]), JSON, Settings()).scenes
+    assert scene.entities[0].track == ()
+
+
+@pytest.mark.parametrize("prompt", ["{'a': 1}; and; {b}", "; ; {", "box; {'objects': []", "two\nlines", ""])
+def test_a_prompt_that_looks_like_a_line_is_written_so_that_it_can_be_read(prompt):
+    board = Storyboard(scenes=[Scene(id=1, prompt=prompt, frames=1)])
+    (scene,) = read_layout(WRITERS[LINES](board), LINES, Settings()).scenes
+    assert scene.prompt == " ".join(prompt.replace(";", ".").replace("{", "(").replace("}", ")").split())
+
+
 def test_json_to_storyboard_to_json_is_within_a_pixel():
     original = json.loads(sample("storyboard20k.json"))
     original[0]["bboxes_person"][1][0]["Anna"][1] = 0.0  # what lies above the picture is cut, not kept
@@ -244,7 +261,7 @@ def line(characters="[[]]", objects="[[]]", prefix="box"):
 
 WRONG = {
     "pixels": (JSON, annotation(bboxes_person=[[{"A": [10, 10, 90, 90]}]]), "divided by the longer side"),
-    "upside down": (JSON, annotation(bboxes_person=[[{"A": [0.5, 0, 0.4, 1]}]]), "x1 < x2"),
+    "upside down": (JSON, annotation(bboxes_person=[[{"A": [0.5, 0, 0.4, 1]}]]), "x1 <= x2"),
     "three numbers": (JSON, annotation(bboxes_object=[[{"A": [0.5, 0, 0.4]}]]), "[x1, y1, x2, y2]"),
     "no list": (JSON, annotation(bboxes_object=KeyError), "a storyboard with bboxes_object"),
     "lengths": (JSON, annotation(bboxes_object=[[], []]), "(there are [1, 2, 1])"),
@@ -263,7 +280,7 @@ WRONG = {
     "39 integers": (LINES, line("[[{'A': '" + "1 " * 39 + "'}]]"), "(there are 39)"),
     "negative": (LINES, line("[[{'A': '-1 2 3 4'}]]"), "each 0..512"),
     "513": (LINES, line("[[{'A': '1 2 513 4'}]]"), "each 0..512"),
-    "no area": (LINES, line("[[{'A': '5 2 5 4'}]]"), "x1 < x2 and y1 < y2 (it is 5 2 5 4)"),
+    "right of right": (LINES, line("[[{'A': '6 2 5 4'}]]"), "x1 <= x2 and y1 <= y2 (it is 6 2 5 4)"),
     "numbers": (LINES, line("[[{'A': [1, 2, 3, 4]}]]"), "integers in quotes"),
     "words behind": (LINES, line() + " and", "nothing behind"),
 }  # fmt: skip
