@@ -38,7 +38,7 @@ class Section(NamedTuple):
 
     def line(self) -> str:
         """Return its first line, without marks around it."""
-        return self.source.text[self.start : self.stop].strip().partition("\n")[0].strip(_MARKS)
+        return self.source.text[self.start : self.stop].strip().partition("\n")[0].strip(_MARKS).strip()
 
     def literal(self, may_follow: Callable[[str], object]) -> Value:
         """Return the list or dict in it.

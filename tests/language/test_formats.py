@@ -98,6 +98,12 @@ def test_a_plan_of_any_number_of_frames_from_two_on_and_of_named_entities_withou
         ]
 
 
+def test_marks_around_labels_and_words_are_not_read():
+    text = "**Scene 1:** **a cat**\n- Background: `*\x0b*`\n> Frame_1: []\n`Frame_2`: `[]`\n"
+    (scene,) = read_layout(text, "VideoDirectorGPT plan", Settings()).scenes
+    assert (scene.prompt, scene.background, scene.frames) == ("a cat", "", 2)
+
+
 def test_lvd_frames_as_its_tools_read_them():
     (scene,) = read("lvd.txt").scenes
     assert scene.prompt == "A kite rises over a beach while a dog runs by"
