@@ -34,6 +34,18 @@ Box = tuple[Unit, Unit, Unit, Unit]
 Point = tuple[Unit, Unit]
 
 
+class StoryboardError(ValueError):
+    """A text is not a storyboard.
+
+    Attributes:
+        path: keys and places that lead to what is wrong; empty if the text isn't JSON.
+    """
+
+    def __init__(self, message: str, path: tuple[int | str, ...] = ()) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -215,8 +227,8 @@ class Storyboard(_Part):
 
     @model_validator(mode="after")
     def _refers_to_scenes(self) -> Storyboard:
-        ids = [scene.id for scene in self.scenes]
-        if len(set(ids)) < len(ids):
+        ids = {scene.id for scene in self.scenes}
+        if len(ids) < len(self.scenes):
             raise ValueError("scenes with ids of their own")
         for name, members in self.groups.items():
             unknown = [member for member in members if member not in ids]
@@ -263,11 +275,11 @@ def parse_storyboard(text: str) -> Storyboard:
         text: JSON of an object as ``storyboard_schema`` says.
 
     Raises:
-        ValueError: it is not JSON, or not a storyboard, or longer than ``MAX_CHARACTERS``; names the place, what is
-            there and what was expected.
+        StoryboardError: it is not JSON, or not a storyboard, or longer than ``MAX_CHARACTERS``; names the place, what
+            is there and what was expected.
     """
     if len(text) > MAX_CHARACTERS:
-        raise ValueError(
+        raise StoryboardError(
             f"storyboard: got {len(text):,} characters; expected at most {MAX_CHARACTERS:,}; leave out keys that a "
             "straight line between their neighbours gives."
         )
@@ -277,19 +289,14 @@ def parse_storyboard(text: str) -> Storyboard:
         faults = error.errors(include_url=False)
         if faults[0]["type"] == "json_invalid":
             why = faults[0].get("ctx", {}).get("error")
-            raise ValueError(
+            raise StoryboardError(
                 f"storyboard: not JSON ({why}), it begins {text[:40]!r}; expected an object with version and scenes; "
                 "paste the whole JSON and nothing else."
             ) from error
         # A list whose items are wrong is also reported as too short.
-        inner = [
-            fault
-            for fault in faults
-            if not any(
-                other["loc"][: len(fault["loc"])] == fault["loc"] for other in faults if other is not fault
-            )
-        ]
-        raise ValueError(_explain(inner[0], len(inner))) from error
+        outer = {fault["loc"][:depth] for fault in faults for depth in range(len(fault["loc"]))}
+        inner = [fault for fault in faults if fault["loc"] not in outer]
+        raise StoryboardError(_explain(inner[0], len(inner)), inner[0]["loc"]) from error
 
 
 def storyboard_schema() -> dict[str, Any]:
@@ -298,9 +305,8 @@ def storyboard_schema() -> dict[str, Any]:
 
 
 def _explain(error: Any, count: int) -> str:  # pydantic's ErrorDetails, a TypedDict with optional keys
-    path = "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
-    got = json.dumps(error["input"], default=str)
-    got = got if len(got) <= 60 else got[:57] + "..."
+    path = "$" + "".join(_step(part) for part in error["loc"])
+    got = _shorten(json.dumps(error["input"], default=str))
     cause = error.get("ctx", {}).get("error")
     expected = str(cause) if cause else re.sub(r"^\w+ should (be|have) ", "", error["msg"])
     if error["type"] == "missing":
@@ -308,4 +314,15 @@ def _explain(error: Any, count: int) -> str:  # pydantic's ErrorDetails, a Typed
     elif error["type"] == "extra_forbidden":
         expected = "only the fields of the format"
     more = f" ({count - 1} more)" if count > 1 else ""
-    return f"storyboard {path}: got {got}; expected {expected}; correct it there{more}."
+    return f"storyboard {path}: got {got}; expected {_shorten(expected, 120)}; correct it there{more}."
+
+
+def _step(part: int | str) -> str:
+    """Return a part of a JSON path; a key that isn't a word may hold anything."""
+    if isinstance(part, str) and re.fullmatch(r"\w{1,40}", part, re.ASCII):
+        return f".{part}"
+    return f"[{_shorten(json.dumps(part))}]"
+
+
+def _shorten(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

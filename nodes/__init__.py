@@ -13,6 +13,7 @@ def node_classes() -> list[type]:
         foreground,
         layout_conditioning,
         layout_plan,
+        layout_text,
         metrics,
         motion,
         motion_path,
@@ -31,6 +32,7 @@ def node_classes() -> list[type]:
         zero_shot_sampler,
         layout_plan,
         layout_conditioning,
+        layout_text,
         metrics,
     )
     return [node for family in families for node in family.NODES]

@@ -85,6 +85,10 @@ CONTRACT = {
         ["script", "planner", "frames", "fps", "width", "height", "seed", "repairs", "llm"],
         ["FRAMELOOM_STORYBOARD", "STRING"],
     ),
+    "LayoutFromText": (
+        ["text", "format", "frames", "fps", "width", "height", "export_as"],
+        ["FRAMELOOM_STORYBOARD", "STRING"],
+    ),
 }
 
 
