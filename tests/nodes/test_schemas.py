@@ -81,6 +81,7 @@ CONTRACT = {
         ],
         ["LATENT"],
     ),
+    "LocalLLM": (["model", "max_tokens", "temperature", "device"], ["FRAMELOOM_LLM"]),
 }
 
 
