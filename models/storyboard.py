@@ -34,6 +34,18 @@ Box = tuple[Unit, Unit, Unit, Unit]
 Point = tuple[Unit, Unit]
 
 
+class StoryboardError(ValueError):
+    """A text is not a storyboard.
+
+    Attributes:
+        path: keys and places that lead to what is wrong; empty if the text isn't JSON.
+    """
+
+    def __init__(self, message: str, path: tuple[int | str, ...] = ()) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -215,8 +227,8 @@ class Storyboard(_Part):
 
     @model_validator(mode="after")
     def _refers_to_scenes(self) -> Storyboard:
-        ids = [scene.id for scene in self.scenes]
-        if len(set(ids)) < len(ids):
+        ids = {scene.id for scene in self.scenes}
+        if len(ids) < len(self.scenes):
             raise ValueError("scenes with ids of their own")
         for name, members in self.groups.items():
             unknown = [member for member in members if member not in ids]
@@ -263,11 +275,11 @@ def parse_storyboard(text: str) -> Storyboard:
         text: JSON of an object as ``storyboard_schema`` says.
 
     Raises:
-        ValueError: it is not JSON, or not a storyboard, or longer than ``MAX_CHARACTERS``; names the place, what is
-            there and what was expected.
+        StoryboardError: it is not JSON, or not a storyboard, or longer than ``MAX_CHARACTERS``; names the place, what
+            is there and what was expected.
     """
     if len(text) > MAX_CHARACTERS:
-        raise ValueError(
+        raise StoryboardError(
             f"storyboard: got {len(text):,} characters; expected at most {MAX_CHARACTERS:,}; leave out keys that a "
             "straight line between their neighbours gives."
         )
@@ -277,19 +289,14 @@ def parse_storyboard(text: str) -> Storyboard:
         faults = error.errors(include_url=False)
         if faults[0]["type"] == "json_invalid":
             why = faults[0].get("ctx", {}).get("error")
-            raise ValueError(
+            raise StoryboardError(
                 f"storyboard: not JSON ({why}), it begins {text[:40]!r}; expected an object with version and scenes; "
                 "paste the whole JSON and nothing else."
             ) from error
         # A list whose items are wrong is also reported as too short.
-        inner = [
-            fault
-            for fault in faults
-            if not any(
-                other["loc"][: len(fault["loc"])] == fault["loc"] for other in faults if other is not fault
-            )
-        ]
-        raise ValueError(_explain(inner[0], len(inner))) from error
+        outer = {fault["loc"][:depth] for fault in faults for depth in range(len(fault["loc"]))}
+        inner = [fault for fault in faults if fault["loc"] not in outer]
+        raise StoryboardError(_explain(inner[0], len(inner)), inner[0]["loc"]) from error
 
 
 def storyboard_schema() -> dict[str, Any]:

@@ -12,6 +12,7 @@ def node_classes() -> list[type]:
         demo,
         foreground,
         local_llm,
+        layout_text,
         metrics,
         motion,
         motion_path,
@@ -29,6 +30,7 @@ def node_classes() -> list[type]:
         foreground,
         zero_shot_sampler,
         local_llm,
+        layout_text,
         metrics,
     )
     return [node for family in families for node in family.NODES]

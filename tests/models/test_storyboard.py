@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import faulthandler
 import json
 
 import pytest
@@ -115,6 +116,13 @@ def test_further_faults_are_counted():
     board["fps"], board["version"] = 0, 3
     with pytest.raises(ValueError, match=r"\$.version: .*\(1 more\)"):
         parse_storyboard(json.dumps(board))
+
+
+def test_very_many_faults_are_counted_without_comparing_each_with_each():
+    faulthandler.dump_traceback_later(300, exit=True)  # what compared them took hours
+    with pytest.raises(ValueError, match=r"\$.scenes\[0\]: got 1; expected an object; .*\(199999 more\)"):
+        parse_storyboard(json.dumps(GOOD | {"scenes": [1] * 200_000, "groups": {}}))
+    faulthandler.cancel_dump_traceback_later()
 
 
 def test_a_long_value_is_cut():

@@ -82,6 +82,10 @@ CONTRACT = {
         ["LATENT"],
     ),
     "LocalLLM": (["model", "max_tokens", "temperature", "device"], ["FRAMELOOM_LLM"]),
+    "LayoutFromText": (
+        ["text", "format", "frames", "fps", "width", "height", "export_as"],
+        ["FRAMELOOM_STORYBOARD", "STRING"],
+    ),
 }
 
 

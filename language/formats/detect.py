@@ -1,0 +1,59 @@
+"""The formats by name, and which of them a text is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...models.storyboard import Storyboard
+from .frameloom_json import read_frameloom_json
+from .lvd import read_lvd
+from .source import Source, TextError
+from .storyboard20k_json import read_storyboard20k_json, write_storyboard20k_json
+from .storyboard20k_lines import read_storyboard20k_lines, write_storyboard20k_lines
+from .tracks import Settings
+from .video_director import read_video_director
+from .visor import read_visor
+
+AUTO = "auto"
+# LVD before VideoDirectorGPT: of frames that are all empty it asks for one line more.
+READERS: dict[str, Callable[[Source, Settings], Storyboard]] = {
+    "Frameloom JSON": read_frameloom_json,
+    "LVD frames": read_lvd,
+    "VideoDirectorGPT plan": read_video_director,
+    "VisorGPT sequence": read_visor,
+    "Storyboard20K JSON": read_storyboard20k_json,
+    "Storyboard20K lines": read_storyboard20k_lines,
+}
+WRITERS: dict[str, Callable[[Storyboard], str]] = {
+    "Frameloom JSON": Storyboard.to_json,
+    "Storyboard20K JSON": write_storyboard20k_json,
+    "Storyboard20K lines": write_storyboard20k_lines,
+}
+
+
+def read_layout(text: str, name: str, settings: Settings) -> Storyboard:
+    """Read a text as a storyboard.
+
+    Args:
+        text: somebody's.
+        name: of its format, of ``READERS``; ``AUTO`` tries each.
+        settings: what its format doesn't say.
+
+    Raises:
+        TextError: it isn't of that format, with line and excerpt; or of none, with why for each, and in full for the
+        one
+            that read furthest.
+    """
+    if name != AUTO:
+        return READERS[name](Source(text, name), settings)
+    Source(text, "text")
+    failures: dict[str, TextError] = {}
+    for each, reader in READERS.items():
+        try:
+            return reader(Source(text, each), settings)
+        except TextError as error:
+            failures[each] = error
+    nearest = max(failures, key=lambda each: failures[each].at)
+    others = "; ".join(f"{each}, {error.why}" for each, error in failures.items() if each != nearest)
+    message = f"text is of no format. Nearest: {failures[nearest]} Also tried: {others}."
+    raise TextError(message, failures[nearest].at, failures[nearest].why)

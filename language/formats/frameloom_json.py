@@ -1,0 +1,41 @@
+"""Our own storyboard as JSON, told the line of what is wrong."""
+
+from __future__ import annotations
+
+from ...models.storyboard import Storyboard, StoryboardError, parse_storyboard
+from .literal import Value, parse_literal
+from .source import Source, TextError
+from .tracks import Settings
+
+MAX_REASON = 300  # characters
+
+
+def read_frameloom_json(source: Source, settings: Settings) -> Storyboard:
+    """Read a storyboard; it keeps its provenance.
+
+    Args:
+        source: the text.
+        settings: not read, it says all itself.
+
+    Raises:
+        TextError: it is something else.
+    """
+    value = parse_literal(source)
+    try:
+        return parse_storyboard(source.text)
+    except StoryboardError as error:
+        for part in error.path:
+            value = _step(value, part)
+        line = source.text.count("\n", 0, value.at) + 1
+        why = f"line {line}: {str(error)[:MAX_REASON]}"
+        raise TextError(f"{source.name} {why}", value.at, why) from error
+
+
+def _step(value: Value, part: int | str) -> Value:
+    """Return what is at a key or place; the value itself if nothing is."""
+    within = value.data
+    if isinstance(within, dict) and isinstance(part, str):
+        return within.get(part, value)
+    if isinstance(within, list) and isinstance(part, int):
+        return (within[part : part + 1] or [value])[0]
+    return value

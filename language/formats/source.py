@@ -1,0 +1,74 @@
+"""Somebody's text and how to speak of a place in it: every error of a reader has a line and an excerpt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...models.storyboard import MAX_CHARACTERS
+
+MAX_EXCERPT = 80  # characters
+
+
+class TextError(ValueError):
+    """A text is not what its format says.
+
+    Attributes:
+        at: place of the first character that is wrong.
+        why: line and what was expected, in short.
+    """
+
+    def __init__(self, message: str, at: int, why: str) -> None:
+        super().__init__(message)
+        self.at, self.why = at, why
+
+
+class Source:
+    """A text of somebody's, of a size that can be read.
+
+    Args:
+        text: as it came.
+        name: of its format.
+
+    Raises:
+        TextError: it is too long, or holds half a surrogate pair.
+    """
+
+    def __init__(self, text: str, name: str) -> None:
+        self.text, self.name = text, name
+        if len(text) > MAX_CHARACTERS:
+            got = f"{len(text):,} characters, the first {excerpt(text[:20])}"
+            raise self.error(0, f"at most {MAX_CHARACTERS:,}", "give fewer scenes at a time", got)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise self.error(error.start, "text in Unicode", "delete the broken character") from error
+
+    def error(self, at: int, expected: str, advice: str, got: str = "") -> TextError:
+        """Return what to raise.
+
+        Args:
+            at: the place that is wrong.
+            expected: what should stand there.
+            advice: what to do.
+            got: what stands there, where that isn't the rest of its line.
+        """
+        line = self.text.count("\n", 0, at) + 1
+        got = got or excerpt(self.text[at : at + MAX_EXCERPT].partition("\n")[0].rstrip())
+        if at >= len(self.text):
+            got = "the end of the text"
+        message = f"{self.name} line {line}: got {got}; expected {expected}; {advice}."
+        return TextError(message, at, f"line {line}: expected {expected}")
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Yield every line that isn't blank, with its place."""
+        at = 0
+        for line in self.text.split("\n"):
+            if line.strip():
+                yield at, line
+            at += len(line) + 1
+
+
+def excerpt(text: str) -> str:
+    """Return text in quotes, on one line, cut to ``MAX_EXCERPT``."""
+    shown = repr(text[:MAX_EXCERPT])
+    return shown if len(shown) <= MAX_EXCERPT else f"{shown[: MAX_EXCERPT - 4]}...{shown[0]}"

@@ -1,0 +1,150 @@
+"""What both texts of Storyboard20K share (Xie et al. 2024): its bodies' points, and key shots to tracks and back.
+
+A storyboard of theirs is one scene of ours and each key shot a keyframe. Characters have keypoints, objects have
+none: an entity whose keypoints are known, be it as none seen, is written as a character, any other as an object. A
+name in two key shots is one entity; of several of a name in one shot the first is the first in others. Lengths are
+parts of the picture's longer side, which is 512 in the lines.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ...models.storyboard import Box, Point, Scene, Storyboard
+from .literal import Value
+from .source import Source
+from .tracks import MAX_KEYFRAMES, Points, Seen, box_around, cut_box
+
+CANVAS = 512
+
+# COCO-WholeBody's first 17 of 133 points.
+BODY_17 = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle",
+)  # fmt: skip
+WHOLE_BODY = 133
+# Of the 93 points of its longest lines the first 12 are the body from shoulders to ankles; feet, face, hands follow.
+BODY_12, PART_BODY = BODY_17[5:], 93
+
+
+class Shot(NamedTuple):
+    """What a key shot shows.
+
+    Attributes:
+        characters: bodies, with the box or points that are known.
+        objects: the rest.
+    """
+
+    characters: list[Seen]
+    objects: list[Seen]
+
+    def keyframe(self, scene_id: int) -> dict[object, Seen]:
+        """Return what is seen by what tells one from another; objects of two scenes are never the same."""
+        seen: dict[object, Seen] = {}
+        for kind, found in ((None, self.characters), (scene_id, self.objects)):
+            counts: Counter[str] = Counter()
+            for each in found:
+                seen[kind, each.text, counts[each.text]] = each
+                counts[each.text] += 1
+        return seen
+
+
+def read_resolution(fields: dict[str, Value], default: tuple[int, int]) -> tuple[int, int]:
+    """Return width and height of a storyboard's picture.
+
+    Args:
+        fields: of the storyboard.
+        default: where it doesn't say.
+
+    Raises:
+        TextError: its resolution isn't one.
+    """
+    if "resolution" not in fields:
+        return default
+    value = fields["resolution"]
+    expected = "[height, width], 8 pixels or more"
+    height, width = value.as_numbers(2, expected)
+    if not all(isinstance(side, int) and 8 <= side <= 100_000 for side in (height, width)):
+        raise value.error(expected)
+    return int(width), int(height)
+
+
+def read_named(shot: Value) -> list[tuple[str, Value]]:
+    """Return the names and values in a key shot's list of dicts.
+
+    Args:
+        shot: ``[{name: value}, ...]``.
+
+    Raises:
+        TextError: it is something else.
+    """
+    return [
+        (name.strip() or "person", value)
+        for item in shot.as_list("a list of {name: numbers}")
+        for name, value in item.as_dict("{name: numbers}").items()
+    ]
+
+
+def scale_box(edges: Sequence[float], size: tuple[int, int]) -> Box | None:
+    """Return a box in parts of the picture's sides, cut at its edges; None: nothing of it is inside.
+
+    Args:
+        edges: (left, top, right, bottom) in parts of the longer side.
+        size: width and height.
+    """
+    across, down = (max(size) / side for side in size)
+    return cut_box(edges[0] * across, edges[1] * down, edges[2] * across, edges[3] * down)
+
+
+def body_points(names: Sequence[str], pairs: Sequence[Point], size: tuple[int, int]) -> Points:
+    """Return a body's points in the picture by OpenPose's names; its neck is halfway between the shoulders.
+
+    Args:
+        names: of the points.
+        pairs: (x, y) in parts of the longer side; one that isn't seen has a zero.
+        size: width and height.
+    """
+    across, down = (max(size) / side for side in size)
+    found = {
+        name: (x * across, y * down)
+        for name, (x, y) in zip(names, pairs, strict=True)
+        if 0 < x * across <= 1 and 0 < y * down <= 1
+    }
+    if "left_shoulder" in found and "right_shoulder" in found:
+        (left, top), (right, bottom) = found["left_shoulder"], found["right_shoulder"]
+        found["neck"] = (left + right) / 2, (top + bottom) / 2
+    return found
+
+
+def shots_of(source: Source, storyboard: Storyboard) -> Iterator[tuple[Scene, list[Shot]]]:
+    """Yield each scene with its key shots: the frames at which an entity has a key. Boxes are the picture's parts.
+
+    Args:
+        source: names the format, for errors.
+        storyboard: what to write.
+
+    Raises:
+        TextError: a scene has more than ``MAX_KEYFRAMES`` of them.
+    """
+    for scene in storyboard.scenes:
+        keys = (key.f for entity in scene.entities for key in (*entity.track, *(entity.keypoints or ())))
+        frames = sorted(set(keys)) or [0]
+        if len(frames) > MAX_KEYFRAMES:
+            expected = f"at most {MAX_KEYFRAMES} key shots"
+            raise source.error(0, expected, "use fewer keys", f"{len(frames)} in scene {scene.id}")
+        shots = [Shot([], []) for _ in frames]
+        for entity in scene.entities:
+            boxes, present = entity.boxes_at(frames)
+            for shot, frame, box, here in zip(shots, frames, boxes.tolist(), present.tolist(), strict=True):
+                points = None if entity.keypoints is None else entity.points_at(frame)
+                if here or points:
+                    seen = Seen(
+                        entity.text, tuple(box) if here else box_around((points or {}).values()), points
+                    )
+                    (shot.objects if points is None else shot.characters).append(seen)
+        for shot in shots:  # their tools pair boxes and points by place
+            shot.characters.sort(key=lambda each: each.box is None)
+        yield scene, shots

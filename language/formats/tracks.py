@@ -1,0 +1,192 @@
+"""What formats of keyframes have in common: from what is seen at each keyframe to the tracks of a scene."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from ...models.storyboard import Box, BoxKey, Entity, Point, PointsKey, Provenance, Scene, Storyboard
+from .source import Source
+
+MAX_KEYFRAMES = 1000  # of a scene
+MAX_ENTITIES = 1000  # of a scene
+
+Points = dict[str, Point]
+Place = TypeVar("Place", Box, Points)
+
+
+class Seen(NamedTuple):
+    """A thing at a keyframe.
+
+    Attributes:
+        text: its name.
+        box: where it is, if it is inside the picture.
+        points: its keypoints in the picture; None: it isn't a body.
+    """
+
+    text: str
+    box: Box | None = None
+    points: Points | None = None
+
+
+Keyframe = Mapping[Hashable, Seen]  # what is seen, by what tells one thing from another
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a format of keyframes doesn't say.
+
+    Attributes:
+        frames: length of a scene; 0: as long as it has keyframes.
+        fps: frames a second.
+        size: width and height of the picture, in pixels.
+    """
+
+    frames: int = 0
+    fps: float = 8.0
+    size: tuple[int, int] = (512, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Entity ids of a storyboard: a slug of the name, with a number where it is taken; the same thing, the same id."""
+
+    given: dict[Hashable, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def of(self, thing: Hashable, text: str) -> str:
+        """Return a thing's id.
+
+        Args:
+            thing: what tells it from others.
+            text: its name.
+        """
+        if thing not in self.given:
+            slug = re.sub(r"[\W_]+", "_", text.casefold()).strip("_") or "entity"
+            name = slug
+            while name in self.counts:
+                self.counts[slug] += 1
+                name = f"{slug}_{self.counts[slug]}"
+            self.counts[name] = 1
+            self.given[thing] = name
+        return self.given[thing]
+
+
+def build_scene(
+    source: Source,
+    at: int,
+    keyframes: Sequence[Keyframe],
+    settings: Settings,
+    ids: Ids,
+    *,
+    scene_id: int = 1,
+    prompt: str = "",
+    background: str = "",
+    others: Keyframe | None = None,
+) -> Scene:
+    """Make a scene of what its keyframes show.
+
+    Keyframe i of n stands at frame ``round(i * (frames - 1) / (n - 1))``. What a keyframe lacks is absent from there
+    until it is seen again. With a single keyframe everything stands still.
+
+    Args:
+        source: the text, for errors.
+        at: where the scene begins in it.
+        keyframes: what is seen at each.
+        settings: how long the scene is.
+        ids: of the storyboard.
+        scene_id: of this scene.
+        prompt: of this scene.
+        background: of this scene.
+        others: what the scene names and shows nowhere.
+
+    Raises:
+        TextError: there are no keyframes, too many, more than frames, or too many entities.
+    """
+    count = len(keyframes)
+    frames = settings.frames or count
+    if not 1 <= count <= MAX_KEYFRAMES:
+        raise source.error(
+            at, f"1 to {MAX_KEYFRAMES} keyframes in a scene (it has {count})", "give some of them"
+        )
+    if frames < count:
+        raise source.error(
+            at, f"at most frames={frames} keyframes (it has {count})", f"set frames to 0, or {count} at least"
+        )
+    times = [round(i * (frames - 1) / max(count - 1, 1)) for i in range(count)]
+    seen: dict[Hashable, list[tuple[int, Seen]]] = {
+        thing: [(0, each)] for thing, each in (others or {}).items()
+    }
+    for number, keyframe in enumerate(keyframes):
+        for thing, each in keyframe.items():
+            seen.setdefault(thing, []).append((number, each))
+    if len(seen) > MAX_ENTITIES:
+        raise source.error(at, f"at most {MAX_ENTITIES} entities in a scene", "give some of them")
+    entities = tuple(
+        _entity(ids.of(thing, views[0][1].text), views, times, still=count == 1)
+        for thing, views in seen.items()
+    )
+    return Scene(id=scene_id, prompt=prompt, background=background, frames=frames, entities=entities)
+
+
+def build_storyboard(
+    source: Source,
+    scenes: Sequence[Scene],
+    settings: Settings,
+    groups: dict[str, tuple[int, ...]] | None = None,
+) -> Storyboard:
+    """Return scenes as a storyboard that says what it was read from.
+
+    Args:
+        source: the text.
+        scenes: one at least.
+        settings: speed and size.
+        groups: what must look alike.
+    """
+    provenance = Provenance(planner="text", format=source.name)
+    return Storyboard(
+        fps=settings.fps, size=settings.size, scenes=tuple(scenes), groups=groups or {}, provenance=provenance
+    )
+
+
+def cut_box(left: float, top: float, right: float, bottom: float) -> Box | None:
+    """Return what of a box lies inside the picture, 0..1; None: nothing."""
+    left, top, right, bottom = (min(max(edge, 0.0), 1.0) for edge in (left, top, right, bottom))
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def box_around(points: Iterable[Point]) -> Box | None:
+    """Return the box around points of the picture; None: they have no extent."""
+    pairs = [*points] or [(0.0, 0.0)]
+    xs, ys = zip(*pairs, strict=True)
+    return cut_box(min(xs), min(ys), max(xs), max(ys))
+
+
+def _entity(name: str, views: list[tuple[int, Seen]], times: list[int], *, still: bool) -> Entity:
+    boxes = _keys([(number, seen.box) for number, seen in views], times, None)
+    points = _keys([(number, seen.points) for number, seen in views], times, {})
+    is_body = any(seen.points is not None for _, seen in views)
+    return Entity(
+        id=name,
+        text=views[0][1].text,
+        track=tuple(BoxKey(f=frame, box=box) for frame, box in boxes.items()),
+        hold=still,
+        keypoints=tuple(PointsKey(f=frame, points=each or {}) for frame, each in points.items())
+        if is_body
+        else None,
+    )
+
+
+def _keys(
+    views: list[tuple[int, Place | None]], times: list[int], nothing: Place | None
+) -> dict[int, Place | None]:
+    """Return frame -> place: at each keyframe that has one, and nothing at the next that hasn't."""
+    keys: dict[int, Place | None] = {}
+    for number, place in views:
+        if place:
+            keys[times[number]] = place
+            if number + 1 < len(times):
+                keys[times[number + 1]] = nothing
+    return keys

@@ -1,0 +1,119 @@
+"""Layouts that were written elsewhere: by hand, by a language model, by other people's tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..host import api
+from .sockets import StoryboardType
+
+io = api.io
+
+# Of language/formats/detect.py, which is read when a node runs.
+FORMATS = (
+    "auto",
+    "Frameloom JSON",
+    "VideoDirectorGPT plan",
+    "LVD frames",
+    "VisorGPT sequence",
+    "Storyboard20K JSON",
+    "Storyboard20K lines",
+)
+EXPORTS = ("Frameloom JSON", "Storyboard20K JSON", "Storyboard20K lines")
+EXAMPLE = """Caption: a red circle moves to the right
+Frame 1: [{'id': 0, 'name': 'red circle', 'box': [32, 192, 128, 128]}]
+Frame 2: [{'id': 0, 'name': 'red circle', 'box': [352, 192, 128, 128]}]
+Background keyword: black"""
+
+
+class LayoutFromText(io.ComfyNode):
+    """Frameloom_LayoutFromText."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_LayoutFromText",
+            display_name="Layout From Text",
+            category="frameloom/layout",
+            description="Read a layout that somebody wrote: Frameloom's own JSON, plans of VideoDirectorGPT, frames of "
+            "LLM-grounded Video Diffusion (LVD), sequences of VisorGPT, Storyboard20K's annotations and text lines. A "
+            "text that is none of them is told the line and what was expected. The second output writes the "
+            "storyboard in a format of your choice.",
+            search_aliases=[
+                "VideoDirectorGPT",
+                "LVD",
+                "VisorGPT",
+                "Storyboard20K",
+                "import layout",
+                "load storyboard",
+            ],
+            inputs=[
+                io.String.Input("text", default=EXAMPLE, multiline=True, tooltip="The layout."),
+                io.Combo.Input(
+                    "format",
+                    options=list(FORMATS),
+                    default=FORMATS[0],
+                    tooltip="How it is written; auto tries each.",
+                ),
+                *_filling_inputs(),
+                io.Combo.Input(
+                    "export_as",
+                    options=list(EXPORTS),
+                    default=EXPORTS[0],
+                    tooltip="How the text output is written. Storyboard20K has a key shot wherever an entity has a "
+                    "key; what has keypoints is written as a character there, all else as an object.",
+                ),
+            ],
+            outputs=[
+                StoryboardType.Output("storyboard", display_name="storyboard", tooltip="The layout."),
+                io.String.Output("exported", display_name="text", tooltip="The layout as export_as says."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, text: str, format: str, frames: int, fps: float, width: int, height: int, export_as: str
+    ) -> io.NodeOutput:
+        """Run the node."""
+        from ..language.formats.detect import WRITERS, read_layout
+        from ..language.formats.tracks import Settings
+
+        storyboard = read_layout(text, format, Settings(frames, fps, (width, height)))
+        return io.NodeOutput(storyboard, WRITERS[export_as](storyboard))
+
+
+def _filling_inputs() -> list[Any]:
+    """Return what formats of keyframes don't say."""
+    return [
+        io.Int.Input(
+            "frames",
+            default=16,
+            min=0,
+            max=100_000,
+            tooltip="Length of a scene, over which the text's keyframes are spread; 0: a frame for each keyframe. Not "
+            "read for Frameloom JSON, which says it.",
+        ),
+        io.Float.Input(
+            "fps",
+            default=8.0,
+            min=0.01,
+            max=1000.0,
+            step=0.01,
+            tooltip="Frames a second. Not read for Frameloom JSON.",
+        ),
+        io.Int.Input(
+            "width",
+            default=512,
+            min=8,
+            max=16_384,
+            tooltip="Of the picture, where the text doesn't say it. The square canvas of LVD and VisorGPT is spread "
+            "over the picture; Storyboard20K's lines measure by its longer side.",
+        ),
+        io.Int.Input(
+            "height", default=512, min=8, max=16_384, tooltip="Of the picture, where the text doesn't say it."
+        ),
+    ]
+
+
+NODES: list[type] = [LayoutFromText]

@@ -1,0 +1,345 @@
+"""Other people's layouts: each format's sample becomes the storyboard it says, each fault is told where it is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from frameloom.language.formats.detect import AUTO, READERS, WRITERS, read_layout
+from frameloom.language.formats.source import MAX_EXCERPT, TextError
+from frameloom.language.formats.tracks import MAX_ENTITIES, MAX_KEYFRAMES, Settings
+from frameloom.models.storyboard import parse_storyboard
+from frameloom.tests.support.layouts import FOLDER, SAMPLES, boxes, sample
+
+
+def read(name, **settings):
+    return read_layout(sample(name), SAMPLES[name], Settings(**settings))
+
+
+def lvd(*frames, background="Background keyword: room"):
+    lines = [f"Frame {number}: {frame}" for number, frame in enumerate(frames, 1)]
+    return "\n".join([*lines, background])
+
+
+def ball(*box, thing=0, name="ball"):
+    return f"{{'id': {thing!r}, 'name': {name!r}, 'box': {list(box)}}}"
+
+
+def test_every_sample_has_a_format_and_every_format_a_sample():
+    assert {path.name for path in FOLDER.iterdir()} == set(SAMPLES)
+    assert set(SAMPLES.values()) == set(READERS)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_auto_finds_the_format(name):
+    text = sample(name)
+    found = read_layout(text, AUTO, Settings(frames=16))
+    assert found == read_layout(text, SAMPLES[name], Settings(frames=16))
+    assert parse_storyboard(found.to_json()) == found
+    if SAMPLES[name] != "Frameloom JSON":
+        assert (found.provenance.planner, found.provenance.format) == ("text", SAMPLES[name])
+
+
+def test_frameloom_json_keeps_everything():
+    found = read("frameloom.json", frames=3, fps=1, size=(64, 64))
+    assert found == parse_storyboard(sample("frameloom.json"))
+    assert (found.provenance.planner, found.fps, found.size) == ("rules", 12, (512, 288))
+
+
+def test_video_director_scenes_entities_boxes_and_groups():
+    found = read("video_director.txt", frames=10, fps=4, size=(256, 128))
+    first, second = found.scenes
+    assert (found.fps, found.size, first.frames, second.frames) == (4, (256, 128), 10, 10)
+    assert (first.prompt, first.background) == ("a gardener waters a rose", "greenhouse")
+    assert (second.prompt, second.background) == ("two bees fly around the rose", "greenhouse")
+    assert [(entity.id, entity.text) for entity in first.entities] == [
+        ("gardener", "gardener"),
+        ("rose", "rose"),
+        ("watering_can", "watering can"),
+    ]
+    # Four keyframes over ten frames are at 0, 3, 6 and 9.
+    assert boxes(first, "gardener", [0, 3, 6, 9]) == [
+        (0.05, 0.2, 0.35, 0.95),
+        (0.15, 0.2, 0.45, 0.95),
+        *[(0.3, 0.2, 0.6, 0.95)] * 2,
+    ]
+    can = (0.55, 0.45, 0.7, 0.6)
+    assert boxes(first, "watering_can") == [None] * 6 + [can] * 3 + [None]
+    assert found.groups == {
+        "gardener": (1,),
+        "rose": (1, 2),
+        "watering_can": (1,),
+        "greenhouse": (1, 2),
+        "bee": (2,),
+        "bee_2": (2,),
+    }
+    assert boxes(second, "bee", [0]) + boxes(second, "bee_2", [0]) == [
+        (0.1, 0.1, 0.15, 0.15),
+        (0.8, 0.2, 0.85, 0.25),
+    ]
+
+
+def test_video_director_as_dicts():
+    (scene,) = read("video_director.json").scenes
+    assert (scene.prompt, scene.background, scene.frames) == ("a ship leaves the harbour", "harbour", 3)
+    assert boxes(scene, "ship")[2] == (0.5, 0.45, 0.7, 0.6)
+    assert boxes(scene, "gull") == [None, (0.7, 0.1, 0.75, 0.15), None]
+
+
+def test_a_plan_of_any_number_of_frames_from_two_on_and_of_named_entities_without_boxes():
+    frame = 'Frame_{}: [["cat", [0.1, 0.1, 0.3, 0.3]]]'
+    for count in (2, 8, 9, 40):
+        text = "\n".join(["Entities: cat, moon", *(frame.format(number) for number in range(1, count + 1))])
+        (scene,) = read_layout(text, "VideoDirectorGPT plan", Settings()).scenes
+        assert scene.frames == count
+        assert [(entity.id, bool(entity.track)) for entity in scene.entities] == [
+            ("cat", True),
+            ("moon", False),
+        ]
+
+
+def test_lvd_frames_as_its_tools_read_them():
+    (scene,) = read("lvd.txt").scenes
+    assert scene.prompt == "A kite rises over a beach while a dog runs by"
+    assert (scene.background, scene.frames) == ("beach", 6)
+    assert [(entity.id, entity.text) for entity in scene.entities] == [
+        ("kite", "kite"),
+        ("brown_dog", "brown dog"),
+        ("brown_dog_2", "brown dog"),
+    ]
+    x, y = 300 / 512, 300 / 512
+    assert boxes(scene, "kite", [0]) == [tuple(round(e, 4) for e in (x, y, x + 60 / 512, y + 60 / 512))]
+    dog = boxes(scene, "brown_dog")
+    assert dog[0][:2] == (0.0, 0.7422)  # cut at the left edge: x = -20
+    assert round(dog[0][2] * 512) == 80
+    assert dog[3][2] == 1.0  # cut at the right edge
+    assert dog[4:] == [None, None]  # wholly outside, then not listed
+    assert boxes(scene, "brown_dog_2")[4:] == [None, (0.0, 0.7422, 0.1758, 0.8984)]
+
+
+def test_lvd_boxes_without_area_and_frames_without_objects_are_absence():
+    text = lvd(f"[{ball(0, 0, 64, 64)}]", f"[{ball(0, 0, 0, 64)}]", "[]", f"[{ball(0, 0, 64, 64)}]")
+    (scene,) = read_layout(text, "LVD frames", Settings()).scenes
+    assert [box is not None for box in boxes(scene, "ball")] == [True, False, False, True]
+    assert [(key.f, key.box is None) for key in scene.entities[0].track] == [
+        (0, False),
+        (1, True),
+        (3, False),
+    ]
+
+
+def test_keyframes_are_spread_over_the_frames():
+    text = lvd(*(f"[{ball(number, 0, 64, 64)}]" for number in range(6)))
+    for frames in (6, 7, 8, 13, 16, 24, 100):
+        (scene,) = read_layout(text, "LVD frames", Settings(frames=frames)).scenes
+        expected = [round(number * (frames - 1) / 5) for number in range(6)]
+        assert [key.f for key in scene.entities[0].track] == expected
+        assert len(boxes(scene, "ball")) == scene.frames == frames
+    with pytest.raises(
+        ValueError, match=r"line 1: .*at most frames=5 keyframes \(it has 6\); set frames to 0, or 6"
+    ):
+        read_layout(text, "LVD frames", Settings(frames=5))
+
+
+def test_a_single_keyframe_stands_still():
+    (scene,) = read_layout(lvd(f"[{ball(0, 0, 64, 64)}]"), "LVD frames", Settings(frames=4)).scenes
+    assert boxes(scene, "ball") == [(0, 0, 0.125, 0.125)] * 4
+
+
+def test_visor_boxes_of_both_styles_and_masks():
+    first, second, third = read("visor.txt", frames=3).scenes
+    assert boxes(first, "person")[2] == (0.1172, 0.2148, 0.5859, 0.9766)
+    assert [entity.text for entity in first.entities] == ["person", "frisbee"]
+    assert [(entity.id, entity.text) for entity in second.entities] == [
+        ("potted_plant", "potted plant"),
+        ("potted_plant_2", "potted plant"),
+    ]
+    assert boxes(second, "potted_plant_2")[0] == (0.75, 0.5, 1, 1)
+    bottle = tuple(round(edge / 512, 4) for edge in (95, 110, 150, 310))
+    assert boxes(third, "bottle")[0] == bottle
+
+
+def test_visor_bodies_of_18_and_14_points():
+    first, second = (scene.entities[0] for scene in read("visor_bodies.txt").scenes)
+    points = first.points_at(0)
+    assert points["nose"] == (250 / 512, 90 / 512)
+    assert points["right_shoulder"] == (200 / 512, 150 / 512)
+    assert "left_ear" not in points  # 0 0
+    assert len(points) == 17
+    assert first.track[0].box == (170 / 512, 80 / 512, 330 / 512, 480 / 512)
+    points = second.points_at(0)
+    assert points["left_shoulder"] == (300 / 512, 150 / 512)
+    assert points["neck"] == (250 / 512, 140 / 512)
+    assert set(points) == set(first.points_at(0)) - {
+        "nose",
+        "right_eye",
+        "left_eye",
+        "right_ear",
+        "left_ankle",
+    }
+
+
+def test_visor_neck_is_hidden_where_a_shoulder_is():
+    text = sample("visor_bodies.txt").splitlines()[0].replace("c 200 150", "c 0 0")
+    (scene,) = read_layout(text, "VisorGPT sequence", Settings()).scenes
+    assert not {"neck", "right_shoulder"} & set(scene.entities[0].points_at(0))
+
+
+def test_ids_are_slugs_of_their_own():
+    names = ["Red Ball!", "red ball", "red_ball_2", "red ball", "Öl", "...", "猫"]
+    text = lvd("[" + ", ".join(ball(0, 0, 9, 9, thing=i, name=name) for i, name in enumerate(names)) + "]")
+    (scene,) = read_layout(text, "LVD frames", Settings()).scenes
+    assert [entity.id for entity in scene.entities] == [
+        "red_ball", "red_ball_2", "red_ball_2_2", "red_ball_3", "öl", "entity", "猫",
+    ]  # fmt: skip
+    assert [entity.text for entity in scene.entities] == names
+
+
+BOX = "box; multiple instances; large; 1; 0; "
+WRONG = {
+    "lvd: nothing": ("LVD frames", "Reasoning: none", 1, "a line Frame 1"),
+    "lvd: cut": ("LVD frames", lvd("[]", "[]", background=""), 3, "a line Background keyword"),
+    "lvd: order": ("LVD frames", "Frame 1: []\nFrame 3: []", 2, "Frame 2"),
+    "lvd: again": ("LVD frames", "Frame 1: []\nFrame 1: []", 2, "Frame 2"),
+    "lvd: words behind": ("LVD frames", "Frame 1: [] and more\nBackground keyword: a", 1, "nothing behind"),
+    "lvd: open": ("LVD frames", "Frame 1: [{'id': 0,\nFrame 2: []", 2, "a list, a dict"),
+    "lvd: no id": ("LVD frames", lvd("[{'name': 'a', 'box': [0, 0, 9, 9]}]"), 1, "an object with id"),
+    "lvd: id twice": ("LVD frames", lvd(f"[{ball(0, 0, 9, 9)}, {ball(0, 0, 9, 9)}]"), 1, "the id '0' once"),
+    "lvd: id a list": ("LVD frames", lvd(f"[{ball(0, 0, 9, 9, thing=[1])}]"), 1, "an id"),
+    "lvd: three": ("LVD frames", lvd("[]", f"[{ball(0, 0, 9)}]"), 2, "[x, y, width, height] on a canvas"),
+    "lvd: negative": (
+        "LVD frames",
+        lvd("[]", f"[{ball(0, 0, -9, 9)}]"),
+        2,
+        "[x, y, width, height] on a canvas",
+    ),
+    "lvd: far": ("LVD frames", lvd(f"[{ball(0, 0, 99999, 9)}]"), 1, "[x, y, width, height] on a canvas"),
+    "lvd: nan": ("LVD frames", lvd("[{'id': 0, 'name': 'a', 'box': [0, NaN, 9, 9]}]"), 1, "a finite number"),
+    "lvd: boolean": (
+        "LVD frames",
+        lvd("[{'id': 0, 'name': 'a', 'box': [0, True, 9, 9]}]"),
+        1,
+        "[x, y, width",
+    ),
+    "lvd: no name": ("LVD frames", lvd(f"[{ball(0, 0, 9, 9, name=' ')}]"), 1, "a name"),
+    "lvd: a dict": ("LVD frames", lvd(ball(0, 0, 9, 9)), 1, "a list [{'id'"),
+    "plan: pixels": ("VideoDirectorGPT plan", 'Frame_1: [["a", [10, 10, 90, 90]]]', 1, "0..1"),
+    "plan: upside down": ("VideoDirectorGPT plan", 'Frame_1: [["a", [0.5, 0, 0.4, 1]]]', 1, "left < right"),
+    "plan: slightly outside": ("VideoDirectorGPT plan", 'Frame_1: [["a", [0.5, 0, 1.01, 1]]]', 1, "0..1"),
+    "plan: one frame": (
+        "VideoDirectorGPT plan",
+        "Scene 4: x\nFrame_1: []",
+        1,
+        "two frames at least (it has 1)",
+    ),
+    "plan: no frames": (
+        "VideoDirectorGPT plan",
+        "\nScene 4: x\nScene 5: y",
+        2,
+        "two frames at least (it has 0)",
+    ),
+    "plan: a scene twice": (
+        "VideoDirectorGPT plan",
+        "Scene 4: x\nFrame 1: []\nFrame 2: []\nScene 4: x\nFrame 1: []\nFrame 2: []",
+        4,
+        "scene 4 once",
+    ),
+    "plan: no prompt": ("VideoDirectorGPT plan", '[\n{"frames": []}]', 2, "a scene with prompt and frames"),
+    "visor: no type": ("VisorGPT sequence", "boxes; a; b; 1; 0; c", 1, "box, key point or mask"),
+    "visor: 17 points": ("VisorGPT sequence", "key point; a; b; 1; 17; [ c a 1 1 ]", 1, "18 or 14 keypoints"),
+    "visor: open": ("VisorGPT sequence", BOX + "[ cup xmin 1 ymin 2 xmax", 1, "[ ... ] around"),
+    "visor: fewer": (
+        "VisorGPT sequence",
+        BOX.replace("1", "2") + "[ cup xmin 1 ymin 2 xmax 3 ymax 4 ]",
+        1,
+        "2 brackets or [SEP] (there are 1)",
+    ),
+    "visor: a name more": (
+        "VisorGPT sequence",
+        BOX + "cup, bowl; [ xmin 1 ymin 2 xmax 3 ymax 4 ]",
+        1,
+        "as many names as layouts (there are 2 and 1)",
+    ),
+    "visor: no name": ("VisorGPT sequence", BOX + "[ xmin 1 ymin 2 xmax 3 ymax 4 ]", 1, "[ name xmin"),
+    "visor: outside": (
+        "VisorGPT sequence",
+        BOX + "[ a xmin 1 ymin 2 xmax 513 ymax 4 ]",
+        1,
+        "an integer 0..512",
+    ),
+    "visor: no area": ("VisorGPT sequence", BOX + "[ a xmin 9 ymin 2 xmax 9 ymax 4 ]", 1, "xmin < xmax"),
+    "visor: order": ("VisorGPT sequence", BOX + "[ a xmin 1 xmax 3 ymin 2 ymax 4 ]", 1, "xmin 1 ymin 2"),
+    "visor: mask": (
+        "VisorGPT sequence",
+        BOX.replace("box", "mask") + "[ a m0 1 2 m2 3 4 ]",
+        1,
+        "m0 x y m1 x y",
+    ),
+    "visor: flat mask": (
+        "VisorGPT sequence",
+        BOX.replace("box", "mask") + "[ a m0 1 2 m1 3 2 ]",
+        1,
+        "an area",
+    ),
+    "visor: second line": (
+        "VisorGPT sequence",
+        BOX + "[ a xmin 1 ymin 2 xmax 3 ymax 4 ]\n\nbox",
+        3,
+        "box, key point",
+    ),
+    "own: a field": (
+        "Frameloom JSON",
+        '{"version": 1,\n"scenes": [\n{"id": 1, "frames": 0}]}',
+        3,
+        "$.scenes[0].frames",
+    ),
+    "own: no JSON": ("Frameloom JSON", "{'version': 1}", 1, "not JSON"),
+    "own: no scenes": ("Frameloom JSON", '\n{"version": 1}', 2, "$.scenes: got nothing"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_a_fault_is_told_with_line_excerpt_and_what_was_expected(fault):
+    name, text, line, expected = WRONG[fault]
+    with pytest.raises(TextError) as caught:
+        read_layout(text, name, Settings())
+    message = str(caught.value)
+    assert message.startswith(f"{name} line {line}: ")
+    assert expected in message.partition("; expected ")[2] or name == "Frameloom JSON"
+    assert expected in message
+    assert len(message.partition("got ")[2].partition("; expected")[0]) <= MAX_EXCERPT
+    assert "\n" not in message
+
+
+def test_auto_says_why_for_each_format_and_most_of_the_one_that_read_furthest():
+    text = sample("lvd.txt").replace("440, 380, 100, 80", "440, 380, 100")
+    with pytest.raises(
+        TextError, match=r"^text is of no format\. Nearest: LVD frames line 7: got '\[440.* Also"
+    ) as caught:
+        read_layout(text, AUTO, Settings())
+    others = str(caught.value).partition("Also tried: ")[2]
+    assert all(f"{name}, line " in others for name in READERS if name != "LVD frames")
+    assert "\n" not in str(caught.value)
+
+
+def test_too_many_keyframes_or_entities_are_refused():
+    item = '[["a", [0, 0, 1, 1]]]'
+    frames = "\n".join(f"Frame_{number}: {item}" for number in range(1, MAX_KEYFRAMES + 2))
+    with pytest.raises(
+        ValueError, match=rf"1 to {MAX_KEYFRAMES} keyframes in a scene \(it has {MAX_KEYFRAMES + 1}\)"
+    ):
+        read_layout(frames, "VideoDirectorGPT plan", Settings())
+    crowd = ", ".join('["a", [0, 0, 1, 1]]' for _ in range(MAX_ENTITIES + 1))
+    with pytest.raises(ValueError, match=f"at most {MAX_ENTITIES} entities"):
+        read_layout(f"Frame_1: [{crowd}]\nFrame_2: []", "VideoDirectorGPT plan", Settings())
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("export", WRITERS)
+def test_whatever_is_written_is_read_again(name, export):
+    written = WRITERS[export](read(name))
+    assert WRITERS[export](read(name)) == written
+    again = read_layout(written, AUTO, Settings(size=read(name).size))
+    assert len(again.scenes) == len(read(name).scenes)
+    if export != "Storyboard20K lines":
+        assert isinstance(json.loads(written), dict | list)
