@@ -21,7 +21,7 @@ from .model import Model
 logger = logging.getLogger(__name__)
 
 # What ComfyUI may hang on a condition and this host can't do; ignoring it would give another picture.
-_NOT_BUILT = ("area", "mask", "gligen", "hooks", "default")
+_NOT_BUILT = ("area", "gligen", "hooks", "default")
 # What may have a row for each frame.
 _PER_FRAME = ("mask", "concat_latent_image", "concat_mask")
 
@@ -32,7 +32,7 @@ class RunCondition:
 
     Attributes:
         condition: which side it belongs to, and its payload.
-        strength: its weight in the average of its side.
+        weight: in the average of its side; [F, 1, H, W] where it has a mask.
         tokens: [1, L, D], or [F, L, D] with tokens for every frame.
         control: the last of its ControlNets.
         concat: [F, C, H, W]. What the UNet sees beside the noisy latents; None where it has no input for more.
@@ -40,12 +40,17 @@ class RunCondition:
     """
 
     condition: Condition
-    strength: float
+    weight: float | Tensor
     tokens: Tensor
     control: Control | None = None
     concat: Tensor | None = None
     first_sigma: float = math.inf
     last_sigma: float = 0.0
+
+    def variant(self, number: int, tokens: Tensor, payload: dict[str, Any]) -> RunCondition:
+        """Return the same condition with other tokens, [1, L, D], and another payload."""
+        condition = Condition(self.condition.index, payload, (self.condition.key, number))
+        return replace(self, condition=condition, tokens=tokens.to(self.tokens))
 
 
 @dataclass(frozen=True)
@@ -54,14 +59,12 @@ class Group:
 
     Attributes:
         conditions: one per chunk.
-        strengths: of each in the average of its side.
         tokens: [chunks, L, D], or [chunks * F, L, D] where a condition has tokens for every frame.
         control: of all of them.
         concat: [chunks * F, C, H, W], or None.
     """
 
     conditions: tuple[Condition, ...]
-    strengths: tuple[float, ...]
     tokens: Tensor
     control: Control | None
     concat: Tensor | None
@@ -88,18 +91,21 @@ class RunConditions:
             if side is not None
             for number, (tokens, options) in enumerate(_filled(name, side))
         ]
-        self._active: list[RunCondition] = []
+        self._asked: list[RunCondition] = []
         self._groups: list[Group] = []
 
-    def at(self, sigma: float) -> list[Group]:
-        """Return the batches at a noise level, in ComfyUI's order: a batch lists its conditions from the last."""
-        active = [each for each in self._all if each.last_sigma <= sigma <= each.first_sigma]
-        if active != self._active:
+    def at(self, sigma: float) -> list[RunCondition]:
+        """Return the conditions that count at a noise level."""
+        return [each for each in self._all if each.last_sigma <= sigma <= each.first_sigma]
+
+    def batches(self, asked: list[RunCondition]) -> list[Group]:
+        """Return conditions in batches, in ComfyUI's order: a batch lists its conditions from the last."""
+        if asked != self._asked:
             alike: dict[Any, list[RunCondition]] = {}
-            for each in active:
+            for each in asked:
                 alike.setdefault((each.tokens.shape[1], each.control), []).append(each)
             self._groups = [_group(members[::-1], self._frames) for members in alike.values()]
-            self._active = active
+            self._asked = asked
         return self._groups
 
 
@@ -146,13 +152,34 @@ def _prepare(
         control.check_fit(model.size)
     return RunCondition(
         Condition(key[0], options.get("frameloom", {}), key),
-        float(options.get("strength", 1.0)),
+        _weight(options, shape).to(model.device)
+        if "mask" in options
+        else float(options.get("strength", 1.0)),
         tokens.to(model.device, model.unet.dtype),
         control,
         _concat(options.get("concat_latent_image"), model, shape),
         model.sampling.percent_to_sigma(options.get("start_percent", 0.0)),
         model.sampling.percent_to_sigma(options.get("end_percent", 1.0)),
     )
+
+
+def _weight(options: Mapping[str, Any], shape: torch.Size) -> Tensor:
+    """Bring a condition's masks, [N, H', W'], to a weight for each cell of a clip, [F, 1, H, W]."""
+    frames, _, height, width = shape
+    if options.get("set_area_to_bounds"):
+        raise ValueError(
+            "conditioning: 'mask bounds' is not built headless; set set_cond_area to default, or run this workflow in "
+            "ComfyUI."
+        )
+    masks = options["mask"][:frames]
+    if frames % len(masks):
+        raise ValueError(
+            f"conditioning: got {len(masks)} masks for {frames} frames; expected one, or as many as frames; make a "
+            "mask for each frame."
+        )
+    scaled = scale(masks[:, None].float(), width, height, "bilinear", center=False)
+    strength = options.get("mask_strength", 1.0) * options.get("strength", 1.0)
+    return strength * scaled.repeat(frames // len(masks), 1, 1, 1)
 
 
 def _concat(latents: Tensor | None, model: Model, shape: torch.Size) -> Tensor | None:
@@ -173,7 +200,6 @@ def _group(members: Sequence[RunCondition], frames: int) -> Group:
     concat = [each.concat for each in members if each.concat is not None]
     return Group(
         tuple(each.condition for each in members),
-        tuple(each.strength for each in members),
         torch.cat([cycle(each.tokens, frames) if per_frame else each.tokens for each in members]),
         members[0].control,
         torch.cat(concat) if concat else None,

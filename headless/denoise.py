@@ -5,17 +5,17 @@ Nodes and the port end here. Latents that come in and go out are ComfyUI's: divi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import torch
 from einops import repeat
 from torch import Tensor
 from torch.func import functional_call
 
-from ..models.edit import Call
+from ..models.edit import Call, check_composed
 from ..models.guards import check_prediction
 from ..models.schedules import TRAIN_TIMESTEPS
-from .conditions import Group, RunConditions
+from .conditions import Group, RunCondition, RunConditions
 from .control import ControlRun
 from .edits import EditedRun, edited
 from .fitting import cycle
@@ -29,24 +29,59 @@ class Denoiser:
 
     def __init__(self, model: Model, run: EditedRun, guidance: Guidance, shape: torch.Size) -> None:
         self._model, self._run, self._guidance, self._frames = model, run, guidance, shape[0]
+        self._compose = next((edit.compose for edit in model.edits[::-1] if edit.compose is not None), None)
         self._conditions = RunConditions(guidance.sides, model, shape)
         self._control = ControlRun(model.sampling, run)
         self._step = 0
 
     def __call__(self, noisy: Tensor, sigma: Tensor) -> Tensor:
         """Return denoised latents, [F, C, H, W] float32. A side without a condition at this sigma answers 0."""
-        answers = [torch.zeros_like(noisy) for _ in self._guidance.sides]
-        totals = [0.0] * len(answers)
-        for group in self._conditions.at(float(sigma)):
-            for condition, strength, clean in zip(
-                group.conditions, group.strengths, self._predict(group, noisy, sigma), strict=True
-            ):
-                answers[condition.index] += strength * clean
-                totals[condition.index] += strength
+        active = self._conditions.at(float(sigma))
+        progress = 1 - self._model.sampling.timestep(sigma) / (TRAIN_TIMESTEPS - 1)
+        asked = {each.condition.key: self._variants(each, progress) for each in active}
+        clean = {
+            condition.key: answer
+            for group in self._conditions.batches([one for variants in asked.values() for one in variants])
+            for condition, answer in zip(group.conditions, self._predict(group, noisy, sigma), strict=True)
+        }
         self._step += 1
-        return self._guidance.combine(
-            [answer / total if total else answer for answer, total in zip(answers, totals, strict=True)]
-        )
+        answers = [torch.zeros_like(noisy) for _ in self._guidance.sides]
+        for index in {each.condition.index for each in active}:
+            side = [each for each in active if each.condition.index == index]
+            answers[index] = self._answer(side, asked, clean, progress)
+        return self._guidance.combine(answers)
+
+    def _variants(self, each: RunCondition, progress: float) -> list[RunCondition]:
+        """Return what is asked in a condition's place: itself, or what an edit makes one prediction of."""
+        if self._compose is None:
+            return [each]
+        variants = self._compose.variants(each.condition.payload, progress)
+        return [
+            each.variant(number, tokens, payload) for number, (tokens, payload) in enumerate(variants)
+        ] or [each]
+
+    def _answer(
+        self,
+        side: Sequence[RunCondition],
+        asked: Mapping[Hashable, Sequence[RunCondition]],
+        clean: Mapping[Hashable, Tensor],
+        progress: float,
+    ) -> Tensor:
+        """Return a side's answer: the average of its conditions by weight; where one is several, of each in turn."""
+        total = sum(each.weight for each in side)
+        total = total.clamp(min=1e-37) if isinstance(total, Tensor) else total or 1.0
+        composed = check_composed([each for each in side if asked[each.condition.key] != [each]])
+
+        def average(number: int) -> Tensor:
+            parts = (asked[each.condition.key][number if each is composed else 0] for each in side)
+            mixed = [each.weight * clean[part.condition.key] for each, part in zip(side, parts, strict=True)]
+            return sum(mixed[1:], mixed[0]) / total
+
+        if composed is None or self._compose is None:
+            return average(0)
+        payload, count = composed.condition.payload, len(asked[composed.condition.key])
+        answers = [average(number) for number in range(count)]
+        return self._compose.compose(payload, answers, range(self._frames), progress)
 
     def _predict(self, group: Group, noisy: Tensor, sigma: Tensor) -> Sequence[Tensor]:
         """Run the UNet once; returns one [F, C, H, W] per chunk."""
@@ -59,6 +94,7 @@ class Denoiser:
             frame_ids=tuple(range(self._frames)),
             sigma=float(sigma),
             progress=1 - timestep / (TRAIN_TIMESTEPS - 1),
+            size=(noisy.shape[-2], noisy.shape[-1]),
         )
         chunks = len(group.conditions)
         seen = repeat(sampling.scale_input(noisy, sigma), "f c h w -> (n f) c h w", n=chunks)

@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from ..models.cross_frame import AnchorMemory, CrossFrameEdit, Source
-from ..models.edit import Call, Edit, TemporalEdit, training_call
+from ..models.edit import AttentionBias, Call, CallBias, Edit, TemporalEdit, training_call
 from .observe import observer_hooks
 from .shared_attention import attention_layers
 
@@ -29,9 +29,16 @@ class EditedRun:
     Numbers that hooks need are worked out here once a call, so that a compiled UNet is guarded on them alone.
     """
 
-    def __init__(self, temporal: Sequence[TemporalEdit], crossing: Sequence[CrossFrameEdit]) -> None:
+    def __init__(
+        self,
+        temporal: Sequence[TemporalEdit],
+        crossing: Sequence[CrossFrameEdit],
+        biases: Sequence[AttentionBias] = (),
+    ) -> None:
         self._temporal = tuple(temporal)
         self._crossing = [(edit, AnchorMemory()) for edit in crossing]
+        self._biases = tuple(biases)
+        self.bias: CallBias | None = None
         self._call: Call | None = None
         self.frames = 1
         self.norm_frames = 1
@@ -52,6 +59,7 @@ class EditedRun:
             for edit, strength in zip(self._temporal, self.strengths, strict=True)
         )
         self.norm_frames = call.frames if over_clip else 1
+        self.bias = CallBias(call, self._biases) if self._biases else None
 
     @contextmanager
     def crossed(self, network: nn.Module, control: Hashable = None) -> Iterator[None]:
@@ -86,7 +94,8 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
         ValueError: a motion module has a slot that this UNet lacks.
     """
     temporal = [edit.temporal for edit in edits if edit.temporal is not None]
-    run = EditedRun(temporal, [edit.cross_frame for edit in edits if edit.cross_frame is not None])
+    biases = [edit.bias for edit in edits if edit.bias is not None]
+    run = EditedRun(temporal, [edit.cross_frame for edit in edits if edit.cross_frame is not None], biases)
     with ExitStack() as hooks:
         for index, part in enumerate(temporal):
             for slot in part.motion.slots:
@@ -101,6 +110,10 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
             for norm in _residual_norms(unet):
                 for handle in _clip_norm_hooks(run, norm):
                     hooks.callback(handle.remove)
+        if biases:
+            for _, level, attention in attention_layers(unet, "attn2"):
+                hook = attention.register_forward_pre_hook(_bias_hook(run, level), with_kwargs=True)
+                hooks.callback(hook.remove)
         hooks.enter_context(run.crossed(unet))
         yield run
 
@@ -129,7 +142,7 @@ def forward_with_edits(
     with edited(unet, edits) as run:
 
         def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-            run.call = training_call(noisy.shape[0], frames)
+            run.call = training_call(noisy, frames)
             options = {"encoder_hidden_states": tokens, "return_dict": False}
             if not weights:
                 return unet(noisy, timesteps, **options)[0]
@@ -189,6 +202,14 @@ def _cross_frame_hook(
             else Source(earlier, len(earlier) < len(inputs[0])).per_frame(call.frames)
         )
         return inputs, {**options, "encoder_hidden_states": edit.read(own, call, memory, layer).tokens}
+
+    return hook
+
+
+def _bias_hook(run: EditedRun, level: int) -> Callable[..., Any]:
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any]) -> Any:
+        bias = run.bias and run.bias.at(level, inputs[0], options["encoder_hidden_states"].shape[1])
+        return None if bias is None else (inputs, {**options, "attention_mask": bias})
 
     return hook
 

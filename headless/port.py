@@ -17,6 +17,7 @@ from ..models.edit import Edit
 from ..models.errors import CheckpointError
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_module import slot_widths
+from ..models.phrases import Ranges
 from .conditions import select_frames
 from .control_loading import load_controlnet
 from .denoise import Denoiser, sample
@@ -31,7 +32,7 @@ from .progress import StepBar
 from .prompt import Tokenizer
 from .samplers import find_sampler
 from .sigmas import schedule_sigmas
-from .text import Spans, encode_chunks, encode_prompt, find_spans, phrase_spans, without_phrase
+from .text import Spans, encode_chunks, encode_prompt, find_spans, phrase_spans, without_places
 from .vocabulary import clip_tokenizer
 
 Latent = dict[str, Any]
@@ -164,9 +165,9 @@ class HeadlessHost:
         spans = phrase_spans(clip, text) | {phrase: find_spans(clip, text, phrase) for phrase in phrases}
         return [[tokens, {"pooled_output": pooled}]], spans
 
-    def encode_without(self, clip: CLIP, text: str, phrase: str) -> Conditioning:
-        """Encode a prompt from which a phrase is taken out."""
-        tokens, pooled = encode_chunks(clip, without_phrase(clip, text, phrase))
+    def encode_without(self, clip: CLIP, text: str, places: Ranges) -> Conditioning:
+        """Encode a prompt from which some tokens are taken out."""
+        tokens, pooled = encode_chunks(clip, without_places(clip, text, places))
         return [[tokens, {"pooled_output": pooled}]]
 
     def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:

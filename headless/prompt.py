@@ -13,8 +13,9 @@ from pathlib import Path
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as BytePairTokenizer
 
+from ..models.phrases import CHUNK
+
 START, END = "<|startoftext|>", "<|endoftext|>"
-CHUNK = 77
 # Runs of this many tokens may be cut at the end of a chunk; shorter ones move to the next whole.
 _LONG_GROUP = 8
 _WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""

@@ -39,7 +39,7 @@ class SharedTokensProcessor:
             attn: the layer.
             hidden_states: [B*F, HW, C].
             encoder_hidden_states: [B, L, D] or [B*F, L, D].
-            attention_mask: must be None.
+            attention_mask: [B*F, HW, L] float, added to the logits; None adds nothing.
             temb: not read.
             unused: further arguments of diffusers' interface, not read.
 
@@ -47,20 +47,22 @@ class SharedTokensProcessor:
             [B*F, HW, C].
 
         Raises:
-            ValueError: there is a mask, or the batch is not a multiple of the tokens'.
+            ValueError: the batch is not a multiple of the tokens'.
         """
         tokens = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         batch, rows = hidden_states.shape[0], tokens.shape[0]
-        if attention_mask is not None or batch % rows:
+        if batch % rows:
             raise ValueError(
-                f"attention: got {batch} pictures, {rows} rows of tokens to read, mask={attention_mask is not None}; "
-                "expected a whole number of pictures per row and no mask; give one row per video or per frame."
+                f"attention: got {batch} pictures, {rows} rows of tokens to read; expected a whole number of pictures "
+                "per row; give one row per video or per frame."
             )
         frames = batch // rows
         query = rearrange(attn.to_q(hidden_states), "(b f) l (h d) -> b h (f l) d", f=frames, h=attn.heads)
         key = rearrange(attn.to_k(tokens), "b l (h d) -> b h l d", h=attn.heads)
         value = rearrange(attn.to_v(tokens), "b l (h d) -> b h l d", h=attn.heads)
-        mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        if attention_mask is not None:
+            attention_mask = rearrange(attention_mask, "(b f) l s -> b 1 (f l) s", f=frames)
+        mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value, attention_mask)
         mixed = rearrange(mixed, "b h (f l) d -> (b f) l (h d)", f=frames)
         return attn.to_out[1](attn.to_out[0](mixed))
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..models.phrases import Ranges, find_asked, join_places
-from .prompt import CHUNK, Token, weighted_parts
+from ..models.phrases import CHUNK, Ranges, find_asked, join_places
+from .prompt import Token, weighted_parts
 
 if TYPE_CHECKING:
     from .model import CLIP
@@ -85,13 +85,9 @@ def find_spans(clip: CLIP, prompt: str, phrase: str) -> Ranges:
     return find_asked(words, [token for token, _ in clip.tokenizer.words(plain)], phrase, prompt)
 
 
-def without_phrase(clip: CLIP, prompt: str, phrase: str) -> list[list[Token]]:
-    """Return a prompt's chunks without a phrase's tokens, filled up at their ends.
-
-    Raises:
-        ValueError: the prompt does not have it.
-    """
-    gone = {place for span in find_spans(clip, prompt, phrase) for place in range(*span)}
+def without_places(clip: CLIP, prompt: str, places: Ranges) -> list[list[Token]]:
+    """Return a prompt's chunks without some of its tokens, filled up at their ends."""
+    gone = {place for span in places for place in range(*span)}
     chunks = []
     for number, chunk in enumerate(clip.tokenizer.chunks(prompt)):
         kept = [token for place, token in enumerate(chunk) if number * CHUNK + place not in gone]

@@ -16,10 +16,11 @@ from torch import Tensor
 from ..models.edit import Edit
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import MotionLoRA
+from ..models.phrases import Ranges
 
 Conditioning = list[list[Any]]
 Latent = dict[str, Any]
-Spans = Mapping[str, list[tuple[int, int]]]
+Spans = Mapping[str, Ranges]
 
 
 class Motion(Protocol):
@@ -109,10 +110,11 @@ class Host(Protocol):
         """
         ...
 
-    def encode_without(self, clip: Any, text: str, phrase: str) -> Conditioning:
-        """Encode a prompt from which every occurrence of a phrase is taken out; other words keep their weights.
+    def encode_without(self, clip: Any, text: str, places: Ranges) -> Conditioning:
+        """Encode a prompt from which tokens are taken out, as if they had not been written; others keep their weights.
 
-        Raises ValueError for a phrase that the prompt does not have.
+        ``places``: [start, stop) ranges among its tokens, as ``encode_text`` gives them. What stands behind one moves
+        up within its chunk: ``models.phrases.move_up``.
         """
         ...
 

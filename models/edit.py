@@ -9,9 +9,9 @@ A part is added here when a technique needs it, with a contract test on both hos
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -20,6 +20,8 @@ from .schedules import BetaSchedule
 
 if TYPE_CHECKING:
     from .cross_frame import CrossFrameEdit
+
+_Condition = TypeVar("_Condition")
 
 # Temporal slots of SD1.x, in the order the UNet runs them. Names are AnimateDiff's, and so are the places: after the
 # spatial transformer of a block if it has one, else after its residual block, always before an upsampler.
@@ -56,6 +58,7 @@ class Call:
         frame_ids: absolute index of each frame, ``frames`` long.
         sigma: noise level, in the host's variance-exploding units.
         progress: 0 at the first timestep of training's schedule, 1 at the last; ``1 - timestep / 999``.
+        size: height and width of the latents.
         is_part: the call sees some frames of a longer clip (a window).
     """
 
@@ -65,14 +68,15 @@ class Call:
     frame_ids: tuple[int, ...]
     sigma: float
     progress: float
+    size: tuple[int, int]
     is_part: bool = False
 
 
-def training_call(batch: int, frames: int) -> Call:
+def training_call(noisy: Tensor, frames: int) -> Call:
     """Return the call of a training forward: one condition, whole clips, progress 0.
 
     Args:
-        batch: pictures in it, B*F.
+        noisy: [B*F, C, H, W]. Its batch.
         frames: frames per video.
 
     Raises:
@@ -80,11 +84,12 @@ def training_call(batch: int, frames: int) -> Call:
     """
     return Call(
         frames=frames,
-        videos=count_videos(batch, frames),
+        videos=count_videos(noisy.shape[0], frames),
         conditions=(Condition(0),),
         frame_ids=tuple(range(frames)),
         sigma=0.0,
         progress=0.0,
+        size=(noisy.shape[-2], noisy.shape[-1]),
     )
 
 
@@ -129,6 +134,48 @@ class AttentionObserver(Protocol):
         ...
 
 
+class AttentionBias(Protocol):
+    """Adds to the logits of cross-attention."""
+
+    def bias(self, call: Call, level: int, tokens: int) -> Tensor | None:
+        """Return what to add in the layers of a level: [N, L, S] float, N pictures as ``call`` says; None: nothing.
+
+        Args:
+            call: the model call.
+            level: of the UNet, as in ``cross_frame.LEVELS``.
+            tokens: S, of the prompts in the batch.
+        """
+        ...
+
+
+class Composition(Protocol):
+    """Asks the model several things in a condition's place, and makes one prediction of the answers."""
+
+    def variants(
+        self, payload: Mapping[str, Any], progress: float
+    ) -> Sequence[tuple[Tensor, dict[str, Any]]]:
+        """Return the tokens, [1, S, D], and the payload of each; none: the condition itself is asked.
+
+        Args:
+            payload: of the condition.
+            progress: as ``Call.progress``.
+        """
+        ...
+
+    def compose(
+        self, payload: Mapping[str, Any], answers: Sequence[Tensor], frame_ids: Sequence[int], progress: float
+    ) -> Tensor:
+        """Return the prediction, [F, C, H, W], from those of the variants in their order.
+
+        Args:
+            payload: of the condition.
+            answers: [F, C, H, W] each, clean latents.
+            frame_ids: absolute number of each frame.
+            progress: as ``Call.progress``.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """A technique, as the parts of the UNet's work that it changes.
@@ -139,6 +186,8 @@ class Edit:
         schedule: the beta schedule to sample with; prediction type stays the model's.
         cross_frame: self-attention that reads other frames.
         observe: looks at cross-attention; predictions stay bit-identical.
+        bias: adds to the logits of cross-attention; those of several edits add up.
+        compose: makes a prediction of several; the last edit's counts.
     """
 
     name: str
@@ -146,3 +195,51 @@ class Edit:
     schedule: BetaSchedule | None = None
     cross_frame: CrossFrameEdit | None = None
     observe: AttentionObserver | None = None
+    bias: AttentionBias | None = None
+    compose: Composition | None = None
+
+
+def check_composed(composed: Sequence[_Condition]) -> _Condition | None:
+    """Return the condition of one side that is asked as several, or None.
+
+    Raises:
+        ValueError: there are two, and what they change can't be told apart in their average.
+    """
+    if len(composed) > 1:
+        raise ValueError(
+            f"conditioning: got {len(composed)} conditions with a layout combined into one; expected one, and others "
+            "without; put all entities into one scene, or set Layout Conditioning's method to bias."
+        )
+    return composed[0] if composed else None
+
+
+class CallBias:
+    """What the edits add to cross-attention in one model call, worked out once for each level."""
+
+    def __init__(self, call: Call, parts: Sequence[AttentionBias]) -> None:
+        self._call, self._parts = call, tuple(parts)
+        self._made: dict[Any, Tensor | None] = {}
+
+    def at(self, level: int, query: Tensor, tokens: int) -> Tensor | None:
+        """Return the bias of a layer, [N, L, S] of the query's kind; None: there is none.
+
+        Args:
+            level: of the UNet.
+            query: the layer's, [N, L, ...].
+            tokens: S.
+
+        Raises:
+            ValueError: the layer's places are not those of the latents at its level.
+        """
+        key = (level, tokens, query.dtype, query.device)
+        if key not in self._made:
+            made = [one for part in self._parts if (one := part.bias(self._call, level, tokens)) is not None]
+            self._made[key] = sum(made[1:], made[0]).to(query) if made else None
+        bias = self._made[key]
+        if bias is not None and bias.shape[1] != query.shape[1]:
+            raise ValueError(
+                f"cross-attention at level {level} has {query.shape[1]} places; expected {bias.shape[1]} for latents "
+                f"of {self._call.size[0]} x {self._call.size[1]}; take nodes that resize features, and areas of "
+                "conditions, out of the graph."
+            )
+        return bias

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 Ranges = list[tuple[int, int]]
+CHUNK = 77  # tokens that CLIP reads at once
 
 
 def find_phrase(words: Sequence[tuple[int, Hashable]], wanted: Sequence[Hashable]) -> Ranges:
@@ -58,6 +59,24 @@ def find_asked(
             "and in this order; copy them from the prompt."
         )
     return ranges
+
+
+def move_up(ranges: Ranges, gone: Ranges) -> Ranges:
+    """Return where tokens lie after others have been taken out of the prompt, and chunks filled up at their ends.
+
+    Args:
+        ranges: [start, stop) of tokens that stay.
+        gone: of those taken out.
+
+    Examples:
+        >>> move_up([(5, 7), (80, 81)], [(2, 4)])
+        [(3, 5), (80, 81)]
+    """
+    out = sorted(place for span in gone for place in range(*span))
+    stay = [place for span in ranges for place in range(*span)]
+    return join_places(
+        [place - sum(other < place for other in out if other // CHUNK == place // CHUNK) for place in stay]
+    )
 
 
 def join_places(places: Sequence[int]) -> Ranges:

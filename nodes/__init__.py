@@ -11,8 +11,9 @@ def node_classes() -> list[type]:
     from . import (
         demo,
         foreground,
-        local_llm,
+        layout_conditioning,
         layout_text,
+        local_llm,
         metrics,
         motion,
         motion_path,
@@ -31,6 +32,7 @@ def node_classes() -> list[type]:
         zero_shot_sampler,
         local_llm,
         layout_text,
+        layout_conditioning,
         metrics,
     )
     return [node for family in families for node in family.NODES]

@@ -194,7 +194,8 @@ def _by_contrast(
 ) -> Tensor:
     """Return where the phrase changes predictions for the better, [F, H, W]; ``levels`` is not read."""
     port = api.port()
-    conditions = [port.encode_text(clip, prompt)[0], port.encode_without(clip, prompt, phrase)]
+    whole, spans = port.encode_text(clip, prompt, [phrase])
+    conditions = [whole, port.encode_without(clip, prompt, spans[phrase])]
     bar = port.progress(2 * len(noisy))
     predicted: list[Tensor] = []
     for latent, sigma in noisy:

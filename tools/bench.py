@@ -177,7 +177,7 @@ def block_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
     arms = []
     for name, unet, edits in cross_frame_twins(shallow):
         run = hooks.enter_context(edited(unet, edits))
-        run.call = training_call(2 * FRAMES, FRAMES)
+        run.call = training_call(torch.empty(2 * FRAMES, 4, 64, 64), FRAMES)
         arms.append(arm(name, unet.down_blocks[0].attentions[0].transformer_blocks[0]))
     return arms
 

@@ -22,8 +22,8 @@ _BLOCKS = {"input_blocks": "input", "middle_block": "middle", "output_blocks": "
 # What may have a row for each frame, of what core hangs on a condition.
 _PER_FRAME = ("mask", "concat_latent_image", "concat_mask")
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
-# (rows in the batch, its sigmas, ComfyUI's options of the call) -> what acts in it
-Cross = Callable[[int, Tensor, dict[str, Any]], Crossing | None]
+# (the batch, its sigmas, ComfyUI's options of the call) -> what acts in it
+Cross = Callable[[Tensor, Tensor, dict[str, Any]], Crossing | None]
 
 
 class ControlCopies:
@@ -87,7 +87,7 @@ class ControlCopies:
             x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
         ) -> Any:
             assert self._cross is not None
-            earlier, self._at_work = self._at_work, self._cross(x_noisy.shape[0], t, transformer_options)
+            earlier, self._at_work = self._at_work, self._cross(x_noisy, t, transformer_options)
             try:
                 return ask(x_noisy, t, cond, batched_number, transformer_options)
             finally:

@@ -9,7 +9,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...models.edit import Edit, TemporalEdit
 from ...models.motion_checkpoint import check_fit
-from . import attention, clip_norm, observe, run, schedule, slots
+from . import attention, bias, clip_norm, observe, run, schedule, slots
 from .motion import ComfyMotion
 from .slots import KEY
 
@@ -46,6 +46,9 @@ def install(model: Any, edit: Edit) -> Any:
     if edit.observe is not None:
         slots.find_places(clone.model.diffusion_model)
         observe.put_on(clone)
+    if edit.bias is not None:
+        slots.find_places(clone.model.diffusion_model)
+        bias.put_on(clone)
     if edit.schedule is not None:
         sampling = schedule.reschedule(clone, edit.schedule)
         clone.add_object_patch("model_sampling", sampling)

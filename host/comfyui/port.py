@@ -19,6 +19,7 @@ from torch import Tensor
 from ...models.edit import Edit
 from ...models.errors import HostError
 from ...models.motion_checkpoint import MotionWeights
+from ...models.phrases import Ranges
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
 from ..model_folders import CONFIG, names_of
@@ -26,7 +27,7 @@ from . import install, motion
 from .control import select_frames
 from .demo import load_demo
 from .predict import predict_denoised
-from .text import find_spans, phrase_spans, without_phrase
+from .text import find_spans, phrase_spans, without_places
 from .train import differentiable
 
 PREVIEW_SIZE = 512  # pixels; the side ComfyUI's own previews have at most
@@ -128,9 +129,9 @@ class ComfyHost:
         spans = phrase_spans(clip, text) | {phrase: find_spans(clip, text, phrase) for phrase in phrases}
         return clip.encode_from_tokens_scheduled(clip.tokenize(text)), spans
 
-    def encode_without(self, clip: Any, text: str, phrase: str) -> Conditioning:
-        """Encode a prompt from which a phrase is taken out."""
-        return clip.encode_from_tokens_scheduled(without_phrase(clip, text, phrase))
+    def encode_without(self, clip: Any, text: str, places: Ranges) -> Conditioning:
+        """Encode a prompt from which some tokens are taken out."""
+        return clip.encode_from_tokens_scheduled(without_places(clip, text, places))
 
     def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
         """Return conditions for some frames of a clip."""

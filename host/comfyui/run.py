@@ -7,17 +7,19 @@ gone when the run is, whatever ended it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from torch import Tensor, nn
 
 from ...models.cross_frame import AnchorMemory
-from ...models.edit import Call, Condition, Edit, TemporalEdit
+from ...models.edit import Call, CallBias, Composition, Condition, Edit, TemporalEdit
 from ...models.errors import HostError
 from ...models.frames import count_videos
 from ...models.guards import check_prediction, check_schedule
-from . import clip_norm, observe, slots
+from . import bias, clip_norm, observe, slots
 from .attention import Crossing, LiveAttention
+from .compose import ask_composed
 from .control import ControlCopies
 from .motion import attention_of
 from .slots import KEY
@@ -49,6 +51,16 @@ class Acting:
             and (edit.cross_frame.in_control or not in_control)
         ]
         return Crossing(call, parts) if parts else None
+
+    def bias(self, call: Call) -> CallBias | None:
+        """Return what the edits add to cross-attention in a call of the UNet; None: no edit has a bias."""
+        parts = [edit.bias for edit in self.edits if edit.bias is not None]
+        return CallBias(call, parts) if parts else None
+
+    @property
+    def composition(self) -> Composition | None:
+        """What makes one prediction of several; the last edit's."""
+        return next((edit.compose for edit in self.edits[::-1] if edit.compose is not None), None)
 
 
 class Run(Acting):
@@ -88,16 +100,18 @@ class Run(Acting):
         distances = [abs(value - sigma) for value in self.steps] or [0.0]
         return distances.index(min(distances))
 
-    def call(self, rows: int, timestep: float, options: dict[str, Any]) -> Call:
+    def call(self, noisy: Tensor, timestep: float, options: dict[str, Any]) -> Call:
         """Return what edits are told of a model call.
 
         Args:
-            rows: pictures in its batch.
+            noisy: its batch, [N, C, H, W].
             timestep: of training, 0 to 999.
             options: ComfyUI's ``transformer_options`` of it.
         """
         chunks = options.get("cond_or_uncond", [0])
-        frames = count_videos(rows, len(chunks))  # ComfyUI: a batch of chunks, each the frames of one video
+        frames = count_videos(
+            noisy.shape[0], len(chunks)
+        )  # ComfyUI: a batch of chunks, each the frames of one video
         uuids = options.get("uuids", [None] * len(chunks))
         window = window_ids(options.get("context_window"))
         is_part = len(window) == frames
@@ -111,6 +125,7 @@ class Run(Acting):
             frame_ids=window if is_part else tuple(range(frames)),
             sigma=float(options["sigmas"].flatten()[0]),
             progress=1 - timestep / LAST_TIMESTEP,
+            size=(noisy.shape[-2], noisy.shape[-1]),
             is_part=is_part,
         )
 
@@ -135,6 +150,8 @@ class LiveCall:
         ]
         crossing = acting.crossing(call)
         self.attention = None if crossing is None else LiveAttention(crossing, transformer_options)
+        biases = acting.bias(call)
+        self.bias = {} if biases is None else bias.LiveBias(biases, transformer_options).options()
 
     @property
     def norm_frames(self) -> int:
@@ -200,17 +217,35 @@ def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwar
 def calc_cond_batch(
     executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor, model_options: dict[str, Any]
 ) -> Any:
-    """Take cross-frame attention into the conditions' ControlNets; ComfyUI's CALC_COND_BATCH wrapper."""
-    run = model_options.get("transformer_options", {}).get(RUN_KEY)
-    if run is None or not any(edit.cross_frame and edit.cross_frame.in_control for edit in run.edits):
+    """Take cross-frame attention into ControlNets, and ask several for one; ComfyUI's CALC_COND_BATCH wrapper."""
+    options = model_options.get("transformer_options", {})
+    run = options.get(RUN_KEY)
+    if run is None:
         return executor(model, conds, x_in, timestep, model_options)
 
-    def cross(rows: int, sigma: Tensor, options: dict[str, Any]) -> Crossing | None:
-        time = float(model.model_sampling.timestep(sigma.flatten()[:1]))
-        return run.crossing(run.call(rows, time, options), in_control=True)
+    def time_of(sigma: Tensor) -> float:
+        return float(model.model_sampling.timestep(sigma.flatten()[:1]))
 
-    with run.controls.crossed(conds, cross) as crossed:
-        return executor(model, crossed, x_in, timestep, model_options)
+    def cross(noisy: Tensor, sigma: Tensor, told: dict[str, Any]) -> Crossing | None:
+        return run.crossing(run.call(noisy, time_of(sigma), told), in_control=True)
+
+    def ask(sides: Any) -> Any:
+        return executor(model, sides, x_in, timestep, model_options)
+
+    in_control = any(edit.cross_frame and edit.cross_frame.in_control for edit in run.edits)
+    with run.controls.crossed(conds, cross) if in_control else nullcontext(conds) as sides:
+        if run.composition is None:
+            return ask(sides)
+        window = window_ids(options.get("context_window"))
+        return ask_composed(
+            ask,
+            sides,
+            run.composition,
+            run.payloads,
+            sigma=float(timestep.flatten()[0]),
+            progress=1 - time_of(timestep) / LAST_TIMESTEP,
+            frame_ids=window if len(window) == len(x_in) else range(len(x_in)),
+        )
 
 
 def diffusion_model(
@@ -228,9 +263,14 @@ def diffusion_model(
     run = options.get(RUN_KEY)
     if run is None:
         return executor(x, timesteps, context, y, control, options, **kwargs)
-    live = LiveCall(run.call(x.shape[0], float(timesteps.flatten()[0]), options), run, options)
+    live = LiveCall(run.call(x, float(timesteps.flatten()[0]), options), run, options)
     if live.active:
         ensure_markers(executor.class_obj, over_clip=live.norm_frames > 1)
     with clip_norm.clip_of(live.norm_frames):
-        told = {**options, KEY: live, **observe.watching(executor.class_obj, live.call, run.edits)}
+        told = {
+            **options,
+            KEY: live,
+            **live.bias,
+            **observe.watching(executor.class_obj, live.call, run.edits),
+        }
         return executor(x, timesteps, context, y, control, told, **kwargs)

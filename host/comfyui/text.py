@@ -37,13 +37,9 @@ def find_spans(clip: Any, text: str, phrase: str) -> Ranges:
     return find_asked(_words(clip, text), _tokens(clip, _plain(phrase)), phrase, text)
 
 
-def without_phrase(clip: Any, text: str, phrase: str) -> dict[str, list[list[Any]]]:
-    """Return a prompt's tokens, as ``clip.tokenize`` does, without a phrase's; chunks are filled up at their ends.
-
-    Raises:
-        ValueError: the prompt does not have it.
-    """
-    gone = {place for span in find_spans(clip, text, phrase) for place in range(*span)}
+def without_places(clip: Any, text: str, places: Ranges) -> dict[str, list[list[Any]]]:
+    """Return a prompt's tokens, as ``clip.tokenize`` does, without some; chunks are filled up at their ends."""
+    gone = {place for span in places for place in range(*span)}
     (name, chunks), *_ = clip.tokenize(text).items()
     _, end = _marks(clip)
     kept: list[list[Any]] = []

@@ -45,7 +45,7 @@ def differentiable(model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor]
     }
 
     def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-        call = training_call(noisy.shape[0], frames)
+        call = training_call(noisy, frames)
         live = LiveCall(call, Acting(edits, modules), options)
         with torch.inference_mode(False), torch.enable_grad(), clip_norm.clip_of(live.norm_frames):
             return unet(noisy, timesteps, context=tokens, transformer_options={**options, KEY: live})

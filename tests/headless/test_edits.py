@@ -42,7 +42,7 @@ def plain(unet, inputs):
 
 
 def call(frames=FRAMES, progress=0.5):
-    return Call(frames, FRAMES // frames, (Condition(0),), tuple(range(frames)), 1.0, progress)
+    return Call(frames, FRAMES // frames, (Condition(0),), tuple(range(frames)), 1.0, progress, (16, 16))
 
 
 def hooks(unet):

@@ -116,13 +116,17 @@ def test_a_side_without_conditions_is_named(plain):
         draw(plain, DualCFG(condition(1), [], condition(2), 4.0, 1.5))
 
 
+def batches(conditions, sigma):
+    return conditions.batches(conditions.at(sigma))
+
+
 def indices(groups):
     return [[each.index for each in group.conditions] for group in groups]
 
 
 def test_three_sides_share_a_batch_and_keep_the_hosts_numbers(plain):
     guidance = DualCFG(condition(1), condition(2), condition(3), 4.0, 1.5)
-    groups = RunConditions(guidance.sides, plain, SHAPE).at(1.0)
+    groups = batches(RunConditions(guidance.sides, plain, SHAPE), 1.0)
     assert indices(groups) == [[2, 1, 0]]
     assert groups[0].tokens.shape[0] == 3
     assert len(inputs_of(plain, lambda: draw(plain, guidance))) == 3  # one call a step
@@ -136,7 +140,7 @@ def test_conditions_share_a_batch_only_where_tokens_and_nets_allow(plain, tmp_pa
     one, other = (Net(None, torch.zeros(1)) for _ in range(2))
     positive = [*condition(1, control=one), *condition(2, length=154), *condition(3, control=other)]
     negative = [*condition(4, control=one), *condition(5)]
-    groups = RunConditions({"positive": positive, "negative": negative}, plain, SHAPE).at(1.0)
+    groups = batches(RunConditions({"positive": positive, "negative": negative}, plain, SHAPE), 1.0)
     assert indices(groups) == [[1, 0], [0], [0], [1]]
     assert [group.control for group in groups] == [one, None, other, None]
 
@@ -145,7 +149,7 @@ def test_conditions_count_in_their_part_of_the_run_both_ends_included(plain):
     early, late = condition(1, start_percent=0.0, end_percent=0.5), condition(2, start_percent=0.5)
     conditions = RunConditions({"positive": [*early, *late]}, plain, SHAPE)
     sigmas = schedule_sigmas(plain.sampling, "normal", 5)[:-1]
-    payloads = [sum(len(group.conditions) for group in conditions.at(float(sigma))) for sigma in sigmas]
+    payloads = [len(conditions.at(float(sigma))) for sigma in sigmas]
     assert payloads == [1, 1, 2, 1, 1]
     first, last = (conditions.at(float(sigma))[0].tokens for sigma in (sigmas[0], sigmas[-1]))
     assert torch.equal(first, early[0][0])

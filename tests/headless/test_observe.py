@@ -39,7 +39,7 @@ class Weights:
 def run(unet, observer):
     generator = torch.Generator().manual_seed(1)
     with edited(unet, [Edit("test", observe=observer)]) as current, torch.no_grad():
-        current.call = Call(FRAMES, 1, (Condition(0),), (0, 1), 1.0, 0.5)
+        current.call = Call(FRAMES, 1, (Condition(0),), (0, 1), 1.0, 0.5, (16, 16))
         return unet(
             torch.randn(FRAMES, 4, 16, 16, generator=generator), 500,
             encoder_hidden_states=torch.randn(FRAMES, 77, DEMO.unet.context_dim, generator=generator),

@@ -19,7 +19,7 @@ TOKENS, CHANNELS = 3, 2
 
 def call(frame_ids=(0, 1, 2, 3), conditions=(1, 0), **changes):
     chunks = tuple(Condition(index, key=index) for index in conditions)
-    settings = {"videos": 1, "sigma": 1.0, "progress": 0.5, **changes}
+    settings = {"videos": 1, "sigma": 1.0, "progress": 0.5, "size": (16, 16), **changes}
     return Call(len(frame_ids), conditions=chunks, frame_ids=tuple(frame_ids), **settings)
 
 

@@ -20,7 +20,7 @@ EVERY = frozenset({0, 1, 2, 3})
 
 def call(conditions=(0,), frame_ids=(0, 1, 2), **changes):
     chunks = tuple(Condition(index) for index in conditions)
-    return Call(len(frame_ids), 1, chunks, tuple(frame_ids), 1.0, 0.5, **changes)
+    return Call(len(frame_ids), 1, chunks, tuple(frame_ids), 1.0, 0.5, (16, 16), **changes)
 
 
 def scene(rows=FRAMES, size=SIZE, seed=0, width=5):

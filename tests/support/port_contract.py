@@ -14,6 +14,7 @@ from frameloom.models.cross_frame import LEVELS
 from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.foreground import layer_grid
 from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.tests.support.layout import CIRCLE, CROSS, lay_out, obey
 
 BUNDLED_MOTION = "frameloom_demo_motion.safetensors"
 
@@ -74,12 +75,8 @@ def test_any_phrase_within_the_prompt_has_spans(port, demo, text, phrase, wanted
 
 @pytest.mark.parametrize("phrase", ["circle red", "green circle", "red circ", ""])
 def test_a_phrase_that_the_prompt_does_not_have_is_refused(port, demo, phrase):
-    for ask in (lambda text: port.encode_text(demo[1], text, [phrase]),
-                lambda text: port.encode_without(demo[1], text, phrase)):  # fmt: skip
-        with pytest.raises(
-            ValueError, match=rf"phrase='{phrase}' is not in the prompt 'a red circle'; expected"
-        ):
-            ask("a red circle")
+    with pytest.raises(ValueError, match=rf"phrase='{phrase}' is not in the prompt 'a red circle'; expected"):
+        port.encode_text(demo[1], "a red circle", [phrase])
 
 
 @pytest.mark.parametrize(
@@ -93,7 +90,8 @@ def test_a_phrase_that_the_prompt_does_not_have_is_refused(port, demo, phrase):
     ],
 )
 def test_without_a_phrase_a_prompt_is_the_rest_of_it(port, demo, text, rest):
-    (without,) = port.encode_without(demo[1], text, "red circle")
+    gone = port.encode_text(demo[1], text, ["red circle"])[1]["red circle"]
+    (without,) = port.encode_without(demo[1], text, gone)
     (wanted,) = port.encode_text(demo[1], rest)[0]
     assert torch.equal(without[0], wanted[0])
     assert torch.equal(without[1]["pooled_output"], wanted[1]["pooled_output"])
@@ -103,7 +101,7 @@ def test_without_a_phrase_other_chunks_stay(port, demo):
     text = ", ".join(["a big cross"] * 40) + ", moving right"
     whole, without = (
         port.encode_text(demo[1], text)[0][0][0],
-        port.encode_without(demo[1], text, "right")[0][0],
+        port.encode_without(demo[1], text, [(164, 165)])[0][0],
     )
     assert whole.shape == without.shape
     assert torch.equal(whole[:, :154], without[:, :154])
@@ -320,6 +318,72 @@ def test_observers_work_beside_all_other_edits(port, demo, motion, scene):
     assert len(first.layers) == 16
     assert len(second.layers) == 5
     assert not torch.equal(first.layers[-1][0], second.layers[-1][0])
+
+
+@pytest.mark.parametrize("method", [{}, {"gather_percent": 1.0}])
+def test_a_layout_that_does_not_act_is_bit_identical_to_plain(port, demo, scene, method):
+    laid_out = lay_out(port, demo[1])
+    plain = scene.run(demo[0], positive=laid_out)
+    assert torch.equal(scene.run(obey(port, demo[0]), positive=port.encode_text(demo[1], "a cross")[0]),
+                       scene.run(demo[0], positive=port.encode_text(demo[1], "a cross")[0]))  # fmt: skip
+    still = method and {"gather_percent": -1.0}
+    assert torch.equal(scene.run(obey(port, demo[0], strength=0.0, **still), positive=laid_out), plain)
+    assert torch.equal(scene.run(obey(port, demo[0], end_percent=-1.0, **still), positive=laid_out), plain)
+    assert not torch.allclose(scene.run(obey(port, demo[0], **method), positive=laid_out), plain, atol=1e-2)
+
+
+@pytest.mark.parametrize("method", [{}, {"gather_percent": 1.0}])
+def test_a_frames_boxes_change_that_frame_alone(port, demo, scene, method):
+    model = obey(port, demo[0], **method)
+    before = scene.run(model, positive=lay_out(port, demo[1]))
+    stretched = (CIRCLE[0], (CIRCLE[1][0] - 0.3, *CIRCLE[1][1:]))
+    (first, last) = (lay_out(port, demo[1], boxes=(box, CROSS)) for box in (CIRCLE, stretched))
+    first[0][1]["frameloom"]["reading"].regions[0].tracks[0][0][2] = torch.tensor([0.3, 0.3, 0.6, 0.6])
+    after = scene.run(model, positive=first)
+    assert torch.equal(after[[0, 1, 3]], before[[0, 1, 3]])
+    assert not torch.allclose(after[2], before[2], atol=1e-2)
+    assert not torch.allclose(scene.run(model, positive=last)[3], before[3], atol=1e-2)
+
+
+def test_an_absent_entity_has_no_place_for_its_words(port, demo, scene):
+    model = obey(port, demo[0], gather_percent=1.0)
+    absent = scene.run(model, positive=lay_out(port, demo[1], boxes=(CIRCLE,), absent=(1,)))
+    bare = port.encode_without(demo[1], "a red circle and a blue cross on navy", [(1, 4), (5, 8)])
+    torch.testing.assert_close(absent[1], scene.run(demo[0], positive=bare)[1], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(absent[0], scene.run(demo[0], positive=bare)[0], atol=1e-2)
+
+
+def test_layouts_and_motion_modules_and_cross_frame_attention_act_together(port, demo, motion, scene):
+    laid_out = lay_out(port, demo[1])
+    one = obey(port, scene.crossing(scene.moving(demo[0], motion)), gather_percent=1.0)
+    other = scene.moving(scene.crossing(obey(port, demo[0], gather_percent=1.0)), motion)
+    both = scene.run(one, positive=laid_out)
+    assert torch.equal(both, scene.run(other, positive=laid_out))
+    assert not torch.allclose(
+        both, scene.run(scene.crossing(scene.moving(demo[0], motion)), positive=laid_out), atol=1e-2
+    )
+
+
+def test_a_layout_beside_other_conditions_of_its_side(port, demo, scene):
+    """Of unlike lengths, and masked; two layouts on one side are refused."""
+    model, laid_out = obey(port, demo[0], gather_percent=1.0), lay_out(port, demo[1])
+    long, _ = port.encode_text(demo[1], ", ".join(["a big cross"] * 40))
+    mask = torch.zeros(1, 16, 16)
+    mask[:, :, :8] = 1
+    hidden = [[long[0][0], {**long[0][1], "mask": torch.zeros(1, 16, 16), "mask_strength": 1.0}]]
+    alone = scene.run(model, positive=laid_out)
+    torch.testing.assert_close(scene.run(model, positive=[*laid_out, *hidden]), alone, rtol=1e-3, atol=1e-4)
+    half = [[long[0][0], {**long[0][1], "mask": mask, "mask_strength": 1.0}]]
+    assert not torch.allclose(scene.run(model, positive=[*half, *laid_out]), alone, atol=1e-2)
+    with pytest.raises(ValueError, match="got 2 conditions with a layout combined into one"):
+        scene.run(model, positive=[*laid_out, *laid_out])
+
+
+def test_more_frames_than_the_scene_has_are_refused(port, demo, scene):
+    with pytest.raises(
+        ValueError, match=r"got frame 3 to sample; expected frames below 3, the scene's length"
+    ):
+        scene.run(obey(port, demo[0]), positive=lay_out(port, demo[1], frames=3))
 
 
 def test_training_goes_through_the_unet_and_its_edits(port, demo, motion, scene):

@@ -1,0 +1,92 @@
+"""Biases of cross-attention in ComfyUI's UNet, as masks of its own attention functions.
+
+Three official points work together. The ``attn2`` patch says that a layer's cross-attention comes next; the override of
+attention in the model call's options, which ComfyUI asks for every attention, gives it the bias as a mask and calls the
+override it found; the ``attn2`` output patch sees to it that this happened. So other packs' patches, replacements and
+overrides stay, and one that leaves the bias out is named.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from ...models.edit import CallBias
+from ...models.errors import HostError
+from .attention import level_of
+from .slots import KEY
+
+BIAS_KEY = f"{KEY}.bias"
+OVERRIDE = "optimized_attention_override"
+_MASK = 4  # place of the mask among the arguments of ComfyUI's attention functions, behind q, k, v and heads
+
+
+def announce(
+    query: Tensor, key: Tensor, value: Tensor, extra_options: dict[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Make a layer's bias ready; ComfyUI's ``attn2_patch``."""
+    live = extra_options.get(BIAS_KEY)
+    if live is not None:
+        live.announce(query, key, extra_options["block"])
+    return query, key, value
+
+
+def confirm(output: Tensor, extra_options: dict[str, Any]) -> Tensor:
+    """Check that a layer took its bias; ComfyUI's ``attn2_output_patch``."""
+    live = extra_options.get(BIAS_KEY)
+    if live is not None:
+        live.confirm()
+    return output
+
+
+def put_on(clone: Any) -> None:
+    """Give a model both patches, once."""
+    present = clone.model_options["transformer_options"].get("patches", {})
+    if announce not in present.get("attn2_patch", []):
+        clone.set_model_attn2_patch(announce)
+        clone.set_model_attn2_output_patch(confirm)
+
+
+class LiveBias:
+    """The biases of one model call."""
+
+    def __init__(self, bias: CallBias, options: dict[str, Any]) -> None:
+        """Take the call's bias, and its ``transformer_options`` with the override that others may have put there."""
+        self._bias, self._earlier = bias, options.get(OVERRIDE)
+        self._block: tuple[str, int] = ("", 0)
+        self._ready: Tensor | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Return what the model call's options need."""
+        return {BIAS_KEY: self, OVERRIDE: self._attend}
+
+    def announce(self, query: Tensor, key: Tensor, block: tuple[str, int]) -> None:
+        """Make ready the bias of a block's cross-attention, which comes next."""
+        self._block, self._ready = block, self._bias.at(level_of(block), query, key.shape[1])
+
+    def confirm(self) -> None:
+        """Check that the bias was taken.
+
+        Raises:
+            HostError: the block's cross-attention did without it.
+        """
+        if self._ready is not None:
+            raise HostError(
+                f"layout: cross-attention of block {self._block} was replaced by a node that does not go through "
+                "ComfyUI's attention options; expected it to; take that node (IPAdapter, say) out of the model, or "
+                "set Layout Conditioning's strength to 0."
+            )
+
+    def _attend(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Attend, with the bias where one is ready; ComfyUI's override of attention."""
+        bias, self._ready = self._ready, None
+        if bias is not None:
+            bias = functional.pad(bias, (0, args[1].shape[-2] - bias.shape[-1]))  # tokens that others added
+            earlier = args[_MASK] if len(args) > _MASK else kwargs.pop("mask", None)
+            mask = bias if earlier is None else bias + earlier
+            args = (*args[:_MASK], mask, *args[_MASK + 1 :])
+        if self._earlier is not None:
+            return self._earlier(function, *args, **kwargs)
+        return function(*args, **kwargs)

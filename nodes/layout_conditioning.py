@@ -1,0 +1,230 @@
+"""Conditioning by layout: every entity of a scene where its boxes say."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, get_args
+
+import torch
+
+from ..host import api
+from ..models.edit import Edit
+from ..models.layout import BoxBias, BoxGather, Layout, Reading, Region
+from ..models.phrases import Ranges, move_up
+from ..models.storyboard import Entity, Scene, Storyboard
+from .sockets import StoryboardType
+
+io = api.io
+
+Method = Literal["bias + gather", "bias"]
+Conditioning = list[list[Any]]
+PAYLOAD = "frameloom"  # key of a condition
+
+
+class LayoutConditioning(io.ComfyNode):
+    """Frameloom_LayoutConditioning."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_LayoutConditioning",
+            display_name="Layout Conditioning",
+            category="frameloom/layout",
+            description="Draw every entity of a scene inside its box of each frame, without any weights. Sample as "
+            "many frames as the scene has, with the model and the condition that come out. Works with motion modules, "
+            "Cross Frame Attention, LoRAs and ControlNets, before or behind them, and in context windows.",
+            search_aliases=[
+                "LVD",
+                "VideoDirectorGPT",
+                "regional prompt",
+                "boxes",
+                "paint with words",
+                "attention couple",
+            ],
+            inputs=[
+                io.Model.Input("model", tooltip="An SD1.5 model, or the demo model."),
+                io.Clip.Input("clip", tooltip="Its text encoder."),
+                StoryboardType.Input(
+                    "storyboard", tooltip="One scene: Select Scene and Scene List take them apart."
+                ),
+                io.String.Input(
+                    "prompt",
+                    default="",
+                    multiline=True,
+                    tooltip="What to draw; it has to say every entity's text word for word. Empty takes the scene's "
+                    "prompt, and adds the texts that it lacks.",
+                ),
+                *_method_inputs(),
+                io.Conditioning.Input(
+                    "conditioning",
+                    optional=True,
+                    tooltip="The same prompt, encoded by the same text encoder, if it has something that should stay: "
+                    "ControlNets, masks, a range of steps, other conditions combined with it.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(
+                    "model", display_name="model", tooltip="A copy of the model that obeys layouts."
+                ),
+                io.Conditioning.Output(
+                    "conditioning",
+                    display_name="conditioning",
+                    tooltip="The prompt with its layout, for positive.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        clip: Any,
+        storyboard: Storyboard,
+        prompt: str,
+        method: Method,
+        strength: float,
+        end_percent: float,
+        gather_percent: float,
+        conditioning: Conditioning | None = None,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        scene = storyboard.only_scene()
+        if conditioning is None and not prompt.strip():
+            prompt = complete_prompt(scene)
+        encoded, layout = read_layout(clip, prompt.strip() or scene.prompt, scene)
+        gather = BoxGather(end_percent, gather_percent) if method == "bias + gather" else None
+        edit = Edit("layout", bias=BoxBias(strength, end_percent), compose=gather)
+        return io.NodeOutput(api.port().install(model, edit), _attach(conditioning or encoded, layout))
+
+
+def _method_inputs() -> list[Any]:
+    return [
+        io.Combo.Input(
+            "method",
+            options=list(get_args(Method)),
+            default="bias + gather",
+            tooltip="bias: cross-attention reads an entity's words inside its box, and not outside; costs next to "
+            "nothing, and is weak where a model reads its prompt as a whole. + gather: the model is also asked for "
+            "each entity by itself and for none, and what an entity's words change is moved into its box; one model "
+            "call more, and another for every further entity, in the steps where it acts.",
+        ),
+        io.Float.Input(
+            "strength",
+            default=8.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            tooltip="bias: what is added to the logits of an entity's words inside its box, and taken away outside. 0 "
+            "leaves attention alone.",
+        ),
+        io.Float.Input(
+            "end_percent",
+            default=0.333,
+            min=0.0,
+            max=1.0,
+            step=0.001,
+            tooltip="Point of sampling up to which attention is biased, and an entity's effect gathered from the whole "
+            "picture. Places are decided early: a third is enough.",
+        ),
+        io.Float.Input(
+            "gather_percent",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.001,
+            tooltip="gather: point of sampling up to which every entity is drawn by its own words alone, which keeps "
+            "the looks of several apart. Lower is faster; from there on the whole prompt is asked as usual.",
+        ),
+    ]
+
+
+def complete_prompt(scene: Scene) -> str:
+    """Return a scene's prompt, with the texts of its entities that it lacks."""
+    lacking = [
+        entity.text
+        for entity in _placed(scene)
+        if not re.search(rf"(?<!\w){re.escape(entity.text)}(?!\w)", scene.prompt, re.IGNORECASE)
+    ]
+    return ", ".join(dict.fromkeys(part for part in (scene.prompt, *lacking) if part))
+
+
+def read_layout(clip: Any, prompt: str, scene: Scene) -> tuple[Conditioning, Layout]:
+    """Encode a prompt, and what it is without some of the scene's entities.
+
+    Returns:
+        The condition, and the layout for its payload.
+
+    Raises:
+        ValueError: no entity has boxes, or the prompt does not say one's text.
+    """
+    port, placed = api.port(), _placed(scene)
+    if not placed:
+        raise ValueError(
+            f"storyboard: no entity of scene {scene.id} has boxes; expected one that does; give it a track."
+        )
+    joints = [word for word, mark in (("and", r"\band\b"), (",", ",")) if re.search(mark, prompt)]
+    texts = list(dict.fromkeys(entity.text for entity in placed))
+    encoded, spans = port.encode_text(clip, prompt, [*texts, *joints])
+    between = [span for joint in joints for span in spans[joint]]
+    named: list[tuple[Ranges, list[Entity]]] = []
+    for text in texts:
+        same = [entity for entity in placed if entity.text == text]
+        apart = len(spans[text]) == len(same)
+        named += (
+            [([span], [one]) for span, one in zip(spans[text], same, strict=True)]
+            if apart
+            else [(spans[text], same)]
+        )
+    regions = [Region(own, tuple(one.boxes_at(scene.frames) for one in entities)) for own, entities in named]
+
+    def without(gone: list[Region], kept: tuple[Region, ...]) -> Reading:
+        places = [span for region in gone for span in (*region.spans, *_joints(region.spans, between))]
+        (tokens, _), *_ = port.encode_without(clip, prompt, places)
+        return Reading(tokens, tuple(Region(move_up(region.spans, places), region.tracks) for region in kept))
+
+    whole = Reading(encoded[0][0], tuple(regions))
+    alone = [without([other for other in regions if other is not one], (one,)) for one in regions]
+    return encoded, Layout(whole, without(regions, ()), tuple(alone) if len(regions) > 1 else (whole,))
+
+
+def _placed(scene: Scene) -> list[Entity]:
+    return [entity for entity in scene.entities if entity.track]
+
+
+def _joints(spans: Ranges, between: Ranges) -> Ranges:
+    """Return, for each span, the joint ("and", a comma) that goes with it: the one behind it, or else before."""
+    found = []
+    for start, stop in spans:
+        near = [joint for joint in between if joint[0] == stop] or [
+            joint for joint in between if joint[1] == start
+        ]
+        found += near[:1]
+    return found
+
+
+def _attach(conditioning: Conditioning, layout: Layout) -> Conditioning:
+    """Return conditions of which those of the layout's prompt carry it.
+
+    Raises:
+        ValueError: none is of this prompt, or one that is has an area.
+    """
+    wanted = layout.whole.tokens
+    attached, found = [], False
+    for tokens, options in conditioning:
+        if tokens.shape == wanted.shape and torch.allclose(tokens.to(wanted), wanted, atol=1e-3):
+            if "area" in options:
+                raise ValueError(
+                    "conditioning: got an area, which cuts boxes off; expected masks; use Conditioning (Set Mask)."
+                )
+            options, found = {**options, PAYLOAD: {**options.get(PAYLOAD, {}), **layout.payload()}}, True
+        attached.append([tokens, options])
+    if not found:
+        raise ValueError(
+            "conditioning: none was encoded from the prompt given here by this text encoder; expected one that was; "
+            "write its text into prompt (empty is the scene's), or leave conditioning unconnected."
+        )
+    return attached
+
+
+NODES: list[type] = [LayoutConditioning]
