@@ -12,6 +12,7 @@ def node_classes() -> list[type]:
         demo,
         foreground,
         layout_conditioning,
+        layout_prior,
         layout_text,
         local_llm,
         metrics,
@@ -32,6 +33,7 @@ def node_classes() -> list[type]:
         zero_shot_sampler,
         local_llm,
         layout_text,
+        layout_prior,
         layout_conditioning,
         metrics,
     )

@@ -30,6 +30,7 @@ NODE_IDS = {
     "Frameloom_BackgroundSmooth",
     "Frameloom_ZeroShotSampler",
     "Frameloom_LocalLLM",
+    "Frameloom_LayoutPrior",
     "Frameloom_LayoutFromText",
 }
 

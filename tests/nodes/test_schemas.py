@@ -81,6 +81,22 @@ CONTRACT = {
         ],
         ["LATENT"],
     ),
+    "LayoutPrior": (
+        [
+            "file",
+            "entities",
+            "caption",
+            "frames",
+            "keyframes",
+            "width",
+            "height",
+            "fps",
+            "temperature",
+            "top_k",
+            "seed",
+        ],
+        ["FRAMELOOM_STORYBOARD", "STRING"],
+    ),
     "LocalLLM": (["model", "max_tokens", "temperature", "device"], ["FRAMELOOM_LLM"]),
     "LayoutFromText": (
         ["text", "format", "frames", "fps", "width", "height", "export_as"],
