@@ -26,8 +26,6 @@ from .model import Message, Watch
 
 PACKAGES = ("transformers", "llguidance")
 GGUF_PACKAGES = ("gguf", "accelerate")  # which transformers reads GGUF with
-# JSON as Python writes it, which is how models have mostly seen it.
-JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 # What transformers raises for a model it can't read.
 _UNREADABLE = (
     OSError, ValueError, RuntimeError, ImportError, KeyError, IndexError, AttributeError, TypeError, SafetensorError
@@ -71,7 +69,7 @@ class LocalModel:
         """
         _check_packages(path, label)
         _check_files(path, label)
-        self._path, self._label, self._device = path, label, device
+        self._path, self._label, self._device = path.absolute(), label, device
         self._max_tokens, self._temperature = max_tokens, temperature
         self._dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
         self._held: _Loaded | None = None
@@ -106,7 +104,8 @@ class LocalModel:
             loaded = self._load()
             tokens = self._read_prompt(loaded, messages)
             matcher = _matcher(loaded, schema, self._label)
-            choose = _Choice(matcher, self._temperature, torch.Generator().manual_seed(seed % 2**63))
+            generator = torch.Generator().manual_seed(seed % 2**63)
+            choose = _Choice(matcher, self._temperature, generator, self._label)
             try:
                 network = loaded.network.to(self._device)
                 return self._write(network, loaded.tokenizer, tokens, choose, watch)
@@ -161,8 +160,13 @@ class LocalModel:
 class _Choice:
     """Choose what comes next, within a grammar: sampled, then whatever the grammar leaves no choice about."""
 
-    def __init__(self, matcher: Any, temperature: float, generator: torch.Generator) -> None:
-        self._matcher, self._temperature, self._generator = matcher, temperature, generator
+    def __init__(self, matcher: Any, temperature: float, generator: torch.Generator, label: str) -> None:
+        self._matcher, self._temperature, self._generator, self._label = (
+            matcher,
+            temperature,
+            generator,
+            label,
+        )
 
     @property
     def finished(self) -> bool:
@@ -186,6 +190,11 @@ class _Choice:
         self._matcher.consume_token(token)
         forced = [] if self.finished else self._matcher.compute_ff_tokens()
         self._matcher.consume_tokens(forced)
+        if self._matcher.is_error():
+            raise LanguageModelError(
+                f"{self._label}: llguidance stopped at the schema ({self._matcher.get_error().splitlines()[0][:200]}); "
+                "expected an answer it can follow; ask for less, or use LLM Endpoint."
+            )
         return [token, *forced]
 
 
@@ -226,6 +235,7 @@ def _read(path: Path, label: str, dtype: torch.dtype) -> _Loaded:
     from llguidance.hf import from_tokenizer
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    read_network: Any = AutoModelForCausalLM.from_pretrained
     folder, options = path, {"local_files_only": True, "trust_remote_code": False}
     if path.is_file():
         folder, options = path.parent, options | {"gguf_file": path.name}
@@ -234,13 +244,10 @@ def _read(path: Path, label: str, dtype: torch.dtype) -> _Loaded:
     try:
         with torch.random.fork_rng(devices=[]):
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            network, report = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, output_loading_info=True, **options
-            )
-        # transformers makes up what a file lacks.
-        absent = sorted([*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])])
+            network, report = read_network(folder, dtype=dtype, output_loading_info=True, **options)
+        absent = sorted(report["missing_keys"])  # which transformers makes up
         if absent:
-            raise ValueError(f"it lacks {absent[0]}, or has it in another shape, and {len(absent) - 1} more")
+            raise ValueError(f"it lacks {absent[0]} and {len(absent) - 1} more")
         return _Loaded(network.eval(), tokenizer, from_tokenizer(tokenizer))
     except _UNREADABLE as error:
         raise LanguageModelError(
@@ -252,8 +259,8 @@ def _read(path: Path, label: str, dtype: torch.dtype) -> _Loaded:
 def _words(error: BaseException, folder: Path) -> str:
     """Return the first line of an error, without the place of the model's folder."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    for place in (str(folder), str(folder.resolve()), str(folder.parent)):
-        text = text.replace(place, folder.name)
+    for place, name in ((folder, folder.name), (folder.resolve(), folder.name), (Path.home(), "~")):
+        text = text.replace(str(place), name)
     return text if len(text) <= 200 else text[:197] + "..."
 
 
@@ -261,7 +268,10 @@ def _matcher(loaded: _Loaded, schema: Mapping[str, Any], label: str) -> Any:
     """Return what follows an answer token by token and says what may come next."""
     from llguidance import LLMatcher
 
-    grammar = LLMatcher.grammar_from_json_schema(dict(schema), defaults=JSON_STYLE)
+    grammar = LLMatcher.grammar_from_json_schema(
+        dict(schema),  # as Python writes JSON, which is how models have mostly seen it
+        defaults={"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "},
+    )
     matcher = LLMatcher(loaded.vocabulary, grammar)
     if matcher.is_error():
         raise LanguageModelError(

@@ -57,14 +57,7 @@ class LayoutGPT(nn.Module):
     def __init__(self, size: PriorSize, device: str | torch.device = "cpu") -> None:
         super().__init__()
         self.size = size
-        self.transformer = nn.ModuleDict(
-            {
-                "wte": _embedding(size.vocabulary, size.width, device),
-                "wpe": _embedding(size.context, size.width, device),
-                "h": nn.ModuleList(_Block(size, device) for _ in range(size.layers)),
-                "ln_f": nn.LayerNorm(size.width, device=device),
-            }
-        )
+        self.transformer = _Transformer(size, device)
 
     def forward(self, tokens: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
         """Return what may follow each token, and the cache with these tokens in it, newly allocated.
@@ -73,14 +66,26 @@ class LayoutGPT(nn.Module):
             tokens: [B, L] int64, those after the ones in the cache.
             cache: from the call before.
         """
+        x, kept = self.transformer(tokens, cache)
+        return functional.linear(x, self.transformer.wte.weight), kept
+
+
+class _Transformer(nn.Module):
+    def __init__(self, size: PriorSize, device: str | torch.device) -> None:
+        super().__init__()
+        self.wte = _embedding(size.vocabulary, size.width, device)
+        self.wpe = _embedding(size.context, size.width, device)
+        self.h = nn.ModuleList(_Block(size, device) for _ in range(size.layers))
+        self.ln_f = nn.LayerNorm(size.width, device=device)
+
+    def forward(self, tokens: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
         past = cache[0][0].shape[2] if cache else 0
-        wte, wpe, blocks, norm = (self.transformer[name] for name in ("wte", "wpe", "h", "ln_f"))
-        x = wte(tokens) + wpe(torch.arange(past, past + tokens.shape[1], device=tokens.device))
+        x = self.wte(tokens) + self.wpe(torch.arange(past, past + tokens.shape[1], device=tokens.device))
         kept: Cache = []
-        for index, block in enumerate(blocks):  # type: ignore[arg-type]  a ModuleList
+        for index, block in enumerate(self.h):
             x, each = block(x, cache[index] if cache else None)
             kept.append(each)
-        return functional.linear(norm(x), wte.weight), kept
+        return self.ln_f(x), kept
 
 
 class _Block(nn.Module):
@@ -96,10 +101,10 @@ class _Block(nn.Module):
         )
 
     def forward(self, x: Tensor, cache: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        out, cache = self.attn(self.ln_1(x), cache)
+        out, kept = self.attn(self.ln_1(x), cache)
         x = x + out
         hidden = functional.gelu(self.mlp["c_fc"](self.ln_2(x)), approximate="tanh")
-        return x + self.mlp["c_proj"](hidden), cache
+        return x + self.mlp["c_proj"](hidden), kept
 
 
 class _Attention(nn.Module):

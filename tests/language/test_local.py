@@ -77,7 +77,7 @@ def test_what_it_keeps_between_tokens_changes_nothing(folder):
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     tokens = tokenizer(text)["input_ids"]
     start = len(tokens)
-    choose = local._Choice(local._matcher(model._load(), SCHEMA, "tiny"), 0.0, torch.Generator())
+    choose = local._Choice(local._matcher(model._load(), SCHEMA, "tiny"), 0.0, torch.Generator(), "tiny")
     with torch.inference_mode():
         while not choose.finished:
             tokens = tokens + choose(network(torch.tensor([tokens])).logits[0, -1])
@@ -181,6 +181,24 @@ def test_a_prompt_that_leaves_no_room_is_an_error(tmp_path):
 def test_a_schema_that_cant_be_enforced_is_an_error(folder):
     with pytest.raises(LanguageModelError, match="tiny: llguidance can't enforce the schema"):
         complete(folder, {"type": "object", "properties": {"a": {"type": "nonsense"}}})
+
+
+def test_a_grammar_that_gives_up_on_the_way_is_an_error(folder):
+    """It has room for fewer states than the pattern needs."""
+    from llguidance import LLMatcher, LLParserLimits
+
+    grammar = LLMatcher.grammar_from_json_schema({"type": "string", "pattern": "^(a|b)*a(a|b){18}$"})
+    matcher = LLMatcher(make(folder)._load().vocabulary, grammar, limits=LLParserLimits(max_lexer_states=30))
+    choose = local._Choice(matcher, 0.0, torch.Generator(), "tiny")
+
+    def write():
+        for _ in range(100):
+            choose(torch.zeros(400))
+
+    with pytest.raises(
+        LanguageModelError, match=r"tiny: llguidance stopped at the schema \(.*too many states"
+    ):
+        write()
 
 
 def test_without_a_chat_template_a_model_is_refused(tmp_path):
