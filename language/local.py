@@ -109,7 +109,7 @@ class LocalModel:
             try:
                 network = loaded.network.to(self._device)
                 return self._write(network, loaded.tokenizer, tokens, choose, watch)
-            except torch.OutOfMemoryError as error:
+            except torch.cuda.OutOfMemoryError as error:
                 raise LanguageModelError(
                     f"{self._label}: {self._device} has too little free memory for it; expected room for the model and "
                     "its answer; choose device 'cpu', or a smaller model."
@@ -133,7 +133,7 @@ class LocalModel:
             cache = _cache_of(output, self._label)
             tokens = choose(output.logits[0, -1])
             answer += tokens
-            text = tokenizer.decode(answer, skip_special_tokens=True)
+            text = tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             watch(len(text))
         return text
 
@@ -157,21 +157,19 @@ class LocalModel:
         return self._held
 
 
+@dataclass(frozen=True, slots=True)
 class _Choice:
     """Choose what comes next, within a grammar: sampled, then whatever the grammar leaves no choice about."""
 
-    def __init__(self, matcher: Any, temperature: float, generator: torch.Generator, label: str) -> None:
-        self._matcher, self._temperature, self._generator, self._label = (
-            matcher,
-            temperature,
-            generator,
-            label,
-        )
+    matcher: Any
+    temperature: float
+    generator: torch.Generator
+    label: str
 
     @property
     def finished(self) -> bool:
         """Whether nothing can follow."""
-        return self._matcher.is_stopped()
+        return self.matcher.is_stopped()
 
     def __call__(self, logits: Tensor) -> list[int]:
         """Return the next tokens, at least one.
@@ -179,20 +177,20 @@ class _Choice:
         Args:
             logits: [vocabulary], on any device.
         """
-        allowed = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8) > 0
+        allowed = torch.frombuffer(bytearray(self.matcher.compute_logit_bias()), dtype=torch.uint8) > 0
         size = min(len(allowed), len(logits))  # either may be padded
         scores = logits[:size].float().cpu().masked_fill(~allowed[:size], -torch.inf)
-        if self._temperature == 0:
+        if self.temperature == 0:
             token = int(scores.argmax())
         else:
-            chances = (scores / self._temperature).softmax(0)
-            token = int(torch.multinomial(chances, 1, generator=self._generator))
-        self._matcher.consume_token(token)
-        forced = [] if self.finished else self._matcher.compute_ff_tokens()
-        self._matcher.consume_tokens(forced)
-        if self._matcher.is_error():
+            chances = (scores / self.temperature).softmax(0)
+            token = int(torch.multinomial(chances, 1, generator=self.generator))
+        self.matcher.consume_token(token)
+        forced = [] if self.finished else self.matcher.compute_ff_tokens()
+        self.matcher.consume_tokens(forced)
+        if self.matcher.is_error():
             raise LanguageModelError(
-                f"{self._label}: llguidance stopped at the schema ({self._matcher.get_error().splitlines()[0][:200]}); "
+                f"{self.label}: llguidance stopped at the schema ({self.matcher.get_error().splitlines()[0][:200]}); "
                 "expected an answer it can follow; ask for less, or use LLM Endpoint."
             )
         return [token, *forced]
