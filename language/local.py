@@ -26,6 +26,7 @@ from .model import Message, Watch
 
 PACKAGES = ("transformers", "llguidance")
 GGUF_PACKAGES = ("gguf", "accelerate")  # which transformers reads GGUF with
+PIECE = 256  # tokens of a prompt that are read before the next look at a cancel
 # What transformers raises for a model it can't read.
 _UNREADABLE = (
     OSError, ValueError, RuntimeError, ImportError, KeyError, IndexError, AttributeError, TypeError, SafetensorError
@@ -119,22 +120,23 @@ class LocalModel:
 
     def _write(self, network: Any, tokenizer: Any, tokens: list[int], choose: _Choice, watch: Watch) -> str:
         """Return the text that the network adds to the tokens of a prompt."""
-        answer: list[int] = []
-        cache, text = None, ""
         last_only = {"logits_to_keep": 1} if _takes(network, "logits_to_keep") else {}
+        answer: list[int] = []
+        text, cache, logits = "", None, torch.empty(0)
         while not choose.finished:
             if len(answer) >= self._max_tokens:
                 raise LanguageModelError(
                     f"{self._label}: the answer is not finished after {len(answer)} tokens, it ends {text[-60:]!r}; "
                     f"expected at most max_tokens={self._max_tokens}; raise max_tokens, or ask for less."
                 )
-            ids = torch.tensor([tokens], device=self._device)
-            output = network(input_ids=ids, past_key_values=cache, use_cache=True, **last_only)
-            cache = _cache_of(output, self._label)
-            tokens = choose(output.logits[0, -1])
+            for piece in torch.tensor([tokens], device=self._device).split(PIECE, 1):
+                output = network(input_ids=piece, past_key_values=cache, use_cache=True, **last_only)
+                cache, logits = _cache_of(output, self._label), output.logits[0, -1]
+                watch(len(text))
+            tokens = choose(logits)
             answer += tokens
             text = tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-            watch(len(text))
+        watch(len(text))
         return text
 
     def _read_prompt(self, loaded: _Loaded, messages: Sequence[Message]) -> list[int]:

@@ -99,6 +99,20 @@ def test_watch_is_told_of_the_answer_as_it_grows_and_may_stop_it(folder):
     assert model.complete(ASK, SCHEMA, seed=0, watch=ignore) == answer
 
 
+def test_a_long_prompt_can_be_cancelled_while_it_is_read(folder):
+    """It has some 1,500 tokens, which a large model reads for minutes on a CPU."""
+    model, seen = make(folder), []
+    ask = [Message("user", "Where is the ball? " * 120)]
+    model.complete(ask, SCHEMA, seed=0, watch=seen.append)
+    assert seen.count(0) > 4
+
+    def stop(characters):
+        raise InterruptedError(f"cancelled at {characters}")
+
+    with pytest.raises(InterruptedError, match="cancelled at 0"):
+        model.complete(ask, SCHEMA, seed=0, watch=stop)
+
+
 def test_it_runs_inside_and_outside_inference_mode(folder):
     with torch.inference_mode():
         inside = make(folder)
