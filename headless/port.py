@@ -11,6 +11,7 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from ..host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
+from ..host.model_folders import CONFIG, ENDINGS, LANGUAGE_MODELS, names_of
 from ..models.architecture import DEMO
 from ..models.edit import Edit
 from ..models.errors import CheckpointError
@@ -249,10 +250,12 @@ class HeadlessHost:
 
     def _own_files(self, kind: str) -> list[str]:
         folder = self.models_dir / kind
-        found = [path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS and path.is_file()]
-        adapters = {path.parent for path in folder.rglob("config.json") if path.parent != folder}
-        found = [path for path in found if path.parent not in adapters] + list(adapters)
-        return sorted(path.relative_to(folder).as_posix() for path in found)
+        endings = ENDINGS.get(kind, _ENDINGS)
+        found = [path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file()]
+        if kind != LANGUAGE_MODELS:
+            adapters = {path.parent for path in folder.rglob(CONFIG) if path.parent != folder}
+            found = [path for path in found if path.parent not in adapters] + list(adapters)
+        return names_of(kind, sorted(path.relative_to(folder).as_posix() for path in found))
 
 
 def _pick_device(device: str | torch.device | None) -> torch.device:

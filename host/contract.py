@@ -147,11 +147,14 @@ class Host(Protocol):
         ...
 
     def list_files(self, kind: str) -> list[str]:
-        """Return the names of the user's files of a kind (``animatediff_models``, ``checkpoints``, ...)."""
+        """Return the names of the user's files of a kind (``animatediff_models``, ``checkpoints``, ...).
+
+        Of kind ``llm``, a folder with a model's config is one name.
+        """
         ...
 
     def resolve(self, kind: str, name: str) -> Path:
-        """Return the path of a listed file. Raises ValueError for a name outside its folders."""
+        """Return the path of a listed file or folder. Raises ValueError for a name outside its folders."""
         ...
 
     def output_path(self, prefix: str, extension: str) -> Path:

@@ -11,7 +11,8 @@ from .errors import CheckpointError
 Kind = Literal[
     "motion", "motion_lora", "domain_adapter", "sd_lora", "sparsectrl", "controlnet", "control_lora",
     "transformer_controlnet", "t2i_adapter", "pia", "hotshotxl", "sdxl_motion",
-    "svd", "sdxl_checkpoint", "sd_checkpoint", "unet", "vae", "text_encoder", "no_tensors", "unknown",
+    "svd", "sdxl_checkpoint", "sd_checkpoint", "unet", "vae", "text_encoder", "gpt2", "language_model", "no_tensors",
+    "unknown",
 ]  # fmt: skip
 
 # What each kind is called, and what to do with a file of it.
@@ -49,6 +50,11 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     "unet": ("a UNet without motion modules", "choose another file"),
     "vae": ("a VAE", "put it into vae and load it with a VAE loader"),
     "text_encoder": ("a text encoder", "put it into text_encoders and load it with a CLIP loader"),
+    "gpt2": ("a GPT-2 model", "put a layout prior into layout_priors and choose it in Layout Prior"),
+    "language_model": (
+        "the weights of a language model",
+        "put its folder, with config.json and tokenizer, into llm and choose it in Local LLM",
+    ),
     "no_tensors": ("a file without tensors", "download it again"),
     "unknown": ("of no kind we know", "choose another file"),
 }
@@ -112,6 +118,10 @@ def _identify_part(shapes: Mapping[str, tuple[int, ...]]) -> Kind:
         return "vae"
     if any("text_model." in key for key in shapes):
         return "text_encoder"
+    if any(key.endswith("h.0.attn.c_attn.weight") for key in shapes):
+        return "gpt2"
+    if any(key.endswith("embed_tokens.weight") for key in shapes):
+        return "language_model"
     if any("down_blocks.0.resnets." in key or key.startswith("input_blocks.") for key in shapes):
         return "unet"
     return "unknown"

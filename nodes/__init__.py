@@ -13,7 +13,9 @@ def node_classes() -> list[type]:
         foreground,
         layout_conditioning,
         layout_plan,
+        layout_prior,
         layout_text,
+        local_llm,
         metrics,
         motion,
         motion_path,
@@ -30,9 +32,11 @@ def node_classes() -> list[type]:
         zero_shot,
         foreground,
         zero_shot_sampler,
+        local_llm,
         layout_plan,
-        layout_conditioning,
         layout_text,
+        layout_prior,
+        layout_conditioning,
         metrics,
     )
     return [node for family in families for node in family.NODES]

@@ -8,11 +8,12 @@ import folder_paths
 from comfy_api.latest import ComfyExtension, io, ui
 
 from .. import api
+from ..model_folders import ENDINGS
 from .port import ComfyHost
 from .version import TolerantIo, check_version
 
 # The names other packs use, so that users' files are found.
-MODEL_FOLDERS = ("animatediff_models", "animatediff_motion_lora")
+MODEL_FOLDERS = ("animatediff_models", "animatediff_motion_lora", *ENDINGS)
 
 
 class FrameloomExtension(ComfyExtension):
@@ -36,5 +37,5 @@ def register_folders() -> None:
         # A new kind starts with no extensions, which lists every file.
         folder_paths.folder_names_and_paths[kind] = (
             known[0],
-            set(known[1]) | folder_paths.supported_pt_extensions,
+            set(known[1]) | set(ENDINGS.get(kind, folder_paths.supported_pt_extensions)),
         )

@@ -22,6 +22,7 @@ from ...models.motion_checkpoint import MotionWeights
 from ...models.phrases import Ranges
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
+from ..model_folders import CONFIG, names_of
 from . import install, motion
 from .control import select_frames
 from .demo import load_demo
@@ -163,7 +164,8 @@ class ComfyHost:
                 f"kind of file {kind!r}: ComfyUI has no such model folder; expected one it lists."
             )
         bundled = [name for name, path in BUNDLED.get(kind, {}).items() if path.exists()]
-        return [*bundled, *(name for name in folder_paths.get_filename_list(kind) if name not in bundled)]
+        own = names_of(kind, folder_paths.get_filename_list(kind))
+        return [*bundled, *(name for name in own if name not in bundled)]
 
     def resolve(self, kind: str, name: str) -> Path:
         """Return the path of a listed file."""
@@ -174,7 +176,10 @@ class ComfyHost:
             raise ValueError(
                 f"{kind}: got {name!r}, which is not among its files; expected one of the list; press R to refresh it."
             )
-        return Path(folder_paths.get_full_path_or_raise(kind, name))
+        path = folder_paths.get_full_path(kind, name)  # finds files alone
+        if path is None:
+            return Path(folder_paths.get_full_path_or_raise(kind, f"{name}/{CONFIG}")).parent
+        return Path(path)
 
     def output_path(self, prefix: str, extension: str) -> Path:
         """Return a path for a new output file inside the output folder."""

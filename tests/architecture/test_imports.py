@@ -24,7 +24,15 @@ LAW: dict[str, tuple[str, ...]] = {
     "host": ("host.contract", "models"),
     "host/comfyui": ("host", "models"),
     "host/comfyui/entry.py": ("host", "models", "nodes"),
-    "headless": ("headless", "host.contract", "host.api", "host.bundled", "models", "nodes"),
+    "headless": (
+        "headless",
+        "host.contract",
+        "host.api",
+        "host.bundled",
+        "host.model_folders",
+        "models",
+        "nodes",
+    ),
     "nodes": ("nodes", "host.contract", "host.api", "models"),
 }
 # Heavier layers that a node reaches only when it runs.

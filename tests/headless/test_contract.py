@@ -15,6 +15,16 @@ def port(tmp_path_factory):
     return HeadlessHost("cpu", folder / "input", folder / "output", folder / "models")
 
 
+@pytest.fixture
+def kind_folder(port):
+    def make(kind):
+        folder = port.models_dir / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    return make
+
+
 @pytest.fixture(scope="module")
 def demo(port):
     return port.load_demo()

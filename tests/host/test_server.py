@@ -30,7 +30,10 @@ NODE_IDS = {
     "Frameloom_BackgroundSmooth",
     "Frameloom_ZeroShotSampler",
     "Frameloom_LayoutFromLLM",
+    "Frameloom_LocalLLM",
+    "Frameloom_LayoutPrior",
     "Frameloom_LayoutFromText",
+    "Frameloom_LayoutConditioning",
 }
 
 

@@ -92,6 +92,8 @@ OTHER_KINDS = {
     "diffusers UNet": ({"down_blocks.0.resnets.0.conv1.weight": CONV}, r"is a UNet without motion modules"),
     "VAE": ({"encoder.conv_in.weight": CONV, "decoder.conv_in.weight": CONV}, r"is a VAE.*put it into vae"),
     "text encoder": ({"text_model.embeddings.position_ids": SOME}, r"is a text encoder.*text_encoders"),
+    "GPT-2": ({"transformer.h.0.attn.c_attn.weight": SOME}, r"is a GPT-2 model; .*choose it in Layout Prior"),
+    "language model": ({"model.embed_tokens.weight": SOME}, r"is the weights of a language .*Local LLM"),
     "unknown": (
         {"blocks.0.self_attn.q.weight": SOME},
         r"no kind we know \(its first key is 'blocks.0.self_attn",

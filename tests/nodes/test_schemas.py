@@ -85,6 +85,23 @@ CONTRACT = {
         ["script", "planner", "frames", "fps", "width", "height", "seed", "repairs", "llm"],
         ["FRAMELOOM_STORYBOARD", "STRING"],
     ),
+    "LayoutPrior": (
+        [
+            "file",
+            "entities",
+            "caption",
+            "frames",
+            "keyframes",
+            "width",
+            "height",
+            "fps",
+            "temperature",
+            "top_k",
+            "seed",
+        ],
+        ["FRAMELOOM_STORYBOARD", "STRING"],
+    ),
+    "LocalLLM": (["model", "max_tokens", "temperature", "device"], ["FRAMELOOM_LLM"]),
     "LayoutFromText": (
         ["text", "format", "frames", "fps", "width", "height", "export_as"],
         ["FRAMELOOM_STORYBOARD", "STRING"],

@@ -1,9 +1,12 @@
 """What every host promises (``host/contract.py``), as tests that run on each: they import them from here.
 
-They need the fixtures ``port``, ``demo`` (MODEL, CLIP, VAE), ``motion`` (the bundled module) and ``scene``.
+They need the fixtures ``port``, ``demo`` (MODEL, CLIP, VAE), ``motion`` (the bundled module), ``scene`` and
+``kind_folder``, which gives an empty folder where the host looks for a kind of model file.
 """
 
 from __future__ import annotations
+
+from pathlib import PurePath
 
 import pytest
 import torch
@@ -406,3 +409,34 @@ def test_training_goes_through_cross_frame_attention(port, demo, scene):
         (gradient,) = torch.autograd.grad(out[1].sum(), noisy)
     reached = gradient.abs().amax((1, 2, 3)) > 0
     assert reached.tolist() == [True, True, False]
+
+
+def test_a_language_model_is_a_gguf_file_or_a_folder(port, kind_folder):
+    folder = kind_folder("llm")
+    names = (
+        "a.gguf",
+        "deep/b.GGUF",
+        "deep/config.json",
+        "small/config.json",
+        "small/model.safetensors",
+        "notes.json",
+    )
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    assert [PurePath(name).as_posix() for name in port.list_files("llm")] == [
+        "a.gguf",
+        "deep/b.GGUF",
+        "small",
+    ]
+    assert port.resolve("llm", "a.gguf") == folder / "a.gguf"
+    assert port.resolve("llm", "small") == folder / "small"
+    for name in ("../llm", "small/..", "deep", "small/model.safetensors"):
+        with pytest.raises(ValueError, match="llm: "):
+            port.resolve("llm", name)
+
+
+def test_only_safetensors_are_layout_priors(port, kind_folder):
+    for name in ("prior.safetensors", "prior.pt"):
+        (kind_folder("layout_priors") / name).touch()
+    assert port.list_files("layout_priors") == ["prior.safetensors"]

@@ -54,6 +54,18 @@ def port():
     return api.port()
 
 
+@pytest.fixture
+def kind_folder(port, tmp_path, monkeypatch):
+    import folder_paths
+
+    def look_in(kind):
+        endings = folder_paths.folder_names_and_paths[kind][1]
+        monkeypatch.setitem(folder_paths.folder_names_and_paths, kind, ([str(tmp_path)], endings))
+        return tmp_path
+
+    return look_in
+
+
 @pytest.fixture(scope="session")
 def demo(port):
     with torch.inference_mode():

@@ -1,0 +1,116 @@
+"""A storyboard from a layout prior: its sequences in, a scene out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..models.layout_prior import LayoutGPT, read_prior, sample_tokens
+from ..models.storyboard import Provenance, Storyboard
+from .layout_sequence import NAME, VOCABULARY, count_tokens, decode_scene, encode_names, tracks_of
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample: see ``models.layout_prior.sample_tokens``."""
+
+    temperature: float = 1.0
+    top_k: int = 70
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a prior is asked for.
+
+    Attributes:
+        names: of the entities.
+        caption: what the picture shows; the scene's prompt.
+        frames: length of the scene.
+        keyframes: boxes of each entity.
+        size: width and height of the picture, in pixels.
+        fps: frames a second.
+    """
+
+    names: Sequence[str]
+    caption: str
+    frames: int
+    keyframes: int
+    size: tuple[int, int] = (512, 512)
+    fps: float = 8.0
+
+    @property
+    def tokens(self) -> int:
+        """Length of the sequence that answers it."""
+        return count_tokens(self.caption, self.names, self.keyframes)
+
+
+def read_layout_prior(path: Path) -> LayoutGPT:
+    """Read a prior that was trained on these sequences.
+
+    Raises:
+        models.errors.CheckpointError: see ``models.layout_prior.read_prior``.
+    """
+    return read_prior(path, NAME, VOCABULARY)
+
+
+def read_names(text: str) -> list[str]:
+    r"""Return the names of a list, one a line or separated by commas.
+
+    Raises:
+        ValueError: there are none.
+
+    Examples:
+        >>> read_names("a red ball, a blue ball\na dog,")
+        ['a red ball', 'a blue ball', 'a dog']
+    """
+    names = [name.strip() for name in re.split(r"[,\n]", text) if name.strip()]
+    if not names:
+        raise ValueError(
+            f"entities: got {text!r}; expected one name at least, one a line or separated by commas; type some."
+        )
+    return names
+
+
+def sample_storyboard(
+    network: LayoutGPT,
+    label: str,
+    request: Request,
+    sampling: Sampling = Sampling(),
+    watch: Callable[[int], None] = lambda _: None,
+) -> Storyboard:
+    """Return a storyboard of one scene in which a layout prior has placed what is named.
+
+    Args:
+        network: the prior.
+        label: its name, for the provenance.
+        request: what is wanted.
+        sampling: how to sample.
+        watch: called with the length of the sequence at every token; raises what stops the work.
+
+    Raises:
+        ValueError: there are more keyframes than frames, or the sequence is longer than the prior's context.
+    """
+    grammar = tracks_of(request.names, request.frames, request.keyframes)
+    if request.tokens > network.size.context:
+        raise ValueError(
+            f"{label}: caption, entities and keyframes make {request.tokens} tokens; expected at most "
+            f"{network.size.context}, the prior's context; shorten the caption, or take fewer entities or keyframes."
+        )
+    tokens = sample_tokens(
+        network,
+        encode_names(request.caption, request.names),
+        grammar,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        seed=sampling.seed,
+        watch=watch,
+    )
+    return Storyboard(
+        fps=request.fps,
+        size=request.size,
+        scenes=(decode_scene(tokens, request.frames),),
+        provenance=Provenance(planner="prior", model=label, seed=sampling.seed),
+    )

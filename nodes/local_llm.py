@@ -1,0 +1,84 @@
+"""A language model in this process."""
+
+from __future__ import annotations
+
+import torch
+
+from ..host import api
+from ..models.weight_file import fingerprint
+from .sockets import LLMType
+
+io = api.io
+
+MODELS = "llm"
+AUTO, CPU = "auto", "cpu"
+
+
+class LocalLLM(io.ComfyNode):
+    """Frameloom_LocalLLM."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_LocalLLM",
+            display_name="Local LLM",
+            category="frameloom/layout",
+            description="Choose a language model of yours that runs in this process, without a server and without a "
+            "network. Its answers are held to the form that is asked for, token by token; that makes the answers of "
+            "small models valid, not good: 7 billion parameters and more write better layouts. Needs the packages "
+            "transformers and llguidance, for GGUF also gguf and accelerate.",
+            search_aliases=["LLM", "GGUF", "transformers", "llguidance", "Qwen", "SmolLM", "language model"],
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=api.port().list_files(MODELS),
+                    tooltip="A GGUF file in ComfyUI's models/llm, or a folder there with config.json, tokenizer and "
+                    "safetensors, as it is downloaded. An instruct or chat model; pickles are refused.",
+                ),
+                io.Int.Input(
+                    "max_tokens",
+                    default=2048,
+                    min=16,
+                    max=131_072,
+                    tooltip="Longest answer; an answer that is not finished by then is an error. Prompt and answer "
+                    "must fit into the model's context.",
+                ),
+                io.Float.Input(
+                    "temperature",
+                    default=0.7,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="How freely it chooses its words; 0 always takes the likeliest, which makes small models "
+                    "repeat themselves.",
+                ),
+                io.Combo.Input(
+                    "device",
+                    options=[AUTO, CPU],
+                    default=AUTO,
+                    tooltip="auto: where other models run. The model is there only while it answers; in between it "
+                    "lies in the CPU's memory.",
+                ),
+            ],
+            outputs=[LLMType.Output("llm", display_name="llm", tooltip="For Layout From LLM.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str, **_: object) -> str:
+        """Read again when the file changed."""
+        return fingerprint(api.port().resolve(MODELS, model))
+
+    @classmethod
+    def execute(cls, model: str, max_tokens: int, temperature: float, device: str) -> io.NodeOutput:
+        """Run the node."""
+        from ..language.local import LocalModel
+
+        port = api.port()
+        place = port.compute_device() if device == AUTO else torch.device(CPU)
+        path = port.resolve(MODELS, model)
+        llm = LocalModel(path, model, max_tokens=max_tokens, temperature=temperature, device=place)
+        return io.NodeOutput(llm)
+
+
+NODES: list[type] = [LocalLLM]

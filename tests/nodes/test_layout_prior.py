@@ -1,0 +1,87 @@
+"""The layout prior's node: its file, its names and its cancel."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from frameloom.language.layout_sequence import NAME, VOCABULARY
+from frameloom.models.errors import CheckpointError
+from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
+from frameloom.models.storyboard import parse_storyboard
+from frameloom.tests.support.motion import save, tiny_state
+
+DEFAULTS = {
+    "file": "tiny.safetensors",
+    "entities": "a red ball, a dog\nthe sky",
+    "caption": "a park",
+    "frames": 12,
+    "keyframes": 3,
+    "width": 640,
+    "height": 360,
+    "fps": 12.0,
+    "temperature": 1.0,
+    "top_k": 70,
+    "seed": 5,
+}
+
+
+@pytest.fixture
+def folder(host):
+    folder = host.models_dir / "layout_priors"
+    folder.mkdir()
+    torch.manual_seed(0)
+    save_prior(folder / "tiny.safetensors", LayoutGPT(PriorSize(VOCABULARY, 256, 32, 2, 4)), NAME)
+    return folder
+
+
+@pytest.fixture
+def make(nodes, folder):
+    return lambda **settings: nodes["LayoutPrior"].execute(**(DEFAULTS | settings)).args
+
+
+def test_what_is_named_is_placed(make):
+    board, text = make()
+    scene = board.only_scene()
+    assert [entity.text for entity in scene.entities] == ["a red ball", "a dog", "the sky"]
+    assert [len(entity.track) for entity in scene.entities] == [3, 3, 3]
+    assert (scene.frames, scene.prompt, board.size, board.fps) == (12, "a park", (640, 360), 12.0)
+    assert parse_storyboard(text) == board
+
+
+def test_a_seed_decides(make):
+    assert make()[0] == make()[0]
+    assert make(seed=6)[0].scenes != make()[0].scenes
+
+
+def test_its_files_are_listed_anew_and_a_change_is_noticed(nodes, folder):
+    node = nodes["LayoutPrior"]
+    assert node.define_schema().inputs[0].options == ["tiny.safetensors"]
+    before = node.fingerprint_inputs(**DEFAULTS)
+    save_prior(folder / "tiny.safetensors", LayoutGPT(PriorSize(VOCABULARY, 256, 16, 1, 4)), NAME)
+    assert node.fingerprint_inputs(**DEFAULTS) != before
+
+
+def test_a_wrong_setting_is_named(make, folder):
+    with pytest.raises(ValueError, match="keyframes=13 of frames=12"):
+        make(keyframes=13)
+    with pytest.raises(ValueError, match="entities: got ''"):
+        make(entities="")
+    with pytest.raises(
+        ValueError, match=r"tiny.safetensors: caption, entities and keyframes make .* at most 256"
+    ):
+        make(caption="a park " * 40)
+    save(folder / "motion.safetensors", tiny_state())
+    with pytest.raises(CheckpointError, match="is an AnimateDiff motion module; expected a layout prior"):
+        make(file="motion.safetensors")
+    save_prior(folder / "old.safetensors", LayoutGPT(PriorSize(40, 256, 16, 1, 4)), "bytes, 64 lines, 0")
+    with pytest.raises(CheckpointError, match="sequence 'bytes, 64 lines, 0'; expected"):
+        make(file="old.safetensors")
+
+
+def test_a_cancel_stops_it(make, host, monkeypatch):
+    def cancel():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(host, "check_interrupt", cancel)
+    with pytest.raises(KeyboardInterrupt):
+        make()
