@@ -11,7 +11,7 @@ from .errors import CheckpointError
 Kind = Literal[
     "motion", "motion_lora", "domain_adapter", "sd_lora", "sparsectrl", "controlnet", "control_lora",
     "transformer_controlnet", "t2i_adapter", "pia", "hotshotxl", "sdxl_motion",
-    "svd", "sdxl_checkpoint", "sd_checkpoint", "unet", "vae", "text_encoder", "no_tensors", "unknown",
+    "svd", "sdxl_checkpoint", "sd_checkpoint", "unet", "vae", "text_encoder", "gligen", "no_tensors", "unknown",
 ]  # fmt: skip
 
 # What each kind is called, and what to do with a file of it.
@@ -49,6 +49,7 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     "unet": ("a UNet without motion modules", "choose another file"),
     "vae": ("a VAE", "put it into vae and load it with a VAE loader"),
     "text_encoder": ("a text encoder", "put it into text_encoders and load it with a CLIP loader"),
+    "gligen": ("GLIGEN's layers", "put it into gligen and load it with Load GLIGEN Model"),
     "no_tensors": ("a file without tensors", "download it again"),
     "unknown": ("of no kind we know", "choose another file"),
 }
@@ -72,6 +73,8 @@ def identify(shapes: Mapping[str, tuple[int, ...]]) -> Kind:
     def has(*parts: str) -> bool:
         return any(part in key for key in shapes for part in parts)
 
+    if has(".fuser.") and not has("model.diffusion_model."):
+        return "gligen"
     if "lora_controlnet" in shapes:
         return "control_lora"
     motion = any(_MOTION.search(key) for key in shapes)
