@@ -60,7 +60,7 @@ class RunCondition:
 
 @dataclass(frozen=True)
 class Group:
-    """Conditions that go through the UNet in one batch: their tokens have one length, their ControlNets and GLIGEN are the same.
+    """Conditions that go through the UNet in one batch: alike in tokens' length, ControlNets and GLIGEN.
 
     Attributes:
         conditions: one per chunk.

@@ -42,9 +42,7 @@ def load_gligen(path: Path, device: torch.device) -> Gligen:
 def transformer_blocks(unet: nn.Module) -> list[Any]:
     """Return the block of each transformer of a UNet, in the order in which they run."""
     names = [name.rpartition(".")[0] for name, *_ in attention_layers(unet, "attn2")]
-    return [
-        unet.get_submodule(name) for part in _ORDER for name in names if name.partition(".")[0] == part
-    ]
+    return [unet.get_submodule(name) for part in _ORDER for name in names if name.partition(".")[0] == part]
 
 
 def transformer_widths(unet: nn.Module) -> list[int]:
@@ -102,10 +100,14 @@ def ground_still(boxes: Sequence[Box], shape: torch.Size) -> Grounding:
         (x / width, y / height, (x + w) / width, (y + h) / height) for _, h, w, y, x in boxes
     ]).reshape(-1, 4)  # fmt: skip
     present = torch.ones(frames, len(boxes), dtype=torch.bool)
-    return Grounding(corners.expand(frames, -1, -1), present, torch.cat([embedding for embedding, *_ in boxes]))
+    return Grounding(
+        corners.expand(frames, -1, -1), present, torch.cat([embedding for embedding, *_ in boxes])
+    )
 
 
-def share_boxes(sides: Mapping[str, Conditioning | None], *, has_edit: bool) -> dict[str, Conditioning | None]:
+def share_boxes(
+    sides: Mapping[str, Conditioning | None], *, has_edit: bool
+) -> dict[str, Conditioning | None]:
     """Give other sides the boxes of the positive one where they have none, as ComfyUI does.
 
     Args:

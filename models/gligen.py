@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from .edit import Call
 from .errors import CheckpointError
 from .frames import check_length
-from .motion_module import attend
+from .motion_module import FeedForward, attend
 from .weight_file import open_weights
 from .weight_kind import identify, refuse
 
@@ -159,7 +159,9 @@ class GligenEdit:
         """Return what it does in a model call, as ``ground``; None: nothing."""
         if self.strength == 0 or self.end_percent == 0 or call.progress > self.end_percent:
             return None
-        chunks = [condition.payload.get(GROUNDING) for condition in call.conditions for _ in range(call.videos)]
+        chunks = [
+            condition.payload.get(GROUNDING) for condition in call.conditions for _ in range(call.videos)
+        ]
         change = ground(self.network, chunks, call.frame_ids)
         if self.strength == 1:
             return change
@@ -224,7 +226,11 @@ class PositionNet(nn.Module):
         self.null_positive_feature = nn.Parameter(torch.zeros(in_dim))
         self.null_position_feature = nn.Parameter(torch.zeros(places))
         self.linears = nn.Sequential(
-            nn.Linear(in_dim + places, INNER), nn.SiLU(), nn.Linear(INNER, INNER), nn.SiLU(), nn.Linear(INNER, out_dim)
+            nn.Linear(in_dim + places, INNER),
+            nn.SiLU(),
+            nn.Linear(INNER, INNER),
+            nn.SiLU(),
+            nn.Linear(INNER, out_dim),
         )
 
     def forward(self, boxes: Tensor, masks: Tensor, embeddings: Tensor) -> Tensor:
