@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,56 +14,53 @@ from frameloom.headless.nodes_core.conditioning import GLIGENTextBoxApply
 from frameloom.headless.port import HeadlessHost
 from frameloom.host import api
 from frameloom.models.motion_checkpoint import read_motion_weights
-from frameloom.tests.support.gligen import BOXES, DEMO_WIDTHS, WIDTH, embeddings, grounding, write_gligen
+from frameloom.tests.support.gligen import (
+    BOXES,
+    DEMO_WIDTHS,
+    WIDTH,
+    WideText,
+    embeddings,
+    grounding,
+    write_gligen,
+)
 from frameloom.tests.support.gligen_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.scene import Scene
 from safetensors.torch import load_file
-from torch import nn
 
 CPU = torch.device("cpu")
 
 
-class Wide(nn.Module):
-    """A text encoder whose pooled text is as wide as SD1.5's."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network, self.device = network, network.device
-
-    def forward(self, ids):
-        found = self.network(ids)
-        return SimpleNamespace(
-            last_hidden_state=found.last_hidden_state, pooler_output=found.pooler_output.repeat(1, 12)
-        )
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("headless")
+    return HeadlessHost("cpu", folder / "input", folder / "output", folder / "models")
 
 
-@pytest.fixture
-def port(tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def _selected(port, monkeypatch):
     monkeypatch.setattr(api, "_selected", {})
-    host = HeadlessHost("cpu", tmp_path / "input", tmp_path / "output", tmp_path / "models")
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=host)
-    return host
+    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def demo(port):
     return port.load_demo()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def motion(port):
     [name, *_] = port.list_files("animatediff_models")
     return port.load_motion(read_motion_weights(port.resolve("animatediff_models", name)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def scene(port, demo):
     return Scene(port, demo[1])
 
 
 @pytest.fixture
 def wide(demo):
-    return replace(demo[1], network=Wide(demo[1].network))
+    return replace(demo[1], network=WideText(demo[1].network))
 
 
 @pytest.fixture
@@ -77,9 +73,9 @@ def file(tmp_path_factory):
     return write_gligen(tmp_path_factory.mktemp("gligen") / "gligen.safetensors")
 
 
-@pytest.fixture
-def network(load, file):
-    return load(file)
+@pytest.fixture(scope="module")
+def network(file):
+    return load_gligen(file, CPU)
 
 
 @pytest.fixture
@@ -89,9 +85,7 @@ def text_box():
 
 def part(file, prefix):
     return {
-        name.removeprefix(prefix): value
-        for name, value in load_file(file).items()
-        if name.startswith(prefix)
+        name.removeprefix(prefix): value for name, value in load_file(file).items() if name.startswith(prefix)
     }
 
 

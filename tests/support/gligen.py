@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from frameloom.models.gligen import GROUNDING, GligenEdit, Grounding
 from safetensors.torch import save_file
+from torch import nn
 
 WIDTH = 768  # of SD1.5's text
 DEMO_WIDTHS = (32, 64, 64)  # of the levels with attention
@@ -16,6 +18,35 @@ _BLOCKS = (
     *(("output_blocks", block, 3 - block // 3) for block in range(3, 12)),
 )
 BOXES = ((0.0, 0.25, 0.5, 0.75), (0.5, 0.0, 1.0, 0.5))
+
+
+class WideText(nn.Module):
+    """The headless demo's text network, its pooled text as wide as SD1.5's."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.device = network, network.device
+
+    def forward(self, ids):
+        found = self.network(ids)
+        pooled = found.pooler_output.repeat(1, WIDTH // found.pooler_output.shape[1])
+        return SimpleNamespace(last_hidden_state=found.last_hidden_state, pooler_output=pooled)
+
+
+class WideClip:
+    """ComfyUI's CLIP of the demo, its pooled text as wide as SD1.5's where it is not projected."""
+
+    def __init__(self, clip):
+        self._clip = clip
+
+    def __getattr__(self, name):
+        return getattr(self._clip, name)
+
+    def encode_from_tokens(self, tokens, return_pooled=False, **options):
+        found = self._clip.encode_from_tokens(tokens, return_pooled=return_pooled, **options)
+        if return_pooled != "unprojected":
+            return found
+        return found[0], found[1].repeat(1, WIDTH // found[1].shape[1])
 
 
 def write_gligen(path: Path, widths=DEMO_WIDTHS, gate=1.0, seed=0, text=WIDTH) -> Path:
@@ -31,7 +62,10 @@ def write_gligen(path: Path, widths=DEMO_WIDTHS, gate=1.0, seed=0, text=WIDTH) -
         "position_net.linears.0.weight": draw(512, text + 64),
         "position_net.linears.2.weight": draw(512, 512) * 2,
         "position_net.linears.4.weight": draw(WIDTH, 512) * 4,
-        **{f"position_net.linears.{layer}.bias": draw(size) for layer, size in ((0, 512), (2, 512), (4, WIDTH))},
+        **{
+            f"position_net.linears.{layer}.bias": draw(size)
+            for layer, size in ((0, 512), (2, 512), (4, WIDTH))
+        },
     }
     for part, block, level in _BLOCKS:
         width = widths[level]
@@ -58,7 +92,9 @@ def embeddings(count, width=WIDTH, seed=3):
 def grounding(boxes=BOXES, frames=4, seed=3):
     """Entities whose boxes stand still."""
     places = torch.tensor(boxes).expand(frames, -1, -1).clone()
-    return Grounding(places, torch.ones(places.shape[:2], dtype=torch.bool), embeddings(len(boxes), seed=seed))
+    return Grounding(
+        places, torch.ones(places.shape[:2], dtype=torch.bool), embeddings(len(boxes), seed=seed)
+    )
 
 
 def grounded(conditioning, payload):

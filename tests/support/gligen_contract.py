@@ -14,26 +14,32 @@ from frameloom.models.edit import Edit
 from frameloom.models.errors import CheckpointError
 from frameloom.models.gligen import Grounding
 from frameloom.models.storyboard import parse_storyboard
-from frameloom.nodes.layout_conditioning import LayoutConditioning
 from frameloom.tests.support.gligen import BOXES, edit, embeddings, grounded, grounding, write_gligen
 
 SIGMA = 5.0
 SIDE = 128  # pixels of the latents of a Scene
 STORY = {
-    "schema_version": 1,
     "size": [SIDE, SIDE],
     "scenes": [
         {
-            "id": "one",
+            "id": 1,
             "prompt": "a red circle and a blue cross on navy",
             "frames": 4,
             "entities": [
-                {"id": text, "text": text, "track": [{"frame": 0, "box": list(box)}], "hold": True}
+                {"id": text, "text": text, "track": [{"f": 0, "box": list(box)}], "hold": True}
                 for text, box in zip(("red circle", "blue cross"), BOXES, strict=True)
             ],
         }
     ],
 }
+
+
+@pytest.fixture
+def condition(port):
+    """The node; its file is imported by a host."""
+    from frameloom.nodes.layout_conditioning import LayoutConditioning
+
+    return LayoutConditioning.execute
 
 
 def ground(port, model, network, **settings):
@@ -53,12 +59,10 @@ def boxed(port, clip, conditioning, network, text_box, boxes=BOXES):
     return conditioning
 
 
-def test_the_nodes_boxes_that_stand_still_equal_cores(port, demo, wide, network, text_box):
+def test_the_nodes_boxes_that_stand_still_equal_cores(port, demo, wide, network, text_box, condition):
     story = parse_storyboard(json.dumps(STORY))
     settings = {"method": "bias", "strength": 0.0, "end_percent": 0.3, "gather_percent": 1.0}
-    model, ours = LayoutConditioning.execute(
-        demo[0], wide, story, "", **settings, gligen=network, gligen_percent=1.0
-    ).args
+    model, ours = condition(demo[0], wide, story, "", **settings, gligen=network, gligen_percent=1.0).args
     plain, _ = port.encode_text(demo[1], STORY["scenes"][0]["prompt"])
     theirs = predict(port, demo[0], boxed(port, wide, plain, network, text_box))
     result = predict(port, model, ours)
@@ -107,7 +111,9 @@ def test_an_absent_entity_is_none(port, demo, scene, network):
     assert not torch.allclose(before[0], after[0], atol=1e-2)
 
 
-def test_schedule_0_strength_0_and_closed_gates_are_bit_identical_to_plain(port, demo, scene, network, load, tmp_path):
+def test_schedule_0_strength_0_and_closed_gates_are_bit_identical_to_plain(
+    port, demo, scene, network, load, tmp_path
+):
     positive = grounded(scene.positive, grounding())
     plain = scene.run(demo[0], positive=positive)
     closed = load(write_gligen(tmp_path / "closed.safetensors", gate=0.0))
@@ -149,7 +155,9 @@ def test_conditions_keep_their_own_boxes_in_any_order(port, demo, scene, network
             torch.testing.assert_close(predict(port, model, both), sum(alone) / 2, rtol=1e-4, atol=1e-4)
 
 
-def test_it_acts_with_motion_modules_and_cross_frame_attention_in_any_order(port, demo, motion, scene, network):
+def test_it_acts_with_motion_modules_and_cross_frame_attention_in_any_order(
+    port, demo, motion, scene, network
+):
     positive = grounded(scene.positive, grounding())
     one = ground(port, scene.crossing(scene.moving(demo[0], motion)), network)
     other = scene.moving(scene.crossing(ground(port, demo[0], network)), motion)
@@ -164,30 +172,37 @@ def test_of_two_the_last_counts(port, demo, scene, network, load, tmp_path):
     other = load(write_gligen(tmp_path / "other.safetensors", seed=5))
     positive = grounded(scene.positive, grounding())
     twice = ground(port, ground(port, demo[0], other), network)
-    assert torch.equal(predict(port, twice, positive), predict(port, ground(port, demo[0], network), positive))
+    assert torch.equal(
+        predict(port, twice, positive), predict(port, ground(port, demo[0], network), positive)
+    )
     assert not torch.allclose(
         predict(port, twice, positive), predict(port, ground(port, demo[0], other), positive), atol=1e-2
     )
 
 
-def test_more_than_30_boxes_are_refused(wide, network, demo):
+def test_more_than_30_boxes_are_refused(wide, network, demo, condition):
     entity = STORY["scenes"][0]["entities"][0]
     many = [{**entity, "id": f"circle {number}"} for number in range(31)]
     story = parse_storyboard(json.dumps({**STORY, "scenes": [{**STORY["scenes"][0], "entities": many}]}))
     with pytest.raises(ValueError, match=r"got 31 boxes in a frame; expected at most 30"):
-        LayoutConditioning.execute(demo[0], wide, story, "", "bias", 8.0, 0.3, 1.0, gligen=network)
+        condition(demo[0], wide, story, "", "bias", 8.0, 0.3, 1.0, gligen=network)
 
 
 def test_boxes_that_would_be_left_out_or_act_twice_are_refused(port, demo, scene, network):
     model = ground(port, demo[0], network)
-    for kind, words in (("position_batched", "kind 'position_batched'.*leaves out"), ("position", "one of the two")):
+    for kind, words in (
+        ("position_batched", "kind 'position_batched'.*leaves out"),
+        ("position", "one of the two"),
+    ):
         boxes = [[tokens, {**options, "gligen": (kind, network, [])}] for tokens, options in scene.positive]
         with pytest.raises(ValueError, match=words):
             predict(port, model, boxes)
 
 
 def test_what_does_not_fit_is_refused(port, demo, scene, network, load, tmp_path):
-    with pytest.raises(CheckpointError, match=r"16 layers of widths \[40, 80\]; expected 16 of widths \[32, 64\]"):
+    with pytest.raises(
+        CheckpointError, match=r"16 layers of widths \[40, 80\]; expected 16 of widths \[32, 64\]"
+    ):
         ground(port, demo[0], load(write_gligen(tmp_path / "wide.safetensors", (40, 80, 80))))
     narrow = Grounding(grounding().boxes, grounding().present, embeddings(2, 64))
     with pytest.raises(ValueError, match=r"texts 64 wide; expected 768"):
