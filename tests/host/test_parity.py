@@ -52,7 +52,7 @@ def theirs(newest, tmp_path_factory):
     write_control(folder / "net.safetensors")
     write_control(folder / "other.safetensors", seed=4, prefix="")
     write_control(folder / "net_shuffle.safetensors")
-    write_gligen(folder / "gligen.safetensors")
+    write_gligen(folder / "gligen.safetensors", gate=0.3)
     (folder / "models" / "loras").mkdir(parents=True)
     (folder / "custom_nodes").mkdir()
     write_lora(folder / "models" / "loras" / "small.safetensors")

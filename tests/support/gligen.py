@@ -76,7 +76,8 @@ def write_gligen(path: Path, widths=DEMO_WIDTHS, gate=1.0, seed=0, text=WIDTH) -
             "attn.to_out.0.weight": draw(width, width), "attn.to_out.0.bias": draw(width),
             "ff.net.0.proj.weight": draw(8 * width, width), "ff.net.0.proj.bias": draw(8 * width),
             "ff.net.2.weight": draw(width, 4 * width), "ff.net.2.bias": draw(width),
-            **{f"norm{each}.{name}": draw(width) + (name == "weight") for each in (1, 2) for name in ("weight", "bias")},
+            **{f"norm{each}.weight": draw(width) + 1 for each in (1, 2)},
+            **{f"norm{each}.bias": draw(width) for each in (1, 2)},
             "alpha_attn": torch.tensor(gate), "alpha_dense": torch.tensor(0.3 * gate),
         }  # fmt: skip
         state |= {f"{place}.transformer_blocks.0.fuser.{name}": value for name, value in layer.items()}

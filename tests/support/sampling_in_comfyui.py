@@ -2,8 +2,9 @@
 
     python sampling_in_comfyui.py FOLDER --cpu --base-directory FOLDER
 
-FOLDER has ``model.safetensors``, ``edit.safetensors`` (8 input channels), the ControlNets ``net.safetensors`` and
-``other.safetensors``, ``net_shuffle.safetensors``, ``gligen.safetensors``, and ``cases.json``; writes ``results.safetensors``, a tensor a case.
+FOLDER has ``model.safetensors``, ``edit.safetensors`` (8 input channels), the ControlNets ``net.safetensors``,
+``other.safetensors`` and ``net_shuffle.safetensors``, ``gligen.safetensors``, and ``cases.json``; writes
+``results.safetensors``, a tensor a case.
 """
 
 from __future__ import annotations
