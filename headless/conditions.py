@@ -13,15 +13,17 @@ from torch import Tensor
 
 from ..models.edit import Condition
 from ..models.frames import pick_frames
+from ..models.gligen import Change, Gligen, Grounding, check_fit, ground
 from .control import Control
 from .fitting import cycle, scale, spread
+from .gligen import ground_still, share_boxes, transformer_widths
 from .guidance import Conditioning
 from .model import Model
 
 logger = logging.getLogger(__name__)
 
 # What ComfyUI may hang on a condition and this host can't do; ignoring it would give another picture.
-_NOT_BUILT = ("area", "gligen", "hooks", "default")
+_NOT_BUILT = ("area", "hooks", "default")
 # What may have a row for each frame.
 _PER_FRAME = ("mask", "concat_latent_image", "concat_mask")
 
@@ -36,6 +38,7 @@ class RunCondition:
         tokens: [1, L, D], or [F, L, D] with tokens for every frame.
         control: the last of its ControlNets.
         concat: [F, C, H, W]. What the UNet sees beside the noisy latents; None where it has no input for more.
+        gligen, grounding: network and boxes of core's GLIGEN nodes.
         first_sigma, last_sigma: noise levels between which it counts, both included.
     """
 
@@ -44,6 +47,8 @@ class RunCondition:
     tokens: Tensor
     control: Control | None = None
     concat: Tensor | None = None
+    gligen: Gligen | None = None
+    grounding: Grounding | None = None
     first_sigma: float = math.inf
     last_sigma: float = 0.0
 
@@ -55,19 +60,21 @@ class RunCondition:
 
 @dataclass(frozen=True)
 class Group:
-    """Conditions that go through the UNet in one batch: their tokens have one length, their ControlNets are the same.
+    """Conditions that go through the UNet in one batch: alike in tokens' length, ControlNets and GLIGEN.
 
     Attributes:
         conditions: one per chunk.
         tokens: [chunks, L, D], or [chunks * F, L, D] where a condition has tokens for every frame.
         control: of all of them.
         concat: [chunks * F, C, H, W], or None.
+        ground: what core's GLIGEN nodes do to them; None: nothing.
     """
 
     conditions: tuple[Condition, ...]
     tokens: Tensor
     control: Control | None
     concat: Tensor | None
+    ground: Change | None
 
 
 class RunConditions:
@@ -85,9 +92,10 @@ class RunConditions:
             ValueError: a side is empty, or a condition holds what is not built here or doesn't fit the model.
         """
         self._frames = shape[0]
+        has_edit = any(edit.gligen is not None for edit in model.edits)
         self._all = [
             _prepare((index, number), tokens, options, model, shape)
-            for index, (name, side) in enumerate(sides.items())
+            for index, (name, side) in enumerate(share_boxes(sides, has_edit=has_edit).items())
             if side is not None
             for number, (tokens, options) in enumerate(_filled(name, side))
         ]
@@ -103,7 +111,7 @@ class RunConditions:
         if asked != self._asked:
             alike: dict[Any, list[RunCondition]] = {}
             for each in asked:
-                alike.setdefault((each.tokens.shape[1], each.control), []).append(each)
+                alike.setdefault((each.tokens.shape[1], each.control, each.gligen), []).append(each)
             self._groups = [_group(members[::-1], self._frames) for members in alike.values()]
             self._asked = asked
         return self._groups
@@ -147,9 +155,11 @@ def _prepare(
     unable = [key for key in _NOT_BUILT if options.get(key) is not None]
     if unable:
         raise ValueError(f"conditioning: {unable[0]!r} is not built headless; run this workflow in ComfyUI.")
-    control = options.get("control")
+    control, boxes = options.get("control"), options.get("gligen")
     if control is not None:
         control.check_fit(model.size)
+    if boxes is not None:
+        check_fit(boxes[1], transformer_widths(model.unet))
     return RunCondition(
         Condition(key[0], options.get("frameloom", {}), key),
         _weight(options, shape).to(model.device)
@@ -158,6 +168,7 @@ def _prepare(
         tokens.to(model.device, model.unet.dtype),
         control,
         _concat(options.get("concat_latent_image"), model, shape),
+        *((None, None) if boxes is None else (boxes[1], ground_still(boxes[2], shape))),
         model.sampling.percent_to_sigma(options.get("start_percent", 0.0)),
         model.sampling.percent_to_sigma(options.get("end_percent", 1.0)),
     )
@@ -197,10 +208,12 @@ def _concat(latents: Tensor | None, model: Model, shape: torch.Size) -> Tensor |
 
 def _group(members: Sequence[RunCondition], frames: int) -> Group:
     per_frame = any(each.tokens.shape[0] > 1 for each in members)
+    gligen = members[0].gligen
     concat = [each.concat for each in members if each.concat is not None]
     return Group(
         tuple(each.condition for each in members),
         torch.cat([cycle(each.tokens, frames) if per_frame else each.tokens for each in members]),
         members[0].control,
         torch.cat(concat) if concat else None,
+        None if gligen is None else ground(gligen, [each.grounding for each in members], range(frames)),
     )

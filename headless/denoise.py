@@ -6,6 +6,7 @@ Nodes and the port end here. Latents that come in and go out are ComfyUI's: divi
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 from einops import repeat
@@ -19,6 +20,7 @@ from .conditions import Group, RunCondition, RunConditions
 from .control import ControlRun
 from .edits import EditedRun, edited
 from .fitting import cycle
+from .gligen import between_attentions
 from .guidance import Guidance
 from .model import Model
 from .samplers import OnStep, Sampler
@@ -104,12 +106,13 @@ class Denoiser:
         )
         if group.concat is not None:
             seen = torch.cat([seen, group.concat.to(seen)], dim=1)
-        output = functional_call(
-            model.unet,
-            dict(model.weights),
-            (seen.to(model.unet.dtype), step),
-            {"encoder_hidden_states": group.tokens, "return_dict": False, **control},
-        )[0].float()
+        with nullcontext() if group.ground is None else between_attentions(model.unet, lambda: group.ground):
+            output = functional_call(
+                model.unet,
+                dict(model.weights),
+                (seen.to(model.unet.dtype), step),
+                {"encoder_hidden_states": group.tokens, "return_dict": False, **control},
+            )[0].float()
         check_prediction(output, step=self._step, sigma=float(sigma), frames=self._frames)
         return [sampling.denoised(part, noisy, sigma) for part in output.chunk(chunks)]
 

@@ -19,6 +19,8 @@ from torch.utils.hooks import RemovableHandle
 
 from ..models.cross_frame import AnchorMemory, CrossFrameEdit, Source
 from ..models.edit import AttentionBias, Call, CallBias, Edit, TemporalEdit, training_call
+from ..models.gligen import Change, GligenEdit
+from .gligen import between_attentions
 from .observe import observer_hooks
 from .shared_attention import attention_layers
 
@@ -34,11 +36,14 @@ class EditedRun:
         temporal: Sequence[TemporalEdit],
         crossing: Sequence[CrossFrameEdit],
         biases: Sequence[AttentionBias] = (),
+        gligen: GligenEdit | None = None,
     ) -> None:
         self._temporal = tuple(temporal)
         self._crossing = [(edit, AnchorMemory()) for edit in crossing]
         self._biases = tuple(biases)
+        self._gligen = gligen
         self.bias: CallBias | None = None
+        self.ground: Change | None = None
         self._call: Call | None = None
         self.frames = 1
         self.norm_frames = 1
@@ -60,6 +65,7 @@ class EditedRun:
         )
         self.norm_frames = call.frames if over_clip else 1
         self.bias = CallBias(call, self._biases) if self._biases else None
+        self.ground = None if self._gligen is None else self._gligen.start(call)
 
     @contextmanager
     def crossed(self, network: nn.Module, control: Hashable = None) -> Iterator[None]:
@@ -95,7 +101,9 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
     """
     temporal = [edit.temporal for edit in edits if edit.temporal is not None]
     biases = [edit.bias for edit in edits if edit.bias is not None]
-    run = EditedRun(temporal, [edit.cross_frame for edit in edits if edit.cross_frame is not None], biases)
+    crossing = [edit.cross_frame for edit in edits if edit.cross_frame is not None]
+    grounding = [edit.gligen for edit in edits if edit.gligen is not None]
+    run = EditedRun(temporal, crossing, biases, *grounding[-1:])
     with ExitStack() as hooks:
         for index, part in enumerate(temporal):
             for slot in part.motion.slots:
@@ -114,6 +122,8 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
             for _, level, attention in attention_layers(unet, "attn2"):
                 hook = attention.register_forward_pre_hook(_bias_hook(run, level), with_kwargs=True)
                 hooks.callback(hook.remove)
+        if grounding:
+            hooks.enter_context(between_attentions(unet, lambda: run.ground))
         hooks.enter_context(run.crossed(unet))
         yield run
 

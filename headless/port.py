@@ -15,6 +15,8 @@ from ..host.model_folders import CONFIG, ENDINGS, LANGUAGE_MODELS, names_of
 from ..models.architecture import DEMO
 from ..models.edit import Edit
 from ..models.errors import CheckpointError
+from ..models.gligen import Gligen
+from ..models.gligen import check_fit as check_gligen
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_module import slot_widths
 from ..models.phrases import Ranges
@@ -23,6 +25,7 @@ from .control_loading import load_controlnet
 from .denoise import Denoiser, sample
 from .edits import edited, forward_with_edits
 from .folders import Folders
+from .gligen import load_gligen, transformer_widths
 from .guidance import CFG, Conditioning
 from .loading import load_checkpoint
 from .lora import read_lora
@@ -64,10 +67,12 @@ class HeadlessHost:
         """Return a clone with the edit added after those it has.
 
         Raises:
-            CheckpointError: the edit's motion module is not for this model.
+            CheckpointError: the edit's motion module, or its GLIGEN, is not for this model.
         """
         if edit.temporal is not None:
             check_fit(edit.temporal.motion.weights, slot_widths(model.size))
+        if edit.gligen is not None:
+            check_gligen(edit.gligen.network, transformer_widths(model.unet))
         return model.with_edit(edit)
 
     def load_motion(self, weights: MotionWeights) -> LoadedMotion:
@@ -98,6 +103,10 @@ class HeadlessHost:
     def load_controlnet(self, name: str) -> ControlNetModel:
         """Load one of the user's ControlNets."""
         return load_controlnet(self.resolve("controlnet", name), self.device)
+
+    def load_gligen(self, name: str) -> Gligen:
+        """Load one of the user's GLIGEN files."""
+        return load_gligen(self.resolve("gligen", name), self.device)
 
     def sample(
         self,
@@ -169,6 +178,10 @@ class HeadlessHost:
         """Encode a prompt from which some tokens are taken out."""
         tokens, pooled = encode_chunks(clip, without_places(clip, text, places))
         return [[tokens, {"pooled_output": pooled}]]
+
+    def pool_text(self, clip: CLIP, text: str) -> Tensor:
+        """Encode a text as one vector."""
+        return encode_prompt(clip, text)[1]
 
     def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
         """Return conditions for some frames of a clip."""

@@ -118,6 +118,10 @@ class Host(Protocol):
         """
         ...
 
+    def pool_text(self, clip: Any, text: str) -> Tensor:
+        """Encode a text as one vector, [1, D]: the state at its end, before any projection."""
+        ...
+
     def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
         """Return conditions for some frames of a clip: of what they have for each frame, these frames' part.
 

@@ -20,6 +20,7 @@ from .schedules import BetaSchedule
 
 if TYPE_CHECKING:
     from .cross_frame import CrossFrameEdit
+    from .gligen import GligenEdit
 
 _Condition = TypeVar("_Condition")
 
@@ -188,6 +189,7 @@ class Edit:
         observe: looks at cross-attention; predictions stay bit-identical.
         bias: adds to the logits of cross-attention; those of several edits add up.
         compose: makes a prediction of several; the last edit's counts.
+        gligen: changes tokens between self- and cross-attention; the last edit's counts.
     """
 
     name: str
@@ -197,6 +199,7 @@ class Edit:
     observe: AttentionObserver | None = None
     bias: AttentionBias | None = None
     compose: Composition | None = None
+    gligen: GligenEdit | None = None
 
 
 def check_composed(composed: Sequence[_Condition]) -> _Condition | None:

@@ -43,6 +43,23 @@ def pick_frames(batch: Tensor, frame_ids: Sequence[int]) -> Tensor:
     return batch if len(batch) == 1 else batch[[frame % len(batch) for frame in frame_ids]]
 
 
+def check_length(frame_ids: Sequence[int], length: int) -> None:
+    """Check that a scene has the frames that are sampled.
+
+    Args:
+        frame_ids: absolute number of each frame.
+        length: frames of the scene.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if max(frame_ids) >= length:
+        raise ValueError(
+            f"layout: got frame {max(frame_ids)} to sample; expected frames below {length}, the scene's length; make "
+            "latents of as many frames as the scene has."
+        )
+
+
 def frames_to_tokens(hidden: Tensor, frames: int) -> Tensor:
     """Lay time out as the token axis.
 

@@ -22,6 +22,8 @@ from torch import Tensor
 
 from .edit import Call
 from .foreground import layer_grid
+from .frames import check_length
+from .gligen import GROUNDING, Grounding
 from .layout_masks import box_masks
 from .phrases import Ranges
 
@@ -39,10 +41,12 @@ class Region:
         spans: [start, stop) ranges of the phrase among the prompt's tokens.
         tracks: for each entity its boxes [F, 4] float, and [F] bool where it is present, as
             ``storyboard.Entity.boxes_at`` returns them.
+        embedding: [1, D]. The phrase by itself as GLIGEN reads it; None: GLIGEN is not used.
     """
 
     spans: Ranges
     tracks: tuple[tuple[Tensor, Tensor], ...]
+    embedding: Tensor | None = None
 
     def masks(self, frame_ids: Sequence[int], height: int, width: int) -> Tensor:
         """Return how much of each cell of a grid its boxes cover in some frames: [F, H, W] float32.
@@ -50,12 +54,8 @@ class Region:
         Raises:
             ValueError: a frame lies behind the storyboard's end.
         """
-        length, chosen = len(self.tracks[0][0]), list(frame_ids)
-        if max(chosen) >= length:
-            raise ValueError(
-                f"layout: got frame {max(chosen)} to sample; expected frames below {length}, the scene's length; make "
-                "latents of as many frames as the scene has."
-            )
+        check_length(frame_ids, len(self.tracks[0][0]))
+        chosen = list(frame_ids)
         masks = [box_masks(boxes[chosen], present[chosen], height, width) for boxes, present in self.tracks]
         return torch.stack(masks).amax(0)
 
@@ -71,6 +71,16 @@ class Reading:
 
     tokens: Tensor
     regions: tuple[Region, ...] = ()
+
+    def payload(self) -> dict[str, Any]:
+        """Return what a condition carries so that edits know the prompt's entities."""
+        entities = [
+            (region.embedding, track)
+            for region in self.regions
+            for track in region.tracks
+            if region.embedding is not None
+        ]
+        return {READING: self, **({GROUNDING: Grounding.of(entities)} if entities else {})}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +99,7 @@ class Layout:
 
     def payload(self) -> dict[str, Any]:
         """Return what a condition carries for the edits of this module."""
-        return {READING: self.whole, LAYOUT: self}
+        return {**self.whole.payload(), LAYOUT: self}
 
 
 @dataclass(frozen=True)
@@ -161,7 +171,7 @@ class BoxGather:
         layout = payload.get(LAYOUT)
         if layout is None or not layout.alone or progress > self.end_percent:
             return ()
-        return [(reading.tokens, {READING: reading}) for reading in (layout.bare, *layout.alone)]
+        return [(reading.tokens, reading.payload()) for reading in (layout.bare, *layout.alone)]
 
     def compose(
         self, payload: Mapping[str, Any], answers: Sequence[Tensor], frame_ids: Sequence[int], progress: float

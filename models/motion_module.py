@@ -147,7 +147,9 @@ class _GEGLU(nn.Module):
         return value * nn.functional.gelu(gate)
 
 
-class _FeedForward(nn.Module):
+class FeedForward(nn.Module):
+    """Two layers with a GELU gate between, four times as wide; keys net.0.proj and net.2."""
+
     def __init__(self, channels: int, operations: Any, **factory: Any) -> None:
         super().__init__()
         inner = 4 * channels
@@ -159,6 +161,7 @@ class _FeedForward(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Return tokens of the same shape, [..., C]."""
         return self.net(tokens)
 
 
@@ -186,7 +189,7 @@ class TemporalBlock(nn.Module):
             for _ in range(size.attentions)
         )
         self.norms = nn.ModuleList(operations.LayerNorm(channels, **factory) for _ in range(size.attentions))
-        self.ff = _FeedForward(channels, operations, **factory)
+        self.ff = FeedForward(channels, operations, **factory)
         self.ff_norm = operations.LayerNorm(channels, **factory)
 
     def forward(self, tokens: Tensor) -> Tensor:

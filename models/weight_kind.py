@@ -11,8 +11,8 @@ from .errors import CheckpointError
 Kind = Literal[
     "motion", "motion_lora", "domain_adapter", "sd_lora", "sparsectrl", "controlnet", "control_lora",
     "transformer_controlnet", "t2i_adapter", "pia", "hotshotxl", "sdxl_motion",
-    "svd", "sdxl_checkpoint", "sd_checkpoint", "unet", "vae", "text_encoder", "gpt2", "language_model", "no_tensors",
-    "unknown",
+    "svd", "sdxl_checkpoint", "sd_checkpoint", "unet", "vae", "text_encoder", "gligen", "gpt2", "language_model",
+    "no_tensors", "unknown",
 ]  # fmt: skip
 
 # What each kind is called, and what to do with a file of it.
@@ -55,6 +55,7 @@ _WORDS: dict[Kind, tuple[str, str]] = {
         "the weights of a language model",
         "put its folder, with config.json and tokenizer, into llm and choose it in Local LLM",
     ),
+    "gligen": ("GLIGEN's layers", "put it into gligen and load it with Load GLIGEN Model"),
     "no_tensors": ("a file without tensors", "download it again"),
     "unknown": ("of no kind we know", "choose another file"),
 }
@@ -78,6 +79,8 @@ def identify(shapes: Mapping[str, tuple[int, ...]]) -> Kind:
     def has(*parts: str) -> bool:
         return any(part in key for key in shapes for part in parts)
 
+    if has(".fuser.") and not has("model.diffusion_model."):
+        return "gligen"
     if "lora_controlnet" in shapes:
         return "control_lora"
     motion = any(_MOTION.search(key) for key in shapes)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
 
 from ..host import api
 from ..models.edit import Edit
+from ..models.gligen import GligenEdit
 from ..models.layout import BoxBias, BoxGather, Layout, Reading, Region
 from ..models.phrases import Ranges, move_up
 from ..models.storyboard import Entity, Scene, Storyboard
@@ -31,9 +33,10 @@ class LayoutConditioning(io.ComfyNode):
             node_id="Frameloom_LayoutConditioning",
             display_name="Layout Conditioning",
             category="frameloom/layout",
-            description="Draw every entity of a scene inside its box of each frame, without any weights. Sample as "
-            "many frames as the scene has, with the model and the condition that come out. Works with motion modules, "
-            "Cross Frame Attention, LoRAs and ControlNets, before or behind them, and in context windows.",
+            description="Draw every entity of a scene inside its box of each frame: without any weights, and with "
+            "GLIGEN's where they are given. Sample as many frames as the scene has, with the model and the condition "
+            "that come out. Works with motion modules, Cross Frame Attention, LoRAs and ControlNets, before or behind "
+            "them, and in context windows.",
             search_aliases=[
                 "LVD",
                 "VideoDirectorGPT",
@@ -41,6 +44,7 @@ class LayoutConditioning(io.ComfyNode):
                 "boxes",
                 "paint with words",
                 "attention couple",
+                "GLIGEN",
             ],
             inputs=[
                 io.Model.Input("model", tooltip="An SD1.5 model, or the demo model."),
@@ -62,6 +66,7 @@ class LayoutConditioning(io.ComfyNode):
                     tooltip="The same prompt, encoded by the same text encoder, if it has something that should stay: "
                     "ControlNets, masks, a range of steps, other conditions combined with it.",
                 ),
+                *_gligen_inputs(),
             ],
             outputs=[
                 io.Model.Output(
@@ -87,14 +92,17 @@ class LayoutConditioning(io.ComfyNode):
         end_percent: float,
         gather_percent: float,
         conditioning: Conditioning | None = None,
+        gligen: Any = None,
+        gligen_percent: float = 0.3,
     ) -> io.NodeOutput:
         """Run the node."""
         scene = storyboard.only_scene()
         if conditioning is None and not prompt.strip():
             prompt = complete_prompt(scene)
-        encoded, layout = read_layout(clip, prompt.strip() or scene.prompt, scene)
+        encoded, layout = read_layout(clip, prompt.strip() or scene.prompt, scene, pooled=gligen is not None)
         gather = BoxGather(end_percent, gather_percent) if method == "bias + gather" else None
-        edit = Edit("layout", bias=BoxBias(strength, end_percent), compose=gather)
+        grounded = None if gligen is None else GligenEdit(gligen, gligen_percent)
+        edit = Edit("layout", bias=BoxBias(strength, end_percent), compose=gather, gligen=grounded)
         return io.NodeOutput(api.port().install(model, edit), _attach(conditioning or encoded, layout))
 
 
@@ -139,6 +147,27 @@ def _method_inputs() -> list[Any]:
     ]
 
 
+def _gligen_inputs() -> list[Any]:
+    return [
+        io.Custom("GLIGEN").Input(
+            "gligen",
+            optional=True,
+            tooltip="Layers trained to draw texts in boxes, from core's Load GLIGEN Model, for SD1.5. Every frame has "
+            "boxes of its own; at most 30 entities. Negative prompts and conditions without a layout see no boxes.",
+        ),
+        io.Float.Input(
+            "gligen_percent",
+            default=0.3,
+            min=0.0,
+            max=1.0,
+            step=0.001,
+            optional=True,
+            tooltip="Point of sampling up to which GLIGEN's layers act; 0 turns them off. Longer binds boxes more "
+            "tightly, and costs quality.",
+        ),
+    ]
+
+
 def complete_prompt(scene: Scene) -> str:
     """Return a scene's prompt, with the texts of its entities that it lacks."""
     lacking = [
@@ -149,8 +178,14 @@ def complete_prompt(scene: Scene) -> str:
     return ", ".join(dict.fromkeys(part for part in (scene.prompt, *lacking) if part))
 
 
-def read_layout(clip: Any, prompt: str, scene: Scene) -> tuple[Conditioning, Layout]:
+def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -> tuple[Conditioning, Layout]:
     """Encode a prompt, and what it is without some of the scene's entities.
+
+    Args:
+        clip: text encoder.
+        prompt: says every entity's text.
+        scene: with at least one entity that has boxes.
+        pooled: encode the entities' texts by themselves too, for GLIGEN.
 
     Returns:
         The condition, and the layout for its payload.
@@ -167,6 +202,7 @@ def read_layout(clip: Any, prompt: str, scene: Scene) -> tuple[Conditioning, Lay
     texts = list(dict.fromkeys(entity.text for entity in placed))
     encoded, spans = port.encode_text(clip, prompt, [*texts, *joints])
     between = [span for joint in joints for span in spans[joint]]
+    embeddings = {text: port.pool_text(clip, text) if pooled else None for text in texts}
     named: list[tuple[Ranges, list[Entity]]] = []
     for text in texts:
         same = [entity for entity in placed if entity.text == text]
@@ -176,12 +212,16 @@ def read_layout(clip: Any, prompt: str, scene: Scene) -> tuple[Conditioning, Lay
             if apart
             else [(spans[text], same)]
         )
-    regions = [Region(own, tuple(one.boxes_at(scene.frames) for one in entities)) for own, entities in named]
+    regions = [
+        Region(own, tuple(one.boxes_at(scene.frames) for one in entities), embeddings[entities[0].text])
+        for own, entities in named
+    ]
 
     def without(gone: list[Region], kept: tuple[Region, ...]) -> Reading:
         places = [span for region in gone for span in (*region.spans, *_joints(region.spans, between))]
         (tokens, _), *_ = port.encode_without(clip, prompt, places)
-        return Reading(tokens, tuple(Region(move_up(region.spans, places), region.tracks) for region in kept))
+        moved = (replace(region, spans=move_up(region.spans, places)) for region in kept)
+        return Reading(tokens, tuple(moved))
 
     whole = Reading(encoded[0][0], tuple(regions))
     alone = [without([other for other in regions if other is not one], (one,)) for one in regions]

@@ -23,6 +23,7 @@ VERSION = "0.33.0"
 CORE_NODES = """
     CheckpointLoaderSimple LoraLoaderModelOnly CLIPTextEncode
     ControlNetLoader ControlNetApplyAdvanced InstructPixToPixConditioning
+    GLIGENLoader GLIGENTextBoxApply ConditioningCombine ConditioningSetMask
     EmptyLatentImage RepeatLatentBatch LatentFromBatch SetLatentNoiseMask SaveLatent LoadLatent
     KSampler KSamplerAdvanced SamplerCustomAdvanced RandomNoise DisableNoise CFGGuider DualCFGGuider KSamplerSelect
     BasicScheduler SplitSigmas VAEDecode VAEEncode
@@ -34,6 +35,7 @@ FILE_LISTS = {
     ("CheckpointLoaderSimple", "ckpt_name"),
     ("LoraLoaderModelOnly", "lora_name"),
     ("ControlNetLoader", "control_net_name"),
+    ("GLIGENLoader", "gligen_name"),
     ("LoadLatent", "latent"),
     ("LoadImage", "image"),
     ("LoadVideo", "file"),

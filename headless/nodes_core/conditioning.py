@@ -11,8 +11,10 @@ from einops import rearrange
 from torch import Tensor
 
 from ...host import api
+from ...models.gligen import Gligen
 from .. import io
 from ..control import Control
+from ..gligen import CoreBoxes
 from ..guidance import Conditioning
 from ..model import CLIP, VAE
 from .core_node import CoreNode
@@ -79,6 +81,60 @@ class ControlNetApplyAdvanced(CoreNode):
         )
 
 
+class ConditioningCombine(CoreNode):
+    """Two lists of conditions as one; a side's answer is the average."""
+
+    @classmethod
+    def execute(cls, conditioning_1: Conditioning, conditioning_2: Conditioning) -> io.NodeOutput:
+        """Join them."""
+        return io.NodeOutput([*conditioning_1, *conditioning_2])
+
+
+class ConditioningSetMask(CoreNode):
+    """A condition for a part of the picture."""
+
+    @classmethod
+    def execute(
+        cls, conditioning: Conditioning, mask: Tensor, strength: float, set_cond_area: str
+    ) -> io.NodeOutput:
+        """Hang a mask, [N, H, W] or [H, W], on every condition."""
+        added = {
+            "mask": mask if mask.dim() > 2 else mask[None],
+            "set_area_to_bounds": set_cond_area != "default",
+            "mask_strength": strength,
+        }
+        return io.NodeOutput([[tokens, options | added] for tokens, options in conditioning])
+
+
+class GLIGENTextBoxApply(CoreNode):
+    """A text in a box, the same one in every frame."""
+
+    @classmethod
+    def execute(
+        cls,
+        conditioning_to: Conditioning,
+        clip: CLIP,
+        gligen_textbox_model: Gligen,
+        text: str,
+        width: int,
+        height: int,
+        x: int,
+        y: int,
+    ) -> io.NodeOutput:
+        """Hang it on every condition, after those it has."""
+        box = (api.port().pool_text(clip, text), height // 8, width // 8, y // 8, x // 8)
+
+        def after(earlier: CoreBoxes | None) -> CoreBoxes:
+            return "position", gligen_textbox_model, [*(earlier[2] if earlier else []), box]
+
+        return io.NodeOutput(
+            [
+                [tokens, options | {"gligen": after(options.get("gligen"))}]
+                for tokens, options in conditioning_to
+            ]
+        )
+
+
 class InstructPixToPixConditioning(CoreNode):
     """Pictures to edit, for an instruct-pix2pix model."""
 
@@ -97,7 +153,10 @@ class InstructPixToPixConditioning(CoreNode):
 
 NODES: list[type[io.ComfyNode]] = [
     CLIPTextEncode,
+    ConditioningCombine,
+    ConditioningSetMask,
     ControlNetApplyAdvanced,
+    GLIGENTextBoxApply,
     InstructPixToPixConditioning,
     VAEDecode,
     VAEEncode,

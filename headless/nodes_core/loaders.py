@@ -1,4 +1,4 @@
-"""Nodes that load checkpoints, LoRAs and ControlNets."""
+"""Nodes that load checkpoints, LoRAs, ControlNets and GLIGEN."""
 
 from __future__ import annotations
 
@@ -51,4 +51,23 @@ class ControlNetLoader(CoreNode):
         return io.NodeOutput(engine().load_controlnet(control_net_name))
 
 
-NODES: list[type[io.ComfyNode]] = [CheckpointLoaderSimple, LoraLoaderModelOnly, ControlNetLoader]
+class GLIGENLoader(CoreNode):
+    """GLIGEN's layers for SD1.5."""
+
+    @classmethod
+    def choices(cls) -> dict[str, list[str]]:
+        """Return the user's files of them."""
+        return {"gligen_name": api.port().list_files("gligen")}
+
+    @classmethod
+    def execute(cls, gligen_name: str) -> io.NodeOutput:
+        """Load one."""
+        return io.NodeOutput(engine().load_gligen(gligen_name))
+
+
+NODES: list[type[io.ComfyNode]] = [
+    CheckpointLoaderSimple,
+    LoraLoaderModelOnly,
+    ControlNetLoader,
+    GLIGENLoader,
+]

@@ -9,7 +9,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...models.edit import Edit, TemporalEdit
 from ...models.motion_checkpoint import check_fit
-from . import attention, bias, clip_norm, observe, run, schedule, slots
+from . import attention, bias, clip_norm, gligen, observe, run, schedule, slots
 from .motion import ComfyMotion
 from .slots import KEY
 
@@ -34,7 +34,7 @@ def install(model: Any, edit: Edit) -> Any:
 
     Raises:
         ValueError: the model is not an SD1.x UNet.
-        CheckpointError: a motion module does not fit the model.
+        CheckpointError: a motion module, or GLIGEN, does not fit the model.
         HostError: the model's schedule can't be replaced.
     """
     clone = model.clone()
@@ -49,6 +49,8 @@ def install(model: Any, edit: Edit) -> Any:
     if edit.bias is not None:
         slots.find_places(clone.model.diffusion_model)
         bias.put_on(clone)
+    if edit.gligen is not None:
+        edit = replace(edit, gligen=gligen.put_on(clone, edit.gligen))
     if edit.schedule is not None:
         sampling = schedule.reschedule(clone, edit.schedule)
         clone.add_object_patch("model_sampling", sampling)

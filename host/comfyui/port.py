@@ -133,6 +133,10 @@ class ComfyHost:
         """Encode a prompt from which some tokens are taken out."""
         return clip.encode_from_tokens_scheduled(without_places(clip, text, places))
 
+    def pool_text(self, clip: Any, text: str) -> Tensor:
+        """Encode a text as one vector, as core's GLIGENTextBoxApply does."""
+        return clip.encode_from_tokens(clip.tokenize(text), return_pooled="unprojected")[1]
+
     def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
         """Return conditions for some frames of a clip."""
         return select_frames(conditioning, frame_ids)

@@ -22,7 +22,9 @@ def predict_denoised(model: Any, conditioning: Any, noisy: Tensor, sigma: float)
         [F, 4, H, W] float32, in LATENT units.
     """
     guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(conditioning, [])
+    # Not asked, but ComfyUI hands a positive condition's GLIGEN boxes on, and divides by the number of negative ones.
+    has_boxes = any("gligen" in options for _, options in conditioning)
+    guider.set_conds(conditioning, conditioning if has_boxes else [])
     guider.set_cfg(1.0)
 
     def evaluate(denoiser: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: Any) -> Tensor:

@@ -16,6 +16,7 @@ from ...models.cross_frame import AnchorMemory
 from ...models.edit import Call, CallBias, Composition, Condition, Edit, TemporalEdit
 from ...models.errors import HostError
 from ...models.frames import count_videos
+from ...models.gligen import Change, check_boxes
 from ...models.guards import check_prediction, check_schedule
 from . import bias, clip_norm, observe, slots
 from .attention import Crossing, LiveAttention
@@ -57,6 +58,11 @@ class Acting:
         parts = [edit.bias for edit in self.edits if edit.bias is not None]
         return CallBias(call, parts) if parts else None
 
+    def ground(self, call: Call) -> Change | None:
+        """Return what GLIGEN does in a call of the UNet, the last edit's; None: nothing."""
+        last = next((edit.gligen for edit in self.edits[::-1] if edit.gligen is not None), None)
+        return None if last is None else last.start(call)
+
     @property
     def composition(self) -> Composition | None:
         """What makes one prediction of several; the last edit's."""
@@ -80,6 +86,10 @@ class Run(Acting):
             for conditions in guider.conds.values()
             for condition in conditions
         }
+        has_edit = any(edit.gligen is not None for edit in self.edits)
+        for condition in (each for conditions in guider.conds.values() for each in conditions):
+            if condition.get("gligen") is not None:
+                check_boxes(condition["gligen"][0], has_edit=has_edit)
         self.steps: list[float] = []
         self.started = False
 
@@ -151,6 +161,7 @@ class LiveCall:
         crossing = acting.crossing(call)
         self.attention = None if crossing is None else LiveAttention(crossing, transformer_options)
         biases = acting.bias(call)
+        self.ground = acting.ground(call)
         self.bias = {} if biases is None else bias.LiveBias(biases, transformer_options).options()
 
     @property

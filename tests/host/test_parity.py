@@ -12,6 +12,7 @@ import pytest
 import torch
 from frameloom.headless import io, ui
 from frameloom.headless.control_loading import load_controlnet
+from frameloom.headless.gligen import load_gligen
 from frameloom.headless.loading import load_checkpoint
 from frameloom.headless.nodes_core import conditioning, loaders, sampling
 from frameloom.headless.port import HeadlessHost
@@ -20,7 +21,9 @@ from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO
 from frameloom.tests.support.control_cases import control_cases
+from frameloom.tests.support.gligen import WideText, write_gligen
 from frameloom.tests.support.random_demo import write_control, write_lora, write_model
+from frameloom.tests.support.region_cases import region_cases
 from frameloom.tests.support.sampling_cases import cases
 from frameloom.tests.support.workflow_steps import run
 from safetensors.torch import load_file
@@ -28,7 +31,7 @@ from safetensors.torch import load_file
 pytestmark = pytest.mark.host
 SCRIPT = Path(__file__).resolve().parents[1] / "support" / "sampling_in_comfyui.py"
 NODES = {node.__name__: node for file in (conditioning, loaders, sampling) for node in file.NODES}
-CASES = cases() | control_cases()
+CASES = cases() | control_cases() | region_cases()
 EDIT = replace(DEMO, unet=replace(DEMO.unet, in_channels=8), prediction_type="eps")
 CPU = torch.device("cpu")
 # Six hints for one chunk of three frames are cut to three; where both scales are 1 only the first prompt is left.
@@ -49,6 +52,7 @@ def theirs(newest, tmp_path_factory):
     write_control(folder / "net.safetensors")
     write_control(folder / "other.safetensors", seed=4, prefix="")
     write_control(folder / "net_shuffle.safetensors")
+    write_gligen(folder / "gligen.safetensors", gate=0.3)
     (folder / "models" / "loras").mkdir(parents=True)
     (folder / "custom_nodes").mkdir()
     write_lora(folder / "models" / "loras" / "small.safetensors")
@@ -67,8 +71,11 @@ def expected(theirs):
 @pytest.fixture(scope="module")
 def sockets(theirs):
     tokenizer = Tokenizer.from_folder(DEMO_TOKENIZER)
+    demo = load_checkpoint(theirs / "model.safetensors", tokenizer, CPU, DEMO)
     return {
-        "demo": load_checkpoint(theirs / "model.safetensors", tokenizer, CPU, DEMO),
+        "demo": demo,
+        "wide": (replace(demo[1], network=WideText(demo[1].network)),),
+        "gligen": (load_gligen(theirs / "gligen.safetensors", CPU),),
         "edit": load_checkpoint(theirs / "edit.safetensors", tokenizer, CPU, EDIT),
         "net": (load_controlnet(theirs / "net.safetensors", CPU),),
         "pooled": (load_controlnet(theirs / "net_shuffle.safetensors", CPU),),
@@ -116,12 +123,14 @@ def test_the_cases_tell_samplers_and_predictions_apart(expected):
     assert float((expected["v-ddim-masked"] - expected["v-euler-masked"]).norm()) > 10 * TOLERANCE
 
 
-def test_the_cases_tell_rules_of_control_and_editing_apart(expected):
-    """The comparison would notice hints of other frames, another range, a net or a side left out."""
+def test_the_cases_tell_rules_of_control_editing_and_regions_apart(expected):
+    """The comparison would notice hints, masks or boxes of others, another range, a net or a side left out."""
 
     def apart(one, other):
         return float((expected[one] - expected[other]).norm() / expected[other].norm())
 
-    for names in ([name for name in CASES if name.startswith(start)] for start in ("control-", "edit-")):
+    for names in (
+        [name for name in CASES if name.startswith(start)] for start in ("control-", "edit-", "region-")
+    ):
         for pair in itertools.combinations(names, 2):
             assert pair in ALIKE or apart(*pair) > 10 * TOLERANCE, pair

@@ -2,8 +2,9 @@
 
     python sampling_in_comfyui.py FOLDER --cpu --base-directory FOLDER
 
-FOLDER has ``model.safetensors``, ``edit.safetensors`` (8 input channels), the ControlNets ``net.safetensors`` and
-``other.safetensors``, ``net_shuffle.safetensors``, and ``cases.json``; writes ``results.safetensors``, a tensor a case.
+FOLDER has ``model.safetensors``, ``edit.safetensors`` (8 input channels), the ControlNets ``net.safetensors``,
+``other.safetensors`` and ``net_shuffle.safetensors``, ``gligen.safetensors``, and ``cases.json``; writes
+``results.safetensors``, a tensor a case.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import comfy.model_base  # noqa: E402
 import comfy.model_management  # noqa: E402
 import comfy.model_patcher  # noqa: E402
 import comfy.model_sampling  # noqa: E402
+import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import nodes  # noqa: E402
 import torch  # noqa: E402
@@ -43,6 +45,7 @@ _spec.loader.exec_module(sys.modules["frameloom"])
 from frameloom.host.comfyui.demo import DemoConfig, load_demo  # noqa: E402
 from frameloom.host.comfyui.install import install  # noqa: E402
 from frameloom.models.architecture import DEMO  # noqa: E402
+from frameloom.tests.support.gligen import WideClip  # noqa: E402
 from frameloom.tests.support.workflow_steps import run  # noqa: E402
 
 
@@ -116,6 +119,8 @@ def main():
             "other": (control("other", ""),),
             "pooled": (control("net_shuffle", "control_model.", pooled=True),),
             "edit": (edit_model(),),
+            "gligen": (comfy.sd.load_gligen(str(folder / "gligen.safetensors")),),
+            "wide": (WideClip(clip),),
         }
         for name, case in json.loads((folder / "cases.json").read_text()).items():
             demo = (eps if case["prediction"] == "eps" else model, clip, vae)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edit import Edit
+from frameloom.models.gligen import GROUNDING, GligenEdit, Grounding
 from frameloom.models.layout import BoxBias, BoxGather
 from frameloom.tests.support.layout import whole_layout
 
@@ -26,6 +27,20 @@ def hints():
     return {f"hints-{count}": (pictures[:count],) for count in (1, 2, 3, 5, 6)}
 
 
+def masks():
+    """Masks by their number, of another shape than the latents."""
+    drawn = torch.rand(5, 40, 56, generator=torch.Generator().manual_seed(8))
+    return {f"masks-{count}": (drawn[:count],) for count in (1, 3, 5)}
+
+
+def carry_boxes(conditioning):
+    """A condition with a box that moves over three frames."""
+    places = torch.tensor([[0.1, 0.2, 0.5, 0.6], [0.3, 0.3, 0.7, 0.8], [0.5, 0.1, 1.0, 0.5]])
+    text = torch.randn(1, 768, generator=torch.Generator().manual_seed(7))
+    boxes = Grounding(places[:, None], torch.ones(3, 1, dtype=torch.bool), text)
+    return set_options(conditioning, {"frameloom": {GROUNDING: boxes}})
+
+
 def set_options(conditioning, options):
     """A condition with further options, as nodes of both hosts hang them on."""
     return ([[tokens, already | options] for tokens, already in conditioning],)
@@ -36,7 +51,7 @@ def join(one, other):
     return ([*one, *other],)
 
 
-LOCAL = {"set_options": set_options, "join": join}
+LOCAL = {"set_options": set_options, "join": join, "carry_boxes": carry_boxes}
 """Steps that neither host needs for what they do to conditions."""
 
 
@@ -56,8 +71,11 @@ def run(case, sockets, call, install):
         edit = Edit("layout", bias=BoxBias(), compose=gather_percent and BoxGather(1 / 3, gather_percent))
         return install(model, edit), set_options(conditioning, {"frameloom": layout.payload()})[0]
 
-    local = {**LOCAL, "cross_frames": cross_frames, "lay_out": lay_out}
-    results = {"given": given(case), **hints(), **sockets}
+    def ground(model, network, end_percent=1.0, strength=1.0):
+        return (install(model, Edit("GLIGEN", gligen=GligenEdit(network, end_percent, strength))),)
+
+    local = {**LOCAL, "cross_frames": cross_frames, "lay_out": lay_out, "ground": ground}
+    results = {"given": given(case), **hints(), **masks(), **sockets}
 
     def result(name):
         if name not in results:

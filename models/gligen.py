@@ -1,0 +1,349 @@
+"""GLIGEN: an entity's text and box as a token that the UNet's self-attention reads, frame by frame.
+
+Owns the networks in the key layout of ``gligen_sd14_textbox_pruned`` and its like, the boxes of a clip as they read
+them, and when they act. Between self- and cross-attention of each transformer of the UNet comes
+
+    x + tanh(alpha_attn) * Attention(Norm([x; Linear(tokens)])),  then  x + tanh(alpha_dense) * FeedForward(Norm(x)),
+
+where the tokens are an MLP of the entity's text and its box, with Fourier features.
+
+Source: GLIGEN (Li et al. 2023), https://arxiv.org/abs/2301.07093, sections 3 and 4; boxes for each frame as in
+VideoDirectorGPT (Lin et al. 2023), https://arxiv.org/abs/2309.15091.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .edit import Call
+from .errors import CheckpointError
+from .frames import check_length
+from .motion_module import FeedForward, attend
+from .weight_file import open_weights
+from .weight_kind import identify, refuse
+
+MAX_ENTITIES = 30  # boxes a picture in GLIGEN's training
+GROUNDING = "grounding"  # key of a condition's payload
+SD1_WIDTH = 768  # of SD1.x's text; GLIGEN's files do not store heads, and with this width there are 8
+HEADS, HEAD_WIDTH = 8, 64
+FREQUENCIES, TEMPERATURE = 8, 100.0
+INNER = 512
+_FUSER = re.compile(r"(input_blocks|middle_block|output_blocks)\.(\d+)\..*fuser\.(.+)")
+_POSITION = "position_net."
+_PARTS = ("input_blocks", "middle_block", "output_blocks")
+_WANTED = "a GLIGEN file for text and boxes"
+
+Track = tuple[Tensor, Tensor]
+Change = Callable[[Tensor, int], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Grounding:
+    """Entities of a clip as GLIGEN reads them.
+
+    Attributes:
+        boxes: [F, N, 4] float, x0, y0, x1, y1 normalised.
+        present: [F, N] bool.
+        embeddings: [N, D] float. What the text encoder says of each entity's text as a whole.
+    """
+
+    boxes: Tensor
+    present: Tensor
+    embeddings: Tensor
+
+    def __post_init__(self) -> None:
+        """Check the number of entities."""
+        if len(self.embeddings) > MAX_ENTITIES:
+            raise ValueError(
+                f"GLIGEN: got {len(self.embeddings)} boxes in a frame; expected at most {MAX_ENTITIES}, as it was "
+                "trained with; leave some out."
+            )
+
+    @classmethod
+    def of(cls, entities: Iterable[tuple[Tensor, Track]]) -> Grounding:
+        """Put entities together.
+
+        Args:
+            entities: for each its embedding, [1, D], and its boxes [F, 4] with [F] bool where it is present, as
+                ``storyboard.Entity.boxes_at`` returns them; at least one.
+
+        Raises:
+            ValueError: there are more than 30.
+        """
+        embeddings, tracks = zip(*entities, strict=True)
+        boxes, present = zip(*tracks, strict=True)
+        return cls(torch.stack(boxes, 1), torch.stack(present, 1), torch.cat(embeddings))
+
+    def at(self, frame_ids: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return some frames, filled up to 30 entities.
+
+        Args:
+            frame_ids: absolute number of each frame.
+
+        Returns:
+            Boxes [F, 30, 4], 1 where there is one [F, 30], embeddings [F, 30, D]; float32, on the boxes' device.
+
+        Raises:
+            ValueError: a frame lies behind the scene's end.
+        """
+        check_length(frame_ids, len(self.boxes))
+        chosen, room = list(frame_ids), MAX_ENTITIES - len(self.embeddings)
+        pad = nn.functional.pad
+        embeddings = pad(self.embeddings.float(), (0, 0, 0, room)).to(self.boxes.device)
+        return (
+            pad(self.boxes[chosen].float(), (0, 0, 0, room)),
+            pad(self.present[chosen].float(), (0, room)),
+            embeddings.expand(len(chosen), -1, -1),
+        )
+
+
+def ground(network: Any, groundings: Sequence[Grounding | None], frame_ids: Sequence[int]) -> Change:
+    """Return what GLIGEN does to a batch of clips; its tokens are made once.
+
+    Args:
+        network: a ``Gligen``, or ComfyUI's.
+        groundings: of each clip; None: the null set, as for prompts without boxes in training.
+        frame_ids: absolute number of each of a clip's frames.
+
+    Returns:
+        Function of a transformer's tokens, [B*F, L, C], and of its number in the UNet's order; gives such tokens.
+
+    Raises:
+        ValueError: a frame lies behind the scene's end, or the texts' width is not the network's.
+    """
+    width, frames = network.position_net.in_dim, len(frame_ids)
+    null = torch.zeros(frames, MAX_ENTITIES, 4), torch.zeros(frames, MAX_ENTITIES)
+    for each in groundings:
+        if each is not None and each.embeddings.shape[-1] != width:
+            raise ValueError(
+                f"GLIGEN: got texts {each.embeddings.shape[-1]} wide; expected {width}; choose a GLIGEN file for this "
+                "text encoder."
+            )
+    rows = [
+        (*null, torch.zeros(frames, MAX_ENTITIES, width)) if each is None else each.at(frame_ids)
+        for each in groundings
+    ]
+    inputs = [torch.cat(part) for part in zip(*rows, strict=True)]
+    made: list[Tensor] = []
+
+    def change(tokens: Tensor, number: int) -> Tensor:
+        if not made:
+            made.append(network.position_net(*(part.to(tokens.device) for part in inputs)))
+        return network.module_list[number](tokens, made[0].to(tokens))
+
+    return change
+
+
+@dataclass(frozen=True)
+class GligenEdit:
+    """Ground entities in their boxes. A condition without boxes reads the null set.
+
+    Attributes:
+        network: what the host's GLIGEN socket carries.
+        end_percent: part of sampling after which it is over, compared with ``Call.progress``; at 0 it never acts.
+        strength: of the change; 0 leaves the model bit-identical.
+    """
+
+    network: Any
+    end_percent: float = 0.3
+    strength: float = 1.0
+
+    def start(self, call: Call) -> Change | None:
+        """Return what it does in a model call, as ``ground``; None: nothing."""
+        if self.strength == 0 or self.end_percent == 0 or call.progress > self.end_percent:
+            return None
+        chunks = [
+            condition.payload.get(GROUNDING) for condition in call.conditions for _ in range(call.videos)
+        ]
+        change = ground(self.network, chunks, call.frame_ids)
+        if self.strength == 1:
+            return change
+        return lambda tokens, number: tokens + self.strength * (change(tokens, number) - tokens)
+
+
+def check_boxes(kind: str, *, has_edit: bool) -> None:
+    """Refuse boxes that another node hung on a condition, where they would not do what they say.
+
+    Args:
+        kind: of boxes, as core's GLIGENTextBoxApply ("position") and others name it.
+        has_edit: the model has a ``GligenEdit``.
+
+    Raises:
+        ValueError: ComfyUI does not know the kind, or both would act.
+    """
+    if kind != "position":
+        raise ValueError(
+            f"conditioning: got GLIGEN boxes of kind {kind!r} (of KJNodes' GLIGENTextBoxApplyBatchCoords, say), which "
+            "ComfyUI leaves out without a word; expected 'position'; give boxes that move to Layout Conditioning, as a "
+            "storyboard."
+        )
+    if has_edit:
+        raise ValueError(
+            "conditioning: got boxes of GLIGENTextBoxApply on a model with GLIGEN from Layout Conditioning; expected "
+            "one of the two; leave one out."
+        )
+
+
+def check_fit(network: Any, widths: Sequence[int]) -> None:
+    """Check that GLIGEN's layers are for a UNet.
+
+    Args:
+        network: a ``Gligen``, or ComfyUI's.
+        widths: of the UNet's transformers, in its order.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    own = [layer.norm1.normalized_shape[0] for layer in network.module_list]
+    if own != list(widths):
+        raise CheckpointError(
+            f"GLIGEN: got {len(own)} layers of widths {sorted(set(own))}; expected {len(widths)} of widths "
+            f"{sorted(set(widths))} for this model; choose a GLIGEN file for SD1.5."
+        )
+
+
+class PositionNet(nn.Module):
+    """Texts and boxes to tokens.
+
+    Shape:
+        [B, N, 4], [B, N], [B, N, D] -> [B, N, D'].
+
+    State:
+        null_positive_feature [D], null_position_feature [64], linears.0, linears.2, linears.4.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        places = 4 * 2 * FREQUENCIES
+        self.in_dim = in_dim
+        self.null_positive_feature = nn.Parameter(torch.zeros(in_dim))
+        self.null_position_feature = nn.Parameter(torch.zeros(places))
+        self.linears = nn.Sequential(
+            nn.Linear(in_dim + places, INNER),
+            nn.SiLU(),
+            nn.Linear(INNER, INNER),
+            nn.SiLU(),
+            nn.Linear(INNER, out_dim),
+        )
+
+    def forward(self, boxes: Tensor, masks: Tensor, embeddings: Tensor) -> Tensor:
+        """Return the tokens; where a mask is 0, the learned null features stand for both text and box."""
+        present = masks[..., None]
+        text = torch.lerp(self.null_positive_feature.expand_as(embeddings), embeddings, present)
+        places = fourier_features(boxes)
+        places = torch.lerp(self.null_position_feature.expand_as(places), places, present)
+        return self.linears(torch.cat([text, places], -1))
+
+
+def fourier_features(boxes: Tensor) -> Tensor:
+    """Return sine and cosine of coordinates at eight frequencies, 100^(i/8).
+
+    Args:
+        boxes: [..., 4] float, normalised.
+
+    Returns:
+        [..., 64], the four sines of a frequency, then its four cosines.
+    """
+    frequencies = TEMPERATURE ** (torch.arange(FREQUENCIES, device=boxes.device) / FREQUENCIES)
+    angles = frequencies[:, None] * boxes[..., None, :]
+    return torch.cat([angles.sin(), angles.cos()], -1).flatten(-2)
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_q, self.to_k, self.to_v = (nn.Linear(width, width, bias=False) for _ in range(3))
+        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.to_out[0](attend(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens), self.heads))
+
+
+class GatedSelfAttentionDense(nn.Module):
+    """A gated self-attention over a picture's tokens and its entities', and a gated feed-forward.
+
+    Shape:
+        [N, L, C], [N, 30, D] -> [N, L, C].
+
+    State:
+        linear, attn, ff, norm1, norm2, alpha_attn, alpha_dense.
+    """
+
+    def __init__(self, width: int, context: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(context, width)
+        self.attn = _Attention(width, HEADS if context == SD1_WIDTH else width // HEAD_WIDTH)
+        self.ff = FeedForward(width, nn)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.alpha_attn, self.alpha_dense = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+
+    def forward(self, tokens: Tensor, entities: Tensor) -> Tensor:
+        """Return the picture's tokens."""
+        both = self.norm1(torch.cat([tokens, self.linear(entities)], 1))
+        tokens = tokens + self.alpha_attn.tanh() * self.attn(both)[:, : tokens.shape[1]]
+        return tokens + self.alpha_dense.tanh() * self.ff(self.norm2(tokens))
+
+
+class Gligen(nn.Module):
+    """The layers of a file, in the order in which a UNet runs its transformers."""
+
+    def __init__(self, widths: Sequence[int], context: int, text: int) -> None:
+        """Build it with weights of any values.
+
+        Args:
+            widths: of the UNet's transformers.
+            context: width of an entity's token.
+            text: width of an entity's embedding.
+        """
+        super().__init__()
+        self.module_list = nn.ModuleList(GatedSelfAttentionDense(width, context) for width in widths)
+        self.position_net = PositionNet(text, context)
+
+
+def read_gligen(path: str | Path) -> tuple[Gligen, Mapping[str, Tensor]]:
+    """Read a GLIGEN file.
+
+    Args:
+        path: ``.safetensors``, or a pickle of plain tensors.
+
+    Returns:
+        A network without values, on the meta device, and its state.
+
+    Raises:
+        CheckpointError: it is not such a file, or lacks something.
+    """
+    file = open_weights(path)
+    kind = identify(file.shapes)
+    if kind != "gligen":
+        raise refuse(file.name, kind, _WANTED, file.shapes)
+    if any(key.endswith("linears_text.0.weight") for key in file.shapes):
+        raise CheckpointError(
+            f"{file.name}: a GLIGEN for texts and pictures; expected {_WANTED}; choose the text box one."
+        )
+    places = {key: found for key in file.shapes if (found := _FUSER.search(key))}
+    order = sorted({(_PARTS.index(found[1]), int(found[2])) for found in places.values()})
+    names = {
+        key: f"module_list.{order.index((_PARTS.index(found[1]), int(found[2])))}.{found[3]}"
+        for key, found in places.items()
+    }
+    names |= {key: key[key.index(_POSITION) :] for key in file.shapes if _POSITION in key}
+    shapes = {name: file.shapes[key] for key, name in names.items()}
+    try:
+        linears = [shapes[f"module_list.{number}.linear.weight"] for number in range(len(order))]
+        text, context = shapes["position_net.null_positive_feature"][0], linears[0][1]
+    except (KeyError, IndexError) as error:
+        raise CheckpointError(
+            f"{file.name}: lacks {error.args[0]}; expected {_WANTED}; download it again, or choose another one."
+        ) from error
+    with torch.device("meta"):
+        network = Gligen([linear[0] for linear in linears], context, text)
+    state = file.load(names)
+    return network, {name: state[key] for key, name in names.items()}

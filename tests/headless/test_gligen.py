@@ -1,0 +1,110 @@
+"""GLIGEN on the headless host: its contract, and its networks against diffusers' own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers.models.attention import GatedSelfAttentionDense
+from diffusers.models.embeddings import GLIGENTextBoundingboxProjection
+from frameloom.headless import io, ui
+from frameloom.headless.gligen import load_gligen
+from frameloom.headless.nodes_core.conditioning import GLIGENTextBoxApply
+from frameloom.headless.port import HeadlessHost
+from frameloom.host import api
+from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.tests.support.gligen import (
+    BOXES,
+    DEMO_WIDTHS,
+    WIDTH,
+    WideText,
+    embeddings,
+    grounding,
+    write_gligen,
+)
+from frameloom.tests.support.gligen_contract import *  # noqa: F403  the tests, which pytest finds by name
+from frameloom.tests.support.scene import Scene
+from safetensors.torch import load_file
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("headless")
+    return HeadlessHost("cpu", folder / "input", folder / "output", folder / "models")
+
+
+@pytest.fixture(autouse=True)
+def _selected(port, monkeypatch):
+    monkeypatch.setattr(api, "_selected", {})
+    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
+
+
+@pytest.fixture(scope="module")
+def demo(port):
+    return port.load_demo()
+
+
+@pytest.fixture(scope="module")
+def motion(port):
+    [name, *_] = port.list_files("animatediff_models")
+    return port.load_motion(read_motion_weights(port.resolve("animatediff_models", name)))
+
+
+@pytest.fixture(scope="module")
+def scene(port, demo):
+    return Scene(port, demo[1])
+
+
+@pytest.fixture
+def wide(demo):
+    return replace(demo[1], network=WideText(demo[1].network))
+
+
+@pytest.fixture
+def load():
+    return lambda path: load_gligen(path, CPU)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return write_gligen(tmp_path_factory.mktemp("gligen") / "gligen.safetensors")
+
+
+@pytest.fixture(scope="module")
+def network(file):
+    return load_gligen(file, CPU)
+
+
+@pytest.fixture
+def text_box():
+    return lambda *inputs: GLIGENTextBoxApply.execute(*inputs)[0]
+
+
+def part(file, prefix):
+    return {
+        name.removeprefix(prefix): value for name, value in load_file(file).items() if name.startswith(prefix)
+    }
+
+
+def test_the_position_network_is_diffusers(network, file):
+    theirs = GLIGENTextBoundingboxProjection(WIDTH, WIDTH, "text-only")
+    theirs.load_state_dict(part(file, "position_net."))
+    boxes, masks, texts = grounding(BOXES).at([0, 1])
+    torch.testing.assert_close(
+        network.position_net(boxes, masks, texts), theirs(boxes, masks, texts), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("number", "place", "level"), [(0, "input_blocks.1.1", 0), (6, "middle_block.1", 2),
+                                                        (15, "output_blocks.11.1", 0)])  # fmt: skip
+def test_a_layer_is_diffusers(network, file, number, place, level):
+    width = DEMO_WIDTHS[level]
+    theirs = GatedSelfAttentionDense(width, WIDTH, 8, width // 8)
+    theirs.load_state_dict(part(file, f"{place}.transformer_blocks.0.fuser."))
+    tokens, entities = torch.randn(2, 12, width), embeddings(60).reshape(2, 30, WIDTH)
+    ours = network.module_list[number](tokens, entities)
+    torch.testing.assert_close(ours, theirs(tokens, entities), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(ours, tokens, atol=1e-2)
