@@ -37,5 +37,5 @@ def register_folders() -> None:
         # A new kind starts with no extensions, which lists every file.
         folder_paths.folder_names_and_paths[kind] = (
             known[0],
-            set(known[1]) | set(ENDINGS.get(kind, folder_paths.supported_pt_extensions)),
+            set(known[1]) | set(ENDINGS.get(kind) or folder_paths.supported_pt_extensions),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ...models.storyboard import Box, BoxKey, Entity, Point, PointsKey, Provenance, Scene, Storyboard
 from .source import Source
@@ -31,7 +31,7 @@ class Seen(NamedTuple):
     points: Points | None = None
 
 
-Keyframe = Mapping[Hashable, Seen]  # what is seen, by what tells one thing from another
+Keyframe = Mapping[Any, Seen]  # what is seen, by what tells one thing from another
 
 
 @dataclass(frozen=True, slots=True)
