@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from .foreground import DILATION, mask_rows, smoothing_rows
+from .layout import CROP, SIDE, layout_rows, two_rows
+from .layout import FRAMES as LAYOUT_FRAMES
 from .motion import lora_rows, unmoved_rows, video_rows
 from .pictures import detector_rows, image_rows
 from .rows import Row, judge
@@ -39,6 +41,8 @@ SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
     "zero-shot video, settings": setting_rows,
     "foreground masks": mask_rows,
     "background smoothing, background unsaid": smoothing_rows,
+    "layouts": layout_rows,
+    "layouts, two things": two_rows,
     "storyboards, by source": lambda studio, samples: storyboard_rows(),
 }
 
@@ -59,6 +63,14 @@ NOTES = {
     "do.",
     "background smoothing, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, prompts that say no background, and "
     "no cross-frame attention: nothing but smoothing tells a frame which one frame 0 took.",
+    "layouts": f"Layout Conditioning with its defaults, {LAYOUT_FRAMES} frames. Boxes have sides of {SIDE} of the "
+    "picture, what the demo model calls small, and tracks are those of the training clips. Prompts say no place, no way "
+    "and no direction; arms of a storyboard share their start noise. Against another storyboard's boxes: drawn with those, "
+    "held against its own. IoU is of the bounding box of what the detector finds; a triangle's never fills its box. "
+    "A direction counts when it is within 45 degrees of the boxes'; chance is a quarter.",
+    "layouts, two things": "Two things of other colors and shapes pass each other on opposite sides of the picture. "
+    f"The demo model has only ever seen one. Looks are of squares of {CROP} of the picture around each thing's boxes; "
+    "where the detector finds nothing there, no color and no shape counts.",
     "storyboards, by source": "40 English scripts of 1 to 4 scenes, of shapes and of everyday things, each with what "
     "its scenes should hold, where that goes, and how it stands. 20 were in view while the rules were written; the "
     "other 20 were written, by the same author, when they were finished, and the rules were not changed for them. n "
