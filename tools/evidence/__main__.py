@@ -64,8 +64,8 @@ NOTES = {
     "background smoothing, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, prompts that say no background, and "
     "no cross-frame attention: nothing but smoothing tells a frame which one frame 0 took.",
     "layouts": f"Layout Conditioning with its defaults, {LAYOUT_FRAMES} frames. Boxes have sides of {SIDE} of the "
-    "picture, what the demo model calls small, and tracks are those of the training clips. Prompts say no place, no way "
-    "and no direction; arms of a storyboard share their start noise. Against another storyboard's boxes: drawn with those, "
+    "picture, what the demo model calls small, and tracks are those of the training clips. Prompts say no place, no "
+    "way and no direction; arms of a storyboard share their start noise. Another storyboard's boxes: drawn with those, "
     "held against its own. IoU is of the bounding box of what the detector finds; a triangle's never fills its box. "
     "A direction counts when it is within 45 degrees of the boxes'; chance is a quarter.",
     "layouts, two things": "Two things of other colors and shapes pass each other on opposite sides of the picture. "

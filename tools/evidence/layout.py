@@ -7,6 +7,7 @@ prompt names. Arms of a storyboard share their start noise, and every frame has 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -217,7 +218,8 @@ def draw(
     return studio.decode(latent["samples"])
 
 
-def _lay_out(studio: Studio, model: object, task: Task, storyboard: Storyboard, method: str):
+def _lay_out(studio: Studio, model: object, task: Task, storyboard: Storyboard, method: str) -> tuple:
+    """Return the model and the condition that Layout Conditioning makes of them."""
     api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
     from frameloom.nodes.layout_conditioning import LayoutConditioning  # needs a selected host
 
@@ -230,7 +232,9 @@ def _lay_out(studio: Studio, model: object, task: Task, storyboard: Storyboard, 
     ).args
 
 
-def _each(figure, clips: list[Measurement], tasks: list[Task]) -> Tensor:
+def _each(
+    figure: Callable[[Measurement, Thing], Tensor], clips: list[Measurement], tasks: list[Task]
+) -> Tensor:
     return torch.stack(
         [figure(clip, task.things[0]).mean() for clip, task in zip(clips, tasks, strict=False)]
     )
