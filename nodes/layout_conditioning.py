@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -21,6 +22,9 @@ io = api.io
 Method = Literal["bias + gather", "bias"]
 Conditioning = list[list[Any]]
 PAYLOAD = "frameloom"  # key of a condition
+_ARTICLES, _JOINTS = ("a", "an", "the"), ("and", ",")
+# How a prompt says them; not as parts of an embedding's name.
+_LINKS = {",": ",", **{word: rf"(?<![\w:-]){word}(?![\w:-])" for word in (*_ARTICLES, "and")}}
 
 
 class LayoutConditioning(io.ComfyNode):
@@ -198,10 +202,10 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
         raise ValueError(
             f"storyboard: no entity of scene {scene.id} has boxes; expected one that does; give it a track."
         )
-    joints = [word for word, mark in (("and", r"\band\b"), (",", ",")) if re.search(mark, prompt)]
     texts = list(dict.fromkeys(entity.text for entity in placed))
-    encoded, spans = port.encode_text(clip, prompt, [*texts, *joints])
-    between = [span for joint in joints for span in spans[joint]]
+    found = [word for word, mark in _LINKS.items() if re.search(mark, prompt, re.IGNORECASE)]
+    encoded, spans = port.encode_text(clip, prompt, [*texts, *found])
+    links = {word: spans[word] for word in found}
     embeddings = {text: port.pool_text(clip, text) if pooled else None for text in texts}
     named: list[tuple[Ranges, list[Entity]]] = []
     for text in texts:
@@ -218,7 +222,7 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
     ]
 
     def without(gone: list[Region], kept: tuple[Region, ...]) -> Reading:
-        places = [span for region in gone for span in (*region.spans, *_joints(region.spans, between))]
+        places = list(dict.fromkeys(span for region in gone for span in _with_links(region.spans, links)))
         (tokens, _), *_ = port.encode_without(clip, prompt, places)
         moved = (replace(region, spans=move_up(region.spans, places)) for region in kept)
         return Reading(tokens, tuple(moved))
@@ -232,14 +236,17 @@ def _placed(scene: Scene) -> list[Entity]:
     return [entity for entity in scene.entities if entity.track]
 
 
-def _joints(spans: Ranges, between: Ranges) -> Ranges:
-    """Return, for each span, the joint ("and", a comma) that goes with it: the one behind it, or else before."""
-    found = []
+def _with_links(spans: Ranges, links: Mapping[str, Ranges]) -> Ranges:
+    """Return spans with what makes no sense without them: an article, and the joint behind, or else before."""
+    articles, joints = (
+        [span for word in words for span in links.get(word, ())] for words in (_ARTICLES, _JOINTS)
+    )
+    found: Ranges = []
     for start, stop in spans:
-        near = [joint for joint in between if joint[0] == stop] or [
-            joint for joint in between if joint[1] == start
-        ]
-        found += near[:1]
+        start = next((first for first, last in articles if last == start), start)
+        behind = [joint for joint in joints if joint[0] == stop]
+        before = [joint for joint in joints if joint[1] == start]
+        found += [(start, stop), *(behind or before)[:1]]
     return found
 
 

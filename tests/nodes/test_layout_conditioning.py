@@ -1,0 +1,147 @@
+"""Layout Conditioning on the headless host: what is read out of a scene and its prompt, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from frameloom.models.layout import LAYOUT
+from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
+
+CIRCLE, CROSS = (0.1, 0.1, 0.4, 0.4), (0.6, 0.6, 0.9, 0.9)
+BOTH = "a red circle and a blue cross on a navy background"
+
+
+def entity(name, text, *boxes):
+    track = [BoxKey(f=frame, box=box) for frame, box in enumerate(boxes)]
+    return Entity(id=name, text=text, track=track, hold=True)
+
+
+def board(*entities, prompt=BOTH, frames=4):
+    return Storyboard(scenes=[Scene(id=1, prompt=prompt, frames=frames, entities=entities)])
+
+
+TWO = board(entity("circle", "red circle", CIRCLE), entity("cross", "blue cross", CROSS))
+
+
+@pytest.fixture
+def demo(nodes):
+    return nodes["DemoModelLoader"].execute()
+
+
+@pytest.fixture
+def lay_out(nodes, demo):
+    def run(storyboard, prompt="", conditioning=None, **settings):
+        defaults = {"method": "bias + gather", "strength": 8.0, "end_percent": 0.333, "gather_percent": 1.0}
+        return nodes["LayoutConditioning"].execute(
+            demo[0], demo[1], storyboard, prompt, **(defaults | settings), conditioning=conditioning
+        )
+
+    return run
+
+
+def layout_of(conditioning):
+    (layout,) = [options["frameloom"][LAYOUT] for _, options in conditioning if "frameloom" in options]
+    return layout
+
+
+def encode(host, demo, text):
+    return host.encode_text(demo[1], text)[0]
+
+
+def words(layout, host, demo, text):
+    """The phrases that a layout's regions speak of, by the prompt's own spans."""
+    names = ("red circle", "blue cross", "red ball")
+    spans = host.encode_text(demo[1], text, [name for name in names if name in text])[1]
+    return [
+        [name for name, places in spans.items() if set(places) & set(region.spans)]
+        for region in layout.whole.regions
+    ]
+
+
+def test_each_entity_has_its_words_and_its_boxes(lay_out, host, demo):
+    layout = layout_of(lay_out(TWO)[1])
+    assert words(layout, host, demo, BOTH) == [["red circle"], ["blue cross"]]
+    for region, box in zip(layout.whole.regions, (CIRCLE, CROSS), strict=True):
+        ((boxes, present),) = region.tracks
+        assert present.all()
+        torch.testing.assert_close(boxes, torch.tensor(box).expand(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "circle", "cross", "none"),
+    [
+        (
+            BOTH,
+            "a red circle on a navy background",
+            "a blue cross on a navy background",
+            "on a navy background",
+        ),
+        ("red circle, blue cross, black", "red circle, black", "blue cross, black", "black"),
+        ("The red circle, the blue cross", "The red circle", "the blue cross", ""),
+    ],
+)
+def test_alone_an_entity_is_named_without_the_others_and_their_joints(
+    lay_out, host, demo, prompt, circle, cross, none
+):
+    layout = layout_of(lay_out(TWO, prompt)[1])
+    for got, wanted in zip((*layout.alone, layout.bare), (circle, cross, none), strict=True):
+        torch.testing.assert_close(got.tokens, encode(host, demo, wanted)[0][0])
+
+
+def test_a_prompt_lacks_nothing(lay_out, host, demo):
+    (tokens, _), *_ = lay_out(
+        board(
+            entity("circle", "red circle", CIRCLE), entity("ball", "red ball", CROSS), prompt="A Red Circle"
+        )
+    )[1]
+    assert torch.equal(tokens, encode(host, demo, "A Red Circle, red ball")[0][0])
+
+
+def test_things_named_apart_by_one_text_have_a_region_each_and_named_together_one(lay_out):
+    same = board(entity("first", "red ball", CIRCLE), entity("second", "red ball", CROSS))
+    apart = layout_of(lay_out(same, "a red ball and a red ball")[1])
+    assert [len(region.tracks) for region in apart.whole.regions] == [1, 1]
+    together = layout_of(lay_out(same, "a red ball twice")[1])
+    assert [len(region.tracks) for region in together.whole.regions] == [2]
+
+
+def test_one_entity_alone_is_the_whole_prompt(lay_out):
+    layout = layout_of(lay_out(board(entity("circle", "red circle", CIRCLE)))[1])
+    assert layout.alone == (layout.whole,)
+
+
+def test_conditions_of_the_prompt_keep_what_they_have_and_others_are_left_alone(lay_out, host, demo):
+    mine = [[encode(host, demo, BOTH)[0][0], {"strength": 0.5}], *encode(host, demo, "a green tree")]
+    (first, options), (second, plain) = lay_out(TWO, BOTH, mine)[1]
+    assert options["strength"] == 0.5
+    assert "frameloom" in options
+    assert torch.equal(first, mine[0][0])
+    assert torch.equal(second, mine[1][0])
+    assert "frameloom" not in plain
+    assert "frameloom" not in mine[0][1]  # the node's input is as it was
+
+
+@pytest.mark.parametrize(
+    ("storyboard", "prompt", "conditions", "message"),
+    [
+        (board(entity("circle", "red circle")), "", None, "no entity of scene 1 has boxes; expected one"),
+        (TWO, "a red circle", None, "'blue cross'"),
+        (TWO, "", "a green tree", "none was encoded from the prompt given here"),
+        (TWO, "", "area", "conditioning: got an area, which cuts boxes off; expected masks"),
+        (
+            Storyboard(scenes=[TWO.scenes[0], TWO.scenes[0].model_copy(update={"id": 2})]),
+            "",
+            None,
+            "Select Scene",
+        ),
+    ],
+    ids=["no boxes", "phrase", "another prompt", "area", "two scenes"],
+)
+def test_what_cannot_be_laid_out_is_refused(lay_out, host, demo, storyboard, prompt, conditions, message):
+    given = None
+    if conditions is not None:
+        options = {"area": (8, 8, 0, 0)} if conditions == "area" else {}
+        text = BOTH if conditions == "area" else conditions
+        given = [[encode(host, demo, text)[0][0], options]]
+    with pytest.raises(ValueError, match=message):
+        lay_out(storyboard, prompt, given)
