@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from ..models.phrases import with_phrases
 from ..models.storyboard import Provenance, Scene, Storyboard
-
-
-def with_phrases(prompt: str, phrases: Sequence[str]) -> str:
-    """Return a prompt in which every phrase stands literally: what is missing is added at the end.
-
-    Examples:
-        >>> with_phrases("a red circle", ["a red circle", "navy background"])
-        'a red circle, navy background'
-    """
-    for phrase in phrases:
-        if phrase and not re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", prompt, re.IGNORECASE):
-            prompt = f"{prompt}, {phrase}" if prompt else phrase
-    return prompt
 
 
 def assemble(

@@ -259,4 +259,9 @@ def _track(motion: Motion, way: _Way, frames: int) -> tuple[BoxKey, ...]:
     elif frames >= 4 and motion.verb in (*LEAVING, *VANISHING):
         gone = last - frames // (4 if motion.verb in LEAVING else 2)
         boxes = {0: way.start, gone: way.end, gone + 1: None}
-    return tuple(BoxKey(f=frame, box=box) for frame, box in sorted(boxes.items()))
+    return tuple(BoxKey(f=frame, box=box and _rounded(box)) for frame, box in sorted(boxes.items()))
+
+
+def _rounded(box: Box) -> Box:
+    left, top, right, bottom = (round(side, 4) for side in box)
+    return left, top, right, bottom

@@ -1,7 +1,8 @@
-"""Where a phrase lies among the tokens of a prompt, whatever tokenizer and chunks a host has."""
+"""Phrases of a prompt: saying them, and where they lie among its tokens, whatever tokenizer and chunks a host has."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 
 Ranges = list[tuple[int, int]]
@@ -93,3 +94,16 @@ def join_places(places: Sequence[int]) -> Ranges:
         else:
             ranges.append((place, place + 1))
     return ranges
+
+
+def with_phrases(prompt: str, phrases: Sequence[str]) -> str:
+    """Return a prompt in which every phrase stands literally: what is missing is added at the end.
+
+    Examples:
+        >>> with_phrases("a red circle", ["a red circle", "navy background"])
+        'a red circle, navy background'
+    """
+    for phrase in phrases:
+        if phrase and not re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", prompt, re.IGNORECASE):
+            prompt = f"{prompt}, {phrase}" if prompt else phrase
+    return prompt

@@ -13,7 +13,7 @@ from ..host import api
 from ..models.edit import Edit
 from ..models.gligen import GligenEdit
 from ..models.layout import BoxBias, BoxGather, Layout, Reading, Region
-from ..models.phrases import Ranges, move_up
+from ..models.phrases import Ranges, move_up, with_phrases
 from ..models.storyboard import Entity, Scene, Storyboard
 from .sockets import StoryboardType
 
@@ -102,7 +102,7 @@ class LayoutConditioning(io.ComfyNode):
         """Run the node."""
         scene = storyboard.only_scene()
         if conditioning is None and not prompt.strip():
-            prompt = complete_prompt(scene)
+            prompt = with_phrases(scene.prompt, [entity.text for entity in _placed(scene)])
         encoded, layout = read_layout(clip, prompt.strip() or scene.prompt, scene, pooled=gligen is not None)
         gather = BoxGather(end_percent, gather_percent) if method == "bias + gather" else None
         grounded = None if gligen is None else GligenEdit(gligen, gligen_percent)
@@ -170,16 +170,6 @@ def _gligen_inputs() -> list[Any]:
             "tightly, and costs quality.",
         ),
     ]
-
-
-def complete_prompt(scene: Scene) -> str:
-    """Return a scene's prompt, with the texts of its entities that it lacks."""
-    lacking = [
-        entity.text
-        for entity in _placed(scene)
-        if not re.search(rf"(?<!\w){re.escape(entity.text)}(?!\w)", scene.prompt, re.IGNORECASE)
-    ]
-    return ", ".join(dict.fromkeys(part for part in (scene.prompt, *lacking) if part))
 
 
 def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -> tuple[Conditioning, Layout]:
