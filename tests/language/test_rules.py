@@ -148,7 +148,7 @@ def test_sizes_and_growth():
 def test_boxes_are_square_in_pixels():
     (entity,) = plan("A ball.", size=(1024, 512)).scenes[0].entities
     left, top, right, bottom = entity.track[0].box
-    assert (right - left) * 2 == pytest.approx(bottom - top)
+    assert (right - left) * 2 == pytest.approx(bottom - top, abs=1e-3)
 
 
 @pytest.mark.parametrize(("number", "count"), [("two", 2), ("3", 3), ("five", 5)])
