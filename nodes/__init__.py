@@ -8,7 +8,29 @@ from __future__ import annotations
 
 def node_classes() -> list[type]:
     """Return every node class of the pack, in the order of the menu."""
-    from . import demo, foreground, metrics, motion, motion_path, noise, zero_shot, zero_shot_sampler
+    from . import (
+        demo,
+        foreground,
+        layout_pictures,
+        metrics,
+        motion,
+        motion_path,
+        noise,
+        scenes,
+        zero_shot,
+        zero_shot_sampler,
+    )
 
-    families = (demo, motion, noise, motion_path, zero_shot, foreground, zero_shot_sampler, metrics)
+    families = (
+        demo,
+        motion,
+        noise,
+        motion_path,
+        zero_shot,
+        foreground,
+        zero_shot_sampler,
+        layout_pictures,
+        scenes,
+        metrics,
+    )
     return [node for family in families for node in family.NODES]

@@ -29,6 +29,12 @@ NODE_IDS = {
     "Frameloom_ForegroundMask",
     "Frameloom_BackgroundSmooth",
     "Frameloom_ZeroShotSampler",
+    "Frameloom_LayoutPreview",
+    "Frameloom_LayoutToMasks",
+    "Frameloom_LayoutToControl",
+    "Frameloom_SelectScene",
+    "Frameloom_SceneList",
+    "Frameloom_JoinScenes",
 }
 
 
