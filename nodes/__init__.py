@@ -12,6 +12,7 @@ def node_classes() -> list[type]:
         demo,
         foreground,
         layout_conditioning,
+        layout_pictures,
         layout_plan,
         layout_prior,
         layout_text,
@@ -20,6 +21,7 @@ def node_classes() -> list[type]:
         motion,
         motion_path,
         noise,
+        scenes,
         zero_shot,
         zero_shot_sampler,
     )
@@ -36,6 +38,8 @@ def node_classes() -> list[type]:
         layout_plan,
         layout_text,
         layout_prior,
+        layout_pictures,
+        scenes,
         layout_conditioning,
         metrics,
     )

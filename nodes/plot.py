@@ -11,9 +11,9 @@ from torch import Tensor
 
 WIDTH, PANEL_HEIGHT = 640, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 28, 28
-_INK, _GRID = (40, 40, 40), (215, 215, 215)
+INK, GRID = (40, 40, 40), (215, 215, 215)
 # Told apart by people who see few colours, too (Okabe and Ito).
-_COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115))
+COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115))
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def draw_panels(panels: Sequence[Panel]) -> Tensor:
     draw = ImageDraw.Draw(picture)
     for index, panel in enumerate(panels):
         _draw_panel(draw, panel, index * PANEL_HEIGHT)
-    return _to_image(picture)
+    return to_image(picture)
 
 
 def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, y: int) -> None:
@@ -46,17 +46,17 @@ def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, y: int) -> None:
     if high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
     count = max(len(line) for line in panel.lines.values())
-    draw.text((left, y + 8), panel.title, fill=_INK)
+    draw.text((left, y + 8), panel.title, fill=INK)
     for part in range(5):
         level = bottom - (bottom - top) * part / 4
-        draw.line((left, level, right, level), fill=_GRID)
-        draw.text((8, level - 6), f"{low + (high - low) * part / 4:.3g}", fill=_INK)
+        draw.line((left, level, right, level), fill=GRID)
+        draw.text((8, level - 6), f"{low + (high - low) * part / 4:.3g}", fill=INK)
     for part in range(0, count, max(1, -(-count // 8))):
         place = left + (right - left) * part / max(1, count - 1)
         label = f"{panel.first + panel.step * part:.3g}"
-        draw.text((place - draw.textlength(label) / 2, bottom + 8), label, fill=_INK)
+        draw.text((place - draw.textlength(label) / 2, bottom + 8), label, fill=INK)
     legend = right
-    for (name, line), colour in zip(panel.lines.items(), _COLOURS, strict=False):
+    for (name, line), colour in zip(panel.lines.items(), COLOURS, strict=False):
         points = [
             (
                 left + (right - left) * index / max(1, count - 1),
@@ -95,16 +95,17 @@ def draw_path(corners: Tensor, width: int, height: int) -> Tensor:
         draw.polygon(outlines[index], outline=colour)
         x, y = middles[index]
         draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
-    draw.line(middles, fill=_INK)
-    draw.polygon(frame, outline=_INK, width=2)
-    return _to_image(picture)
+    draw.line(middles, fill=INK)
+    draw.polygon(frame, outline=INK, width=2)
+    return to_image(picture)
 
 
 def _blend(part: float) -> tuple[int, int, int]:
-    red, green, blue = (round(a + part * (b - a)) for a, b in zip(_COLOURS[0], (213, 94, 0), strict=True))
+    red, green, blue = (round(a + part * (b - a)) for a, b in zip(COLOURS[0], (213, 94, 0), strict=True))
     return red, green, blue
 
 
-def _to_image(picture: Image.Image) -> Tensor:
+def to_image(picture: Image.Image) -> Tensor:
+    """Return an RGB picture as IMAGE, [1, H, W, 3] float32, 0..1."""
     pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     return pixels.view(1, picture.height, picture.width, 3).float() / 255

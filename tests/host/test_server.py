@@ -34,6 +34,12 @@ NODE_IDS = {
     "Frameloom_LayoutPrior",
     "Frameloom_LayoutFromText",
     "Frameloom_LayoutConditioning",
+    "Frameloom_LayoutPreview",
+    "Frameloom_LayoutToMasks",
+    "Frameloom_LayoutToControl",
+    "Frameloom_SelectScene",
+    "Frameloom_SceneList",
+    "Frameloom_JoinScenes",
 }
 
 

@@ -106,6 +106,15 @@ CONTRACT = {
         ["text", "format", "frames", "fps", "width", "height", "export_as"],
         ["FRAMELOOM_STORYBOARD", "STRING"],
     ),
+    "LayoutPreview": (["storyboard", "longer_side", "columns"], ["IMAGE", "IMAGE"]),
+    "LayoutToMasks": (
+        ["storyboard", "entity", "width", "height", "feather", "shape", "invert"],
+        ["MASK"],
+    ),
+    "LayoutToControl": (["storyboard", "kind", "width", "height", "line_width", "seed"], ["IMAGE"]),
+    "SelectScene": (["storyboard", "scene"], ["FRAMELOOM_STORYBOARD", "STRING", "STRING", "INT"]),
+    "SceneList": (["storyboard", "seed"], ["FRAMELOOM_STORYBOARD", "STRING", "INT", "INT", "STRING"]),
+    "JoinScenes": (["images", "cross_fade"], ["IMAGE"]),
 }
 
 

@@ -1,0 +1,58 @@
+"""Join the pictures of several scenes to one video, by hard cuts or cross-fades."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def join_scenes(scenes: Sequence[Tensor], cross_fade: int = 0) -> Tensor:
+    """Put scenes one after the other.
+
+    In a cross-fade, the last frames of a scene and the first of the next lie over each other; of the k-th of n frames,
+    k / (n + 1) is the next scene's. The video is n frames shorter for each of them.
+
+    Args:
+        scenes: [F, H, W, C] float each; F is each scene's own.
+        cross_fade: n, in frames; 0 is a hard cut.
+
+    Returns:
+        [F, H, W, C], on the first scene's device; newly allocated unless there is one scene.
+
+    Raises:
+        ValueError: there is no scene, or sizes differ, or a scene is shorter than its fades.
+
+    Examples:
+        >>> join_scenes([torch.zeros(3, 1, 1, 1), torch.ones(2, 1, 1, 1)], cross_fade=1).flatten()
+        tensor([0.0000, 0.0000, 0.5000, 1.0000])
+    """
+    _check(scenes, cross_fade)
+    joined = scenes[0]
+    share = torch.arange(1, cross_fade + 1).view(-1, 1, 1, 1) / (cross_fade + 1)
+    for scene in scenes[1:]:
+        scene, cut = scene.to(joined), len(joined) - cross_fade
+        fade = torch.lerp(joined[cut:], scene[:cross_fade], share.to(joined))
+        joined = torch.cat([joined[:cut], fade, scene[cross_fade:]])
+    return joined
+
+
+def _check(scenes: Sequence[Tensor], cross_fade: int) -> None:
+    if not scenes:
+        raise ValueError("images: got no scenes; expected at least one; connect the list of pictures.")
+    first = scenes[0].shape[1:]
+    for number, scene in enumerate(scenes, 1):
+        if scene.shape[1:] != first:
+            (height, width, *channels), (high, wide, *more) = scene.shape[1:], first
+            raise ValueError(
+                f"images: scene {number} of {len(scenes)} is {width} x {height} with {channels[0]} channels; expected "
+                f"{wide} x {high} with {more[0]} as the first; make all of one size, or scale them before."
+            )
+        fades = (number > 1) + (number < len(scenes))
+        if len(scene) < fades * cross_fade:
+            raise ValueError(
+                f"cross_fade={cross_fade}: scene {number} of {len(scenes)} has {len(scene)} frames; expected at least "
+                f"{fades * cross_fade}, a fade at {'either' if fades == 2 else 'one'} end; lower cross_fade, or make "
+                "the scene longer."
+            )

@@ -1,0 +1,229 @@
+"""Storyboards as pictures: to look at, as masks, and as hints for ControlNets."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from ..host import api
+from ..models.layout_control import Kind, draw_control
+from ..models.layout_masks import Shape, feather_masks, scene_masks
+from ..models.storyboard import Storyboard
+from .plot import to_image
+from .sockets import StoryboardType
+from .storyboard_sheet import FrameArtist, draw_sheet
+
+io = api.io
+
+
+class LayoutPreview(io.ComfyNode):
+    """Frameloom_LayoutPreview."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_LayoutPreview",
+            display_name="Layout Preview",
+            category="frameloom/layout",
+            description="Look at a storyboard before anything is sampled: every frame with its labelled boxes, the way "
+            "they go and their keypoints, and one sheet of all scenes with their prompts, entities and what must look "
+            "alike. The node shows the sheet. Only Latin letters can be drawn; others become empty squares.",
+            search_aliases=[
+                "storyboard",
+                "bounding boxes",
+                "contact sheet",
+                "VideoDirectorGPT",
+                "LVD",
+                "VisorGPT",
+            ],
+            is_output_node=True,
+            inputs=[
+                StoryboardType.Input("storyboard", tooltip="Of any number of scenes."),
+                io.Int.Input(
+                    "longer_side",
+                    default=512,
+                    min=64,
+                    max=4096,
+                    tooltip="Of the frames, in pixels; their shape is the storyboard's.",
+                ),
+                io.Int.Input(
+                    "columns", default=4, min=1, max=12, tooltip="Frames of each scene on the sheet."
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "frames", display_name="frames", tooltip="Every frame of every scene, in order."
+                ),
+                io.Image.Output(
+                    "sheet", display_name="sheet", tooltip="One picture of all scenes, with captions."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, storyboard: Storyboard, longer_side: int, columns: int) -> io.NodeOutput:
+        """Run the node."""
+        frames = _draw_frames(storyboard, longer_side)
+        sheet = to_image(draw_sheet(storyboard, columns))
+        return io.NodeOutput(frames, sheet, ui=api.ui.PreviewImage(sheet, cls=cls))
+
+
+def _draw_frames(storyboard: Storyboard, longer_side: int) -> Tensor:
+    """Return every frame of every scene, [F, H, W, 3]."""
+    artist = FrameArtist(storyboard, longer_side)
+    bar = api.port().progress(sum(scene.frames for scene in storyboard.scenes))
+    frames: list[Tensor] = []
+    for scene in storyboard.scenes:
+        for picture in artist.draw(scene, range(scene.frames)):
+            frames.append(to_image(picture))
+            bar.update(len(frames))
+    return torch.cat(frames)
+
+
+class LayoutToMasks(io.ComfyNode):
+    """Frameloom_LayoutToMasks."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_LayoutToMasks",
+            display_name="Layout To Masks",
+            category="frameloom/layout",
+            description="Turn a scene's boxes into a mask for each frame: for inpainting, for conditions that act in "
+            "an area, or for latents. Edges between two pixels are exact, each pixel has its covered share.",
+            search_aliases=["bounding box to mask", "storyboard", "regional prompt", "attention mask", "LVD"],
+            inputs=[
+                _one_scene(),
+                io.String.Input(
+                    "entity",
+                    default="",
+                    tooltip="The entity's id, as Layout Preview shows it; empty: all of them.",
+                ),
+                *_size_inputs(),
+                io.Float.Input(
+                    "feather",
+                    default=0.0,
+                    min=0.0,
+                    max=1024.0,
+                    step=0.5,
+                    tooltip="Pixels over which an edge falls off; 0 is sharp.",
+                ),
+                io.Combo.Input(
+                    "shape",
+                    options=list(get_args(Shape)),
+                    default="box",
+                    tooltip="The box, or the ellipse in it.",
+                ),
+                io.Boolean.Input(
+                    "invert", default=False, tooltip="1 where the entity is not, instead of where it is."
+                ),
+            ],
+            outputs=[
+                io.Mask.Output("mask", display_name="mask", tooltip="1 = the entity, a mask for each frame.")
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        storyboard: Storyboard,
+        entity: str,
+        width: int,
+        height: int,
+        feather: float,
+        shape: Shape,
+        invert: bool,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        width, height = width or storyboard.size[0], height or storyboard.size[1]
+        masks = feather_masks(
+            scene_masks(storyboard.only_scene(), entity.strip(), height, width, shape), feather
+        )
+        return io.NodeOutput(1 - masks if invert else masks)
+
+
+class LayoutToControl(io.ComfyNode):
+    """Frameloom_LayoutToControl."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_LayoutToControl",
+            display_name="Layout To Control",
+            category="frameloom/layout",
+            description="Draw a scene's boxes and keypoints as pictures for Apply ControlNet, one for each frame. "
+            "Nearer things hide what is behind them: what is larger, or ends lower, is nearer.",
+            search_aliases=[
+                "ControlNet",
+                "OpenPose",
+                "depth",
+                "canny",
+                "lineart",
+                "scribble",
+                "segmentation",
+            ],
+            inputs=[
+                _one_scene(),
+                io.Combo.Input(
+                    "kind",
+                    options=list(get_args(Kind)),
+                    default="box outlines",
+                    tooltip="box outlines: white lines on black, for canny and lineart. filled labels: a colour for "
+                    "each id, for segmentation. blob depth: ellipses, near is bright. scribble: ellipses as by hand. "
+                    "openpose skeletons: from keypoints with the names of a body's points.",
+                ),
+                *_size_inputs(),
+                io.Int.Input(
+                    "line_width",
+                    default=3,
+                    min=1,
+                    max=64,
+                    tooltip="box outlines, scribble: width of a line, in pixels.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="scribble: of the hand, which draws an entity alike in all frames.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "images", display_name="images", tooltip="A hint for each frame of the scene."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, storyboard: Storyboard, kind: Kind, width: int, height: int, line_width: int, seed: int
+    ) -> io.NodeOutput:
+        """Run the node."""
+        width, height = width or storyboard.size[0], height or storyboard.size[1]
+        scene = storyboard.only_scene()
+        return io.NodeOutput(draw_control(scene, kind, height, width, line_width=line_width, seed=seed))
+
+
+def _one_scene() -> Any:
+    return StoryboardType.Input(
+        "storyboard", tooltip="Of one scene; put Select Scene or Scene List before for more."
+    )
+
+
+def _size_inputs() -> list[Any]:
+    return [
+        io.Int.Input(
+            name, default=0, min=0, max=16_384, tooltip=f"In pixels; 0 takes the storyboard's {name}."
+        )
+        for name in ("width", "height")
+    ]
+
+
+NODES: list[type] = [LayoutPreview, LayoutToMasks, LayoutToControl]
