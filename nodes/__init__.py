@@ -11,6 +11,7 @@ def node_classes() -> list[type]:
     from . import (
         demo,
         foreground,
+        language_models,
         layout_conditioning,
         metrics,
         motion,
@@ -28,6 +29,7 @@ def node_classes() -> list[type]:
         zero_shot,
         foreground,
         zero_shot_sampler,
+        language_models,
         layout_conditioning,
         metrics,
     )

@@ -29,6 +29,7 @@ NODE_IDS = {
     "Frameloom_ForegroundMask",
     "Frameloom_BackgroundSmooth",
     "Frameloom_ZeroShotSampler",
+    "Frameloom_LLMEndpoint",
 }
 
 

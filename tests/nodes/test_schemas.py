@@ -81,6 +81,7 @@ CONTRACT = {
         ],
         ["LATENT"],
     ),
+    "LLMEndpoint": (["profile", "timeout", "attempts", "max_tokens", "temperature"], ["FRAMELOOM_LLM"]),
 }
 
 
