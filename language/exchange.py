@@ -6,6 +6,7 @@ it ends. Nothing follows a redirect, reads ``.netrc``, or keeps cookies.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Lock, Thread, get_ident
 from typing import Any
 
 POLL = 0.25  # seconds between two looks at the clock
@@ -169,13 +170,16 @@ def _talk(
     try:
         request = requests.Request(method, url, headers=dict(headers), data=body).prepare()
         # Below requests' Session, which reads .netrc, and the body of a redirect to its end.
-        with adapter.send(
-            request,
-            stream=True,
-            timeout=(min(CONNECT, seconds), seconds),
-            verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
-            proxies=requests.utils.get_environ_proxies(url) if url.startswith("https:") else {},
-        ) as response:
+        with (
+            _unlogged(),
+            adapter.send(
+                request,
+                stream=True,
+                timeout=(min(CONNECT, seconds), seconds),
+                verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
+                proxies=requests.utils.get_environ_proxies(url) if url.startswith("https:") else {},
+            ) as response,
+        ):
             head = {name.lower(): value for name, value in response.headers.items()}
             inbox.put((response.status_code, head))
             last = _pour(response.raw.stream(CHUNK, decode_content=False), inbox)
@@ -189,6 +193,25 @@ def _talk(
     finally:
         inbox.put(last)
         adapter.close()
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep what this thread does out of urllib3's logs, which quote heads they can't read, and what those repeat."""
+    here = get_ident()
+    loggers = [logging.getLogger(f"urllib3.{name}") for name in ("connection", "connectionpool")]
+
+    def elsewhere(record: logging.LogRecord) -> bool:
+        del record
+        return get_ident() != here
+
+    for logger in loggers:
+        logger.addFilter(elsewhere)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(elsewhere)
 
 
 def _pour(pieces: Iterable[bytes], inbox: SimpleQueue[Any]) -> TooLongError | None:

@@ -19,6 +19,14 @@ from ..models.errors import LanguageModelError
 FILE = "llm_profiles.json"  # in the folder for the user's own settings
 
 
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port that can't be
+        return False
+
+
 class Profile(BaseModel):
     """A server and one of its models.
 
@@ -131,11 +139,3 @@ def _explain(name: str, fault: Any) -> str:  # pydantic's ErrorDetails, a TypedD
     elif fault["type"] == "extra_forbidden":
         got, expected = "a field that profiles don't have", ", ".join(Profile.model_fields)
     return f"{FILE} {path}: got {got}; expected {expected}; correct it there."
-
-
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # of a port that can't be
-        return False
