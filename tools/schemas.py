@@ -5,6 +5,7 @@ Made without a server and without an engine, and the same on every machine: list
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 from frameloom.headless import io, ui
@@ -15,11 +16,15 @@ from frameloom.host.contract import Host
 
 
 class BundledFilesOnly:
-    """The one thing that a schema asks of a host: the names of files to choose from."""
+    """What a schema asks of a host: the names of files to choose from, and a folder of settings, here without any."""
 
     def list_files(self, kind: str) -> list[str]:
         """Return the names of the pack's own files of a kind."""
         return sorted(BUNDLED.get(kind, {}))
+
+    def user_dir(self) -> Path:
+        """Return a folder without a user's settings."""
+        return Path(__file__).parent
 
 
 def own_nodes() -> list[type[io.ComfyNode]]:

@@ -49,7 +49,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "transformers": ("headless", "language"),
 }
 # Slow to import, or absent where nobody asked for them.
-LAZY = ("accelerate", "av", "llguidance", "ray")
+LAZY = ("accelerate", "av", "llguidance", "ray", "requests", "urllib3")
 PURE = ("einops", "kornia", "pydantic", "safetensors", "torch")
 
 

@@ -115,6 +115,23 @@ CONTRACT = {
     "SelectScene": (["storyboard", "scene"], ["FRAMELOOM_STORYBOARD", "STRING", "STRING", "INT"]),
     "SceneList": (["storyboard", "seed"], ["FRAMELOOM_STORYBOARD", "STRING", "INT", "INT", "STRING"]),
     "JoinScenes": (["images", "cross_fade"], ["IMAGE"]),
+    "LayoutConditioning": (
+        [
+            "model",
+            "clip",
+            "storyboard",
+            "prompt",
+            "method",
+            "strength",
+            "end_percent",
+            "gather_percent",
+            "conditioning",
+            "gligen",
+            "gligen_percent",
+        ],
+        ["MODEL", "CONDITIONING"],
+    ),
+    "LLMEndpoint": (["profile", "timeout", "attempts", "max_tokens", "temperature"], ["FRAMELOOM_LLM"]),
 }
 
 

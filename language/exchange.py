@@ -1,0 +1,271 @@
+"""One HTTP request and its answer, watched while it runs: stopped at once, never longer than its clock allows.
+
+A thread waits on the network and hands pieces over; who asked looks after the clock between them, and hangs up however
+it ends. Nothing follows a redirect, reads ``.netrc``, or keeps cookies.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread, get_ident
+from typing import Any
+
+POLL = 0.25  # seconds between two looks at the clock
+CONNECT = 5.0  # seconds, for each address of a server
+CHUNK = 65_536  # bytes
+MAX_BYTES = 16_000_000  # of an answer as it travels: some 50 of streamed JSON for each of its text
+
+
+class OutOfTimeError(Exception):
+    """The clock ran out."""
+
+
+class TooLongError(Exception):
+    """More than ``MAX_BYTES`` came."""
+
+
+class DisconnectedError(Exception):
+    """The server could not be reached, or was lost; says why in a few words."""
+
+
+class Clock:
+    """How long an errand may take altogether, and whom to tell meanwhile.
+
+    Args:
+        seconds: from now.
+        watch: called with ``characters`` between any two waits; raises what stops the errand.
+    """
+
+    def __init__(self, seconds: float, watch: Callable[[int], None]) -> None:
+        self._end = time.monotonic() + seconds
+        self._watch = watch
+        self.characters = 0
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self._end - time.monotonic()
+
+    def tick(self) -> None:
+        """Tell who watches. Raises OutOfTimeError when nothing is left."""
+        self._watch(self.characters)
+        if self.left <= 0:
+            raise OutOfTimeError
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, ticking."""
+        end = time.monotonic() + seconds
+        while (rest := end - time.monotonic()) > 0:
+            self.tick()
+            time.sleep(max(0.0, min(rest, POLL, self.left)))
+        self.tick()
+
+    def take(self, inbox: SimpleQueue[Any]) -> Any:
+        """Wait, ticking, for what comes next."""
+        while True:
+            self.tick()
+            with suppress(Empty):
+                return inbox.get(timeout=max(0.0, min(POLL, self.left)))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer whose head has come. ``headers``: with small letters; ``pieces``: of its body, as they come."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes]
+
+    def read(self, most: int) -> bytes:
+        """Return the body's first ``most`` bytes, or all of a shorter one."""
+        body = b""
+        for piece in self.pieces:
+            body += piece
+            if len(body) >= most:
+                break
+        return body[:most]
+
+
+@contextmanager
+def exchange(
+    method: str, url: str, headers: Mapping[str, str], body: bytes | None, clock: Clock
+) -> Iterator[Reply]:
+    """Send a request; hang up when the block ends, whatever has come by then.
+
+    Args:
+        method: GET or POST.
+        url: http addresses are asked directly, https ones through the proxy that the environment names, if any.
+        headers: of the request.
+        body: JSON; None for none.
+        clock: of the errand.
+
+    Raises:
+        OutOfTimeError, TooLongError, DisconnectedError: here, or while the reply's pieces are read.
+    """
+    line, inbox = _Line(), SimpleQueue()
+    request = (method, url, {**headers, "Accept-Encoding": "identity"}, body, clock.left)
+    Thread(target=_talk, args=(line, inbox, *request), daemon=True, name="frameloom-llm").start()
+    try:
+        status, head = _next(clock, inbox)
+        yield Reply(status, head, _pieces(clock, inbox))
+    finally:
+        line.hang_up()
+
+
+def _pieces(clock: Clock, inbox: SimpleQueue[Any]) -> Iterator[bytes]:
+    while (piece := _next(clock, inbox)) is not None:
+        yield piece
+
+
+def _next(clock: Clock, inbox: SimpleQueue[Any]) -> Any:
+    item = clock.take(inbox)
+    if isinstance(item, Exception):
+        raise item
+    return item
+
+
+class _Line:
+    """A connection that another thread can hang up, also before it stands."""
+
+    def __init__(self) -> None:
+        self._lock, self._socket, self._cut = Lock(), None, False
+
+    def hold(self, connected: Any) -> None:
+        with self._lock:
+            self._socket = connected
+        if self._cut:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """End both directions; whoever waits on the socket wakes up."""
+        with self._lock:
+            self._cut = True
+            if self._socket is not None:
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _talk(
+    line: _Line,
+    inbox: SimpleQueue[Any],
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    seconds: float,
+) -> None:
+    """Put into the inbox: status and headers, pieces of the body, then None or what went wrong."""
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    last: Exception | None = DisconnectedError("the connection broke")
+    adapter = _adapter(line)
+    try:
+        request = requests.Request(method, url, headers=dict(headers), data=body).prepare()
+        # Below requests' Session, which reads .netrc, and the body of a redirect to its end.
+        with (
+            _unlogged(),
+            adapter.send(
+                request,
+                stream=True,
+                timeout=(min(CONNECT, seconds), seconds),
+                verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
+                proxies=requests.utils.get_environ_proxies(url) if url.startswith("https:") else {},
+            ) as response,
+        ):
+            head = {name.lower(): value for name, value in response.headers.items()}
+            inbox.put((response.status_code, head))
+            last = _pour(response.raw.stream(CHUNK, decode_content=False), inbox)
+    except (
+        OSError,
+        HTTPError,
+        ValueError,
+        AttributeError,
+    ) as error:  # the last two of a line that was hung up
+        last = DisconnectedError(_reason(error))
+    finally:
+        inbox.put(last)
+        adapter.close()
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep what this thread does out of urllib3's logs, which quote heads they can't read, and what those repeat."""
+    here = get_ident()
+    loggers = [logging.getLogger(f"urllib3.{name}") for name in ("connection", "connectionpool")]
+
+    def elsewhere(record: logging.LogRecord) -> bool:
+        del record
+        return get_ident() != here
+
+    for logger in loggers:
+        logger.addFilter(elsewhere)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(elsewhere)
+
+
+def _pour(pieces: Iterable[bytes], inbox: SimpleQueue[Any]) -> TooLongError | None:
+    size = 0
+    for piece in pieces:
+        inbox.put(piece)
+        size += len(piece)
+        if size > MAX_BYTES:
+            return TooLongError()
+    return None
+
+
+def _adapter(line: _Line) -> Any:
+    """Return a transport of requests that gives the line every socket it connects."""
+    from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            line.hold(self.sock)
+
+    class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            line.hold(self.sock)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls: Any = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls: Any = Secure
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **options: Any) -> None:
+            super().init_poolmanager(*args, **options)
+            self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+
+        def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+            manager = super().proxy_manager_for(proxy, **options)
+            if proxy.lower().startswith("http"):  # a SOCKS proxy has connections of its own
+                manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+            return manager
+
+    return Adapter()
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the system says of a failed connection, else the kind of failure; nothing of the request."""
+    kind = type(error).__name__
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.strerror:
+            return found.strerror
+        found = found.__cause__ or found.__context__
+    return kind

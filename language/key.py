@@ -1,0 +1,87 @@
+"""The key of a language model's server: read when it is needed, taken out of every text that leaves."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from collections.abc import Iterator
+from urllib.parse import quote, quote_plus
+
+from ..models.errors import LanguageModelError
+
+SHORTEST = 8  # characters; servers without keys are given words as "none" or "EMPTY", which answers may hold
+
+EXCERPT = 200  # characters
+
+
+class Key:
+    """A key, or none. Shows itself nowhere."""
+
+    __slots__ = ("_forms", "_value")
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+        forms = sorted(set(_forms(value)), key=len, reverse=True) if len(value) >= SHORTEST else []
+        self._forms = re.compile("|".join(map(re.escape, forms)), re.IGNORECASE) if forms else None
+
+    def __reduce__(self) -> str:
+        raise TypeError("a key is not stored.")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request to the key's own server carries."""
+        return {"Authorization": f"Bearer {self._value}"} if self._value else {}
+
+    def scrub(self, text: str) -> str:
+        """Return a text without the key: as it is, escaped for an address or JSON, or in base64."""
+        return self._forms.sub("***", text) if self._forms else text
+
+    def excerpt(self, text: bytes | str) -> str:
+        """Return the beginning of somebody else's text, without the key, as one quoted line.
+
+        Examples:
+            >>> Key("").excerpt(b"<html>   <b>no</b>")
+            "'<html> <b>no</b>'"
+        """
+        text = self.scrub(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+        line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+        return f"'{line}'" if len(line) <= EXCERPT else f"'{line[:EXCERPT]}...'"
+
+
+def read_key(variable: str | None, label: str) -> Key:
+    """Read a key from the environment.
+
+    Args:
+        variable: name of the environment variable; None: there is no key.
+        label: name of the profile that asks.
+
+    Raises:
+        LanguageModelError: the variable is not set, or holds what no request can carry.
+    """
+    value = os.environ.get(variable, "").strip() if variable else ""
+    if variable and not re.fullmatch(r"[\x21-\x7e]+", value):
+        got = "has characters that no key has" if value else "is not set"
+        raise LanguageModelError(
+            f"{label}: environment variable {variable} {got}; expected the key of its server; set it where this "
+            "program is started, and start it again."
+        )
+    return Key(value)
+
+
+def _forms(value: str) -> Iterator[str]:
+    escaped = json.dumps(value)[1:-1]
+    yield from (
+        value,
+        quote(value),
+        quote(value, safe=""),
+        quote_plus(value),
+        escaped,
+        escaped.replace("/", "\\/"),
+    )
+    # Base64 by where among three bytes the key starts; without the characters that its neighbours decide, too.
+    for before in range(3):
+        code = base64.b64encode(b"\0" * before + value.encode()).decode().rstrip("=")
+        core = code[(0, 2, 3)[before] : len(code) - bool((before + len(value)) % 3)]
+        yield from (core, core.translate(str.maketrans("+/", "-_")))

@@ -1,0 +1,124 @@
+"""Language models behind a server."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from ..host import api
+from ..models.errors import LanguageModelError
+from .sockets import LLMType
+
+io = api.io
+
+
+class LLMEndpoint(io.ComfyNode):
+    """Frameloom_LLMEndpoint."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_LLMEndpoint",
+            display_name="LLM Endpoint",
+            category="frameloom/layout",
+            description="Choose a language model behind a server with OpenAI's interface: Ollama, llama.cpp, LM Studio, "
+            "vLLM, OpenAI. A workflow holds the name of a profile only. Its address and model stand in a file of "
+            "yours, its key in an environment variable; neither is saved with a workflow or a picture. Nothing is "
+            "asked before a node needs an answer.",
+            search_aliases=[
+                "LLM",
+                "Ollama",
+                "llama.cpp",
+                "LM Studio",
+                "vLLM",
+                "OpenAI",
+                "language model",
+                "GPT",
+            ],
+            inputs=[
+                io.Combo.Input(
+                    "profile",
+                    options=_profile_names(),
+                    tooltip="Yours stand in llm_profiles.json, in ComfyUI's user/frameloom folder (headless: "
+                    '~/.config/frameloom), as {"my server": {"base_url": "http://127.0.0.1:8080/v1", "model": "...", '
+                    '"api_key_env": "MY_SERVER_KEY"}}: the last is the name of an environment variable, never a key. '
+                    "One without a model takes the only one its server has. Built in: local servers at their usual "
+                    "ports, and openai; yours of the same name replace them.",
+                ),
+                io.Float.Input(
+                    "timeout",
+                    default=120.0,
+                    min=1.0,
+                    max=3600.0,
+                    step=1.0,
+                    tooltip="Seconds that one answer may take altogether, with every attempt. Cancelling works at any "
+                    "time.",
+                ),
+                io.Int.Input(
+                    "attempts",
+                    default=3,
+                    min=1,
+                    max=10,
+                    tooltip="How often to ask while the server is busy or can't be reached.",
+                ),
+                io.Int.Input(
+                    "max_tokens",
+                    default=4096,
+                    min=0,
+                    max=131_072,
+                    tooltip="Longest answer, a model's thoughts included; one that is not finished by then is an error. "
+                    "0: the server's own limit.",
+                ),
+                io.Float.Input(
+                    "temperature",
+                    default=0.7,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="How freely it chooses its words; 0 always takes the likeliest. Models of OpenAI that "
+                    "think take 1 alone.",
+                ),
+            ],
+            outputs=[LLMType.Output("llm", display_name="llm", tooltip="For Layout From LLM.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, profile: str | None) -> bool | str:
+        """Say what is wrong with a profile; a link's, None here, is read when the node runs."""
+        from ..language.profiles import read_profile
+
+        try:
+            return profile is None or bool(read_profile(api.port().user_dir(), profile))
+        except LanguageModelError as error:
+            return str(error)
+
+    @classmethod
+    def fingerprint_inputs(cls, profile: str, **_: object) -> str:
+        """Read the profile again when it changed; a hash, since workflows are saved with it."""
+        from ..language.profiles import read_profile
+
+        return sha256(read_profile(api.port().user_dir(), profile).model_dump_json().encode()).hexdigest()
+
+    @classmethod
+    def execute(
+        cls, profile: str, timeout: float, attempts: int, max_tokens: int, temperature: float
+    ) -> io.NodeOutput:
+        """Run the node."""
+        from ..language.endpoint import Endpoint
+        from ..language.profiles import read_profile
+
+        found = read_profile(api.port().user_dir(), profile)
+        return io.NodeOutput(Endpoint(profile, found, timeout, attempts, max_tokens, temperature))
+
+
+def _profile_names() -> list[str]:
+    """Return the profiles to choose from; the built-in ones alone while the file of the user's own can't be read."""
+    from ..language.profiles import BUILT_IN, profile_names
+
+    try:
+        return profile_names(api.port().user_dir())
+    except (OSError, LanguageModelError):  # which validate_inputs tells whoever uses it
+        return list(BUILT_IN)
+
+
+NODES: list[type] = [LLMEndpoint]

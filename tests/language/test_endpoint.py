@@ -1,0 +1,535 @@
+"""Language models behind a server: answers of every cut, servers that misbehave, and where a key goes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import pickle
+import threading
+import time
+import traceback
+
+import pytest
+from frameloom.language import endpoint as endpoint_file
+from frameloom.language import exchange
+from frameloom.language.endpoint import Endpoint
+from frameloom.language.model import Message
+from frameloom.language.profiles import Profile
+from frameloom.models.errors import LanguageModelError
+from frameloom.tests.support.llm_stub import (
+    PATIENCE,
+    breaks,
+    completion,
+    cut,
+    delta,
+    drips,
+    events,
+    free_address,
+    hangs,
+    knows_only,
+    returns,
+    says,
+    sends,
+    serving,
+    streamed,
+)
+
+TALK = [Message("system", "Answer in JSON."), Message("user", "Where is the fox?")]
+SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}}
+TEXT = '{"x": "füchsin 狐 🦊", "y": 1}'
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(endpoint_file, "BACKOFF", 0.01)
+    monkeypatch.setattr(endpoint_file, "_levels", {})
+
+
+def model_of(stub, **settings):
+    profile = Profile(base_url=getattr(stub, "url", stub), model="m", api_key_env=settings.pop("env", None))
+    return Endpoint("mine", profile, **{"timeout": PATIENCE, **settings})
+
+
+def ask(model, watch=lambda _: None):
+    return model.complete(TALK, SCHEMA, seed=7, watch=watch)
+
+
+def refused(model, match):
+    with pytest.raises(LanguageModelError, match=match) as caught:
+        ask(model)
+    assert str(caught.value).startswith("mine: ")
+    return caught.value
+
+
+def test_a_question_carries_the_conversation_the_schema_and_the_settings():
+    with serving(says(TEXT)) as stub:
+        model = model_of(stub, max_tokens=99, temperature=0.25)
+        assert ask(model) == TEXT
+    (question,) = stub.questions
+    form = question.pop("response_format")
+    assert form == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "strict": True, "schema": SCHEMA},
+    }
+    assert question == {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "Answer in JSON."},
+            {"role": "user", "content": "Where is the fox?"},
+        ],
+        "stream": True,
+        "seed": 7,
+        "temperature": 0.25,
+        "max_tokens": 99,
+    }
+    assert stub.asked[0].path == "/v1/chat/completions"
+    assert model.label == "mine"
+    assert json.loads(model.identity) == ["mine", "m", 0.25]
+
+
+def test_without_max_tokens_the_server_has_its_own_limit():
+    with serving(says(TEXT)) as stub:
+        ask(model_of(stub, max_tokens=0))
+    assert not {"max_tokens", "max_completion_tokens"} & set(stub.questions[0])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 100_000])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_events_may_be_cut_anywhere(size, end):
+    bits = [delta(each) for each in TEXT]
+    data = b": hello\n\nevent: bit\nid: 1\n" + events({"choices": []}, *bits, delta(None, "stop"), end=end)
+    with serving(sends(*cut(data, size))) as stub:
+        assert ask(model_of(stub)) == TEXT
+
+
+def test_a_character_may_come_in_two_halves_of_json():
+    fox = json.dumps("🦊")[1:-1]
+    halves = [
+        f'data: {{"choices": [{{"delta": {{"content": "{half}"}}}}]}}\n\n' for half in (fox[:6], fox[6:])
+    ]
+    with serving(sends("".join(halves).encode(), streamed("!"))) as stub:
+        assert ask(model_of(stub)) == "🦊!"
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_server_may_answer_whole_though_a_stream_was_asked(indent):
+    body = json.dumps(completion(TEXT), indent=indent).encode()
+    with serving(sends(body), lambda handler: (handler.head(200), handler.wfile.write(body))) as stub:
+        assert [ask(model_of(stub)), ask(model_of(stub))] == [TEXT, TEXT]
+
+
+def test_an_answer_ends_with_its_end_though_the_line_stays_open():
+    def act(handler):
+        handler.head(200, Transfer_Encoding="chunked")
+        data = streamed(TEXT)
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        handler.wait()
+
+    with serving(act) as stub:
+        assert ask(model_of(stub)) == TEXT
+        assert stub.hung_up.wait(PATIENCE)
+
+
+def test_watch_is_told_how_many_characters_have_come():
+    told = []
+    with serving(sends(*cut(streamed(TEXT), 5))) as stub:
+        ask(model_of(stub), told.append)
+    assert told == sorted(told)
+    assert 0 < told[-1] <= len(TEXT)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        ("json_object", ["json_schema", "json_object"]),
+        (None, ["json_schema", "json_object", None]),
+    ],
+)
+def test_structured_output_steps_down_once_and_for_all(status, known, asked, caplog):
+    with serving(knows_only(known, otherwise=status)) as stub:
+        assert ask(model_of(stub)) == "yes"
+        assert stub.formats == asked
+        assert ask(model_of(stub)) == "yes"
+        assert stub.formats == [*asked, known]
+    assert [record.getMessage() for record in caplog.records if record.name == endpoint_file.__name__] == [
+        f"mine: its server takes no json_schema; it is asked with {known or 'no format'}"
+    ]
+
+
+def test_ollama_is_asked_in_its_own_way_before_less_is_asked_for():
+    lines = [{"message": {"content": each}, "done": False} for each in TEXT]
+    lines += [{"message": {"content": ""}, "done": True, "done_reason": "stop"}]
+
+    def act(handler):
+        path = handler.path
+        if path == "/v1/chat/completions":
+            handler.send(400, [b"no"])
+        elif path == "/api/version":
+            handler.send(200, [b'{"version": "0.5.0"}'])
+        elif path == "/api/chat":
+            handler.send(200, cut("".join(json.dumps(line) + "\n" for line in lines).encode(), 11))
+
+    with serving(act) as stub:
+        assert [ask(model_of(stub, max_tokens=50)), ask(model_of(stub))] == [TEXT, TEXT]
+    first, second = (each for each in stub.asked if each.path == "/api/chat")
+    assert (first.body["format"], first.body["model"]) == (SCHEMA, "m")
+    assert first.body["options"] == {"temperature": 0.7, "seed": 7, "num_predict": 50}
+    assert [each.path for each in stub.asked][-2:] == [
+        first.path,
+        second.path,
+    ]  # no second look for what it is
+
+
+def test_what_no_level_suits_is_told_in_the_servers_words():
+    with serving(sends(b'{"error": "context too long"}', status=400)) as stub:
+        refused(
+            model_of(stub), r"the server answered 400: '\{\"error\": \"context too long\"\}'; expected 200"
+        )
+    assert stub.formats == ["json_schema", "json_object", None]
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [(401, "name its key as api_key_env"), (404, "correct base_url and model"), (418, "correct")],
+)
+def test_other_refusals_are_final(status, remedy):
+    with serving(sends(b"no such thing", status=status)) as stub:
+        refused(model_of(stub), f"the server answered {status}: 'no such thing'; expected 200; {remedy}")
+    assert len(stub.asked) == 1
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_a_busy_server_is_asked_again(status):
+    busy = sends(b"busy", status=status)
+    with serving(busy, busy, says(TEXT)) as stub:
+        assert ask(model_of(stub, attempts=3)) == TEXT
+    assert stub.formats == ["json_schema"] * 3
+
+
+def test_a_server_that_stays_broken_is_asked_as_often_as_told():
+    with serving(sends(b"out of memory", status=500)) as stub:
+        refused(model_of(stub, attempts=4), r"the server answered 500: 'out of memory', 4 times; expected")
+        assert len(stub.asked) == 4
+        refused(model_of(stub, attempts=1), "out of memory', once")
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again():
+    with serving(breaks, says(TEXT)) as stub:
+        assert ask(model_of(stub)) == TEXT
+
+
+def test_nobody_there_is_said_with_the_address():
+    address = free_address()
+    refused(model_of(address), rf"no answer from {address} \(Connection refused\), 3 times; .* start it")
+
+
+@pytest.mark.parametrize("later", ["3000", "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_a_server_that_asks_for_more_time_than_there_is_is_not_waited_for(later):
+    with serving(sends(b"slow down", status=429, Retry_After=later)) as stub:
+        refused(model_of(stub), r"slow down', and is to be asked again in \d+ seconds; .*timeout=20")
+    assert len(stub.asked) == 1
+
+
+def test_retry_after_is_obeyed():
+    times = []
+
+    def act(handler):
+        times.append(time.monotonic())
+        (sends(b"", status=429, Retry_After="1") if len(times) == 1 else says(TEXT))(handler)
+
+    with serving(act) as stub:
+        assert ask(model_of(stub)) == TEXT
+    assert times[1] - times[0] >= 1
+
+
+def threads():
+    return [each for each in threading.enumerate() if each.name == "frameloom-llm"]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        hangs,
+        drips(b"x"),
+        drips(b"data: \n\n"),
+        drips(b"data: {}\n\n"),
+        drips(b"HTTP/1.1 200 OK\r\nX-Slow: x", head=False),
+        drips(b"HTTP/1.1 100 Continue\r\n\r\n", head=False),
+        lambda handler: (handler.head(500), drips(b"x", head=False)(handler)),
+    ],
+)
+def test_nothing_outlasts_the_timeout(act):
+    with serving(act) as stub:
+        refused(model_of(stub, timeout=1), "(no whole answer within timeout=1 seconds|sent no choices)")
+        assert stub.hung_up.wait(PATIENCE)
+        for thread in threads():
+            thread.join(PATIENCE)
+        assert threads() == []
+
+
+def test_the_timeout_is_for_all_attempts_together():
+    with serving(sends(b"busy", status=503, Retry_After="0.4")) as stub:
+        refused(model_of(stub, timeout=1, attempts=10), "busy', and is to be asked again")
+    assert len(stub.asked) <= 4
+
+
+class StopError(Exception):
+    """A host's own."""
+
+
+@pytest.mark.parametrize("act", [hangs, drips(b": wait\n\n"), sends(b"", status=503, Retry_After="15")])
+def test_a_cancel_stops_at_once_and_hangs_up(act):
+    told = []
+
+    def watch(characters):
+        told.append(characters)
+        if len(told) > 3 and stub.asked:
+            raise StopError
+
+    with serving(act) as stub:
+        stub.hung_up.clear()
+        with pytest.raises(StopError) as caught:
+            ask(model_of(stub), watch)
+        assert caught.value.__context__ is None
+        for thread in threads():
+            thread.join(PATIENCE)
+        assert threads() == []
+    assert len(stub.asked) == 1
+
+
+def test_watch_is_called_twice_a_second_before_the_first_byte(monkeypatch):
+    waited = []
+    take = exchange.SimpleQueue
+
+    class Inbox:
+        def __init__(self):
+            self.queue = take()
+            self.put = self.queue.put
+
+        def get(self, timeout):
+            waited.append(timeout)
+            return self.queue.get(timeout=timeout)
+
+    monkeypatch.setattr(exchange, "SimpleQueue", Inbox)
+    told = []
+    with serving(hangs) as stub:
+        with pytest.raises(LanguageModelError):
+            ask(model_of(stub, timeout=1), told.append)
+    assert max(waited) <= 0.5
+    assert len(told) == len(waited) + 1  # once before each wait, and once more when time was up
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (sends(b'data: {"choices": [{"delta": {"content": "\xff\xfe"}}]}\n\n'), "sent what is not UTF-8: 'data|not UTF-8"),
+        (sends(b"<html>\n<h1>Welcome</h1>"), r"sent what is not JSON: '<html> <h1>Welcome</h1>'; .*base_url"),
+        (sends(b'{"choices": [{"mess'), r"sent what is not JSON: '\{\"choices"),
+        (sends(b"data: {not json}\n\n"), r"sent what is not JSON: '\{not json\}'"),
+        (sends(b'{"a":' * 100_000), "sent what is not JSON"),
+        (sends(b""), "sent no choices"),
+        (returns({"choices": []}), "sent no choices"),
+        (returns({"choices": "x"}), "sent JSON of another form"),
+        (returns([1, 2]), "sent (what is not JSON|JSON of another form)"),
+        (returns({"choices": [{"message": "hi"}]}), "sent JSON of another form"),
+        (returns({"choices": [{"message": {"content": ["hi"]}}]}), "sent JSON of another form"),
+        (returns(completion("")), "sent an empty answer"),
+        (returns(completion(None, reasoning_content="Hm, a fox.")), "thought, and then said nothing: 'Hm, a fox.'"),
+        (returns(completion(None, refusal="I won't.")), "refuses: 'I won't.'"),
+        (returns(completion('{"x": ', "length")), r"stopped at max_tokens=4096, after '\{\"x\":'; .*raise max_tokens"),
+        (returns(completion("", "length", reasoning="Hm")), "stopped at max_tokens=4096, after 'Hm'"),
+        (returns(completion("x", "content_filter")), "stopped at its content filter"),
+        (sends(events(delta("x"), {"error": {"message": "crashed"}})), r"reports '\{\"message\": \"crashed\"\}'"),
+        (sends(b"x" * 100_000, *[b"x" * 1_000_000] * 20), "the answer does not end"),
+        (sends(*[events(delta("x" * 50_000))[:-14]] * 25), "sent more than 1,000,000 characters"),
+        (returns(completion("x" * 1_100_000)), "sent more than 1,000,000 characters"),
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_is_said_in_plain_words(act, message):
+    with serving(act) as stub:
+        error = refused(model_of(stub), message)
+    assert len(str(error)) < 500
+    assert len(stub.asked) == 1
+
+
+def test_a_servers_only_model_is_taken():
+    with serving(returns({"data": [{"id": "its model"}]}), says(TEXT)) as stub:
+        assert ask(Endpoint("mine", Profile(base_url=stub.url), timeout=PATIENCE)) == TEXT
+    assert [each.path for each in stub.asked] == ["/v1/models", "/v1/chat/completions"]
+    assert stub.questions[0]["model"] == "its model"
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (
+            returns({"data": [{"id": "a"}, {"id": "b"}]}),
+            "its server has 2: 'a', 'b'; expected exactly one; write",
+        ),
+        (returns({"data": []}), "its server has 0; expected exactly one; load one there"),
+        (returns({"data": 3}), "its server has 0"),
+        (sends(b"<html>"), "its server has 0"),
+        (sends(b"no", status=400), "the server answered 400: 'no'"),
+        (sends(b"no", status=404), "the server answered 404: 'no'"),
+    ],
+)
+def test_a_server_without_exactly_one_model_says_what_it_has(act, message):
+    with serving(act) as stub:
+        refused(Endpoint("mine", Profile(base_url=stub.url), timeout=PATIENCE), message)
+
+
+# Keys
+
+SENTINEL = 'sk-SENTINEL/4f"6&+e9'
+
+
+@pytest.fixture
+def key(monkeypatch, caplog):
+    """A key in the environment; nothing of it may be in a log when the test is over."""
+    monkeypatch.setenv("FRAMELOOM_TEST_KEY", SENTINEL)
+    caplog.set_level(logging.DEBUG)
+    yield {"env": "FRAMELOOM_TEST_KEY"}
+    assert "SENTINEL" not in caplog.text
+
+
+def everything(error):
+    """All that is said about an error, those it hangs on to included."""
+    texts = ["".join(traceback.format_exception(error))]
+    while error is not None:
+        texts.append(repr((error, error.args, vars(error))))
+        error = error.__cause__ or error.__context__
+    return "\n".join(texts)
+
+
+def test_a_key_goes_to_its_own_server(key):
+    with serving(says(TEXT)) as stub:
+        assert ask(model_of(stub, **key)) == TEXT
+    assert stub.asked[0].headers["authorization"] == f"Bearer {SENTINEL}"
+
+
+def test_without_a_key_nothing_is_sent_not_even_what_netrc_has(monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password SENTINEL\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with serving(says(TEXT)) as stub:
+        ask(model_of(stub))
+    assert "authorization" not in stub.asked[0].headers
+
+
+def test_a_key_is_not_replaced_by_what_netrc_has(monkeypatch, tmp_path, key):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with serving(says(TEXT)) as stub:
+        ask(model_of(stub, **key))
+    assert stub.asked[0].headers["authorization"] == f"Bearer {SENTINEL}"
+
+
+def test_a_key_goes_through_no_proxy_in_plain_sight(monkeypatch, key):
+    with serving(says("stolen")) as proxy, serving(says(TEXT)) as stub:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.address)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        assert ask(model_of(stub, **key)) == TEXT
+    assert proxy.asked == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status, key):
+    with serving(says("stolen")) as other:
+        place = other.address.replace("http://", "http://me:pw@") + f"/new?key={SENTINEL}#part"
+        with serving(sends(b"moved", status=status, Location=place)) as stub:
+            error = refused(model_of(stub, **key), f"sends us on to '{other.address}/new' ")
+        assert other.asked == []
+    assert len(stub.asked) == 1
+    assert "SENTINEL" not in everything(error)
+    assert "pw" not in str(error)
+
+
+def test_a_redirect_is_not_followed_on_its_own_server_and_its_body_not_read(key):
+    with serving(
+        lambda handler: (handler.head(302, Location="/v2/x"), drips(b"x", head=False)(handler))
+    ) as stub:
+        refused(model_of(stub, **key), f"sends us on to '{stub.address}/v2/x'")
+    assert len(stub.asked) == 1
+
+
+ECHOES = [
+    SENTINEL,
+    json.dumps({"error": {"message": f"bad key {SENTINEL}"}}),
+    "sk-SENTINEL%2F4f%226%26%2Be9",
+    "sk-SENTINEL%2f4f%226%26%2be9",
+    "c2stU0VOVElORUwvNGYiNiYrZTk=",  # base64 of the key, of "Bearer " and the key, of "x:" and the key
+    "QmVhcmVyIHNrLVNFTlRJTkVMLzRmIjYmK2U5",
+    "eDpzay1TRU5USU5FTC80ZiI2JitlOQ==",
+]
+SECRETS = ["SENTINEL", "TRU5USU5FT", "VOVElORU", "NFTlRJTkVM"]  # that name in the three base64s
+
+
+def test_the_echoes_hold_the_key():
+    assert all(any(secret in echo for secret in SECRETS) for echo in ECHOES)
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 429, 500])
+@pytest.mark.parametrize("before", [0, 190])
+def test_a_key_that_a_server_repeats_is_in_no_error(key, echo, status, before):
+    body = ("." * before + echo).encode()
+    with serving(sends(body, status=status, Location="/" + echo.replace("\n", ""))) as stub:
+        model = model_of(stub, **key, attempts=1)
+        told = everything(refused(model, "the server (answered|sent|sends|reports)"))
+    assert [secret for secret in [*SECRETS, "sk-S", "sk-%"] if secret in told] == []
+
+
+def test_a_key_that_a_server_repeats_is_in_no_answer_and_no_list_of_models(key):
+    with serving(says(f"your key is {SENTINEL}")) as stub:
+        assert ask(model_of(stub, **key)) == "your key is ***"
+    with serving(returns({"data": [{"id": SENTINEL}, {"id": "b"}]})) as stub:
+        model = Endpoint("mine", Profile(base_url=stub.url, api_key_env=key["env"]), timeout=PATIENCE)
+        assert "SENTINEL" not in everything(refused(model, r"has 2: '\*\*\*', 'b'"))
+
+
+def test_a_key_in_a_head_that_is_none_is_in_no_log(key, caplog):
+    head = f"HTTP/1.1 200 OK\r\nX-Key {SENTINEL}\r\nX-More: 1\r\n\r\n".encode()
+    with serving(lambda handler: handler.wfile.write(head + streamed(TEXT))) as stub:
+        assert ask(model_of(stub, **key)) == TEXT
+    assert "SENTINEL" not in caplog.text
+
+
+def test_a_key_is_in_no_error_of_a_line_that_fails(key):
+    assert "SENTINEL" not in everything(refused(model_of(free_address(), **key), "no answer"))
+    with serving(hangs) as stub:
+        assert "SENTINEL" not in everything(refused(model_of(stub, **key, timeout=1), "no whole answer"))
+
+
+def test_a_model_holds_no_key(key):
+    with serving(says(TEXT)) as stub:
+        model = model_of(stub, **key)
+        ask(model)
+        again = [pickle.loads(pickle.dumps(model)), copy.deepcopy(model)]
+    assert again == [model, model]
+    assert "SENTINEL" not in repr(model) + model.identity + model.label
+    assert b"SENTINEL" not in pickle.dumps(model)
+    assert stub.address not in model.identity + model.label
+
+
+@pytest.mark.parametrize(
+    ("value", "why"), [(None, "is not set"), (" ", "is not set"), ("SENTINEL\nX: y", "no key has"), ("SENTINEL é", "no key has")]
+)  # fmt: skip
+def test_a_key_that_is_none_is_told_before_anything_is_sent(monkeypatch, value, why):
+    monkeypatch.delenv("FRAMELOOM_TEST_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("FRAMELOOM_TEST_KEY", value)
+    with serving(says(TEXT)) as stub:
+        error = refused(
+            model_of(stub, env="FRAMELOOM_TEST_KEY"), f"FRAMELOOM_TEST_KEY (is|has) .*{why.split()[-1]}"
+        )
+    assert stub.asked == []
+    assert "SENTINEL" not in everything(error)
+
+
+def test_placeholders_for_a_key_may_be_words_of_an_answer(monkeypatch):
+    monkeypatch.setenv("FRAMELOOM_TEST_KEY", "none")
+    with serving(says('{"camera": "none"}')) as stub:
+        assert ask(model_of(stub, env="FRAMELOOM_TEST_KEY")) == '{"camera": "none"}'
