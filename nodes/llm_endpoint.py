@@ -21,8 +21,8 @@ class LLMEndpoint(io.ComfyNode):
             node_id="Frameloom_LLMEndpoint",
             display_name="LLM Endpoint",
             category="frameloom/layout",
-            description="Choose a language model behind a server with OpenAI's interface: Ollama, llama.cpp, LM Studio, "
-            "vLLM, OpenAI. A workflow holds the name of a profile only. Its address and model stand in a file of "
+            description="Choose a language model behind a server with OpenAI's interface: Ollama, llama.cpp, LM "
+            "Studio, vLLM, OpenAI. A workflow holds the name of a profile only. Its address and model stand in a file of "
             "yours, its key in an environment variable; neither is saved with a workflow or a picture. Nothing is "
             "asked before a node needs an answer.",
             search_aliases=[
@@ -66,7 +66,7 @@ class LLMEndpoint(io.ComfyNode):
                     default=4096,
                     min=0,
                     max=131_072,
-                    tooltip="Longest answer, a model's thoughts included; one that is not finished by then is an error. "
+                    tooltip="Longest answer, a model's thoughts included; one not finished by then is an error. "
                     "0: the server's own limit.",
                 ),
                 io.Float.Input(

@@ -314,9 +314,8 @@ def test_watch_is_called_twice_a_second_before_the_first_byte(monkeypatch):
 
     monkeypatch.setattr(exchange, "SimpleQueue", Inbox)
     told = []
-    with serving(hangs) as stub:
-        with pytest.raises(LanguageModelError):
-            ask(model_of(stub, timeout=1), told.append)
+    with serving(hangs) as stub, pytest.raises(LanguageModelError):
+        ask(model_of(stub, timeout=1), told.append)
     assert max(waited) <= 0.5
     assert len(told) == len(waited) + 1  # once before each wait, and once more when time was up
 
@@ -324,7 +323,10 @@ def test_watch_is_called_twice_a_second_before_the_first_byte(monkeypatch):
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (sends(b'data: {"choices": [{"delta": {"content": "\xff\xfe"}}]}\n\n'), "sent what is not UTF-8: 'data|not UTF-8"),
+        (
+            sends(b'data: {"choices": [{"delta": {"content": "\xff\xfe"}}]}\n\n'),
+            "sent what is not UTF-8: 'data|not UTF-8",
+        ),
         (sends(b"<html>\n<h1>Welcome</h1>"), r"sent what is not JSON: '<html> <h1>Welcome</h1>'; .*base_url"),
         (sends(b'{"choices": [{"mess'), r"sent what is not JSON: '\{\"choices"),
         (sends(b"data: {not json}\n\n"), r"sent what is not JSON: '\{not json\}'"),
@@ -515,8 +517,14 @@ def test_a_model_holds_no_key(key):
 
 
 @pytest.mark.parametrize(
-    ("value", "why"), [(None, "is not set"), (" ", "is not set"), ("SENTINEL\nX: y", "no key has"), ("SENTINEL é", "no key has")]
-)  # fmt: skip
+    ("value", "why"),
+    [
+        (None, "is not set"),
+        (" ", "is not set"),
+        ("SENTINEL\nX: y", "no key has"),
+        ("SENTINEL é", "no key has"),
+    ],
+)
 def test_a_key_that_is_none_is_told_before_anything_is_sent(monkeypatch, value, why):
     monkeypatch.delenv("FRAMELOOM_TEST_KEY", raising=False)
     if value is not None:

@@ -120,7 +120,10 @@ ADDRESS = r"\.base_url: got another value; expected an address as http://127\.0\
         ({"api_key_env": SENTINEL}, r"\.api_key_env: got another value; expected the name of an environment variable"),
         ({"api_key_env": "skSENTINELx"}, r"\.api_key_env: got another value; expected the name"),
         ({"api_key_env": ""}, r"\.api_key_env: got another value; expected the name"),
-        ({"api_key": SENTINEL}, r"\.api_key: got a field that profiles don't have; expected base_url, model, api_key_env"),
+        (
+            {"api_key": SENTINEL},
+            r"\.api_key: got a field that profiles don't have; expected base_url, model, api_key_env",
+        ),
         (None, r"\$\.mine: got another value; expected"),
         (SENTINEL, r"\$\.mine: got another value; expected"),
     ],
