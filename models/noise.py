@@ -93,6 +93,20 @@ def _draw(seed: int, frame: int, shape: Sequence[int]) -> Tensor:
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(state))
 
 
+def check_frames(samples: Tensor) -> Tensor:
+    """Return a latent's samples if they are frames, [F, C, H, W].
+
+    Raises:
+        ValueError: they are not.
+    """
+    if samples.dim() != 4:
+        raise ValueError(
+            f"latent is {tuple(samples.shape)}; expected [frames, channels, height, width]; use Empty Latent Image "
+            "with batch_size as the number of frames."
+        )
+    return samples
+
+
 @dataclass(frozen=True)
 class FrameNoise:
     """A NOISE socket's value: what ComfyUI's samplers ask for noise.
@@ -121,12 +135,7 @@ class FrameNoise:
         Raises:
             ValueError: the samples are not [F, C, H, W].
         """
-        samples = latent["samples"]
-        if samples.dim() != 4:
-            raise ValueError(
-                f"latent is {tuple(samples.shape)}; expected [frames, channels, height, width]; use Empty Latent Image "
-                "with batch_size as the number of frames."
-            )
+        samples = check_frames(latent["samples"])
         numbers = latent.get("batch_index") or range(samples.shape[0])
         frame_ids = [self.frame_offset + number for number in numbers]
         return draw_noise(self.seed, frame_ids, samples.shape[1:], self.mode, self.correlation).to(

@@ -211,15 +211,18 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
         for own, entities in named
     ]
 
-    def without(gone: list[Region], kept: tuple[Region, ...]) -> Reading:
-        places = list(dict.fromkeys(span for region in gone for span in _with_links(region.spans, links)))
+    def without(places: Ranges, *kept: Region) -> Reading:
         (tokens, _), *_ = port.encode_without(clip, prompt, places)
-        moved = (replace(region, spans=move_up(region.spans, places)) for region in kept)
-        return Reading(tokens, tuple(moved))
+        return Reading(tokens, tuple(replace(one, spans=move_up(one.spans, places)) for one in kept))
+
+    def only(one: Region) -> Reading:
+        others = [span for other in regions if other is not one for span in _with_links(other.spans, links)]
+        return without(list(dict.fromkeys(others)), one)
 
     whole = Reading(encoded[0][0], tuple(regions))
-    alone = [without([other for other in regions if other is not one], (one,)) for one in regions]
-    return encoded, Layout(whole, without(regions, ()), tuple(alone) if len(regions) > 1 else (whole,))
+    # Articles and joints stay: without them the rest of the picture changes, and would count as an entity's effect.
+    bare = without([span for region in regions for span in region.spans])
+    return encoded, Layout(whole, bare, tuple(map(only, regions)) if len(regions) > 1 else (whole,))
 
 
 def _placed(scene: Scene) -> list[Entity]:

