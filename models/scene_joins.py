@@ -22,7 +22,7 @@ def join_scenes(scenes: Sequence[Tensor], cross_fade: int = 0) -> Tensor:
         [F, H, W, C], on the first scene's device; newly allocated unless there is one scene.
 
     Raises:
-        ValueError: there is no scene, or sizes differ, or a scene is shorter than its fades.
+        ValueError: there is no scene, or one without frames, or sizes differ, or a scene is shorter than its fades.
 
     Examples:
         >>> join_scenes([torch.zeros(3, 1, 1, 1), torch.ones(2, 1, 1, 1)], cross_fade=1).flatten()
@@ -48,6 +48,10 @@ def _check(scenes: Sequence[Tensor], cross_fade: int) -> None:
             raise ValueError(
                 f"images: scene {number} of {len(scenes)} is {width} x {height} with {channels[0]} channels; expected "
                 f"{wide} x {high} with {more[0]} as the first; make all of one size, or scale them before."
+            )
+        if not len(scene):
+            raise ValueError(
+                f"images: scene {number} of {len(scenes)} has no frames; expected one at least; lower skip."
             )
         fades = (number > 1) + (number < len(scenes))
         if len(scene) < fades * cross_fade:

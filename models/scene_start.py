@@ -1,7 +1,7 @@
 """What a scene is sampled from, so that what recurs in other scenes starts alike: its noise, and an anchor frame.
 
-Start noise decides much of a picture where the prompt leaves it open. Inside an entity's box it is the entity's own, the
-same in every frame and every scene of its consistency group, and goes where the box goes, as Text2Video-Zero moves noise
+Start noise decides much of a picture where the prompt leaves it open. Inside an entity's box it is its own, the
+same in all frames and all scenes of its consistency group, and goes where the box goes, as Text2Video-Zero moves noise
 with what it draws (Khachatryan et al. 2023, https://arxiv.org/abs/2303.13439). The anchor is a finished picture before
 the scene's frames, kept as it is while they are sampled: with cross-frame attention to the first frame, they take their
 looks from it.
@@ -57,7 +57,9 @@ class SceneNoise:
         for entity in scene.entities:
             self._put(noise, scene, entity, numbers)
         before = [place for place, number in enumerate(numbers) if number < 0]
-        noise[before] = draw_noise(_seed(self.seed, "anchor"), [numbers[place] + self.lead for place in before], shape)
+        noise[before] = draw_noise(
+            _seed(self.seed, "anchor"), [numbers[place] + self.lead for place in before], shape
+        )
         return noise.to(samples.dtype)
 
     def _put(self, noise: Tensor, scene: Scene, entity: Entity, numbers: list[int]) -> None:
@@ -67,7 +69,8 @@ class SceneNoise:
         boxes, present = entity.boxes_at(numbers)
         for frame in present.nonzero().flatten().tolist():
             left, top, right, bottom = (
-                round(side * length) for side, length in zip(boxes[frame].tolist(), (width, height) * 2, strict=True)
+                round(side * length)
+                for side, length in zip(boxes[frame].tolist(), (width, height) * 2, strict=True)
             )
             move = (top + bottom - height) // 2, (left + right - width) // 2
             place = (frame, slice(None), slice(top, bottom), slice(left, right))
@@ -114,8 +117,8 @@ def empty_latent(frames: int, size: tuple[int, int], anchor: Tensor | None = Non
         anchor: [1, 4, H, W]. A clean latent to put before the frames and to keep; its size is the latents'.
 
     Returns:
-        ``samples``, zeros [F, 4, H, W] behind the anchor; with one also ``noise_mask`` [1 + F, 1, H, W], 0 where what is
-        there stays.
+        ``samples``, zeros [F, 4, H, W] behind the anchor; with one also ``noise_mask`` [1 + F, 1, H, W], 0 where it
+        stays as it is.
     """
     if anchor is None:
         return {"samples": torch.zeros(frames, 4, size[1] // 8, size[0] // 8)}

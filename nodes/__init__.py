@@ -22,6 +22,7 @@ def node_classes() -> list[type]:
         motion,
         motion_path,
         noise,
+        scene_start,
         scenes,
         zero_shot,
         zero_shot_sampler,
@@ -42,6 +43,7 @@ def node_classes() -> list[type]:
         layout_prior,
         layout_pictures,
         scenes,
+        scene_start,
         layout_conditioning,
         metrics,
     )

@@ -21,9 +21,9 @@ class LLMEndpoint(io.ComfyNode):
             node_id="Frameloom_LLMEndpoint",
             display_name="LLM Endpoint",
             category="frameloom/layout",
-            description="Choose a language model behind a server with OpenAI's interface: Ollama, llama.cpp, LM Studio, "
-            "vLLM, OpenAI. A workflow holds the name of a profile only. Its address and model stand in a file "
-            "of yours, its key in an environment variable; neither is saved with a workflow or a picture. "
+            description="Choose a language model behind a server with OpenAI's interface: Ollama, llama.cpp, LM "
+            "Studio, vLLM, OpenAI. A workflow holds the name of a profile only. Its address and model stand in a "
+            "file of yours, its key in an environment variable; neither is saved with a workflow or a picture. "
             "Nothing is asked before a node needs an answer.",
             search_aliases=[
                 "LLM",

@@ -150,6 +150,13 @@ class JoinScenes(io.ComfyNode):
                     tooltip="Frames over which a scene turns into the next; 0 is a hard cut. The scenes overlap by "
                     "these frames, so the video is as much shorter at each of its joints.",
                 ),
+                io.Int.Input(
+                    "skip",
+                    default=0,
+                    min=0,
+                    max=10_000,
+                    tooltip="Frames to leave out at the start of every scene: 1 behind Scene Start with an anchor.",
+                ),
             ],
             outputs=[
                 io.Image.Output("images", display_name="images", tooltip="The frames of the whole video.")
@@ -157,9 +164,9 @@ class JoinScenes(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, images: list[Tensor], cross_fade: list[int]) -> io.NodeOutput:
+    def execute(cls, images: list[Tensor], cross_fade: list[int], skip: list[int]) -> io.NodeOutput:
         """Run the node."""
-        return io.NodeOutput(join_scenes(images, cross_fade[0]))
+        return io.NodeOutput(join_scenes([scene[skip[0] :] for scene in images], cross_fade[0]))
 
 
 NODES: list[type] = [SelectScene, SceneList, JoinScenes]

@@ -40,6 +40,7 @@ NODE_IDS = {
     "Frameloom_SelectScene",
     "Frameloom_SceneList",
     "Frameloom_JoinScenes",
+    "Frameloom_SceneStart",
     "Frameloom_LLMEndpoint",
 }
 

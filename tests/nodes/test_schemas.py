@@ -114,7 +114,11 @@ CONTRACT = {
     "LayoutToControl": (["storyboard", "kind", "width", "height", "line_width", "seed"], ["IMAGE"]),
     "SelectScene": (["storyboard", "scene"], ["FRAMELOOM_STORYBOARD", "STRING", "STRING", "INT"]),
     "SceneList": (["storyboard", "seed"], ["FRAMELOOM_STORYBOARD", "STRING", "INT", "INT", "STRING"]),
-    "JoinScenes": (["images", "cross_fade"], ["IMAGE"]),
+    "JoinScenes": (["images", "cross_fade", "skip"], ["IMAGE"]),
+    "SceneStart": (
+        ["storyboard", "noise_seed", "mode", "entity_share", "anchor"],
+        ["FRAMELOOM_STORYBOARD", "LATENT", "NOISE"],
+    ),
     "LayoutConditioning": (
         [
             "model",
