@@ -99,7 +99,6 @@ class RunConditions:
             if side is not None
             for number, (tokens, options) in enumerate(_filled(name, side))
         ]
-        self.have_boxes = any(each.gligen is not None for each in self._all)
         self._asked: list[RunCondition] = []
         self._groups: list[Group] = []
 

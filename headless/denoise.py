@@ -35,8 +35,9 @@ class Denoiser:
         self._model, self._run, self._guidance = model, run, guidance
         self._frames, self._channels = shape[:2]
         self._compose = next((edit.compose for edit in model.edits[::-1] if edit.compose is not None), None)
+        given = [options for side in guidance.sides.values() for _, options in side or ()]
+        self._guide = find_guide(model.edits, has_boxes=any(each.get("gligen") for each in given))
         self._conditions = RunConditions(guidance.sides, model, shape)
-        self._guide = find_guide(model.edits, has_boxes=self._conditions.have_boxes)
         self._shift: Tensor | None = None
         self._control = ControlRun(model.sampling, run)
         self._step = 0
@@ -126,9 +127,9 @@ class Denoiser:
         """Run the UNet, [N, C, H, W] to the same."""
         model = self._model
         arguments = (seen.to(model.unet.dtype), step)
-        return functional_call(
-            model.unet, dict(model.weights), arguments, {"return_dict": False, **options}
-        )[0]
+        return functional_call(model.unet, dict(model.weights), arguments, {"return_dict": False, **options})[
+            0
+        ]
 
     def _add_shift(self, call: Call, seen: Tensor, step: Tensor, options: Mapping[str, Any]) -> None:
         """Add how far the guide moves the clean latents of a call."""

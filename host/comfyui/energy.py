@@ -90,7 +90,9 @@ def guide(run: Any, networks: list[nn.Module], call: Call, inputs: Inputs, ask: 
     def find() -> Tensor | None:
         return find_shift(run.guide, call, inputs.noisy, ask_rows, apart=apart)
 
-    return functional_call(_Within(holder), {f"networks.{name}": each for name, each in weights.items()}, find)
+    return functional_call(
+        _Within(holder), {f"networks.{name}": each for name, each in weights.items()}, find
+    )
 
 
 def check_whole(shift: Tensor, noisy: Tensor) -> None:
@@ -123,8 +125,8 @@ def _readable(name: str, weight: Tensor, device: torch.device) -> Tensor:
     if weight.device != device or type(weight) not in (Tensor, nn.Parameter):
         raise HostError(
             f"layout: energy guidance needs the whole model as plain tensors on {device}, got {name} on "
-            f"{weight.device} as {type(weight).__name__}; start ComfyUI with --disable-dynamic-vram or --highvram, load "
-            "weights that are not quantized, or set Layout Conditioning's method to bias + gather."
+            f"{weight.device} as {type(weight).__name__}; start ComfyUI with --disable-dynamic-vram or --highvram, "
+            "load weights that are not quantized, or set Layout Conditioning's method to bias + gather."
         )
     with torch.inference_mode(False):
         place = (weight.storage_offset(), weight.shape, weight.stride())
