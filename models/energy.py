@@ -2,8 +2,11 @@
 
 No weights, but a gradient: slower than a bias, and it needs the memory of a training step.
 
-Source: LLM-grounded video diffusion (Lian et al. 2023), https://arxiv.org/abs/2309.17444, section 4.2. Its term for
-centres of mass, off by default there, and its repeats within a step are left out.
+Source: LLM-grounded video diffusion (Lian et al. 2023), https://arxiv.org/abs/2309.17444, with two departures.
+Predictions move, not the sampler's latents, so any sampler will do. And maps are taken as shares of what they have in
+all, as in Chen et al. 2023, https://arxiv.org/abs/2304.03373: in the demo model how much a word is read somewhere tells
+nothing of where its thing is drawn, the share does. LVD's term for centres of mass, off by default there, and its
+repeats within a step are left out.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ from .layout import READING, Reading, places_of
 
 SHARE = 0.75  # of a box's cells, and of the others, that count: those most attended to. LVD's default
 OUTSIDE = 4.0  # what attention outside of a box weighs against attention lacking inside. LVD's default
+SCALE = (
+    2.0**12
+)  # of gradients on their way, a power of two: those of large maps are next to 0 in half precision
 PIECE = 4  # frames whose gradient is taken at once where frames are independent of each other
 
 # Runs a UNet on the rows of a batch that a slice says, [N, C, H, W]: (rows' input, slice, their call, observer).
@@ -28,10 +34,11 @@ Ask = Callable[[Tensor, slice, Call, AttentionObserver], object]
 
 
 def box_energy(attention: Tensor, mask: Tensor) -> Tensor:
-    """Return how far attention is from lying inside a mask: LVD's top-k energy.
+    """Return how far attention is from lying inside a mask: LVD's top-k energy, of a map's shares.
 
     ``1 - mean(top k of A * M) + 4 * mean(top k of A * (1 - M))``, k three quarters of the cells of M, or of 1 - M, and
-    at least one. Where a mask is empty only the second term has a gradient.
+    at least one. A is 1 everywhere in the mask where all attention lies there evenly. Where the mask is empty the
+    energy is least for attention that is even.
 
     Args:
         attention: [F, N, L] float, 0..1. N maps of each frame, on a grid row by row.
@@ -40,7 +47,9 @@ def box_energy(attention: Tensor, mask: Tensor) -> Tensor:
     Returns:
         [F], the mean over maps.
     """
-    inside, outside = (_top(attention * part[:, None], part.sum(1)) for part in (mask, 1 - mask))
+    share = attention / attention.sum(-1, keepdim=True).clamp(min=1e-12)
+    shares = share * mask.sum(1).clamp(min=1)[:, None, None]
+    inside, outside = (_top(shares * part[:, None], part.sum(1)) for part in (mask, 1 - mask))
     return (1 - inside + OUTSIDE * outside).mean(1)
 
 
@@ -58,16 +67,15 @@ class BoxEnergy:
     Guidance by a classifier's gradient, the classifier being ``p(layout | x) ~ exp(-strength * E(x))``. In variance
     exploding units the clean picture that a noisy x means is ``x + sigma^2 * score(x)`` (Tweedie); the energy adds
     ``-strength * dE/dx`` to the score, so the clean picture moves by ``-strength * sigma^2 * dE/dx``. The network sees
-    ``x / sqrt(1 + sigma^2)``, which is what gradients here are taken by. LVD moves the noisy latents themselves by
-    about as much once a step, whatever the number of steps; a prediction's change takes effect by the length of a step.
+    ``x / sqrt(1 + sigma^2)``, which is what gradients here are taken by.
 
     Attributes:
-        strength: of the energy; LVD's 5, times its 8 heads that it sums, is 40.
+        strength: of the energy.
         end_percent: part of sampling after which it is over, compared with ``Call.progress``.
         levels: of the UNet, whose layers' energies are averaged.
     """
 
-    strength: float = 40.0
+    strength: float = 200.0
     end_percent: float = 1 / 3
     levels: frozenset[int] = frozenset({1, 2})
 
@@ -174,8 +182,9 @@ def find_shift(guide: BoxEnergy, call: Call, seen: Tensor, ask: Ask, *, apart: b
             with torch.inference_mode(False), torch.enable_grad():
                 noisy, energy = seen[rows].clone().detach().requires_grad_(), _Sum(guide)
                 ask(noisy, rows, part, energy)
-                shifts.append(torch.autograd.grad(energy.mean(), noisy)[0])
-        own = guide.shift(torch.cat(shifts).float(), call.sigma)
+                (gradient,) = torch.autograd.grad(energy.mean() * SCALE, noisy)
+            shifts.append(gradient.float() / SCALE)
+        own = guide.shift(torch.cat(shifts), call.sigma)
         total = own if total is None else total + own
     return total
 

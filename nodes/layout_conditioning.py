@@ -99,7 +99,7 @@ class LayoutConditioning(io.ComfyNode):
         conditioning: Conditioning | None = None,
         gligen: Any = None,
         gligen_percent: float = 0.3,
-        energy_strength: float = 40.0,
+        energy_strength: float = 200.0,
     ) -> io.NodeOutput:
         """Run the node."""
         scene = storyboard.only_scene()
@@ -178,12 +178,13 @@ def _later_inputs() -> list[Any]:
         ),
         io.Float.Input(
             "energy_strength",
-            default=40.0,
+            default=200.0,
             min=0.0,
             max=10000.0,
             step=1.0,
             optional=True,
-            tooltip="energy: how strongly predictions follow its gradient; LVD's 5 is 40 here. 0 turns it off.",
+            tooltip="energy: how strongly predictions follow its gradient. More places better, and spoils what is drawn. "
+            "0 turns it off.",
         ),
     ]
 

@@ -121,6 +121,18 @@ def test_conditions_of_the_prompt_keep_what_they_have_and_others_are_left_alone(
     assert "frameloom" not in mine[0][1]  # the node's input is as it was
 
 
+def test_every_method_is_an_edit_of_its_own(lay_out):
+    """Energy takes its own strength, and the end that all share."""
+    (biased,), (gathered,), (guided,) = (
+        lay_out(TWO, method=method, strength=3.0, energy_strength=7.0, end_percent=0.2)[0].edits
+        for method in ("bias", "bias + gather", "energy (experimental)")
+    )
+    assert (biased.compose, biased.guide, biased.bias.strength) == (None, None, 3.0)
+    assert gathered.compose.gain_percent == 0.2
+    assert (guided.bias, guided.compose, guided.guide.strength) == (None, None, 7.0)
+    assert guided.guide.end_percent == 0.2
+
+
 @pytest.mark.parametrize(
     ("storyboard", "prompt", "conditions", "message"),
     [
