@@ -99,7 +99,7 @@ class Denoiser:
         """Run the UNet once; returns one [F, C, H, W] per chunk."""
         model, sampling = self._model, self._model.sampling
         timestep = sampling.timestep(sigma)
-        self._run.call = Call(
+        self._run.call = call = Call(
             frames=self._frames,
             videos=1,
             conditions=group.conditions,
@@ -117,7 +117,7 @@ class Denoiser:
         if group.concat is not None:
             seen = torch.cat([seen, group.concat.to(seen)], dim=1)
         options = {"encoder_hidden_states": group.tokens, **control}
-        self._add_shift(self._run.call, seen, step, options)
+        self._add_shift(call, seen, step, options)
         with nullcontext() if group.ground is None else between_attentions(model.unet, lambda: group.ground):
             output = self._ask(seen, step, options).float()
         check_prediction(output, step=self._step, sigma=float(sigma), frames=self._frames)
@@ -126,10 +126,9 @@ class Denoiser:
     def _ask(self, seen: Tensor, step: Tensor, options: Mapping[str, Any]) -> Tensor:
         """Run the UNet, [N, C, H, W] to the same."""
         model = self._model
-        arguments = (seen.to(model.unet.dtype), step)
-        return functional_call(model.unet, dict(model.weights), arguments, {"return_dict": False, **options})[
-            0
-        ]
+        inputs = seen.to(model.unet.dtype), step
+        outputs = functional_call(model.unet, dict(model.weights), inputs, {"return_dict": False, **options})
+        return outputs[0]
 
     def _add_shift(self, call: Call, seen: Tensor, step: Tensor, options: Mapping[str, Any]) -> None:
         """Add how far the guide moves the clean latents of a call."""

@@ -78,15 +78,17 @@ class EditedRun:
             call: the question.
             observer: who sees it.
         """
-        earlier, self.is_aside = self._call, True
+        earlier = self._call
         with ExitStack() as after:
             for handle in observer_hooks(unet, observer, lambda: call):
                 after.callback(handle.remove)
-            self.call = call
+            self.call, self.is_aside = call, True
             try:
                 yield
             finally:
-                self.call, self.is_aside = earlier, False
+                self.is_aside = False
+                if earlier is not None:
+                    self.call = earlier
 
     @contextmanager
     def crossed(self, network: nn.Module, control: Hashable = None) -> Iterator[None]:
