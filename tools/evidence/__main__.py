@@ -75,8 +75,8 @@ NOTES = {
     f"The demo model has only ever seen one. Looks are of squares of {CROP} of the picture around each thing's boxes; "
     "where the detector finds nothing there, no color and no shape counts.",
     "scenes": "Scene Start behind Cross Frame Attention. An anchor is a picture of the same thing, by itself and "
-    "from other noise. The change of the thing is the mean difference, of a range of 1, between what its box shows in the "
-    "first frame and in the others.",
+    "from other noise. The change of the thing is the mean difference, of a range of 1, between what its box shows in "
+    "the first frame and in the others.",
     "storyboards, by source": "40 English scripts of 1 to 4 scenes, of shapes and of everyday things, each with what "
     "its scenes should hold, where that goes, and how it stands. 20 were in view while the rules were written; the "
     "other 20 were written, by the same author, when they were finished, and the rules were not changed for them. n "
