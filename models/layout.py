@@ -153,7 +153,7 @@ class BoxGather:
     Attributes:
         gain_percent: part of sampling in which effects are gathered from the whole picture; after it, what lies outside
             of an entity's box is only cut off.
-        end_percent: part of sampling after which it is over.
+        end_percent: part of sampling after which it is over; for a single entity it is over with the gathering.
     """
 
     gain_percent: float = 1 / 3
@@ -171,6 +171,8 @@ class BoxGather:
         layout = payload.get(LAYOUT)
         if layout is None or not layout.alone or progress > self.end_percent:
             return ()
+        if len(layout.alone) == 1 and progress > self.gain_percent:
+            return ()  # nothing is to be kept apart, and the whole prompt tidies up what was drawn elsewhere
         return [(reading.tokens, reading.payload()) for reading in (layout.bare, *layout.alone)]
 
     def compose(

@@ -153,8 +153,8 @@ def _method_inputs() -> list[Any]:
             min=0.0,
             max=1.0,
             step=0.001,
-            tooltip="gather: point of sampling up to which every entity is drawn by its own words alone, which keeps "
-            "the looks of several apart. Lower is faster; from there on the whole prompt is asked as usual.",
+            tooltip="gather, several entities: point of sampling up to which each is drawn by its own words alone, "
+            "which keeps their looks apart. Lower is faster; from there on the whole prompt is asked as usual.",
         ),
     ]
 

@@ -29,7 +29,7 @@ CORE_NODES = """
     BasicScheduler SplitSigmas VAEDecode VAEEncode
     EmptyImage ImageBatch ImageToMask
     LoadImage ImageScale ImageFromBatch Canny SaveImage PreviewImage SaveAnimatedWEBP
-    LoadVideo GetVideoComponents CreateVideo SaveVideo
+    LoadVideo GetVideoComponents CreateVideo SaveVideo PreviewAny
 """.split()
 FILE_LISTS = {
     ("CheckpointLoaderSimple", "ckpt_name"),

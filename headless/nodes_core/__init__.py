@@ -11,7 +11,7 @@ import importlib
 
 from .. import io
 
-FILES = ("latent", "image", "mask", "video", "loaders", "conditioning", "sampling")
+FILES = ("latent", "image", "mask", "video", "loaders", "conditioning", "sampling", "text")
 
 
 def core_node_classes() -> list[type[io.ComfyNode]]:

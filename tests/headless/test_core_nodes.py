@@ -12,6 +12,7 @@ import torch
 from frameloom.headless import io, ui
 from frameloom.headless.folders import folders, whole_file
 from frameloom.headless.nodes_core import image, latent, video
+from frameloom.headless.nodes_core.text import PreviewAny
 from frameloom.headless.nodes_core.video_file import read_frames
 from PIL import Image
 from safetensors import safe_open
@@ -396,3 +397,20 @@ def test_ui_previews_pictures_and_text(port):
     shown = ui.PreviewImage(ramp(2)).as_dict()
     assert [each["type"] for each in shown["images"]] == ["temp", "temp"]
     assert ui.PreviewText("hello").as_dict() == {"text": ("hello",)}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a: b", "a: b"),
+        (None, "None"),
+        (True, "True"),
+        (2.5, "2.5"),
+        ({"é": [1]}, '{\n    "é": [\n        1\n    ]\n}'),
+        ({1, 2}, "{1, 2}"),
+    ],
+)
+def test_any_value_is_shown_as_text(value, shown):
+    result = PreviewAny.execute(value)
+    assert result.ui == {"text": [shown]}
+    assert result[0] == shown

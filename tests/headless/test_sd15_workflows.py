@@ -15,7 +15,8 @@ from frameloom.headless.nodes_core.video_file import FrameVideo
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import SD15, TextSize, UNetSize, VAESize
-from frameloom.tests.support.random_demo import write_control, write_model
+from frameloom.tests.support.gligen import write_gligen
+from frameloom.tests.support.random_demo import random_motion, write_control, write_model
 from PIL import Image
 
 NARROW = replace(
@@ -31,15 +32,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A user's files: two checkpoints, a ControlNet, CLIP's vocabulary, a video of a square that moves."""
+    """A user's files: checkpoints, ControlNets, a motion module, GLIGEN's layers, CLIP's vocabulary, a video."""
     folder = tmp_path_factory.mktemp("user")
-    for name in ("checkpoints", "controlnet"):
+    for name in ("checkpoints", "controlnet", "animatediff_models", "gligen"):
         (folder / "models" / name).mkdir(parents=True)
     (folder / "input").mkdir()
     shutil.copytree(DEMO_TOKENIZER, folder / "models" / "clip_tokenizer")
     write_model(folder / "models/checkpoints/v1-5-pruned-emaonly.safetensors", NARROW)
     write_model(folder / "models/checkpoints/instruct-pix2pix-00-22000.safetensors", EDITING)
-    write_control(folder / "models/controlnet/control_v11p_sd15_canny_fp16.safetensors", NARROW.unet)
+    for kind in ("canny", "scribble"):
+        write_control(folder / f"models/controlnet/control_v11p_sd15_{kind}_fp16.safetensors", NARROW.unet)
+    torch.save(random_motion(NARROW.unet).state_dict(), folder / "models/animatediff_models/v3_sd15_mm.ckpt")
+    widths = [NARROW.unet.model_channels * factor for factor in (1, 2, 4)]
+    write_gligen(folder / "models/gligen/gligen_sd14_textbox_pruned.safetensors", widths, text=64)
     clip = torch.zeros(10, 96, 128, 3)
     for frame in range(10):
         clip[frame, 24:72, 6 * frame : 6 * frame + 40] = 1
@@ -57,9 +62,16 @@ def narrow(graph):
 
 
 @pytest.mark.parametrize(
-    "name", ["text2video_zero_sd15", "text2video_zero_controlnet_sd15", "pix2pix_video_sd15"]
+    ("name", "frames"),
+    [
+        ("text2video_zero_sd15", 8),
+        ("text2video_zero_controlnet_sd15", 8),
+        ("pix2pix_video_sd15", 8),
+        ("layout_controlnet_sd15", 16),
+        ("layout_gligen_sd15", 16),
+    ],
 )
-def test_it_makes_a_clip_of_8_frames(folder, tmp_path, monkeypatch, name):
+def test_it_makes_a_clip_that_moves(folder, tmp_path, monkeypatch, name, frames):
     monkeypatch.setattr(api, "_selected", {})  # a command is a process of its own
     graph = narrow(json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text("utf-8")))
     (tmp_path / "graph.json").write_text(json.dumps(graph))
@@ -67,10 +79,10 @@ def test_it_makes_a_clip_of_8_frames(folder, tmp_path, monkeypatch, name):
     options = [str(part) for pair in places.items() for part in pair]
     assert main(["run", str(tmp_path / "graph.json"), *options]) == 0
     with Image.open(tmp_path / "output" / "frameloom" / f"{name}_00001_.webp") as clip:
-        assert clip.n_frames == 8
-        frames = []
-        for index in range(8):
+        assert clip.n_frames == frames
+        pictures = []
+        for index in range(frames):
             clip.seek(index)
-            frames.append(clip.convert("RGB").tobytes())
+            pictures.append(clip.convert("RGB").tobytes())
     assert clip.size == (SIDE, SIDE)
-    assert len(set(frames)) > 1
+    assert len(set(pictures)) > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -23,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # A hyphen makes the folder no Python identifier; ComfyUI must load it all the same.
 PACK_FOLDER = "frameloom-pack"
 START_SECONDS = 180
+# A language model's key in the server's environment; no test should find it anywhere else.
+KEY_VARIABLE, KEY = "FRAMELOOM_TEST_KEY", "sentinel-7f3a91c05d"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,11 @@ def running_server(host: Host, base: Path) -> Iterator[Server]:
     server = Server(f"http://127.0.0.1:{port}", base, base / "server.log")
     with server.log.open("w") as log:
         process = subprocess.Popen(
-            [host.python, "main.py", *options], cwd=host.tree, stdout=log, stderr=subprocess.STDOUT
+            [host.python, "main.py", *options],
+            cwd=host.tree,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {KEY_VARIABLE: KEY},
         )
         try:
             _await_start(server, process)

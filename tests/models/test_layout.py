@@ -105,8 +105,16 @@ def test_none_and_each_by_itself_are_asked():
 
 
 def test_nothing_more_is_asked_after_the_end_and_of_prompts_without_a_layout():
-    assert BoxGather(end_percent=0.5).variants(lay_out(LEFT).payload(), progress=0.51) == ()
+    two = lay_out(LEFT, RIGHT).payload()
+    assert len(BoxGather(end_percent=0.5).variants(two, progress=0.5)) == 3
+    assert BoxGather(end_percent=0.5).variants(two, progress=0.51) == ()
     assert BoxGather().variants({}, progress=0.0) == ()
+
+
+def test_a_single_entity_is_asked_for_while_its_effect_is_gathered_and_the_prompt_as_usual_after():
+    one = lay_out(LEFT).payload()
+    assert len(BoxGather(gain_percent=0.3).variants(one, progress=0.3)) == 2
+    assert BoxGather(gain_percent=0.3).variants(one, progress=0.31) == ()
 
 
 def test_an_effect_spread_over_the_picture_is_in_the_box_with_its_sum_kept():

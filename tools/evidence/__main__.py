@@ -22,6 +22,7 @@ from .layout import FRAMES as LAYOUT_FRAMES
 from .motion import lora_rows, unmoved_rows, video_rows
 from .pictures import detector_rows, image_rows
 from .rows import Row, judge
+from .scenes import scene_rows
 from .scripts import language_model_rows, storyboard_rows
 from .studio import ASSETS, CFG, ROOT, SAMPLER, SCHEDULER, STEPS, Studio
 from .zero_shot import DEMO, FRAMES, INSIDE, PAPER, demo_rows, open_rows, setting_rows
@@ -43,6 +44,7 @@ SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
     "background smoothing, background unsaid": smoothing_rows,
     "layouts": layout_rows,
     "layouts, two things": two_rows,
+    "scenes": scene_rows,
     "storyboards, by source": lambda studio, samples: storyboard_rows(),
     "storyboards, by a small language model": lambda studio, samples: language_model_rows(),
 }
@@ -72,6 +74,9 @@ NOTES = {
     "layouts, two things": "Two things of other colors and shapes pass each other on opposite sides of the picture. "
     f"The demo model has only ever seen one. Looks are of squares of {CROP} of the picture around each thing's boxes; "
     "where the detector finds nothing there, no color and no shape counts.",
+    "scenes": "Scene Start behind Cross Frame Attention. An anchor is a picture of the same thing, by itself and "
+    "from other noise. The change of the thing is the mean difference, of a range of 1, between what its box shows in "
+    "the first frame and in the others.",
     "storyboards, by source": "40 English scripts of 1 to 4 scenes, of shapes and of everyday things, each with what "
     "its scenes should hold, where that goes, and how it stands. 20 were in view while the rules were written; the "
     "other 20 were written, by the same author, when they were finished, and the rules were not changed for them. n "

@@ -63,8 +63,8 @@ class Task:
         named = " and ".join(f"a {thing.text}" for thing in self.things)
         return f"{named} on a {list(shapes.BACKGROUNDS)[self.background]} background"
 
-    def storyboard(self, tracks: tuple[Thing, ...] = ()) -> Storyboard:
-        """Return it. ``tracks``: things whose boxes to take instead."""
+    def storyboard(self, tracks: tuple[Thing, ...] = (), prompt: str = "") -> Storyboard:
+        """Return it. ``tracks``: things whose boxes to take instead; ``prompt``: instead of its own."""
         entities = [
             Entity(
                 id=f"thing_{number}",
@@ -73,7 +73,9 @@ class Task:
             )
             for number, (thing, other) in enumerate(zip(self.things, tracks or self.things, strict=True))
         ]
-        return Storyboard(scenes=[Scene(id=1, prompt=self.prompt, frames=FRAMES, entities=entities)])
+        return Storyboard(
+            scenes=[Scene(id=1, prompt=prompt or self.prompt, frames=FRAMES, entities=entities)]
+        )
 
 
 def layout_rows(studio: Studio, samples: int) -> list[Row]:
@@ -108,7 +110,7 @@ def layout_rows(studio: Studio, samples: int) -> list[Row]:
 
 def place_rows(found: dict[str, list[Measurement]], tasks: list[Task]) -> list[Row]:
     """Hold every arm's pictures against the storyboard's own boxes; an arm stands for the tasks it drew."""
-    overlap = {arm: _each(_overlap, clips, tasks) for arm, clips in found.items()}
+    overlap = {arm: _each(overlap, clips, tasks) for arm, clips in found.items()}
     gain = ">= 0.35"
     rows = [row("layout: IoU with the box", arm, values) for arm, values in overlap.items()]
     rows += [
@@ -203,7 +205,7 @@ def draw(
     host = studio.host
     positive = host.encode_text(studio.clip, task.prompt)[0]
     if storyboard is not None:
-        model, positive = _lay_out(studio, model, task, storyboard, method)
+        model, positive = lay_out(studio, model, storyboard, method)
     noise = torch.randn(FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, task.seed))
     latent = host.sample(
         model,
@@ -218,8 +220,10 @@ def draw(
     return studio.decode(latent["samples"])
 
 
-def _lay_out(studio: Studio, model: object, task: Task, storyboard: Storyboard, method: str) -> tuple:
-    """Return the model and the condition that Layout Conditioning makes of them."""
+def lay_out(
+    studio: Studio, model: object, storyboard: Storyboard, method: str = "bias + gather"
+) -> tuple[object, list]:
+    """Return the model and the condition that Layout Conditioning makes of a storyboard of one scene."""
     api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
     from frameloom.nodes.layout_conditioning import LayoutConditioning  # needs a selected host
 
@@ -227,9 +231,7 @@ def _lay_out(studio: Studio, model: object, task: Task, storyboard: Storyboard, 
     chosen = {
         entry.id: entry.default for entry in LayoutConditioning.define_schema().inputs if entry.id in widgets
     }
-    return LayoutConditioning.execute(
-        model, studio.clip, storyboard, task.prompt, method=method, **chosen
-    ).args
+    return LayoutConditioning.execute(model, studio.clip, storyboard, "", method=method, **chosen).args
 
 
 def _each(
@@ -255,7 +257,7 @@ def _distance(found: Measurement, thing: Thing) -> Tensor:
     return ((drawn[:, :2] + drawn[:, 2:]) / 2 - thing.centers).norm(dim=1)
 
 
-def _overlap(found: Measurement, thing: Thing) -> Tensor:
+def overlap(found: Measurement, thing: Thing) -> Tensor:
     """Return the IoU of the drawn thing's bounding box with its box: [F]; 0 where nothing is drawn."""
     drawn, boxes = _bounds(found.mask), thing.boxes
     inner = (

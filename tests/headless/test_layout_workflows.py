@@ -1,0 +1,73 @@
+"""The workflows of layouts, run whole and short by the command, with every way out of this machine closed."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from frameloom.headless.__main__ import main
+from frameloom.host import api
+from frameloom.language.layout_sequence import NAME, VOCABULARY
+from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch):
+    def refuse(*args, **options):
+        raise OSError("a workflow of layouts went for the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(api, "_selected", {})  # a command is a process of its own
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a workflow with 3 steps a sampler; returns the folder of what it saved."""
+
+    def go(name, **options):
+        graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text("utf-8"))
+        for node in graph.values():
+            node["inputs"] |= {"steps": 3} if "steps" in node["inputs"] else {}
+        (tmp_path / "graph.json").write_text(json.dumps(graph))
+        folders = [str(part) for pair in options.items() for part in (f"--{pair[0]}", pair[1])]
+        assert main(["run", str(tmp_path / "graph.json"), "--output", str(tmp_path / "out"), *folders]) == 0
+        return tmp_path / "out"
+
+    return go
+
+
+@pytest.mark.parametrize(
+    ("name", "frames"),
+    [
+        ("layout_video_demo", 12),
+        ("layout_motion_demo", 16),
+        ("layout_masks_demo", 12),
+        ("storyboard_demo", 24),
+    ],
+)
+def test_a_video_is_made_of_a_script_offline(run, name, frames):
+    with Image.open(run(name) / "frameloom" / f"{name}_00001_.webp") as clip:
+        assert (clip.n_frames, clip.size) == (frames, (128, 128))
+
+
+def test_a_script_becomes_a_storyboard_offline(run, capsys):
+    sheets = list(run("script_to_layout").rglob("*.png"))
+    assert len(sheets) == 1
+    shown = capsys.readouterr().out
+    assert '"planner": "rules"' in shown
+    assert shown.count('"prompt"') == 3
+
+
+def test_a_prior_of_the_users_places_things_offline(run, tmp_path, capsys):
+    folder = tmp_path / "models" / "layout_priors"
+    folder.mkdir(parents=True)
+    save_prior(folder / "my_prior.safetensors", LayoutGPT(PriorSize(VOCABULARY, 256, 32, 2, 4)), NAME)
+    run("layout_prior", models=tmp_path / "models")
+    assert '"planner": "prior"' in capsys.readouterr().out
