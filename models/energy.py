@@ -213,13 +213,13 @@ def find_guide(edits: Sequence[Edit], *, has_boxes: bool) -> BoxEnergy | None:
     guide = next((edit.guide for edit in edits[::-1] if edit.guide is not None), None)
     if guide is not None and any(edit.compose is not None for edit in edits):
         raise ValueError(
-            "layout: got a model with Layout Conditioning's methods energy and bias + gather; expected one of the two; "
-            "take one node out."
+            "layout: got a model with Layout Conditioning's methods bias + energy and bias + gather; expected one of "
+            "the two; take one node out."
         )
     if guide is not None and has_boxes:
         raise ValueError(
-            "conditioning: got boxes of GLIGENTextBoxApply with Layout Conditioning's method energy; expected none; "
-            "connect GLIGEN to Layout Conditioning."
+            "conditioning: got boxes of GLIGENTextBoxApply with Layout Conditioning's method bias + energy; expected "
+            "none; connect GLIGEN to Layout Conditioning."
         )
     return guide
 
@@ -235,6 +235,6 @@ def check_trainable(edits: Sequence[Edit]) -> None:
     """
     if any(edit.guide is not None for edit in edits):
         raise ValueError(
-            "model: got Layout Conditioning's method energy, which guides sampling; expected a model to train "
+            "model: got Layout Conditioning's method bias + energy, which guides sampling; expected a model to train "
             "through; take the node out."
         )

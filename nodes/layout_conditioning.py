@@ -20,7 +20,7 @@ from .sockets import StoryboardType
 
 io = api.io
 
-Method = Literal["bias + gather", "bias", "energy (experimental)"]
+Method = Literal["bias + gather", "bias", "bias + energy (experimental)"]
 Conditioning = list[list[Any]]
 PAYLOAD = "frameloom"  # key of a condition
 _ARTICLES, _JOINTS = ("a", "an", "the"), ("and", ",")
@@ -106,12 +106,11 @@ class LayoutConditioning(io.ComfyNode):
         if conditioning is None and not prompt.strip():
             prompt = with_phrases(scene.prompt, [entity.text for entity in _placed(scene)])
         encoded, layout = read_layout(clip, prompt.strip() or scene.prompt, scene, pooled=gligen is not None)
-        edit = Edit("layout", gligen=None if gligen is None else GligenEdit(gligen, gligen_percent))
-        if method == "energy (experimental)":
-            edit = replace(edit, guide=BoxEnergy(energy_strength, end_percent))
-        else:
-            gather = BoxGather(end_percent, gather_percent) if method == "bias + gather" else None
-            edit = replace(edit, bias=BoxBias(strength, end_percent), compose=gather)
+        bias = BoxBias(strength, end_percent)
+        gather = BoxGather(end_percent, gather_percent) if method == "bias + gather" else None
+        guide = BoxEnergy(energy_strength, end_percent) if "energy" in method else None
+        grounded = None if gligen is None else GligenEdit(gligen, gligen_percent)
+        edit = Edit("layout", bias=bias, compose=gather, guide=guide, gligen=grounded)
         return io.NodeOutput(api.port().install(model, edit), _attach(conditioning or encoded, layout))
 
 
@@ -124,10 +123,11 @@ def _method_inputs() -> list[Any]:
             tooltip="bias: cross-attention reads an entity's words inside its box, and not outside; costs next to "
             "nothing, and is weak where a model reads its prompt as a whole. + gather: the model is also asked for "
             "each entity by itself and for none, and what an entity's words change is moved into its box; one model "
-            "call more, and another for every further entity, in the steps where it acts. energy: LVD's guidance, by "
-            "the gradient of how far attention to an entity's words is from its box; experimental. It leaves ComfyUI's "
-            "inference mode, takes a step twice the time, and 1.4 times the memory; behind a motion module, for which "
-            "all frames go at once, 7 times (16 frames of 256 x 256, demo model). Not with bias + gather on one model.",
+            "call more, and another for every further entity, in the steps where it acts. + energy: LVD's guidance, by "
+            "the gradient of how far attention to an entity's words is from its box; weaker than gather. It leaves "
+            "inference mode; a step takes twice the time and 1.4 times the memory, and 7 times the memory where frames "
+            "have to go all at once: with a motion module, cross-frame attention, or other packs' patches (16 frames of "
+            "256 x 256, demo model).",
         ),
         io.Float.Input(
             "strength",
@@ -135,8 +135,8 @@ def _method_inputs() -> list[Any]:
             min=0.0,
             max=100.0,
             step=0.1,
-            tooltip="bias, with gather too: what is added to the logits of an entity's words inside its box, and taken "
-            "away outside. 0 leaves attention alone.",
+            tooltip="What is added to the logits of an entity's words inside its box, and taken away outside. 0 leaves "
+            "attention alone.",
         ),
         io.Float.Input(
             "end_percent",

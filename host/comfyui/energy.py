@@ -22,7 +22,13 @@ from .slots import KEY
 
 # Runs the UNet.
 AskPart = Callable[["Inputs", Call, Sequence[AttentionObserver]], Any]
+_AFTER_SKIP = "input_block_patch_after_skip"
 _OWN = (attention.read_frames, attention.unfold, bias.announce, bias.confirm, observe.show)
+
+
+def _copy(hidden: Tensor, _options: dict[str, Any]) -> Tensor:
+    """Copy what goes on from a block: ComfyUI adds ControlNets' residuals to the other end, the skip, in place."""
+    return hidden.clone()
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,10 @@ class Inputs:
                 return [take(each) for each in value]
             return value[rows].clone() if isinstance(value, Tensor) and len(value) == count else value
 
+        patches = self.options.get("patches", {})
         told = {
             **self.options,
+            "patches": {**patches, _AFTER_SKIP: [_copy, *patches.get(_AFTER_SKIP, [])]},
             "cond_or_uncond": [each.index for each in call.conditions],
             "uuids": [each.key for each in call.conditions],
         }
