@@ -24,9 +24,7 @@ from .layout import READING, Reading, places_of
 
 SHARE = 0.75  # of a box's cells, and of the others, that count: those most attended to. LVD's default
 OUTSIDE = 4.0  # what attention outside of a box weighs against attention lacking inside. LVD's default
-SCALE = (
-    2.0**12
-)  # of gradients on their way, a power of two: those of large maps are next to 0 in half precision
+SCALE = 2.0**12  # of gradients on their way: large maps' are next to 0 in half precision
 PIECE = 4  # frames whose gradient is taken at once where frames are independent of each other
 
 # Runs a UNet on the rows of a batch that a slice says, [N, C, H, W]: (rows' input, slice, their call, observer).
@@ -62,7 +60,7 @@ def _top(values: Tensor, cells: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BoxEnergy:
-    """Move predictions towards an entity's words being read in its boxes; an ``edit.Guide``.
+    """Move predictions towards an entity's words being read in its boxes; an ``Edit``'s ``guide``.
 
     Guidance by a classifier's gradient, the classifier being ``p(layout | x) ~ exp(-strength * E(x))``. In variance
     exploding units the clean picture that a noisy x means is ``x + sigma^2 * score(x)`` (Tweedie); the energy adds
@@ -177,7 +175,8 @@ def find_shift(guide: BoxEnergy, call: Call, seen: Tensor, ask: Ask, *, apart: b
             first = number * call.frames + start
             rows = slice(first, first + len(ids))
             conditions = (call.conditions[number],)
-            # Not a part, whatever it is: what edits remember for later calls is not this one's to write.
+            # Not a part, whatever it is: what edits remember for later calls is not this one's to write. So an anchor
+            # of cross-frame attention that a window lacks is stood in for by the window's first frame.
             part = replace(call, frames=len(ids), conditions=conditions, frame_ids=ids, is_part=False)
             with torch.inference_mode(False), torch.enable_grad():
                 noisy, energy = seen[rows].clone().detach().requires_grad_(), _Sum(guide)

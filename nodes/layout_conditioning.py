@@ -125,9 +125,9 @@ def _method_inputs() -> list[Any]:
             "each entity by itself and for none, and what an entity's words change is moved into its box; one model "
             "call more, and another for every further entity, in the steps where it acts. + energy: LVD's guidance, by "
             "the gradient of how far attention to an entity's words is from its box; weaker than gather. It leaves "
-            "inference mode; a step takes twice the time and 1.4 times the memory, and 7 times the memory where frames "
-            "have to go all at once: with a motion module, cross-frame attention, or other packs' patches (16 frames of "
-            "256 x 256, demo model).",
+            "inference mode; a step takes twice the time and 1.4 times the memory, and 7 times the memory where all "
+            "frames have to go at once: with a motion module, cross-frame attention, or other packs' patches (demo "
+            "model, 16 frames of 256 x 256).",
         ),
         io.Float.Input(
             "strength",
