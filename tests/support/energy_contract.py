@@ -160,7 +160,7 @@ def test_what_energy_does_not_go_with_is_refused(port, demo, scene):
     laid_out = lay_out(port, demo[1], boxes=(CIRCLE, CROSS))
     both = guide(port, obey(port, demo[0], gather_percent=1.0))
     with pytest.raises(
-        ValueError, match="got a model with Layout Conditioning's methods bias . energy and bias"
+        ValueError, match=r"got a model with Layout Conditioning's methods bias \+ energy and bias"
     ):
         predict(port, both, laid_out, scene)
     boxed = [[laid_out[0][0], {**laid_out[0][1], "gligen": ("position", None, [])}]]

@@ -26,7 +26,7 @@ def test_weights_that_are_elsewhere_are_refused():
     from frameloom.host.comfyui.energy import _readable
 
     with pytest.raises(
-        HostError, match="needs the whole model as plain tensors on cpu, got out.weight on meta"
+        HostError, match=r"needs the whole model as plain tensors on cpu, got out\.weight on meta"
     ):
         _readable("out.weight", torch.zeros(2, device="meta"), torch.device("cpu"))
 
