@@ -132,6 +132,7 @@ CONTRACT = {
             "conditioning",
             "gligen",
             "gligen_percent",
+            "energy_strength",
         ],
         ["MODEL", "CONDITIONING"],
     ),
