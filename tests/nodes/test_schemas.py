@@ -103,7 +103,7 @@ CONTRACT = {
     ),
     "LocalLLM": (["model", "max_tokens", "temperature", "device"], ["FRAMELOOM_LLM"]),
     "LayoutFromText": (
-        ["text", "format", "frames", "fps", "width", "height", "export_as"],
+        ["text", "format", "file", "frames", "fps", "width", "height", "export_as"],
         ["FRAMELOOM_STORYBOARD", "STRING"],
     ),
     "LayoutPreview": (["storyboard", "longer_side", "columns"], ["IMAGE", "IMAGE"]),
