@@ -48,6 +48,11 @@ class Region:
     tracks: tuple[tuple[Tensor, Tensor], ...]
     embedding: Tensor | None = None
 
+    @property
+    def is_never_absent(self) -> bool:
+        """Whether every frame has one of its entities."""
+        return bool(torch.stack([present for _, present in self.tracks]).any(0).all())
+
     def masks(self, frame_ids: Sequence[int], height: int, width: int) -> Tensor:
         """Return how much of each cell of a grid its boxes cover in some frames: [F, H, W] float32.
 
@@ -153,7 +158,8 @@ class BoxGather:
     Attributes:
         gain_percent: part of sampling in which effects are gathered from the whole picture; after it, what lies outside
             of an entity's box is only cut off.
-        end_percent: part of sampling after which it is over; for a single entity it is over with the gathering.
+        end_percent: part of sampling after which it is over; for a single entity that is in every frame it is over with
+            the gathering.
     """
 
     gain_percent: float = 1 / 3
@@ -171,7 +177,11 @@ class BoxGather:
         layout = payload.get(LAYOUT)
         if layout is None or not layout.alone or progress > self.end_percent:
             return ()
-        if len(layout.alone) == 1 and progress > self.gain_percent:
+        if (
+            len(layout.alone) == 1
+            and progress > self.gain_percent
+            and layout.whole.regions[0].is_never_absent
+        ):
             return ()  # nothing is to be kept apart, and the whole prompt tidies up what was drawn elsewhere
         return [(reading.tokens, reading.payload()) for reading in (layout.bare, *layout.alone)]
 

@@ -117,6 +117,13 @@ def test_a_single_entity_is_asked_for_while_its_effect_is_gathered_and_the_promp
     assert BoxGather(gain_percent=0.3).variants(one, progress=0.31) == ()
 
 
+def test_an_entity_that_is_absent_at_times_is_kept_out_by_asking_on():
+    """The whole prompt would draw it in every frame."""
+    for present, asked in (((True, False, True), 2), ((True,) * FRAMES, 0)):
+        layout = lay_out(LEFT, present=present).payload()
+        assert len(BoxGather(gain_percent=0.3).variants(layout, progress=0.31)) == asked
+
+
 def test_an_effect_spread_over_the_picture_is_in_the_box_with_its_sum_kept():
     bare = torch.randn(FRAMES, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     effect = columns(0, SIDE, 0.125)
