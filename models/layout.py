@@ -157,9 +157,8 @@ class BoxGather:
 
     Attributes:
         gain_percent: part of sampling in which effects are gathered from the whole picture; after it, what lies outside
-            of an entity's box is only cut off.
-        end_percent: part of sampling after which it is over; for a single entity that is in every frame it is over with
-            the gathering.
+            of an entity's box is only cut off, and of a single entity nothing is.
+        end_percent: part of sampling after which it is over.
     """
 
     gain_percent: float = 1 / 3
@@ -182,7 +181,7 @@ class BoxGather:
             and progress > self.gain_percent
             and layout.whole.regions[0].is_never_absent
         ):
-            return ()  # nothing is to be kept apart, and the whole prompt tidies up what was drawn elsewhere
+            return ()  # the whole prompt is the answer in every frame
         return [(reading.tokens, reading.payload()) for reading in (layout.bare, *layout.alone)]
 
     def compose(
@@ -203,6 +202,9 @@ class BoxGather:
         size = bare.shape[-2], bare.shape[-1]
         regions = payload[LAYOUT].whole.regions
         masks = [region.masks(frame_ids, *size).to(bare).unsqueeze(1) for region in regions]
+        if len(alone) == 1 and progress > self.gain_percent:
+            # Nothing is to be kept apart, and the whole prompt tidies up what was drawn elsewhere.
+            masks = [masks[0].amax((1, 2, 3), keepdim=True).ceil()]
         total = bare
         for number, (answer, mask) in enumerate(zip(alone, masks, strict=True)):
             effect = answer - bare

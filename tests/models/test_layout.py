@@ -137,10 +137,19 @@ def test_what_is_in_the_box_already_stays_as_it_is():
     torch.testing.assert_close(got, bare + effect)
 
 
-def test_past_the_gain_an_effect_outside_of_the_box_is_cut_off():
+def test_past_the_gain_an_effect_outside_of_its_box_is_cut_off():
     bare, effect = torch.zeros(FRAMES, 4, SIDE, SIDE), columns(0, SIDE, 0.125)
-    got = BoxGather(gain_percent=0.3).compose(lay_out(LEFT).payload(), [bare, effect], range(FRAMES), 0.31)
+    payload = lay_out(LEFT, RIGHT).payload()
+    got = BoxGather(gain_percent=0.3).compose(payload, [bare, effect, bare], range(FRAMES), 0.31)
     torch.testing.assert_close(got, columns(0, SIDE // 4, 0.125))
+
+
+def test_past_the_gain_a_single_entity_is_the_whole_prompts_where_it_is_present():
+    bare, effect = torch.zeros(FRAMES, 4, SIDE, SIDE), columns(0, SIDE, 0.125)
+    layout = lay_out(LEFT, present=(True, False, True))
+    got = BoxGather(gain_percent=0.3).compose(layout.payload(), [bare, effect], range(FRAMES), 0.31)
+    assert torch.equal(got[[0, 2]], effect[[0, 2]])
+    assert torch.equal(got[1], bare[1])
 
 
 def test_the_gain_is_bounded():

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from .foreground import DILATION, mask_rows, smoothing_rows
-from .layout import CROP, SIDE, layout_rows, two_rows
+from .layout import CROP, SIDE, energy_rows, layout_rows, two_rows
 from .layout import FRAMES as LAYOUT_FRAMES
 from .motion import lora_rows, unmoved_rows, video_rows
 from .pictures import detector_rows, image_rows
@@ -43,6 +43,7 @@ SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
     "foreground masks": mask_rows,
     "background smoothing, background unsaid": smoothing_rows,
     "layouts": layout_rows,
+    "layouts, energy": energy_rows,
     "layouts, two things": two_rows,
     "scenes": scene_rows,
     "storyboards, by source": lambda studio, samples: storyboard_rows(),
@@ -71,6 +72,7 @@ NOTES = {
     "way and no direction; arms of a storyboard share their start noise. Another storyboard's boxes: drawn with those, "
     "held against its own. IoU is of the bounding box of what the detector finds; a triangle's never fills its box. "
     "A direction counts when it is within 45 degrees of the boxes'; chance is a quarter.",
+    "layouts, energy": "Layout Conditioning's experimental method with its defaults, on the first of these storyboards.",
     "layouts, two things": "Two things of other colors and shapes pass each other on opposite sides of the picture. "
     f"The demo model has only ever seen one. Looks are of squares of {CROP} of the picture around each thing's boxes; "
     "where the detector finds nothing there, no color and no shape counts.",

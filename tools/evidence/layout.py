@@ -27,7 +27,7 @@ SIDE = 0.3  # of a box: what the demo model calls small
 CROP = 0.42  # side of what is looked at around a box
 WITH, WITHOUT, ANOTHER = "its boxes", "no layout", "another storyboard's boxes"
 MODULE, MODULE_ALONE = "its boxes, motion module", "no layout, motion module"
-ALONE = "its boxes, bias alone"
+ALONE, ENERGY = "its boxes, bias alone", "its boxes, bias and energy"
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,21 @@ def layout_rows(studio: Studio, samples: int) -> list[Row]:
     return [
         *place_rows(found, tasks),
         *(entry for arm in found for entry in look_rows(arm, found[arm], tasks)),
+    ]
+
+
+def energy_rows(studio: Studio, samples: int) -> list[Row]:
+    """Place of one thing by energy guidance, on the first of the tasks. Control: the bias that it is added to."""
+    tasks = make_tasks(samples)[: max(8, samples // 4)]
+    found = {
+        arm: [measure(draw(studio, studio.model, task, task.storyboard(), method)) for task in tasks]
+        for arm, method in ((ENERGY, "bias + energy (experimental)"), (ALONE, "bias"))
+    }
+    overlaps = {arm: _each(overlap, clips, tasks) for arm, clips in found.items()}
+    return [
+        *(row("layout: IoU with the box", arm, values) for arm, values in overlaps.items()),
+        row("layout: IoU with the box", f"{ENERGY}, minus bias alone", overlaps[ENERGY] - overlaps[ALONE]),
+        *(entry for arm, clips in found.items() for entry in look_rows(arm, clips, tasks)),
     ]
 
 
