@@ -457,6 +457,12 @@ def test_a_redirect_is_not_followed_on_its_own_server_and_its_body_not_read(key)
     assert len(stub.asked) == 1
 
 
+def test_a_redirect_to_what_is_no_address_is_told(key):
+    with serving(sends(b"moved", status=302, Location=f"http://[{SENTINEL}/")) as stub:
+        error = refused(model_of(stub, **key), r"sends us on to 'what is no address' \(302\)")
+    assert "SENTINEL" not in everything(error)
+
+
 ECHOES = [
     SENTINEL,
     json.dumps({"error": {"message": f"bad key {SENTINEL}"}}),
