@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import http.client
 import json
 import logging
 import pickle
@@ -245,7 +246,7 @@ def test_retry_after_is_obeyed():
 
 
 def threads():
-    return [each for each in threading.enumerate() if each.name == "frameloom-llm"]
+    return [each for each in threading.enumerate() if each.name == exchange.THREAD]
 
 
 @pytest.mark.parametrize(
@@ -503,6 +504,25 @@ def test_a_key_in_a_head_that_is_none_is_in_no_log(key, caplog):
     with serving(lambda handler: handler.wfile.write(head + streamed(TEXT))) as stub:
         assert ask(model_of(stub, **key)) == TEXT
     assert "SENTINEL" not in caplog.text
+
+
+def test_what_others_log_of_their_own_requests_stays(caplog):
+    logger = logging.getLogger("urllib3.connectionpool")
+    with serving(says(TEXT)) as stub:
+        ask(model_of(stub))
+        filters = list(logger.filters)
+        ask(model_of(stub))
+    assert logger.filters == filters
+    logger.warning("another's")
+    assert "another's" in caplog.text
+
+
+def test_a_key_is_not_printed_where_a_program_prints_all_requests(key, monkeypatch, capsys):
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    with serving(says(TEXT)) as stub:
+        assert ask(model_of(stub, **key)) == TEXT
+    printed = capsys.readouterr()
+    assert "SENTINEL" not in printed.out + printed.err
 
 
 def test_a_key_is_in_no_error_of_a_line_that_fails(key):
