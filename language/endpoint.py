@@ -242,7 +242,7 @@ class _Errand:
         if 200 <= status < 300:
             return
         if 300 <= status < 400:
-            place = _without_secrets(url, reply.headers.get("location", ""))
+            place = _without_secrets(url, self._key.scrub(reply.headers.get("location", "")))
             self._fail(
                 f"the server sends us on to {self._key.excerpt(place)} ({status})",
                 "an answer from the profile's own address, since a key goes nowhere else",

@@ -469,6 +469,10 @@ ECHOES = [
     json.dumps({"error": {"message": f"bad key {SENTINEL}"}}),
     "sk-SENTINEL%2F4f%226%26%2Be9",
     "sk-SENTINEL%2f4f%226%26%2be9",
+    json.dumps({"error": json.dumps({"message": json.dumps(SENTINEL)})}),
+    r"sk-SENTINEL\/4f\u00226\u0026\u002Be9",
+    "sk-SENTINEL/4f&quot;6&amp;&#43;e9",
+    "sk-SENTINEL&#x2F;4f&#34;6&#38;&#x2b;e9",
     "c2stU0VOVElORUwvNGYiNiYrZTk=",  # base64 of the key, of "Bearer " and the key, of "x:" and the key
     "QmVhcmVyIHNrLVNFTlRJTkVMLzRmIjYmK2U5",
     "eDpzay1TRU5USU5FTC80ZiI2JitlOQ==",
