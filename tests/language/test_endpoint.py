@@ -363,7 +363,7 @@ def test_what_is_no_answer_is_said_in_plain_words(act, message):
 def test_json_of_any_depth_is_told(form):
     for depth in range(800, 1000):  # where Python's parser gives up, and its writer a little before
         answer = Answer("mine", Key(""))
-        with pytest.raises(LanguageModelError, match="sent what is not JSON|reports|of another form"):
+        with pytest.raises(LanguageModelError, match=r"sent what is not JSON|reports|of another form"):
             answer.add(form % (b"[" * depth, b"]" * depth) + b"\n\n")
 
 
