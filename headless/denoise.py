@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from einops import repeat
 from torch import Tensor
 from torch.func import functional_call
 
-from ..models.edit import Call, check_composed
+from ..models.edit import AttentionObserver, Call, check_composed
+from ..models.energy import find_guide, find_shift, keep_frames_apart
 from ..models.guards import check_prediction
 from ..models.schedules import TRAIN_TIMESTEPS
 from .conditions import Group, RunCondition, RunConditions
@@ -30,9 +32,13 @@ class Denoiser:
     """Noisy latents and a sigma to denoised latents, with edits and guidance, for one run."""
 
     def __init__(self, model: Model, run: EditedRun, guidance: Guidance, shape: torch.Size) -> None:
-        self._model, self._run, self._guidance, self._frames = model, run, guidance, shape[0]
+        self._model, self._run, self._guidance = model, run, guidance
+        self._frames, self._channels = shape[:2]
         self._compose = next((edit.compose for edit in model.edits[::-1] if edit.compose is not None), None)
+        given = [options for side in guidance.sides.values() for _, options in side or ()]
+        self._guide = find_guide(model.edits, has_boxes=any(each.get("gligen") for each in given))
         self._conditions = RunConditions(guidance.sides, model, shape)
+        self._shift: Tensor | None = None
         self._control = ControlRun(model.sampling, run)
         self._step = 0
 
@@ -41,6 +47,7 @@ class Denoiser:
         active = self._conditions.at(float(sigma))
         progress = 1 - self._model.sampling.timestep(sigma) / (TRAIN_TIMESTEPS - 1)
         asked = {each.condition.key: self._variants(each, progress) for each in active}
+        self._shift = None
         clean = {
             condition.key: answer
             for group in self._conditions.batches([one for variants in asked.values() for one in variants])
@@ -51,6 +58,9 @@ class Denoiser:
         for index in {each.condition.index for each in active}:
             side = [each for each in active if each.condition.index == index]
             answers[index] = self._answer(side, asked, clean, progress)
+        if self._shift is not None:  # of every side, so that no guidance scales it
+            answers = [answer + self._shift for answer in answers]
+            check_prediction(answers[0], step=self._step - 1, sigma=float(sigma), frames=self._frames)
         return self._guidance.combine(answers)
 
     def _variants(self, each: RunCondition, progress: float) -> list[RunCondition]:
@@ -89,7 +99,7 @@ class Denoiser:
         """Run the UNet once; returns one [F, C, H, W] per chunk."""
         model, sampling = self._model, self._model.sampling
         timestep = sampling.timestep(sigma)
-        self._run.call = Call(
+        self._run.call = call = Call(
             frames=self._frames,
             videos=1,
             conditions=group.conditions,
@@ -106,15 +116,45 @@ class Denoiser:
         )
         if group.concat is not None:
             seen = torch.cat([seen, group.concat.to(seen)], dim=1)
+        options = {"encoder_hidden_states": group.tokens, **control}
+        self._add_shift(call, seen, step, options)
         with nullcontext() if group.ground is None else between_attentions(model.unet, lambda: group.ground):
-            output = functional_call(
-                model.unet,
-                dict(model.weights),
-                (seen.to(model.unet.dtype), step),
-                {"encoder_hidden_states": group.tokens, "return_dict": False, **control},
-            )[0].float()
+            output = self._ask(seen, step, options).float()
         check_prediction(output, step=self._step, sigma=float(sigma), frames=self._frames)
         return [sampling.denoised(part, noisy, sigma) for part in output.chunk(chunks)]
+
+    def _ask(self, seen: Tensor, step: Tensor, options: Mapping[str, Any]) -> Tensor:
+        """Run the UNet, [N, C, H, W] to the same."""
+        model = self._model
+        inputs = seen.to(model.unet.dtype), step
+        outputs = functional_call(model.unet, dict(model.weights), inputs, {"return_dict": False, **options})
+        return outputs[0]
+
+    def _add_shift(self, call: Call, seen: Tensor, step: Tensor, options: Mapping[str, Any]) -> None:
+        """Add how far the guide moves the clean latents of a call."""
+        if self._guide is None:
+            return
+
+        def ask(noisy: Tensor, rows: slice, part: Call, observer: AttentionObserver) -> None:
+            with self._run.aside(self._model.unet, part, observer):
+                self._ask(noisy, step.clone(), _rows_of(options, rows, call))
+
+        shift = find_shift(self._guide, call, seen, ask, apart=keep_frames_apart(self._model.edits, call))
+        if shift is not None:
+            shift = shift[:, : self._channels]
+            self._shift = shift if self._shift is None else self._shift + shift
+
+
+def _rows_of(value: Any, rows: slice, call: Call) -> Any:
+    """Return some rows of a batch's arguments: of tensors with a row for each picture, or for each condition."""
+    if isinstance(value, Mapping):
+        return {name: _rows_of(each, rows, call) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rows_of(each, rows, call) for each in value]
+    if len(value) == call.frames * len(call.conditions):
+        return value[rows].clone()
+    number = rows.start // call.frames
+    return value[number : number + 1].clone()
 
 
 def prepare_mask(mask: Tensor, latent: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from ..models.cross_frame import AnchorMemory, CrossFrameEdit, Source
-from ..models.edit import AttentionBias, Call, CallBias, Edit, TemporalEdit, training_call
+from ..models.edit import AttentionBias, AttentionObserver, Call, CallBias, Edit, TemporalEdit, training_call
+from ..models.energy import check_trainable
 from ..models.gligen import Change, GligenEdit
 from .gligen import between_attentions
 from .observe import observer_hooks
@@ -45,6 +46,7 @@ class EditedRun:
         self.bias: CallBias | None = None
         self.ground: Change | None = None
         self._call: Call | None = None
+        self.is_aside = False
         self.frames = 1
         self.norm_frames = 1
         self.strengths = [0.0] * len(self._temporal)
@@ -66,6 +68,27 @@ class EditedRun:
         self.norm_frames = call.frames if over_clip else 1
         self.bias = CallBias(call, self._biases) if self._biases else None
         self.ground = None if self._gligen is None else self._gligen.start(call)
+
+    @contextmanager
+    def aside(self, unet: nn.Module, call: Call, observer: AttentionObserver) -> Iterator[None]:
+        """Let one observer, and no edit's, see what the UNet is asked in this context, beside the call that is on.
+
+        Args:
+            unet: that the edits are on.
+            call: the question.
+            observer: who sees it.
+        """
+        earlier = self._call
+        with ExitStack() as after:
+            for handle in observer_hooks(unet, observer, lambda: call):
+                after.callback(handle.remove)
+            self.call, self.is_aside = call, True
+            try:
+                yield
+            finally:
+                self.is_aside = False
+                if earlier is not None:
+                    self.call = earlier
 
     @contextmanager
     def crossed(self, network: nn.Module, control: Hashable = None) -> Iterator[None]:
@@ -112,7 +135,7 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
                 )
                 hooks.callback(handle.remove)
         for observer in (edit.observe for edit in edits if edit.observe is not None):
-            for handle in observer_hooks(unet, observer, lambda: run.call):
+            for handle in observer_hooks(unet, observer, lambda: None if run.is_aside else run.call):
                 hooks.callback(handle.remove)
         if any(_has_clip_norm(part) for part in temporal):
             for norm in _residual_norms(unet):
@@ -149,6 +172,7 @@ def forward_with_edits(
         Function of noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F] and tokens [B*F, L, D] that
         returns the raw prediction, [B*F, 4, H, W].
     """
+    check_trainable(edits)
     with edited(unet, edits) as run:
 
         def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from .schedules import BetaSchedule
 
 if TYPE_CHECKING:
     from .cross_frame import CrossFrameEdit
+    from .energy import BoxEnergy
     from .gligen import GligenEdit
 
 _Condition = TypeVar("_Condition")
@@ -190,6 +191,7 @@ class Edit:
         bias: adds to the logits of cross-attention; those of several edits add up.
         compose: makes a prediction of several; the last edit's counts.
         gligen: changes tokens between self- and cross-attention; the last edit's counts.
+        guide: moves predictions by the gradient of an energy of cross-attention; the last edit's counts.
     """
 
     name: str
@@ -200,6 +202,7 @@ class Edit:
     bias: AttentionBias | None = None
     compose: Composition | None = None
     gligen: GligenEdit | None = None
+    guide: BoxEnergy | None = None
 
 
 def check_composed(composed: Sequence[_Condition]) -> _Condition | None:

@@ -138,7 +138,7 @@ class BoxBias:
             if reading is not None:
                 for region in reading.regions:
                     inside = region.masks(call.frame_ids, *grid).flatten(1)
-                    places = _places(region.spans, reading.tokens.shape[1], tokens)
+                    places = places_of(region.spans, reading.tokens.shape[1], tokens)
                     own[:, :, places] += (2 * inside - 1)[:, :, None] * self.strength
             chunks.append(own.repeat(call.videos, 1, 1))
         return torch.cat(chunks)
@@ -212,7 +212,13 @@ def _amount(effect: Tensor) -> Tensor:
     return effect.abs().sum((1, 2, 3), keepdim=True)
 
 
-def _places(spans: Ranges, own: int, tokens: int) -> list[int]:
-    """Return a phrase's places among a layer's tokens; ComfyUI repeats a shorter prompt to the length of a longer."""
+def places_of(spans: Ranges, own: int, tokens: int) -> list[int]:
+    """Return a phrase's places among a layer's tokens; ComfyUI repeats a shorter prompt to the length of a longer.
+
+    Args:
+        spans: of the phrase among its prompt's tokens.
+        own: tokens of the prompt.
+        tokens: of the layer.
+    """
     repeats = tokens // own if tokens % own == 0 else 1
     return [place + own * again for again in range(repeats) for span in spans for place in range(*span)]

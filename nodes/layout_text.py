@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..host import api
+from ..models.storyboard import MAX_CHARACTERS
+from ..models.weight_file import fingerprint
 from .sockets import StoryboardType
 
 io = api.io
@@ -20,6 +23,7 @@ FORMATS = (
     "Storyboard20K lines",
 )
 EXPORTS = ("Frameloom JSON", "Storyboard20K JSON", "Storyboard20K lines")
+NO_FILE, FOLDER, ENDINGS = "none", "layouts", (".json", ".txt")
 EXAMPLE = """Caption: a red circle moves to the right
 Frame 1: [{'id': 0, 'name': 'red circle', 'box': [32, 192, 128, 128]}]
 Frame 2: [{'id': 0, 'name': 'red circle', 'box': [352, 192, 128, 128]}]
@@ -56,6 +60,13 @@ class LayoutFromText(io.ComfyNode):
                     default=FORMATS[0],
                     tooltip="How it is written; auto tries each.",
                 ),
+                io.Combo.Input(
+                    "file",
+                    options=[NO_FILE, *_files()],
+                    default=NO_FILE,
+                    tooltip="A .json or .txt file to read instead of text, from ComfyUI's user/frameloom/layouts "
+                    "(headless: ~/.config/frameloom/layouts).",
+                ),
                 *_filling_inputs(),
                 io.Combo.Input(
                     "export_as",
@@ -72,15 +83,66 @@ class LayoutFromText(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, file: str, **_: object) -> str:
+        """Read the file again when it changed."""
+        return "" if file == NO_FILE else fingerprint(_path(file))
+
+    @classmethod
     def execute(
-        cls, text: str, format: str, frames: int, fps: float, width: int, height: int, export_as: str
+        cls,
+        text: str,
+        format: str,
+        file: str,
+        frames: int,
+        fps: float,
+        width: int,
+        height: int,
+        export_as: str,
     ) -> io.NodeOutput:
         """Run the node."""
         from ..language.formats.detect import WRITERS, read_layout
         from ..language.formats.tracks import Settings
 
+        if file != NO_FILE:
+            text = _read(_path(file))
         storyboard = read_layout(text, format, Settings(frames, fps, (width, height)))
         return io.NodeOutput(storyboard, WRITERS[export_as](storyboard))
+
+
+def _files() -> list[str]:
+    folder = api.port().user_dir() / FOLDER
+    found = folder.iterdir() if folder.is_dir() else []
+    return sorted(path.name for path in found if path.suffix.lower() in ENDINGS and path.is_file())
+
+
+def _path(file: str) -> Path:
+    """Return the path of a listed file.
+
+    Raises:
+        ValueError: it isn't listed.
+    """
+    if file not in _files():
+        raise ValueError(
+            f"file={file!r} is not in the folder frameloom/{FOLDER} of the user's settings; expected one of "
+            f"{_files() or 'none'}; put it there."
+        )
+    return api.port().user_dir() / FOLDER / file
+
+
+def _read(path: Path) -> str:
+    """Return a file's text, cut where it is longer than a storyboard may be, which its reader then says.
+
+    Raises:
+        ValueError: it is not UTF-8.
+    """
+    with path.open("rb") as file:
+        data = file.read(4 * MAX_CHARACTERS + 4)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path.name}: got a byte at {error.start} that is not UTF-8; expected text; save it as UTF-8."
+        ) from error
 
 
 def _filling_inputs() -> list[Any]:

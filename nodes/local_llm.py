@@ -25,9 +25,9 @@ class LocalLLM(io.ComfyNode):
             display_name="Local LLM",
             category="frameloom/layout",
             description="Choose a language model of yours that runs in this process, without a server and without a "
-            "network. Its answers are held to the form that is asked for, token by token; that makes the answers of "
-            "small models valid, not good: 7 billion parameters and more write better layouts. Needs the packages "
-            "transformers and llguidance, for GGUF also gguf and accelerate.",
+            "network. Its answers are held to the form that is asked for, token by token; what stands in them is the "
+            "model's: one of 135 million weights fails at most scripts, take one of 7 billion or more. Needs the "
+            "packages transformers and llguidance, for GGUF also gguf and accelerate.",
             search_aliases=["LLM", "GGUF", "transformers", "llguidance", "Qwen", "SmolLM", "language model"],
             inputs=[
                 io.Combo.Input(

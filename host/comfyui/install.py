@@ -43,7 +43,7 @@ def install(model: Any, edit: Edit) -> Any:
     if edit.cross_frame is not None:
         slots.find_places(clone.model.diffusion_model)
         attention.put_on(clone)
-    if edit.observe is not None:
+    if edit.observe is not None or edit.guide is not None:
         slots.find_places(clone.model.diffusion_model)
         observe.put_on(clone)
     if edit.bias is not None:

@@ -14,7 +14,7 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from einops import rearrange
 from torch import Tensor
 
-from ...models.edit import AttentionObserver, Call, Edit
+from ...models.edit import AttentionObserver, Call
 from .attention import level_of
 from .slots import KEY
 
@@ -38,9 +38,8 @@ def put_on(clone: Any) -> None:
         clone.set_model_attn2_patch(show)
 
 
-def watching(unet: Any, call: Call, edits: Sequence[Edit]) -> dict[str, Watch]:
-    """Return what a model call's options need so that the edits' observers see it."""
-    observers = [edit.observe for edit in edits if edit.observe is not None]
+def watching(unet: Any, call: Call, observers: Sequence[AttentionObserver]) -> dict[str, Watch]:
+    """Return what a model call's options need so that observers see it."""
     return {WATCH_KEY: Watch(unet, call, observers)} if observers else {}
 
 

@@ -13,12 +13,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...models.cross_frame import AnchorMemory
-from ...models.edit import Call, CallBias, Composition, Condition, Edit, TemporalEdit
+from ...models.edit import AttentionObserver, Call, CallBias, Composition, Condition, Edit, TemporalEdit
+from ...models.energy import find_guide
 from ...models.errors import HostError
 from ...models.frames import count_videos
 from ...models.gligen import Change, check_boxes
 from ...models.guards import check_prediction, check_schedule
-from . import bias, clip_norm, observe, slots
+from . import bias, clip_norm, energy, observe, slots
 from .attention import Crossing, LiveAttention
 from .compose import ask_composed
 from .control import ControlCopies
@@ -64,6 +65,11 @@ class Acting:
         return None if last is None else last.start(call)
 
     @property
+    def networks(self) -> list[nn.Module]:
+        """What runs beside the UNet: motion modules, and GLIGEN's layers."""
+        return [*self.modules, *(edit.gligen.network for edit in self.edits if edit.gligen is not None)]
+
+    @property
     def composition(self) -> Composition | None:
         """What makes one prediction of several; the last edit's."""
         return next((edit.compose for edit in self.edits[::-1] if edit.compose is not None), None)
@@ -87,9 +93,16 @@ class Run(Acting):
             for condition in conditions
         }
         has_edit = any(edit.gligen is not None for edit in self.edits)
-        for condition in (each for conditions in guider.conds.values() for each in conditions):
-            if condition.get("gligen") is not None:
-                check_boxes(condition["gligen"][0], has_edit=has_edit)
+        grounded = [
+            condition["gligen"][0]
+            for conditions in guider.conds.values()
+            for condition in conditions
+            if condition.get("gligen") is not None
+        ]
+        for kind in grounded:
+            check_boxes(kind, has_edit=has_edit)
+        self.guide = find_guide(self.edits, has_boxes=bool(grounded))
+        self.shifts: list[Tensor] = []
         self.steps: list[float] = []
         self.started = False
 
@@ -241,7 +254,13 @@ def calc_cond_batch(
         return run.crossing(run.call(noisy, time_of(sigma), told), in_control=True)
 
     def ask(sides: Any) -> Any:
-        return executor(model, sides, x_in, timestep, model_options)
+        run.shifts.clear()
+        answers = executor(model, sides, x_in, timestep, model_options)
+        for shift in run.shifts:
+            energy.check_whole(shift, x_in)
+            # Of every side, so that no guidance scales it; without channels that stand beside the latents.
+            answers = [answer + shift[:, : x_in.shape[1]] for answer in answers]
+        return answers
 
     in_control = any(edit.cross_frame and edit.cross_frame.in_control for edit in run.edits)
     with run.controls.crossed(conds, cross) if in_control else nullcontext(conds) as sides:
@@ -274,14 +293,20 @@ def diffusion_model(
     run = options.get(RUN_KEY)
     if run is None:
         return executor(x, timesteps, context, y, control, options, **kwargs)
-    live = LiveCall(run.call(x, float(timesteps.flatten()[0]), options), run, options)
-    if live.active:
-        ensure_markers(executor.class_obj, over_clip=live.norm_frames > 1)
-    with clip_norm.clip_of(live.norm_frames):
-        told = {
-            **options,
-            KEY: live,
-            **live.bias,
-            **observe.watching(executor.class_obj, live.call, run.edits),
-        }
-        return executor(x, timesteps, context, y, control, told, **kwargs)
+    unet, call = executor.class_obj, run.call(x, float(timesteps.flatten()[0]), options)
+    inputs = energy.Inputs(x, timesteps, context, {"y": y, "control": control, **kwargs}, options)
+
+    def ask(given: energy.Inputs, asked: Call, observers: Sequence[AttentionObserver]) -> Tensor:
+        live = LiveCall(asked, run, given.options)
+        if live.active:
+            ensure_markers(unet, over_clip=live.norm_frames > 1)
+        told = {**given.options, KEY: live, **live.bias, **observe.watching(unet, asked, observers)}
+        rest = dict(given.rest)
+        y, control = rest.pop("y"), rest.pop("control")
+        with clip_norm.clip_of(live.norm_frames):
+            return executor(given.noisy, given.timesteps, given.context, y, control, told, **rest)
+
+    shift = energy.guide(run, [unet, *run.networks], call, inputs, ask)
+    if shift is not None:
+        run.shifts.append(shift)
+    return ask(inputs, call, [edit.observe for edit in run.edits if edit.observe is not None])

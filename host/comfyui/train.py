@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...models.edit import training_call
+from ...models.energy import check_trainable
 from . import attention, clip_norm, slots
 from .install import installed
 from .run import Acting, LiveCall
@@ -27,6 +28,7 @@ def differentiable(model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor]
         model: a MODEL.
         frames: frames per video.
     """
+    check_trainable(installed(model))
     motions = model.get_additional_models_with_key(KEY)
     comfy.model_management.load_models_gpu([model, *motions])
     with torch.inference_mode(False):

@@ -34,7 +34,8 @@ def ask(server, tmp_path):
                 graph["save"] = {"class_type": "SaveImage", "inputs": save}
         return asyncio.run(client.run(server.url, graph, tmp_path / "fetched", []))
 
-    return run
+    yield run
+    (folder / "llm_profiles.json").unlink(missing_ok=True)  # other tests see the built-in ones alone
 
 
 def find_key(server):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.layout import LAYOUT
+from frameloom.models.energy import BoxEnergy
+from frameloom.models.layout import LAYOUT, BoxBias, BoxGather
 from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
 
 CIRCLE, CROSS = (0.1, 0.1, 0.4, 0.4), (0.6, 0.6, 0.9, 0.9)
@@ -119,6 +120,18 @@ def test_conditions_of_the_prompt_keep_what_they_have_and_others_are_left_alone(
     assert torch.equal(second, mine[1][0])
     assert "frameloom" not in plain
     assert "frameloom" not in mine[0][1]  # the node's input is as it was
+
+
+def test_every_method_is_the_bias_with_what_its_name_adds(lay_out):
+    """Energy takes its own strength, and the end that all share."""
+    (biased,), (gathered,), (guided,) = (
+        lay_out(TWO, method=method, strength=3.0, energy_strength=7.0, end_percent=0.2)[0].edits
+        for method in ("bias", "bias + gather", "bias + energy (experimental)")
+    )
+    assert biased.bias == gathered.bias == guided.bias == BoxBias(3.0, 0.2)
+    assert (biased.compose, biased.guide, gathered.guide, guided.compose) == (None, None, None, None)
+    assert gathered.compose == BoxGather(0.2, 1.0)
+    assert guided.guide == BoxEnergy(7.0, 0.2)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ CONTRACT = {
     ),
     "LocalLLM": (["model", "max_tokens", "temperature", "device"], ["FRAMELOOM_LLM"]),
     "LayoutFromText": (
-        ["text", "format", "frames", "fps", "width", "height", "export_as"],
+        ["text", "format", "file", "frames", "fps", "width", "height", "export_as"],
         ["FRAMELOOM_STORYBOARD", "STRING"],
     ),
     "LayoutPreview": (["storyboard", "longer_side", "columns"], ["IMAGE", "IMAGE"]),
@@ -132,6 +132,7 @@ CONTRACT = {
             "conditioning",
             "gligen",
             "gligen_percent",
+            "energy_strength",
         ],
         ["MODEL", "CONDITIONING"],
     ),

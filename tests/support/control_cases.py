@@ -119,6 +119,15 @@ def crossed(steps, anchor="first", **options):
     return steps | {"crossed": {"class_type": "cross_frames", "inputs": inputs}}
 
 
+def guided(steps):
+    """The same guided by an energy, on whatever the model is."""
+    sampled = steps["guider" if "guider" in steps else "out"]["inputs"]
+    side = "cond1" if "cond1" in sampled else "positive"
+    inputs = {"model": sampled["model"], "conditioning": sampled[side], "bare": ["negative", 0]}
+    sampled |= {"model": ["guided", 0], side: ["guided", 1]}
+    return steps | {"guided": {"class_type": "guide", "inputs": inputs}}
+
+
 def crossed_cases():
     """Cross-frame attention in the UNet and its ControlNets, by name."""
     whole = (0.0, 1.0)
@@ -177,6 +186,11 @@ def control_cases() -> dict[str, dict]:
     for name, steps in {**found, "crossed-a-while": a_while}.items():
         if name in ("chain", "ranges", "crossed-everywhere", "crossed-a-while"):
             cases[f"control-{name}-v"] = {"prediction": "v", "workflow": steps}
+    found = {
+        "guided": guided(controlled(("net", "hints-3", 1.0, *whole))),
+        "guided-crossed": guided(crossed(controlled(("net", "hints-1", 1.0, *whole)))),
+    }
+    cases |= {f"control-{name}": {"prediction": "v", "workflow": steps} for name, steps in found.items()}
     edits = {
         "regular": edited(),
         "nested": edited("nested"),
@@ -185,5 +199,6 @@ def control_cases() -> dict[str, dict]:
         "nested-at-1": edited("nested", 1.0, 1.0),
         "plain": plain_edit(),
         "control": edited(control=True),
+        "guided": guided(edited(control=True)),
     }
     return cases | {f"edit-{name}": {"prediction": "eps", "workflow": steps} for name, steps in edits.items()}

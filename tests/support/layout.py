@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from frameloom.models.edit import Edit
+from frameloom.models.energy import BoxEnergy
 from frameloom.models.layout import BoxBias, BoxGather, Layout, Reading, Region
 
 PROMPT = "a red circle and a blue cross on navy"
@@ -52,3 +53,8 @@ def obey(port, model, strength=8.0, end_percent=1 / 3, gather_percent=None):
     """The model with the bias, and with the gathering where it has an end."""
     gather = None if gather_percent is None else BoxGather(end_percent, gather_percent)
     return port.install(model, Edit("layout", bias=BoxBias(strength, end_percent), compose=gather))
+
+
+def guide(port, model, strength=100.0, end_percent=1.0):
+    """The model guided by the energy of its attention, in every step."""
+    return port.install(model, Edit("layout", guide=BoxEnergy(strength, end_percent)))

@@ -66,12 +66,12 @@ def _custom(part):
     return steps
 
 
-def _laid_out(gather_percent, **settings):
-    steps = workflow(**settings)
+def _laid_out(kind, prompt=None, **inputs):
+    steps = workflow(prompt) if prompt else workflow()
     bare = {"class_type": "CLIPTextEncode", "inputs": {"text": "on navy", "clip": ["demo", 1]}}
     steps |= {"bare": bare}
     links = {"model": ["demo", 0], "conditioning": ["positive", 0], "bare": ["bare", 0]}
-    steps["layout"] = {"class_type": "lay_out", "inputs": links | {"gather_percent": gather_percent}}
+    steps["layout"] = {"class_type": kind, "inputs": links | inputs}
     steps["out"]["inputs"] |= {"model": ["layout", 0], "positive": ["layout", 1]}
     return steps
 
@@ -114,9 +114,11 @@ def cases() -> dict[str, dict]:
         "lora": lora,
         "decode": {"out": decode},
         "encode": {"out": encode},
-        "layout-bias": _laid_out(None),
-        "layout-gather": _laid_out(0.6),
-        "layout-long": _laid_out(1.0, prompt=LONG),
+        "layout-bias": _laid_out("lay_out", gather_percent=None),
+        "layout-gather": _laid_out("lay_out", gather_percent=0.6),
+        "layout-long": _laid_out("lay_out", prompt=LONG, gather_percent=1.0),
+        "layout-energy": _laid_out("guide"),
+        "layout-energy-long": _laid_out("guide", prompt=LONG),
     }
     found |= {name: {"prediction": "v", "workflow": steps} for name, steps in others.items()}
     found["batch-index"] = {"prediction": "v", "batch_index": [4, 1, 4], "workflow": workflow()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edit import Edit
+from frameloom.models.energy import BoxEnergy
 from frameloom.models.gligen import GROUNDING, GligenEdit, Grounding
 from frameloom.models.layout import BoxBias, BoxGather
 from frameloom.tests.support.layout import whole_layout
@@ -71,10 +72,14 @@ def run(case, sockets, call, install):
         edit = Edit("layout", bias=BoxBias(), compose=gather_percent and BoxGather(1 / 3, gather_percent))
         return install(model, edit), set_options(conditioning, {"frameloom": layout.payload()})[0]
 
+    def guide(model, conditioning, bare):
+        laid_out = lay_out(model, conditioning, bare, None)[1]
+        return install(model, Edit("layout", guide=BoxEnergy(100.0, 0.6))), laid_out
+
     def ground(model, network, end_percent=1.0, strength=1.0):
         return (install(model, Edit("GLIGEN", gligen=GligenEdit(network, end_percent, strength))),)
 
-    local = {**LOCAL, "cross_frames": cross_frames, "lay_out": lay_out, "ground": ground}
+    local = {**LOCAL, "cross_frames": cross_frames, "lay_out": lay_out, "guide": guide, "ground": ground}
     results = {"given": given(case), **hints(), **masks(), **sockets}
 
     def result(name):

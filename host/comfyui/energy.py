@@ -1,0 +1,153 @@
+"""Guidance by a gradient in ComfyUI: the UNet once more, outside of inference mode, before the call it is about.
+
+ComfyUI loads weights in inference mode, and autograd refuses to save such tensors. So while the UNet is asked, its
+modules hold other tensors on the same memory; nothing is copied, and nothing is written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ...models.edit import AttentionObserver, Call
+from ...models.energy import find_shift, keep_frames_apart
+from ...models.errors import HostError
+from . import attention, bias, gligen, observe, slots
+from .slots import KEY
+
+# Runs the UNet.
+AskPart = Callable[["Inputs", Call, Sequence[AttentionObserver]], Any]
+_AFTER_SKIP = "input_block_patch_after_skip"
+_OWN = (attention.read_frames, attention.unfold, bias.announce, bias.confirm, observe.show)
+
+
+def _copy(hidden: Tensor, _options: dict[str, Any]) -> Tensor:
+    """Copy what goes on from a block: ComfyUI adds ControlNets' residuals to the other end, the skip, in place."""
+    return hidden.clone()
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Arguments of the UNet, of which a part of the batch can be taken.
+
+    Attributes:
+        noisy: [N, C, H, W].
+        timesteps: [N].
+        context: [N, S, D].
+        rest: further ones by name: ControlNets' residuals, and what kinds of models have.
+        options: ComfyUI's ``transformer_options``.
+    """
+
+    noisy: Tensor
+    timesteps: Tensor
+    context: Tensor | None
+    rest: dict[str, Any]
+    options: dict[str, Any]
+
+    def part(self, noisy: Tensor, rows: slice, call: Call) -> Inputs:
+        """Return those of some rows, with other noisy latents in them; lists are new."""
+        count = len(self.noisy)
+
+        def take(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {name: take(each) for name, each in value.items()}
+            if isinstance(value, list):
+                return [take(each) for each in value]
+            return value[rows].clone() if isinstance(value, Tensor) and len(value) == count else value
+
+        patches = self.options.get("patches", {})
+        told = {
+            **self.options,
+            "patches": {**patches, _AFTER_SKIP: [_copy, *patches.get(_AFTER_SKIP, [])]},
+            "cond_or_uncond": [each.index for each in call.conditions],
+            "uuids": [each.key for each in call.conditions],
+        }
+        return Inputs(noisy, take(self.timesteps), take(self.context), take(self.rest), told)
+
+
+def guide(run: Any, networks: list[nn.Module], call: Call, inputs: Inputs, ask: AskPart) -> Tensor | None:
+    """Return how far a run's guide moves the clean latents of a call, [F, C, H, W]; None: it does not.
+
+    Args:
+        run: ``run.Run``.
+        networks: that run in the call.
+        call: the model call.
+        inputs: of the UNet.
+        ask: runs the UNet as it would be run for the call.
+
+    Raises:
+        HostError: part of the networks' weights is elsewhere than the latents.
+    """
+    if run.guide is None or not run.guide.guided(call):
+        return None
+    holder = nn.ModuleList(networks)
+    weights = {
+        name: _readable(name, weight, inputs.noisy.device)
+        for name, weight in (*holder.named_parameters(), *holder.named_buffers())
+    }
+    apart = keep_frames_apart(run.edits, call) and _is_ours(inputs.options)
+
+    def ask_rows(noisy: Tensor, rows: slice, part: Call, observer: AttentionObserver) -> None:
+        ask(inputs.part(noisy, rows, part), part, [observer])
+
+    def find() -> Tensor | None:
+        return find_shift(run.guide, call, inputs.noisy, ask_rows, apart=apart)
+
+    return functional_call(
+        _Within(holder), {f"networks.{name}": each for name, each in weights.items()}, find
+    )
+
+
+def check_whole(shift: Tensor, noisy: Tensor) -> None:
+    """Check that the latents that were asked about are all of them.
+
+    Raises:
+        ValueError: a condition has an area.
+    """
+    if shift.shape[-2:] != noisy.shape[-2:]:
+        raise ValueError(
+            f"conditioning: got {shift.shape[-2]} x {shift.shape[-1]} cells of {noisy.shape[-2]} x {noisy.shape[-1]} "
+            "(an area, or a mask's bounds) with a layout; expected all of them; set set_cond_area to default."
+        )
+
+
+class _Within(nn.Module):
+    """Calls a function while ``functional_call`` has other tensors in some networks."""
+
+    def __init__(self, networks: nn.ModuleList) -> None:
+        super().__init__()
+        self.networks = networks
+
+    def forward(self, function: Callable[[], Any]) -> Any:
+        """Call it."""
+        return function()
+
+
+def _readable(name: str, weight: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on the same memory that autograd may save."""
+    if weight.device != device or type(weight) not in (Tensor, nn.Parameter):
+        raise HostError(
+            f"layout: energy guidance needs the whole model as plain tensors on {device}, got {name} on "
+            f"{weight.device} as {type(weight).__name__}; start ComfyUI with --disable-dynamic-vram or --highvram, "
+            "load weights that are not quantized, or set Layout Conditioning's method to bias + gather."
+        )
+    with torch.inference_mode(False):
+        place = (weight.storage_offset(), weight.shape, weight.stride())
+        return torch.empty(0, dtype=weight.dtype, device=device).set_(weight.untyped_storage(), *place)
+
+
+def _is_ours(options: dict[str, Any]) -> bool:
+    """Tell whether no other pack has patches on a model call; one might let frames read each other."""
+    patches = [patch for kind in options.get("patches", {}).values() for patch in kind]
+    others = [
+        patch
+        for patch in patches
+        if patch not in (*_OWN, (slots.Slot, slots.run_slot)) and not isinstance(patch, gligen.GligenPatch)
+    ]
+    wrappers = {key for kind in options.get("wrappers", {}).values() for key in kind}
+    return not others and not any(options.get("patches_replace", {}).values()) and wrappers <= {KEY}

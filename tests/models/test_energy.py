@@ -1,0 +1,209 @@
+"""The energy of cross-attention, against its definition in loops, and what is made of its gradient."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from frameloom.models.cross_frame import CrossFrameEdit
+from frameloom.models.edit import Call, Condition, Edit
+from frameloom.models.energy import BoxEnergy, box_energy, find_shift, keep_frames_apart
+from frameloom.models.layout import Reading, Region
+
+FRAMES, SIDE, TOKENS, HEADS, WIDTH = 6, 8, 7, 2, 3
+BOXES = torch.tensor([[0.1, 0.2, 0.45, 0.6]]).expand(FRAMES, 4) + torch.arange(FRAMES)[:, None] * 0.08
+EVERYWHERE = torch.ones(FRAMES, dtype=torch.bool)
+
+
+def reading(*spans, boxes=BOXES, present=EVERYWHERE, tokens=TOKENS):
+    return Reading(
+        torch.zeros(1, tokens, 4), tuple(Region(list(each), ((boxes, present),)) for each in spans)
+    )
+
+
+def call(*readings, progress=0.0, sigma=2.0):
+    conditions = tuple(
+        Condition(index, {} if each is None else each.payload(), key=index)
+        for index, each in enumerate(readings)
+    )
+    return Call(
+        frames=FRAMES,
+        videos=1,
+        conditions=conditions,
+        frame_ids=tuple(range(FRAMES)),
+        sigma=sigma,
+        progress=progress,
+        size=(SIDE, SIDE),
+    )
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def energy_by_loops(attention, mask):
+    """One map and one mask, as lists."""
+    attention = [each / sum(attention) * max(1, sum(mask)) for each in attention]
+
+    def top(values, cells):
+        count = max(1, math.floor(0.75 * cells))
+        return sum(sorted(values, reverse=True)[:count]) / count
+
+    inside = top([a * m for a, m in zip(attention, mask, strict=True)], sum(mask))
+    outside = top([a * (1 - m) for a, m in zip(attention, mask, strict=True)], sum(1 - m for m in mask))
+    return 1 - inside + 4 * outside
+
+
+def test_energy_is_its_definition():
+    attention = draw(3, 2, 25).sigmoid()
+    mask = torch.zeros(3, 5, 5)
+    mask[0, 1:4, 2:4], mask[1, 0, 0] = 1, 0.5
+    mask[0, 1] *= 0.25
+    mask = mask.flatten(1)
+    for frame, got in enumerate(box_energy(attention, mask)):
+        maps = [energy_by_loops(each.tolist(), mask[frame].tolist()) for each in attention[frame]]
+        assert float(got) == pytest.approx(sum(maps) / 2, rel=1e-5)
+
+
+def test_attention_inside_has_less_energy_than_attention_outside():
+    mask = torch.zeros(1, 4, 4)
+    mask[:, :2, :2] = 1
+    mask = mask.flatten(1)
+    inside, spread, outside = (
+        float(box_energy(each[:, None], mask)) for each in (mask, torch.full_like(mask, 0.25), 1 - mask)
+    )
+    assert inside < spread < outside
+    assert inside == 0
+    assert outside == pytest.approx(1 + 4 * 4 / 12)
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    attention, mask = draw(2, 2, 16).sigmoid().double(), (draw(2, 16, seed=1) > 0.3).double() * 0.7
+    assert torch.autograd.gradcheck(lambda each: box_energy(each, mask), attention.requires_grad_())
+
+
+def test_how_much_attention_a_word_gets_in_all_does_not_count():
+    attention, mask = draw(2, 3, 16).sigmoid(), (draw(2, 16, seed=1) > 0).float()
+    torch.testing.assert_close(box_energy(attention * 0.01, mask), box_energy(attention, mask))
+
+
+def test_an_absent_things_attention_has_least_energy_where_it_is_even():
+    uneven, even = torch.tensor([[[0.4, 0.2, 0.2, 0.1]]]), torch.full((1, 1, 4), 0.9)
+    empty = torch.zeros(1, 4)
+    assert float(box_energy(even, empty)) < float(box_energy(uneven, empty))
+
+
+@pytest.mark.parametrize("tokens", [TOKENS, 2 * TOKENS])
+def test_a_layers_energy_is_of_its_phrases_maps_in_their_own_boxes(tokens):
+    """In a prompt that was repeated to another's length, of every copy."""
+    query, key = draw(FRAMES, HEADS, 16, WIDTH), draw(1, HEADS, tokens, WIDTH, seed=1)
+    asked = call(reading([(1, 3)], [(4, 5), (6, 7)]))
+    total = 0.0
+    for phrase in ([1, 2], [4, 6]):
+        places = [place + copy for copy in range(0, tokens, TOKENS) for place in phrase]
+        for frame in range(FRAMES):
+            mask = asked.conditions[0].payload["reading"].regions[0].masks([frame], 4, 4).flatten().tolist()
+            for head in range(HEADS):
+                for place in places:
+                    column = []
+                    for cell in range(16):
+                        logits = [
+                            float(query[frame, head, cell] @ key[0, head, other]) / math.sqrt(WIDTH)
+                            for other in range(tokens)
+                        ]
+                        column.append(math.exp(logits[place]) / sum(map(math.exp, logits)))
+                    total += energy_by_loops(column, mask) / (2 * HEADS * len(places))
+    assert float(BoxEnergy().energy(query, key, asked, 1)) == pytest.approx(total, rel=1e-4)
+
+
+def test_a_layer_of_another_grid_is_refused():
+    with pytest.raises(ValueError, match="level 1 has 9 places; expected 4 x 4 for latents of 8 x 8"):
+        BoxEnergy().energy(draw(FRAMES, 1, 9, 3), draw(1, 1, TOKENS, 3), call(reading([(1, 3)])), 1)
+
+
+def test_conditions_with_a_layout_are_guided_up_to_the_end():
+    asked = call(None, reading([(1, 3)]), reading(), reading([(1, 2)]), progress=0.5)
+    assert BoxEnergy(1.0, 0.5).guided(asked) == (1, 3)
+    assert BoxEnergy(1.0, 0.49).guided(asked) == ()
+    assert BoxEnergy(0.0, 0.5).guided(asked) == ()
+
+
+class TinyModel:
+    """Queries are the pictures' cells, keys a fixed prompt; each frame may read the one before it."""
+
+    def __init__(self, mixes=False):
+        self.mixes, self.rows, self.calls = mixes, [], []
+
+    def __call__(self, noisy, rows, part, observer):
+        self.rows.append(rows)
+        self.calls.append(part)
+        pictures = noisy + noisy.roll(1, 0) if self.mixes else noisy
+        for level in (1, 2):
+            cells = torch.nn.functional.avg_pool2d(pictures, 2**level).flatten(2).mT[:, None]
+            observer.see(cells, draw(1, 1, TOKENS, 4, seed=level), part, level)
+
+
+def test_the_move_is_of_the_guided_condition_by_sigma_and_strength():
+    seen, asked = draw(2 * FRAMES, 4, SIDE, SIDE), call(None, reading([(1, 3)]), sigma=2.0)
+    guide = BoxEnergy(strength=3.0)
+    with torch.inference_mode():
+        got = find_shift(guide, asked, seen, TinyModel(), apart=False)
+    own = seen[FRAMES:].clone().requires_grad_()
+    energies = []
+    for level in (1, 2):
+        cells = torch.nn.functional.avg_pool2d(own, 2**level).flatten(2).mT[:, None]
+        alone = call(reading([(1, 3)]))
+        energies.append(guide.energy(cells, draw(1, 1, TOKENS, 4, seed=level), alone, level))
+    (sum(energies) / 2).backward()
+    torch.testing.assert_close(got, -3.0 * 4.0 / 5.0**0.5 * own.grad)
+    assert not got.requires_grad
+    assert not seen.requires_grad
+
+
+def test_a_faint_gradient_outlives_half_precision():
+    class Faint(BoxEnergy):
+        def energy(self, *layer):
+            return super().energy(*layer) * 2.0**-12
+
+    seen, asked = draw(FRAMES, 4, SIDE, SIDE), call(reading([(1, 3)]))
+    whole = find_shift(Faint(), asked, seen, TinyModel(), apart=False)
+    half = find_shift(Faint(), asked, seen.half(), TinyModel(), apart=False)
+    assert half.dtype == torch.float32
+    assert float((half - whole).norm() / whole.norm()) < 0.01
+
+
+def test_a_few_frames_at_a_time_give_what_all_at_once_give():
+    seen, asked = draw(2 * FRAMES, 4, SIDE, SIDE), call(reading([(1, 3)]), None)
+    whole, pieces = TinyModel(), TinyModel()
+    at_once = find_shift(BoxEnergy(), asked, seen, whole, apart=False)
+    torch.testing.assert_close(find_shift(BoxEnergy(), asked, seen, pieces, apart=True), at_once)
+    assert whole.rows == [slice(0, 6)]
+    assert pieces.rows == [slice(0, 4), slice(4, 6)]
+    assert pieces.calls[1].frame_ids == (4, 5)
+
+
+@pytest.mark.parametrize("mixes", [True, False])
+def test_a_frames_box_has_a_say_in_its_own_gradient_alone_unless_frames_mix(mixes):
+    seen, other = draw(FRAMES, 4, SIDE, SIDE), BOXES.clone()
+    other[2] = torch.tensor([0.5, 0.5, 0.9, 0.9])
+    one, two = (
+        find_shift(BoxEnergy(), call(reading([(1, 3)], boxes=boxes)), seen, TinyModel(mixes), apart=False)
+        for boxes in (BOXES, other)
+    )
+    changed = [frame for frame in range(FRAMES) if not torch.equal(one[frame], two[frame])]
+    assert changed == ([1, 2] if mixes else [2])
+
+
+def test_nothing_is_asked_where_nothing_is_guided():
+    model = TinyModel()
+    assert (
+        find_shift(BoxEnergy(), call(None, None), draw(2 * FRAMES, 4, SIDE, SIDE), model, apart=True) is None
+    )
+    assert model.rows == []
+
+
+def test_frames_are_apart_where_no_edit_lets_them_read_each_other():
+    crossing = Edit("test", cross_frame=CrossFrameEdit(end_percent=0.5))
+    assert not keep_frames_apart([Edit("test"), crossing], call(None, progress=0.5))
+    assert keep_frames_apart([Edit("test"), crossing], call(None, progress=0.6))
