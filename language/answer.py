@@ -108,7 +108,7 @@ class Answer:
             return
         except UnicodeDecodeError:
             why = "UTF-8"
-        except (ValueError, RecursionError):  # the latter also of JSON that could just be read, but not quoted
+        except (ValueError, RecursionError):  # also of JSON that could be read, but not quoted
             why = "JSON"
         raise self._error(
             f"sent what is not {why}: {self._excerpt(text)}",

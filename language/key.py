@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from ..models.errors import LanguageModelError
 
 SHORTEST = 8  # characters; servers without keys are given words as "none" or "EMPTY", which answers may hold
-
 EXCERPT = 200  # characters
+LOOKED_AT = 65_536  # characters, from which an excerpt is made: to search megabytes for a key takes seconds
 
 
 class Key:
@@ -45,8 +45,9 @@ class Key:
             >>> Key("").excerpt(b"<html>   <b>no</b>")
             "'<html> <b>no</b>'"
         """
-        text = self.scrub(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
-        line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+        text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        begun = " ".join(text.split())[:LOOKED_AT]
+        line = self.scrub("".join(each if each.isprintable() else " " for each in begun))
         return f"'{line}'" if len(line) <= EXCERPT else f"'{line[:EXCERPT]}...'"
 
 
