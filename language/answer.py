@@ -104,14 +104,12 @@ class Answer:
 
     def _read_json(self, text: bytes) -> None:
         try:
-            part = json.loads(text.decode("utf-8"))
+            self._read_part(json.loads(text.decode("utf-8")))
+            return
         except UnicodeDecodeError:
             why = "UTF-8"
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # also of JSON that could be read, but not quoted
             why = "JSON"
-        else:
-            self._read_part(part)
-            return
         raise self._error(
             f"sent what is not {why}: {self._excerpt(text)}",
             "a chat completion",

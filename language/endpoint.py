@@ -242,9 +242,9 @@ class _Errand:
         if 200 <= status < 300:
             return
         if 300 <= status < 400:
-            where = _without_secrets(urljoin(url, reply.headers.get("location", "")))
+            place = _without_secrets(url, self._key.scrub(reply.headers.get("location", "")))
             self._fail(
-                f"the server sends us on to {self._key.excerpt(where)} ({status})",
+                f"the server sends us on to {self._key.excerpt(place)} ({status})",
                 "an answer from the profile's own address, since a key goes nowhere else",
                 f"if you trust that address, write it as base_url into {FILE}",
             )
@@ -296,9 +296,12 @@ def _limit_name(base_url: str) -> str:
     return "max_completion_tokens" if urlsplit(base_url).hostname == "api.openai.com" else "max_tokens"
 
 
-def _without_secrets(url: str) -> str:
-    """Return an address without user name, password, query and fragment."""
-    parts = urlsplit(url)
+def _without_secrets(url: str, location: str) -> str:
+    """Return where a redirect leads, without user name, password, query and fragment."""
+    try:
+        parts = urlsplit(urljoin(url, location))
+    except ValueError:
+        return "what is no address"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread, get_ident
+from threading import Lock, Thread, current_thread
 from typing import Any
 
+THREAD = "frameloom-llm"  # name of every thread that talks to a server
 POLL = 0.25  # seconds between two looks at the clock
 CONNECT = 5.0  # seconds, for each address of a server
 CHUNK = 65_536  # bytes
@@ -111,7 +112,7 @@ def exchange(
     """
     line, inbox = _Line(), SimpleQueue()
     request = (method, url, {**headers, "Accept-Encoding": "identity"}, body, clock.left)
-    Thread(target=_talk, args=(line, inbox, *request), daemon=True, name="frameloom-llm").start()
+    Thread(target=_talk, args=(line, inbox, *request), daemon=True, name=THREAD).start()
     try:
         status, head = _next(clock, inbox)
         yield Reply(status, head, _pieces(clock, inbox))
@@ -165,21 +166,20 @@ def _talk(
     import requests
     from urllib3.exceptions import HTTPError
 
+    for name in ("urllib3.connection", "urllib3.connectionpool"):
+        logging.getLogger(name).addFilter(_is_anothers)  # once: it is the same one each time
     last: Exception | None = DisconnectedError("the connection broke")
     adapter = _adapter(line)
     try:
         request = requests.Request(method, url, headers=dict(headers), data=body).prepare()
         # Below requests' Session, which reads .netrc, and the body of a redirect to its end.
-        with (
-            _unlogged(),
-            adapter.send(
-                request,
-                stream=True,
-                timeout=(min(CONNECT, seconds), seconds),
-                verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
-                proxies=requests.utils.get_environ_proxies(url) if url.startswith("https:") else {},
-            ) as response,
-        ):
+        with adapter.send(
+            request,
+            stream=True,
+            timeout=(min(CONNECT, seconds), seconds),
+            verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
+            proxies=requests.utils.get_environ_proxies(url) if url.startswith("https:") else {},
+        ) as response:
             head = {name.lower(): value for name, value in response.headers.items()}
             inbox.put((response.status_code, head))
             last = _pour(response.raw.stream(CHUNK, decode_content=False), inbox)
@@ -195,23 +195,10 @@ def _talk(
         adapter.close()
 
 
-@contextmanager
-def _unlogged() -> Iterator[None]:
-    """Keep what this thread does out of urllib3's logs, which quote heads they can't read, and what those repeat."""
-    here = get_ident()
-    loggers = [logging.getLogger(f"urllib3.{name}") for name in ("connection", "connectionpool")]
-
-    def elsewhere(record: logging.LogRecord) -> bool:
-        del record
-        return get_ident() != here
-
-    for logger in loggers:
-        logger.addFilter(elsewhere)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(elsewhere)
+def _is_anothers(record: logging.LogRecord) -> bool:
+    """Keep threads of ours out of urllib3's logs, which quote heads that they can't read, and what those repeat."""
+    del record
+    return current_thread().name != THREAD
 
 
 def _pour(pieces: Iterable[bytes], inbox: SimpleQueue[Any]) -> TooLongError | None:
@@ -231,11 +218,15 @@ def _adapter(line: _Line) -> Any:
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
     class Plain(HTTPConnection):
+        debuglevel = 0  # at others, which a program may set for all connections, requests are printed
+
         def connect(self) -> None:
             super().connect()
             line.hold(self.sock)
 
     class Secure(HTTPSConnection):
+        debuglevel = 0
+
         def connect(self) -> None:
             super().connect()
             line.hold(self.sock)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import json
+import html
 import os
 import re
 from collections.abc import Iterator
-from urllib.parse import quote, quote_plus
 
 from ..models.errors import LanguageModelError
 
 SHORTEST = 8  # characters; servers without keys are given words as "none" or "EMPTY", which answers may hold
-
 EXCERPT = 200  # characters
+LOOKED_AT = 65_536  # characters, from which an excerpt is made: to search megabytes for a key takes seconds
 
 
 class Key:
@@ -24,7 +23,8 @@ class Key:
     def __init__(self, value: str) -> None:
         self._value = value
         forms = sorted(set(_forms(value)), key=len, reverse=True) if len(value) >= SHORTEST else []
-        self._forms = re.compile("|".join(map(re.escape, forms)), re.IGNORECASE) if forms else None
+        patterns = ["".join(map(_spelled, form)) for form in forms]
+        self._forms = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
 
     def __reduce__(self) -> str:
         raise TypeError("a key is not stored.")
@@ -35,7 +35,7 @@ class Key:
         return {"Authorization": f"Bearer {self._value}"} if self._value else {}
 
     def scrub(self, text: str) -> str:
-        """Return a text without the key: as it is, escaped for an address or JSON, or in base64."""
+        """Return a text without the key: as it is, escaped for JSON, an address or HTML, or in base64."""
         return self._forms.sub("***", text) if self._forms else text
 
     def excerpt(self, text: bytes | str) -> str:
@@ -45,8 +45,9 @@ class Key:
             >>> Key("").excerpt(b"<html>   <b>no</b>")
             "'<html> <b>no</b>'"
         """
-        text = self.scrub(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
-        line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+        text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        begun = " ".join(text.split())[:LOOKED_AT]
+        line = self.scrub("".join(each if each.isprintable() else " " for each in begun))
         return f"'{line}'" if len(line) <= EXCERPT else f"'{line[:EXCERPT]}...'"
 
 
@@ -71,17 +72,18 @@ def read_key(variable: str | None, label: str) -> Key:
 
 
 def _forms(value: str) -> Iterator[str]:
-    escaped = json.dumps(value)[1:-1]
-    yield from (
-        value,
-        quote(value),
-        quote(value, safe=""),
-        quote_plus(value),
-        escaped,
-        escaped.replace("/", "\\/"),
-    )
-    # Base64 by where among three bytes the key starts; without the characters that its neighbours decide, too.
+    """Yield the key, and its base64 by where among three bytes it starts."""
+    yield value
     for before in range(3):
         code = base64.b64encode(b"\0" * before + value.encode()).decode().rstrip("=")
+        # Without the characters that its neighbours decide, too.
         core = code[(0, 2, 3)[before] : len(code) - bool((before + len(value)) % 3)]
         yield from (core, core.translate(str.maketrans("+/", "-_")))
+
+
+def _spelled(character: str) -> str:
+    """Return a pattern of a character: as it is, or escaped for JSON that may stand in JSON, an address, or HTML."""
+    code = ord(character)
+    in_json = rf"\\{{0,7}}(?:{re.escape(character)}|u{code:04x})"
+    in_html = {f"&#0?{code};", f"&#x{code:x};", html.escape(character)} - {character}
+    return f"(?:{'|'.join([in_json, f'%{code:02x}', *sorted(in_html)])})"

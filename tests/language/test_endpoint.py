@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import http.client
 import json
 import logging
 import pickle
@@ -13,7 +14,9 @@ import traceback
 import pytest
 from frameloom.language import endpoint as endpoint_file
 from frameloom.language import exchange
+from frameloom.language.answer import Answer
 from frameloom.language.endpoint import Endpoint
+from frameloom.language.key import Key
 from frameloom.language.model import Message
 from frameloom.language.profiles import Profile
 from frameloom.models.errors import LanguageModelError
@@ -245,7 +248,7 @@ def test_retry_after_is_obeyed():
 
 
 def threads():
-    return [each for each in threading.enumerate() if each.name == "frameloom-llm"]
+    return [each for each in threading.enumerate() if each.name == exchange.THREAD]
 
 
 @pytest.mark.parametrize(
@@ -356,6 +359,14 @@ def test_what_is_no_answer_is_said_in_plain_words(act, message):
     assert len(stub.asked) == 1
 
 
+@pytest.mark.parametrize("form", [b'{"error": %s1%s}', b'{"choices": 1, "x": %s%s}'])
+def test_json_of_any_depth_is_told(form):
+    for depth in range(800, 1000):  # where Python's parser gives up, and its writer a little before
+        answer = Answer("mine", Key(""))
+        with pytest.raises(LanguageModelError, match=r"sent what is not JSON|reports|of another form"):
+            answer.add(form % (b"[" * depth, b"]" * depth) + b"\n\n")
+
+
 def test_a_servers_only_model_is_taken():
     with serving(returns({"data": [{"id": "its model"}]}), says(TEXT)) as stub:
         assert ask(Endpoint("mine", Profile(base_url=stub.url), timeout=PATIENCE)) == TEXT
@@ -457,11 +468,21 @@ def test_a_redirect_is_not_followed_on_its_own_server_and_its_body_not_read(key)
     assert len(stub.asked) == 1
 
 
+def test_a_redirect_to_what_is_no_address_is_told(key):
+    with serving(sends(b"moved", status=302, Location=f"http://[{SENTINEL}/")) as stub:
+        error = refused(model_of(stub, **key), r"sends us on to 'what is no address' \(302\)")
+    assert "SENTINEL" not in everything(error)
+
+
 ECHOES = [
     SENTINEL,
     json.dumps({"error": {"message": f"bad key {SENTINEL}"}}),
     "sk-SENTINEL%2F4f%226%26%2Be9",
     "sk-SENTINEL%2f4f%226%26%2be9",
+    json.dumps({"error": json.dumps({"message": json.dumps(SENTINEL)})}),
+    r"sk-SENTINEL\/4f\u00226\u0026\u002Be9",
+    "sk-SENTINEL/4f&quot;6&amp;&#43;e9",
+    "sk-SENTINEL&#x2F;4f&#34;6&#38;&#x2b;e9",
     "c2stU0VOVElORUwvNGYiNiYrZTk=",  # base64 of the key, of "Bearer " and the key, of "x:" and the key
     "QmVhcmVyIHNrLVNFTlRJTkVMLzRmIjYmK2U5",
     "eDpzay1TRU5USU5FTC80ZiI2JitlOQ==",
@@ -497,6 +518,25 @@ def test_a_key_in_a_head_that_is_none_is_in_no_log(key, caplog):
     with serving(lambda handler: handler.wfile.write(head + streamed(TEXT))) as stub:
         assert ask(model_of(stub, **key)) == TEXT
     assert "SENTINEL" not in caplog.text
+
+
+def test_what_others_log_of_their_own_requests_stays(caplog):
+    logger = logging.getLogger("urllib3.connectionpool")
+    with serving(says(TEXT)) as stub:
+        ask(model_of(stub))
+        filters = list(logger.filters)
+        ask(model_of(stub))
+    assert logger.filters == filters
+    logger.warning("another's")
+    assert "another's" in caplog.text
+
+
+def test_a_key_is_not_printed_where_a_program_prints_all_requests(key, monkeypatch, capsys):
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    with serving(says(TEXT)) as stub:
+        assert ask(model_of(stub, **key)) == TEXT
+    printed = capsys.readouterr()
+    assert "SENTINEL" not in printed.out + printed.err
 
 
 def test_a_key_is_in_no_error_of_a_line_that_fails(key):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 from frameloom.language.profiles import BUILT_IN, FILE, Profile, profile_names, read_profile
@@ -11,6 +13,8 @@ from frameloom.models.errors import LanguageModelError
 
 MINE = {"base_url": "https://llm.example:8443/v1/", "model": "big", "api_key_env": "MY_KEY"}
 SENTINEL = "sk-SENTINEL"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "language-models.md"
 
 
 @pytest.fixture
@@ -151,3 +155,15 @@ def test_addresses_of_servers_are_taken(url):
 def test_a_profile_is_plain_data():
     profile = Profile.model_validate(MINE)
     assert pickle.loads(pickle.dumps(profile)) == profile
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", PAGE])
+def test_profiles_that_the_pages_show_can_be_used(page, tmp_path):
+    (block,) = re.findall(r"```json\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    (tmp_path / FILE).write_text(block)
+    assert all(read_profile(tmp_path, name).base_url in block for name in json.loads(block))
+
+
+def test_the_page_lists_the_built_in_profiles():
+    rows = re.findall(r"^\| `([\w-]+)` \| `(http\S+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert rows == [(name, profile.base_url) for name, profile in BUILT_IN.items()]
