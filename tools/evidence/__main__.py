@@ -72,7 +72,7 @@ NOTES = {
     "way and no direction; arms of a storyboard share their start noise. Another storyboard's boxes: drawn with those, "
     "held against its own. IoU is of the bounding box of what the detector finds; a triangle's never fills its box. "
     "A direction counts when it is within 45 degrees of the boxes'; chance is a quarter.",
-    "layouts, energy": "Layout Conditioning's experimental method with its defaults, on the first of these storyboards.",
+    "layouts, energy": "The experimental method with its defaults, on the first storyboards of those above.",
     "layouts, two things": "Two things of other colors and shapes pass each other on opposite sides of the picture. "
     f"The demo model has only ever seen one. Looks are of squares of {CROP} of the picture around each thing's boxes; "
     "where the detector finds nothing there, no color and no shape counts.",
