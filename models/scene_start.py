@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from .noise import NoiseMode, check_frames, draw_noise
-from .storyboard import BoxKey, Entity, Scene, Storyboard
+from .storyboard import BoxKey, Entity, PointsKey, Scene, Storyboard
+
+Key = TypeVar("Key", BoxKey, PointsKey)
 
 
 @dataclass(frozen=True)
@@ -95,17 +97,23 @@ def with_lead(storyboard: Storyboard) -> Storyboard:
     entities = [
         entity.model_copy(
             update={
-                "track": (BoxKey(f=0, box=None), *(BoxKey(f=key.f + 1, box=key.box) for key in entity.track))
-                if entity.track
-                else (),
-                "keypoints": entity.keypoints
-                and tuple(key.model_copy(update={"f": key.f + 1}) for key in entity.keypoints),
+                "track": _later(entity.track, BoxKey(f=0, box=None), entity.hold),
+                "keypoints": _later(entity.keypoints, PointsKey(f=0, points={}), entity.hold),
             }
         )
         for entity in scene.entities
     ]
     longer = scene.model_copy(update={"frames": scene.frames + 1, "entities": tuple(entities)})
     return storyboard.model_copy(update={"scenes": (longer,)})
+
+
+def _later(keys: tuple[Key, ...] | None, absent: Key, hold: bool) -> tuple[Key, ...] | None:
+    """Return an entity's keys a frame later, behind one where it is absent; what it holds, it holds from frame 1."""
+    if not keys:
+        return keys
+    moved = tuple(key.model_copy(update={"f": key.f + 1}) for key in keys)
+    held = (moved[0].model_copy(update={"f": 1}),) if hold and moved[0].f > 1 else ()
+    return absent, *held, *moved
 
 
 def empty_latent(frames: int, size: tuple[int, int], anchor: Tensor | None = None) -> dict[str, Any]:
@@ -123,6 +131,6 @@ def empty_latent(frames: int, size: tuple[int, int], anchor: Tensor | None = Non
     if anchor is None:
         return {"samples": torch.zeros(frames, 4, size[1] // 8, size[0] // 8)}
     samples = torch.cat([anchor, anchor.new_zeros(frames, *anchor.shape[1:])])
-    mask = torch.ones(1 + frames, 1, *anchor.shape[2:])
+    mask = torch.ones(1 + frames, 1, *anchor.shape[2:], device=anchor.device)
     mask[0] = 0
     return {"samples": samples, "noise_mask": mask}

@@ -120,6 +120,23 @@ def test_with_a_lead_tracks_and_keypoints_are_a_frame_later_and_nobody_is_there_
     assert later.only_scene().entities[1].track == ()
 
 
+@pytest.mark.parametrize("hold", [True, False])
+def test_behind_a_lead_an_entity_is_where_it_was_also_before_its_first_key(hold):
+    late = Entity(
+        id="ball",
+        text="ball",
+        hold=hold,
+        track=[BoxKey(f=2, box=UPPER)],
+        keypoints=[PointsKey(f=2, points={"nose": (0.5, 0.5)})],
+    )
+    (led,) = with_lead(scene(1, late)).only_scene().entities
+    for one, other in zip(late.boxes_at(FRAMES), led.boxes_at(range(1, 1 + FRAMES)), strict=True):
+        assert torch.equal(one, other)
+    assert [led.points_at(1 + frame) for frame in range(FRAMES)] == [late.points_at(f) for f in range(FRAMES)]
+    assert not led.boxes_at(1)[1].any()
+    assert led.points_at(0) == {}
+
+
 def test_the_latent_keeps_the_anchor_and_nothing_else():
     anchor = torch.randn(1, 4, 8, 16)
     latent = empty_latent(3, (512, 512), anchor)
