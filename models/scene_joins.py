@@ -29,13 +29,13 @@ def join_scenes(scenes: Sequence[Tensor], cross_fade: int = 0) -> Tensor:
         tensor([0.0000, 0.0000, 0.5000, 1.0000])
     """
     _check(scenes, cross_fade)
-    joined = scenes[0]
-    share = torch.arange(1, cross_fade + 1).view(-1, 1, 1, 1) / (cross_fade + 1)
+    parts, last = [], scenes[0]
+    share = torch.arange(1, cross_fade + 1).view(-1, 1, 1, 1).to(last) / (cross_fade + 1)
     for scene in scenes[1:]:
-        scene, cut = scene.to(joined), len(joined) - cross_fade
-        fade = torch.lerp(joined[cut:], scene[:cross_fade], share.to(joined))
-        joined = torch.cat([joined[:cut], fade, scene[cross_fade:]])
-    return joined
+        scene, cut = scene.to(last), len(last) - cross_fade
+        parts += [last[:cut], torch.lerp(last[cut:], scene[:cross_fade], share)]
+        last = scene[cross_fade:]
+    return torch.cat([*parts, last]) if parts else last
 
 
 def _check(scenes: Sequence[Tensor], cross_fade: int) -> None:

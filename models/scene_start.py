@@ -55,7 +55,7 @@ class SceneNoise:
         samples, scene = check_frames(latent["samples"]), self.storyboard.only_scene()
         numbers = [number - self.lead for number in latent.get("batch_index") or range(samples.shape[0])]
         shape, own = samples.shape[1:], [max(number, 0) for number in numbers]
-        noise = draw_noise(self._seed_of(scene, scene.background), own, shape, self.mode)
+        noise = draw_noise(self._seed_of(scene, "background", scene.background), own, shape, self.mode)
         for entity in scene.entities:
             self._put(noise, scene, entity, numbers)
         before = [place for place, number in enumerate(numbers) if number < 0]
@@ -67,7 +67,7 @@ class SceneNoise:
     def _put(self, noise: Tensor, scene: Scene, entity: Entity, numbers: list[int]) -> None:
         """Put an entity's noise into its boxes; the middle of a box has the middle of its noise."""
         height, width = noise.shape[-2:]
-        pattern = draw_noise(self._seed_of(scene, entity.id), [0], noise.shape[1:])[0]
+        pattern = draw_noise(self._seed_of(scene, "entity", entity.id), [0], noise.shape[1:])[0]
         boxes, present = entity.boxes_at(numbers)
         for frame in present.nonzero().flatten().tolist():
             left, top, right, bottom = (
@@ -79,10 +79,13 @@ class SceneNoise:
             moved = pattern.roll(move, (1, 2))[place[1:]]
             noise[place] = self.entity_share**0.5 * moved + (1 - self.entity_share) ** 0.5 * noise[place]
 
-    def _seed_of(self, scene: Scene, name: str) -> int:
-        """Return the seed of something in a scene: the same in all scenes of its group, if it has one."""
+    def _seed_of(self, scene: Scene, kind: str, name: str) -> int:
+        """Return the seed of something in a scene: the same in all scenes of its group, if it has one.
+
+        An entity's id may be the text of a background.
+        """
         recurs = scene.id in self.storyboard.groups.get(name, ())
-        return _seed(self.seed, name) if recurs else _seed(self.seed, name, str(scene.id))
+        return _seed(self.seed, kind, name, "" if recurs else str(scene.id))
 
 
 def _seed(seed: int, *names: str) -> int:

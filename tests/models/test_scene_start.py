@@ -63,6 +63,16 @@ def test_outside_of_boxes_frames_have_noise_of_their_own_and_a_background_of_a_g
     assert not torch.equal(empty, noise(scene(2)))
 
 
+def test_an_entity_named_as_its_background_has_noise_of_its_own():
+    """Else the frame would hold a piece of its background twice."""
+    corner = (0.0, 0.0, 0.5, 0.5)
+    board = scene(1, thing(corner, name="park"), background="park", groups={"park": (1,)})
+    behind = noise(scene(1, background="park", groups={"park": (1,)}))[0]
+    own = cut(noise(board)[0], corner)
+    middle = cut(behind, (0.25, 0.25, 0.75, 0.75))
+    assert abs(torch.corrcoef(torch.stack([own.flatten(), middle.flatten()]))[0, 1]) < 0.2
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_every_frame_is_white_and_standard_normal(share):
     """Also where boxes overlap; 5 standard errors of the mean, the variance and each neighbour's correlation."""
