@@ -236,6 +236,19 @@ def test_lists_of_lists_are_joined(port):
     assert shown == {"3": [1, 1, 2, 1, 2, 3]}
 
 
+def test_nodes_that_share_a_run_share_its_list(port):
+    shown, _ = run(
+        ("Count", {"n": 3}),
+        ("Count", {"n": 3}),
+        ("Add", {"a": ["1", 0], "b": ["2", 0]}),
+        ("Total", {"values": ["3", 0], "factor": ["2", 0]}),
+        ("Show", {"value": ["3", 0]}),
+        ("Show", {"value": ["4", 0]}),
+    )
+    assert shown == {"5": [2, 4, 6], "6": [12]}
+    assert (ran.count("Count"), ran.count("Add")) == (1, 3)
+
+
 def test_an_empty_list_gives_an_empty_list(port):
     shown, _ = run(("Count", {"n": 0}), ("Add", {"a": ["1", 0], "b": 1}), ("Show", {"value": ["2", 0]}))
     assert shown == {}

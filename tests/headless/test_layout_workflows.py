@@ -11,6 +11,7 @@ from frameloom.headless.__main__ import main
 from frameloom.host import api
 from frameloom.language.layout_sequence import NAME, VOCABULARY
 from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
+from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,12 @@ def run(tmp_path):
 def test_a_video_is_made_of_a_script_offline(run, name, frames):
     with Image.open(run(name) / "frameloom" / f"{name}_00001_.webp") as clip:
         assert (clip.n_frames, clip.size) == (frames, (128, 128))
+
+
+def test_one_graph_draws_and_samples_every_scene_and_joins_them(tmp_path):
+    (tmp_path / "graph.json").write_text(json.dumps(storyboard_graph()))
+    assert main(["run", str(tmp_path / "graph.json"), "--output", str(tmp_path / "out")]) == 0
+    check_storyboard_files(path for path in (tmp_path / "out").rglob("*") if path.is_file())
 
 
 def test_a_script_becomes_a_storyboard_offline(run, capsys):

@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 from frameloom.tests.host.server import PACK_FOLDER, ROOT, documented_client, running_server
+from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
 from frameloom.tools import object_info
 from PIL import Image
 
@@ -89,6 +90,10 @@ def test_every_node_is_in_object_info(server):
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_demo_workflow_makes_its_files(server, path, tmp_path):
     run_and_check(server, path, tmp_path)
+
+
+def test_one_graph_draws_and_samples_every_scene_and_joins_them(server, tmp_path):
+    check_storyboard_files(queue(server, storyboard_graph(), tmp_path, inputs=()))
 
 
 def test_server_log_has_no_error_of_ours(server):

@@ -46,6 +46,14 @@ def test_joined_scenes_leave_out_what_is_skipped(nodes):
         nodes["JoinScenes"].execute([first, second], [0], [2])
 
 
+def test_joined_scenes_fade_by_the_frames_that_are_left(nodes):
+    first, second = torch.rand(3, 4, 4, 3), torch.rand(3, 4, 4, 3)
+    (video,) = nodes["JoinScenes"].execute([first, second], [1], [1]).args
+    torch.testing.assert_close(video, torch.stack([first[1], (first[2] + second[1]) / 2, second[2]]))
+    with pytest.raises(ValueError, match="cross_fade=2: scene 1 of 2 has 1 frames; expected at least 2"):
+        nodes["JoinScenes"].execute([first, second], [2], [2])
+
+
 def test_a_start_without_an_anchor_is_the_scene_as_it_is(nodes):
     board = BOARD.select_scene(5)
     same, latent, noise = nodes["SceneStart"].execute(board, 3, "independent", 1.0).args
