@@ -174,8 +174,9 @@ class LayoutToControl(io.ComfyNode):
                     options=list(get_args(Kind)),
                     default="box outlines",
                     tooltip="box outlines: white lines on black, for canny and lineart. filled labels: a colour for "
-                    "each id, for segmentation. blob depth: ellipses, near is bright. scribble: ellipses as by hand. "
-                    "openpose skeletons: from keypoints with the names of a body's points.",
+                    "each id, like a segmentation; a ControlNet trained on ADE20K takes colours for classes, which "
+                    "these are not. blob depth: ellipses, near is bright. scribble: ellipses as by hand. openpose "
+                    "skeletons: from keypoints with the names of a body's points.",
                 ),
                 *_size_inputs(),
                 io.Int.Input(
