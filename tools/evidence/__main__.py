@@ -101,12 +101,14 @@ def weights_hash() -> str:
 def read_rows() -> dict:
     """Return the stored rows; none when they are of other weights."""
     stored = json.loads(ROWS.read_text()) if ROWS.exists() else {}
-    return stored if stored.get("weights") == weights_hash() else {"weights": weights_hash(), "sections": {}}
+    nothing = {"weights": weights_hash(), "samples": {}, "sections": {}}
+    return stored if stored.get("weights") == weights_hash() else nothing
 
 
-def store(section: str, rows: list[dict]) -> None:
-    """Put a section's rows beside what is stored, also by another process meanwhile."""
+def store(section: str, rows: list[dict], samples: int) -> None:
+    """Put a section's rows, and what ``--samples`` was, beside what is stored, also by another process meanwhile."""
     stored = read_rows()
+    stored["samples"] |= {section: samples}
     sections = stored["sections"] | {section: rows}
     stored["sections"] = {name: sections[name] for name in SECTIONS if name in sections}
     ROWS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
@@ -165,14 +167,13 @@ def main() -> int:
     arguments = parser.parse_args()
     studio = Studio()
     for section in arguments.only:
-        rows = read_rows()["sections"].get(section, [])
-        if rows and max(entry["count"] for entry in rows) >= arguments.samples:
+        if read_rows()["samples"].get(section, 0) >= arguments.samples:
             print(f"{section}: measured on these weights already")
         else:
             start = time.time()
             rows = [asdict(entry) for entry in SECTIONS[section](studio, arguments.samples)]
             print(f"{section}: {time.time() - start:.0f} s", flush=True)
-            store(section, rows)
+            store(section, rows, arguments.samples)
         write_report(read_rows())
     return 0
 
