@@ -15,7 +15,7 @@ from ..models.edit import Condition
 from ..models.frames import pick_frames
 from ..models.gligen import Change, Gligen, Grounding, check_fit, ground
 from .control import Control
-from .fitting import cycle, scale, spread
+from .fitting import scale, spread
 from .gligen import ground_still, share_boxes, transformer_widths
 from .guidance import Conditioning
 from .model import Model
@@ -51,6 +51,10 @@ class RunCondition:
     grounding: Grounding | None = None
     first_sigma: float = math.inf
     last_sigma: float = 0.0
+
+    def weight_of(self, frame_ids: Sequence[int]) -> float | Tensor:
+        """Return the weight in some frames."""
+        return pick_frames(self.weight, frame_ids) if isinstance(self.weight, Tensor) else self.weight
 
     def variant(self, number: int, tokens: Tensor, payload: dict[str, Any]) -> RunCondition:
         """Return the same condition with other tokens, [1, L, D], and another payload."""
@@ -91,7 +95,6 @@ class RunConditions:
         Raises:
             ValueError: a side is empty, or a condition holds what is not built here or doesn't fit the model.
         """
-        self._frames = shape[0]
         has_edit = any(edit.gligen is not None for edit in model.edits)
         self._all = [
             _prepare((index, number), tokens, options, model, shape)
@@ -99,21 +102,26 @@ class RunConditions:
             if side is not None
             for number, (tokens, options) in enumerate(_filled(name, side))
         ]
-        self._asked: list[RunCondition] = []
+        self._asked: tuple[list[RunCondition], Sequence[int]] = [], ()
         self._groups: list[Group] = []
 
     def at(self, sigma: float) -> list[RunCondition]:
         """Return the conditions that count at a noise level."""
         return [each for each in self._all if each.last_sigma <= sigma <= each.first_sigma]
 
-    def batches(self, asked: list[RunCondition]) -> list[Group]:
-        """Return conditions in batches, in ComfyUI's order: a batch lists its conditions from the last."""
-        if asked != self._asked:
+    def batches(self, asked: list[RunCondition], frame_ids: Sequence[int]) -> list[Group]:
+        """Return conditions in batches, in ComfyUI's order: a batch lists its conditions from the last.
+
+        Args:
+            asked: the conditions.
+            frame_ids: of the clip's frames, those that they are asked about.
+        """
+        if (asked, frame_ids) != self._asked:
             alike: dict[Any, list[RunCondition]] = {}
             for each in asked:
                 alike.setdefault((each.tokens.shape[1], each.control, each.gligen), []).append(each)
-            self._groups = [_group(members[::-1], self._frames) for members in alike.values()]
-            self._asked = asked
+            self._groups = [_group(members[::-1], frame_ids) for members in alike.values()]
+            self._asked = asked, frame_ids
         return self._groups
 
 
@@ -206,14 +214,17 @@ def _concat(latents: Tensor | None, model: Model, shape: torch.Size) -> Tensor |
     return spread(fitted, frames).to(model.device, model.unet.dtype)
 
 
-def _group(members: Sequence[RunCondition], frames: int) -> Group:
+def _group(members: Sequence[RunCondition], frame_ids: Sequence[int]) -> Group:
     per_frame = any(each.tokens.shape[0] > 1 for each in members)
     gligen = members[0].gligen
-    concat = [each.concat for each in members if each.concat is not None]
+    concat = [each.concat[list(frame_ids)] for each in members if each.concat is not None]
     return Group(
         tuple(each.condition for each in members),
-        torch.cat([cycle(each.tokens, frames) if per_frame else each.tokens for each in members]),
+        torch.cat([
+            pick_frames(each.tokens, frame_ids).expand(len(frame_ids) if per_frame else 1, -1, -1)
+            for each in members
+        ]),
         members[0].control,
         torch.cat(concat) if concat else None,
-        None if gligen is None else ground(gligen, [each.grounding for each in members], range(frames)),
+        None if gligen is None else ground(gligen, [each.grounding for each in members], frame_ids),
     )

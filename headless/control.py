@@ -13,6 +13,8 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from ..models.architecture import UNetSize
+from ..models.edit import Call
+from ..models.frames import pick_frames
 from .edits import EditedRun
 from .fitting import cycle, scale
 from .sigmas import Sampling
@@ -83,7 +85,7 @@ class ControlRun:
         tokens: Tensor,
         *,
         sigma: float,
-        chunks: int,
+        call: Call,
     ) -> dict[str, Any]:
         """Run a condition's ControlNets.
 
@@ -93,7 +95,7 @@ class ControlRun:
             timestep: [1].
             tokens: [chunks, L, D] or [chunks * F, L, D].
             sigma: noise level, which says what nets act.
-            chunks: conditions in the batch.
+            call: the model call.
 
         Returns:
             Arguments for diffusers' UNet; none where no net acts.
@@ -111,7 +113,7 @@ class ControlRun:
                     seen.to(dtype),
                     timestep,
                     encoder_hidden_states=tokens.to(dtype),
-                    controlnet_cond=self._hints_for(link, seen, chunks).to(dtype),
+                    controlnet_cond=self._hints_for(link, seen, call).to(dtype),
                     conditioning_scale=link.strength,
                     return_dict=False,
                 )
@@ -125,13 +127,20 @@ class ControlRun:
             return {}
         return {"down_block_additional_residuals": total[0], "mid_block_additional_residual": total[1]}
 
-    def _hints_for(self, link: Control, seen: Tensor, chunks: int) -> Tensor:
-        """Return a net's hints for a batch; kept for the next call, which as a rule has the same shape."""
+    def _hints_for(self, link: Control, seen: Tensor, call: Call) -> Tensor:
+        """Return a net's hints for a batch; a whole clip's are kept for the next call, which has the same shape."""
         height, width = (PIXELS_PER_LATENT * side for side in seen.shape[-2:])
+
+        def fit(hints: Tensor) -> Tensor:
+            scaled = scale(hints, width, height, "nearest-exact").to(seen)
+            return fit_hints(scaled, len(seen), len(call.conditions))
+
+        if call.is_part:
+            return fit(pick_frames(link.hints, call.frame_ids))
         hints = self._hints.get(link)
         if hints is None or hints.shape[-2:] != (height, width):
-            hints = scale(link.hints, width, height, "nearest-exact").to(seen)
-        self._hints[link] = hints = fit_hints(hints, len(seen), chunks)
+            hints = fit(link.hints)
+        self._hints[link] = hints = fit_hints(hints, len(seen), len(call.conditions))
         return hints
 
 

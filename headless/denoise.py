@@ -18,6 +18,7 @@ from ..models.edit import AttentionObserver, Call, check_composed
 from ..models.energy import find_guide, find_shift, keep_frames_apart
 from ..models.guards import check_prediction
 from ..models.schedules import TRAIN_TIMESTEPS
+from ..models.windows import Window
 from .conditions import Group, RunCondition, RunConditions
 from .control import ControlRun
 from .edits import EditedRun, edited
@@ -34,6 +35,8 @@ class Denoiser:
     def __init__(self, model: Model, run: EditedRun, guidance: Guidance, shape: torch.Size) -> None:
         self._model, self._run, self._guidance = model, run, guidance
         self._frames, self._channels = shape[:2]
+        windows = next((edit.windows for edit in model.edits[::-1] if edit.windows is not None), None)
+        self._windows = windows if windows is not None and windows.is_needed(self._frames) else None
         self._compose = next((edit.compose for edit in model.edits[::-1] if edit.compose is not None), None)
         given = [options for side in guidance.sides.values() for _, options in side or ()]
         self._guide = find_guide(model.edits, has_boxes=any(each.get("gligen") for each in given))
@@ -44,24 +47,47 @@ class Denoiser:
 
     def __call__(self, noisy: Tensor, sigma: Tensor) -> Tensor:
         """Return denoised latents, [F, C, H, W] float32. A side without a condition at this sigma answers 0."""
+        answers = self._in_windows(noisy, sigma) if self._windows else self._ask_sides(noisy, sigma)
+        self._step += 1
+        return self._guidance.combine(answers)
+
+    def _in_windows(self, noisy: Tensor, sigma: Tensor) -> list[Tensor]:
+        """Return every side's answer about a clip, [F, C, H, W], the weighted mean of those about its windows."""
+        assert self._windows is not None
+        totals = [torch.zeros_like(noisy) for _ in self._guidance.sides]
+        shares = torch.zeros(self._frames, 1, 1, 1, device=noisy.device)
+        for window in self._windows.windows(self._frames, self._step):
+            weights = torch.tensor(self._windows.weigh(window, self._frames), device=noisy.device)
+            weights, places = weights[:, None, None, None], list(window)
+            for total, answer in zip(totals, self._ask_sides(noisy[places], sigma, window), strict=True):
+                total[places] += weights * answer
+            shares[places] += weights
+        return [total / shares for total in totals]
+
+    def _ask_sides(self, noisy: Tensor, sigma: Tensor, window: Window | None = None) -> list[Tensor]:
+        """Return every side's answer about the frames of a window; None: about the clip."""
+        frame_ids = window or tuple(range(self._frames))
         active = self._conditions.at(float(sigma))
         progress = 1 - self._model.sampling.timestep(sigma) / (TRAIN_TIMESTEPS - 1)
         asked = {each.condition.key: self._variants(each, progress) for each in active}
         self._shift = None
         clean = {
             condition.key: answer
-            for group in self._conditions.batches([one for variants in asked.values() for one in variants])
-            for condition, answer in zip(group.conditions, self._predict(group, noisy, sigma), strict=True)
+            for group in self._conditions.batches(
+                [one for variants in asked.values() for one in variants], frame_ids
+            )
+            for condition, answer in zip(
+                group.conditions, self._predict(group, noisy, sigma, frame_ids), strict=True
+            )
         }
-        self._step += 1
         answers = [torch.zeros_like(noisy) for _ in self._guidance.sides]
         for index in {each.condition.index for each in active}:
             side = [each for each in active if each.condition.index == index]
-            answers[index] = self._answer(side, asked, clean, progress)
+            answers[index] = self._answer(side, asked, clean, frame_ids, progress)
         if self._shift is not None:  # of every side, so that no guidance scales it
             answers = [answer + self._shift for answer in answers]
-            check_prediction(answers[0], step=self._step - 1, sigma=float(sigma), frames=self._frames)
-        return self._guidance.combine(answers)
+            check_prediction(answers[0], step=self._step, sigma=float(sigma), frames=len(frame_ids))
+        return answers
 
     def _variants(self, each: RunCondition, progress: float) -> list[RunCondition]:
         """Return what is asked in a condition's place: itself, or what an edit makes one prediction of."""
@@ -77,42 +103,47 @@ class Denoiser:
         side: Sequence[RunCondition],
         asked: Mapping[Hashable, Sequence[RunCondition]],
         clean: Mapping[Hashable, Tensor],
+        frame_ids: Sequence[int],
         progress: float,
     ) -> Tensor:
         """Return a side's answer: the average of its conditions by weight; where one is several, of each in turn."""
-        total = sum(each.weight for each in side)
+        weights = [each.weight_of(frame_ids) for each in side]
+        total = sum(weights)
         total = total.clamp(min=1e-37) if isinstance(total, Tensor) else total or 1.0
         composed = check_composed([each for each in side if asked[each.condition.key] != [each]])
 
         def average(number: int) -> Tensor:
             parts = (asked[each.condition.key][number if each is composed else 0] for each in side)
-            mixed = [each.weight * clean[part.condition.key] for each, part in zip(side, parts, strict=True)]
+            mixed = [weight * clean[part.condition.key] for weight, part in zip(weights, parts, strict=True)]
             return sum(mixed[1:], mixed[0]) / total
 
         if composed is None or self._compose is None:
             return average(0)
         payload, count = composed.condition.payload, len(asked[composed.condition.key])
         answers = [average(number) for number in range(count)]
-        return self._compose.compose(payload, answers, range(self._frames), progress)
+        return self._compose.compose(payload, answers, frame_ids, progress)
 
-    def _predict(self, group: Group, noisy: Tensor, sigma: Tensor) -> Sequence[Tensor]:
+    def _predict(
+        self, group: Group, noisy: Tensor, sigma: Tensor, frame_ids: tuple[int, ...]
+    ) -> Sequence[Tensor]:
         """Run the UNet once; returns one [F, C, H, W] per chunk."""
         model, sampling = self._model, self._model.sampling
         timestep = sampling.timestep(sigma)
         self._run.call = call = Call(
-            frames=self._frames,
+            frames=len(frame_ids),
             videos=1,
             conditions=group.conditions,
-            frame_ids=tuple(range(self._frames)),
+            frame_ids=frame_ids,
             sigma=float(sigma),
             progress=1 - timestep / (TRAIN_TIMESTEPS - 1),
             size=(noisy.shape[-2], noisy.shape[-1]),
+            is_part=self._windows is not None,
         )
         chunks = len(group.conditions)
         seen = repeat(sampling.scale_input(noisy, sigma), "f c h w -> (n f) c h w", n=chunks)
         step = torch.full((1,), timestep, device=noisy.device)
         control = self._control.residuals(
-            group.control, seen, step, group.tokens, sigma=float(sigma), chunks=chunks
+            group.control, seen, step, group.tokens, sigma=float(sigma), call=call
         )
         if group.concat is not None:
             seen = torch.cat([seen, group.concat.to(seen)], dim=1)
@@ -120,7 +151,7 @@ class Denoiser:
         self._add_shift(call, seen, step, options)
         with nullcontext() if group.ground is None else between_attentions(model.unet, lambda: group.ground):
             output = self._ask(seen, step, options).float()
-        check_prediction(output, step=self._step, sigma=float(sigma), frames=self._frames)
+        check_prediction(output, step=self._step, sigma=float(sigma), frames=call.frames)
         return [sampling.denoised(part, noisy, sigma) for part in output.chunk(chunks)]
 
     def _ask(self, seen: Tensor, step: Tensor, options: Mapping[str, Any]) -> Tensor:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .cross_frame import CrossFrameEdit
     from .energy import BoxEnergy
     from .gligen import GligenEdit
+    from .windows import WindowPlan
 
 _Condition = TypeVar("_Condition")
 
@@ -192,6 +193,7 @@ class Edit:
         compose: makes a prediction of several; the last edit's counts.
         gligen: changes tokens between self- and cross-attention; the last edit's counts.
         guide: moves predictions by the gradient of an energy of cross-attention; the last edit's counts.
+        windows: asks about a long clip in windows of frames; the last edit's counts.
     """
 
     name: str
@@ -203,6 +205,7 @@ class Edit:
     compose: Composition | None = None
     gligen: GligenEdit | None = None
     guide: BoxEnergy | None = None
+    windows: WindowPlan | None = None
 
 
 def check_composed(composed: Sequence[_Condition]) -> _Condition | None:

@@ -1,8 +1,9 @@
 """ControlNets in ComfyUI: cross-frame attention inside them, where no patch reaches, and hints for some of the frames.
 
 While a batch of conditions is worked on, each has a copy of its ControlNet that tells when it is asked, and the
-networks carry hooks on their self-attention that act then. Hooks go with the batch, copies with the run; a user's
-ControlNet is never written to.
+networks carry hooks on their self-attention that act then. Under context windows the copy has the window's hints:
+ComfyUI itself gives every window those of the first frames. Hooks go with the batch, copies with the run or the window;
+a user's ControlNet is never written to.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ...models.frames import pick_frames
+from ...models.windows import Window
 from .attention import Crossing, level_of
 
 _BLOCKS = {"input_blocks": "input", "middle_block": "middle", "output_blocks": "output"}
@@ -30,24 +32,32 @@ class ControlCopies:
     """Copies of one run's ControlNets; each has one, so that conditions which share a ControlNet share a batch."""
 
     def __init__(self) -> None:
-        self._copies: dict[
-            int, tuple[Any, Any]
-        ] = {}  # by id; the original is kept, so that its id stays its own
+        # By id; the original is kept, so that its id stays its own.
+        self._copies: dict[int, tuple[Any, Any]] = {}
+        self._window: Window | None = None
         self._cross: Cross | None = None
         self._at_work: Crossing | None = None
 
     @contextmanager
-    def crossed(self, conditions: Conditions, cross: Cross) -> Iterator[Conditions]:
-        """Let self-attention read other frames in the ControlNets of conditions, while the context lasts.
+    def exchanged(
+        self, conditions: Conditions, window: Window | None, cross: Cross | None
+    ) -> Iterator[Conditions]:
+        """Exchange the ControlNets of conditions for copies, while the context lasts.
 
         Args:
             conditions: ComfyUI's lists of conditions.
-            cross: says what acts in a ControlNet's call.
+            window: frames that the conditions are asked about, whose hints the copies have; None: the whole clip.
+            cross: says what acts in a ControlNet's call, whose self-attention then reads other frames; None: nothing.
 
         Yields:
             The conditions with their ControlNets exchanged.
         """
-        self._cross = cross
+        if window is None and cross is None:
+            yield conditions
+            return
+        if window != self._window:
+            self._copies.clear()  # hints of one window at a time
+        self._window, self._cross = window, cross
         exchanged = [side and [self._exchange(condition) for condition in side] for side in conditions]
         links = [
             link
@@ -57,7 +67,7 @@ class ControlCopies:
         ]
         networks = {id(network): network for link in links if (network := _network(link)) is not None}
         with ExitStack() as hooks:
-            for network in networks.values():
+            for network in networks.values() if cross is not None else ():
                 for name, level, layer in _self_attentions(network):
                     reading = _Reading(self, (id(network), name), level)
                     hooks.callback(layer.register_forward_pre_hook(reading.read, with_kwargs=True).remove)
@@ -75,9 +85,9 @@ class ControlCopies:
 
     def _copy(self, control: Any) -> Any:
         if id(control) not in self._copies:
-            link = copy.copy(control)
-            if control.previous_controlnet is not None:
-                link.previous_controlnet = self._copy(control.previous_controlnet)
+            # Advanced-ControlNet's take a window's hints by themselves, from what is published of it.
+            frame_ids = None if hasattr(control, "sub_idxs") else self._window
+            link = _copy_link(control, frame_ids, self._copy)
             link.get_control = self._tell(link.get_control)
             self._copies[id(control)] = control, link
         return self._copies[id(control)][1]
@@ -86,14 +96,33 @@ class ControlCopies:
         def get_control(
             x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
         ) -> Any:
-            assert self._cross is not None
-            earlier, self._at_work = self._at_work, self._cross(x_noisy, t, transformer_options)
+            earlier = self._at_work
+            self._at_work = self._cross and self._cross(x_noisy, t, transformer_options)
             try:
                 return ask(x_noisy, t, cond, batched_number, transformer_options)
             finally:
                 self._at_work = earlier
 
         return get_control
+
+
+def _copy_link(control: Any, frame_ids: Sequence[int] | None, copy_of: Callable[[Any], Any]) -> Any:
+    """Return a copy of a ControlNet with the hints of some frames; the user's stays as it is.
+
+    Args:
+        control: a ControlNet, T2I-adapter or another pack's.
+        frame_ids: absolute number of each frame; None: all hints.
+        copy_of: of the one that it is chained to.
+    """
+    link = copy.copy(control)
+    if frame_ids is not None:
+        hints = control.cond_hint_original
+        link.cond_hint_original = None if hints is None else pick_frames(hints, frame_ids)
+        link.cond_hint = None
+        link.extra_concat_orig = [pick_frames(each, frame_ids) for each in control.extra_concat_orig]
+    if control.previous_controlnet is not None:
+        link.previous_controlnet = copy_of(control.previous_controlnet)
+    return link
 
 
 def select_frames(conditioning: list[list[Any]], frame_ids: Sequence[int]) -> list[list[Any]]:
@@ -104,29 +133,19 @@ def select_frames(conditioning: list[list[Any]], frame_ids: Sequence[int]) -> li
     picked: dict[int, Any] = {}
 
     def of_control(control: Any) -> Any:
-        if control is None:
-            return None
         if id(control) not in picked:
-            link = picked[id(control)] = copy.copy(control)
-            link.cond_hint_original = of_batch(control.cond_hint_original)
-            link.cond_hint = None
-            link.previous_controlnet = of_control(control.previous_controlnet)
+            picked[id(control)] = _copy_link(control, frame_ids, of_control)
         return picked[id(control)]
 
-    def of_batch(batch: Tensor | None) -> Tensor | None:
-        return None if batch is None else pick_frames(batch, frame_ids)
+    def of(name: str, value: Any) -> Any:
+        if value is not None and name == "control":
+            return of_control(value)
+        return pick_frames(value, frame_ids) if value is not None and name in _PER_FRAME else value
 
     return [
         [
-            of_batch(tokens),
-            {
-                name: of_control(value)
-                if name == "control"
-                else of_batch(value)
-                if name in _PER_FRAME
-                else value
-                for name, value in options.items()
-            },
+            None if tokens is None else pick_frames(tokens, frame_ids),
+            {name: of(name, value) for name, value in options.items()},
         ]
         for tokens, options in conditioning
     ]

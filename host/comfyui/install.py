@@ -9,7 +9,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...models.edit import Edit, TemporalEdit
 from ...models.motion_checkpoint import check_fit
-from . import attention, bias, clip_norm, gligen, observe, run, schedule, slots
+from . import attention, bias, clip_norm, gligen, observe, run, schedule, slots, windows
 from .motion import ComfyMotion
 from .slots import KEY
 
@@ -55,6 +55,8 @@ def install(model: Any, edit: Edit) -> Any:
         sampling = schedule.reschedule(clone, edit.schedule)
         clone.add_object_patch("model_sampling", sampling)
         clone.set_attachments(run.SCHEDULE_KEY, sampling.sigmas.clone())
+    if edit.windows is not None:
+        windows.put_on(clone, edit.windows)
     clone.set_attachments(KEY, (*installed(model), edit))
     for kind, wrapper in _WRAPPERS:
         clone.remove_wrappers_with_key(kind, KEY)

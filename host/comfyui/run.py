@@ -7,7 +7,6 @@ gone when the run is, whatever ended it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,6 +24,7 @@ from .compose import ask_composed
 from .control import ControlCopies
 from .motion import attention_of
 from .slots import KEY
+from .windows import find_window, publish
 
 RUN_KEY, SCHEDULE_KEY = f"{KEY}.run", f"{KEY}.schedule"
 LAST_TIMESTEP = 999
@@ -136,8 +136,7 @@ class Run(Acting):
             noisy.shape[0], len(chunks)
         )  # ComfyUI: a batch of chunks, each the frames of one video
         uuids = options.get("uuids", [None] * len(chunks))
-        window = window_ids(options.get("context_window"))
-        is_part = len(window) == frames
+        window = find_window(options, frames)
         return Call(
             frames=frames,
             videos=1,
@@ -145,11 +144,11 @@ class Run(Acting):
                 Condition(index, self.payloads.get(uuid, {}), key=uuid)
                 for index, uuid in zip(chunks, uuids, strict=True)
             ),
-            frame_ids=window if is_part else tuple(range(frames)),
+            frame_ids=window or tuple(range(frames)),
             sigma=float(options["sigmas"].flatten()[0]),
             progress=1 - timestep / LAST_TIMESTEP,
             size=(noisy.shape[-2], noisy.shape[-1]),
-            is_part=is_part,
+            is_part=window is not None,
         )
 
 
@@ -192,16 +191,6 @@ class LiveCall:
         return hidden
 
 
-def window_ids(window: Any) -> tuple[int, ...]:
-    """Return the absolute index of each frame of a context window; none where there is no window over frames.
-
-    ComfyUI leaves the last window in its options after the windows are done: it is on only if its length fits the call.
-    """
-    ids = list(getattr(window, "index_list", ())) if getattr(window, "dim", 0) == 0 else []
-    anchor = getattr(window, "causal_anchor_index", None)
-    return tuple([anchor, *ids] if anchor is not None and anchor >= 0 else ids)
-
-
 def ensure_markers(unet: nn.Module, *, over_clip: bool) -> None:
     """Put back what another clone took out.
 
@@ -241,11 +230,14 @@ def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwar
 def calc_cond_batch(
     executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor, model_options: dict[str, Any]
 ) -> Any:
-    """Take cross-frame attention into ControlNets, and ask several for one; ComfyUI's CALC_COND_BATCH wrapper."""
+    """Give ControlNets a window's hints and cross-frame attention, ask several for one; the CALC_COND_BATCH wrapper."""
     options = model_options.get("transformer_options", {})
     run = options.get(RUN_KEY)
     if run is None:
         return executor(model, conds, x_in, timestep, model_options)
+    window = find_window(options, len(x_in))
+    if window is not None:
+        model_options = {**model_options, "transformer_options": publish(options, window)}
 
     def time_of(sigma: Tensor) -> float:
         return float(model.model_sampling.timestep(sigma.flatten()[:1]))
@@ -263,10 +255,9 @@ def calc_cond_batch(
         return answers
 
     in_control = any(edit.cross_frame and edit.cross_frame.in_control for edit in run.edits)
-    with run.controls.crossed(conds, cross) if in_control else nullcontext(conds) as sides:
+    with run.controls.exchanged(conds, window, cross if in_control else None) as sides:
         if run.composition is None:
             return ask(sides)
-        window = window_ids(options.get("context_window"))
         return ask_composed(
             ask,
             sides,
@@ -274,7 +265,7 @@ def calc_cond_batch(
             run.payloads,
             sigma=float(timestep.flatten()[0]),
             progress=1 - time_of(timestep) / LAST_TIMESTEP,
-            frame_ids=window if len(window) == len(x_in) else range(len(x_in)),
+            frame_ids=window or range(len(x_in)),
         )
 
 

@@ -25,6 +25,7 @@ from frameloom.headless.sigmas import schedule_sigmas
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO, UNetSize
+from frameloom.models.edit import Call, Condition
 from frameloom.models.errors import CheckpointError
 from frameloom.tests.support.random_demo import write_control, write_model
 from safetensors.torch import load_file, save_file
@@ -87,6 +88,12 @@ def draw(model, sides, frames=3, steps=3, cfg=3.0):
     )[0]
 
 
+def called(chunks, frames, frame_ids=None):
+    ids = frame_ids or tuple(range(frames))
+    conditions = tuple(Condition(number) for number in range(chunks))
+    return Call(frames, 1, conditions, ids, 3.0, 0.5, (8, 8), is_part=frame_ids is not None)
+
+
 def added(model, control, chunks=1, frames=2, sigma=3.0):
     """What a condition's ControlNets add, skip connections and middle, in a row."""
     generator = torch.Generator().manual_seed(5)
@@ -94,7 +101,7 @@ def added(model, control, chunks=1, frames=2, sigma=3.0):
     tokens = torch.randn(chunks, 77, DEMO.unet.context_dim, generator=generator)
     run = ControlRun(model.sampling, EditedRun((), ()))
     with torch.no_grad():
-        found = run.residuals(control, seen, torch.tensor([500]), tokens, sigma=sigma, chunks=chunks)
+        found = run.residuals(control, seen, torch.tensor([500]), tokens, sigma=sigma, call=called(chunks, frames))
     return [*found.get("down_block_additional_residuals", []), *list(found.values())[1:]]
 
 

@@ -117,7 +117,7 @@ def test_a_side_without_conditions_is_named(plain):
 
 
 def batches(conditions, sigma):
-    return conditions.batches(conditions.at(sigma))
+    return conditions.batches(conditions.at(sigma), range(SHAPE[0]))
 
 
 def indices(groups):

@@ -1,0 +1,146 @@
+"""Context windows: a long clip denoised as overlapping windows of a length that a motion module knows.
+
+In every step the model is asked about each window by itself, and a frame's prediction is the weighted mean of those of
+the windows it is in. Steps of a sampler are affine in the prediction, so this is the least-squares fit to all windows.
+
+Source: Gen-L-Video (Wang et al. 2023), https://arxiv.org/abs/2305.18264, equation 9; windows with an offset that
+changes from step to step: AnimateDiff's community, "uniform" schedules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+WindowSchedule = Literal["static", "uniform", "looped", "batched"]
+WindowWeights = Literal["pyramid", "flat", "overlap-linear"]
+Window = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """Which windows cover a clip in each step, and what a frame counts in each.
+
+    Attributes:
+        length: frames of a window.
+        overlap: frames that windows which follow each other have in common; batched windows have none.
+        schedule: ``static`` windows are the same in every step, the last one moved back to end with the clip;
+            ``uniform`` ones begin elsewhere in each step, so that no seam stays; ``looped`` ones do too, and run on from
+            the clip's end to its beginning; ``batched`` ones stand side by side, the last one being what is left.
+        stride: how many spacings of frames a uniform or looped schedule has beside each other: every frame, every
+            second, every fourth, ..., as far as such a window fits into the clip.
+        weights: ``flat``; ``pyramid``, which rises to the window's middle; ``overlap-linear``, which rises over the
+            overlap alone.
+    """
+
+    length: int = 16
+    overlap: int = 4
+    schedule: WindowSchedule = "static"
+    stride: int = 1
+    weights: WindowWeights = "pyramid"
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: a name is unknown, or windows would not move on.
+        """
+        for name, value, known in (
+            ("schedule", self.schedule, get_args(WindowSchedule)),
+            ("weights", self.weights, get_args(WindowWeights)),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}={value!r} is unknown; expected one of {known}.")
+        if self.length < 1 or self.stride < 1:
+            raise ValueError(
+                f"length={self.length}, stride={self.stride}; expected 1 or more; raise the smaller one."
+            )
+        if not 0 <= self.overlap < self.length:
+            raise ValueError(
+                f"overlap={self.overlap} with windows of length={self.length}; expected 0 to {self.length - 1}, so "
+                "that windows move on; lower overlap."
+            )
+
+    def is_needed(self, frames: int) -> bool:
+        """Tell whether a clip is longer than a window; else the model is asked about the whole of it."""
+        return frames > self.length
+
+    def windows(self, frames: int, step: int) -> list[Window]:
+        """Return the windows of one step: absolute numbers of their frames, none twice in a window.
+
+        Windows with frame 0 come first, so that others can read what they leave of it.
+
+        Args:
+            frames: of the clip.
+            step: of the sampler, from 0.
+
+        Returns:
+            Windows of ``length`` frames (the last of a batched schedule may be shorter) that cover the clip.
+
+        Examples:
+            >>> [(window[0], window[-1]) for window in WindowPlan(16, 4).windows(32, 0)]
+            [(0, 15), (12, 27), (16, 31)]
+        """
+        if not self.is_needed(frames):
+            return [tuple(range(frames))]
+        if self.schedule == "batched":
+            starts = range(0, frames, self.length)
+            return [tuple(range(start, min(start + self.length, frames))) for start in starts]
+        if self.schedule == "static":
+            return _spaced(frames, self.length, 1, range(0, frames, self.length - self.overlap))
+        made: list[Window] = []
+        for spacing in (2**power for power in range(self.stride)):
+            if self.length * spacing > frames:
+                break
+            advance = self.length * spacing - self.overlap
+            if self.schedule == "looped":
+                shift = round(frames * _halving(step))
+                starts = range(shift, shift + frames, advance)
+                made += [_looped(frames, self.length, spacing, start) for start in starts]
+            else:
+                shift = round(advance * _halving(step))
+                made += _spaced(frames, self.length, spacing, range(shift - advance, frames, advance))
+        return sorted(dict.fromkeys(made), key=lambda window: 0 not in window)
+
+    def weigh(self, window: Window, frames: int) -> list[float]:
+        """Return what each frame of a window counts, more than 0.
+
+        Args:
+            window: one of ``windows``.
+            frames: of the clip.
+        """
+        count = len(window)
+        if self.weights == "flat":
+            return [1.0] * count
+        if self.weights == "pyramid":
+            return [float(min(place + 1, count - place)) for place in range(count)]
+        ramp = min(self.overlap, count) + 1
+        is_loop = self.schedule == "looped"
+        return [
+            min(
+                1.0 if window[0] == 0 and not is_loop else (place + 1) / ramp,
+                1.0 if window[-1] == frames - 1 and not is_loop else (count - place) / ramp,
+                1.0,
+            )
+            for place in range(count)
+        ]
+
+
+def _spaced(frames: int, length: int, spacing: int, starts: range) -> list[Window]:
+    """Return windows at their starts, moved into the clip where they stick out, each once."""
+    last = frames - ((length - 1) * spacing + 1)
+    inside = dict.fromkeys(min(max(start, 0), last) for start in starts)
+    return [tuple(range(start, start + (length - 1) * spacing + 1, spacing)) for start in inside]
+
+
+def _looped(frames: int, length: int, spacing: int, start: int) -> Window:
+    return tuple((start + place * spacing) % frames for place in range(length))
+
+
+def _halving(step: int) -> float:
+    """Return 0, 1/2, 1/4, 3/4, 1/8, ...: the step's binary digits behind the point, mirrored (van der Corput)."""
+    value, part = 0.0, 0.5
+    while step:
+        value += part * (step & 1)
+        step, part = step >> 1, part / 2
+    return value

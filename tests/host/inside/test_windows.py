@@ -1,0 +1,154 @@
+"""Context windows in ComfyUI: their contract, and ControlNets' hints, which ComfyUI itself leaves as they are."""
+
+from __future__ import annotations
+
+import comfy.context_windows
+import comfy.controlnet
+import comfy.model_management
+import comfy.t2i_adapter.adapter
+import pytest
+import torch
+from frameloom.models.architecture import DEMO
+from frameloom.models.windows import WindowPlan
+from frameloom.tests.host.inside.test_cross_frame_control import network
+from frameloom.tests.support.windows_contract import *  # noqa: F403  the tests, which pytest finds by name
+from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart, windowed
+
+SIDE = 128  # pixels of the latents of a Scene
+
+
+def hints(seed=2, frames=FRAMES):
+    """Pictures that are each their frame's number all over, with some noise."""
+    noise = torch.rand(frames, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed)) / 20
+    return torch.arange(frames)[:, None, None, None] / frames + noise
+
+
+def adapter(seed):
+    net = comfy.t2i_adapter.adapter.Adapter(
+        cin=3 * 64, channels=list(DEMO.unet.widths), nums_rb=1, ksize=1, sk=True, use_conv=False,
+        xl=False,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(seed)
+    for value in net.parameters():
+        value.copy_(torch.randn(value.shape, generator=generator) / max(1, value[0].numel()) ** 0.5)
+    return comfy.controlnet.T2IAdapter(net.eval(), 3, 8, "nearest-exact")
+
+
+def controlnet(seed):
+    return comfy.controlnet.ControlNet(
+        network(seed), load_device=comfy.model_management.get_torch_device()
+    )
+
+
+class FollowsWindows(comfy.controlnet.ControlNet):
+    """A ControlNet that takes a window's hints by itself, in the way Advanced-ControlNet's do."""
+
+    sub_idxs = None
+
+    def get_control(self, x_noisy, t, cond, batched_number, transformer_options):
+        told = transformer_options["ad_params"]
+        assert (told["full_length"], told["context_length"]) == (FRAMES, len(told["sub_idxs"]))
+        window, self.cond_hint = FollowsWindows.given[told["sub_idxs"]], None
+        whole, self.cond_hint_original = self.cond_hint_original, window
+        try:
+            return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
+        finally:
+            self.cond_hint_original = whole
+
+
+def one(seed=2, make=controlnet, previous=None):
+    made = make(seed)
+    made.set_cond_hint(hints(seed), 0.7, (0.0, 1.0))
+    return made if previous is None else made.set_previous_controlnet(previous)
+
+
+@pytest.fixture(scope="module", params=["ControlNet", "T2I-adapter", "chain of both", "one hint"])
+def link(request):
+    with torch.inference_mode():
+        if request.param == "ControlNet":
+            return one()
+        if request.param == "T2I-adapter":
+            return one(make=adapter)
+        if request.param == "one hint":
+            return controlnet(4).set_cond_hint(hints(frames=1), 0.7, (0.0, 1.0))
+        return one(5, previous=one(make=adapter))
+
+
+def run(scene, model, link, frames=FRAMES):
+    positive, negative = (
+        [[tokens, {**options, "control": link}] for tokens, options in side]
+        for side in (scene.positive, scene.negative)
+    )
+    return scene.port.sample(
+        model,
+        positive,
+        negative,
+        {"samples": torch.zeros(frames, 4, 16, 16)},
+        noise=scene.noise(frames),
+        sigmas=scene.port.sigmas(model, 3, "normal"),
+        sampler="euler",
+        cfg=3.0,
+    )["samples"]
+
+
+@pytest.mark.parametrize("plan", PLANS[:4], ids=lambda plan: plan.schedule)
+def test_hints_arrive_at_their_frames(port, scene, demo, link, plan):
+    plain = run(scene, demo[0], link)
+    assert apart(plain, scene.run(demo[0], frames=FRAMES)) > 1e-2
+    assert apart(run(scene, windowed(port, demo[0], plan), link), plain) <= 1e-4
+
+
+def test_comfyui_alone_gives_every_window_the_first_hints(port, scene, demo):
+    """Why there is something to mend: this fails when ComfyUI mends it."""
+    model = demo[0].clone()
+    model.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
+        context_schedule=comfy.context_windows.get_matching_context_schedule("standard_static"),
+        fuse_method=comfy.context_windows.get_matching_fuse_method("pyramid"),
+        context_length=4,
+        context_overlap=2,
+    )
+    plain = run(scene, demo[0], one())
+    assert apart(run(scene, model, one()), plain) > 1e-2
+    # With any of our edits on the model, its own windows are right, too.
+    crossed = windowed(port, model, WindowPlan(4, 2))
+    crossed.model_options["context_handler"] = model.model_options["context_handler"]
+    assert apart(run(scene, crossed, one()), plain) <= 1e-4
+
+
+def test_conditions_that_share_a_controlnet_still_share_a_batch(port, scene, demo):
+    link, batches = one(), []
+    handle = link.control_model.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
+    run(scene, windowed(port, demo[0], PLANS[0]), link)
+    handle.remove()
+    assert set(batches) == {8}  # positive and negative, four frames
+
+
+def test_an_object_that_follows_windows_by_itself_is_told_of_them(port, scene, demo):
+    FollowsWindows.given = hints()
+    plain = run(scene, demo[0], one())
+    made = FollowsWindows(network(2), load_device=comfy.model_management.get_torch_device())
+    made.set_cond_hint(hints(), 0.7, (0.0, 1.0))
+    assert apart(run(scene, windowed(port, demo[0], PLANS[0]), made), plain) <= 1e-4
+
+
+def test_a_users_controlnet_stays_as_it_was(port, scene, demo):
+    link = one(5, previous=one(make=adapter))
+    before = [dict(vars(each)) for each in (link, link.previous_controlnet)]
+    run(scene, windowed(port, demo[0], PLANS[0]), link)
+    for each, attributes in zip((link, link.previous_controlnet), before, strict=True):
+        kept = {name for name in vars(each) if name != "model_sampling_current"}  # ComfyUI's own
+        assert all(getattr(each, name) is attributes[name] or getattr(each, name) == attributes[name] for name in kept)
+
+
+def test_windows_need_memory_for_a_window(port, demo, monkeypatch):
+    """What ComfyUI makes room for before it samples."""
+    asked = []
+    model = windowed(port, demo[0], PLANS[0])
+    kind = comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING
+    model.add_wrapper_with_key(
+        kind, "test", lambda execute, patcher, shape, *rest, **more: (asked.append(list(shape)), execute(patcher, shape, *rest, **more))[1]
+    )
+    noise = torch.zeros(FRAMES, 4, 16, 16)
+    port.sample(model, [[torch.zeros(1, 77, DEMO.unet.context_dim), {}]], [[torch.zeros(1, 77, DEMO.unet.context_dim), {}]],
+        {"samples": noise}, noise=noise + 1, sigmas=torch.tensor([1.0, 0.0]), sampler="euler", cfg=1.0)
+    assert asked == [[4, 4, 16, 16]]
