@@ -220,10 +220,12 @@ def _group(members: Sequence[RunCondition], frame_ids: Sequence[int]) -> Group:
     concat = [each.concat[list(frame_ids)] for each in members if each.concat is not None]
     return Group(
         tuple(each.condition for each in members),
-        torch.cat([
-            pick_frames(each.tokens, frame_ids).expand(len(frame_ids) if per_frame else 1, -1, -1)
-            for each in members
-        ]),
+        torch.cat(
+            [
+                pick_frames(each.tokens, frame_ids).expand(len(frame_ids) if per_frame else 1, -1, -1)
+                for each in members
+            ]
+        ),
         members[0].control,
         torch.cat(concat) if concat else None,
         None if gligen is None else ground(gligen, [each.grounding for each in members], frame_ids),

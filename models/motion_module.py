@@ -262,8 +262,8 @@ class TemporalTransformer(nn.Module):
         if frames > longest:
             raise ValueError(
                 f"frames={frames} is more than the {longest} that the motion module's positional encoding holds; "
-                f"expected at most {longest} at once; lower batch_size to {longest}, or add context windows of "
-                f"{longest} frames or fewer (in ComfyUI with causal_window_fix off, which adds a frame)."
+                f"expected at most {longest} at once; lower batch_size to {longest}, or add Frameloom's Context "
+                f"Windows of {longest} frames or fewer."
             )
         height, width = hidden.shape[-2:]
         if self.norm_scope == "frame":

@@ -61,6 +61,11 @@ class WindowPlan:
                 "that windows move on; lower overlap."
             )
 
+    @property
+    def is_moving(self) -> bool:
+        """Windows begin elsewhere in each step."""
+        return self.schedule in ("uniform", "looped")
+
     def is_needed(self, frames: int) -> bool:
         """Tell whether a clip is longer than a window; else the model is asked about the whole of it."""
         return frames > self.length

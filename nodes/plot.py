@@ -1,4 +1,4 @@
-"""Draw line charts and paths as IMAGE: what a node shows of its figures."""
+"""Draw line charts, paths and plans as IMAGE: what a node shows of its figures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ..models.windows import WindowPlan
+
 WIDTH, PANEL_HEIGHT = 640, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 28, 28
+_BAR = 14  # height of a window's bar with its gap
 INK, GRID = (40, 40, 40), (215, 215, 215)
 # Told apart by people who see few colours, too (Okabe and Ito).
 COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115))
@@ -109,3 +112,35 @@ def to_image(picture: Image.Image) -> Tensor:
     """Return an RGB picture as IMAGE, [1, H, W, 3] float32, 0..1."""
     pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     return pixels.view(1, picture.height, picture.width, 3).float() / 255
+
+
+def draw_windows(plan: WindowPlan, frames: int) -> Tensor:
+    """Draw a plan of context windows: a bar for each window, fainter where its frames count less, in the first steps.
+
+    Args:
+        plan: to draw; a schedule that is the same in every step is drawn once.
+        frames: of the clip.
+
+    Returns:
+        [1, H, W, 3] float32, 0..1.
+    """
+    steps = [plan.windows(frames, step) for step in range(4 if plan.is_moving else 1)]
+    asked = sum(len(window) for windows in steps for window in windows) / len(steps) / frames
+    height = _TOP + sum(len(windows) * _BAR + _BAR for windows in steps)
+    picture = Image.new("RGB", (WIDTH, height), "white")
+    draw = ImageDraw.Draw(picture)
+    title = f"{frames} frames, {len(steps[0])} windows of {len(steps[0][0])}: each frame is sampled {asked:.2f} times"
+    draw.text((_RIGHT, 8), title, fill=INK)
+    unit, y = (WIDTH - _LEFT - _RIGHT) / frames, _TOP
+    for step, windows in enumerate(steps):
+        draw.text((_RIGHT, y), f"step {step + 1}" if plan.is_moving else "steps", fill=INK)
+        for window in windows:
+            weights = plan.weigh(window, frames)
+            for frame, weight in zip(window, weights, strict=True):
+                share = 0.25 + 0.75 * weight / max(weights)
+                colour = tuple(round(255 + share * (part - 255)) for part in COLOURS[0])
+                left = _LEFT + frame * unit
+                draw.rectangle((left, y, left + max(unit - 1, 0), y + _BAR - 3), fill=colour)
+            y += _BAR
+        y += _BAR
+    return to_image(picture)

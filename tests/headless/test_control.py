@@ -101,7 +101,9 @@ def added(model, control, chunks=1, frames=2, sigma=3.0):
     tokens = torch.randn(chunks, 77, DEMO.unet.context_dim, generator=generator)
     run = ControlRun(model.sampling, EditedRun((), ()))
     with torch.no_grad():
-        found = run.residuals(control, seen, torch.tensor([500]), tokens, sigma=sigma, call=called(chunks, frames))
+        found = run.residuals(
+            control, seen, torch.tensor([500]), tokens, sigma=sigma, call=called(chunks, frames)
+        )
     return [*found.get("down_block_additional_residuals", []), *list(found.values())[1:]]
 
 

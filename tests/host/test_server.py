@@ -44,6 +44,7 @@ NODE_IDS = {
     "Frameloom_SceneList",
     "Frameloom_JoinScenes",
     "Frameloom_SceneStart",
+    "Frameloom_ContextWindows",
     "Frameloom_LLMEndpoint",
 }
 

@@ -59,7 +59,8 @@ def test_windows_have_their_length_and_are_different():
 def test_windows_with_the_first_frame_come_first():
     for plan, frames, step in plans():
         has = [0 in window for window in plan.windows(frames, step)]
-        assert has == sorted(has, reverse=True) and has[0]
+        assert has[0]
+        assert has == sorted(has, reverse=True)
 
 
 @pytest.mark.parametrize(

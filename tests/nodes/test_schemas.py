@@ -119,6 +119,10 @@ CONTRACT = {
         ["storyboard", "noise_seed", "mode", "entity_share", "anchor"],
         ["FRAMELOOM_STORYBOARD", "LATENT", "NOISE"],
     ),
+    "ContextWindows": (
+        ["model", "length", "overlap", "schedule", "stride", "weights", "frames"],
+        ["MODEL", "IMAGE"],
+    ),
     "LayoutConditioning": (
         [
             "model",

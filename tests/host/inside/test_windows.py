@@ -5,6 +5,7 @@ from __future__ import annotations
 import comfy.context_windows
 import comfy.controlnet
 import comfy.model_management
+import comfy.patcher_extension
 import comfy.t2i_adapter.adapter
 import pytest
 import torch
@@ -14,6 +15,7 @@ from frameloom.tests.host.inside.test_cross_frame_control import network
 from frameloom.tests.support.windows_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart, windowed
 
+HINT_GAIN = 50.0
 SIDE = 128  # pixels of the latents of a Scene
 
 
@@ -34,10 +36,15 @@ def adapter(seed):
     return comfy.controlnet.T2IAdapter(net.eval(), 3, 8, "nearest-exact")
 
 
+def hinted(seed):
+    """A network that a hint changes: of one, random convolutions leave little."""
+    net = network(seed)
+    net.input_hint_block[-1].weight.mul_(HINT_GAIN)
+    return net
+
+
 def controlnet(seed):
-    return comfy.controlnet.ControlNet(
-        network(seed), load_device=comfy.model_management.get_torch_device()
-    )
+    return comfy.controlnet.ControlNet(hinted(seed), load_device=comfy.model_management.get_torch_device())
 
 
 class FollowsWindows(comfy.controlnet.ControlNet):
@@ -107,17 +114,19 @@ def test_comfyui_alone_gives_every_window_the_first_hints(port, scene, demo):
         context_length=4,
         context_overlap=2,
     )
-    plain = run(scene, demo[0], one())
-    assert apart(run(scene, model, one()), plain) > 1e-2
+    plain, reused = run(scene, demo[0], one()), run(scene, model, one())
+    assert apart(reused, plain) > 1e-2
     # With any of our edits on the model, its own windows are right, too.
-    crossed = windowed(port, model, WindowPlan(4, 2))
-    crossed.model_options["context_handler"] = model.model_options["context_handler"]
-    assert apart(run(scene, crossed, one()), plain) <= 1e-4
+    edited = windowed(port, demo[0], WindowPlan())
+    edited.model_options["context_handler"] = model.model_options["context_handler"]
+    assert apart(run(scene, edited, one()), plain) <= 1e-4
 
 
 def test_conditions_that_share_a_controlnet_still_share_a_batch(port, scene, demo):
     link, batches = one(), []
-    handle = link.control_model.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
+    handle = link.control_model.register_forward_pre_hook(
+        lambda _, __, options: batches.append(len(options["x"])), with_kwargs=True
+    )
     run(scene, windowed(port, demo[0], PLANS[0]), link)
     handle.remove()
     assert set(batches) == {8}  # positive and negative, four frames
@@ -126,7 +135,7 @@ def test_conditions_that_share_a_controlnet_still_share_a_batch(port, scene, dem
 def test_an_object_that_follows_windows_by_itself_is_told_of_them(port, scene, demo):
     FollowsWindows.given = hints()
     plain = run(scene, demo[0], one())
-    made = FollowsWindows(network(2), load_device=comfy.model_management.get_torch_device())
+    made = FollowsWindows(hinted(2), load_device=comfy.model_management.get_torch_device())
     made.set_cond_hint(hints(), 0.7, (0.0, 1.0))
     assert apart(run(scene, windowed(port, demo[0], PLANS[0]), made), plain) <= 1e-4
 
@@ -137,18 +146,21 @@ def test_a_users_controlnet_stays_as_it_was(port, scene, demo):
     run(scene, windowed(port, demo[0], PLANS[0]), link)
     for each, attributes in zip((link, link.previous_controlnet), before, strict=True):
         kept = {name for name in vars(each) if name != "model_sampling_current"}  # ComfyUI's own
-        assert all(getattr(each, name) is attributes[name] or getattr(each, name) == attributes[name] for name in kept)
+        assert all(
+            vars(each)[name] is attributes[name] or vars(each)[name] == attributes[name] for name in kept
+        )
 
 
-def test_windows_need_memory_for_a_window(port, demo, monkeypatch):
+def test_windows_need_memory_for_a_window(port, scene, demo):
     """What ComfyUI makes room for before it samples."""
     asked = []
+
+    def note(execute, patcher, shape, *rest, **options):
+        asked.append(list(shape))
+        return execute(patcher, shape, *rest, **options)
+
     model = windowed(port, demo[0], PLANS[0])
     kind = comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING
-    model.add_wrapper_with_key(
-        kind, "test", lambda execute, patcher, shape, *rest, **more: (asked.append(list(shape)), execute(patcher, shape, *rest, **more))[1]
-    )
-    noise = torch.zeros(FRAMES, 4, 16, 16)
-    port.sample(model, [[torch.zeros(1, 77, DEMO.unet.context_dim), {}]], [[torch.zeros(1, 77, DEMO.unet.context_dim), {}]],
-        {"samples": noise}, noise=noise + 1, sigmas=torch.tensor([1.0, 0.0]), sampler="euler", cfg=1.0)
+    model.add_wrapper_with_key(kind, "test", note)
+    scene.run(model, frames=FRAMES)
     assert asked == [[4, 4, 16, 16]]
