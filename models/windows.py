@@ -25,8 +25,8 @@ class WindowPlan:
         length: frames of a window.
         overlap: frames that windows which follow each other have in common; batched windows have none.
         schedule: ``static`` windows are the same in every step, the last one moved back to end with the clip;
-            ``uniform`` ones begin elsewhere in each step, so that no seam stays; ``looped`` ones do too, and run on from
-            the clip's end to its beginning; ``batched`` ones stand side by side, the last one being what is left.
+            ``uniform`` ones begin elsewhere in each step, so that no seam stays; ``looped`` ones do too, and run on
+            from the clip's end to its beginning; ``batched`` ones stand side by side, the last being what is left.
         stride: how many spacings of frames a uniform or looped schedule has beside each other: every frame, every
             second, every fourth, ..., as far as such a window fits into the clip.
         weights: ``flat``; ``pyramid``, which rises to the window's middle; ``overlap-linear``, which rises over the
