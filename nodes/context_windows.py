@@ -65,8 +65,8 @@ class ContextWindows(io.ComfyNode):
                     default=1,
                     min=1,
                     max=8,
-                    tooltip="For uniform and looped: 2 adds windows of every second frame, 3 of every fourth, too; they "
-                    "tie the clip together and cost more.",
+                    tooltip="For uniform and looped: 2 adds windows of every second frame, 3 of every fourth, too. "
+                    "They tie the clip together and cost more.",
                 ),
                 io.Combo.Input(
                     "weights",
