@@ -9,6 +9,7 @@ from __future__ import annotations
 def node_classes() -> list[type]:
     """Return every node class of the pack, in the order of the menu."""
     from . import (
+        decode_to_video,
         demo,
         foreground,
         layout_conditioning,
@@ -45,6 +46,7 @@ def node_classes() -> list[type]:
         scenes,
         scene_start,
         layout_conditioning,
+        decode_to_video,
         metrics,
     )
     return [node for family in families for node in family.NODES]
