@@ -94,10 +94,11 @@ class NewVideo:
             ValueError: an odd width or height, which 4:2:0 colour can't hold.
             OSError: the file can't be written.
         """
-        height, width = images.shape[1:3]
+        if self._part is None:
+            self._place(*images.shape[1:3])
         with self._named_errors():
-            if self._part is None:
-                self._open(width, height)
+            if self._output is None:
+                self._open(*images.shape[1:3])
             for image in images:
                 self._output.mux(self._stream.encode(self._frame(image)))
                 self.frames += 1
@@ -116,15 +117,17 @@ class NewVideo:
             if self._part is not None:
                 self._part.unlink(missing_ok=True)
 
-    def _open(self, width: int, height: int) -> None:
-        import av
-
+    def _place(self, height: int, width: int) -> None:
         if self._encoding.is_yuv and (height % 2 or width % 2):
             raise ValueError(
                 f"video is {width}x{height} pixels; expected even sides; scale it with ImageScale."
             )
         self.path = self._name(width, height)
         self._part = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.part")
+
+    def _open(self, height: int, width: int) -> None:
+        import av
+
         container = self._encoding.container
         options = {"movflags": "use_metadata_tags+faststart"} if container == "mp4" else {}
         self._output = av.open(str(self._part), "w", format=_MUXERS[container], options=options)
