@@ -180,7 +180,7 @@ class Host(Protocol):
         ...
 
     def output_video(self, path: Path) -> tuple[Any, Any]:
-        """Return a video of the output folder as a VIDEO, which is read when it is asked, and the ``ui`` that shows it."""
+        """Return a video of the output folder as a VIDEO, which reads it when asked, and the ``ui`` that shows it."""
         ...
 
     def user_dir(self) -> Path:

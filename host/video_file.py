@@ -95,10 +95,8 @@ class NewVideo:
             OSError: the file can't be written.
         """
         if self._part is None:
-            self._place(*images.shape[1:3])
+            self._begin(*images.shape[1:3])
         with self._named_errors():
-            if self._output is None:
-                self._open(*images.shape[1:3])
             for image in images:
                 self._output.mux(self._stream.encode(self._frame(image)))
                 self.frames += 1
@@ -117,27 +115,31 @@ class NewVideo:
             if self._part is not None:
                 self._part.unlink(missing_ok=True)
 
-    def _place(self, height: int, width: int) -> None:
+    def _begin(self, height: int, width: int) -> None:
         if self._encoding.is_yuv and (height % 2 or width % 2):
             raise ValueError(
                 f"video is {width}x{height} pixels; expected even sides; scale it with ImageScale."
             )
         self.path = self._name(width, height)
         self._part = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.part")
+        with self._named_errors():
+            self._open(str(self._part), width, height)
 
-    def _open(self, height: int, width: int) -> None:
+    def _open(self, part: str, width: int, height: int) -> None:
         import av
 
         container = self._encoding.container
         options = {"movflags": "use_metadata_tags+faststart"} if container == "mp4" else {}
-        self._output = av.open(str(self._part), "w", format=_MUXERS[container], options=options)
+        self._output = av.open(part, "w", format=_MUXERS[container], options=options)
         self._output.metadata.update(self._texts)
         self._stream = self._output.add_stream(self._encoding.encoder, rate=self._rate)
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = self._encoding.pixels
         self._stream.options = {} if self._encoding.crf is None else {"crf": str(self._encoding.crf)}
-        if self._encoding.is_yuv:
-            _mark_colours(self._stream.codec_context)
+        if self._encoding.is_yuv:  # marked as ComfyUI 0.33 does: BT.709 with sRGB's curve
+            colours = self._stream.codec_context
+            colours.color_primaries = colours.colorspace = _BT709
+            colours.color_trc, colours.color_range = _SRGB_CURVE, _STUDIO_RANGE
 
     def _frame(self, image: Tensor) -> Any:
         import av
@@ -150,9 +152,7 @@ class NewVideo:
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         if not self._encoding.is_yuv:
             return frame.reformat(format=self._encoding.pixels)
-        frame = frame.reformat(format=self._encoding.pixels, dst_colorspace=_BT709)
-        _mark_colours(frame)
-        return frame
+        return frame.reformat(format=self._encoding.pixels, dst_colorspace=_BT709)
 
     def _finish(self) -> None:
         """Write what the encoder holds back, and give the file its name."""
@@ -162,7 +162,11 @@ class NewVideo:
         self._output.close()
         while not _claim(self.path):
             self.path = self._name(self._stream.width, self._stream.height)
-        os.replace(self._part, self.path)
+        try:
+            os.replace(self._part, self.path)
+        except OSError:
+            self.path.unlink()
+            raise
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -182,11 +186,3 @@ def _claim(path: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def _mark_colours(target: Any) -> None:
-    """Say in the file that colours are BT.709 with sRGB's curve, as ComfyUI 0.33 writes them."""
-    target.color_primaries = _BT709
-    target.color_trc = _SRGB_CURVE
-    target.colorspace = _BT709
-    target.color_range = _STUDIO_RANGE
