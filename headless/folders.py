@@ -114,6 +114,11 @@ class Folders:
         subfolder = "" if relative.parent == Path() else str(relative.parent)
         return NewFiles(folder, subfolder, relative.name, max(numbers, default=0) + 1)
 
+    def new_path(self, prefix: str, extension: str, width: int, height: int) -> Path:
+        """Return where one new file of a prefix goes in the output folder; see ``new_files``."""
+        new = self.new_files(prefix, width=width, height=height)
+        return new.folder / new.filename(extension)
+
 
 def folders() -> Folders:
     """Return the folders of the selected host."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,18 @@ from .edits import edited, forward_with_edits
 from .folders import Folders
 from .gligen import load_gligen, transformer_widths
 from .guidance import CFG, Conditioning
+from .io import ComfyNode
 from .loading import load_checkpoint
 from .lora import read_lora
 from .model import CLIP, VAE, Model
 from .motion import LoadedMotion
+from .nodes_core.video_file import FileVideo
 from .progress import StepBar
 from .prompt import Tokenizer
 from .samplers import find_sampler
 from .sigmas import schedule_sigmas
 from .text import Spans, encode_chunks, encode_prompt, find_spans, phrase_spans, without_places
+from .ui import PreviewVideo, hidden_texts, show_video
 from .vocabulary import clip_tokenizer
 
 Latent = dict[str, Any]
@@ -233,10 +236,18 @@ class HeadlessHost:
             )
         return path
 
-    def output_path(self, prefix: str, extension: str) -> Path:
+    def output_path(self, prefix: str, extension: str, width: int = 0, height: int = 0) -> Path:
         """Return a path for a new output file."""
-        new = Folders(self.input_dir, self.output_dir).new_files(prefix)
-        return new.folder / new.filename(extension.removeprefix("."))
+        own = Folders(self.input_dir, self.output_dir)
+        return own.new_path(prefix, extension.removeprefix("."), width, height)
+
+    def file_texts(self, node: type[ComfyNode]) -> Mapping[str, str]:
+        """Return what a saved file carries."""
+        return hidden_texts(node)
+
+    def output_video(self, path: Path) -> tuple[FileVideo, PreviewVideo]:
+        """Return a video of the output folder, and what shows it."""
+        return FileVideo(path), show_video(path)
 
     def user_dir(self) -> Path:
         """Return the folder for the user's own settings."""

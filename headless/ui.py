@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,13 @@ class PreviewVideo:
     def as_dict(self) -> Shown:
         """Return what the interface gets."""
         return {"images": self.values, "animated": (True,)}
+
+
+def show_video(path: Path) -> PreviewVideo:
+    """Return what shows a video of the output folder."""
+    subfolder = path.parent.relative_to(folders().output)
+    name = "" if subfolder == Path() else str(subfolder)
+    return PreviewVideo([SavedResult(path.name, name, FolderType.output)])
 
 
 class PreviewText:

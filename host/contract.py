@@ -135,7 +135,11 @@ class Host(Protocol):
         ...
 
     def decode(self, vae: Any, latent: Latent) -> Tensor:
-        """Decode latents to [N, H, W, 3] in 0..1."""
+        """Decode latents to [N, H, W, 3] in 0..1, each frame by itself.
+
+        Several at once are decoded whole or not at all: when memory runs out, the error is raised. Raises HostError
+        for a VAE of video, whose frames depend on each other.
+        """
         ...
 
     def compute_device(self) -> torch.device:
@@ -161,8 +165,22 @@ class Host(Protocol):
         """Return the path of a listed file or folder. Raises ValueError for a name outside its folders."""
         ...
 
-    def output_path(self, prefix: str, extension: str) -> Path:
-        """Return a path for a new output file inside the output folder; the folder exists, the file does not."""
+    def output_path(self, prefix: str, extension: str, width: int = 0, height: int = 0) -> Path:
+        """Return a path for a new output file inside the output folder; the folder exists, the file does not.
+
+        ``width``, ``height``: of its pictures in pixels, for a prefix with ``%width%`` and ``%height%`` in it.
+        """
+        ...
+
+    def file_texts(self, node: type) -> Mapping[str, str]:
+        """Return what a file that a node saves carries, as JSON texts by name: the prompt, and the editor's extras.
+
+        ``node``: the class whose ``execute`` runs. Nothing where the user wants no such texts.
+        """
+        ...
+
+    def output_video(self, path: Path) -> tuple[Any, Any]:
+        """Return a video of the output folder as a VIDEO, which reads it when asked, and the ``ui`` that shows it."""
         ...
 
     def user_dir(self) -> Path:

@@ -33,6 +33,26 @@ def check_prediction(prediction: Tensor, *, step: int, sigma: float, frames: int
     )
 
 
+def check_frames(frames: Tensor, what: str, first: int = 0) -> None:
+    """Check that every frame is finite. Takes no memory beside the frames.
+
+    Args:
+        frames: [F, ...] float. Latents or pictures.
+        what: they are, for the message.
+        first: number of the first of them.
+
+    Raises:
+        PredictionError: one holds NaN or infinity; says which.
+    """
+    low, high = torch.aminmax(frames.flatten(1), dim=1)
+    bad = (~(torch.isfinite(low) & torch.isfinite(high))).nonzero().flatten().tolist()
+    if bad:
+        raise PredictionError(
+            f"{what}: got NaN or infinity in {len(bad)} of {len(frames)} frames (first: frame {first + bad[0]}), dtype "
+            f"{frames.dtype}; expected finite numbers; run the model or the VAE in a wider dtype (bf16 or fp32)."
+        )
+
+
 def check_schedule(live: Tensor, wanted: Tensor, name: str) -> None:
     """Check that the model samples on the schedule it was given.
 

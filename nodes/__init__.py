@@ -10,6 +10,7 @@ def node_classes() -> list[type]:
     """Return every node class of the pack, in the order of the menu."""
     from . import (
         context_windows,
+        decode_to_video,
         demo,
         foreground,
         layout_conditioning,
@@ -47,6 +48,7 @@ def node_classes() -> list[type]:
         scene_start,
         layout_conditioning,
         context_windows,
+        decode_to_video,
         metrics,
     )
     return [node for family in families for node in family.NODES]

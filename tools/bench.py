@@ -5,7 +5,8 @@ usage: bench.py [--rounds N] [--only CASE ...] [--demo]
 
 SD1.5's sizes with random weights, 8 frames with guidance (a batch of 16). The arms of a case share one set of weights,
 run in one process, and take turns, so that whatever else the machine does falls on all of them. Figures are medians
-with their quartiles; counted FLOPs and the peak of counted memory stand beside them. --demo takes the demo model's
+with their quartiles; counted FLOPs and the peak of counted memory stand beside them. A clip's way into a file is timed
+on the demo model's VAE. --demo takes the demo model's
 sizes instead: seconds, to see that the tool works. With --demo or --only nothing is written.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,9 +27,11 @@ from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
     CrossFrameAttnProcessor2_0,
 )
-from frameloom.headless import networks
+from frameloom.headless import io, networks, ui
 from frameloom.headless.edits import edited, forward_with_edits
+from frameloom.headless.port import HeadlessHost
 from frameloom.headless.shared_attention import attention_layers, share_tokens
+from frameloom.host import api
 from frameloom.models.architecture import DEMO, SD15, UNetSize
 from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edit import Edit, TemporalEdit, training_call
@@ -39,6 +43,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
 FRAMES, SIDE = 8, 16
+LONG_CLIP, CRF = 256, 19.0
 BLOCK_SIDE = 64  # of the block alone: 4,096 tokens a frame, as 512 px have at level 0
 CROSS_FRAME = Edit("bench", cross_frame=CrossFrameEdit())
 DIFFUSERS_ALL = "diffusers' UNet with it"
@@ -71,6 +76,7 @@ class Case:
         build: makes the arms at a size; hooks last as long as the stack. The table compares with the first.
         example: makes what every arm is called with.
         conclude: says what the figures mean, one line each.
+        setting: of a case that is not guidance of a short clip at the sizes asked for: what it is instead.
     """
 
     title: str
@@ -78,6 +84,7 @@ class Case:
     build: Callable[[UNetSize, ExitStack], list[Arm]]
     example: Callable[[UNetSize], tuple[Tensor, Tensor, Tensor]]
     conclude: Callable[[list[Arm]], list[str]]
+    setting: str = ""
 
 
 def build_adapter(motion: MotionModel) -> MotionAdapter:
@@ -191,6 +198,37 @@ def block_example(size: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
+def file_arms(_: UNetSize, hooks: ExitStack) -> list[Arm]:
+    """Build the two ways of a clip's latents into a file: all pictures at once, and a few at a time."""
+    folder = hooks.enter_context(tempfile.TemporaryDirectory())
+    port = HeadlessHost("cpu", folder, folder, folder)
+    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
+    from frameloom.headless.nodes_core.video import CreateVideo, SaveVideo  # they need a selected host
+    from frameloom.nodes.decode_to_video import LOSSY, DecodeToVideo
+
+    *_, vae = port.load_demo()
+
+    def at_once(latents: Tensor, *_: Tensor) -> Tensor:
+        images = port.decode(vae, {"samples": latents})
+        codec = {"codec": "h264", "encoding": {"crf": CRF}}
+        SaveVideo.execute(CreateVideo.execute(images, 8.0)[0], "clip", {"format": "mp4", "codec": codec})
+        return latents
+
+    def in_chunks(latents: Tensor, *_: Tensor) -> Tensor:
+        DecodeToVideo.execute({"samples": latents}, vae, 8.0, "clip", LOSSY, CRF, 16)
+        return latents
+
+    return [
+        Arm("VAE Decode, Create Video, Save Video", at_once),
+        Arm("Decode To Video, 16 at a time", in_chunks),
+    ]
+
+
+def file_example(_: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a long clip's latents, and nothing else."""
+    return torch.randn(LONG_CLIP, 4, SIDE, SIDE), torch.empty(0), torch.empty(0)
+
+
 def example(size: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
     """Return noisy latents [2F, 4, H, W], timesteps [2F], and the text of the two sides of guidance, [2, 77, D]."""
     batch = 2 * FRAMES
@@ -284,6 +322,16 @@ def conclude_cross_frame(arms: list[Arm]) -> list[str]:
     ]
 
 
+def conclude_file(arms: list[Arm]) -> list[str]:
+    """Hold decoding a few frames at a time against decoding all."""
+    at_once, in_chunks = arms
+    return [
+        f"- Decode To Video over the three nodes: {ratio(in_chunks, at_once)} in time, "
+        f"{in_chunks.peak_bytes / at_once.peak_bytes:.3f} in memory, which does not grow with the clip. Encoders' own "
+        "memory is not counted; it is the same in both."
+    ]
+
+
 CASES = {
     "module": Case("Motion module, a step", 8 * SIDE, module_arms, example, conclude_module),
     "block": Case(
@@ -294,6 +342,14 @@ CASES = {
         conclude_cross_frame,
     ),
     "step": Case("Cross-frame attention, a step", 8 * SIDE, cross_frame_arms, example, conclude_cross_frame),
+    "file": Case(
+        "A long clip into a file",
+        8 * SIDE,
+        file_arms,
+        file_example,
+        conclude_file,
+        f"Demo model's VAE, {8 * SIDE} px, {LONG_CLIP} frames, H.264",
+    ),
 }
 
 
@@ -301,10 +357,11 @@ def report(case: Case, arms: list[Arm], sizes: str) -> str:
     """Render the figures as Markdown."""
     base = arms[0]
     threads = torch.get_num_threads()
+    setting = case.setting or f"{sizes}, {case.pixels} px, {FRAMES} frames with guidance"
     lines = [
         f"## {case.title}",
         "",
-        f"{sizes}, {case.pixels} px, {FRAMES} frames with guidance, float32, CPU, {threads} threads.",
+        f"{setting}, float32, CPU, {threads} threads.",
         "",
         f"| arm | s, median (quartiles) | time over {base.name} | FLOPs over it | its memory, MiB |",
         "|---|---|---|---|---|",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from ...host import api
+from ...host.video_file import Encoding, NewVideo
 from .. import io
-from ..folders import folders, whole_file
-from ..ui import PreviewVideo, SavedResult, hidden_texts
+from ..folders import folders
+from ..ui import hidden_texts, show_video
 from .core_node import CoreNode
 from .video_file import FileVideo, FrameVideo
 
@@ -78,22 +80,26 @@ class SaveVideo(CoreNode):
             )
         container = format["format"].replace("auto", "mp4")
         chosen = format.get("codec") or codec or {"codec": "auto"}
-        name = chosen["codec"].replace("auto", "av1" if container == "webm" else "h264")
-        encoding = chosen.get("encoding", {})
-        if encoding.get("color_space", "auto") not in ("auto", "sRGB"):
+        codec_name = chosen["codec"].replace("auto", "av1" if container == "webm" else "h264")
+        wanted = chosen.get("encoding", {})
+        if wanted.get("color_space", "auto") not in ("auto", "sRGB"):
             raise ValueError(
-                f"color_space={encoding['color_space']!r} is not written headless; expected auto or sRGB; choose one."
+                f"color_space={wanted['color_space']!r} is not written headless; expected auto or sRGB; choose one."
             )
-        if container == "webm" and name != "av1":
+        if container == "webm" and codec_name != "av1":
             raise ValueError(
-                f"codec={name!r} doesn't go into WebM; expected av1 or auto; choose one, or mp4."
+                f"codec={codec_name!r} doesn't go into WebM; expected av1 or auto; choose one, or mp4."
             )
-        height, width = video.images.shape[1:3]
-        new = folders().new_files(filename_prefix, width=width, height=height)
-        file = new.filename(container)
-        with whole_file(new.folder / file) as part:
-            video.save(part, container, name, encoding.get("crf"), hidden_texts(cls))
-        return io.NodeOutput(video, ui=PreviewVideo([SavedResult(file, new.subfolder, io.FolderType.output)]))
+        encoding = Encoding(
+            container,
+            {"h264": "h264", "av1": "libsvtav1"}[codec_name],
+            "yuv420p" if video.bit_depth == 8 else "yuv420p10le",
+            wanted.get("crf"),
+        )
+        name = partial(folders().new_path, filename_prefix, container)
+        with NewVideo(name, encoding, video.fps, hidden_texts(cls)) as file:
+            file.add(video.images)
+        return io.NodeOutput(video, ui=show_video(file.path))
 
 
 NODES: list[type[io.ComfyNode]] = [LoadVideo, GetVideoComponents, CreateVideo, SaveVideo]

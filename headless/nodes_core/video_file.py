@@ -1,9 +1,8 @@
-"""Video files through FFmpeg (PyAV): frames in, frames out."""
+"""What VIDEO sockets carry, and the frames of video files, read through FFmpeg (PyAV)."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -33,69 +32,6 @@ class FrameVideo:
     def decode(self) -> FrameVideo:
         """Return itself."""
         return self
-
-    def save(
-        self, path: Path, container: str, codec: str, crf: float | None, metadata: Mapping[str, str]
-    ) -> None:
-        """Encode to a file.
-
-        Args:
-            path: any name; its ending doesn't matter.
-            container: mp4, mkv or webm.
-            codec: h264 or av1.
-            crf: the codec's quality, lower is better; None is the encoder's own default (H.264: 23).
-            metadata: texts that go into the file.
-
-        Raises:
-            ValueError: an odd width or height, which 4:2:0 colour can't hold.
-        """
-        import av
-
-        height, width = self.images.shape[1:3]
-        if height % 2 or width % 2:
-            raise ValueError(
-                f"video is {width}x{height} pixels; expected even sides; scale it with ImageScale."
-            )
-
-        formats = {"mp4": "mp4", "mkv": "matroska", "webm": "webm"}
-        options = {"movflags": "use_metadata_tags+faststart"} if container == "mp4" else {}
-        with av.open(str(path), "w", format=formats[container], options=options) as output:
-            output.metadata.update(metadata)
-            rate = Fraction(round(self.fps * 1000), 1000)
-            stream: Any = output.add_stream({"h264": "h264", "av1": "libsvtav1"}[codec], rate=rate)
-            stream.height, stream.width = height, width
-            stream.pix_fmt = "yuv420p" if self.bit_depth == 8 else "yuv420p10le"
-            stream.options = {} if crf is None else {"crf": str(crf)}
-            _mark_colours(stream.codec_context)
-            for image in self.images:
-                frame = self._frame(image).reformat(format=stream.pix_fmt, dst_colorspace=_BT709)
-                _mark_colours(frame)
-                output.mux(stream.encode(frame))
-            output.mux(stream.encode(None))
-
-    def _frame(self, image: Tensor) -> Any:
-        import av
-
-        if self.bit_depth == 8:
-            return av.VideoFrame.from_ndarray(
-                (image * 255).clamp(0, 255).byte().cpu().numpy(), format="rgb24"
-            )
-        deep = (image.float() * 65535).clamp(0, 65535).cpu().numpy().astype(np.uint16)
-        return av.VideoFrame.from_ndarray(deep, format="rgb48le")
-
-
-_BT709 = 1
-"""FFmpeg's number of the BT.709 matrix."""
-
-
-def _mark_colours(target: Any) -> None:
-    """Say in the file that colours are BT.709 with sRGB's curve, as ComfyUI 0.33 writes them."""
-    from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
-
-    target.color_primaries = ColorPrimaries.BT709
-    target.color_trc = ColorTrc.IEC61966_2_1
-    target.colorspace = _BT709
-    target.color_range = ColorRange.MPEG
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import comfy.samplers
 import comfy.utils
 import folder_paths
 import torch
+from comfy.cli_args import args
+from comfy_api.latest import InputImpl, io, ui
 from PIL import Image
 from torch import Tensor
 
@@ -25,6 +28,7 @@ from ..contract import Conditioning, Latent, Spans
 from ..model_folders import CONFIG, names_of
 from . import install, motion
 from .control import select_frames
+from .decode import decode
 from .demo import load_demo
 from .predict import predict_denoised
 from .text import find_spans, phrase_spans, without_places
@@ -147,7 +151,7 @@ class ComfyHost:
 
     def decode(self, vae: Any, latent: Latent) -> Tensor:
         """Decode latents to [N, H, W, 3] in 0..1."""
-        return vae.decode(latent["samples"])
+        return decode(vae, latent["samples"])
 
     def compute_device(self) -> torch.device:
         """Return the device that models run on."""
@@ -185,15 +189,30 @@ class ComfyHost:
             return Path(folder_paths.get_full_path_or_raise(kind, f"{name}/{CONFIG}")).parent
         return Path(path)
 
-    def output_path(self, prefix: str, extension: str) -> Path:
+    def output_path(self, prefix: str, extension: str, width: int = 0, height: int = 0) -> Path:
         """Return a path for a new output file inside the output folder."""
         output = Path(folder_paths.get_output_directory())
         if not (output / prefix).resolve().is_relative_to(output.resolve()):
             raise ValueError(
                 f"filename_prefix={prefix!r} leads out of the output folder; expected a name inside it."
             )
-        folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, str(output))
+        folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, str(output), width, height)
         return Path(folder) / f"{name}_{counter:05}_.{extension.lstrip('.')}"
+
+    def file_texts(self, node: type[io.ComfyNode]) -> Mapping[str, str]:
+        """Return what core's savers put into a file."""
+        if args.disable_metadata or node.hidden is None:
+            return {}
+        prompt = {} if node.hidden.prompt is None else {"prompt": node.hidden.prompt}
+        texts = prompt | (node.hidden.extra_pnginfo or {})
+        return {name: json.dumps(value) for name, value in texts.items()}
+
+    def output_video(self, path: Path) -> tuple[InputImpl.VideoFromFile, ui.PreviewVideo]:
+        """Return a video of the output folder, and what shows it."""
+        subfolder = path.parent.relative_to(folder_paths.get_output_directory())
+        name = "" if subfolder == Path() else str(subfolder)
+        saved = ui.SavedResult(path.name, name, io.FolderType.output)
+        return InputImpl.VideoFromFile(str(path)), ui.PreviewVideo([saved])
 
     def user_dir(self) -> Path:
         """Return the folder for the user's own settings."""

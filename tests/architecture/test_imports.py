@@ -30,10 +30,11 @@ LAW: dict[str, tuple[str, ...]] = {
         "host.api",
         "host.bundled",
         "host.model_folders",
+        "host.video_file",
         "models",
         "nodes",
     ),
-    "nodes": ("nodes", "host.contract", "host.api", "models"),
+    "nodes": ("nodes", "host.contract", "host.api", "host.video_file", "models"),
 }
 # Heavier layers that a node reaches only when it runs.
 INSIDE_FUNCTIONS: dict[str, tuple[str, ...]] = {"nodes": ("language", "training")}

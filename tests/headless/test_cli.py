@@ -7,16 +7,16 @@ import os
 import subprocess
 import sys
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
 from frameloom.headless.__main__ import main
 from frameloom.headless.nodes_core.mask import EmptyImage
-from frameloom.headless.nodes_core.video_file import FrameVideo, read_frames
+from frameloom.headless.nodes_core.video_file import read_frames
 from frameloom.headless.settings import BadSettingError, with_settings
 from frameloom.host import api
+from frameloom.host.video_file import Encoding, NewVideo
 from frameloom.tests.support.random_demo import write_control
 from PIL import Image
 
@@ -280,7 +280,9 @@ def test_a_video_is_redrawn_from_its_edges(run, tmp_path):
     squares = torch.zeros(4, 64, 64, 3)
     for frame in range(4):
         squares[frame, 16:40, 8 * frame : 8 * frame + 24] = 1
-    FrameVideo(squares, Fraction(8)).save(tmp_path / "input" / "clip.mp4", "mp4", "h264", 5, {})
+    clip = tmp_path / "input" / "clip.mp4"
+    with NewVideo(lambda *_: clip, Encoding("mp4", "h264", "yuv420p", 5), 8, {}) as video:
+        video.add(squares)
     code, out, err = run(REDRAW)
     assert code == 0, err
     assert out[0] == str(tmp_path / "output" / "redrawn_00001_.mp4")

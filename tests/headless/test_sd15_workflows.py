@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
 from frameloom.headless.__main__ import main
-from frameloom.headless.nodes_core.video_file import FrameVideo
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
+from frameloom.host.video_file import Encoding, NewVideo
 from frameloom.models.architecture import SD15, TextSize, UNetSize, VAESize
 from frameloom.tests.support.gligen import write_gligen
 from frameloom.tests.support.random_demo import random_motion, write_control, write_model
@@ -48,7 +47,9 @@ def folder(tmp_path_factory):
     clip = torch.zeros(10, 96, 128, 3)
     for frame in range(10):
         clip[frame, 24:72, 6 * frame : 6 * frame + 40] = 1
-    FrameVideo(clip, Fraction(8)).save(folder / "input" / "my_video.mp4", "mp4", "h264", 5, {})
+    path = folder / "input" / "my_video.mp4"
+    with NewVideo(lambda *_: path, Encoding("mp4", "h264", "yuv420p", 5), 8, {}) as video:
+        video.add(clip)
     return folder
 
 

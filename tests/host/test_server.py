@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 from frameloom.tests.host.server import PACK_FOLDER, ROOT, documented_client, running_server
+from frameloom.tests.support.decode_contract import read
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
 from frameloom.tools import object_info
 from PIL import Image
@@ -46,6 +47,7 @@ NODE_IDS = {
     "Frameloom_SceneStart",
     "Frameloom_ContextWindows",
     "Frameloom_LLMEndpoint",
+    "Frameloom_DecodeToVideo",
 }
 
 
@@ -137,6 +139,32 @@ def small_graph(**sampler):
         },
         "7": {"class_type": "SaveLatent", "inputs": {"samples": ["6", 0], "filename_prefix": "small"}},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "ending"), [("mp4 (H.264)", "mp4"), ("mkv (FFV1, lossless)", "mkv")])
+def test_latents_become_a_video_file_that_clients_find(server, tmp_path, form, ending):
+    graph = small_graph()
+    graph["7"] = {
+        "class_type": "Frameloom_DecodeToVideo",
+        "inputs": {
+            "latent": ["6", 0], "vae": ["1", 2], "fps": 12.5, "filename_prefix": "video/small", "format": form,
+            "crf": 19, "frames_per_chunk": 3,
+        },
+    }  # fmt: skip
+    graph["8"] = {"class_type": "GetVideoComponents", "inputs": {"video": ["7", 0]}}
+    graph["9"] = {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "from_video"}}
+    files = queue(server, graph, tmp_path)
+    assert [path.suffix for path in files].count(".png") == 4
+    (path,) = [path for path in files if path.suffix == f".{ending}"]
+    assert path.parent.name == "video"
+    pictures, rate, texts = read(path)
+    assert (pictures.shape, rate) == ((4, 128, 128, 3), 12.5)
+    prompt = json.loads(texts["prompt"])
+    assert {node: entry["inputs"] for node, entry in prompt.items()} == {
+        node: entry["inputs"] for node, entry in graph.items()
+    }
+    folder = server.base / "output" / "video"
+    assert all(path.name.startswith("small_") for path in folder.iterdir())
 
 
 def test_too_many_frames_are_refused_in_words(server, tmp_path):

@@ -140,6 +140,10 @@ CONTRACT = {
         ],
         ["MODEL", "CONDITIONING"],
     ),
+    "DecodeToVideo": (
+        ["latent", "vae", "fps", "filename_prefix", "format", "crf", "frames_per_chunk"],
+        ["VIDEO"],
+    ),
     "LLMEndpoint": (["profile", "timeout", "attempts", "max_tokens", "temperature"], ["FRAMELOOM_LLM"]),
 }
 

@@ -6,6 +6,7 @@ They need the fixtures ``port``, ``demo`` (MODEL, CLIP, VAE), ``motion`` (the bu
 
 from __future__ import annotations
 
+import json
 from pathlib import PurePath
 
 import pytest
@@ -409,6 +410,21 @@ def test_training_goes_through_cross_frame_attention(port, demo, scene):
         (gradient,) = torch.autograd.grad(out[1].sum(), noisy)
     reached = gradient.abs().amax((1, 2, 3)) > 0
     assert reached.tolist() == [True, True, False]
+
+
+def test_a_saved_file_carries_the_prompt_and_the_editors_extras(port):
+    class Running:
+        class hidden:
+            prompt = {"1": {"class_type": "X", "inputs": {}}}
+            extra_pnginfo = {"workflow": {"nodes": []}}
+
+    texts = port.file_texts(Running)
+    assert {name: json.loads(text) for name, text in texts.items()} == {
+        "prompt": Running.hidden.prompt,
+        "workflow": {"nodes": []},
+    }
+    Running.hidden.prompt = Running.hidden.extra_pnginfo = None
+    assert port.file_texts(Running) == {}
 
 
 def test_a_language_model_is_a_gguf_file_or_a_folder(port, kind_folder):

@@ -1,0 +1,116 @@
+"""Latents to a video file, a chunk of frames at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from ..host import api
+from ..host.video_file import Encoding, NewVideo
+from ..models.chunked_decode import check_clip, decode_chunks
+
+io = api.io
+
+LOSSY = "mp4 (H.264)"
+FORMATS = {
+    LOSSY: Encoding("mp4", "h264", "yuv420p"),
+    "mkv (FFV1, lossless)": Encoding("mkv", "ffv1", "bgr0"),
+}
+
+
+class DecodeToVideo(io.ComfyNode):
+    """Frameloom_DecodeToVideo."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_DecodeToVideo",
+            display_name="Decode To Video",
+            category="frameloom/long video",
+            description="Decode latents straight into a video file, a few frames at a time, so that memory does not "
+            "grow with the video's length. The file is there when it is whole: a run that is cancelled or fails leaves "
+            "none, and no file is overwritten. For VAEs of pictures, such as Stable Diffusion's.",
+            search_aliases=["VAE Decode Batched", "Video Combine", "save video", "SaveVideo", "export video"],
+            is_output_node=True,
+            inputs=[
+                io.Latent.Input("latent", tooltip="The frames of one video, in order."),
+                io.Vae.Input(
+                    "vae", tooltip="Stable Diffusion's, or another that decodes each frame by itself."
+                ),
+                io.Float.Input(
+                    "fps", default=8.0, min=0.01, max=1000.0, step=0.01, tooltip="Frames a second."
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="video/frameloom",
+                    tooltip="Start of the file's name, in the output folder; subfolders, %width% and %height% may be "
+                    "in it.",
+                ),
+                io.Combo.Input(
+                    "format",
+                    options=list(FORMATS),
+                    default=LOSSY,
+                    tooltip="H.264 plays everywhere. FFV1 keeps every pixel as VAE Decode gives it, in 8 bits, and "
+                    "browsers don't show it.",
+                ),
+                io.Float.Input(
+                    "crf",
+                    default=19.0,
+                    min=0.0,
+                    max=51.0,
+                    step=1.0,
+                    tooltip="Quality of H.264: lower is better and larger. FFV1 has none.",
+                ),
+                io.Int.Input(
+                    "frames_per_chunk",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    tooltip="Frames decoded at a time; 0: as many as 64 MiB hold, which is 21 of 512 x 512. When "
+                    "memory runs out, it is halved and tried again.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output(
+                    "video", display_name="video", tooltip="The file, which is read when it is needed."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        latent: dict[str, Any],
+        vae: Any,
+        fps: float,
+        filename_prefix: str,
+        format: str,
+        crf: float,
+        frames_per_chunk: int,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        port, encoding = api.port(), FORMATS[format]
+        if format == LOSSY:
+            encoding = replace(encoding, crf=crf)
+        name = partial(port.output_path, filename_prefix, encoding.container)
+        with NewVideo(name, encoding, fps, port.file_texts(cls)) as file:
+            _decode_into(file, vae, latent["samples"], frames_per_chunk)
+        video, shown = port.output_video(file.path)
+        return io.NodeOutput(video, ui=shown)
+
+
+def _decode_into(file: NewVideo, vae: Any, latents: Tensor, frames_per_chunk: int) -> None:
+    port = api.port()
+    check_clip(latents)
+    bar = port.progress(len(latents))
+    for images in decode_chunks(lambda part: port.decode(vae, {"samples": part}), latents, frames_per_chunk):
+        file.add(images)
+        bar.update(file.frames, images[-1])
+        port.check_interrupt()
+
+
+NODES: list[type] = [DecodeToVideo]

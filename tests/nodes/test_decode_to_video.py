@@ -1,0 +1,153 @@
+"""Decode To Video headless: what it does on every host, and how much memory it takes."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from frameloom.headless.executor import Executor
+from frameloom.headless.graph import check_workflow
+from frameloom.headless.model import VAE
+from frameloom.headless.nodes_core import core_node_classes
+from frameloom.headless.nodes_core.video import GetVideoComponents
+from frameloom.tests.support.decode_contract import *  # noqa: F403  the tests, which pytest finds by name
+from frameloom.tests.support.decode_contract import FFV1, H264, bytes_of, decode, files_of, latents, read
+
+
+@pytest.fixture
+def port(host):
+    return host
+
+
+@pytest.fixture
+def demo(host):
+    return host.load_demo()
+
+
+@pytest.fixture
+def output(host):
+    return host.output_dir
+
+
+@pytest.fixture
+def decode_to_video(nodes):
+    return nodes["DecodeToVideo"]
+
+
+@pytest.fixture
+def components():
+    return lambda video: GetVideoComponents.execute(video).args
+
+
+class WatchedVAE(VAE):
+    """A VAE whose batches are looked at first."""
+
+    def __init__(self, vae, look):
+        super().__init__(vae.network)
+        object.__setattr__(self, "look", look)
+
+    def decode(self, latents):
+        latents = latents.clone()
+        self.look(latents)
+        return super().decode(latents)
+
+
+@pytest.fixture
+def watched():
+    return WatchedVAE
+
+
+@pytest.fixture
+def cancel():
+    def ctrl_c():
+        signal.raise_signal(signal.SIGINT)
+
+    ctrl_c.error = KeyboardInterrupt
+    return ctrl_c
+
+
+@pytest.mark.parametrize("size", [1, 3, 0])
+def test_headless_any_size_of_chunk_gives_the_same_bits(port, demo, decode_to_video, output, size):
+    """Frames are decoded one by one."""
+    decode(decode_to_video, demo[2], latents(), size=size)
+    wanted = port.decode(demo[2], {"samples": latents()})
+    assert torch.equal(read(output / "clips" / "take_00001_.mkv")[0], bytes_of(wanted))
+
+
+@pytest.mark.parametrize("form", [H264, FFV1])
+def test_a_full_disk_is_said_and_leaves_no_file(demo, decode_to_video, output, form):
+    """A limit on the size of files is the same to who writes, and noise doesn't compress."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(
+            OSError, match=r"^take_00001_\.m..: writing the video failed after \d+ frames \(File too large\);"
+        ):
+            decode(decode_to_video, demo[2], latents(40), form, size=4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert files_of(output) == []
+
+
+def test_a_folder_that_may_not_be_written_to_is_said(demo, decode_to_video, output):
+    (output / "clips").write_text("a file where the folder should be")
+    with pytest.raises(OSError, match="clips"):
+        decode(decode_to_video, demo[2], latents())
+
+
+@pytest.mark.parametrize("form", [H264, FFV1])
+def test_the_workflow_is_in_the_file(host, form, nodes, output):
+    graph = {
+        "1": {"class_type": "Frameloom_DemoModelLoader", "inputs": {}},
+        "2": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 2}},
+        "3": {
+            "class_type": "Frameloom_DecodeToVideo",
+            "inputs": {
+                "latent": ["2", 0], "vae": ["1", 2], "fps": 8, "filename_prefix": "v", "format": form, "crf": 19,
+                "frames_per_chunk": 0,
+            },
+        },
+    }  # fmt: skip
+    report = Executor(check_workflow(graph, [*nodes.values(), *core_node_classes()])).run()
+    (saved,) = report.shown["3"]["images"]
+    assert json.loads(read(output / saved["filename"])[2]["prompt"]) == graph
+
+
+LONG = """
+import resource, sys
+from pathlib import Path
+import torch
+from frameloom.headless import io, ui
+from frameloom.headless.port import HeadlessHost
+from frameloom.host import api
+
+folder = Path(sys.argv[1])
+api.select(io=io, ui=ui, extension=io.ComfyExtension, port=HeadlessHost("cpu", folder, folder, folder))
+from frameloom.nodes.decode_to_video import DecodeToVideo
+
+latents, vae = torch.randn(1000, 4, 8, 8), api.port().load_demo()[2]
+for frames, size in ((100, 16), (1000, 16), (1000, 1000)):
+    with torch.inference_mode():
+        DecodeToVideo.execute({"samples": latents[:frames]}, vae, 8.0, "clip", "mp4 (H.264)", 19.0, size)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_memory_does_not_grow_with_the_length(tmp_path):
+    """Ten times the frames; the last run decodes them in one chunk, which the measurement must see."""
+    tests = Path(__file__).resolve().parents[1]
+    script = f"import runpy; runpy.run_path({str(tests / 'conftest.py')!r})\n{LONG}"
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], cwd=tests, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    short, long, at_once = map(int, done.stdout.split())
+    pictures = 1000 * 64 * 64 * 3 * 4
+    assert at_once - long > 0.8 * pictures
+    assert long - short < 0.3 * pictures
