@@ -21,6 +21,7 @@ from .schedules import BetaSchedule
 if TYPE_CHECKING:
     from .cross_frame import CrossFrameEdit
     from .energy import BoxEnergy
+    from .free_noise import NoiseShuffle, WindowFusion
     from .gligen import GligenEdit
 
 _Condition = TypeVar("_Condition")
@@ -192,6 +193,8 @@ class Edit:
         compose: makes a prediction of several; the last edit's counts.
         gligen: changes tokens between self- and cross-attention; the last edit's counts.
         guide: moves predictions by the gradient of an energy of cross-attention; the last edit's counts.
+        noise: arranges what a run starts from; the last edit's counts.
+        fusion: lets motion modules attend within windows of the frames they are given; the last edit's counts.
     """
 
     name: str
@@ -203,6 +206,8 @@ class Edit:
     compose: Composition | None = None
     gligen: GligenEdit | None = None
     guide: BoxEnergy | None = None
+    noise: NoiseShuffle | None = None
+    fusion: WindowFusion | None = None
 
 
 def check_composed(composed: Sequence[_Condition]) -> _Condition | None:

@@ -11,6 +11,7 @@ def node_classes() -> list[type]:
     from . import (
         demo,
         foreground,
+        free_noise,
         layout_conditioning,
         layout_pictures,
         layout_plan,
@@ -45,6 +46,7 @@ def node_classes() -> list[type]:
         scenes,
         scene_start,
         layout_conditioning,
+        free_noise,
         metrics,
     )
     return [node for family in families for node in family.NODES]
