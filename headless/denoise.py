@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from ..models.edit import AttentionObserver, Call, check_composed
 from ..models.energy import find_guide, find_shift, keep_frames_apart
+from ..models.free_noise import arrange_noise
 from ..models.guards import check_prediction
 from ..models.schedules import TRAIN_TIMESTEPS
 from ..models.windows import Window
@@ -238,6 +239,7 @@ def sample(
     if len(sigmas) < 2:
         return latent, latent
     home = latent.device
+    noise = arrange_noise(model.edits, noise)
     noise, start = noise.to(model.device).float(), latent.to(model.device).float() * model.latent_scale
     levels = sigmas.cpu().float()
     blend = None if mask is None else prepare_mask(mask.to(model.device), start)

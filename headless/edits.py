@@ -20,6 +20,7 @@ from torch.utils.hooks import RemovableHandle
 from ..models.cross_frame import AnchorMemory, CrossFrameEdit, Source
 from ..models.edit import AttentionBias, AttentionObserver, Call, CallBias, Edit, TemporalEdit, training_call
 from ..models.energy import check_trainable
+from ..models.free_noise import WindowFusion, find_fusion
 from ..models.gligen import Change, GligenEdit
 from .gligen import between_attentions
 from .observe import observer_hooks
@@ -38,11 +39,13 @@ class EditedRun:
         crossing: Sequence[CrossFrameEdit],
         biases: Sequence[AttentionBias] = (),
         gligen: GligenEdit | None = None,
+        fusion: WindowFusion | None = None,
     ) -> None:
         self._temporal = tuple(temporal)
         self._crossing = [(edit, AnchorMemory()) for edit in crossing]
         self._biases = tuple(biases)
         self._gligen = gligen
+        self.fusion = fusion
         self.bias: CallBias | None = None
         self.ground: Change | None = None
         self._call: Call | None = None
@@ -113,8 +116,8 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
 
     Args:
         unet: whose blocks get forward hooks; its weights stay as they are.
-        edits: a temporal edit's ``motion`` has ``slots`` and is called as ``motion(slot, hidden, frames, strength)``,
-            as a ``MotionModel`` is.
+        edits: a temporal edit's ``motion`` has ``slots`` and is called as ``motion(slot, hidden, frames, strength,
+            fusion)``, as a ``MotionModel`` is.
 
     Yields:
         The run; set its ``call`` before each call of the UNet.
@@ -126,7 +129,7 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
     biases = [edit.bias for edit in edits if edit.bias is not None]
     crossing = [edit.cross_frame for edit in edits if edit.cross_frame is not None]
     grounding = [edit.gligen for edit in edits if edit.gligen is not None]
-    run = EditedRun(temporal, crossing, biases, *grounding[-1:])
+    run = EditedRun(temporal, crossing, biases, grounding[-1] if grounding else None, find_fusion(edits))
     with ExitStack() as hooks:
         for index, part in enumerate(temporal):
             for slot in part.motion.slots:
@@ -214,10 +217,10 @@ def _temporal_hook(
         if strength == 0:
             return None
         if isinstance(output, Tensor):
-            return motion(slot, output, run.frames, strength)
+            return motion(slot, output, run.frames, strength, run.fusion)
         if isinstance(output, tuple):
-            return (motion(slot, output[0], run.frames, strength), *output[1:])
-        return type(output)(sample=motion(slot, output.sample, run.frames, strength))
+            return (motion(slot, output[0], run.frames, strength, run.fusion), *output[1:])
+        return type(output)(sample=motion(slot, output.sample, run.frames, strength, run.fusion))
 
     return hook
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..models.free_noise import WindowFusion
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import MotionLoRA
 from ..models.motion_module import MotionModel
@@ -15,7 +16,7 @@ from ..models.motion_module import MotionModel
 
 @dataclass(frozen=True)
 class LoadedMotion:
-    """What a FRAMELOOM_MOTION socket carries. Immutable; called as ``motion(slot, hidden, frames, strength)``.
+    """What a FRAMELOOM_MOTION socket carries. Immutable; called as ``motion(slot, hidden, frames, strength, fusion)``.
 
     Attributes:
         weights: as read, without LoRAs.
@@ -47,9 +48,11 @@ class LoadedMotion:
         """Names of the slots it has."""
         return self.network.slots
 
-    def __call__(self, slot: str, hidden: Tensor, frames: int, strength: float) -> Tensor:
+    def __call__(
+        self, slot: str, hidden: Tensor, frames: int, strength: float, fusion: WindowFusion | None = None
+    ) -> Tensor:
         """Run one slot: [B*F, C, H, W] -> [B*F, C, H, W]."""
-        return self.network(slot, hidden, frames, strength)
+        return self.network(slot, hidden, frames, strength, fusion)
 
     def with_lora(self, lora: MotionLoRA, strength: float) -> LoadedMotion:
         """Return the same module with a motion LoRA stacked on it.

@@ -21,6 +21,7 @@ from .schedules import BetaSchedule
 if TYPE_CHECKING:
     from .cross_frame import CrossFrameEdit
     from .energy import BoxEnergy
+    from .free_noise import NoiseShuffle, WindowFusion
     from .gligen import GligenEdit
     from .windows import WindowPlan
 
@@ -194,6 +195,8 @@ class Edit:
         gligen: changes tokens between self- and cross-attention; the last edit's counts.
         guide: moves predictions by the gradient of an energy of cross-attention; the last edit's counts.
         windows: asks about a long clip in windows of frames; the last edit's counts.
+        noise: arranges what a run starts from; the last edit's counts.
+        fusion: lets motion modules attend within windows of the frames they are given; the last edit's counts.
     """
 
     name: str
@@ -206,6 +209,8 @@ class Edit:
     gligen: GligenEdit | None = None
     guide: BoxEnergy | None = None
     windows: WindowPlan | None = None
+    noise: NoiseShuffle | None = None
+    fusion: WindowFusion | None = None
 
 
 def check_composed(composed: Sequence[_Condition]) -> _Condition | None:

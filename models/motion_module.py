@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .architecture import UNetSize
 from .edit import TEMPORAL_SLOTS
 from .frames import frames_to_tokens, tokens_to_frames
+from .free_noise import WindowFusion
 
 NormScope = Literal["frame", "clip"]
 # (q, k, v: [N, L, C], heads) -> [N, L, C]
@@ -130,11 +131,26 @@ class TemporalAttention(nn.Module):
         self.to_out = nn.ModuleList([operations.Linear(channels, channels, **factory)])
         self.pos_encoder = PositionalEncoding(max_frames, channels)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Attend over the frame axis."""
+    def forward(self, tokens: Tensor, fusion: WindowFusion | None = None) -> Tensor:
+        """Attend over the frame axis; within windows of it, where ``fusion`` says."""
+        if fusion is not None and fusion.is_needed(tokens.shape[1]):
+            return self.to_out[0](self._attend_in_windows(tokens, fusion))
         tokens = tokens + self.pos_encoder.pe[:, : tokens.shape[1]].to(tokens)
-        mixed = self.attend(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens), self.heads)
-        return self.to_out[0](mixed)
+        return self.to_out[0](self.attend(*self._project(tokens), self.heads))
+
+    def _attend_in_windows(self, tokens: Tensor, fusion: WindowFusion) -> Tensor:
+        """Project frames once, and positions once: projections are linear, so their sum is that of the sum."""
+        whole = self._project(tokens)
+        places = self._project(self.pos_encoder.pe[:, : fusion.length].to(tokens))
+
+        def attend(window: slice) -> Tensor:
+            query, key, value = (part[:, window] + place for part, place in zip(whole, places, strict=True))
+            return self.attend(query, key, value, self.heads)
+
+        return fusion.fuse(tokens, attend)
+
+    def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
 
 
 class _GEGLU(nn.Module):
@@ -192,10 +208,10 @@ class TemporalBlock(nn.Module):
         self.ff = FeedForward(channels, operations, **factory)
         self.ff_norm = operations.LayerNorm(channels, **factory)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Mix over time."""
+    def forward(self, tokens: Tensor, fusion: WindowFusion | None = None) -> Tensor:
+        """Mix over time; attentions within windows of it, where ``fusion`` says."""
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
-            tokens = tokens + attention(norm(tokens))
+            tokens = tokens + attention(norm(tokens), fusion)
         return tokens + self.ff(self.ff_norm(tokens))
 
 
@@ -240,31 +256,27 @@ class TemporalTransformer(nn.Module):
         )
         self.proj_out = operations.Linear(channels, channels, **factory)
 
-    def forward(self, hidden: Tensor, frames: int) -> Tensor:
+    def forward(self, hidden: Tensor, frames: int, fusion: WindowFusion | None = None) -> Tensor:
         """Mix a clip over time at every place.
 
         Args:
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
+            fusion: windows for attention; None: it goes over all frames.
 
         Returns:
             [B*F, C, H, W], newly allocated.
         """
-        return hidden + self.change(hidden, frames)
+        return hidden + self.change(hidden, frames, fusion)
 
-    def change(self, hidden: Tensor, frames: int) -> Tensor:
+    def change(self, hidden: Tensor, frames: int, fusion: WindowFusion | None = None) -> Tensor:
         """Return what ``forward`` adds to its input, [B*F, C, H, W].
 
         Raises:
-            ValueError: there are more frames than the positional encoding holds, or no whole number of videos.
+            ValueError: attention is to go over more frames than the positional encoding holds, or there is no whole
+                number of videos.
         """
-        longest = self.max_frames
-        if frames > longest:
-            raise ValueError(
-                f"frames={frames} is more than the {longest} that the motion module's positional encoding holds; "
-                f"expected at most {longest} at once; lower batch_size to {longest}, or add Frameloom's Context "
-                f"Windows of {longest} frames or fewer."
-            )
+        self._check_length(frames, fusion)
         height, width = hidden.shape[-2:]
         if self.norm_scope == "frame":
             normal = self.norm(hidden)
@@ -273,8 +285,23 @@ class TemporalTransformer(nn.Module):
             normal = rearrange(self.norm(clip), "b c f h w -> (b f) c h w")
         tokens = self.proj_in(frames_to_tokens(normal, frames))
         for block in self.transformer_blocks:
-            tokens = block(tokens)
+            tokens = block(tokens, fusion)
         return tokens_to_frames(self.proj_out(tokens), height, width)
+
+    def _check_length(self, frames: int, fusion: WindowFusion | None) -> None:
+        longest = self.max_frames
+        if fusion is not None and fusion.is_needed(frames):
+            if fusion.length > longest:
+                raise ValueError(
+                    f"window_length={fusion.length} is more than the {longest} frames that the motion module's "
+                    f"positional encoding holds; expected at most {longest}; lower Free Noise's window_length."
+                )
+        elif frames > longest:
+            raise ValueError(
+                f"frames={frames} is more than the {longest} that the motion module's positional encoding holds; "
+                f"expected at most {longest} at once; lower batch_size to {longest}, or add Frameloom's Context "
+                f"Windows or FreeNoise of {longest} frames or fewer."
+            )
 
 
 class _Slots(nn.Module):
@@ -342,7 +369,14 @@ class MotionModel(nn.Module):
         """Return one slot's transformer."""
         return self.get_submodule(slot).temporal_transformer  # type: ignore[return-value]
 
-    def forward(self, slot: str, hidden: Tensor, frames: int, strength: float = 1.0) -> Tensor:
+    def forward(
+        self,
+        slot: str,
+        hidden: Tensor,
+        frames: int,
+        strength: float = 1.0,
+        fusion: WindowFusion | None = None,
+    ) -> Tensor:
         """Run one slot.
 
         Args:
@@ -350,13 +384,14 @@ class MotionModel(nn.Module):
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
             strength: factor on the module's change; at 0 the input itself is returned.
+            fusion: windows for attention; None: it goes over all frames.
 
         Returns:
             [B*F, C, H, W].
         """
         if strength == 0:
             return hidden
-        change = self.transformer(slot).change(hidden, frames)
+        change = self.transformer(slot).change(hidden, frames, fusion)
         return hidden + change if strength == 1 else hidden + strength * change
 
 

@@ -13,6 +13,7 @@ def node_classes() -> list[type]:
         decode_to_video,
         demo,
         foreground,
+        free_noise,
         layout_conditioning,
         layout_pictures,
         layout_plan,
@@ -49,6 +50,7 @@ def node_classes() -> list[type]:
         layout_conditioning,
         context_windows,
         decode_to_video,
+        free_noise,
         metrics,
     )
     return [node for family in families for node in family.NODES]

@@ -51,6 +51,8 @@ def install(model: Any, edit: Edit) -> Any:
         bias.put_on(clone)
     if edit.gligen is not None:
         edit = replace(edit, gligen=gligen.put_on(clone, edit.gligen))
+    if edit.noise is not None or edit.fusion is not None:
+        slots.find_places(clone.model.diffusion_model)
     if edit.schedule is not None:
         sampling = schedule.reschedule(clone, edit.schedule)
         clone.add_object_patch("model_sampling", sampling)

@@ -16,6 +16,7 @@ from ...models.edit import AttentionObserver, Call, CallBias, Composition, Condi
 from ...models.energy import find_guide
 from ...models.errors import HostError
 from ...models.frames import count_videos
+from ...models.free_noise import arrange_noise, find_fusion
 from ...models.gligen import Change, check_boxes
 from ...models.guards import check_prediction, check_schedule
 from . import bias, clip_norm, energy, observe, slots
@@ -170,6 +171,7 @@ class LiveCall:
             for part, module in zip(temporal, acting.modules, strict=True)
             if (strength := part.strength_at(call)) != 0
         ]
+        self.fusion = find_fusion(acting.edits)
         crossing = acting.crossing(call)
         self.attention = None if crossing is None else LiveAttention(crossing, transformer_options)
         biases = acting.bias(call)
@@ -187,7 +189,7 @@ class LiveCall:
         with attention_of(options):
             for _, module, strength in self.active:
                 if name in module.size.channels:
-                    hidden = module(name, hidden, self.call.frames, strength)
+                    hidden = module(name, hidden, self.call.frames, strength, self.fusion)
         return hidden
 
 
@@ -202,12 +204,12 @@ def ensure_markers(unet: nn.Module, *, over_clip: bool) -> None:
         clip_norm.put_in(unet)
 
 
-def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
+def outer_sample(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Open a run; ComfyUI's OUTER_SAMPLE wrapper. The guider's options are this run's own copy."""
     options = executor.class_obj.model_options["transformer_options"]
-    options[RUN_KEY] = Run(executor.class_obj)
+    options[RUN_KEY] = run = Run(executor.class_obj)
     try:
-        return executor(*args, **kwargs)
+        return executor(arrange_noise(run.edits, noise), *args, **kwargs)
     finally:
         options.pop(RUN_KEY, None)
 

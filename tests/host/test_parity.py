@@ -14,14 +14,17 @@ from frameloom.headless import io, ui
 from frameloom.headless.control_loading import load_controlnet
 from frameloom.headless.gligen import load_gligen
 from frameloom.headless.loading import load_checkpoint
+from frameloom.headless.motion import LoadedMotion
 from frameloom.headless.nodes_core import conditioning, loaders, sampling
 from frameloom.headless.port import HeadlessHost
 from frameloom.headless.prompt import Tokenizer
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO
+from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.tests.support.control_cases import control_cases
 from frameloom.tests.support.gligen import WideText, write_gligen
+from frameloom.tests.support.motion import save, tiny_state
 from frameloom.tests.support.random_demo import write_control, write_lora, write_model
 from frameloom.tests.support.region_cases import region_cases
 from frameloom.tests.support.sampling_cases import cases
@@ -53,6 +56,7 @@ def theirs(newest, tmp_path_factory):
     write_control(folder / "other.safetensors", seed=4, prefix="")
     write_control(folder / "net_shuffle.safetensors")
     write_gligen(folder / "gligen.safetensors", gate=0.3)
+    save(folder / "motion.safetensors", tiny_state())
     (folder / "models" / "loras").mkdir(parents=True)
     (folder / "custom_nodes").mkdir()
     write_lora(folder / "models" / "loras" / "small.safetensors")
@@ -80,6 +84,7 @@ def sockets(theirs):
         "net": (load_controlnet(theirs / "net.safetensors", CPU),),
         "pooled": (load_controlnet(theirs / "net_shuffle.safetensors", CPU),),
         "other": (load_controlnet(theirs / "other.safetensors", CPU),),
+        "motion": (LoadedMotion(read_motion_weights(theirs / "motion.safetensors"), CPU, torch.float32),),
     }
 
 
@@ -123,14 +128,15 @@ def test_the_cases_tell_samplers_and_predictions_apart(expected):
     assert float((expected["v-ddim-masked"] - expected["v-euler-masked"]).norm()) > 10 * TOLERANCE
 
 
-def test_the_cases_tell_rules_of_control_editing_and_regions_apart(expected):
-    """The comparison would notice hints, masks or boxes of others, another range, a net or a side left out."""
+def test_the_cases_tell_rules_of_control_editing_regions_and_free_noise_apart(expected):
+    """The comparison would notice hints, masks, boxes, noise or windows of others, another range, a part left out."""
 
     def apart(one, other):
         return float((expected[one] - expected[other]).norm() / expected[other].norm())
 
     for names in (
-        [name for name in CASES if name.startswith(start)] for start in ("control-", "edit-", "region-")
+        [name for name in CASES if name.startswith(start)]
+        for start in ("control-", "edit-", "region-", "free-")
     ):
         for pair in itertools.combinations(names, 2):
             assert pair in ALIKE or apart(*pair) > 10 * TOLERANCE, pair

@@ -27,6 +27,7 @@ NODE_IDS = {
     "Frameloom_ApplyMotionModule",
     "Frameloom_VideoNoise",
     "Frameloom_VideoMetrics",
+    "Frameloom_FreeNoise",
     "Frameloom_MotionPath",
     "Frameloom_NoiseWarp",
     "Frameloom_CrossFrameAttnPatch",

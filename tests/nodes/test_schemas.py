@@ -15,6 +15,7 @@ CONTRACT = {
     ),
     "VideoNoise": (["noise_seed", "mode", "correlation", "frame_offset"], ["NOISE"]),
     "VideoMetrics": (["images", "fps"], ["STRING", "IMAGE"]),
+    "FreeNoise": (["model", "window_length", "stride", "seed", "reshuffle", "fuse"], ["MODEL"]),
     "MotionPath": (
         [
             "kind",

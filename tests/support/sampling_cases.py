@@ -76,6 +76,18 @@ def _laid_out(kind, prompt=None, **inputs):
     return steps
 
 
+def _free(graph=workflow, **parts):
+    """With a motion module and FreeNoise, in windows of two of the three frames."""
+    steps = graph()
+    steps["moving"] = {"class_type": "animate", "inputs": {"model": ["demo", 0], "motion": ["motion", 0]}}
+    settings = {"model": ["moving", 0], "length": 2, "stride": 1}
+    steps["free"] = {"class_type": "free_noise", "inputs": settings | parts}
+    for name in ("out", "guider"):
+        if "model" in steps.get(name, {}).get("inputs", {}):
+            steps[name]["inputs"]["model"] = ["free", 0]
+    return steps
+
+
 def cases() -> dict[str, dict]:
     """Return every case: prediction type, and a workflow whose node ``out`` is compared."""
     found = {}
@@ -119,6 +131,11 @@ def cases() -> dict[str, dict]:
         "layout-long": _laid_out("lay_out", prompt=LONG, gather_percent=1.0),
         "layout-energy": _laid_out("guide"),
         "layout-energy-long": _laid_out("guide", prompt=LONG),
+        "free-none": _free(noise=False, fusion=False),
+        "free-noise": _free(fusion=False),
+        "free-fusion": _free(noise=False),
+        "free-both": _free(),
+        "free-custom": _free(lambda: _custom(0)),
     }
     found |= {name: {"prediction": "v", "workflow": steps} for name, steps in others.items()}
     found["batch-index"] = {"prediction": "v", "batch_index": [4, 1, 4], "workflow": workflow()}

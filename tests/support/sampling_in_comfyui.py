@@ -3,7 +3,7 @@
     python sampling_in_comfyui.py FOLDER --cpu --base-directory FOLDER
 
 FOLDER has ``model.safetensors``, ``edit.safetensors`` (8 input channels), the ControlNets ``net.safetensors``,
-``other.safetensors`` and ``net_shuffle.safetensors``, ``gligen.safetensors``, and ``cases.json``; writes
+``other.safetensors`` and ``net_shuffle.safetensors``, ``gligen.safetensors``, ``motion.safetensors``, and ``cases.json``; writes
 ``results.safetensors``, a tensor a case.
 """
 
@@ -44,7 +44,9 @@ _spec.loader.exec_module(sys.modules["frameloom"])
 
 from frameloom.host.comfyui.demo import DemoConfig, load_demo  # noqa: E402
 from frameloom.host.comfyui.install import install  # noqa: E402
+from frameloom.host.comfyui.motion import load_motion  # noqa: E402
 from frameloom.models.architecture import DEMO  # noqa: E402
+from frameloom.models.motion_checkpoint import read_motion_weights  # noqa: E402
 from frameloom.tests.support.gligen import WideClip  # noqa: E402
 from frameloom.tests.support.workflow_steps import run  # noqa: E402
 
@@ -121,6 +123,7 @@ def main():
             "edit": (edit_model(),),
             "gligen": (comfy.sd.load_gligen(str(folder / "gligen.safetensors")),),
             "wide": (WideClip(clip),),
+            "motion": (load_motion(read_motion_weights(folder / "motion.safetensors")),),
         }
         for name, case in json.loads((folder / "cases.json").read_text()).items():
             demo = (eps if case["prediction"] == "eps" else model, clip, vae)

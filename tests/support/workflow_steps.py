@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from frameloom.models.cross_frame import CrossFrameEdit
-from frameloom.models.edit import Edit
+from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.energy import BoxEnergy
+from frameloom.models.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.gligen import GROUNDING, GligenEdit, Grounding
 from frameloom.models.layout import BoxBias, BoxGather
 from frameloom.tests.support.layout import whole_layout
@@ -76,10 +77,22 @@ def run(case, sockets, call, install):
         laid_out = lay_out(model, conditioning, bare, None)[1]
         return install(model, Edit("layout", guide=BoxEnergy(100.0, 0.6))), laid_out
 
+    def animate(model, motion):
+        return (install(model, Edit("motion module", TemporalEdit(motion))),)
+
+    def free_noise(model, length, stride, noise=True, fusion=True):
+        edit = Edit(
+            "FreeNoise",
+            noise=NoiseShuffle(length, stride) if noise else None,
+            fusion=WindowFusion(length, stride) if fusion else None,
+        )
+        return (install(model, edit),)
+
     def ground(model, network, end_percent=1.0, strength=1.0):
         return (install(model, Edit("GLIGEN", gligen=GligenEdit(network, end_percent, strength))),)
 
     local = {**LOCAL, "cross_frames": cross_frames, "lay_out": lay_out, "guide": guide, "ground": ground}
+    local |= {"animate": animate, "free_noise": free_noise}
     results = {"given": given(case), **hints(), **masks(), **sockets}
 
     def result(name):

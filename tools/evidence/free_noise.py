@@ -1,0 +1,89 @@
+"""FreeNoise: is a clip of three windows one piece, does it move, and does it stay about one thing without repeating?
+
+Every arm draws the same prompts, and its first frames start from the same noise.
+"""
+
+from __future__ import annotations
+
+import torch
+from frameloom.models import metrics
+from frameloom.models.edit import Edit
+from frameloom.models.free_noise import NoiseShuffle, WindowFusion
+from frameloom.training import shapes
+from frameloom.training.detector import measure
+from frameloom.training.loop import step_generator
+from torch import Tensor
+
+from .motion import mean_step, moving_clips
+from .rows import SEED, Row, agreement, row
+from .studio import LATENT_SIDE, SCHEDULER, STEPS, Studio
+
+WINDOW, FRAMES = shapes.FRAMES, 3 * shapes.FRAMES
+STRIDE = WINDOW // 4
+WHOLE, OWN, REPEATED, JOINED = "FreeNoise", "windows alone", "noise repeated", "clips, joined"
+
+
+def free_noise_rows(studio: Studio, samples: int) -> list[Row]:
+    """Draw each prompt with both parts, with windows on other noise, and as clips that know nothing of each other."""
+    truth = moving_clips(max(5, samples // 4))
+    figures: dict[str, list[Tensor]] = {WHOLE: [], OWN: [], REPEATED: [], JOINED: []}
+    for index in range(len(truth)):
+        noise = torch.randn(FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, 30_000 + index))
+        for arm, values in figures.items():
+            values.append(_figures(_draw(studio, arm, shapes.caption(truth, index), noise), truth, index))
+        print(f"FreeNoise: {index + 1}/{len(truth)}", flush=True)
+    claims = (
+        "jump at a window's end over the others",
+        "motion, % a frame",
+        "step a frame, after the first window",
+        "similarity of neighbours",
+        "similarity a window later",
+        "color as the prompt's",
+        "background as the prompt's",
+        "shape as the prompt's",
+    )
+    targets = {claims[0]: "<= 1.2"}
+    return [
+        row(f"48 frames: {claim}", arm, column, targets.get(claim, "") if arm == WHOLE else "")
+        for arm, values in figures.items()
+        for claim, column in zip(claims, torch.stack(values).unbind(1), strict=True)
+    ]
+
+
+def _draw(studio: Studio, arm: str, prompt: str, noise: Tensor) -> Tensor:
+    """Return one arm's frames, [F, 3, H, W] in -1..1."""
+    model = studio.animated()
+    if arm != JOINED:
+        shuffle = NoiseShuffle(WINDOW, STRIDE) if arm == WHOLE else None
+        edit = Edit("evidence", noise=shuffle, fusion=WindowFusion(WINDOW, STRIDE))
+        model = studio.host.install(model, edit)
+    if arm == REPEATED:
+        noise = noise[:WINDOW].repeat(FRAMES // WINDOW, 1, 1, 1)
+    sigmas = studio.host.sigmas(model, STEPS, SCHEDULER)
+    parts = noise.split(WINDOW if arm == JOINED else FRAMES)
+    return torch.cat(
+        [
+            studio.decode(studio.denoise(model, prompt, torch.zeros_like(part), part, sigmas))
+            for part in parts
+        ]
+    )
+
+
+def _figures(images: Tensor, truth: shapes.Clips, index: int) -> Tensor:
+    """Return the figures of one clip, in the order of the claims."""
+    found, unit = measure(images), (images + 1) / 2
+    jumps = (unit[1:] - unit[:-1]).abs().mean((1, 2, 3))
+    ends = torch.tensor([(frame + 1) % WINDOW == 0 for frame in range(FRAMES - 1)])
+    report = metrics.measure(unit.movedim(1, -1)).video
+    looks = [agreement(getattr(found, name), getattr(truth, name)[index]).mean() for name in
+             ("color", "background", "shape")]  # fmt: skip
+    return torch.stack(
+        [
+            (jumps[ends].mean() / jumps[~ends].mean()).double(),
+            torch.tensor(report.motion).double(),
+            mean_step(found.centers[None, WINDOW:])[0].double(),
+            torch.tensor(report.similarity).double(),
+            metrics.frame_similarity(unit[:-WINDOW], unit[WINDOW:]).mean().double(),
+            *looks,
+        ]
+    )
