@@ -22,6 +22,7 @@ def node_classes() -> list[type]:
         motion,
         motion_path,
         noise,
+        prompt_travel,
         scene_start,
         scenes,
         zero_shot,
@@ -45,6 +46,7 @@ def node_classes() -> list[type]:
         scenes,
         scene_start,
         layout_conditioning,
+        prompt_travel,
         metrics,
     )
     return [node for family in families for node in family.NODES]

@@ -45,6 +45,7 @@ NODE_IDS = {
     "Frameloom_JoinScenes",
     "Frameloom_SceneStart",
     "Frameloom_LLMEndpoint",
+    "Frameloom_PromptTravel",
 }
 
 

@@ -136,6 +136,10 @@ CONTRACT = {
         ],
         ["MODEL", "CONDITIONING"],
     ),
+    "PromptTravel": (
+        ["clip", "text", "frames", "interpolation", "prepend", "append", "storyboard"],
+        ["CONDITIONING", "STRING", "INT"],
+    ),
     "LLMEndpoint": (["profile", "timeout", "attempts", "max_tokens", "temperature"], ["FRAMELOOM_LLM"]),
 }
 
