@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 # What ComfyUI may hang on a condition and this host can't do; ignoring it would give another picture.
 _NOT_BUILT = ("area", "hooks", "default")
 # What may have a row for each frame.
-_PER_FRAME = ("mask", "concat_latent_image", "concat_mask")
+_PER_FRAME = ("mask", "concat_latent_image", "concat_mask", "pooled_output")
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ def node_classes() -> list[type]:
         motion,
         motion_path,
         noise,
+        prompt_travel,
         scene_start,
         scenes,
         zero_shot,
@@ -48,9 +49,10 @@ def node_classes() -> list[type]:
         scenes,
         scene_start,
         layout_conditioning,
+        prompt_travel,
         context_windows,
-        decode_to_video,
         free_noise,
+        decode_to_video,
         metrics,
     )
     return [node for family in families for node in family.NODES]

@@ -278,6 +278,13 @@ def _attach(conditioning: Conditioning, layout: Layout) -> Conditioning:
             options, found = {**options, PAYLOAD: {**options.get(PAYLOAD, {}), **layout.payload()}}, True
         attached.append([tokens, options])
     if not found:
+        rows = max(len(tokens) for tokens, _ in conditioning)
+        if rows > 1:
+            raise ValueError(
+                f"conditioning: got tokens for each of {rows} frames, as Prompt Travel makes them; expected one prompt "
+                "for all frames, whose words the boxes are of; lay out scene by scene (Scene List), or combine the "
+                "two behind this node (Conditioning (Combine))."
+            )
         raise ValueError(
             "conditioning: none was encoded from the prompt given here by this text encoder; expected one that was; "
             "write its text into prompt (empty is the scene's), or leave conditioning unconnected."

@@ -22,7 +22,7 @@ from .attention import Crossing, level_of
 
 _BLOCKS = {"input_blocks": "input", "middle_block": "middle", "output_blocks": "output"}
 # What may have a row for each frame, of what core hangs on a condition.
-_PER_FRAME = ("mask", "concat_latent_image", "concat_mask")
+_PER_FRAME = ("mask", "concat_latent_image", "concat_mask", "pooled_output")
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
 # (the batch, its sigmas, ComfyUI's options of the call) -> what acts in it
 Cross = Callable[[Tensor, Tensor, dict[str, Any]], Crossing | None]

@@ -49,6 +49,7 @@ NODE_IDS = {
     "Frameloom_ContextWindows",
     "Frameloom_LLMEndpoint",
     "Frameloom_DecodeToVideo",
+    "Frameloom_PromptTravel",
 }
 
 

@@ -145,6 +145,10 @@ CONTRACT = {
         ["latent", "vae", "fps", "filename_prefix", "format", "crf", "frames_per_chunk"],
         ["VIDEO"],
     ),
+    "PromptTravel": (
+        ["clip", "text", "frames", "interpolation", "prepend", "append", "storyboard"],
+        ["CONDITIONING", "STRING", "INT"],
+    ),
     "LLMEndpoint": (["profile", "timeout", "attempts", "max_tokens", "temperature"], ["FRAMELOOM_LLM"]),
 }
 

@@ -1,0 +1,136 @@
+"""Prompts that change over a clip."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from ..host import api
+from ..models.prompt_travel import (
+    MAX_FRAMES,
+    Interpolation,
+    describe_travel,
+    parse_prompts,
+    plan_travel,
+    storyboard_prompts,
+    travel_conditions,
+    used_prompts,
+)
+from ..models.storyboard import Storyboard
+from .sockets import StoryboardType
+
+io = api.io
+
+
+class PromptTravel(io.ComfyNode):
+    """Frameloom_PromptTravel."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_PromptTravel",
+            display_name="Prompt Travel",
+            category="frameloom/long video",
+            description="Give every frame of a clip a prompt of its own: prompts at keyframes, and on the way from one "
+            "to the next a mixture of both. For positive or negative; the other may be an ordinary prompt, and "
+            "ControlNets go behind it as usual. Sample as many frames as it says. A motion module mixes neighbouring "
+            "frames, and tells a change that takes one frame as one that takes several. Boxes belong to the words of "
+            "one prompt, so Layout Conditioning does not take prompts that travel.",
+            search_aliases=[
+                "prompt schedule",
+                "prompt scheduling",
+                "BatchPromptSchedule",
+                "ADE_PromptScheduling",
+                "FizzNodes",
+                "keyframes",
+                "prompt interpolation",
+            ],
+            inputs=[
+                io.Clip.Input("clip", tooltip="The model's text encoder."),
+                io.String.Input(
+                    "text",
+                    default="0: a red circle\n100%: a blue cross",
+                    multiline=True,
+                    tooltip='A prompt at each keyframe, one a line: `16: a blue cross`. Or as JSON has it: `"16": "a '
+                    'blue cross",`, in braces or not. 50% is the middle of the clip. Lines that begin with # are '
+                    "remarks. Frames count from 0; before the first keyframe its prompt holds. Not read where a "
+                    "storyboard is connected.",
+                ),
+                io.Int.Input(
+                    "frames",
+                    default=16,
+                    min=0,
+                    max=MAX_FRAMES,
+                    tooltip="How many frames are sampled. What the schedule has beyond is not used. 0: as many as the "
+                    "storyboard has.",
+                ),
+                io.Combo.Input(
+                    "interpolation",
+                    options=list(get_args(Interpolation)),
+                    default="linear",
+                    tooltip="linear: prompts mix evenly from keyframe to keyframe. ease in-out: slowly near keyframes, "
+                    "faster between. hold: each prompt stays until the next keyframe, as for scenes with hard cuts.",
+                ),
+                io.String.Input(
+                    "prepend",
+                    default="",
+                    multiline=True,
+                    tooltip="Goes before every prompt, with a comma.",
+                ),
+                io.String.Input(
+                    "append",
+                    default="",
+                    multiline=True,
+                    tooltip="Goes behind every prompt, with a comma.",
+                ),
+                StoryboardType.Input(
+                    "storyboard",
+                    optional=True,
+                    tooltip="Its scenes' prompts in place of the text, each from the frame on where its scene starts.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(
+                    "conditioning", display_name="conditioning", tooltip="A prompt for every frame."
+                ),
+                io.String.Output(
+                    "schedule",
+                    display_name="schedule",
+                    tooltip="What is drawn when, a line for every range of frames, and what is not used.",
+                ),
+                io.Int.Output(
+                    "frames", display_name="frames", tooltip="How many to sample, for an empty latent's batch."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        clip: Any,
+        text: str,
+        frames: int,
+        interpolation: Interpolation,
+        prepend: str,
+        append: str,
+        storyboard: Storyboard | None = None,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        if storyboard is None:
+            keys = parse_prompts(text, frames)
+        else:
+            keys, length = storyboard_prompts(storyboard)
+            frames = frames or length
+        keys = {frame: join_texts(prepend, prompt, append) for frame, prompt in keys.items()}
+        blends = plan_travel(keys, frames, interpolation)
+        encoded = {prompt: api.port().encode_text(clip, prompt)[0] for prompt in used_prompts(keys, blends)}
+        conditions = travel_conditions(encoded, keys, blends)
+        return io.NodeOutput(conditions, describe_travel(keys, blends), frames)
+
+
+def join_texts(*texts: str) -> str:
+    """Return texts as one prompt, with commas between; empty ones are left out."""
+    return ", ".join(text for text in map(str.strip, texts) if text)
+
+
+NODES: list[type] = [PromptTravel]
