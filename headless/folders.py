@@ -1,16 +1,14 @@
-"""The folders of a run, the names of new files in them, and files that are either whole or not there.
+"""The folders of a run, and the names of new files in them.
 
 Names follow ComfyUI's: ``prefix_00001_.png``, the number one above the highest that is there.
 """
 
 from __future__ import annotations
 
-import contextlib
 import mimetypes
 import os
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -124,17 +122,6 @@ def folders() -> Folders:
     """Return the folders of the selected host."""
     host = cast(_HasFolders, api.port())
     return Folders(Path(host.input_dir), Path(host.output_dir))
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` to write to; it becomes ``path`` only if the block ends well."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _now() -> dict[str, str]:

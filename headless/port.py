@@ -19,6 +19,7 @@ from ..models.gligen import Gligen
 from ..models.gligen import check_fit as check_gligen
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_module import slot_widths
+from ..models.nuwa_jobs import Recursion, Work, run_jobs
 from ..models.phrases import Ranges
 from .conditions import select_frames
 from .control_loading import load_controlnet
@@ -254,6 +255,11 @@ class HeadlessHost:
         folder = Path.home() / ".config" / "frameloom"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def run_jobs(self, recursion: Recursion, work: Work) -> None:
+        """Do a recursion's jobs, one after another."""
+        bar = self.progress(recursion.tree.local_jobs * work.steps)
+        run_jobs(recursion, work, bar.update, self.check_interrupt)
 
     def train_forward(self, model: Model, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Return the UNet with its edits as a differentiable function."""

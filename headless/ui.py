@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from .folders import folders, whole_file
+from ..models.whole_file import whole_file
+from .folders import folders
 from .io import ComfyNode, FolderType
 
 Shown = Mapping[str, Sequence[Any]]

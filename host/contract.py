@@ -16,6 +16,7 @@ from torch import Tensor
 from ..models.edit import Edit
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import MotionLoRA
+from ..models.nuwa_jobs import Recursion, Work
 from ..models.phrases import Ranges
 
 Conditioning = list[list[Any]]
@@ -185,6 +186,10 @@ class Host(Protocol):
 
     def user_dir(self) -> Path:
         """Return the folder for the user's own settings."""
+        ...
+
+    def run_jobs(self, recursion: Recursion, work: Work) -> None:
+        """Do a recursion's jobs, one after another or on several machines; what is finished stays, whatever happens."""
         ...
 
     def train_forward(self, model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

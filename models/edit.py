@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _Condition = TypeVar("_Condition")
 
+PAYLOAD = "frameloom"  # key of a condition under which a payload of ours rides with it
+
 # Temporal slots of SD1.x, in the order the UNet runs them. Names are AnimateDiff's, and so are the places: after the
 # spatial transformer of a block if it has one, else after its residual block, always before an upsampler.
 TEMPORAL_SLOTS: tuple[str, ...] = (
@@ -42,7 +44,7 @@ class Condition:
 
     Attributes:
         index: 0 for positive, 1 for negative, as the host numbers them; nothing may depend on the order of chunks.
-        payload: what was attached to the condition under the key ``"frameloom"``.
+        payload: what was attached to the condition under the key ``PAYLOAD``.
         key: tells the conditions of a run apart, also several of one index.
     """
 

@@ -25,6 +25,8 @@ def node_classes() -> list[type]:
         motion,
         motion_path,
         noise,
+        nuwa,
+        nuwa_plan,
         prompt_travel,
         scene_start,
         scenes,
@@ -52,6 +54,8 @@ def node_classes() -> list[type]:
         prompt_travel,
         context_windows,
         free_noise,
+        nuwa_plan,
+        nuwa,
         decode_to_video,
         metrics,
     )

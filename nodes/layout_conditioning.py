@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from ..host import api
-from ..models.edit import Edit
+from ..models.edit import PAYLOAD, Edit
 from ..models.energy import BoxEnergy
 from ..models.gligen import GligenEdit
 from ..models.layout import BoxBias, BoxGather, Layout, Reading, Region
@@ -22,7 +22,6 @@ io = api.io
 
 Method = Literal["bias + gather", "bias", "bias + energy (experimental)"]
 Conditioning = list[list[Any]]
-PAYLOAD = "frameloom"  # key of a condition
 _ARTICLES, _JOINTS = ("a", "an", "the"), ("and", ",")
 # How a prompt says them; not as parts of an embedding's name.
 _LINKS = {",": ",", **{word: rf"(?<![\w:-]){word}(?![\w:-])" for word in (*_ARTICLES, "and")}}

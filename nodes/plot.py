@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ..models.nuwa_tree import Tree
 from ..models.windows import WindowPlan
 
 WIDTH, PANEL_HEIGHT = 640, 200
@@ -143,4 +144,35 @@ def draw_windows(plan: WindowPlan, frames: int) -> Tensor:
                 draw.rectangle((left, y, left + max(unit - 1, 0), y + _BAR - 3), fill=colour)
             y += _BAR
         y += _BAR
+    return to_image(picture)
+
+
+def draw_tree(tree: Tree) -> Tensor:
+    """Draw a NUWA-XL tree: a row a level with its jobs side by side, and where on each level prompts stand.
+
+    Args:
+        tree: to draw.
+
+    Returns:
+        [1, H, W, 3] float32, 0..1. A job's new frames are marks in it; where they are too close, it is filled.
+    """
+    picture = Image.new("RGB", (WIDTH, _TOP + 10 + tree.depth * 3 * _BAR), "white")
+    draw = ImageDraw.Draw(picture)
+    title = f"{tree.frames:,} frames: {tree.local_jobs + 1:,} jobs of {tree.length}; prompts in orange"
+    draw.text((_RIGHT, 8), title, fill=INK)
+    left, unit = 2 * _LEFT, (WIDTH - 2 * _LEFT - _RIGHT) / (tree.frames - 1)
+    for level in range(1, tree.depth + 1):
+        y = _TOP + 10 + (level - 1) * 3 * _BAR
+        count = (tree.length - 1) ** (level - 1)
+        draw.text((_RIGHT, y), f"level {level}: {count:,}", fill=INK)
+        for job in map(tree.job, [level] * count, range(count)):
+            places = [left + frame * unit for frame in job.frame_ids]
+            shade = tuple(round(255 - (0.35 if job.index % 2 else 0.2) * (255 - part)) for part in COLOURS[0])
+            draw.rectangle((places[0], y, places[-1], y + 2 * _BAR), fill=shade)
+            dense = places[1] - places[0] < 2
+            for frame, place in zip(job.frame_ids, places, strict=True):
+                if frame in tree.prompts:
+                    draw.rectangle((place - 1, y, place + 1, y + 2 * _BAR), fill=COLOURS[1])
+                elif not dense:
+                    draw.line((place, y + 4, place, y + 2 * _BAR - 4), fill=COLOURS[0])
     return to_image(picture)

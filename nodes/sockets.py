@@ -7,3 +7,4 @@ from ..host import api
 PathType = api.io.Custom("FRAMELOOM_PATH")  # models.motion_path.MotionPath
 StoryboardType = api.io.Custom("FRAMELOOM_STORYBOARD")  # models.storyboard.Storyboard
 LLMType = api.io.Custom("FRAMELOOM_LLM")  # language.model.LanguageModel
+TreeType = api.io.Custom("FRAMELOOM_TREE")  # models.nuwa_tree.Tree

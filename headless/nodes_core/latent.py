@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ...host import api
+from ...models.whole_file import whole_file
 from .. import io
-from ..folders import folders, whole_file
+from ..folders import folders
 from ..ui import SavedResult, hidden_texts
 from .core_node import CoreNode
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from ...models.edit import Edit
 from ...models.errors import HostError
 from ...models.motion_checkpoint import MotionWeights
+from ...models.nuwa_jobs import Recursion, Work, run_jobs
 from ...models.phrases import Ranges
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
@@ -219,6 +220,11 @@ class ComfyHost:
         folder = Path(folder_paths.get_user_directory()) / "frameloom"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def run_jobs(self, recursion: Recursion, work: Work) -> None:
+        """Do a recursion's jobs, one after another."""
+        bar = self.progress(recursion.tree.local_jobs * work.steps)
+        run_jobs(recursion, work, bar.update, self.check_interrupt)
 
     def train_forward(self, model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Return the UNet, with its edits, as a differentiable function on clips of ``frames``."""

@@ -1,0 +1,412 @@
+"""NUWA-XL on a frozen model: keyframes of a long video, and what is between them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from ..host import api
+from ..host.contract import Conditioning
+from ..models.cross_frame import CrossFrameEdit
+from ..models.edit import PAYLOAD, Edit
+from ..models.noise import check_frames, draw_noise
+from ..models.nuwa_fill import Filling, Start, fill_between
+from ..models.nuwa_jobs import JobFolder, Recursion, Watch, check_keyframes, hash_settings, open_folder
+from ..models.nuwa_tree import Job, Tree
+from ..models.prompt_travel import Blend, travel_conditions, used_prompts
+from ..models.zero_shot import MEMORYLESS
+from .sockets import TreeType
+
+io = api.io
+logger = logging.getLogger(__name__)
+
+SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a tree's jobs ask a model; it goes to other machines as a pickle.
+
+    Attributes:
+        model: with its edits.
+        tree: has the prompts.
+        encoded: each prompt that is used.
+        negative: what not to draw; what it has for each frame is for the video's frames.
+        controls: conditions from which everything is taken but their prompts, for the video's frames; None: nothing.
+        sigmas: [steps + 1] descending.
+        sampler: its name.
+        cfg: guidance.
+    """
+
+    model: Any
+    tree: Tree
+    encoded: Mapping[str, Conditioning]
+    negative: Conditioning
+    controls: Conditioning | None
+    sigmas: Tensor
+    sampler: str
+    cfg: float
+    blends: tuple[Blend, ...] = field(repr=False)
+
+    def conditions(self, job: Job) -> tuple[Conditioning, Conditioning]:
+        """Return what a job's frames are drawn from, and what not."""
+        blends = [self.blends[frame] for frame in job.frame_ids]
+        positive = travel_conditions(self.encoded, self.tree.prompts, blends)
+        if self.controls is not None:
+            controls = api.port().select_frames(self.controls, job.frame_ids)
+            positive = [
+                [tokens, {**given, **options}] for _, given in controls for tokens, options in positive
+            ]
+        return positive, api.port().select_frames(self.negative, job.frame_ids)
+
+    def sample(self, job: Job, latents: Tensor, noise: Tensor, sigmas: Tensor, **options: Any) -> Tensor:
+        """Take some steps of a job; options: the port's, ``mask`` and ``progress``."""
+        positive, negative = self.conditions(job)
+        out = api.port().sample(
+            self.model,
+            positive,
+            negative,
+            {"samples": latents},
+            noise=noise,
+            sigmas=sigmas,
+            sampler=self.sampler,
+            cfg=self.cfg,
+            **options,
+        )
+        return out["samples"]
+
+
+@dataclass(frozen=True)
+class LocalWork:
+    """What every local job does, as ``nuwa_jobs.Work`` says.
+
+    Attributes:
+        asked: of the model.
+        filling: how frames between two are drawn.
+        seed: of their noise.
+    """
+
+    asked: Asked
+    filling: Filling
+    seed: int
+
+    @property
+    def steps(self) -> int:
+        """How many steps a job takes."""
+        return self.filling.count_steps(len(self.asked.sigmas) - 1)
+
+    def __call__(self, job: Job, ends: Tensor, watch: Watch) -> Tensor:
+        """Do a job."""
+        mask = torch.ones(len(job.frame_ids), 1, *ends.shape[2:])
+        mask[[0, -1]] = 0
+        bar = _Segments(watch)
+
+        def sample(latents: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
+            taken = self.asked.sample(job, latents, noise, sigmas, mask=mask, progress=bar)
+            bar.before += len(sigmas) - 1
+            return taken
+
+        return fill_between(
+            job,
+            ends,
+            self.filling,
+            seed=self.seed,
+            sigmas=self.asked.sigmas,
+            unit=api.port().noise_unit(self.asked.model),
+            sample=sample,
+        )
+
+
+class _Segments:
+    """Steps of several runs of the sampler under one bar."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch, self.before = watch, 0
+
+    def update(self, done: int, preview: Tensor | None = None) -> None:
+        """Show what a run has done."""
+        self._watch(self.before + done, preview)
+
+
+class NuwaKeyframes(io.ComfyNode):
+    """Frameloom_NuwaKeyframes."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_NuwaKeyframes",
+            display_name="Nuwa Keyframes",
+            category="frameloom/long video",
+            description="NUWA-XL's global stage on a frozen model: the keyframes of a long video, each from its own "
+            "prompt. They share a look, since they start from noise that is partly common and attend to the first of "
+            "them. For Nuwa Interpolate, or as a sheet of pictures by themselves.",
+            search_aliases=["NUWA-XL", "global diffusion", "storyboard keyframes", "consistent images"],
+            inputs=[
+                *_model_inputs(),
+                io.Latent.Input("latent", tooltip="One empty latent of the picture's size (batch_size 1)."),
+                *_sampling_inputs(),
+                io.Float.Input(
+                    "shared_noise",
+                    default=0.4,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Share of the start noise that all keyframes have in common. More: more alike.",
+                ),
+                io.Float.Input(
+                    "shared_attention",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="How far keyframes look at the first in place of themselves. 0: not at all, for scenes "
+                    "that have nothing in common. A motion module on the model ties them, too: half its strength is "
+                    "enough here.",
+                ),
+                *_control_inputs(),
+            ],
+            outputs=[
+                io.Latent.Output(
+                    "keyframes", display_name="keyframes", tooltip="As many as the tree's length."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        clip: Any,
+        tree: Tree,
+        negative: Conditioning,
+        latent: dict[str, Any],
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        shared_noise: float,
+        shared_attention: float,
+        positive: Conditioning | None = None,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        job, shape = tree.keyframes, _one_frame(latent).shape[1:]
+        if shared_attention > 0:
+            cross_frame = CrossFrameEdit(strength=shared_attention)
+            model = api.port().install(model, Edit("shared look", cross_frame=cross_frame))
+        asked = _ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
+        noise = draw_noise(seed, job.frame_ids, shape, "mixed", shared_noise)
+        start = latent["samples"].expand(tree.length, *shape)
+        bar = api.port().progress(steps)
+        return io.NodeOutput({"samples": asked.sample(job, start, noise, asked.sigmas, progress=bar)})
+
+
+class NuwaInterpolate(io.ComfyNode):
+    """Frameloom_NuwaInterpolate."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_NuwaInterpolate",
+            display_name="Nuwa Interpolate",
+            category="frameloom/long video",
+            description="NUWA-XL's local stage on a frozen model: draws the frames between keyframes, then those "
+            "between these, as the tree says. A job's first and last frame stay as they are, bit for bit; the model, "
+            "best with a motion module, draws the others towards them. Finished jobs are kept in the user folder, in "
+            "frameloom/nuwa: a run that was stopped goes on where it was.",
+            search_aliases=["NUWA-XL", "local diffusion", "frame interpolation", "in-betweening", "RePaint"],
+            inputs=[
+                *_model_inputs(),
+                io.Latent.Input(
+                    "keyframes", tooltip="From Nuwa Keyframes, or any latents, as many as the tree's length."
+                ),
+                *_sampling_inputs(),
+                *_filling_inputs(),
+                *_control_inputs(),
+            ],
+            outputs=[io.Latent.Output("latent", display_name="latent", tooltip="All frames of the video.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        clip: Any,
+        tree: Tree,
+        negative: Conditioning,
+        keyframes: dict[str, Any],
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        positive: Conditioning | None = None,
+        **filling: Any,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        given = keyframes["samples"]
+        check_keyframes(tree, given)
+        asked = _ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
+        work = LocalWork(asked, Filling(**filling), seed)
+        recursion = Recursion(tree, given, _folder(work, given))
+        if recursion.kept:
+            logger.info("Nuwa Interpolate: %d of %d jobs were finished.", recursion.kept, tree.local_jobs)
+        api.port().run_jobs(recursion, work)
+        return io.NodeOutput({"samples": recursion.frames})
+
+
+def _model_inputs() -> list[Any]:
+    return [
+        io.Model.Input("model", tooltip="An SD1.5 model, or the demo model, with whatever edits it."),
+        io.Clip.Input("clip", tooltip="The model's text encoder, for the tree's prompts."),
+        TreeType.Input("tree", tooltip="From Nuwa Plan."),
+        io.Conditioning.Input(
+            "negative", tooltip="What not to draw. What it has for each frame is for the video's frames."
+        ),
+    ]
+
+
+def _sampling_inputs() -> list[Any]:
+    return [
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFFFFFFFFFF,
+            control_after_generate=True,
+            tooltip="Of the noise, which is each frame's by its number in the video.",
+        ),
+        io.Int.Input("steps", default=20, min=1, max=10_000, tooltip="Of the schedule."),
+        io.Float.Input(
+            "cfg",
+            default=7.5,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            tooltip="Guidance: how closely to follow the prompts. The demo model wants 3.",
+        ),
+        io.Combo.Input(
+            "sampler_name",
+            options=list(MEMORYLESS),
+            default="euler",
+            tooltip="Samplers that remember no step and draw no noise: a step can be taken again.",
+        ),
+        io.Combo.Input("scheduler", options=list(SCHEDULERS), default="normal", tooltip="Noise schedule."),
+    ]
+
+
+def _filling_inputs() -> list[Any]:
+    ours = Filling()
+    return [
+        io.Combo.Input(
+            "start",
+            options=list(get_args(Start)),
+            default=ours.start,
+            tooltip="What new frames start from. turned noise: noise that turns from one end's into the other's. own "
+            "noise: each frame its own. cross-fade: a mixture of both ends, drawn anew as far as denoise says.",
+        ),
+        io.Float.Input(
+            "correlation",
+            default=ours.correlation,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="For turned noise: the share that turns, the rest is the frame's own. More holds neighbours "
+            "together and leaves less to move.",
+        ),
+        io.Int.Input(
+            "resample_rounds",
+            default=ours.resample_rounds,
+            min=1,
+            max=10,
+            tooltip="RePaint: how often each of the first steps is taken, with noise between, so that new frames come "
+            "to agree with the given ones. 1: once.",
+        ),
+        io.Float.Input(
+            "resample_share",
+            default=ours.resample_share,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Share of the steps that are taken several times. They cost as much each time.",
+        ),
+        io.Float.Input(
+            "denoise",
+            default=ours.denoise,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="For cross-fade: share of the steps that are taken. Low values leave ghosts of both ends.",
+        ),
+    ]
+
+
+def _control_inputs() -> list[Any]:
+    return [
+        io.Conditioning.Input(
+            "positive",
+            optional=True,
+            tooltip="ControlNets, GLIGEN and masks on it are taken over, with a hint for each of the video's frames or "
+            "one for all. Its prompt is not: prompts are the tree's.",
+        )
+    ]
+
+
+def _ask(
+    model: Any,
+    clip: Any,
+    tree: Tree,
+    negative: Conditioning,
+    controls: Conditioning | None,
+    steps: int,
+    cfg: float,
+    sampler: str,
+    scheduler: str,
+) -> Asked:
+    """Encode a tree's prompts."""
+    if any(PAYLOAD in options for _, options in controls or ()):
+        raise ValueError(
+            "positive: got a layout, whose boxes belong to the words of its prompt; expected ControlNets or masks, "
+            "since prompts are the tree's; connect what is before Layout Conditioning."
+        )
+    blends, port = tuple(tree.blends()), api.port()
+    encoded = {prompt: port.encode_text(clip, prompt)[0] for prompt in used_prompts(tree.prompts, blends)}
+    sigmas = port.sigmas(model, steps, scheduler)
+    return Asked(model, tree, encoded, negative, controls, sigmas, sampler, cfg, blends)
+
+
+def _folder(work: LocalWork, keyframes: Tensor) -> JobFolder:
+    """Return where a recursion's jobs are kept: the same folder for the same question to the same model."""
+    asked, tree, port = work.asked, work.asked.tree, api.port()
+    key = hash_settings(
+        tree=[tree.length, tree.depth, tree.interpolation, sorted(tree.prompts.items())],
+        prompts=[tokens for prompt in asked.encoded.values() for tokens, _ in prompt],
+        negative=[tokens for tokens, _ in asked.negative],
+        keyframes=keyframes,
+        sampling=[asked.sampler, asked.cfg, work.seed, asked.sigmas],
+        filling=asdict(work.filling),
+    )
+    middle = float(asked.sigmas[len(asked.sigmas) // 2])
+    sides = asked.conditions(tree.keyframes)
+    answers = [port.predict(asked.model, side, {"samples": keyframes}, middle) for side in sides]
+    return open_folder(port.user_dir() / "nuwa", key, torch.cat(answers))
+
+
+def _one_frame(latent: dict[str, Any]) -> Tensor:
+    samples = check_frames(latent["samples"])
+    if samples.shape[0] != 1:
+        raise ValueError(
+            f"latent is {tuple(samples.shape)}; expected one frame, [1, channels, height, width]; set batch_size to 1: "
+            "the tree says how many keyframes there are."
+        )
+    return samples
+
+
+NODES: list[type] = [NuwaKeyframes, NuwaInterpolate]

@@ -1,0 +1,198 @@
+"""The tree of a NUWA-XL recursion: its jobs and prompts."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from ..host import api
+from ..models.nuwa_tree import Tree, find_makespan, read_keyframe_prompts, spread_prompts
+from ..models.prompt_travel import Interpolation, storyboard_prompts
+from ..models.storyboard import Storyboard
+from .plot import draw_tree
+from .sockets import LLMType, StoryboardType, TreeType
+
+io = api.io
+
+WORKERS = (1, 2, 4, 16)
+
+
+class NuwaPlan(io.ComfyNode):
+    """Frameloom_NuwaPlan."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_NuwaPlan",
+            display_name="Nuwa Plan",
+            category="frameloom/long video",
+            description="Plan a long video as NUWA-XL does: keyframes over all of it, then the frames between each two "
+            "neighbours, then those between these, (length - 1)^depth + 1 frames in all. Jobs of a level do not depend "
+            "on each other, so several machines can share them. Nothing is sampled here.",
+            search_aliases=[
+                "NUWA-XL",
+                "diffusion over diffusion",
+                "coarse to fine",
+                "keyframe interpolation",
+            ],
+            inputs=[
+                io.String.Input(
+                    "prompts",
+                    default="a red circle on a navy background",
+                    multiline=True,
+                    tooltip="The keyframes' prompts, one a line, as many as length; or a single one for all. Not read "
+                    "where a storyboard is connected.",
+                ),
+                io.Int.Input(
+                    "length",
+                    default=16,
+                    min=3,
+                    max=1024,
+                    tooltip="Frames of a job, and so of keyframes: what the motion module was trained on.",
+                ),
+                io.Int.Input(
+                    "depth",
+                    default=2,
+                    min=1,
+                    max=12,
+                    tooltip="Levels. 1: keyframes alone; each more fills all gaps once. 16 frames: 2 makes 226, 3 "
+                    "makes 3,376.",
+                ),
+                io.Combo.Input(
+                    "interpolation",
+                    options=list(get_args(Interpolation)),
+                    default="linear",
+                    tooltip="Of prompts' encodings, for frames that have no prompt of their own. hold: a prompt stays "
+                    "up to the next. A storyboard's scenes are held in any case.",
+                ),
+                *_estimate_inputs(),
+                StoryboardType.Input(
+                    "storyboard",
+                    optional=True,
+                    tooltip="Its scenes' prompts, over the video's length as they share the storyboard's. A scene's "
+                    "frames have its prompt on every level. Its boxes are not used.",
+                ),
+                LLMType.Input(
+                    "llm",
+                    optional=True,
+                    tooltip="Writes prompts for frames between keyframes whose prompts differ. Without it their "
+                    "encodings are interpolated.",
+                ),
+                io.Int.Input(
+                    "written_levels",
+                    default=2,
+                    min=1,
+                    max=12,
+                    optional=True,
+                    tooltip="With llm: down to which level it writes prompts; it is asked once for each gap above.",
+                ),
+            ],
+            outputs=[
+                TreeType.Output(
+                    "tree", display_name="tree", tooltip="For Nuwa Keyframes and Nuwa Interpolate."
+                ),
+                io.Image.Output("picture", display_name="picture", tooltip="Levels, jobs and prompts."),
+                io.String.Output(
+                    "report",
+                    display_name="report",
+                    tooltip="Jobs, levels, prompts, expected seconds and memory.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        prompts: str,
+        length: int,
+        depth: int,
+        interpolation: Interpolation,
+        width: int,
+        height: int,
+        seconds_per_job: float,
+        storyboard: Storyboard | None = None,
+        llm: Any = None,
+        written_levels: int = 2,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        if storyboard is None:
+            tree = Tree(length, depth, read_keyframe_prompts(prompts, length, depth), interpolation)
+        else:
+            scenes, frames = storyboard_prompts(storyboard)
+            tree = Tree(length, depth, spread_prompts(scenes, frames, length, depth), "hold")
+        if llm is not None:
+            tree = _with_written(tree, llm, written_levels)
+        return io.NodeOutput(tree, draw_tree(tree), _describe(tree, width, height, seconds_per_job))
+
+
+def _estimate_inputs() -> list[Any]:
+    return [
+        io.Int.Input(
+            "width",
+            default=512,
+            min=8,
+            max=16_384,
+            step=8,
+            tooltip="Of the picture, for the report's memory.",
+        ),
+        io.Int.Input(
+            "height",
+            default=512,
+            min=8,
+            max=16_384,
+            step=8,
+            tooltip="Of the picture, for the report's memory.",
+        ),
+        io.Float.Input(
+            "seconds_per_job",
+            default=0.0,
+            min=0.0,
+            max=1e6,
+            step=0.1,
+            tooltip="For the report's seconds: how long one job takes here, as Nuwa Interpolate writes it to the log. "
+            "0: not known.",
+        ),
+    ]
+
+
+def _with_written(tree: Tree, llm: Any, levels: int) -> Tree:
+    """Return the tree with a language model's prompts down to a level."""
+    from ..language.between import write_between
+    from ..language.cache import AnswerCache
+
+    port = api.port()
+    return write_between(
+        tree,
+        llm,
+        levels,
+        cache=AnswerCache(port.user_dir() / "layout_cache"),
+        watch=lambda _: port.check_interrupt(),
+    )
+
+
+def _describe(tree: Tree, width: int, height: int, seconds: float) -> str:
+    jobs, latent, picture = tree.local_jobs + 1, width * height // 64 * 4 * 4, width * height * 3 * 4
+    levels = ", ".join(f"{(tree.length - 1) ** level:,} on level {level + 1}" for level in range(tree.depth))
+    spans = [find_makespan(tree, workers) for workers in WORKERS]
+    unit = "jobs' time" if seconds == 0 else "s"
+    times = [
+        f"{workers}: {span * (seconds or 1):,.0f} {unit}"
+        for workers, span in zip(WORKERS, spans, strict=True)
+    ]
+    return "\n".join(
+        [
+            f"{tree.frames:,} frames at {width} x {height}, from {jobs:,} jobs of {tree.length} frames: {levels}",
+            f"one after the other by workers, {'; '.join(times)}; at least {tree.depth * (seconds or 1):,.0f} {unit}",
+            f"all latents {_size(tree.frames * latent)}, a job's {_size(tree.length * latent)}; all pictures "
+            f"{_size(tree.frames * picture)}, which Decode To Video does not hold at once",
+            f"{len(tree.prompts)} prompts, {tree.interpolation} between:",
+            *(f"{frame}: {' '.join(prompt.split())}" for frame, prompt in tree.prompts.items()),
+        ]
+    )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e6:,.1f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"
+
+
+NODES: list[type] = [NuwaPlan]
