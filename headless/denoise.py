@@ -81,7 +81,7 @@ class Denoiser:
                 group.conditions, self._predict(group, noisy, sigma, frame_ids), strict=True
             )
         }
-        answers = [torch.zeros_like(noisy) for _ in self._guidance.sides]
+        answers: list[Tensor] = [torch.zeros_like(noisy) for _ in self._guidance.sides]
         for index in {each.condition.index for each in active}:
             side = [each for each in active if each.condition.index == index]
             answers[index] = self._answer(side, asked, clean, frame_ids, progress)

@@ -95,8 +95,8 @@ class NoiseShuffle:
 class WindowFusion:
     """Let a motion module attend within windows, and average what a frame gets in each; an ``Edit``'s ``fusion``.
 
-    Windows start every ``stride`` frames, and one ends with the clip. A frame counts more the nearer it is to a window's
-    middle. Positional encodings start again in each window.
+    Windows start every ``stride`` frames, and one ends with the clip. A frame counts more the nearer it is to its
+    window's middle. Positional encodings start again in each window.
 
     Attributes:
         length: frames of a window, at most those of the module's positional encoding.

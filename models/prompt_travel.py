@@ -303,12 +303,7 @@ def _unescape(text: str, string: re.Match[str]) -> str:
 
     try:
         # Characters beyond 0xFFFF are two escapes.
-        return (
-            _ESCAPE.sub(character, string[1])
-            .encode("utf-16", "surrogatepass")
-            .decode("utf-16")
-            .strip()
-        )
+        return _ESCAPE.sub(character, string[1]).encode("utf-16", "surrogatepass").decode("utf-16").strip()
     except UnicodeDecodeError as error:
         raise _error(text, string.start(), "text in Unicode", r"delete the escape \ud...") from error
 

@@ -99,7 +99,9 @@ class PromptTravel(io.ComfyNode):
                     tooltip="What is drawn when, a line for every range of frames, and what is not used.",
                 ),
                 io.Int.Output(
-                    "frames", display_name="frames", tooltip="How many to sample, for an empty latent's batch."
+                    "frames",
+                    display_name="frames",
+                    tooltip="How many to sample, for an empty latent's batch.",
                 ),
             ],
         )

@@ -86,8 +86,16 @@ def test_reads_what_json_writes():
 
 @pytest.mark.parametrize(
     ("percent", "frames", "frame"),
-    [("0", 16, 0), ("100", 16, 15), ("50", 17, 8), ("50", 16, 8), ("33.3", 10, 3), ("100", 1, 0), ("99.999", 4, 3)],
-)  # fmt: skip
+    [
+        ("0", 16, 0),
+        ("100", 16, 15),
+        ("50", 17, 8),
+        ("50", 16, 8),
+        ("33.3", 10, 3),
+        ("100", 1, 0),
+        ("99.999", 4, 3),
+    ],
+)
 def test_percentages_are_shares_of_the_way_to_the_last_frame(percent, frames, frame):
     assert parse_prompts(f"{percent}%: a", frames) == {frame: "a"}
 
@@ -117,10 +125,10 @@ def test_percentages_are_shares_of_the_way_to_the_last_frame(percent, frames, fr
         ('"0: a', 1, 1, "got '\"0: a'; expected `frame: prompt`"),
         ('"0": a red circle', 1, 6, "got 'a red circle'; expected the prompt in quotes, as in JSON"),
         ("{0: a}", 1, 5, "got 'a}'; expected the prompt in quotes"),
-        ('"0": "a" "16": "b"', 1, 9, "got ' \"16\": \"b\"'; expected a comma or the line's end"),
+        ('"0": "a" "16": "b"', 1, 9, 'got \' "16": "b"\'; expected a comma or the line\'s end'),
         ('0: "red" circle', 1, 9, "got ' circle'; expected a comma or the line's end"),
-        ('\n{"0": "a",', 2, 1, "got '{\"0\": \"a\",'; expected a bracket } that closes it"),
-        ('{"0": "a"}\n"16": "b"', 2, 1, "got '\"16\": \"b\"'; expected nothing behind the bracket }"),
+        ('\n{"0": "a",', 2, 1, 'got \'{"0": "a",\'; expected a bracket } that closes it'),
+        ('{"0": "a"}\n"16": "b"', 2, 1, 'got \'"16": "b"\'; expected nothing behind the bracket }'),
         ('"0": "a"}', 1, 9, "got '}'; expected `frame: prompt`"),
         ('"0:16": "a"', 1, 1, "expected `frame: prompt`"),
         ("0: a\n8: b\ud800", 2, 5, "expected text in Unicode"),
@@ -128,7 +136,7 @@ def test_percentages_are_shares_of_the_way_to_the_last_frame(percent, frames, fr
         ("\x00\x1b: " + "long " * 50, 1, 1, "got '\\x00\\x1b'; expected a frame"),
         ("long " * 50, 1, 1, "long l...'; expected `frame: prompt`"),
     ],
-)  # fmt: skip
+)
 def test_an_error_has_line_and_column_and_says_what_was_expected(text, line, column, message):
     with pytest.raises(ValueError, match=rf"^prompts line {line}, column {column}: got ") as caught:
         parse_prompts(text, 16)
@@ -140,8 +148,22 @@ def test_too_long_a_text_is_refused():
         parse_prompts("0: a" + " " * (MAX_CHARACTERS - 3), 16)
 
 
-GOOD = ('# a\n0: a (red:1.2) circle\n50%: b, c\n  15: "d"', '{"0": "a \\"b\\"", "16": "c\\u00e9",\n "99": "",}')
-PIECES = [*'0123 :%",{}#\\\n\r\t.-_ab(', "\ud800", "\x00", "\u0663", "\ufeff", "\\u", "\\ud83e", "\\ud83e\\udd8a", '": "', "12%"]  # fmt: skip
+GOOD = (
+    '# a\n0: a (red:1.2) circle\n50%: b, c\n  15: "d"',
+    '{"0": "a \\"b\\"", "16": "c\\u00e9",\n "99": "",}',
+)
+PIECES = [
+    *'0123 :%",{}#\\\n\r\t.-_ab(',
+    "\ud800",
+    "\x00",
+    "\u0663",
+    "\ufeff",
+    "\\u",
+    "\\ud83e",
+    "\\ud83e\\udd8a",
+    '": "',
+    "12%",
+]
 
 
 def check(text):
@@ -178,7 +200,9 @@ def test_any_text_is_a_schedule_or_one_clear_error(seed):
     assert 0 < read < 400
 
 
-@pytest.mark.parametrize("piece", ['"', "\\", "{", "#\n", " ", "0", ":", '"0":"', '\\"', "0:\n", "%", "\n", "}"])
+@pytest.mark.parametrize(
+    "piece", ['"', "\\", "{", "#\n", " ", "0", ":", '"0":"', '\\"', "0:\n", "%", "\n", "}"]
+)
 def test_no_long_text_keeps_the_parser_busy(piece):
     text = piece * (1_000_000 // len(piece))
     check(text)
@@ -190,10 +214,13 @@ def test_linear_blends_rise_evenly_from_keyframe_to_keyframe():
     blends = plan_travel({2: "a", 6: "b", 8: "c"}, 11, "linear")
     assert blends == [
         *[Blend(2, 2, 0.0)] * 3,
-        Blend(2, 6, 0.25), Blend(2, 6, 0.5), Blend(2, 6, 0.75),
-        Blend(6, 6, 0.0), Blend(6, 8, 0.5),
+        Blend(2, 6, 0.25),
+        Blend(2, 6, 0.5),
+        Blend(2, 6, 0.75),
+        Blend(6, 6, 0.0),
+        Blend(6, 8, 0.5),
         *[Blend(8, 8, 0.0)] * 3,
-    ]  # fmt: skip
+    ]
 
 
 def test_eased_blends_are_half_a_cosine():
@@ -243,7 +270,10 @@ def test_the_schedule_is_told_range_by_range_with_what_is_not_used():
         "7: b -> c (0.01)",
         "unused, 120: d",
     ]
-    assert describe_travel(keys, plan_travel(keys, 8, "hold")).splitlines()[-2:] == ["unused, 99: c", "unused, 120: d"]  # fmt: skip
+    assert describe_travel(keys, plan_travel(keys, 8, "hold")).splitlines()[-2:] == [
+        "unused, 99: c",
+        "unused, 120: d",
+    ]
 
 
 def test_only_prompts_that_frames_have_are_encoded_and_each_once():
@@ -292,7 +322,9 @@ def test_several_conditions_of_a_prompt_travel_each_by_itself():
     """A text encoder with a schedule of its own gives several."""
     encoded = {"a": condition(1) + condition(2), "b": condition(3) + condition(4)}
     mixed = travel_conditions(encoded, TWO, plan_travel(TWO, 17, "hold"))
-    assert [torch.equal(tokens[16:], wanted[0]) for (tokens, _), wanted in zip(mixed, encoded["b"], strict=True)] == [True, True]  # fmt: skip
+    assert [
+        torch.equal(tokens[16:], wanted[0]) for (tokens, _), wanted in zip(mixed, encoded["b"], strict=True)
+    ] == [True, True]
 
 
 def test_conditions_without_a_pooled_text_stay_without():
@@ -303,7 +335,10 @@ def test_conditions_without_a_pooled_text_stay_without():
 
 def test_one_prompt_is_left_as_it_is_encoded():
     encoded = {"a": condition(1)}
-    assert travel_conditions(encoded, {0: "a", 8: "a"}, plan_travel({0: "a", 8: "a"}, 9, "linear")) is encoded["a"]  # fmt: skip
+    assert (
+        travel_conditions(encoded, {0: "a", 8: "a"}, plan_travel({0: "a", 8: "a"}, 9, "linear"))
+        is encoded["a"]
+    )
 
 
 def test_lengths_that_do_not_fit_together_are_refused():
@@ -327,5 +362,7 @@ def test_scenes_have_their_prompts_where_they_start():
 
 
 def test_a_scene_that_says_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"storyboard: scene 4 has no prompt, background or entity; expected"):
+    with pytest.raises(
+        ValueError, match=r"storyboard: scene 4 has no prompt, background or entity; expected"
+    ):
         storyboard_prompts(Storyboard(scenes=[Scene(id=4, prompt=" ", frames=5)]))

@@ -3,8 +3,8 @@
     python sampling_in_comfyui.py FOLDER --cpu --base-directory FOLDER
 
 FOLDER has ``model.safetensors``, ``edit.safetensors`` (8 input channels), the ControlNets ``net.safetensors``,
-``other.safetensors`` and ``net_shuffle.safetensors``, ``gligen.safetensors``, ``motion.safetensors``, and ``cases.json``; writes
-``results.safetensors``, a tensor a case.
+``other.safetensors`` and ``net_shuffle.safetensors``, ``gligen.safetensors``, ``motion.safetensors``, and
+``cases.json``; writes ``results.safetensors``, a tensor a case.
 """
 
 from __future__ import annotations

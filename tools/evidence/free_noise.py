@@ -28,7 +28,9 @@ def free_noise_rows(studio: Studio, samples: int) -> list[Row]:
     truth = moving_clips(max(5, samples // 4))
     figures: dict[str, list[Tensor]] = {WHOLE: [], OWN: [], REPEATED: [], JOINED: []}
     for index in range(len(truth)):
-        noise = torch.randn(FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, 30_000 + index))
+        noise = torch.randn(
+            FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, 30_000 + index)
+        )
         for arm, values in figures.items():
             values.append(_figures(_draw(studio, arm, shapes.caption(truth, index), noise), truth, index))
         print(f"FreeNoise: {index + 1}/{len(truth)}", flush=True)
@@ -62,10 +64,7 @@ def _draw(studio: Studio, arm: str, prompt: str, noise: Tensor) -> Tensor:
     sigmas = studio.host.sigmas(model, STEPS, SCHEDULER)
     parts = noise.split(WINDOW if arm == JOINED else FRAMES)
     return torch.cat(
-        [
-            studio.decode(studio.denoise(model, prompt, torch.zeros_like(part), part, sigmas))
-            for part in parts
-        ]
+        [studio.decode(studio.denoise(model, prompt, torch.zeros_like(part), part, sigmas)) for part in parts]
     )
 
 
