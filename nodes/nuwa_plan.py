@@ -9,7 +9,7 @@ from ..models.nuwa_tree import Tree, find_makespan, read_keyframe_prompts, sprea
 from ..models.prompt_travel import Interpolation, storyboard_prompts
 from ..models.storyboard import Storyboard
 from .plot import draw_tree
-from .sockets import LLMType, StoryboardType, TreeType
+from .sockets import StoryboardType, TreeType
 
 io = api.io
 
@@ -72,20 +72,6 @@ class NuwaPlan(io.ComfyNode):
                     tooltip="Its scenes' prompts, over the video's length as they share the storyboard's. A scene's "
                     "frames have its prompt on every level. Its boxes are not used.",
                 ),
-                LLMType.Input(
-                    "llm",
-                    optional=True,
-                    tooltip="Writes prompts for frames between keyframes whose prompts differ. Without it their "
-                    "encodings are interpolated.",
-                ),
-                io.Int.Input(
-                    "written_levels",
-                    default=2,
-                    min=1,
-                    max=12,
-                    optional=True,
-                    tooltip="With llm: down to which level it writes prompts; it is asked once for each gap above.",
-                ),
             ],
             outputs=[
                 TreeType.Output(
@@ -111,8 +97,6 @@ class NuwaPlan(io.ComfyNode):
         height: int,
         seconds_per_job: float,
         storyboard: Storyboard | None = None,
-        llm: Any = None,
-        written_levels: int = 2,
     ) -> io.NodeOutput:
         """Run the node."""
         if storyboard is None:
@@ -120,8 +104,6 @@ class NuwaPlan(io.ComfyNode):
         else:
             scenes, frames = storyboard_prompts(storyboard)
             tree = Tree(length, depth, spread_prompts(scenes, frames, length, depth), "hold")
-        if llm is not None:
-            tree = _with_written(tree, llm, written_levels)
         return io.NodeOutput(tree, draw_tree(tree), _describe(tree, width, height, seconds_per_job))
 
 
@@ -153,21 +135,6 @@ def _estimate_inputs() -> list[Any]:
             "0: not known.",
         ),
     ]
-
-
-def _with_written(tree: Tree, llm: Any, levels: int) -> Tree:
-    """Return the tree with a language model's prompts down to a level."""
-    from ..language.between import write_between
-    from ..language.cache import AnswerCache
-
-    port = api.port()
-    return write_between(
-        tree,
-        llm,
-        levels,
-        cache=AnswerCache(port.user_dir() / "layout_cache"),
-        watch=lambda _: port.check_interrupt(),
-    )
 
 
 def _describe(tree: Tree, width: int, height: int, seconds: float) -> str:
