@@ -247,14 +247,19 @@ class NuwaInterpolate(io.ComfyNode):
         cfg: float,
         sampler_name: str,
         scheduler: str,
+        start: Start,
+        correlation: float,
+        resample_rounds: int,
+        resample_share: float,
+        denoise: float,
         positive: Conditioning | None = None,
-        **filling: Any,
     ) -> io.NodeOutput:
         """Run the node."""
         given = keyframes["samples"]
         check_keyframes(tree, given)
         asked = _ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
-        work = LocalWork(asked, Filling(**filling), seed)
+        filling = Filling(start, correlation, resample_rounds, resample_share, denoise)
+        work = LocalWork(asked, filling, seed)
         recursion = Recursion(tree, given, _folder(work, given))
         if recursion.kept:
             logger.info("Nuwa Interpolate: %d of %d jobs were finished.", recursion.kept, tree.local_jobs)

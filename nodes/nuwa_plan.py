@@ -152,7 +152,7 @@ def _describe(tree: Tree, width: int, height: int, seconds: float) -> str:
             f"one after the other by workers, {'; '.join(times)}; at least {tree.depth * (seconds or 1):,.0f} {unit}",
             f"all latents {_size(tree.frames * latent)}, a job's {_size(tree.length * latent)}; all pictures "
             f"{_size(tree.frames * picture)}, which Decode To Video does not hold at once",
-            f"{len(tree.prompts)} prompts, {tree.interpolation} between:",
+            f"prompts: {len(tree.prompts)}, {tree.interpolation} between",
             *(f"{frame}: {' '.join(prompt.split())}" for frame, prompt in tree.prompts.items()),
         ]
     )

@@ -50,6 +50,9 @@ NODE_IDS = {
     "Frameloom_LLMEndpoint",
     "Frameloom_DecodeToVideo",
     "Frameloom_PromptTravel",
+    "Frameloom_NuwaPlan",
+    "Frameloom_NuwaKeyframes",
+    "Frameloom_NuwaInterpolate",
 }
 
 

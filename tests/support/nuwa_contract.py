@@ -1,0 +1,227 @@
+"""What every host promises of NUWA-XL's nodes, as tests that run on each; fixtures as of ``port_contract``.
+
+They run the nodes on the demo model: three frames a job, two levels, five frames in all.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from frameloom.models.edit import PAYLOAD
+from frameloom.models.nuwa_jobs import Recursion
+from frameloom.models.nuwa_tree import Tree
+
+SIZE = 16  # latent pixels
+SAMPLING = {"seed": 5, "steps": 3, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal"}
+FILLING = {
+    "start": "turned noise", "correlation": 0.7, "resample_rounds": 2, "resample_share": 0.4, "denoise": 0.75,
+}  # fmt: skip
+PROMPTS = "a red circle\na blue cross\na green triangle"
+
+
+def run_node(name, **inputs):
+    """Return the first output of a node, which is imported when a host is there."""
+    from frameloom.nodes import node_classes
+
+    (node,) = (each for each in node_classes() if each.__name__ == name)
+    return node.execute(**inputs)[0]
+
+
+def plan(prompts=PROMPTS, **settings):
+    sizes = {
+        "length": 3,
+        "depth": 2,
+        "interpolation": "linear",
+        "width": 128,
+        "height": 128,
+        "seconds_per_job": 0.0,
+    }
+    return run_node("NuwaPlan", prompts=prompts, **(sizes | settings))
+
+
+def draw_keyframes(demo, scene, tree, **settings):
+    defaults = {
+        "latent": {"samples": torch.zeros(1, 4, SIZE, SIZE)},
+        "shared_noise": 0.4,
+        "shared_attention": 1.0,
+    }
+    return run_node(
+        "NuwaKeyframes", model=demo[0], clip=demo[1], tree=tree, negative=scene.negative,
+        **(SAMPLING | defaults | settings),
+    )["samples"]  # fmt: skip
+
+
+def interpolate(model, demo, scene, tree, keyframes, **settings):
+    return run_node(
+        "NuwaInterpolate", model=model, clip=demo[1], tree=tree, negative=scene.negative,
+        keyframes={"samples": keyframes}, **(SAMPLING | FILLING | settings),
+    )["samples"]  # fmt: skip
+
+
+def given(frames=3, seed=1):
+    return torch.randn(frames, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def user_folder(port, tmp_path, monkeypatch):
+    """Jobs are kept in a folder of the test's own."""
+    monkeypatch.setattr(type(port), "user_dir", lambda self: tmp_path)
+    return tmp_path / "nuwa"
+
+
+def job_files(folder):
+    return sorted(folder.glob("*/job-*.safetensors"))
+
+
+def test_keyframes_that_share_nothing_are_those_of_their_own_prompts(port, demo, scene):
+    """Each as a single picture with its frame's noise; so a tree's prompts and noise arrive where they belong."""
+    frames = draw_keyframes(demo, scene, plan(), shared_noise=0.0, shared_attention=0.0)
+    for place, prompt in enumerate(PROMPTS.splitlines()):
+        tree = Tree(3, 2, {0: prompt})
+        alone = draw_keyframes(demo, scene, tree, shared_noise=0.0, shared_attention=0.0)
+        torch.testing.assert_close(frames[place], alone[place], rtol=1e-3, atol=1e-3)
+        assert float((frames[place] - alone[place - 1]).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize("shared", [{"shared_noise": 0.9}, {"shared_attention": 1.0}])
+def test_sharing_makes_keyframes_of_one_prompt_more_alike(port, demo, scene, shared):
+    nothing = {"shared_noise": 0.0, "shared_attention": 0.0}
+    apart, alike = (
+        draw_keyframes(demo, scene, plan("a red circle"), **(nothing | settings)).var(0).mean()
+        for settings in ({}, shared)
+    )
+    assert alike < 0.9 * apart
+
+
+def test_given_frames_stay_bit_for_bit_and_new_ones_are_new(port, demo, motion, scene, user_folder):
+    keyframes = given()
+    video = interpolate(scene.moving(demo[0], motion), demo, scene, plan(), keyframes)
+    assert video.shape == (5, 4, SIZE, SIZE)
+    assert torch.equal(video[::2], keyframes)
+    assert torch.isfinite(video).all()
+    for new in (1, 3):
+        assert min(float((video[new] - each).abs().mean()) for each in (*keyframes, keyframes.mean(0))) > 0.01
+
+
+def test_a_motion_module_draws_new_frames_towards_the_given_ones(port, demo, motion, scene, user_folder):
+    """Without one, what is drawn between does not depend on the ends at all."""
+
+    def between(model, keyframes):
+        settings = {"start": "own noise", "seed": 9}
+        return interpolate(model, demo, scene, plan(), keyframes, **settings)[[1, 3]]
+
+    for model, depends in ((demo[0], False), (scene.moving(demo[0], motion), True)):
+        moved = float((between(model, given(seed=1)) - between(model, given(seed=2))).norm())
+        assert (moved > 1e-2) is depends
+
+
+def test_finished_jobs_are_read_and_only_others_are_drawn(port, demo, motion, scene, user_folder):
+    model, tree, keyframes = scene.moving(demo[0], motion), plan(depth=3), given()
+    video = interpolate(model, demo, scene, tree, keyframes)
+    first, *_, last = files = job_files(user_folder)
+    assert len(files) == tree.local_jobs == 6
+    times = {path: path.stat().st_mtime_ns for path in files}
+    last.unlink()
+    assert torch.equal(interpolate(model, demo, scene, tree, keyframes), video)
+    assert last.exists()
+    assert {path: path.stat().st_mtime_ns for path in files if path != last} == {
+        path: time for path, time in times.items() if path != last
+    }
+    first.write_bytes(first.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=f"{first.name}: got .* delete this file"):
+        interpolate(model, demo, scene, tree, keyframes)
+
+
+@pytest.mark.parametrize("change", ["seed", "keyframes", "prompt", "filling", "model", "negative"])
+def test_another_question_has_files_of_its_own(port, demo, motion, scene, user_folder, change):
+    model, tree, keyframes = scene.moving(demo[0], motion), plan(), given()
+    interpolate(model, demo, scene, tree, keyframes)
+    settings = {"seed": {"seed": 6}, "filling": {"correlation": 0.6}}.get(change, {})
+    if change == "model":
+        model = scene.moving(demo[0], motion, strength=0.5)
+    if change == "keyframes":
+        keyframes = given(seed=2)
+    if change == "prompt":
+        tree = plan("a red circle\na blue cross\na green cross")
+    if change == "negative":
+        scene = _Negative(scene, port.encode_text(demo[1], "a purple cross")[0])
+    interpolate(model, demo, scene, tree, keyframes, **settings)
+    assert len(job_files(user_folder)) == 2 * tree.local_jobs
+    assert len(list(user_folder.iterdir())) == 2
+
+
+class _Negative:
+    def __init__(self, scene, negative):
+        self.negative = negative
+
+
+def test_a_run_that_is_stopped_goes_on_where_it_was(port, demo, motion, scene, user_folder, monkeypatch):
+    model, tree, keyframes = scene.moving(demo[0], motion), plan(depth=3), given()
+    wanted = interpolate(model, demo, scene, tree, keyframes)
+    for path in job_files(user_folder):
+        path.unlink()
+
+    class Stop(Exception):
+        pass
+
+    def check(self):
+        if len(job_files(user_folder)) == 3:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(port), "check_interrupt", check)
+        with pytest.raises(Stop):
+            interpolate(model, demo, scene, tree, keyframes)
+    assert len(job_files(user_folder)) == 3
+    assert torch.equal(interpolate(model, demo, scene, tree, keyframes), wanted)
+
+
+def test_more_frames_than_the_motion_module_knows_are_refused_and_nothing_is_kept(
+    port, demo, motion, scene, user_folder
+):
+    length = motion.weights.size.max_frames + 1
+    with pytest.raises(ValueError, match=f"{length}"):
+        interpolate(scene.moving(demo[0], motion), demo, scene, plan("a", length=length), given(length))
+    assert job_files(user_folder) == []
+
+
+@pytest.mark.parametrize("frames", [2, 4])
+def test_keyframes_that_do_not_fit_are_refused(port, demo, scene, user_folder, frames):
+    with pytest.raises(ValueError, match=rf"keyframes are \({frames}, 4, 16, 16\); expected \[3, "):
+        interpolate(demo[0], demo, scene, plan(), given(frames))
+
+
+def test_conditions_on_positive_are_taken_over_for_each_frame(port, demo, scene, user_folder):
+    """A mask for every frame of the video: where it is 0, the prompt has no say."""
+    tokens, options = port.encode_text(demo[1], "not used")[0][0]
+    masks = torch.zeros(5, SIZE * 8, SIZE * 8)
+    masks[1] = 1  # and none for frame 3
+    masked = [[tokens, {**options, "mask": masks, "set_area_to_bounds": False, "mask_strength": 1.0}]]
+    keyframes, settings = given(), {"start": "own noise"}
+    plain = interpolate(demo[0], demo, scene, plan(), keyframes, **settings)
+    held = interpolate(demo[0], demo, scene, plan(), keyframes, positive=masked, **settings)
+    torch.testing.assert_close(held[1], plain[1], rtol=1e-3, atol=1e-3)
+    assert float((held[3] - plain[3]).abs().mean()) > 0.05
+
+
+def test_a_layout_on_positive_is_refused(port, demo, scene, user_folder):
+    tokens, options = scene.positive[0]
+    with pytest.raises(
+        ValueError, match=r"positive: got a layout.*connect what is before Layout Conditioning"
+    ):
+        interpolate(
+            demo[0], demo, scene, plan(), given(), positive=[[tokens, {**options, PAYLOAD: object()}]]
+        )
+
+
+def test_the_port_does_every_job_of_a_recursion(port):
+    class Middle:
+        steps = 1
+
+        def __call__(self, job, ends, watch):
+            return torch.cat([ends[:1], ends.mean(0, keepdim=True), ends[1:]])
+
+    recursion = Recursion(Tree(3, 3, {0: "a"}), given())
+    port.run_jobs(recursion, Middle())
+    assert recursion.done == 6
+    torch.testing.assert_close(recursion.frames[1], 0.75 * given()[0] + 0.25 * given()[1])
