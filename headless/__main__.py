@@ -79,9 +79,11 @@ def _run(options: argparse.Namespace) -> int:
         return _fail(INVALID, str(error))
 
     from .executor import Executor, NodeFailedError
+    from .progress import shown_log
 
     try:
-        report = Executor(graph, _say_node).run()
+        with shown_log():
+            report = Executor(graph, _say_node).run()
     except NodeFailedError as error:
         if options.traceback:
             traceback.print_exception(error.__cause__)

@@ -1,8 +1,11 @@
-"""Progress of the node that is running: a bar in a terminal, plain lines in a log. On standard error."""
+"""Progress of the node that is running: a bar in a terminal, plain lines in a log. Our log. On standard error."""
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import Tensor
 from tqdm import tqdm
@@ -34,3 +37,27 @@ class StepBar:
             sys.stderr.write(f"  step {done} of {self._total}\n")
             sys.stderr.flush()
         self._done = done
+
+
+class _AboveBar(logging.Handler):
+    """Writes lines above a bar, if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def shown_log() -> Iterator[None]:
+    """Show what our code logs, from INFO on, as long as the context lasts."""
+    logger, handler = logging.getLogger(__name__.partition(".")[0]), _AboveBar()
+    level, passed_on = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = passed_on

@@ -41,6 +41,11 @@ class Server:
         with urllib.request.urlopen(self.url + path, timeout=60) as reply:
             return json.load(reply)
 
+    def post(self, path: str) -> None:
+        """Send an empty request to a path."""
+        with urllib.request.urlopen(self.url + path, data=b"", timeout=60):
+            pass
+
 
 @contextmanager
 def running_server(host: Host, base: Path) -> Iterator[Server]:

@@ -8,17 +8,19 @@ import re
 import urllib.request
 
 import pytest
+import torch
 from frameloom.tests.host.server import PACK_FOLDER, ROOT, documented_client, running_server
 from frameloom.tests.support.decode_contract import read
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
 from frameloom.tools import object_info
 from PIL import Image
+from safetensors.torch import load_file
 
 pytestmark = pytest.mark.host
 
 WORKFLOWS = sorted((ROOT / "workflows" / "api").glob("*_demo.json"))
 # Lengths that a storyboard decides.
-FRAMES = {"layout_video_demo": 12, "layout_masks_demo": 12, "storyboard_demo": 24}
+FRAMES = {"layout_video_demo": 12, "layout_masks_demo": 12, "storyboard_demo": 24, "prompt_travel_demo": 32}
 INPUTS = sorted((ROOT / "assets" / "inputs").glob("*"))
 NODE_IDS = {
     "Frameloom_DemoModelLoader",
@@ -170,6 +172,84 @@ def test_latents_become_a_video_file_that_clients_find(server, tmp_path, form, e
     }
     folder = server.base / "output" / "video"
     assert all(path.name.startswith("small_") for path in folder.iterdir())
+
+
+def recursion_graph():
+    """27 jobs of four frames, and their latents."""
+    graph = small_graph()
+    sampling = {"seed": 1, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal"}
+    scene = {"clip": ["1", 1], "tree": ["6", 0], "negative": ["2", 0]}
+    graph["3"]["inputs"]["batch_size"] = 1
+    graph["6"] = {
+        "class_type": "Frameloom_NuwaPlan",
+        "inputs": {
+            "prompts": "a red circle",
+            "length": 4,
+            "depth": 4,
+            "interpolation": "linear",
+            "width": 128,
+            "height": 128,
+            "seconds_per_job": 0.0,
+        },
+    }
+    graph["8"] = {
+        "class_type": "Frameloom_NuwaKeyframes",
+        "inputs": {
+            "model": ["1", 0],
+            "latent": ["3", 0],
+            "steps": 2,
+            "shared_noise": 0.4,
+            "shared_attention": 1.0,
+            **scene,
+            **sampling,
+        },
+    }
+    graph["9"] = {
+        "class_type": "Frameloom_NuwaInterpolate",
+        "inputs": {
+            "model": ["5", 0],
+            "keyframes": ["8", 0],
+            "steps": 3,
+            "start": "turned noise",
+            "correlation": 0.7,
+            "resample_rounds": 2,
+            "resample_share": 0.4,
+            "denoise": 0.75,
+            **scene,
+            **sampling,
+        },
+    }
+    graph["7"]["inputs"]["samples"] = ["9", 0]
+    return graph  # fmt: skip
+
+
+def test_an_interrupted_recursion_is_kept_and_the_next_run_goes_on(server, tmp_path):
+    """The queue goes on, too, with a model as it was."""
+    (plain,) = queue(server, small_graph(), tmp_path)
+    jobs = server.base / "user" / "frameloom" / "nuwa"
+
+    async def interrupted():
+        client = documented_client(tmp_path)
+        run = asyncio.create_task(client.run(server.url, recursion_graph(), tmp_path / "fetched"))
+        while len(list(jobs.glob("*/job-*"))) < 5 and not run.done():
+            await asyncio.sleep(0.05)
+        await asyncio.to_thread(server.post, "/interrupt")
+        await run
+
+    with pytest.raises(RuntimeError, match="node 9: cancelled"):
+        asyncio.run(interrupted())
+    kept = {path: path.read_bytes() for path in jobs.glob("*/job-*")}
+    assert 5 <= len(kept) < 39
+    other = small_graph(seed=2)
+    other["7"]["inputs"]["samples"] = ["6", 0]
+    assert queue(server, other, tmp_path)
+    (again,) = queue(server, small_graph(), tmp_path)
+    assert torch.equal(load_file(again)["latent_tensor"], load_file(plain)["latent_tensor"])
+    (saved,) = queue(server, recursion_graph(), tmp_path)
+    assert load_file(saved)["latent_tensor"].shape == (82, 4, 16, 16)
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert len(list(jobs.glob("*/job-*"))) == 39
+    assert f"{len(kept)} of 39 jobs were finished" in server.log.read_text()
 
 
 def test_too_many_frames_are_refused_in_words(server, tmp_path):
