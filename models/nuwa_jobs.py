@@ -173,7 +173,7 @@ class JobFolder:
         """Tell whether the folder's jobs are of a model that answers like this, and note it in a new folder.
 
         Args:
-            probe: a model's answer to what the jobs ask.
+            probe: [F, C, H, W] a model's answer to what the jobs ask.
 
         Raises:
             OSError: the folder can't be written to.
@@ -229,7 +229,7 @@ def open_folder(parent: Path, key: str, probe: Tensor) -> JobFolder:
     Args:
         parent: of the folders.
         key: from ``hash_settings``.
-        probe: the model's answer to what the jobs ask.
+        probe: [F, C, H, W] the model's answer to what the jobs ask.
 
     Raises:
         OSError: the folder can't be written to.
