@@ -300,7 +300,7 @@ class TemporalTransformer(nn.Module):
             raise ValueError(
                 f"frames={frames} is more than the {longest} that the motion module's positional encoding holds; "
                 f"expected at most {longest} at once; lower batch_size to {longest}, or add Frameloom's Context "
-                f"Windows or FreeNoise of {longest} frames or fewer."
+                f"Windows or Free Noise of {longest} frames or fewer."
             )
 
 

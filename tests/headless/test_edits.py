@@ -152,7 +152,7 @@ def test_v1_norms_take_the_clip_together(unet, motion, inputs):
         slots = motion.slots
         weights = MotionWeights("v1", "v1", motion.size, {}, None, clip_norm=True)
 
-        def __call__(self, slot, hidden, frames, strength):
+        def __call__(self, slot, hidden, frames, strength, fusion):
             return hidden
 
     got = edited_output(unet, inputs, TemporalEdit(V1()), call())

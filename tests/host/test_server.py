@@ -255,7 +255,7 @@ def test_an_interrupted_recursion_is_kept_and_the_next_run_goes_on(server, tmp_p
 def test_too_many_frames_are_refused_in_words(server, tmp_path):
     graph = small_graph()
     graph["3"]["inputs"]["batch_size"] = 40
-    with pytest.raises(RuntimeError, match=r"node 6: .*frames=40 is more than the \d+ .*context windows"):
+    with pytest.raises(RuntimeError, match=r"node 6: .*frames=40 is more than the \d+ .*Context Windows"):
         queue(server, graph, tmp_path)
 
 

@@ -274,7 +274,7 @@ def test_more_frames_than_positions_run_in_windows_and_windows_of_more_are_refus
     module = tiny_module(max_frames=POSITIONS)
     x = torch.randn(3 * POSITIONS, 32, 4, 4, generator=torch.Generator().manual_seed(0))
     assert torch.isfinite(module(SLOT, x, 3 * POSITIONS, 1.0, FUSION)).all()
-    with pytest.raises(ValueError, match=r"frames=36 is more than the 12 .* add Free Noise"):
+    with pytest.raises(ValueError, match=r"frames=36 is more than the 12 .* add .* Free Noise of 12 frames"):
         module(SLOT, x, 3 * POSITIONS)
     wide = WindowFusion(16, 4)
     with pytest.raises(ValueError, match=r"window_length=16 is more than the 12 .*lower Free Noise's window"):

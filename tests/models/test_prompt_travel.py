@@ -134,7 +134,7 @@ def test_percentages_are_shares_of_the_way_to_the_last_frame(percent, frames, fr
         ("0: a\n8: b\ud800", 2, 5, "expected text in Unicode"),
         (r'"0": "\ud800"', 1, 6, "expected text in Unicode"),
         ("\x00\x1b: " + "long " * 50, 1, 1, "got '\\x00\\x1b'; expected a frame"),
-        ("long " * 50, 1, 1, "long l...'; expected `frame: prompt`"),
+        ("long " * 50, 1, 1, "long lo...'; expected `frame: prompt`"),
     ],
 )
 def test_an_error_has_line_and_column_and_says_what_was_expected(text, line, column, message):
