@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from ..models.edit import AttentionObserver, Call, check_composed
 from ..models.energy import find_guide, find_shift, keep_frames_apart
+from ..models.free_init import sample_repeatedly
 from ..models.free_noise import arrange_noise
 from ..models.guards import check_prediction
 from ..models.schedules import TRAIN_TIMESTEPS
@@ -239,34 +240,37 @@ def sample(
     if len(sigmas) < 2:
         return latent, latent
     home = latent.device
-    noise = arrange_noise(model.edits, noise)
-    noise, start = noise.to(model.device).float(), latent.to(model.device).float() * model.latent_scale
-    levels = sigmas.cpu().float()
+    noise = arrange_noise(model.edits, noise).to(model.device).float()
+    start = latent.to(model.device).float() * model.latent_scale
     blend = None if mask is None else prepare_mask(mask.to(model.device), start)
-    mask_noise = noise
-    if sampler.fresh_mask_noise and blend is not None:
-        mask_noise = torch.randn(noise.shape, generator=torch.Generator().manual_seed((seed or 0) + 1)).to(
-            noise
-        )
     last = start
 
-    def step_done(step: int, clean: Tensor) -> None:
-        nonlocal last
-        last = clean
-        if on_step is not None:
-            on_step(step, clean / model.latent_scale)
+    def once(drawn: Tensor, levels: Tensor, shown: Callable[[int], int]) -> Tensor:
+        mask_noise = drawn
+        if sampler.fresh_mask_noise and blend is not None:
+            generator = torch.Generator().manual_seed((seed or 0) + 1)
+            mask_noise = torch.randn(drawn.shape, generator=generator).to(drawn)
 
-    with edited(model.unet, model.edits) as run:
-        predict = Denoiser(model, run, guidance, latent.shape)
+        def step_done(step: int, clean: Tensor) -> None:
+            nonlocal last
+            last = clean
+            if on_step is not None:
+                on_step(shown(step), clean / model.latent_scale)
 
-        def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
-            if check_interrupt is not None:
-                check_interrupt()
-            if blend is None:
-                return predict(noisy, sigma)
-            kept = start + mask_noise * sigma
-            return predict(noisy * blend + kept * (1 - blend), sigma) * blend + start * (1 - blend)
+        with edited(model.unet, model.edits) as run:
+            predict = Denoiser(model, run, guidance, latent.shape)
 
-        noisy = model.sampling.add_noise(start, noise, levels[0])
-        result = sampler.run(denoise, noisy, levels, seed, step_done)
+            def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
+                if check_interrupt is not None:
+                    check_interrupt()
+                if blend is None:
+                    return predict(noisy, sigma)
+                kept = start + mask_noise * sigma
+                return predict(noisy * blend + kept * (1 - blend), sigma) * blend + start * (1 - blend)
+
+            noisy = model.sampling.add_noise(start, drawn, levels[0])
+            return sampler.run(denoise, noisy, levels, seed, step_done)
+
+    highest = float(model.sampling.sigmas[-1])
+    result = sample_repeatedly(model.edits, once, noise, start, sigmas.cpu().float(), highest=highest)
     return (result / model.latent_scale).to(home), (last / model.latent_scale).to(home)

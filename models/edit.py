@@ -21,6 +21,7 @@ from .schedules import BetaSchedule
 if TYPE_CHECKING:
     from .cross_frame import CrossFrameEdit
     from .energy import BoxEnergy
+    from .free_init import NoiseReinit
     from .free_noise import NoiseShuffle, WindowFusion
     from .gligen import GligenEdit
     from .windows import WindowPlan
@@ -199,6 +200,7 @@ class Edit:
         windows: asks about a long clip in windows of frames; the last edit's counts.
         noise: arranges what a run starts from; the last edit's counts.
         fusion: lets motion modules attend within windows of the frames they are given; the last edit's counts.
+        reinit: samples a clip several times; the last edit's counts.
     """
 
     name: str
@@ -213,6 +215,7 @@ class Edit:
     windows: WindowPlan | None = None
     noise: NoiseShuffle | None = None
     fusion: WindowFusion | None = None
+    reinit: NoiseReinit | None = None
 
 
 def check_composed(composed: Sequence[_Condition]) -> _Condition | None:

@@ -200,7 +200,7 @@ class NuwaKeyframes(io.ComfyNode):
         if shared_attention > 0:
             cross_frame = CrossFrameEdit(strength=shared_attention)
             model = api.port().install(model, Edit("shared look", cross_frame=cross_frame))
-        asked = _ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
+        asked = ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
         noise = draw_noise(seed, job.frame_ids, shape, "mixed", shared_noise)
         start = latent["samples"].expand(tree.length, *shape)
         bar = api.port().progress(steps)
@@ -257,7 +257,7 @@ class NuwaInterpolate(io.ComfyNode):
         """Run the node."""
         given = keyframes["samples"]
         check_keyframes(tree, given)
-        asked = _ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
+        asked = ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
         filling = Filling(start, correlation, resample_rounds, resample_share, denoise)
         work = LocalWork(asked, filling, seed)
         recursion = Recursion(tree, given, _folder(work, given))
@@ -364,7 +364,7 @@ def _control_inputs() -> list[Any]:
     ]
 
 
-def _ask(
+def ask(
     model: Any,
     clip: Any,
     tree: Tree,

@@ -16,6 +16,7 @@ from .slots import KEY
 CLIP_NORM_KEY = f"{KEY}.clip_norm"
 _WRAPPERS = (
     (WrappersMP.OUTER_SAMPLE, run.outer_sample),
+    (WrappersMP.SAMPLER_SAMPLE, run.sampler_sample),
     (WrappersMP.PREDICT_NOISE, run.predict_noise),
     (WrappersMP.CALC_COND_BATCH, run.calc_cond_batch),
     (WrappersMP.DIFFUSION_MODEL, run.diffusion_model),
@@ -51,7 +52,7 @@ def install(model: Any, edit: Edit) -> Any:
         bias.put_on(clone)
     if edit.gligen is not None:
         edit = replace(edit, gligen=gligen.put_on(clone, edit.gligen))
-    if edit.noise is not None or edit.fusion is not None:
+    if edit.noise is not None or edit.fusion is not None or edit.reinit is not None:
         slots.find_places(clone.model.diffusion_model)
     if edit.schedule is not None:
         sampling = schedule.reschedule(clone, edit.schedule)

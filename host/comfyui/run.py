@@ -6,7 +6,7 @@ gone when the run is, whatever ended it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from ...models.edit import AttentionObserver, Call, CallBias, Composition, Condi
 from ...models.energy import find_guide
 from ...models.errors import HostError
 from ...models.frames import count_videos
+from ...models.free_init import sample_repeatedly
 from ...models.free_noise import arrange_noise, find_fusion
 from ...models.gligen import Change, check_boxes
 from ...models.guards import check_prediction, check_schedule
@@ -42,6 +43,10 @@ class Acting:
             modules: the network of each edit that has a motion module.
         """
         self.edits, self.modules = tuple(edits), modules
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what edits remember of earlier calls."""
         self._memories = [AnchorMemory() for _ in self.edits]
 
     def crossing(self, call: Call, *, in_control: bool = False) -> Crossing | None:
@@ -117,10 +122,13 @@ class Run(Acting):
             wanted = guider.model_patcher.get_attachment(SCHEDULE_KEY)
             check_schedule(guider.inner_model.model_sampling.sigmas, wanted, scheduled[-1].name)
 
-    def step(self, sigma: float, sample_sigmas: Tensor | None) -> int:
+    def begin(self, sigmas: Tensor) -> None:
+        """Begin at the first of a sampler's noise levels, as if nothing had been sampled before."""
+        self.steps = sigmas.tolist()
+        self.forget()
+
+    def step(self, sigma: float) -> int:
         """Return the sampler's step at a noise level: the nearest one of its schedule."""
-        if not self.steps and sample_sigmas is not None:
-            self.steps = sample_sigmas.tolist()
         distances = [abs(value - sigma) for value in self.steps] or [0.0]
         return distances.index(min(distances))
 
@@ -214,6 +222,36 @@ def outer_sample(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any
         options.pop(RUN_KEY, None)
 
 
+def sampler_sample(
+    executor: Any,
+    guider: Any,
+    sigmas: Tensor,
+    extra_args: dict[str, Any],
+    callback: Callable[..., None] | None,
+    noise: Tensor,
+    latent_image: Tensor,
+    *args: Any,
+    **kwargs: Any,
+) -> Tensor:
+    """Sample as often as the edits want; ComfyUI's SAMPLER_SAMPLE wrapper. Latents here are in the model's scale."""
+    options = extra_args["model_options"]["transformer_options"]  # this run's own copy
+    run = options.get(RUN_KEY)
+    if run is None:
+        return executor(guider, sigmas, extra_args, callback, noise, latent_image, *args, **kwargs)
+
+    def once(start: Tensor, levels: Tensor, shown: Callable[[int], int]) -> Tensor:
+        def show(step: int, *rest: Any) -> None:
+            if callback is not None:
+                callback(shown(step), *rest)
+
+        run.begin(levels)
+        options["sample_sigmas"] = levels
+        return executor(guider, levels, extra_args, show, start, latent_image, *args, **kwargs)
+
+    highest = float(guider.inner_model.model_sampling.sigma_max)
+    return sample_repeatedly(run.edits, once, noise, latent_image, sigmas, highest=highest)
+
+
 def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Check the model before, the prediction after; ComfyUI's PREDICT_NOISE wrapper."""
     guider = executor.class_obj
@@ -223,9 +261,7 @@ def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwar
     run.start(guider)
     prediction = executor(x, timestep, *args, **kwargs)
     sigma = float(timestep.flatten()[0])
-    options = (args[0] if args else kwargs.get("model_options", {})).get("transformer_options", {})
-    step = run.step(sigma, options.get("sample_sigmas"))
-    check_prediction(prediction, step=step, sigma=sigma, frames=prediction.shape[0])
+    check_prediction(prediction, step=run.step(sigma), sigma=sigma, frames=prediction.shape[0])
     return prediction
 
 

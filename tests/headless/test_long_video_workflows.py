@@ -39,6 +39,12 @@ def test_a_clip_longer_than_the_motion_module_knows_is_made(run, name):
     check(run(name, "KSampler.steps=2", "EmptyLatentImage.batch_size=36") / f"{name}_00001_.webp", 36)
 
 
+def test_a_clip_is_made_several_times(run):
+    name = "freeinit_demo"
+    short = ("KSampler.steps=2", "EmptyLatentImage.batch_size=5", "Frameloom_FreeInit.extra_iterations=1")
+    check(run(name, *short) / f"{name}_00001_.webp", 5)
+
+
 def test_a_prompt_travels_over_as_many_frames_as_it_says(run):
     name = "prompt_travel_demo"
     check(run(name, "KSampler.steps=2", "Frameloom_PromptTravel.frames=6") / f"{name}_00001_.webp", 6)

@@ -128,7 +128,7 @@ def test_the_cases_tell_samplers_and_predictions_apart(expected):
     assert float((expected["v-ddim-masked"] - expected["v-euler-masked"]).norm()) > 10 * TOLERANCE
 
 
-def test_the_cases_tell_rules_of_control_editing_regions_and_free_noise_apart(expected):
+def test_the_cases_tell_rules_of_control_editing_regions_and_long_video_apart(expected):
     """The comparison would notice hints, masks, boxes, noise or windows of others, another range, a part left out."""
 
     def apart(one, other):
@@ -136,7 +136,7 @@ def test_the_cases_tell_rules_of_control_editing_regions_and_free_noise_apart(ex
 
     for names in (
         [name for name in CASES if name.startswith(start)]
-        for start in ("control-", "edit-", "region-", "free-")
+        for start in ("control-", "edit-", "region-", "free-", "init-")
     ):
         for pair in itertools.combinations(names, 2):
             assert pair in ALIKE or apart(*pair) > 10 * TOLERANCE, pair

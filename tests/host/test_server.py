@@ -30,6 +30,7 @@ NODE_IDS = {
     "Frameloom_VideoNoise",
     "Frameloom_VideoMetrics",
     "Frameloom_FreeNoise",
+    "Frameloom_FreeInit",
     "Frameloom_MotionPath",
     "Frameloom_NoiseWarp",
     "Frameloom_CrossFrameAttnPatch",

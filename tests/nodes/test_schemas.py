@@ -16,6 +16,18 @@ CONTRACT = {
     "VideoNoise": (["noise_seed", "mode", "correlation", "frame_offset"], ["NOISE"]),
     "VideoMetrics": (["images", "fps"], ["STRING", "IMAGE"]),
     "FreeNoise": (["model", "window_length", "stride", "seed", "reshuffle", "fuse"], ["MODEL"]),
+    "FreeInit": (
+        [
+            "model",
+            "extra_iterations",
+            "filter",
+            "spatial_stop",
+            "temporal_stop",
+            "order",
+            "coarse_to_fine",
+        ],
+        ["MODEL"],
+    ),
     "MotionPath": (
         [
             "kind",

@@ -76,16 +76,25 @@ def _laid_out(kind, prompt=None, **inputs):
     return steps
 
 
-def _free(graph=workflow, **parts):
-    """With a motion module and FreeNoise, in windows of two of the three frames."""
+def _edited(kind, graph, **inputs):
+    """With a motion module and a technique of ours behind it."""
     steps = graph()
     steps["moving"] = {"class_type": "animate", "inputs": {"model": ["demo", 0], "motion": ["motion", 0]}}
-    settings = {"model": ["moving", 0], "length": 2, "stride": 1}
-    steps["free"] = {"class_type": "free_noise", "inputs": settings | parts}
+    steps["free"] = {"class_type": kind, "inputs": {"model": ["moving", 0], **inputs}}
     for name in ("out", "guider"):
         if "model" in steps.get(name, {}).get("inputs", {}):
             steps[name]["inputs"]["model"] = ["free", 0]
     return steps
+
+
+def _free(graph=workflow, **parts):
+    """FreeNoise in windows of two of the three frames."""
+    return _edited("free_noise", graph, length=2, stride=1, **parts)
+
+
+def _init(graph=workflow, iterations=2, **settings):
+    """FreeInit, whose frames are odd in number."""
+    return _edited("free_init", graph, iterations=iterations, **settings)
 
 
 def cases() -> dict[str, dict]:
@@ -136,6 +145,12 @@ def cases() -> dict[str, dict]:
         "free-fusion": _free(noise=False),
         "free-both": _free(),
         "free-custom": _free(lambda: _custom(0)),
+        "init-none": _init(iterations=0),
+        "init-one": _init(iterations=1),
+        "init-two": _init(),
+        "init-coarse": _init(coarse_to_fine=True),
+        "init-gaussian": _init(filter="gaussian"),
+        "init-from-a-clip": _init(lambda: workflow(denoise=0.6, sampler_name="euler_ancestral")),
     }
     found |= {name: {"prediction": "v", "workflow": steps} for name, steps in others.items()}
     found["batch-index"] = {"prediction": "v", "batch_index": [4, 1, 4], "workflow": workflow()}

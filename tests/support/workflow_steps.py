@@ -6,6 +6,7 @@ import torch
 from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.energy import BoxEnergy
+from frameloom.models.free_init import NoiseReinit
 from frameloom.models.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.gligen import GROUNDING, GligenEdit, Grounding
 from frameloom.models.layout import BoxBias, BoxGather
@@ -88,11 +89,15 @@ def run(case, sockets, call, install):
         )
         return (install(model, edit),)
 
+    def free_init(model, iterations, **settings):
+        edit = Edit("FreeInit", reinit=NoiseReinit(iterations, **settings))
+        return (install(model, edit),)
+
     def ground(model, network, end_percent=1.0, strength=1.0):
         return (install(model, Edit("GLIGEN", gligen=GligenEdit(network, end_percent, strength))),)
 
     local = {**LOCAL, "cross_frames": cross_frames, "lay_out": lay_out, "guide": guide, "ground": ground}
-    local |= {"animate": animate, "free_noise": free_noise}
+    local |= {"animate": animate, "free_noise": free_noise, "free_init": free_init}
     results = {"given": given(case), **hints(), **masks(), **sockets}
 
     def result(name):

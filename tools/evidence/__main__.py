@@ -17,10 +17,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from .foreground import DILATION, mask_rows, smoothing_rows
+from .free_init import free_init_rows
+from .free_noise import free_noise_rows
 from .layout import CROP, SIDE, energy_rows, layout_rows, two_rows
 from .layout import FRAMES as LAYOUT_FRAMES
+from .long_video import long_rows
 from .motion import lora_rows, unmoved_rows, video_rows
 from .pictures import detector_rows, image_rows
+from .prompt_travel import travel_rows
 from .rows import Row, judge
 from .scenes import scene_rows
 from .scripts import language_model_rows, storyboard_rows
@@ -46,6 +50,10 @@ SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
     "layouts, energy": energy_rows,
     "layouts, two things": two_rows,
     "scenes": scene_rows,
+    "long video": long_rows,
+    "FreeNoise": free_noise_rows,
+    "FreeInit": free_init_rows,
+    "prompt travel": travel_rows,
     "storyboards, by source": lambda studio, samples: storyboard_rows(),
     "storyboards, by a small language model": lambda studio, samples: language_model_rows(),
 }

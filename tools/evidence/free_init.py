@@ -1,0 +1,91 @@
+"""FreeInit: do frames agree on what the prompt leaves open, at what cost of motion and look?
+
+Prompts say no background, so frames can differ in it. Every arm starts from the same noise. The control takes as many
+steps as FreeInit does in all its runs, in one run.
+"""
+
+from __future__ import annotations
+
+import torch
+from frameloom.models import metrics
+from frameloom.models.edit import Edit
+from frameloom.models.free_init import NoiseReinit
+from frameloom.training import shapes
+from frameloom.training.detector import measure
+from frameloom.training.loop import step_generator
+from torch import Tensor
+
+from .motion import follow, moving_clips, read_direction
+from .rows import SEED, Row, agreement, row
+from .studio import LATENT_SIDE, SCHEDULER, STEPS, Studio
+
+DEFAULT, ONE = "FreeInit, 2 extra", "one run"
+ARMS: dict[str, NoiseReinit | None] = {
+    DEFAULT: NoiseReinit(2),
+    "FreeInit, 4 extra": NoiseReinit(4),
+    "FreeInit, 2 extra, gaussian": NoiseReinit(2, "gaussian"),
+    "FreeInit, 2 extra, coarse to fine": NoiseReinit(2, coarse_to_fine=True),
+    ONE: None,
+    "one run of three times the steps": None,
+}
+
+
+def free_init_rows(studio: Studio, samples: int) -> list[Row]:
+    """Draw each prompt by every arm."""
+    truth = moving_clips(max(10, samples // 4))
+    figures: dict[str, list[Tensor]] = {arm: [] for arm in ARMS}
+    for index in range(len(truth)):
+        prompt = shapes.caption(truth, index).partition(" on a ")[0]
+        shape = (shapes.FRAMES, 4, LATENT_SIDE, LATENT_SIDE)
+        noise = torch.randn(shape, generator=step_generator(SEED, 60_000 + index))
+        for arm, reinit in ARMS.items():
+            steps = 3 * STEPS if arm.endswith("three times the steps") else STEPS
+            figures[arm].append(_figures(_draw(studio, reinit, prompt, noise, steps), truth, index))
+        if (index + 1) % 8 == 0:
+            print(f"FreeInit: {index + 1}/{len(truth)}", flush=True)
+    claims = (
+        "background as frame 0",
+        "similarity of neighbours",
+        "flicker",
+        "motion, % a frame",
+        "direction (of five)",
+        "color as the prompt's",
+        "shape as the prompt's",
+    )
+    arms = {arm: torch.stack(values) for arm, values in figures.items()}
+    gained = arms[DEFAULT][:, 0] - arms[ONE][:, 0]
+    return [
+        row("FreeInit, background unsaid: background as frame 0", "2 extra minus one run", gained, ">= 0.01"),
+        *(
+            row(f"FreeInit, background unsaid: {claim}", arm, column)
+            for arm, values in arms.items()
+            for claim, column in zip(claims, values.unbind(1), strict=True)
+        ),
+    ]
+
+
+def _draw(studio: Studio, reinit: NoiseReinit | None, prompt: str, noise: Tensor, steps: int) -> Tensor:
+    """Return one arm's frames, [F, 3, H, W] in -1..1."""
+    model = studio.animated()
+    if reinit is not None:
+        model = studio.host.install(model, Edit("FreeInit", reinit=reinit))
+    sigmas = studio.host.sigmas(model, steps, SCHEDULER)
+    return studio.decode(studio.denoise(model, prompt, torch.zeros_like(noise), noise, sigmas))
+
+
+def _figures(images: Tensor, truth: shapes.Clips, index: int) -> Tensor:
+    """Return the figures of one clip, in the order of the claims."""
+    found = measure(images)
+    report = metrics.measure(((images + 1) / 2).movedim(1, -1)).video
+    direction = read_direction(*follow([found]))
+    return torch.stack(
+        [
+            agreement(found.background[1:], found.background[0]).mean(),
+            *(torch.tensor(value).double() for value in (report.similarity, report.flicker, report.motion)),
+            agreement(direction, truth.direction[index])[0],
+            *(
+                agreement(getattr(found, name), getattr(truth, name)[index]).mean()
+                for name in ("color", "shape")
+            ),
+        ]
+    )

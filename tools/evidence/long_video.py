@@ -1,0 +1,205 @@
+"""Long video: NUWA-XL's recursion on a frozen model, beside windows, FreeNoise, and a short clip again and again.
+
+All arms draw the same prompt, of a shape at a place, over as many frames. What joins frames differs, and so do the
+places where a seam would show: a keyframe, the end of a window, the end of a clip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from frameloom.models import metrics
+from frameloom.models.edit import Edit
+from frameloom.models.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.nuwa_tree import Tree
+from frameloom.models.windows import WindowPlan
+from frameloom.training import shapes
+from frameloom.training.detector import measure
+from frameloom.training.loop import step_generator
+from torch import Tensor
+
+from .motion import mean_step
+from .rows import SEED, Row, agreement, row
+from .studio import CFG, LATENT_SIDE, SAMPLER, SCHEDULER, STEPS, Studio
+
+LENGTH, DEPTH = 9, 2
+FRAMES, GAP = (LENGTH - 1) ** DEPTH + 1, LENGTH - 1
+WINDOW, OVERLAP = shapes.FRAMES, 4
+NUWA, ALONE, FADED, PASTED = (
+    "NUWA",
+    "NUWA, keyframes alone",
+    "NUWA, cross-fade start",
+    "cross-fade of keyframes",
+)
+WINDOWS, FREE, REPEATED, JOINED = "windows", "FreeNoise", "a clip, repeated", "clips, joined"
+# Of each arm, the frames before which a seam would be: around given frames, at a window's end, at a clip's.
+_KEYS = [frame for key in range(0, FRAMES, GAP) for frame in (key, key + 1) if 0 < frame < FRAMES]
+_CLIPS = list(range(WINDOW, FRAMES, WINDOW))
+_STARTS = range(0, FRAMES - WINDOW + 1, WINDOW - OVERLAP)
+SEAMS: dict[str, list[int]] = {
+    NUWA: _KEYS,
+    ALONE: _KEYS,
+    FADED: _KEYS,
+    PASTED: _KEYS,
+    WINDOWS: [frame for start in _STARTS for frame in (start, start + WINDOW) if 0 < frame < FRAMES],
+    FREE: _CLIPS,
+    REPEATED: _CLIPS,
+    JOINED: _CLIPS,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Task:
+    """One video of the set.
+
+    Attributes:
+        truth: of one picture, what the prompt says.
+        number: of the set.
+    """
+
+    truth: shapes.Clips
+    number: int
+
+    @property
+    def prompt(self) -> str:
+        """What is drawn, and where."""
+        return shapes.caption(self.truth, 0)
+
+    @property
+    def noise(self) -> Tensor:
+        """Of a whole clip, [F, 4, h, w]."""
+        generator = step_generator(SEED, 50_000 + self.number)
+        return torch.randn(FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=generator)
+
+
+def long_rows(studio: Studio, samples: int) -> list[Row]:
+    """Draw each prompt in every way; controls: a cross-fade of the keyframes, and clips joined or repeated."""
+    from frameloom.headless import io, ui
+    from frameloom.host import api
+
+    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
+    count = max(8, samples // 4)
+    drawn = shapes.sample_images(count, step_generator(SEED, 8))
+    figures: dict[str, list[Tensor]] = {arm: [] for arm in SEAMS}
+    changed = []
+    for number in range(count):
+        task = Task(drawn.select(torch.tensor([number])), number)
+        clips, difference = _draw(studio, task)
+        changed.append(difference)
+        for arm, latents in clips.items():
+            figures[arm].append(_figures(studio.decode(latents), task.truth, SEAMS[arm]))
+        print(f"long video: {number + 1}/{count}", flush=True)
+    claims = (
+        "jump at a seam over the others",
+        "motion, % a frame",
+        "step of the shape a frame",
+        "drift, first to last frame",
+        "shape's place, last from first frame",
+        "distance from a cross-fade of every 8th frame",
+        "color as the prompt's",
+        "background as the prompt's",
+        "shape as the prompt's",
+    )
+    exact = row("65 frames: largest change of a given frame", NUWA, torch.stack(changed), "<= 0")
+    targets = {claims[0]: "<= 1.5"}
+    return [exact] + [
+        row(f"65 frames: {claim}", arm, column, targets.get(claim, "") if arm == NUWA else "")
+        for arm, values in figures.items()
+        for claim, column in zip(claims, torch.stack(values).unbind(1), strict=True)
+    ]
+
+
+def _draw(studio: Studio, task: Task) -> tuple[dict[str, Tensor], Tensor]:
+    """Return every arm's latents, [F, 4, h, w], and the largest change of a keyframe by the recursion."""
+    keyframes, alone = _keyframes(studio, task, 0.4, 1.0), _keyframes(studio, task, 0.0, 0.0)
+    clips = {
+        NUWA: _between(studio, task, keyframes, "turned noise"),
+        ALONE: _between(studio, task, alone, "turned noise"),
+        FADED: _between(studio, task, keyframes, "cross-fade"),
+        PASTED: _pasted(keyframes),
+        WINDOWS: _sample(studio, task, Edit("windows", windows=WindowPlan(WINDOW, OVERLAP))),
+        FREE: _sample(studio, task, Edit("FreeNoise", noise=NoiseShuffle(), fusion=WindowFusion())),
+        JOINED: torch.cat([_sample(studio, task, None, part) for part in task.noise.split(WINDOW)]),
+    }
+    clips[REPEATED] = clips[JOINED][:WINDOW].repeat(-(-FRAMES // WINDOW), 1, 1, 1)[:FRAMES]
+    return clips, (clips[NUWA][::GAP] - keyframes).abs().amax()
+
+
+def _keyframes(studio: Studio, task: Task, noise: float, attention: float) -> Tensor:
+    from frameloom.nodes.nuwa import NuwaKeyframes
+
+    return NuwaKeyframes.execute(
+        model=studio.model,
+        latent={"samples": torch.zeros(1, 4, LATENT_SIDE, LATENT_SIDE)},
+        shared_noise=noise,
+        shared_attention=attention,
+        **_asked(studio, task),
+    )[0]["samples"]
+
+
+def _between(studio: Studio, task: Task, keyframes: Tensor, start: Any) -> Tensor:
+    from frameloom.models.nuwa_fill import Filling
+    from frameloom.models.nuwa_jobs import Recursion
+    from frameloom.nodes.nuwa import LocalWork, ask
+
+    given = _asked(studio, task)
+    seed, tree = given.pop("seed"), given["tree"]
+    recursion = Recursion(tree, keyframes)
+    asked = ask(model=studio.animated(), controls=None, sampler=given.pop("sampler_name"), **given)
+    studio.host.run_jobs(recursion, LocalWork(asked, Filling(start), seed))
+    return recursion.frames
+
+
+def _asked(studio: Studio, task: Task) -> dict[str, Any]:
+    return {
+        "clip": studio.clip,
+        "tree": Tree(LENGTH, DEPTH, {0: task.prompt}),
+        "negative": studio.host.encode_text(studio.clip, "")[0],
+        "seed": 50_000 + task.number,
+        "steps": STEPS,
+        "cfg": CFG,
+        "sampler_name": SAMPLER,
+        "scheduler": SCHEDULER,
+    }
+
+
+def _pasted(keyframes: Tensor) -> Tensor:
+    place = torch.arange(FRAMES - 1)
+    part = (place % GAP / GAP).view(-1, 1, 1, 1)
+    faded = torch.lerp(keyframes[place // GAP], keyframes[place // GAP + 1], part)
+    return torch.cat([faded, keyframes[-1:]])
+
+
+def _sample(studio: Studio, task: Task, edit: Edit | None, noise: Tensor | None = None) -> Tensor:
+    model = studio.animated()
+    if edit is not None:
+        model = studio.host.install(model, edit)
+    noise = task.noise if noise is None else noise
+    sigmas = studio.host.sigmas(model, STEPS, SCHEDULER)
+    return studio.denoise(model, task.prompt, torch.zeros_like(noise), noise, sigmas)
+
+
+def _figures(images: Tensor, truth: shapes.Clips, seams: list[int]) -> Tensor:
+    """Return the figures of one video, [F, 3, H, W] in -1..1, in the order of the claims."""
+    found, unit = measure(images), (images + 1) / 2
+    jumps = (unit[1:] - unit[:-1]).abs().mean((1, 2, 3))
+    is_seam = torch.zeros(FRAMES - 1, dtype=torch.bool)
+    is_seam[torch.tensor(seams) - 1] = True
+    report = metrics.measure(unit.movedim(1, -1)).video
+    looks = [
+        agreement(getattr(found, name), getattr(truth, name)).mean()
+        for name in ("color", "background", "shape")
+    ]
+    return torch.stack(
+        [
+            (jumps[is_seam].mean() / jumps[~is_seam].mean().clamp(min=1e-6)).double(),
+            torch.tensor(report.motion).double(),
+            mean_step(found.centers[None])[0].double(),
+            torch.tensor(report.drift).double(),
+            (found.centers[-1] - found.centers[0]).norm().double(),
+            (unit - _pasted(unit[::GAP])).abs().mean().double(),
+            *looks,
+        ]
+    )

@@ -1,0 +1,92 @@
+"""Prompt Travel: does a clip begin as one prompt says and end as the other, and what is on the way?"""
+
+from __future__ import annotations
+
+import torch
+from frameloom.models import metrics
+from frameloom.models.prompt_travel import plan_travel, travel_conditions
+from frameloom.training import shapes
+from frameloom.training.detector import measure
+from frameloom.training.loop import step_generator
+from torch import Tensor
+
+from .rows import SEED, Row, agreement, row
+from .studio import CFG, LATENT_SIDE, SAMPLER, SCHEDULER, STEPS, Studio
+
+FRAMES = shapes.FRAMES
+QUARTER = FRAMES // 4
+TRAVEL, CUT, FIRST, BARE = "linear", "hold", "the first prompt alone", "linear, no motion module"
+
+
+def travel_rows(studio: Studio, samples: int) -> list[Row]:
+    """Change the color from a prompt to another, of neighbours in the list; controls: no change, no motion module."""
+    drawn = shapes.sample_images(max(8, samples // 4), step_generator(SEED, 9))
+    figures: dict[str, list[Tensor]] = {arm: [] for arm in (TRAVEL, CUT, FIRST, BARE)}
+    for number in range(len(drawn)):
+        first, last = int(drawn.color[number]), (int(drawn.color[number]) + 1) % len(shapes.COLORS)
+        prompt = shapes.caption(drawn, number)
+        names = list(shapes.COLORS)
+        keys = {0: prompt, FRAMES - 1: prompt.replace(f" {names[first]} ", f" {names[last]} ")}
+        noise = torch.randn(
+            FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, 70_000 + number)
+        )
+        for arm, values in figures.items():
+            values.append(_figures(_draw(studio, arm, keys, noise), first, last))
+        if (number + 1) % 8 == 0:
+            print(f"prompt travel: {number + 1}/{len(drawn)}", flush=True)
+    claims = (
+        "first quarter, the first color",
+        "last quarter, the last color",
+        "between, one of both colors",
+        "changes back to an earlier color",
+        "similarity of neighbours",
+    )
+    targets = {claims[0]: ">= 0.90", claims[1]: ">= 0.90"}
+    return [
+        row(f"prompt travel: {claim}", arm, column, targets.get(claim, "") if arm == TRAVEL else "")
+        for arm, values in figures.items()
+        for claim, column in zip(claims, torch.stack(values).unbind(1), strict=True)
+    ]
+
+
+def _draw(studio: Studio, arm: str, keys: dict[int, str], noise: Tensor) -> Tensor:
+    """Return one arm's frames, [F, 3, H, W] in -1..1. A cut is in the clip's middle."""
+    host = studio.host
+    model = studio.model if arm == BARE else studio.animated()
+    if arm == FIRST:
+        keys = {0: keys[0]}
+    elif arm == CUT:
+        keys = {0: keys[0], FRAMES // 2: keys[FRAMES - 1]}
+    blends = plan_travel(keys, FRAMES, "hold" if arm == CUT else "linear")
+    encoded = {prompt: host.encode_text(studio.clip, prompt)[0] for prompt in keys.values()}
+    latents = host.sample(
+        model,
+        travel_conditions(encoded, keys, blends),
+        host.encode_text(studio.clip, "")[0],
+        {"samples": torch.zeros_like(noise)},
+        noise=noise,
+        sigmas=host.sigmas(model, STEPS, SCHEDULER),
+        sampler=SAMPLER,
+        cfg=CFG,
+    )["samples"]
+    return studio.decode(latents)
+
+
+def _figures(images: Tensor, first: int, last: int) -> Tensor:
+    """Return the figures of one clip, in the order of the claims."""
+    color = measure(images).color
+    between = color[QUARTER:-QUARTER]
+    runs = [
+        int(color[0]),
+        *(int(now) for now, before in zip(color[1:], color[:-1], strict=True) if now != before),
+    ]
+    report = metrics.measure(((images + 1) / 2).movedim(1, -1)).video
+    return torch.stack(
+        [
+            agreement(color[:QUARTER], torch.tensor(first)).mean(),
+            agreement(color[-QUARTER:], torch.tensor(last)).mean(),
+            ((between == first) | (between == last)).double().mean(),
+            torch.tensor(len(runs) - len(set(runs))).double(),
+            torch.tensor(report.similarity).double(),
+        ]
+    )
