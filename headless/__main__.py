@@ -12,8 +12,12 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
 
 OK, FAILED, INVALID = 0, 1, 2
 SEED_INPUTS = ("seed", "noise_seed")
@@ -56,6 +60,15 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of weights, laid out as ComfyUI's models folder ($FRAMELOOM_MODELS, or models)",
     )
     run.add_argument("--device", help="cpu, cuda, cuda:1, mps (the best there is)")
+    run.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="share the jobs of Nuwa Interpolate: among this machine's devices, or on the Ray cluster whose head is at "
+        "ADDRESS (HOST:PORT, or auto); docs/cluster.md",
+    )
+    run.add_argument("--workers", type=int, help="of --ray (one a GPU; one a core where --device is cpu)")
     run.add_argument("--traceback", action="store_true", help="on failure, show where in the code")
     return parser
 
@@ -65,10 +78,13 @@ def _run(options: argparse.Namespace) -> int:
     from .settings import BadSettingError, with_settings
 
     started = time.perf_counter()
+    if options.workers is not None and options.ray is None:
+        return _fail(INVALID, "--workers is of --ray; expected both; add --ray.")
     try:
         text = options.workflow.read_text("utf-8")
         prompt = with_settings(read_workflow(text), options.settings)
-        graph = check_workflow(prompt, _select_host(options))
+        cluster = _cluster(options)
+        graph = check_workflow(prompt, _select_host(options, cluster))
     except OSError as error:
         return _fail(
             INVALID, f"{options.workflow}: {error.strerror}; expected a workflow in ComfyUI's API form."
@@ -78,12 +94,16 @@ def _run(options: argparse.Namespace) -> int:
     except (InvalidWorkflowError, BadSettingError) as error:
         return _fail(INVALID, str(error))
 
+    from ..models.errors import HostError
     from .executor import Executor, NodeFailedError
     from .progress import shown_log
 
     try:
-        with shown_log():
+        # Results alone go to standard output; Ray would write there, too.
+        with redirect_stdout(sys.stderr), shown_log(), cluster or nullcontext():
             report = Executor(graph, _say_node).run()
+    except HostError as error:  # of the cluster; those of nodes come as the next
+        return _fail(INVALID, str(error))
     except NodeFailedError as error:
         if options.traceback:
             traceback.print_exception(error.__cause__)
@@ -96,7 +116,16 @@ def _run(options: argparse.Namespace) -> int:
     return OK
 
 
-def _select_host(options: argparse.Namespace) -> list[type[Any]]:
+def _cluster(options: argparse.Namespace) -> Cluster | None:
+    """Return the cluster that jobs are shared on, which was not reached yet."""
+    if options.ray is None:
+        return None
+    from .cluster import Cluster
+
+    return Cluster(options.ray, options.workers, options.device)
+
+
+def _select_host(options: argparse.Namespace, cluster: Cluster | None) -> list[type[Any]]:
     """Make this process headless and return every node there is."""
     from ..host import api
     from . import io, ui
@@ -107,6 +136,7 @@ def _select_host(options: argparse.Namespace) -> list[type[Any]]:
         input_dir=options.input,
         output_dir=options.output,
         models_dir=options.models,
+        **({} if cluster is None else {"jobs": cluster.run_jobs}),
     )
     api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
 

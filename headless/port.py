@@ -19,11 +19,12 @@ from ..models.gligen import Gligen
 from ..models.gligen import check_fit as check_gligen
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_module import slot_widths
-from ..models.nuwa_jobs import Recursion, Work, run_jobs
+from ..models.nuwa_jobs import Recursion, Watch, Work, run_jobs
 from ..models.phrases import Ranges
 from .conditions import select_frames
 from .control_loading import load_controlnet
 from .denoise import Denoiser, sample
+from .device import pick_device
 from .edits import edited, forward_with_edits
 from .folders import Folders
 from .gligen import load_gligen, transformer_widths
@@ -55,6 +56,7 @@ class HeadlessHost:
         input_dir: Path | str,
         output_dir: Path | str,
         models_dir: Path | str,
+        jobs: Callable[[Recursion, Work, Watch, Callable[[], None]], None] = run_jobs,
     ) -> None:
         """Choose where to run and where files are.
 
@@ -63,8 +65,10 @@ class HeadlessHost:
             input_dir: pictures and clips that workflows load.
             output_dir: where results go.
             models_dir: has a folder for each kind: ``checkpoints``, ``loras``, ``animatediff_models``, ...
+            jobs: does a recursion's jobs, told of a watch and a check for interrupts.
         """
-        self.device = _pick_device(device)
+        self.device = pick_device(device)
+        self._jobs = jobs
         self.input_dir, self.output_dir, self.models_dir = Path(input_dir), Path(output_dir), Path(models_dir)
 
     def install(self, model: Model, edit: Edit) -> Model:
@@ -257,9 +261,9 @@ class HeadlessHost:
         return folder
 
     def run_jobs(self, recursion: Recursion, work: Work) -> None:
-        """Do a recursion's jobs, one after another."""
+        """Do a recursion's jobs, one after another, or on a cluster."""
         bar = self.progress(recursion.tree.local_jobs * work.steps)
-        run_jobs(recursion, work, bar.update, self.check_interrupt)
+        self._jobs(recursion, work, bar.update, self.check_interrupt)
 
     def train_forward(self, model: Model, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Return the UNet with its edits as a differentiable function."""
@@ -286,9 +290,3 @@ class HeadlessHost:
             adapters = {path.parent for path in folder.rglob(CONFIG) if path.parent != folder}
             found = [path for path in found if path.parent not in adapters] + list(adapters)
         return names_of(kind, sorted(path.relative_to(folder).as_posix() for path in found))
-
-
-def _pick_device(device: str | torch.device | None) -> torch.device:
-    if device is not None:
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -90,6 +90,10 @@ class Recursion:
         """Return the next job whose ends are there, from the upper levels first; None: none for now."""
         return heapq.heappop(self._ready) if self._ready else None
 
+    def give_back(self, job: Job) -> None:
+        """Let a job that was started, and not finished, be started again."""
+        heapq.heappush(self._ready, job)
+
     def ends(self, job: Job) -> Tensor:
         """Return the frames that a job fills the gap between, [2, C, H, W]."""
         return self.frames[[job.frame_ids[0], job.frame_ids[-1]]]

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..models.nuwa_tree import Tree
+from ..models.nuwa_tree import Job, Tree
 from ..models.windows import WindowPlan
 
 WIDTH, PANEL_HEIGHT = 640, 200
@@ -175,4 +175,40 @@ def draw_tree(tree: Tree) -> Tensor:
                     draw.rectangle((place - 1, y, place + 1, y + 2 * _BAR), fill=COLOURS[1])
                 elif not dense:
                     draw.line((place, y + 4, place, y + 2 * _BAR - 4), fill=COLOURS[0])
+    return to_image(picture)
+
+
+def draw_timeline(bars: Sequence[tuple[int, Job | None, float, float]], bound: float | None) -> Tensor:
+    """Draw who did which job when: a row a worker, in a color for each level; what is white is time without work.
+
+    Args:
+        bars: of each job, its worker from 0, itself, and when it began and ended in seconds; without a job: the worker
+            was started anew.
+        bound: what the schedule takes at least, in seconds from the first begin.
+
+    Returns:
+        [1, H, W, 3] float32, 0..1.
+    """
+    workers = 1 + max(worker for worker, *_ in bars)
+    begin, end = min(bar[2] for bar in bars), max(bar[3] for bar in bars)
+    picture = Image.new("RGB", (WIDTH, _TOP + 10 + workers * 2 * _BAR + _BOTTOM), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.text((_RIGHT, 8), f"{len(bars)} jobs, {end - begin:.1f} s", fill=INK)
+    left, unit = 2 * _LEFT, (WIDTH - 2 * _LEFT - _RIGHT) / max(end - begin, bound or 0, 1e-6)
+    levels = sorted({job.level for _, job, *_ in bars if job is not None})
+    for worker in range(workers):
+        draw.text((_RIGHT, _TOP + 10 + worker * 2 * _BAR), f"worker {worker + 1}", fill=INK)
+    for worker, job, since, until in bars:
+        y = _TOP + 10 + worker * 2 * _BAR
+        colour = GRID if job is None else COLOURS[levels.index(job.level) % len(COLOURS)]
+        start, stop = left + (since - begin) * unit, left + (until - begin) * unit - 1
+        draw.rectangle((start, y, max(start, stop), y + _BAR), fill=colour)
+    legend = left
+    for level in levels:
+        colour = COLOURS[levels.index(level) % len(COLOURS)]
+        draw.text((legend, picture.height - _BOTTOM + 8), f"level {level}", fill=colour)
+        legend += 80
+    if bound is not None:
+        draw.line((left + bound * unit, _TOP, left + bound * unit, picture.height - _BOTTOM), fill=INK)
+        draw.text((legend, picture.height - _BOTTOM + 8), f"bound {bound:.1f} s", fill=INK)
     return to_image(picture)

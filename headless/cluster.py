@@ -1,0 +1,429 @@
+"""A recursion's jobs on a Ray cluster: actors hold the model, and a job starts as soon as its two ends exist.
+
+One actor a device, each with one thread on a CPU, so that a job's bits depend on nothing but the job: not on how many
+workers there are, nor on which one does it, nor on whether another one died while it tried. Frames, order and files are
+``models/nuwa_jobs``'; Ray is imported when a cluster is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from ..host import api
+from ..models.errors import HostError
+from ..models.nuwa_jobs import Recursion, Watch, Work
+from ..models.nuwa_tree import Job, find_makespan
+from .device import pick_device
+
+logger = logging.getLogger(__name__)
+
+LOCAL = "local"
+RETRIES = 3  # of a job whose worker died
+CONNECT_SECONDS = 20  # to hear from a cluster
+START_SECONDS = 300  # until a worker must have the model
+_LOOPBACK = ("127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Span:
+    """What a worker did from when to when, in seconds since the first job began.
+
+    Attributes:
+        worker: number of its device, from 0.
+        job: which; None: it got the model.
+        begin, end: by the clock of this process.
+        own: of it, what the worker says it was at work.
+    """
+
+    worker: int
+    job: Job | None
+    begin: float
+    end: float
+    own: float
+
+
+@dataclass(frozen=True)
+class _Task:
+    worker: int
+    actor: Any
+    job: Job | None
+    begin: float
+
+
+class Cluster:
+    """A Ray cluster as long as the context lasts: an embedded one, which ends with it, or one that is there.
+
+    Args:
+        address: host and port of a cluster's head, ``auto`` for the one this machine belongs to, or ``local``.
+        workers: how many; None: as many as there are GPUs, or CPU cores where the command computes on the CPU.
+        device: the command's, by name; None: the best there is.
+
+    Raises:
+        HostError: on entering, Ray is not installed, nothing answers in time, or there are fewer devices than workers.
+    """
+
+    def __init__(self, address: str, workers: int | None, device: str | None) -> None:
+        self._address, self._asked = address, workers
+        self._device = pick_device(device)
+        self._resource = "GPU" if self._device.type == "cuda" else "CPU"
+        self._ray: Any = None
+        self.workers = 0
+        self.model_seconds = 0.0  # until each of a recursion's workers had the model
+        self.spans: list[Span] = []
+
+    def __enter__(self) -> Cluster:
+        try:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            import ray
+        except ImportError as error:
+            raise HostError(
+                "--ray: Ray is not installed; expected it beside this command; pip install 'frameloom[cluster]'."
+            ) from error
+        if self._device.index:
+            raise HostError(
+                f"--ray: got --device {self._device}; expected cuda, since a worker sees no GPU but its own; take "
+                "CUDA_VISIBLE_DEVICES to choose another."
+            )
+        started, handler = time.perf_counter(), signal.getsignal(signal.SIGTERM)
+        if self._address not in (LOCAL, "auto"):
+            _check_answer(self._address)
+        try:
+            self._ray = self._connect(ray)
+        except Exception as error:
+            advice = (
+                "expected it to start here; Ray's session folder has its logs"
+                if self._address == LOCAL
+                else "expected a cluster that this machine is part of: `ray start --address=HEAD:6379` here, with "
+                "Ray and Python of the head's versions"
+            )
+            raise HostError(f"--ray {self._address}: Ray says: {_brief(error)}; {advice}.") from error
+        signal.signal(signal.SIGTERM, handler)  # Ray put its own in place
+        try:
+            self.workers = self._count_workers()
+        except BaseException:
+            ray.shutdown()
+            raise
+        logger.info(
+            "Ray %s is there after %.1f s; %s.",
+            ray.__version__,
+            time.perf_counter() - started,
+            self._say_ports(),
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ray.shutdown()
+
+    def run_jobs(
+        self, recursion: Recursion, work: Work, watch: Watch, check_interrupt: Callable[[], None]
+    ) -> None:
+        """Do a recursion's jobs on the cluster; ``nuwa_jobs.run_jobs`` does them here.
+
+        Args:
+            recursion: whose.
+            work: what they do; it goes to the workers as a pickle.
+            watch: told of the steps of all jobs together.
+            check_interrupt: called about once a second; raises to stop.
+
+        Raises:
+            HostError: a worker can't start, or died ``RETRIES`` times more at the same job.
+            Exception: what a job raised. Jobs that were finished are kept, whatever happens.
+        """
+        tree, kept = recursion.tree, recursion.done
+        if recursion.done == tree.local_jobs:
+            return
+        crew = _Crew(self._ray, self._resource, work, _host_settings())
+        begin = time.perf_counter()
+        try:
+            crew.hire_all(min(self.workers, (tree.length - 1) ** (tree.depth - 1)))
+            self.model_seconds = time.perf_counter() - begin
+            logger.info("%d workers have the model after %.1f s.", crew.size, self.model_seconds)
+            crew.do(recursion, lambda: watch(recursion.done * work.steps, None), check_interrupt)
+        finally:
+            crew.dismiss()
+            self.spans = crew.spans
+        self._report(recursion, crew, whole=kept == 0)
+
+    def _connect(self, ray: Any) -> Any:
+        options: dict[str, Any] = {
+            "log_to_driver": False,
+            "logging_level": "ERROR",
+            "configure_logging": False,
+        }
+        if self._address != LOCAL:
+            ray.init(self._address, **options)
+            return ray
+        cores = {"num_cpus": self._asked} if self._asked and self._resource == "CPU" else {}
+        ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **cores, **options)
+        return ray
+
+    def _count_workers(self) -> int:
+        there = int(self._ray.cluster_resources().get(self._resource, 0))
+        wanted = self._asked or there
+        if not 1 <= wanted <= there:
+            raise HostError(
+                f"--workers: got {wanted}, and the cluster has {there} {self._resource}s; expected 1 or more, and one "
+                "of them for each worker; change --workers, or --device."
+            )
+        return wanted
+
+    def _say_ports(self) -> str:
+        """Say which addresses the embedded cluster's processes listen on, as the system has them."""
+        if self._address != LOCAL:
+            return f"joined {self._address}; who may reach it is its owner's to say"
+        open_ports = sorted(
+            f"{process.name()} {place.ip}:{place.port}"
+            for process in _processes()
+            for place in _listening(process)
+            if place.ip not in _LOOPBACK
+        )
+        if not open_ports:
+            return "it listens on this machine alone"
+        guard = (
+            "a token is needed to speak to it"
+            if os.environ["RAY_AUTH_MODE"] == "token"
+            else "ANYONE WHO REACHES THEM CAN RUN CODE AS YOU, since RAY_AUTH_MODE is off"
+        )
+        return f"it listens to the network, too, at {', '.join(open_ports)}: {guard}"
+
+    def _report(self, recursion: Recursion, crew: _Crew, *, whole: bool) -> None:
+        from ..nodes.plot import draw_timeline
+        from .ui import to_pictures
+
+        figures = Figures.of(crew.spans, recursion, crew.size, whole=whole)
+        logger.info("%s", figures)
+        path = api.port().output_path("frameloom/timeline", "png")
+        bars = [(span.worker, span.job, span.begin, span.end) for span in crew.spans]
+        to_pictures(draw_timeline(bars, figures.bound))[0].save(path)
+        logger.info("Timeline: %s", path)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How well a crew was used.
+
+    Attributes:
+        jobs: that were done.
+        workers: that shared them.
+        seconds: from the first job's begin to the last one's end.
+        bound: what the tree's schedule takes at least with as many workers, at the jobs' mean duration; None: some jobs
+            were done before.
+        overhead: mean seconds a job that are not the worker's own.
+    """
+
+    jobs: int
+    workers: int
+    seconds: float
+    bound: float | None
+    overhead: float
+
+    @classmethod
+    def of(cls, spans: list[Span], recursion: Recursion, workers: int, *, whole: bool) -> Figures:
+        """Measure what a crew did; ``whole``: all of the tree."""
+        done = [span for span in spans if span.job is not None]
+        own = sum(span.own for span in done) / len(done)
+        units = find_makespan(recursion.tree, workers) - 1  # keyframes are there
+        return cls(
+            jobs=len(done),
+            workers=workers,
+            seconds=max(span.end for span in done) - min(span.begin for span in done),
+            bound=own * units if whole else None,
+            overhead=sum(span.end - span.begin for span in done) / len(done) - own,
+        )
+
+    def __str__(self) -> str:
+        text = f"{self.jobs} jobs on {self.workers} workers took {self.seconds:.1f} s"
+        if self.bound is not None:
+            share = self.bound / self.seconds
+            text += f"; the schedule's bound is {self.bound:.1f} s, {share:.0%} of which were reached"
+        return f"{text}; overhead {self.overhead * 1000:.0f} ms a job."
+
+
+class _Crew:
+    """Workers that hold a model, and what they are doing."""
+
+    def __init__(self, ray: Any, resource: str, work: Work, settings: dict[str, str]) -> None:
+        self._ray = ray
+        needs = {"num_cpus": 1, "num_gpus": 1} if resource == "GPU" else {"num_cpus": 1}
+        self._kind = ray.remote(**needs, max_restarts=0)(_Worker)
+        self._work, self._settings = ray.put(pickle.dumps(work, pickle.HIGHEST_PROTOCOL)), settings
+        self._idle: list[tuple[int, Any]] = []
+        self._busy: dict[Any, _Task] = {}
+        self._deaths: Counter[Job] = Counter()
+        self._zero = 0.0
+        self.spans: list[Span] = []
+        self.size = 0
+
+    def hire_all(self, size: int) -> None:
+        """Start workers, and wait until each has the model."""
+        self.size, self._zero = size, time.perf_counter()
+        for number in range(size):
+            self._hire(number)
+        while self._busy:
+            self._await(lambda _task, error: _cannot_start(error))
+        self._zero = time.perf_counter()
+        self.spans.clear()
+
+    def do(self, recursion: Recursion, show: Callable[[], None], check_interrupt: Callable[[], None]) -> None:
+        """Do all jobs that are left."""
+
+        def lost(task: _Task, error: Exception) -> None:
+            if task.job is None:
+                _cannot_start(error)
+                return
+            self._deaths[task.job] += 1
+            if self._deaths[task.job] > RETRIES:
+                raise HostError(
+                    f"{task.job}: its worker died {RETRIES + 1} times, the last time: {_brief(error)}; expected one "
+                    "that lives, with memory for the model; take fewer workers and queue again: finished jobs are kept."
+                ) from error
+            logger.warning("%s: its worker died; another one takes it.", task.job)
+            recursion.give_back(task.job)
+            self._hire(task.worker)
+
+        while recursion.done < recursion.tree.local_jobs:
+            check_interrupt()
+            while self._idle and (job := recursion.start()) is not None:
+                number, actor = self._idle.pop(0)
+                reference = actor.do.remote(job, recursion.ends(job).cpu().numpy())
+                self._busy[reference] = _Task(number, actor, job, self._now())
+            for task, (frames, own) in self._await(lost):
+                if task.job is None:
+                    continue
+                recursion.finish(task.job, torch.from_numpy(frames.copy()))
+                show()
+                left = recursion.tree.local_jobs - recursion.done
+                logger.info(
+                    "%s took %.1f s on worker %d; %d jobs are left.", task.job, own, task.worker + 1, left
+                )
+
+    def dismiss(self) -> None:
+        """End all workers."""
+        for _, actor in [*self._idle, *((task.worker, task.actor) for task in self._busy.values())]:
+            self._ray.kill(actor, no_restart=True)
+
+    def _hire(self, number: int) -> None:
+        actor = self._kind.remote(self._work, self._settings)
+        self._busy[actor.is_ready.remote()] = _Task(number, actor, None, self._now())
+
+    def _await(self, lost: Callable[[_Task, Exception], None]) -> list[tuple[_Task, Any]]:
+        """Wait about a second; return what was done meanwhile, and tell of workers that died."""
+        from ray.exceptions import RayError, RayTaskError
+
+        answers = []
+        ready, waiting = self._ray.wait(list(self._busy), timeout=1.0)
+        for reference in ready:
+            task = self._busy.pop(reference)
+            try:
+                answer = self._ray.get(reference)
+            except RayTaskError as error:
+                raise error.cause or error from error
+            except RayError as error:
+                lost(task, error)
+                continue
+            self._idle.append((task.worker, task.actor))
+            self.spans.append(Span(task.worker, task.job, task.begin, self._now(), answer[1]))
+            answers.append((task, answer))
+        late = [self._busy[each] for each in waiting if self._busy[each].job is None]
+        if late and len(late) == len(self._busy) and self._now() - late[0].begin > START_SECONDS:
+            _cannot_start(TimeoutError(f"no worker had the model after {START_SECONDS} s"))
+        return answers
+
+    def _now(self) -> float:
+        return time.perf_counter() - self._zero
+
+
+class _Worker:
+    """What an actor is: a process that has the model and does jobs."""
+
+    def __init__(self, work: bytes, settings: Mapping[str, Any]) -> None:
+        torch.set_num_threads(1)
+        from . import io, ui
+        from .port import HeadlessHost
+
+        # Before the pickle is read, which imports nodes.
+        api.select(io=io, ui=ui, extension=io.ComfyExtension, port=HeadlessHost(**settings))
+        self._work: Work = pickle.loads(work)
+
+    def is_ready(self) -> tuple[None, float]:
+        """Answer once the model is there."""
+        return None, 0.0
+
+    def do(self, job: Job, ends: Any) -> tuple[Any, float]:
+        """Do a job. ``ends``: [2, C, H, W]. Returns its frames, [L, C, H, W], and the seconds it took."""
+        begin = time.perf_counter()
+        with torch.inference_mode():
+            frames = self._work(job, torch.from_numpy(ends.copy()), lambda _done, _preview: None)
+        return frames.cpu().numpy(), time.perf_counter() - begin
+
+
+def find_workers() -> list[int]:
+    """Return the processes on this machine, of an embedded cluster of this process, that do jobs."""
+    return [each.pid for each in _processes() if each.name().startswith(f"ray::{_Worker.__name__}")]
+
+
+def _check_answer(address: str) -> None:
+    """Ask an address, for a bounded time, whether it is a cluster's; Ray itself asks for a quarter of an hour."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=CONNECT_SECONDS)
+    except subprocess.TimeoutExpired:
+        fault = f"nothing answered within {CONNECT_SECONDS} s"
+    else:
+        if said.returncode == 0:
+            return
+        fault = " ".join(said.stderr.split())[-400:] or "it says that it is not healthy"
+    raise HostError(
+        f"--ray {address}: {fault}; expected HOST:PORT of a Ray cluster's head, 6379 by default; start one there by "
+        "`ray start --head`, or leave the address out for an embedded cluster."
+    )
+
+
+def _brief(error: Exception) -> str:
+    """Return the first line and the last of what Ray says, which has many, and no more of either than says enough."""
+    lines = [" ".join(line.split())[:300].rstrip(".") for line in str(error).splitlines() if line.strip()]
+    return ": ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or type(error).__name__
+
+
+def _cannot_start(error: Exception) -> None:
+    raise HostError(
+        f"a worker could not start: {_brief(error)}; expected this version of frameloom[headless,cluster] on every "
+        "machine, and memory for a model on each worker; take fewer workers and queue again: finished jobs are kept."
+    ) from error
+
+
+def _host_settings() -> dict[str, str]:
+    port: Any = api.port()
+    folders = {"input_dir": port.input_dir, "output_dir": port.output_dir, "models_dir": port.models_dir}
+    return {"device": port.device.type, **{name: str(folder) for name, folder in folders.items()}}
+
+
+def _processes() -> list[Any]:
+    import psutil  # Ray brings it
+
+    return psutil.Process().children(recursive=True)
+
+
+def _listening(process: Any) -> list[Any]:
+    import psutil
+
+    try:
+        return [each.laddr for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN]
+    except psutil.Error:
+        return []
