@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from frameloom.headless.port import HeadlessHost
 from frameloom.models.motion_checkpoint import read_motion_weights
@@ -16,7 +18,9 @@ from frameloom.tests.support.windows_contract import *  # noqa: F403
 @pytest.fixture(scope="module")
 def port(tmp_path_factory):
     folder = tmp_path_factory.mktemp("headless")
-    return HeadlessHost("cpu", folder / "input", folder / "output", folder / "models")
+    return HeadlessHost(
+        os.environ.get("FRAMELOOM_TEST_DEVICE", "cpu"), folder / "input", folder / "output", folder / "models"
+    )
 
 
 @pytest.fixture

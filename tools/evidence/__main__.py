@@ -1,10 +1,11 @@
 """Measure what the demo model does, with controls, and write docs/evidence.md.
 
-usage: python -m frameloom.tools.evidence [--samples N] [--only SECTION ...]
+usage: python -m frameloom.tools.evidence [--samples N] [--only SECTION ...] [--device NAME] [--workers N]
 
-Runs headless, on the shipped weights. Every prompt, start noise and order comes from fixed seeds, so the set is
-published by this folder. Rows live in docs/evidence.json, keyed by the weights' hash: a section that was measured on
-these very weights is not measured again, and all are when the weights change.
+Runs headless, on the shipped weights; on the CPU, unless another device is named, which a section then says. Every
+prompt, start noise and order comes from fixed seeds, so the set is published by this folder. Rows live in
+docs/evidence.json, keyed by the weights' hash: a section that was measured on these very weights is not measured again,
+and all are when the weights change.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from .prompt_travel import travel_rows
 from .rows import Row, judge
 from .scenes import scene_rows
 from .scripts import language_model_rows, storyboard_rows
-from .studio import ASSETS, CFG, ROOT, SAMPLER, SCHEDULER, STEPS, Studio
+from .studio import ASSETS, CFG, CPU, ROOT, SAMPLER, SCHEDULER, STEPS, Studio
 from .zero_shot import DEMO, FRAMES, INSIDE, PAPER, demo_rows, open_rows, setting_rows
 from .zero_shot import STEPS as ZERO_SHOT_STEPS
 
@@ -109,14 +110,15 @@ def weights_hash() -> str:
 def read_rows() -> dict:
     """Return the stored rows; none when they are of other weights."""
     stored = json.loads(ROWS.read_text()) if ROWS.exists() else {}
-    nothing = {"weights": weights_hash(), "samples": {}, "sections": {}}
+    nothing = {"weights": weights_hash(), "samples": {}, "devices": {}, "sections": {}}
     return stored if stored.get("weights") == weights_hash() else nothing
 
 
-def store(section: str, rows: list[dict], samples: int) -> None:
-    """Put a section's rows, and what ``--samples`` was, beside what is stored, also by another process meanwhile."""
+def store(section: str, rows: list[dict], samples: int, device: str) -> None:
+    """Put a section's rows, what ``--samples`` was, and where it ran beside what another process may have stored."""
     stored = read_rows()
     stored["samples"] |= {section: samples}
+    stored["devices"] |= {section: device}
     sections = stored["sections"] | {section: rows}
     stored["sections"] = {name: sections[name] for name in SECTIONS if name in sections}
     ROWS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
@@ -127,9 +129,10 @@ def write_report(stored: dict) -> None:
     lines = [
         "# Evidence",
         "",
-        "Written by `make evidence`; every row is measured on the bundled demo model, headless, on a CPU. "
-        f"Weights `{stored['weights']}`; {STEPS} steps of {SAMPLER}, {SCHEDULER} schedule, guidance {CFG}. Prompts and "
-        "start noise are fixed by `tools/evidence/`. Intervals are 95 % bootstrap over independent samples; a target "
+        "Written by `make evidence`; every row is measured on the bundled demo model, headless, on a CPU unless a "
+        f"section says otherwise. Weights `{stored['weights']}`; {STEPS} steps of {SAMPLER}, {SCHEDULER} schedule, guidance "
+        f"{CFG}. Prompts and start noise are fixed by `tools/evidence/`. Intervals are 95 % bootstrap over independent "
+        "samples; a target "
         "stands beside the row it is for, and is met (yes) when the whole interval meets it.",
     ]
     for section, rows in stored["sections"].items():
@@ -138,6 +141,11 @@ def write_report(stored: dict) -> None:
             f"## {section[0].upper() + section[1:]}",
             "",
             *([NOTES[section], ""] if section in NOTES else []),
+            *(
+                []
+                if (device := stored["devices"].get(section, CPU)) == CPU
+                else [f"Measured on {device}.", ""]
+            ),
             "| claim | arm | mean | 95 % interval | n | target | met |",
         ]
         lines += ["|---|---|---|---|---|---|---|"]
@@ -172,8 +180,12 @@ def main() -> int:
     )
     parser.add_argument("--samples", type=int, default=128)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--device", default="cpu", help="by torch's name")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that share the prompts of long video"
+    )
     arguments = parser.parse_args()
-    studio = Studio()
+    studio = Studio(arguments.device, arguments.workers)
     for section in arguments.only:
         if read_rows()["samples"].get(section, 0) >= arguments.samples:
             print(f"{section}: measured on these weights already")
@@ -181,7 +193,7 @@ def main() -> int:
             start = time.time()
             rows = [asdict(entry) for entry in SECTIONS[section](studio, arguments.samples)]
             print(f"{section}: {time.time() - start:.0f} s", flush=True)
-            store(section, rows, arguments.samples)
+            store(section, rows, arguments.samples, studio.device)
         write_report(read_rows())
     return 0
 

@@ -6,6 +6,8 @@ steps as FreeInit does in all its runs, in one run.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from frameloom.models import metrics
 from frameloom.models.edit import Edit
@@ -32,17 +34,8 @@ ARMS: dict[str, NoiseReinit | None] = {
 
 def free_init_rows(studio: Studio, samples: int) -> list[Row]:
     """Draw each prompt by every arm."""
-    truth = moving_clips(max(10, samples // 4))
-    figures: dict[str, list[Tensor]] = {arm: [] for arm in ARMS}
-    for index in range(len(truth)):
-        prompt = shapes.caption(truth, index).partition(" on a ")[0]
-        shape = (shapes.FRAMES, 4, LATENT_SIDE, LATENT_SIDE)
-        noise = torch.randn(shape, generator=step_generator(SEED, 60_000 + index))
-        for arm, reinit in ARMS.items():
-            steps = 3 * STEPS if arm.endswith("three times the steps") else STEPS
-            figures[arm].append(_figures(_draw(studio, reinit, prompt, noise, steps), truth, index))
-        if (index + 1) % 8 == 0:
-            print(f"FreeInit: {index + 1}/{len(truth)}", flush=True)
+    count = max(10, samples // 4)
+    figures = torch.stack(studio.each("FreeInit", count, partial(_task, count)), 1)
     claims = (
         "background as frame 0",
         "similarity of neighbours",
@@ -52,7 +45,7 @@ def free_init_rows(studio: Studio, samples: int) -> list[Row]:
         "color as the prompt's",
         "shape as the prompt's",
     )
-    arms = {arm: torch.stack(values) for arm, values in figures.items()}
+    arms = dict(zip(ARMS, figures, strict=True))
     gained = arms[DEFAULT][:, 0] - arms[ONE][:, 0]
     return [
         row("FreeInit, background unsaid: background as frame 0", "2 extra minus one run", gained, ">= 0.01"),
@@ -62,6 +55,19 @@ def free_init_rows(studio: Studio, samples: int) -> list[Row]:
             for claim, column in zip(claims, values.unbind(1), strict=True)
         ),
     ]
+
+
+def _task(count: int, studio: Studio, index: int) -> Tensor:
+    """Return the figures of one prompt by every arm, [arms, figures]."""
+    truth = moving_clips(count)
+    prompt = shapes.caption(truth, index).partition(" on a ")[0]
+    shape = (shapes.FRAMES, 4, LATENT_SIDE, LATENT_SIDE)
+    noise = torch.randn(shape, generator=step_generator(SEED, 60_000 + index))
+    drawn = []
+    for arm, reinit in ARMS.items():
+        steps = 3 * STEPS if arm.endswith("three times the steps") else STEPS
+        drawn.append(_figures(_draw(studio, reinit, prompt, noise, steps), truth, index))
+    return torch.stack(drawn)
 
 
 def _draw(studio: Studio, reinit: NoiseReinit | None, prompt: str, noise: Tensor, steps: int) -> Tensor:

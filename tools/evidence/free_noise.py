@@ -5,6 +5,8 @@ Every arm draws the same prompts, and its first frames start from the same noise
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from frameloom.models import metrics
 from frameloom.models.edit import Edit
@@ -21,19 +23,13 @@ from .studio import LATENT_SIDE, SCHEDULER, STEPS, Studio
 WINDOW, FRAMES = shapes.FRAMES, 3 * shapes.FRAMES
 STRIDE = WINDOW // 4
 WHOLE, OWN, REPEATED, JOINED = "FreeNoise", "windows alone", "noise repeated", "clips, joined"
+ARMS = (WHOLE, OWN, REPEATED, JOINED)
 
 
 def free_noise_rows(studio: Studio, samples: int) -> list[Row]:
     """Draw each prompt with both parts, with windows on other noise, and as clips that know nothing of each other."""
-    truth = moving_clips(max(5, samples // 4))
-    figures: dict[str, list[Tensor]] = {WHOLE: [], OWN: [], REPEATED: [], JOINED: []}
-    for index in range(len(truth)):
-        noise = torch.randn(
-            FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, 30_000 + index)
-        )
-        for arm, values in figures.items():
-            values.append(_figures(_draw(studio, arm, shapes.caption(truth, index), noise), truth, index))
-        print(f"FreeNoise: {index + 1}/{len(truth)}", flush=True)
+    count = max(5, samples // 4)
+    figures = torch.stack(studio.each("FreeNoise", count, partial(_task, count)), 1)
     claims = (
         "jump at a window's end over the others",
         "motion, % a frame",
@@ -47,9 +43,17 @@ def free_noise_rows(studio: Studio, samples: int) -> list[Row]:
     targets = {claims[0]: "<= 1.2"}
     return [
         row(f"48 frames: {claim}", arm, column, targets.get(claim, "") if arm == WHOLE else "")
-        for arm, values in figures.items()
-        for claim, column in zip(claims, torch.stack(values).unbind(1), strict=True)
+        for arm, values in zip(ARMS, figures, strict=True)
+        for claim, column in zip(claims, values.unbind(1), strict=True)
     ]
+
+
+def _task(count: int, studio: Studio, index: int) -> Tensor:
+    """Return the figures of one prompt by every arm, [arms, figures]."""
+    truth = moving_clips(count)
+    noise = torch.randn(FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, 30_000 + index))
+    prompt = shapes.caption(truth, index)
+    return torch.stack([_figures(_draw(studio, arm, prompt, noise), truth, index) for arm in ARMS])
 
 
 def _draw(studio: Studio, arm: str, prompt: str, noise: Tensor) -> Tensor:

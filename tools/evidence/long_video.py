@@ -7,6 +7,7 @@ places where a seam would show: a keyframe, the end of a window, the end of a cl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,21 +77,9 @@ class Task:
 
 def long_rows(studio: Studio, samples: int) -> list[Row]:
     """Draw each prompt in every way; controls: a cross-fade of the keyframes, and clips joined or repeated."""
-    from frameloom.headless import io, ui
-    from frameloom.host import api
-
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
     count = max(8, samples // 4)
-    drawn = shapes.sample_images(count, step_generator(SEED, 8))
-    figures: dict[str, list[Tensor]] = {arm: [] for arm in SEAMS}
-    changed = []
-    for number in range(count):
-        task = Task(drawn.select(torch.tensor([number])), number)
-        clips, difference = _draw(studio, task)
-        changed.append(difference)
-        for arm, latents in clips.items():
-            figures[arm].append(_figures(studio.decode(latents), task.truth, SEAMS[arm]))
-        print(f"long video: {number + 1}/{count}", flush=True)
+    drawn = studio.each("long video", count, partial(_task, count))
+    figures, changed = torch.stack([each for each, _ in drawn], 1), torch.stack([each for _, each in drawn])
     claims = (
         "jump at a seam over the others",
         "motion, % a frame",
@@ -102,13 +91,26 @@ def long_rows(studio: Studio, samples: int) -> list[Row]:
         "background as the prompt's",
         "shape as the prompt's",
     )
-    exact = row("65 frames: largest change of a given frame", NUWA, torch.stack(changed), "<= 0")
+    exact = row("65 frames: largest change of a given frame", NUWA, changed, "<= 0")
     targets = {claims[0]: "<= 1.5"}
     return [exact] + [
         row(f"65 frames: {claim}", arm, column, targets.get(claim, "") if arm == NUWA else "")
-        for arm, values in figures.items()
-        for claim, column in zip(claims, torch.stack(values).unbind(1), strict=True)
+        for arm, values in zip(SEAMS, figures, strict=True)
+        for claim, column in zip(claims, values.unbind(1), strict=True)
     ]
+
+
+def _task(count: int, studio: Studio, number: int) -> tuple[Tensor, Tensor]:
+    """Return the figures of one prompt by every arm, [arms, figures], and the largest change of a keyframe."""
+    from frameloom.headless import io, ui
+    from frameloom.host import api
+
+    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
+    drawn = shapes.sample_images(count, step_generator(SEED, 8))
+    task = Task(drawn.select(torch.tensor([number])), number)
+    clips, changed = _draw(studio, task)
+    figures = [_figures(studio.decode(clips[arm]), task.truth, seams) for arm, seams in SEAMS.items()]
+    return torch.stack(figures), changed
 
 
 def _draw(studio: Studio, task: Task) -> tuple[dict[str, Tensor], Tensor]:

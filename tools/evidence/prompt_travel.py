@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from frameloom.models import metrics
 from frameloom.models.prompt_travel import plan_travel, travel_conditions
@@ -16,24 +18,13 @@ from .studio import CFG, LATENT_SIDE, SAMPLER, SCHEDULER, STEPS, Studio
 FRAMES = shapes.FRAMES
 QUARTER = FRAMES // 4
 TRAVEL, CUT, FIRST, BARE = "linear", "hold", "the first prompt alone", "linear, no motion module"
+ARMS = (TRAVEL, CUT, FIRST, BARE)
 
 
 def travel_rows(studio: Studio, samples: int) -> list[Row]:
     """Change the color from a prompt to another, of neighbours in the list; controls: no change, no motion module."""
-    drawn = shapes.sample_images(max(8, samples // 4), step_generator(SEED, 9))
-    figures: dict[str, list[Tensor]] = {arm: [] for arm in (TRAVEL, CUT, FIRST, BARE)}
-    for number in range(len(drawn)):
-        first, last = int(drawn.color[number]), (int(drawn.color[number]) + 1) % len(shapes.COLORS)
-        prompt = shapes.caption(drawn, number)
-        names = list(shapes.COLORS)
-        keys = {0: prompt, FRAMES - 1: prompt.replace(f" {names[first]} ", f" {names[last]} ")}
-        noise = torch.randn(
-            FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, 70_000 + number)
-        )
-        for arm, values in figures.items():
-            values.append(_figures(_draw(studio, arm, keys, noise), first, last))
-        if (number + 1) % 8 == 0:
-            print(f"prompt travel: {number + 1}/{len(drawn)}", flush=True)
+    count = max(8, samples // 4)
+    figures = torch.stack(studio.each("prompt travel", count, partial(_task, count)), 1)
     claims = (
         "first quarter, the first color",
         "last quarter, the last color",
@@ -44,9 +35,20 @@ def travel_rows(studio: Studio, samples: int) -> list[Row]:
     targets = {claims[0]: ">= 0.90", claims[1]: ">= 0.90"}
     return [
         row(f"prompt travel: {claim}", arm, column, targets.get(claim, "") if arm == TRAVEL else "")
-        for arm, values in figures.items()
-        for claim, column in zip(claims, torch.stack(values).unbind(1), strict=True)
+        for arm, values in zip(ARMS, figures, strict=True)
+        for claim, column in zip(claims, values.unbind(1), strict=True)
     ]
+
+
+def _task(count: int, studio: Studio, number: int) -> Tensor:
+    """Return the figures of one pair of prompts by every arm, [arms, figures]."""
+    drawn = shapes.sample_images(count, step_generator(SEED, 9))
+    names = list(shapes.COLORS)
+    first = int(drawn.color[number])
+    last, prompt = (first + 1) % len(names), shapes.caption(drawn, number)
+    keys = {0: prompt, FRAMES - 1: prompt.replace(f" {names[first]} ", f" {names[last]} ")}
+    noise = torch.randn(FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, 70_000 + number))
+    return torch.stack([_figures(_draw(studio, arm, keys, noise), first, last) for arm in ARMS])
 
 
 def _draw(studio: Studio, arm: str, keys: dict[int, str], noise: Tensor) -> Tensor:

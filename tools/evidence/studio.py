@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from frameloom.headless.port import HeadlessHost
@@ -17,19 +21,58 @@ from .rows import SEED
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "assets" / "demo"
+CPU = "CPU"
 STEPS, CFG, SAMPLER, SCHEDULER = 12, 3.0, "ddim", "normal"
 LATENT_SIDE = shapes.IMAGE_SIZE // 8
 
+_Drawn = TypeVar("_Drawn")
+
 
 class Studio:
-    """The demo model, headless, and the one way this file samples from it."""
+    """The demo model, headless, and the one way this folder samples from it.
 
-    def __init__(self) -> None:
-        self.host = HeadlessHost("cpu", ROOT, ROOT / "output", ROOT)
+    Args:
+        device: by torch's name; half precision where it is not the CPU.
+        workers: processes that share what ``each`` draws, every one with a model of its own.
+    """
+
+    def __init__(self, device: str = "cpu", workers: int = 1) -> None:
+        self._device, self._workers = device, workers
+        self.host = HeadlessHost(device, ROOT, ROOT / "output", ROOT)
         self.model, self.clip, self.vae = self.host.load_demo()
         weights = read_motion_weights(ASSETS / "motion.safetensors")
         self.motion = self.host.load_motion(weights)
         self.schedule = weights.beta_schedule
+
+    @property
+    def device(self) -> str:
+        """What the figures were drawn on, in words."""
+        kind = self.host.device
+        return torch.cuda.get_device_name(kind) + ", half precision" if kind.type == "cuda" else CPU
+
+    def each(self, name: str, count: int, draw: Callable[[Studio, int], _Drawn]) -> list[_Drawn]:
+        """Return what is drawn for each number from 0, in their order.
+
+        Args:
+            name: of what is drawn, for the progress that is printed.
+            count: how many.
+            draw: of a studio and a number; a function of a module. What it returns is on the CPU.
+        """
+        drawn = []
+        for one in self._share(count, draw):
+            drawn.append(one)
+            if len(drawn) % 8 == 0:
+                print(f"{name}: {len(drawn)}/{count}", flush=True)
+        return drawn
+
+    def _share(self, count: int, draw: Callable[[Studio, int], _Drawn]) -> Iterator[_Drawn]:
+        if self._workers == 1:
+            yield from (draw(self, number) for number in range(count))
+            return
+        with ProcessPoolExecutor(
+            self._workers, get_context("spawn"), initializer=_open, initargs=(self._device,)
+        ) as crew:
+            yield from crew.map(_draw, [draw] * count, range(count))
 
     def animated(self, lora_strength: float = 0.0) -> object:
         """Return the model with the motion module, and the motion LoRA on it if its strength is not 0."""
@@ -64,3 +107,15 @@ class Studio:
     def decode(self, latent: Tensor) -> Tensor:
         """Decode latents to pictures, [F, 3, H, W] in -1..1."""
         return self.host.decode(self.vae, {"samples": latent}).movedim(-1, 1) * 2 - 1
+
+
+_own: list[Studio] = []  # of a worker's process
+
+
+def _open(device: str) -> None:
+    torch.set_num_threads(1)
+    _own.append(Studio(device))
+
+
+def _draw(draw: Callable[[Studio, int], _Drawn], number: int) -> _Drawn:
+    return draw(_own[0], number)

@@ -1,4 +1,4 @@
-"""ComfyUI in this process, on the CPU, and our pack in it, loaded as ComfyUI loads it."""
+"""ComfyUI in this process, on the CPU or FRAMELOOM_TEST_DEVICE, and our pack in it, loaded as ComfyUI loads it."""
 
 # ruff: noqa: E402, I001  ComfyUI must be on the path, and its arguments set, before it is imported; order matters
 
@@ -12,7 +12,8 @@ import pytest
 
 TREE = os.environ["FRAMELOOM_INSIDE"]
 sys.path.insert(0, TREE)
-_arguments, sys.argv = sys.argv, ["main.py", "--cpu", "--disable-api-nodes"]
+_device = [] if os.environ.get("FRAMELOOM_TEST_DEVICE") == "cuda" else ["--cpu"]
+_arguments, sys.argv = sys.argv, ["main.py", *_device, "--disable-api-nodes"]
 import comfy.options
 
 comfy.options.enable_args_parsing()
