@@ -22,7 +22,8 @@ from .free_init import free_init_rows
 from .free_noise import free_noise_rows
 from .layout import CROP, SIDE, energy_rows, layout_rows, two_rows
 from .layout import FRAMES as LAYOUT_FRAMES
-from .long_video import long_rows
+from .long_video import DEPTH, LENGTH, long_rows
+from .long_video import FRAMES as LONG_FRAMES
 from .motion import lora_rows, unmoved_rows, video_rows
 from .pictures import detector_rows, image_rows
 from .prompt_travel import travel_rows
@@ -88,6 +89,16 @@ NOTES = {
     "scenes": "Scene Start behind Cross Frame Attention. An anchor is a picture of the same thing, by itself and "
     "from other noise. The change of the thing is the mean difference, of a range of 1, between what its box shows in "
     "the first frame and in the others.",
+    "long video": f"{LONG_FRAMES} frames of a shape at a place that the prompt names. NUWA: L {LENGTH}, depth {DEPTH}, with "
+    "the nodes' defaults. Seams are around given frames, at windows' ends, and at clips' ends. A cross-fade of NUWA's "
+    "own keyframes is what one has without a model: it jumps nowhere, and nothing moves in it.",
+    "FreeNoise": "48 frames, three windows. Windows alone: the motion module attends in windows, and every frame has "
+    "noise of its own. Clips, joined: three runs that know nothing of each other.",
+    "FreeInit": "Prompts say no background, so that frames could differ in it. With the demo model's motion module "
+    "they agree on it in one run already: nothing is left to gain, and nothing else that is measured here changes "
+    "either.",
+    "prompt travel": "From a color to its neighbour in the list, over 16 frames. On the way the demo model draws a "
+    "third color in one frame of three.",
     "storyboards, by source": "40 English scripts of 1 to 4 scenes, of shapes and of everyday things, each with what "
     "its scenes should hold, where that goes, and how it stands. 20 were in view while the rules were written; the "
     "other 20 were written, by the same author, when they were finished, and the rules were not changed for them. n "
@@ -130,10 +141,10 @@ def write_report(stored: dict) -> None:
         "# Evidence",
         "",
         "Written by `make evidence`; every row is measured on the bundled demo model, headless, on a CPU unless a "
-        f"section says otherwise. Weights `{stored['weights']}`; {STEPS} steps of {SAMPLER}, {SCHEDULER} schedule, guidance "
-        f"{CFG}. Prompts and start noise are fixed by `tools/evidence/`. Intervals are 95 % bootstrap over independent "
-        "samples; a target "
-        "stands beside the row it is for, and is met (yes) when the whole interval meets it.",
+        f"section says otherwise. Weights `{stored['weights']}`; {STEPS} steps of {SAMPLER}, {SCHEDULER} schedule, "
+        f"guidance {CFG}. Prompts and start noise are fixed by `tools/evidence/`. Intervals are 95 % bootstrap over "
+        "independent samples; a target stands beside the row it is for, and is met (yes) when the whole interval meets "
+        "it.",
     ]
     for section, rows in stored["sections"].items():
         lines += [

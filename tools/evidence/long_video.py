@@ -25,30 +25,27 @@ from .motion import mean_step
 from .rows import SEED, Row, agreement, row
 from .studio import CFG, LATENT_SIDE, SAMPLER, SCHEDULER, STEPS, Studio
 
-LENGTH, DEPTH = 9, 2
+LENGTH, DEPTH = 7, 2
 FRAMES, GAP = (LENGTH - 1) ** DEPTH + 1, LENGTH - 1
 WINDOW, OVERLAP = shapes.FRAMES, 4
-NUWA, ALONE, FADED, PASTED = (
+NUWA, FADED, WINDOWS, FREE, REPEATED = (
     "NUWA",
-    "NUWA, keyframes alone",
-    "NUWA, cross-fade start",
-    "cross-fade of keyframes",
+    "cross-fade of its keyframes",
+    "windows",
+    "FreeNoise",
+    "a clip, repeated",
 )
-WINDOWS, FREE, REPEATED, JOINED = "windows", "FreeNoise", "a clip, repeated", "clips, joined"
 # Of each arm, the frames before which a seam would be: around given frames, at a window's end, at a clip's.
 _KEYS = [frame for key in range(0, FRAMES, GAP) for frame in (key, key + 1) if 0 < frame < FRAMES]
 _CLIPS = list(range(WINDOW, FRAMES, WINDOW))
 _STARTS = range(0, FRAMES - WINDOW + 1, WINDOW - OVERLAP)
 SEAMS: dict[str, list[int]] = {
     NUWA: _KEYS,
-    ALONE: _KEYS,
     FADED: _KEYS,
-    PASTED: _KEYS,
     WINDOWS: [frame for start in _STARTS for frame in (start, start + WINDOW) if 0 < frame < FRAMES],
     FREE: _CLIPS,
     REPEATED: _CLIPS,
-    JOINED: _CLIPS,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class Task:
 
 
 def long_rows(studio: Studio, samples: int) -> list[Row]:
-    """Draw each prompt in every way; controls: a cross-fade of the keyframes, and clips joined or repeated."""
+    """Draw each prompt in every way; controls: a cross-fade of the keyframes, and a clip repeated."""
     count = max(8, samples // 4)
     drawn = studio.each("long video", count, partial(_task, count))
     figures, changed = torch.stack([each for each, _ in drawn], 1), torch.stack([each for _, each in drawn])
@@ -86,15 +83,15 @@ def long_rows(studio: Studio, samples: int) -> list[Row]:
         "step of the shape a frame",
         "drift, first to last frame",
         "shape's place, last from first frame",
-        "distance from a cross-fade of every 8th frame",
+        f"distance from a cross-fade of every {GAP}th frame",
         "color as the prompt's",
         "background as the prompt's",
         "shape as the prompt's",
     )
-    exact = row("65 frames: largest change of a given frame", NUWA, changed, "<= 0")
+    exact = row(f"{FRAMES} frames: largest change of a given frame", NUWA, changed, "<= 0")
     targets = {claims[0]: "<= 1.5"}
     return [exact] + [
-        row(f"65 frames: {claim}", arm, column, targets.get(claim, "") if arm == NUWA else "")
+        row(f"{FRAMES} frames: {claim}", arm, column, targets.get(claim, "") if arm == NUWA else "")
         for arm, values in zip(SEAMS, figures, strict=True)
         for claim, column in zip(claims, values.unbind(1), strict=True)
     ]
@@ -115,33 +112,30 @@ def _task(count: int, studio: Studio, number: int) -> tuple[Tensor, Tensor]:
 
 def _draw(studio: Studio, task: Task) -> tuple[dict[str, Tensor], Tensor]:
     """Return every arm's latents, [F, 4, h, w], and the largest change of a keyframe by the recursion."""
-    keyframes, alone = _keyframes(studio, task, 0.4, 1.0), _keyframes(studio, task, 0.0, 0.0)
+    keyframes, clip = _keyframes(studio, task), _sample(studio, task, None, task.noise[:WINDOW])
     clips = {
-        NUWA: _between(studio, task, keyframes, "turned noise"),
-        ALONE: _between(studio, task, alone, "turned noise"),
-        FADED: _between(studio, task, keyframes, "cross-fade"),
-        PASTED: _pasted(keyframes),
+        NUWA: _between(studio, task, keyframes),
+        FADED: _faded(keyframes),
         WINDOWS: _sample(studio, task, Edit("windows", windows=WindowPlan(WINDOW, OVERLAP))),
         FREE: _sample(studio, task, Edit("FreeNoise", noise=NoiseShuffle(), fusion=WindowFusion())),
-        JOINED: torch.cat([_sample(studio, task, None, part) for part in task.noise.split(WINDOW)]),
+        REPEATED: clip.repeat(-(-FRAMES // WINDOW), 1, 1, 1)[:FRAMES],
     }
-    clips[REPEATED] = clips[JOINED][:WINDOW].repeat(-(-FRAMES // WINDOW), 1, 1, 1)[:FRAMES]
     return clips, (clips[NUWA][::GAP] - keyframes).abs().amax()
 
 
-def _keyframes(studio: Studio, task: Task, noise: float, attention: float) -> Tensor:
+def _keyframes(studio: Studio, task: Task) -> Tensor:
     from frameloom.nodes.nuwa import NuwaKeyframes
 
     return NuwaKeyframes.execute(
         model=studio.model,
         latent={"samples": torch.zeros(1, 4, LATENT_SIDE, LATENT_SIDE)},
-        shared_noise=noise,
-        shared_attention=attention,
+        shared_noise=0.4,
+        shared_attention=1.0,
         **_asked(studio, task),
     )[0]["samples"]
 
 
-def _between(studio: Studio, task: Task, keyframes: Tensor, start: Any) -> Tensor:
+def _between(studio: Studio, task: Task, keyframes: Tensor) -> Tensor:
     from frameloom.models.nuwa_fill import Filling
     from frameloom.models.nuwa_jobs import Recursion
     from frameloom.nodes.nuwa import LocalWork, ask
@@ -150,7 +144,7 @@ def _between(studio: Studio, task: Task, keyframes: Tensor, start: Any) -> Tenso
     seed, tree = given.pop("seed"), given["tree"]
     recursion = Recursion(tree, keyframes)
     asked = ask(model=studio.animated(), controls=None, sampler=given.pop("sampler_name"), **given)
-    studio.host.run_jobs(recursion, LocalWork(asked, Filling(start), seed))
+    studio.host.run_jobs(recursion, LocalWork(asked, Filling(), seed))
     return recursion.frames
 
 
@@ -167,7 +161,7 @@ def _asked(studio: Studio, task: Task) -> dict[str, Any]:
     }
 
 
-def _pasted(keyframes: Tensor) -> Tensor:
+def _faded(keyframes: Tensor) -> Tensor:
     place = torch.arange(FRAMES - 1)
     part = (place % GAP / GAP).view(-1, 1, 1, 1)
     faded = torch.lerp(keyframes[place // GAP], keyframes[place // GAP + 1], part)
@@ -201,7 +195,7 @@ def _figures(images: Tensor, truth: shapes.Clips, seams: list[int]) -> Tensor:
             mean_step(found.centers[None])[0].double(),
             torch.tensor(report.drift).double(),
             (found.centers[-1] - found.centers[0]).norm().double(),
-            (unit - _pasted(unit[::GAP])).abs().mean().double(),
+            (unit - _faded(unit[::GAP])).abs().mean().double(),
             *looks,
         ]
     )
