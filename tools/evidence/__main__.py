@@ -89,8 +89,48 @@ NOTES = {
     "scenes": "Scene Start behind Cross Frame Attention. An anchor is a picture of the same thing, by itself and "
     "from other noise. The change of the thing is the mean difference, of a range of 1, between what its box shows in "
     "the first frame and in the others.",
-    "long video": f"{LONG_FRAMES} frames of a shape at a place that the prompt names. NUWA: L {LENGTH}, depth {DEPTH}, with "
-    "the nodes' defaults. Seams are around given frames, at windows' ends, and at clips' ends. A cross-fade of NUWA's "
+    "long video": f"{LONG_FRAMES} frames of a shape at a place that the prompt names. NUWA: L {LENGTH}, depth {DEPTH}, "
+    "with the nodes' defaults. Seams are around given frames, at windows' ends and at clips'. A cross-fade of NUWA's "
+    "own keyframes is what one has without a model: it jumps nowhere, and nothing moves in it.",
+    "FreeNoise": "48 frames, three windows. Windows alone: the motion module attends in windows, and every frame has "
+    "noise of its own. Clips, joined: three runs that know nothing of each other.",
+    "FreeInit": "Prompts say no background, so that frames can differ in it, and no way.",
+    "prompt travel": travel_rows,
+    "storyboards, by source": lambda studio, samples: storyboard_rows(),
+    "storyboards, by a small language model": lambda studio, samples: language_model_rows(),
+}
+
+# What a reader must know of a section.
+NOTES = {
+    "zero-shot video": f"{FRAMES} frames, {ZERO_SHOT_STEPS} steps, t1 {DEMO[0]} and t0 {DEMO[1]}, as in the demo "
+    "workflows. Prompts say color, shape and background, and the path is in the frames at t1; so cross-frame attention "
+    "is not needed for either here. A way leads from the shape in frame 0 to that in the last frame, on each axis. "
+    f"Ending inside: the path's end lies within {INSIDE[0]} to {INSIDE[1]} of the picture, where the demo model has "
+    "learned to draw shapes; beyond, the edge cuts them off, or the model puts them elsewhere.",
+    "zero-shot video, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, the paper's: noisy enough that little is "
+    "decided yet. Prompts say no background, so a frame learns which one to take from its own noise or from frame 0.",
+    "zero-shot video, settings": "A path is followed where the model has decided a shape's place by t0. At the paper's "
+    "levels the demo model has not, and the way says little of the path; choose lower ones for it.",
+    "foreground masks": f"Of the zero-shot clips at t1 {DEMO[0]} and t0 {DEMO[1]}, by Foreground Mask with its "
+    "defaults, in cells of 8 pixels; undilated unless the row says. IoU and cover are of all clips' cells together. "
+    f"Smoothing takes the mask dilated by {DILATION}: at these levels backgrounds agree already, and it has nothing to "
+    "do.",
+    "background smoothing, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, prompts that say no background, and "
+    "no cross-frame attention: nothing but smoothing tells a frame which one frame 0 took.",
+    "layouts": f"Layout Conditioning with its defaults, {LAYOUT_FRAMES} frames. Boxes have sides of {SIDE} of the "
+    "picture, what the demo model calls small, and tracks are those of the training clips. Prompts say no place, no "
+    "way and no direction; arms of a storyboard share their start noise. Another storyboard's boxes: drawn with those, "
+    "held against its own. IoU is of the bounding box of what the detector finds; a triangle's never fills its box. "
+    "A direction counts when it is within 45 degrees of the boxes'; chance is a quarter.",
+    "layouts, energy": "The experimental method with its defaults, on the first storyboards of those above.",
+    "layouts, two things": "Two things of other colors and shapes pass each other on opposite sides of the picture. "
+    f"The demo model has only ever seen one. Looks are of squares of {CROP} of the picture around each thing's boxes; "
+    "where the detector finds nothing there, no color and no shape counts.",
+    "scenes": "Scene Start behind Cross Frame Attention. An anchor is a picture of the same thing, by itself and "
+    "from other noise. The change of the thing is the mean difference, of a range of 1, between what its box shows in "
+    "the first frame and in the others.",
+    "long video": f"{LONG_FRAMES} frames of a shape at a place that the prompt names. NUWA: L {LENGTH}, depth {DEPTH}, "
+    "with the nodes' defaults. Seams are around given frames, at windows' ends and at clips'. A cross-fade of NUWA's "
     "own keyframes is what one has without a model: it jumps nowhere, and nothing moves in it.",
     "FreeNoise": "48 frames, three windows. Windows alone: the motion module attends in windows, and every frame has "
     "noise of its own. Clips, joined: three runs that know nothing of each other.",

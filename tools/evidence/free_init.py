@@ -1,7 +1,7 @@
 """FreeInit: do frames agree on what the prompt leaves open, at what cost of motion and look?
 
-Prompts say no background, so frames can differ in it. Every arm starts from the same noise. The control takes as many
-steps as FreeInit does in all its runs, in one run.
+Prompts say no background, so that frames can differ in it, and no way. Every arm starts from the same noise. The
+control takes as many steps as FreeInit does in all its runs, in one run.
 """
 
 from __future__ import annotations
@@ -17,16 +17,12 @@ from frameloom.training.detector import measure
 from frameloom.training.loop import step_generator
 from torch import Tensor
 
-from .motion import follow, moving_clips, read_direction
 from .rows import SEED, Row, agreement, row
 from .studio import LATENT_SIDE, SCHEDULER, STEPS, Studio
 
 DEFAULT, ONE = "FreeInit, 2 extra", "one run"
 ARMS: dict[str, NoiseReinit | None] = {
     DEFAULT: NoiseReinit(2),
-    "FreeInit, 4 extra": NoiseReinit(4),
-    "FreeInit, 2 extra, gaussian": NoiseReinit(2, "gaussian"),
-    "FreeInit, 2 extra, coarse to fine": NoiseReinit(2, coarse_to_fine=True),
     ONE: None,
     "one run of three times the steps": None,
 }
@@ -41,14 +37,13 @@ def free_init_rows(studio: Studio, samples: int) -> list[Row]:
         "similarity of neighbours",
         "flicker",
         "motion, % a frame",
-        "direction (of five)",
         "color as the prompt's",
         "shape as the prompt's",
     )
     arms = dict(zip(ARMS, figures, strict=True))
     gained = arms[DEFAULT][:, 0] - arms[ONE][:, 0]
     return [
-        row("FreeInit, background unsaid: background as frame 0", "2 extra minus one run", gained, ">= 0.01"),
+        row("FreeInit, background unsaid: background as frame 0", "2 extra minus one run", gained, ">= 0.05"),
         *(
             row(f"FreeInit, background unsaid: {claim}", arm, column)
             for arm, values in arms.items()
@@ -59,8 +54,8 @@ def free_init_rows(studio: Studio, samples: int) -> list[Row]:
 
 def _task(count: int, studio: Studio, index: int) -> Tensor:
     """Return the figures of one prompt by every arm, [arms, figures]."""
-    truth = moving_clips(count)
-    prompt = shapes.caption(truth, index).partition(" on a ")[0]
+    truth = shapes.sample_images(count, step_generator(SEED, 10))
+    prompt = shapes.caption(truth, index, with_place=False).partition(" on a ")[0]
     shape = (shapes.FRAMES, 4, LATENT_SIDE, LATENT_SIDE)
     noise = torch.randn(shape, generator=step_generator(SEED, 60_000 + index))
     drawn = []
@@ -83,12 +78,10 @@ def _figures(images: Tensor, truth: shapes.Clips, index: int) -> Tensor:
     """Return the figures of one clip, in the order of the claims."""
     found = measure(images)
     report = metrics.measure(((images + 1) / 2).movedim(1, -1)).video
-    direction = read_direction(*follow([found]))
     return torch.stack(
         [
             agreement(found.background[1:], found.background[0]).mean(),
             *(torch.tensor(value).double() for value in (report.similarity, report.flicker, report.motion)),
-            agreement(direction, truth.direction[index])[0],
             *(
                 agreement(getattr(found, name), getattr(truth, name)[index]).mean()
                 for name in ("color", "shape")
