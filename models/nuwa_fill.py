@@ -1,7 +1,8 @@
 """One local job of NUWA-XL's recursion on a frozen model: draw the frames between two that are given.
 
-The paper trains a masked model for this. Without one, the given frames are kept at their place at every noise level,
-as inpainting keeps a part of a picture (along time here), and a motion module draws the others towards them:
+The paper trains a masked model for this: a motion module with a mask adapter is one. With it or without, the given
+frames are kept at their place at every noise level, as inpainting keeps a part of a picture (along time here), and a
+motion module draws the others towards them:
 
 - noise: neighbouring frames start from noise that turns from one end's into the other's;
 - resampling: a step is taken, undone by noise and taken again, so that new frames come to agree with the given ones.
