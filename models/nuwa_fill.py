@@ -112,7 +112,8 @@ def fill_between(
         jump = unit * math.sqrt(float(sigmas[step]) ** 2 - float(sigmas[step + 1]) ** 2)
         for number in range(filling.resample_rounds):
             if number:
-                latents = latents + jump * job_noise(seed, job, ends.shape[1:], step, number).to(ends)
+                more = job_noise(seed, job, ends.shape[1:], step, number).to(ends)
+                latents = _with_ends(latents + jump * more, ends)
             latents = _with_ends(sample(latents, noise, sigmas[step : step + 2]), ends)
             noise = kept
     if again < steps:
