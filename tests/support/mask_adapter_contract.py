@@ -1,6 +1,4 @@
-"""What every host promises of a motion module with a mask encoder, as tests that run on each; fixtures as of
-``port_contract``.
-"""
+"""What every host promises of a mask encoder, as tests that run on each; fixtures as of ``port_contract``."""
 
 from __future__ import annotations
 
@@ -15,6 +13,7 @@ from frameloom.models.mask_adapter import MASK_KEY
 from frameloom.models.motion_lora import MotionLoRA
 from frameloom.models.windows import WindowPlan
 from frameloom.tests.support.free_init_contract import again, by_hand
+from frameloom.tests.support.layout import guide, lay_out
 
 FRAMES = 5
 WIDTH = 32  # of the demo's first convolution
@@ -199,6 +198,20 @@ def test_modules_with_an_encoder_and_without_act_beside_each_other(port, demo, m
     torch.testing.assert_close(draw(port, scene, model, latents, mask), wanted, rtol=1e-4, atol=1e-4)
 
 
+def test_guidance_by_an_energy_asks_with_what_is_given(port, demo, motion, scene):
+    """Its gradient is of the UNet as it is then asked."""
+    latents, mask = held()
+    laid_out = lay_out(port, demo[1], frames=FRAMES)
+    got = draw(
+        port, scene, guide(port, scene.moving(demo[0], adapted(motion))), latents, mask, positive=laid_out
+    )
+    plain = guide(port, scene.moving(demo[0], motion))
+    with encoded_by_hand(demo[0], latents / port.noise_unit(demo[0]), 1 - mask):
+        wanted = draw(port, scene, plain, latents, mask, positive=laid_out)
+    torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
+    assert apart(got, draw(port, scene, plain, latents, mask, positive=laid_out)) > 0.01
+
+
 def test_runs_that_are_repeated_are_told_each_time(port, demo, motion, scene):
     latents, mask = held()
     model, noise, reinit = scene.moving(demo[0], adapted(motion)), scene.noise(FRAMES), NoiseReinit(1)
@@ -229,7 +242,7 @@ def test_the_model_is_as_before_after_a_run_and_after_an_exception(port, demo, m
 
 
 def test_training_is_told_what_is_given_of_each_video(port, demo, motion, scene):
-    """A zero module passes nothing on, so that the word on each frame is its own; the bundled one mixes."""
+    """And its gradient goes back to that, through the module: from a frame that is not given to the one that is."""
     forward = port.train_forward(port.install(demo[0], Edit("test", TemporalEdit(adapted(motion)))), 3)
     with torch.inference_mode(False):
         generator = torch.Generator().manual_seed(2)
