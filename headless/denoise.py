@@ -19,6 +19,7 @@ from ..models.energy import find_guide, find_shift, keep_frames_apart
 from ..models.free_init import sample_repeatedly
 from ..models.free_noise import arrange_noise
 from ..models.guards import check_prediction
+from ..models.mask_adapter import given_by_mask
 from ..models.schedules import TRAIN_TIMESTEPS
 from ..models.windows import Window
 from .conditions import Group, RunCondition, RunConditions
@@ -34,14 +35,21 @@ from .samplers import OnStep, Sampler
 class Denoiser:
     """Noisy latents and a sigma to denoised latents, with edits and guidance, for one run."""
 
-    def __init__(self, model: Model, run: EditedRun, guidance: Guidance, shape: torch.Size) -> None:
-        self._model, self._run, self._guidance = model, run, guidance
+    def __init__(
+        self,
+        model: Model,
+        run: EditedRun,
+        guidance: Guidance,
+        shape: torch.Size,
+        given: Tensor | None = None,
+    ) -> None:
+        self._model, self._run, self._guidance, self._given = model, run, guidance, given
         self._frames, self._channels = shape[:2]
         windows = next((edit.windows for edit in model.edits[::-1] if edit.windows is not None), None)
         self._windows = windows if windows is not None and windows.is_needed(self._frames) else None
         self._compose = next((edit.compose for edit in model.edits[::-1] if edit.compose is not None), None)
-        given = [options for side in guidance.sides.values() for _, options in side or ()]
-        self._guide = find_guide(model.edits, has_boxes=any(each.get("gligen") for each in given))
+        conditions = [options for side in guidance.sides.values() for _, options in side or ()]
+        self._guide = find_guide(model.edits, has_boxes=any(each.get("gligen") for each in conditions))
         self._conditions = RunConditions(guidance.sides, model, shape)
         self._shift: Tensor | None = None
         self._control = ControlRun(model.sampling, run)
@@ -140,6 +148,7 @@ class Denoiser:
             progress=1 - timestep / (TRAIN_TIMESTEPS - 1),
             size=(noisy.shape[-2], noisy.shape[-1]),
             is_part=self._windows is not None,
+            given=self._given,
         )
         chunks = len(group.conditions)
         seen = repeat(sampling.scale_input(noisy, sigma), "f c h w -> (n f) c h w", n=chunks)
@@ -258,7 +267,7 @@ def sample(
                 on_step(shown(step), clean / model.latent_scale)
 
         with edited(model.unet, model.edits) as run:
-            predict = Denoiser(model, run, guidance, latent.shape)
+            predict = Denoiser(model, run, guidance, latent.shape, given_by_mask(start, blend))
 
             def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
                 if check_interrupt is not None:

@@ -18,10 +18,20 @@ from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from ..models.cross_frame import AnchorMemory, CrossFrameEdit, Source
-from ..models.edit import AttentionBias, AttentionObserver, Call, CallBias, Edit, TemporalEdit, training_call
+from ..models.edit import (
+    AttentionBias,
+    AttentionObserver,
+    Call,
+    CallBias,
+    Edit,
+    Given,
+    TemporalEdit,
+    training_call,
+)
 from ..models.energy import check_trainable
 from ..models.free_noise import WindowFusion, find_fusion
 from ..models.gligen import Change, GligenEdit
+from ..models.mask_adapter import MaskEncoder, given_in
 from .gligen import between_attentions
 from .observe import observer_hooks
 from .shared_attention import attention_layers
@@ -48,6 +58,8 @@ class EditedRun:
         self.fusion = fusion
         self.bias: CallBias | None = None
         self.ground: Change | None = None
+        self.given: Tensor | None = None
+        self._has_encoder = any(_mask_encoder(edit) is not None for edit in temporal)
         self._call: Call | None = None
         self.is_aside = False
         self.frames = 1
@@ -71,6 +83,7 @@ class EditedRun:
         self.norm_frames = call.frames if over_clip else 1
         self.bias = CallBias(call, self._biases) if self._biases else None
         self.ground = None if self._gligen is None else self._gligen.start(call)
+        self.given = given_in(call) if self._has_encoder else None
 
     @contextmanager
     def aside(self, unet: nn.Module, call: Call, observer: AttentionObserver) -> Iterator[None]:
@@ -117,7 +130,7 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
     Args:
         unet: whose blocks get forward hooks; its weights stay as they are.
         edits: a temporal edit's ``motion`` has ``slots`` and is called as ``motion(slot, hidden, frames, strength,
-            fusion)``, as a ``MotionModel`` is.
+            fusion)``, as a ``MotionModel`` is; it may have a ``mask_encoder``.
 
     Yields:
         The run; set its ``call`` before each call of the UNet.
@@ -137,6 +150,10 @@ def edited(unet: UNet2DConditionModel, edits: Sequence[Edit]) -> Iterator[Edited
                     _temporal_hook(run, index, part.motion, slot)
                 )
                 hooks.callback(handle.remove)
+            encoder = _mask_encoder(part)
+            if encoder is not None:
+                hook = unet.conv_in.register_forward_hook(_given_hook(run, index, encoder))
+                hooks.callback(hook.remove)
         for observer in (edit.observe for edit in edits if edit.observe is not None):
             for handle in observer_hooks(unet, observer, lambda: None if run.is_aside else run.call):
                 hooks.callback(handle.remove)
@@ -160,7 +177,7 @@ def forward_with_edits(
     edits: Sequence[Edit],
     frames: int,
     weights: Mapping[str, Tensor] | None = None,
-) -> Iterator[Callable[[Tensor, Tensor, Tensor], Tensor]]:
+) -> Iterator[Callable[..., Tensor]]:
     """Put edits on a UNet while the context lasts, as one differentiable function. Meant for training.
 
     Edits with a start or end percent see progress 0.
@@ -172,14 +189,14 @@ def forward_with_edits(
         weights: replaced weights of the UNet, by name.
 
     Yields:
-        Function of noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F] and tokens [B*F, L, D] that
-        returns the raw prediction, [B*F, 4, H, W].
+        Function of noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F], tokens [B*F, L, D] and, where a
+        mask adapter is told something, ``given`` that returns the raw prediction, [B*F, 4, H, W].
     """
     check_trainable(edits)
     with edited(unet, edits) as run:
 
-        def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-            run.call = training_call(noisy, frames)
+        def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None) -> Tensor:
+            run.call = training_call(noisy, frames, given)
             options = {"encoder_hidden_states": tokens, "return_dict": False}
             if not weights:
                 return unet(noisy, timesteps, **options)[0]
@@ -225,6 +242,14 @@ def _temporal_hook(
     return hook
 
 
+def _given_hook(run: EditedRun, index: int, encoder: MaskEncoder) -> Callable[[nn.Module, Any, Tensor], Any]:
+    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
+        strength = run.strengths[index]
+        return None if run.given is None or strength == 0 else encoder(output, run.given, strength)
+
+    return hook
+
+
 def _cross_frame_hook(
     run: EditedRun, edit: CrossFrameEdit, memory: AnchorMemory, layer: Hashable
 ) -> Callable[..., Any]:
@@ -249,6 +274,10 @@ def _bias_hook(run: EditedRun, level: int) -> Callable[..., Any]:
         return None if bias is None else (inputs, {**options, "attention_mask": bias})
 
     return hook
+
+
+def _mask_encoder(edit: TemporalEdit) -> MaskEncoder | None:
+    return getattr(edit.motion, "mask_encoder", None)
 
 
 def _has_clip_norm(edit: TemporalEdit) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..models.free_noise import WindowFusion
+from ..models.mask_adapter import MaskEncoder
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import MotionLoRA
 from ..models.motion_module import MotionModel
@@ -19,7 +20,7 @@ class LoadedMotion:
     """What a FRAMELOOM_MOTION socket carries. Immutable; called as ``motion(slot, hidden, frames, strength, fusion)``.
 
     Attributes:
-        weights: as read, without LoRAs.
+        weights: without LoRAs.
         device: where the network is.
         dtype: of the network.
         loras: stacked motion LoRAs with their strengths, each fitted to the weights.
@@ -48,6 +49,11 @@ class LoadedMotion:
         """Names of the slots it has."""
         return self.network.slots
 
+    @property
+    def mask_encoder(self) -> MaskEncoder | None:
+        """Its mask encoder."""
+        return self.network.mask_encoder
+
     def __call__(
         self, slot: str, hidden: Tensor, frames: int, strength: float, fusion: WindowFusion | None = None
     ) -> Tensor:
@@ -60,5 +66,6 @@ class LoadedMotion:
         Raises:
             CheckpointError: the LoRA is for another module.
         """
-        stacked = (*self.loras, (lora.fit(self.weights), strength))
-        return LoadedMotion(self.weights, self.device, self.dtype, stacked)
+        lora = lora.fit(self.weights)
+        stacked = (*self.loras, (lora, strength))
+        return LoadedMotion(lora.make_room(self.weights), self.device, self.dtype, stacked)

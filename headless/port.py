@@ -13,7 +13,7 @@ from torch import Tensor
 from ..host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
 from ..host.model_folders import CONFIG, ENDINGS, LANGUAGE_MODELS, names_of
 from ..models.architecture import DEMO
-from ..models.edit import Edit
+from ..models.edit import Edit, Given
 from ..models.errors import CheckpointError
 from ..models.gligen import Gligen
 from ..models.gligen import check_fit as check_gligen
@@ -265,16 +265,16 @@ class HeadlessHost:
         bar = self.progress(recursion.tree.local_jobs * work.steps)
         self._jobs(recursion, work, bar.update, self.check_interrupt)
 
-    def train_forward(self, model: Model, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    def train_forward(self, model: Model, frames: int) -> Callable[..., Tensor]:
         """Return the UNet with its edits as a differentiable function."""
 
-        def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+        def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None) -> Tensor:
             with torch.inference_mode(False), torch.enable_grad():
                 inputs = [
                     part.clone() if part.is_inference() else part for part in (noisy, timesteps, tokens)
                 ]
                 with forward_with_edits(model.unet, model.edits, frames, model.weights) as predict:
-                    return predict(*inputs)
+                    return predict(*inputs, given)
 
         return forward
 

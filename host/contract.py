@@ -29,7 +29,7 @@ class Motion(Protocol):
 
     @property
     def weights(self) -> MotionWeights:
-        """The module as it was read, without LoRAs."""
+        """The module without LoRAs: as it was read, with room for a mask encoder where a LoRA has one."""
         ...
 
     def with_lora(self, lora: MotionLoRA, strength: float) -> Motion:
@@ -76,7 +76,8 @@ class Host(Protocol):
     ) -> Latent:
         """Run the host's own sampler over ``sigmas``.
 
-        ``noise``: [F, 4, H, W]; ``mask``: [F or 1, 1, H, W], 1 where to generate.
+        ``noise``: [F, 4, H, W]; ``mask``: [F or 1, 1, H, W], 1 where to generate. What it holds is what a motion
+        module's mask encoder is told as given: ``latent``, clean.
         """
         ...
 
@@ -192,10 +193,11 @@ class Host(Protocol):
         """Do a recursion's jobs, one after another or on several machines; what is finished stays, whatever happens."""
         ...
 
-    def train_forward(self, model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    def train_forward(self, model: Any, frames: int) -> Callable[..., Tensor]:
         """Return the UNet, with its edits, as a differentiable function outside inference mode, on clips of ``frames``.
 
         The function takes noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F] and tokens [B*F, L, D],
-        and returns the raw prediction.
+        and returns the raw prediction. Its optional ``given`` is what a mask encoder is told (``models.edit.Given``):
+        clean latents [B*F, 4, H, W] in the model's scale, and a mask of them [B*F, 1, H, W], 1 where given.
         """
         ...

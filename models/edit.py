@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from torch import Tensor
 
 from .frames import count_videos
+from .mask_adapter import join_given
 from .schedules import BetaSchedule
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from .windows import WindowPlan
 
 _Condition = TypeVar("_Condition")
+Given = tuple[Tensor, Tensor]
+"""Clean latents in the model's own scale, [N, 4, H, W], and a mask of them, [N, 1, H, W], 1 where they are given."""
 
 PAYLOAD = "frameloom"  # key of a condition under which a payload of ours rides with it
 
@@ -67,6 +70,8 @@ class Call:
         progress: 0 at the first timestep of training's schedule, 1 at the last; ``1 - timestep / 999``.
         size: height and width of the latents.
         is_part: the call sees some frames of a longer clip (a window).
+        given: what is known of the whole clip's frames, [videos * length, 5, H, W] as ``mask_adapter.join_given``;
+            None: nothing.
     """
 
     frames: int
@@ -77,14 +82,16 @@ class Call:
     progress: float
     size: tuple[int, int]
     is_part: bool = False
+    given: Tensor | None = field(default=None, repr=False, compare=False)
 
 
-def training_call(noisy: Tensor, frames: int) -> Call:
+def training_call(noisy: Tensor, frames: int, given: Given | None = None) -> Call:
     """Return the call of a training forward: one condition, whole clips, progress 0.
 
     Args:
         noisy: [B*F, C, H, W]. Its batch.
         frames: frames per video.
+        given: clean latents [B*F, 4, H, W] and a mask [B*F, 1, H, W] of them, 1 where a mask adapter is told.
 
     Raises:
         ValueError: the batch is not a multiple of frames.
@@ -97,6 +104,7 @@ def training_call(noisy: Tensor, frames: int) -> Call:
         sigma=0.0,
         progress=0.0,
         size=(noisy.shape[-2], noisy.shape[-1]),
+        given=None if given is None else join_given(*given),
     )
 
 

@@ -1,7 +1,8 @@
 """Read motion modules for SD1.5 from any layout in use, and tell which version each is.
 
 Layouts: AnimateDiff's (with or without ``module.``, nested, or inside a whole UNet), diffusers' MotionAdapter (folder
-or file), ours (AnimateDiff's keys plus metadata, which wins over what keys suggest).
+or file), ours (AnimateDiff's keys plus metadata, which wins over what keys suggest; a mask encoder under
+``mask_encoder.conv.weight``, which AnimateDiff-Evolved drops and diffusers warns about).
 
 Source: key layouts of https://github.com/guoyww/AnimateDiff and of diffusers' ``MotionAdapter``.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from .edit import TEMPORAL_SLOTS
 from .errors import CheckpointError
+from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 from .motion_module import MotionModel, MotionSize, positional_encoding
 from .schedules import ANIMATEDIFF, BetaName, BetaSchedule
 from .weight_file import WeightFile, open_weights
@@ -66,6 +68,15 @@ class MotionWeights:
     beta_schedule: BetaSchedule | None
     clip_norm: bool = False
 
+    def with_mask_encoder(self) -> MotionWeights:
+        """Return the module with a mask encoder: its own, or a new one, which is zero."""
+        if self.size.mask_encoder:
+            return self
+        like = next(iter(self.state.values()))
+        encoder = like.new_zeros(self.size.stem, LATENT_CHANNELS + 1, 3, 3)
+        size = replace(self.size, mask_encoder=True)
+        return replace(self, size=size, state={**self.state, MASK_KEY: encoder})
+
 
 def read_motion_weights(path: str | Path) -> MotionWeights:
     """Read a motion module.
@@ -85,6 +96,7 @@ def read_motion_weights(path: str | Path) -> MotionWeights:
     if kind != "motion":
         raise refuse(file.name, kind, "an AnimateDiff motion module for SD1.5", file.shapes)
     keys = {ours: key for key in file.shapes if (ours := motion_key(key)) is not None}
+    keys |= {MASK_KEY: MASK_KEY} if MASK_KEY in file.shapes else {}
     state = file.load(keys.values())
     state = _share_encodings({ours: state[key] for ours, key in keys.items()})
     return _build(file, state)
@@ -107,7 +119,7 @@ def motion_key(key: str) -> str | None:
 
 
 def to_diffusers(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Rename to diffusers' MotionAdapter; nothing but names changes.
+    """Rename to diffusers' MotionAdapter; nothing but names changes. It has no place for a mask encoder.
 
     Returns:
         The state dict, and the arguments of ``MotionAdapter`` (its ``config.json``).
@@ -117,6 +129,8 @@ def to_diffusers(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, A
     """
     state: dict[str, Tensor] = {}
     for key, tensor in weights.state.items():
+        if key == MASK_KEY:
+            continue
         name = key.replace(".temporal_transformer.", ".")
         if _OUR_ENCODING.search(name):
             name = _OUR_ENCODING.sub(_DIFFUSERS_ENCODING.removeprefix("."), name)
@@ -138,6 +152,21 @@ def to_diffusers(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, A
         "conv_in_channels": None,
     }
     return state, config
+
+
+def pack_motion(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a file from which ``read_motion_weights`` reads the same again.
+
+    Keys are AnimateDiff's. A file without positional encodings is one of AnimateLCM's, so they are always in.
+    """
+    metadata = {
+        "frameloom.kind": "motion",
+        "frameloom.family": weights.family,
+        "frameloom.heads": str(weights.size.heads),
+    }
+    if weights.beta_schedule is not None:
+        metadata["frameloom.beta_schedule"] = weights.beta_schedule.name
+    return {key: tensor.contiguous() for key, tensor in weights.state.items()}, metadata
 
 
 def check_fit(weights: MotionWeights, channels: Mapping[str, int]) -> None:
@@ -209,6 +238,7 @@ def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize,
         heads=heads,
         blocks=1 + max(_numbers(state, r"transformer_blocks\.(\d+)\."), default=0),
         attentions=1 + max(_numbers(state, r"attention_blocks\.(\d+)\."), default=0),
+        mask_encoder=MASK_KEY in state,
     ), bool(encodings)
 
 

@@ -1,6 +1,8 @@
-"""Read motion LoRAs: low-rank changes of a motion module's weights, trained for a camera move.
+"""Read motion LoRAs: low-rank changes of a motion module's weights, trained for a camera move, or a mask adapter.
 
 Layouts: AnimateDiff's (``processor.to_q_lora.down.weight``), diffusers' and PEFT's, kohya's flattened names with alpha.
+A mask adapter has a mask encoder beside them, ``mask_encoder.conv.weight``: AnimateDiff-Evolved drops it, diffusers
+refuses such a file.
 
 Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section 4.3.
 """
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from .edit import TEMPORAL_SLOTS
 from .errors import CheckpointError
+from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 from .motion_checkpoint import MID_SLOT, MotionWeights, motion_key
 from .weight_file import open_weights
 from .weight_kind import identify, refuse
@@ -35,15 +38,23 @@ class MotionLoRA:
     Attributes:
         name: of its file, for messages.
         pairs: (down [R, C_in], up [C_out, R]) by the name of the ``MotionModel`` weight they change, alpha folded in.
+        mask_encoder: what is added to the weight of the module's mask encoder, [C, 5, 3, 3]; to 0 where it has none.
     """
 
     name: str
     pairs: Mapping[str, tuple[Tensor, Tensor]]
+    mask_encoder: Tensor | None = None
 
     def deltas(self, strength: float) -> Iterator[tuple[str, Tensor]]:
         """Yield each changed weight's name and ``strength * up @ down``, [C_out, C_in] float32, one at a time."""
         for name, (down, up) in self.pairs.items():
             yield name, strength * (up.float() @ down.float())
+        if self.mask_encoder is not None:
+            yield MASK_KEY, strength * self.mask_encoder.float()
+
+    def make_room(self, weights: MotionWeights) -> MotionWeights:
+        """Return a module that has every weight this LoRA changes: with a mask encoder, if there is one here."""
+        return weights if self.mask_encoder is None else weights.with_mask_encoder()
 
     def fit(self, weights: MotionWeights) -> MotionLoRA:
         """Return the part that applies to a module.
@@ -77,6 +88,12 @@ class MotionLoRA:
                     f"{self.name}: {name} is {shape}, {weights.name} has {wanted}; expected a motion LoRA of the same "
                     "base; choose another LoRA, or the module it was trained on."
                 )
+        wanted = (weights.size.stem, LATENT_CHANNELS + 1, 3, 3)
+        if self.mask_encoder is not None and tuple(self.mask_encoder.shape) != wanted:
+            raise CheckpointError(
+                f"{self.name}: {MASK_KEY} is {tuple(self.mask_encoder.shape)}; expected {wanted} for {weights.name}; "
+                "choose a mask adapter of the same base, or the module it was trained on."
+            )
         return replace(self, pairs=pairs)
 
 
@@ -109,7 +126,21 @@ def read_motion_lora(path: str | Path) -> MotionLoRA:
         if side == "down" and alpha is not None:
             tensor = tensor * (alpha.to(tensor) / tensor.shape[0])
         halves.setdefault(name, {})[side] = tensor
-    return MotionLoRA(file.name, {name: _pair(file.name, name, half) for name, half in halves.items()})
+    pairs = {name: _pair(file.name, name, half) for name, half in halves.items()}
+    return MotionLoRA(file.name, pairs, state.get(MASK_KEY))
+
+
+def pack_motion_lora(lora: MotionLoRA) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a file from which ``read_motion_lora`` reads the same again.
+
+    Keys are AnimateDiff's.
+    """
+    state = {} if lora.mask_encoder is None else {MASK_KEY: lora.mask_encoder.contiguous()}
+    for name, pair in lora.pairs.items():
+        block, layer = name.removesuffix(".weight").removesuffix(".0").rsplit(".", 1)
+        for side, half in zip(("down", "up"), pair, strict=True):
+            state[f"{block}.processor.{layer}_lora.{side}.weight"] = half.contiguous()
+    return state, {"frameloom.kind": "motion_lora"}
 
 
 def _weight_name(layer: str, flattened: Mapping[str, str]) -> str | None:

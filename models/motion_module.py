@@ -20,6 +20,7 @@ from .architecture import UNetSize
 from .edit import TEMPORAL_SLOTS
 from .frames import frames_to_tokens, tokens_to_frames
 from .free_noise import WindowFusion
+from .mask_adapter import MaskEncoder
 
 NormScope = Literal["frame", "clip"]
 # (q, k, v: [N, L, C], heads) -> [N, L, C]
@@ -70,6 +71,7 @@ class MotionSize:
         heads: attention heads; AnimateDiff's files do not store it and it is 8 in all of them.
         blocks: transformer blocks a slot.
         attentions: self-attentions a block.
+        mask_encoder: it has a mask encoder, as wide as the first slot and so as the UNet's first convolution.
     """
 
     channels: Mapping[str, int]
@@ -77,6 +79,12 @@ class MotionSize:
     heads: int = 8
     blocks: int = 1
     attentions: int = 2
+    mask_encoder: bool = False
+
+    @property
+    def stem(self) -> int:
+        """Width of the UNet's first convolution."""
+        return self.channels[TEMPORAL_SLOTS[0]]
 
 
 def slot_widths(unet: UNetSize) -> dict[str, int]:
@@ -322,8 +330,10 @@ class MotionModel(nn.Module):
     """All temporal transformers of one motion module, keyed as AnimateDiff's files.
 
     State:
-        {slot}.temporal_transformer.*, slots as in ``edit.TEMPORAL_SLOTS``.
+        {slot}.temporal_transformer.*, slots as in ``edit.TEMPORAL_SLOTS``; mask_encoder.* where it has one.
     """
+
+    mask_encoder: MaskEncoder | None
 
     def __init__(self, size: MotionSize, **options: Any) -> None:
         """Build every slot in ``size.channels``. Options: as ``TemporalTransformer``.
@@ -344,6 +354,8 @@ class MotionModel(nn.Module):
             self.mid_block = _Slots(
                 [TemporalTransformer(size.channels["mid_block.motion_modules.0"], size, **options)]
             )
+        layers = {name: value for name, value in options.items() if name not in ("norm_scope", "attend")}
+        self.mask_encoder = MaskEncoder(size.stem, **layers) if size.mask_encoder else None
 
     def _levels(self, part: str, options: Mapping[str, Any]) -> nn.ModuleList:
         levels: list[_Slots] = []
@@ -396,9 +408,11 @@ class MotionModel(nn.Module):
 
 
 def initialise(model: MotionModel) -> None:
-    """Zero every output projection, so that training starts from the frozen model itself."""
+    """Zero every output projection, and a mask encoder, so that training starts from the frozen model itself."""
     with torch.no_grad():
         for slot in model.slots:
             output = model.transformer(slot).proj_out
             output.weight.zero_()
             output.bias.zero_()
+        if model.mask_encoder is not None:
+            model.mask_encoder.conv.weight.zero_()

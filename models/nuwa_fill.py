@@ -1,7 +1,8 @@
 """One local job of NUWA-XL's recursion on a frozen model: draw the frames between two that are given.
 
-The paper trains a masked model for this. Without one, the given frames are kept at their place at every noise level,
-as inpainting keeps a part of a picture (along time here), and a motion module draws the others towards them:
+The paper trains a masked model for this: a motion module with a mask adapter is one. With it or without, the given
+frames are kept at their place at every noise level, as inpainting keeps a part of a picture (along time here), and a
+motion module draws the others towards them:
 
 - noise: neighbouring frames start from noise that turns from one end's into the other's;
 - resampling: a step is taken, undone by noise and taken again, so that new frames come to agree with the given ones.
@@ -111,7 +112,8 @@ def fill_between(
         jump = unit * math.sqrt(float(sigmas[step]) ** 2 - float(sigmas[step + 1]) ** 2)
         for number in range(filling.resample_rounds):
             if number:
-                latents = latents + jump * job_noise(seed, job, ends.shape[1:], step, number).to(ends)
+                more = job_noise(seed, job, ends.shape[1:], step, number).to(ends)
+                latents = _with_ends(latents + jump * more, ends)
             latents = _with_ends(sample(latents, noise, sigmas[step : step + 2]), ends)
             noise = kept
     if again < steps:

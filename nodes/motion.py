@@ -82,7 +82,9 @@ class MotionLoRALoader(io.ComfyNode):
             display_name="Load Motion LoRA",
             category="frameloom/motion",
             description="Add a motion LoRA (a camera move such as zoom, pan, tilt or roll) to a motion module. Chain "
-            "several to combine moves. AnimateDiff's own eight are for its v2 module.",
+            "several to combine moves. AnimateDiff's own eight are for its v2 module. A mask adapter loads here, "
+            "too: with it, the module is told which frames a noise mask holds, such as a first frame, or the ends of "
+            "Nuwa Interpolate's jobs.",
             search_aliases=["AnimateDiff LoRA", "ADE_AnimateDiffLoRALoader", "camera motion"],
             inputs=[
                 Motion.Input("motion", tooltip="The motion module to add it to; a copy is returned."),
@@ -97,7 +99,8 @@ class MotionLoRALoader(io.ComfyNode):
                     min=-10.0,
                     max=10.0,
                     step=0.01,
-                    tooltip="How much of it. Negative takes it away, which turns some moves round; 0 leaves it out.",
+                    tooltip="How much of it. Negative takes it away, which turns some moves round; 0 leaves it out. "
+                    "What a mask adapter tells of given frames is scaled as well.",
                 ),
             ],
             outputs=[

@@ -102,9 +102,7 @@ class LocalWork:
 
     def __call__(self, job: Job, ends: Tensor, watch: Watch) -> Tensor:
         """Do a job."""
-        mask = torch.ones(len(job.frame_ids), 1, *ends.shape[2:])
-        mask[[0, -1]] = 0
-        bar = _Segments(watch)
+        mask, bar = _mask_of_ends(job, ends), _Segments(watch)
 
         def sample(latents: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
             taken = self.asked.sample(job, latents, noise, sigmas, mask=mask, progress=bar)
@@ -219,8 +217,8 @@ class NuwaInterpolate(io.ComfyNode):
             category="frameloom/long video",
             description="NUWA-XL's local stage on a frozen model: draws the frames between keyframes, then those "
             "between these, as the tree says. A job's first and last frame stay as they are, bit for bit; the model, "
-            "best with a motion module, draws the others towards them. Finished jobs are kept in the user folder, in "
-            "frameloom/nuwa: a run that was stopped goes on where it was.",
+            "best with a motion module, draws the others towards them; a mask adapter tells it which are given. "
+            "Finished jobs are kept in the user folder, in frameloom/nuwa: what was stopped goes on where it was.",
             search_aliases=["NUWA-XL", "local diffusion", "frame interpolation", "in-betweening", "RePaint"],
             inputs=[
                 *_model_inputs(),
@@ -398,10 +396,29 @@ def _folder(work: LocalWork, keyframes: Tensor) -> JobFolder:
         sampling=[asked.sampler, asked.cfg, work.seed, asked.sigmas],
         filling=asdict(work.filling),
     )
-    middle = float(asked.sigmas[len(asked.sigmas) // 2])
-    sides = asked.conditions(tree.keyframes)
-    answers = [port.predict(asked.model, side, {"samples": keyframes}, middle) for side in sides]
+    job, middle = tree.keyframes, (len(asked.sigmas) - 1) // 2
+    answers = [
+        port.sample(
+            asked.model,
+            side,
+            side,
+            {"samples": keyframes},
+            noise=draw_noise(work.seed, job.frame_ids, keyframes.shape[1:]),
+            sigmas=asked.sigmas[[middle, -1]],
+            sampler="euler",
+            cfg=1.0,
+            mask=_mask_of_ends(job, keyframes),
+        )["samples"]
+        for side in asked.conditions(job)
+    ]
     return open_folder(port.user_dir() / "nuwa", key, torch.cat(answers))
+
+
+def _mask_of_ends(job: Job, latents: Tensor) -> Tensor:
+    """Return where a job generates, [L, 1, H, W]: everywhere but in its ends."""
+    mask = torch.ones(len(job.frame_ids), 1, *latents.shape[2:])
+    mask[[0, -1]] = 0
+    return mask
 
 
 def _one_frame(latent: dict[str, Any]) -> Tensor:

@@ -23,7 +23,7 @@ from .slots import KEY
 # Runs the UNet.
 AskPart = Callable[["Inputs", Call, Sequence[AttentionObserver]], Any]
 _AFTER_SKIP = "input_block_patch_after_skip"
-_OWN = (attention.read_frames, attention.unfold, bias.announce, bias.confirm, observe.show)
+_OWN = (attention.read_frames, attention.unfold, bias.announce, bias.confirm, observe.show, slots.run_stem)
 
 
 def _copy(hidden: Tensor, _options: dict[str, Any]) -> Tensor:

@@ -87,4 +87,6 @@ def _add_motion(clone: Any, temporal: TemporalEdit) -> TemporalEdit:
     patches = clone.model_options["transformer_options"].get("patches", {})
     if (slots.Slot, slots.run_slot) not in patches.get("forward_timestep_embed_patch", []):
         clone.set_model_forward_timestep_embed_patch((slots.Slot, slots.run_slot))
+    if motion.weights.size.mask_encoder and slots.run_stem not in patches.get("input_block_patch", []):
+        clone.set_model_input_block_patch(slots.run_stem)
     return replace(temporal, motion=motion)

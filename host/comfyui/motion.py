@@ -15,6 +15,7 @@ import comfy.weight_adapter
 import torch
 from torch import Tensor
 
+from ...models.mask_adapter import MASK_KEY
 from ...models.motion_checkpoint import MotionWeights
 from ...models.motion_lora import MotionLoRA
 from ...models.motion_module import MotionModel
@@ -49,7 +50,7 @@ class ComfyMotion:
     """What a FRAMELOOM_MOTION socket carries in ComfyUI. Immutable.
 
     Attributes:
-        weights: what was loaded.
+        weights: without LoRAs.
         patcher: ComfyUI's handle on the module; its ``model`` is a ``MotionModel``.
         loras: stacked on it, with their strengths.
     """
@@ -69,21 +70,30 @@ class ComfyMotion:
             CheckpointError: the LoRA is for another module.
         """
         lora = lora.fit(self.weights)
+        weights = lora.make_room(self.weights)
+        if weights is not self.weights:
+            return self._rebuilt(weights).with_lora(lora, strength)
         patcher = self.patcher.clone()
         # ComfyUI's form of a LoRA: up, down, alpha, mid, dora scale, reshape.
-        patches = {
+        patches: dict[str, Any] = {
             name: comfy.weight_adapter.LoRAAdapter(set(), (up, down, None, None, None, None))
             for name, (down, up) in lora.pairs.items()
         }
+        if lora.mask_encoder is not None:
+            patches[MASK_KEY] = ("diff", (lora.mask_encoder,))
         patcher.add_patches(patches, strength)
-        return ComfyMotion(self.weights, patcher, (*self.loras, (lora, strength)))
+        return ComfyMotion(weights, patcher, (*self.loras, (lora, strength)))
 
     def separate(self) -> ComfyMotion:
         """Return an equal module that shares no weights with this one.
 
         Two clones of one patcher are one module, so a model that holds it twice with different LoRAs needs two.
         """
-        motion = load_motion(self.weights)
+        return self._rebuilt(self.weights)
+
+    def _rebuilt(self, weights: MotionWeights) -> ComfyMotion:
+        """Return a module of its own with these weights and the same LoRAs."""
+        motion = load_motion(weights)
         for lora, strength in self.loras:
             motion = motion.with_lora(lora, strength)
         return motion

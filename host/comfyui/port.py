@@ -226,6 +226,6 @@ class ComfyHost:
         bar = self.progress(recursion.tree.local_jobs * work.steps)
         run_jobs(recursion, work, bar.update, self.check_interrupt)
 
-    def train_forward(self, model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    def train_forward(self, model: Any, frames: int) -> Callable[..., Tensor]:
         """Return the UNet, with its edits, as a differentiable function on clips of ``frames``."""
         return differentiable(model, frames)

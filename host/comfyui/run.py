@@ -20,6 +20,7 @@ from ...models.free_init import sample_repeatedly
 from ...models.free_noise import arrange_noise, find_fusion
 from ...models.gligen import Change, check_boxes
 from ...models.guards import check_prediction, check_schedule
+from ...models.mask_adapter import given_by_mask, given_in
 from . import bias, clip_norm, energy, observe, slots
 from .attention import Crossing, LiveAttention
 from .compose import ask_composed
@@ -110,6 +111,7 @@ class Run(Acting):
         self.guide = find_guide(self.edits, has_boxes=bool(grounded))
         self.shifts: list[Tensor] = []
         self.steps: list[float] = []
+        self.given: Tensor | None = None
         self.started = False
 
     def start(self, guider: Any) -> None:
@@ -158,6 +160,7 @@ class Run(Acting):
             progress=1 - timestep / LAST_TIMESTEP,
             size=(noisy.shape[-2], noisy.shape[-1]),
             is_part=window is not None,
+            given=self.given,
         )
 
 
@@ -179,6 +182,12 @@ class LiveCall:
             for part, module in zip(temporal, acting.modules, strict=True)
             if (strength := part.strength_at(call)) != 0
         ]
+        self._encoders = [
+            (module.mask_encoder, strength)
+            for _, module, strength in self.active
+            if module.mask_encoder is not None
+        ]
+        self._given = given_in(call) if self._encoders else None
         self.fusion = find_fusion(acting.edits)
         crossing = acting.crossing(call)
         self.attention = None if crossing is None else LiveAttention(crossing, transformer_options)
@@ -198,6 +207,13 @@ class LiveCall:
             for _, module, strength in self.active:
                 if name in module.size.channels:
                     hidden = module(name, hidden, self.call.frames, strength, self.fusion)
+        return hidden
+
+    def run_stem(self, hidden: Tensor) -> Tensor:
+        """Add what every motion module's mask encoder makes of what is given, in the order of their edits."""
+        if self._given is not None:
+            for encoder, strength in self._encoders:
+                hidden = encoder(hidden, self._given, strength)
         return hidden
 
 
@@ -230,6 +246,7 @@ def sampler_sample(
     callback: Callable[..., None] | None,
     noise: Tensor,
     latent_image: Tensor,
+    denoise_mask: Tensor | None,
     *args: Any,
     **kwargs: Any,
 ) -> Tensor:
@@ -237,7 +254,10 @@ def sampler_sample(
     options = extra_args["model_options"]["transformer_options"]  # this run's own copy
     run = options.get(RUN_KEY)
     if run is None:
-        return executor(guider, sigmas, extra_args, callback, noise, latent_image, *args, **kwargs)
+        return executor(
+            guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *args, **kwargs
+        )
+    run.given = given_by_mask(latent_image, denoise_mask)
 
     def once(start: Tensor, levels: Tensor, shown: Callable[[int], int]) -> Tensor:
         def show(step: int, *rest: Any) -> None:
@@ -246,7 +266,7 @@ def sampler_sample(
 
         run.begin(levels)
         options["sample_sigmas"] = levels
-        return executor(guider, levels, extra_args, show, start, latent_image, *args, **kwargs)
+        return executor(guider, levels, extra_args, show, start, latent_image, denoise_mask, *args, **kwargs)
 
     highest = float(guider.inner_model.model_sampling.sigma_max)
     return sample_repeatedly(run.edits, once, noise, latent_image, sigmas, highest=highest)

@@ -55,6 +55,13 @@ def run_slot(
     return hidden if live is None else live.run_slot(layer.name, hidden, transformer_options)
 
 
+def run_stem(hidden: Tensor, transformer_options: dict[str, Any]) -> Tensor:
+    """Add what is given behind the UNet's first convolution; ComfyUI's ``input_block_patch``."""
+    live = transformer_options.get(KEY)
+    is_stem = transformer_options["block"] == ("input", 0)
+    return live.run_stem(hidden) if is_stem and live is not None else hidden
+
+
 def find_places(unet: Any) -> dict[str, Place]:
     """Return where each temporal slot of a UNet lies.
 

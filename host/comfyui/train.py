@@ -10,7 +10,7 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from ...models.edit import training_call
+from ...models.edit import Given, training_call
 from ...models.energy import check_trainable
 from . import attention, clip_norm, slots
 from .install import installed
@@ -18,7 +18,7 @@ from .run import Acting, LiveCall
 from .slots import KEY
 
 
-def differentiable(model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def differentiable(model: Any, frames: int) -> Callable[..., Tensor]:
     """Return the UNet as ``contract.Host.train_forward`` says.
 
     ComfyUI runs nodes in inference mode, whose tensors autograd refuses to save, so the networks are copied outside of
@@ -41,15 +41,16 @@ def differentiable(model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor]
     options: dict[str, Any] = {
         "patches": {
             "forward_timestep_embed_patch": [(slots.Slot, slots.run_slot)],
+            "input_block_patch": [slots.run_stem],
             "attn1_patch": [attention.read_frames],
             "attn1_output_patch": [attention.unfold],
         }
     }
 
-    def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-        call = training_call(noisy, frames)
-        live = LiveCall(call, Acting(edits, modules), options)
-        with torch.inference_mode(False), torch.enable_grad(), clip_norm.clip_of(live.norm_frames):
-            return unet(noisy, timesteps, context=tokens, transformer_options={**options, KEY: live})
+    def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad():
+            live = LiveCall(training_call(noisy, frames, given), Acting(edits, modules), options)
+            with clip_norm.clip_of(live.norm_frames):
+                return unet(noisy, timesteps, context=tokens, transformer_options={**options, KEY: live})
 
     return forward

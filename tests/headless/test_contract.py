@@ -10,6 +10,7 @@ from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.tests.support.energy_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.free_init_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.free_noise_contract import *  # noqa: F403  the tests, which pytest finds by name
+from frameloom.tests.support.mask_adapter_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.port_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.scene import Scene
 from frameloom.tests.support.windows_contract import *  # noqa: F403

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import MotionAdapter, UNetMotionModel
@@ -11,6 +13,8 @@ from frameloom.models.edit import TEMPORAL_SLOTS, Call, Condition, Edit, Tempora
 from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
 from frameloom.models.motion_module import MotionModel, motion_size, slot_widths
 from frameloom.tests.support.random_demo import random_motion
+from torch import nn
+from torch.nn.utils.parametrize import register_parametrization
 
 FRAMES = 4
 
@@ -144,6 +148,37 @@ def test_gradients_reach_every_weight_of_the_module(unet, inputs):
     with forward_with_edits(unet, [Edit("motion", TemporalEdit(trained))], FRAMES) as forward:
         forward(*inputs).square().mean().backward()
     assert all(parameter.grad is not None for parameter in trained.parameters())
+    assert hooks(unet) == 0
+
+
+class LowRank(nn.Module):
+    """A motion LoRA of rank 2 on one layer, as training sees it."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.down, self.up = nn.Parameter(torch.randn(2, width)), nn.Parameter(torch.randn(width, 2))
+
+    def forward(self, weight):
+        return weight + self.up @ self.down
+
+
+def test_gradients_reach_a_mask_encoder_and_a_lora_and_nothing_else(unet, inputs):
+    trained = MotionModel(replace(motion_size(DEMO.unet), mask_encoder=True)).requires_grad_(False)
+    trained.mask_encoder.requires_grad_(True)
+    slot = trained.transformer(TEMPORAL_SLOTS[0])
+    layer = slot.transformer_blocks[0].attention_blocks[0].to_q
+    register_parametrization(layer, "weight", LowRank(layer.weight.shape[0]))
+    mask = torch.tensor([1.0, 0, 0, 0])[:, None, None, None].expand(FRAMES, 1, 16, 16)
+    with forward_with_edits(unet, [Edit("motion", TemporalEdit(trained))], FRAMES) as forward:
+        forward(*inputs, (inputs[0].flip(0), mask)).square().mean().backward()
+        told = {
+            name for name, each in trained.named_parameters() if each.grad is not None and each.grad.any()
+        }
+        assert {name.rpartition(".")[2] for name in told} == {"down", "up", "weight"}
+        assert len(told) == 3
+        trained.zero_grad()
+        forward(*inputs).square().mean().backward()
+    assert trained.mask_encoder.conv.weight.grad is None
     assert hooks(unet) == 0
 
 

@@ -21,9 +21,11 @@ from frameloom.headless.prompt import Tokenizer
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO
+from frameloom.models.mask_adapter import MASK_KEY
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.tests.support.control_cases import control_cases
 from frameloom.tests.support.gligen import WideText, write_gligen
+from frameloom.tests.support.mask_adapter_contract import encoder
 from frameloom.tests.support.motion import save, tiny_state
 from frameloom.tests.support.random_demo import write_control, write_lora, write_model
 from frameloom.tests.support.region_cases import region_cases
@@ -57,6 +59,7 @@ def theirs(newest, tmp_path_factory):
     write_control(folder / "net_shuffle.safetensors")
     write_gligen(folder / "gligen.safetensors", gate=0.3)
     save(folder / "motion.safetensors", tiny_state())
+    save(folder / "told.safetensors", tiny_state() | {MASK_KEY: encoder()})
     (folder / "models" / "loras").mkdir(parents=True)
     (folder / "custom_nodes").mkdir()
     write_lora(folder / "models" / "loras" / "small.safetensors")
@@ -84,7 +87,10 @@ def sockets(theirs):
         "net": (load_controlnet(theirs / "net.safetensors", CPU),),
         "pooled": (load_controlnet(theirs / "net_shuffle.safetensors", CPU),),
         "other": (load_controlnet(theirs / "other.safetensors", CPU),),
-        "motion": (LoadedMotion(read_motion_weights(theirs / "motion.safetensors"), CPU, torch.float32),),
+        **{
+            name: (LoadedMotion(read_motion_weights(theirs / f"{name}.safetensors"), CPU, torch.float32),)
+            for name in ("motion", "told")
+        },
     }
 
 
@@ -136,7 +142,7 @@ def test_the_cases_tell_rules_of_control_editing_regions_and_long_video_apart(ex
 
     for names in (
         [name for name in CASES if name.startswith(start)]
-        for start in ("control-", "edit-", "region-", "free-", "init-")
+        for start in ("control-", "edit-", "region-", "free-", "init-", "told-")
     ):
         for pair in itertools.combinations(names, 2):
             assert pair in ALIKE or apart(*pair) > 10 * TOLERANCE, pair

@@ -88,6 +88,15 @@ def test_a_step_is_undone_to_the_noise_that_it_started_from():
         assert float((start - clip())[1:-1].std()) == pytest.approx(sigma, rel=0.15)
 
 
+@pytest.mark.parametrize("filling", FILLINGS, ids=repr)
+def test_every_step_starts_from_the_ends_at_its_levels_own_noise(filling):
+    """Also one that is taken again: RePaint's line 4 noises what is known anew from the clean picture."""
+    oracle, own = Oracle(clip()), job_noise(7, JOB, SHAPE)
+    fill(filling, oracle)
+    for (sigma, *_), start in zip(oracle.taken, oracle.starts, strict=True):
+        torch.testing.assert_close(start[[0, -1]], ends() + sigma * own[[0, -1]], rtol=1e-5, atol=1e-5)
+
+
 def test_a_cross_fade_starts_part_of_the_way_down():
     oracle = Oracle(clip())
     fill(Filling("cross-fade", denoise=0.6, resample_rounds=1), oracle)

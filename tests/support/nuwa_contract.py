@@ -10,6 +10,7 @@ import torch
 from frameloom.models.edit import PAYLOAD
 from frameloom.models.nuwa_jobs import Recursion
 from frameloom.models.nuwa_tree import Tree
+from frameloom.tests.support.mask_adapter_contract import adapted, encoded_by_hand
 
 SIZE = 16  # latent pixels
 SAMPLING = {"seed": 5, "steps": 3, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal"}
@@ -132,13 +133,17 @@ def test_finished_jobs_are_read_and_only_others_are_drawn(port, demo, motion, sc
         interpolate(model, demo, scene, tree, keyframes)
 
 
-@pytest.mark.parametrize("change", ["seed", "keyframes", "prompt", "filling", "model", "negative"])
+@pytest.mark.parametrize(
+    "change", ["seed", "keyframes", "prompt", "filling", "model", "mask encoder", "negative"]
+)
 def test_another_question_has_files_of_its_own(port, demo, motion, scene, user_folder, change):
     model, tree, keyframes = scene.moving(demo[0], motion), plan(), given()
     interpolate(model, demo, scene, tree, keyframes)
     settings = {"seed": {"seed": 6}, "filling": {"correlation": 0.6}}.get(change, {})
     if change == "model":
         model = scene.moving(demo[0], motion, strength=0.5)
+    if change == "mask encoder":
+        model = scene.moving(demo[0], adapted(motion))
     if change == "keyframes":
         keyframes = given(seed=2)
     if change == "prompt":
@@ -183,6 +188,25 @@ def test_more_frames_than_the_motion_module_knows_are_refused_and_nothing_is_kep
     with pytest.raises(ValueError, match=f"{length}"):
         interpolate(scene.moving(demo[0], motion), demo, scene, plan("a", length=length), given(length))
     assert job_files(user_folder) == []
+
+
+def test_a_mask_adapter_is_told_the_ends_of_every_job_and_leaves_them_bit_for_bit(
+    port, demo, motion, scene, user_folder
+):
+    """By the plain module beside a hook that adds the encoder's word on a job's ends behind the first convolution."""
+    adapter, keyframes, settings = adapted(motion), given(), {"start": "own noise"}
+    video = interpolate(scene.moving(demo[0], adapter), demo, scene, plan(), keyframes, **settings)
+    assert torch.equal(video[::2], keyframes)
+    for job, new in ((keyframes[:2], 1), (keyframes[1:], 3)):
+        ends = torch.stack([job[0], torch.zeros_like(job[0]), job[1]]) / port.noise_unit(demo[0])
+        mask = torch.tensor([1.0, 0.0, 1.0])[:, None, None, None].expand(3, 1, SIZE, SIZE)
+        with encoded_by_hand(demo[0], ends, mask):
+            # Own noise knows no cross-fade: another share of it only takes another folder, so that jobs are drawn.
+            wanted = interpolate(
+                scene.moving(demo[0], motion), demo, scene, plan(), keyframes, denoise=0.1 * new, **settings
+            )
+        torch.testing.assert_close(video[new], wanted[new], rtol=1e-3, atol=1e-3)
+        assert float((wanted[4 - new] - video[4 - new]).abs().max()) > 1e-2
 
 
 @pytest.mark.parametrize("frames", [2, 4])

@@ -76,10 +76,10 @@ def _laid_out(kind, prompt=None, **inputs):
     return steps
 
 
-def _edited(kind, graph, **inputs):
+def _edited(kind, graph, motion="motion", **inputs):
     """With a motion module and a technique of ours behind it."""
     steps = graph()
-    steps["moving"] = {"class_type": "animate", "inputs": {"model": ["demo", 0], "motion": ["motion", 0]}}
+    steps["moving"] = {"class_type": "animate", "inputs": {"model": ["demo", 0], "motion": [motion, 0]}}
     steps["free"] = {"class_type": kind, "inputs": {"model": ["moving", 0], **inputs}}
     for name in ("out", "guider"):
         if "model" in steps.get(name, {}).get("inputs", {}):
@@ -153,5 +153,9 @@ def cases() -> dict[str, dict]:
         "init-from-a-clip": _init(lambda: workflow(denoise=0.6, sampler_name="euler_ancestral")),
     }
     found |= {name: {"prediction": "v", "workflow": steps} for name, steps in others.items()}
+    # ``told`` is the motion module with a mask encoder.
+    for name, motion, iterations in (("none", "motion", 0), ("some", "told", 0), ("twice", "told", 1)):
+        steps = _init(motion=motion, iterations=iterations)
+        found[f"told-{name}"] = {"prediction": "v", "masked": True, "workflow": steps}
     found["batch-index"] = {"prediction": "v", "batch_index": [4, 1, 4], "workflow": workflow()}
     return found

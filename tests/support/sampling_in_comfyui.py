@@ -3,8 +3,8 @@
     python sampling_in_comfyui.py FOLDER --cpu --base-directory FOLDER
 
 FOLDER has ``model.safetensors``, ``edit.safetensors`` (8 input channels), the ControlNets ``net.safetensors``,
-``other.safetensors`` and ``net_shuffle.safetensors``, ``gligen.safetensors``, ``motion.safetensors``, and
-``cases.json``; writes ``results.safetensors``, a tensor a case.
+``other.safetensors`` and ``net_shuffle.safetensors``, ``gligen.safetensors``, ``motion.safetensors``,
+``told.safetensors``, and ``cases.json``; writes ``results.safetensors``, a tensor a case.
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ def main():
             "gligen": (comfy.sd.load_gligen(str(folder / "gligen.safetensors")),),
             "wide": (WideClip(clip),),
             "motion": (load_motion(read_motion_weights(folder / "motion.safetensors")),),
+            "told": (load_motion(read_motion_weights(folder / "told.safetensors")),),
         }
         for name, case in json.loads((folder / "cases.json").read_text()).items():
             demo = (eps if case["prediction"] == "eps" else model, clip, vae)

@@ -1,0 +1,102 @@
+"""Tell a frozen UNet which frames of a clip are given, so that a motion module draws the others towards them.
+
+NUWA-XL trains its denoiser on clean frames and a mask of them, beside the noisy clip. This is the least of it that a
+frozen model can take: one convolution of both, added to what the UNet's first convolution makes, where SparseCtrl's
+network adds a condition of the same form. What a motion module makes of it is its own weights' matter, or a motion
+LoRA's that was trained with it.
+
+Source: NUWA-XL (Yin et al. 2023), https://arxiv.org/abs/2303.12346, sections 3.1 and 3.2 (there at every scale, by a
+factor and a summand); SparseCtrl (Guo et al. 2023), https://arxiv.org/abs/2311.16933, section 3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from .edit import Call
+
+LATENT_CHANNELS = 4
+MASK_KEY = "mask_encoder.conv.weight"  # of an encoder's weights, in a motion module and in files of modules and LoRAs
+
+
+class MaskEncoder(nn.Module):
+    """A convolution of what is given, without a bias, and zero when new: it, and a clip of unknown frames, add nothing.
+
+    Shape:
+        [N, C, H, W], [N, 5, H, W] -> [N, C, H, W].
+
+    State:
+        conv.weight.
+    """
+
+    def __init__(self, channels: int, *, operations: Any = nn, **factory: Any) -> None:
+        """Build the layer.
+
+        Args:
+            channels: C, of the UNet's first convolution.
+            operations: namespace with Conv2d.
+            factory: ``dtype`` and ``device`` for the layer.
+        """
+        super().__init__()
+        self.conv = operations.Conv2d(LATENT_CHANNELS + 1, channels, 3, padding=1, bias=False, **factory)
+        nn.init.zeros_(self.conv.weight)
+
+    def forward(self, hidden: Tensor, given: Tensor, strength: float = 1.0) -> Tensor:
+        """Add what is given to what the UNet's first convolution made.
+
+        Args:
+            hidden: [N, C, H, W] float.
+            given: [N, 5, H, W], as ``given_in`` says.
+            strength: factor on what is added.
+        """
+        change = self.conv(given.to(hidden))
+        return hidden + change if strength == 1 else hidden + strength * change
+
+
+def join_given(latents: Tensor, mask: Tensor) -> Tensor:
+    """Return what an encoder is told of frames: clean latents where they are given, else 0; then the mask.
+
+    Args:
+        latents: [N, 4, H, W] float, clean, in the model's own scale.
+        mask: [N, 1, H, W], 1 where they are given, 0 where not.
+
+    Returns:
+        [N, 5, H, W].
+    """
+    return torch.cat([latents * mask, mask], dim=1)
+
+
+def given_by_mask(latents: Tensor, mask: Tensor | None) -> Tensor | None:
+    """Return what a sampling run is given: what its mask holds.
+
+    Args:
+        latents: [F, 4, H, W] that it starts from, clean, in the model's own scale.
+        mask: [F, 1 or 4, H, W], 1 where to generate; None: everywhere, so nothing is given.
+
+    Returns:
+        [F, 5, H, W] as ``join_given``.
+    """
+    return None if mask is None else join_given(latents, 1 - mask[:, :1])
+
+
+def given_in(call: Call) -> Tensor | None:
+    """Return what is given of each picture of a model call's batch, [N, 5, H, W]; None: nothing.
+
+    Raises:
+        ValueError: the call is about a part of the picture.
+    """
+    if call.given is None:
+        return None
+    if call.given.shape[-2:] != call.size:
+        raise ValueError(
+            f"mask adapter: got {call.size[0]} x {call.size[1]} cells of {call.given.shape[-2]} x "
+            f"{call.given.shape[-1]} (an area, or a mask's bounds); expected all of them; set set_cond_area to "
+            "default, and take areas of conditions out of the graph."
+        )
+    clips = rearrange(call.given, "(v n) c h w -> v n c h w", v=call.videos)[:, list(call.frame_ids)]
+    return repeat(clips, "v f c h w -> (n v f) c h w", n=len(call.conditions))
