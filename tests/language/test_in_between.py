@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from frameloom.language import in_between, wire
 from frameloom.language.cache import AnswerCache
 from frameloom.language.in_between import count_questions, write_between
+from frameloom.language.local import LocalModel
 from frameloom.models.errors import LanguageModelError
 from frameloom.models.nuwa_tree import Tree
 from frameloom.tests.support.language import BetweenModel, ScriptedModel
+from frameloom.tests.support.tiny_llm import write_llm
 
 PAIR = Tree(
     4, 2, {0: "a", 3: "b", 6: "b", 9: "b"}
@@ -232,3 +235,13 @@ def test_the_schema_is_portable_and_the_example_follows_it():
     assert len(wire.read_prompts(answer, question["count"])) == 3
     assert question["count"] == 3
     assert model.asked[0][0].text.endswith(json.dumps(answer))
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_local_model_of_random_weights_is_held_to_the_number_of_prompts(tmp_path, count):
+    """The grammar does it: such a model knows nothing of the question."""
+    folder = write_llm(tmp_path / "llm", context=8192)
+    model = LocalModel(folder, "tiny", max_tokens=2000, temperature=0.7, device=torch.device("cpu"))
+    length = count + 2
+    tree = Tree(length, 2, {0: "a"} | {place * (length - 1): "b" for place in range(1, length)})
+    assert list(write_between(tree, 2, model).prompts)[: length - 1] == list(range(length - 1))
