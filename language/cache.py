@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from ..models.whole_file import whole_file
 
 MAX_FILES = 512
 MAX_BYTES = 16 * 1024 * 1024
@@ -31,19 +31,25 @@ class AnswerCache:
             return None
 
     def write(self, question: Sequence[str | int], answer: str) -> None:
-        """Keep an answer, whole or not at all; one longer than ``MAX_BYTES`` is not kept."""
-        data = answer.encode("utf-8")
+        """Keep an answer, whole or not at all; one longer than ``MAX_BYTES`` is not kept.
+
+        Raises:
+            OSError: the disk is full, or the folder can't be written to; says what to do.
+        """
+        data, path = answer.encode("utf-8"), self._path(question)
         if len(data) > MAX_BYTES:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._folder, suffix=".part")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(name).replace(self._path(question))
-        finally:
-            Path(name).unlink(missing_ok=True)
-        self._trim(self._path(question))
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as part:
+                part.write_bytes(data)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{path}: {error.strerror}; expected {len(data):,} bytes of room in a folder that can be written to; "
+                "make room and queue again: answers that are kept are not asked for again",
+            ) from error
+        self._trim(path)
 
     def _path(self, question: Sequence[str | int]) -> Path:
         text = json.dumps(list(question))

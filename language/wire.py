@@ -19,6 +19,7 @@ MAX_DEPTH = 16
 MAX_SCENES = 16
 MAX_ENTITIES = 8
 KEYS = (2, 4)  # key frames of an entity
+MAX_PROMPTS = 64  # between two
 MAX_TEXT = 400
 GRID = list(range(0, 101, 5))
 TOLERANCE = 10  # percent by which a box may leave the picture and is moved back
@@ -59,6 +60,11 @@ def boxes_schema(ids: Sequence[str]) -> dict[str, Any]:
     key = _object(t=number, x=number, y=number, w=side, h=side)
     entity = _object(id={"type": "string", "enum": list(ids)}, keys=_list(key, *KEYS))
     return _object(entities=_list(entity, len(ids), len(ids)))
+
+
+def prompts_schema(count: int) -> dict[str, Any]:
+    """Return the JSON schema of prompts for the pictures between two."""
+    return _object(prompts=_list({"type": "string"}, count, count))
 
 
 def _object(**fields: dict[str, Any]) -> dict[str, Any]:
@@ -201,6 +207,16 @@ def read_boxes(value: Mapping[str, Any], ids: Sequence[str]) -> dict[str, list[d
     return found
 
 
+def read_prompts(value: Mapping[str, Any], count: int) -> list[str]:
+    """Check prompts for the pictures between two, and return them; line breaks in them become spaces.
+
+    Raises:
+        AnswerError: it is not what ``prompts_schema`` says, or a prompt is empty or longer than ``MAX_TEXT``.
+    """
+    prompts = _fields(value, "$", ("prompts",))["prompts"]
+    return [_text(item, place) for place, item in _items(prompts, "$.prompts", count, count)]
+
+
 def _read_key(value: Any, place: str) -> dict[str, int]:
     """Return a key's whole numbers; named corners become x, y, w, h."""
     for names in _CORNERS:
@@ -255,7 +271,8 @@ def _fields(value: Any, place: str, names: Sequence[str]) -> dict[str, Any]:
 def _items(value: Any, place: str, shortest: int, longest: int) -> list[tuple[str, Any]]:
     if not isinstance(value, list) or not shortest <= len(value) <= longest:
         got = f"{len(value)} items" if isinstance(value, list) else value
-        raise AnswerError(place, got, f"a list of {shortest} to {longest} items")
+        count = longest if shortest == longest else f"{shortest} to {longest}"
+        raise AnswerError(place, got, f"a list of {count} items")
     return [(f"{place}[{number}]", item) for number, item in enumerate(value)]
 
 

@@ -307,8 +307,8 @@ class TemporalTransformer(nn.Module):
         elif frames > longest:
             raise ValueError(
                 f"frames={frames} is more than the {longest} that the motion module's positional encoding holds; "
-                f"expected at most {longest} at once; lower batch_size to {longest}, or add Frameloom's Context "
-                f"Windows or Free Noise of {longest} frames or fewer."
+                f"expected at most {longest} at once; lower batch_size, or Nuwa Plan's length, to {longest}, or add "
+                f"Frameloom's Context Windows or Free Noise of {longest} frames or fewer."
             )
 
 

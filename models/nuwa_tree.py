@@ -89,6 +89,14 @@ class Tree:
         first = index * stride * (self.length - 1)
         return Job(level, index, tuple(first + stride * place for place in range(self.length)))
 
+    def level(self, frame: int) -> int:
+        """Return the level on which a frame is new."""
+        return next(
+            level
+            for level in range(1, self.depth + 1)
+            if frame % (self.length - 1) ** (self.depth - level) == 0
+        )
+
     def below(self, job: Job) -> Iterator[Job]:
         """Return the jobs that fill a job's gaps; none below the last level."""
         if job.level < self.depth:

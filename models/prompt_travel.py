@@ -202,14 +202,16 @@ def travel_conditions(
     if len(encoded) == 1:
         return next(iter(encoded.values()))
     length = _common_length([tokens.shape[1] for side in encoded.values() for tokens, _ in side])
+    used = used_prompts(keys, blends)
     conditions: Conditioning = []
     for same in zip(*encoded.values(), strict=True):
-        tokens = [row.repeat(1, length // row.shape[1], 1) for row, _ in same]
-        pooled = [options.get("pooled_output") for _, options in same]
+        sides = dict(zip(encoded, same, strict=True))
+        tokens = {prompt: _repeat(sides[prompt][0], length) for prompt in used}
+        pooled = {prompt: sides[prompt][1].get("pooled_output") for prompt in used}
         options = dict(same[0][1])
-        if all(isinstance(row, Tensor) for row in pooled):
-            options["pooled_output"] = _mix(dict(zip(encoded, pooled, strict=True)), keys, blends)
-        conditions.append([_mix(dict(zip(encoded, tokens, strict=True)), keys, blends), options])
+        if all(isinstance(row, Tensor) for row in pooled.values()):
+            options["pooled_output"] = _mix(pooled, keys, blends)
+        conditions.append([_mix(tokens, keys, blends), options])
     return conditions
 
 
@@ -223,6 +225,10 @@ def _mix(rows: Mapping[str, Tensor], keys: Keys, blends: Sequence[Blend]) -> Ten
             for blend in blends
         ]
     )
+
+
+def _repeat(tokens: Tensor, length: int) -> Tensor:
+    return tokens.repeat(1, length // tokens.shape[1], 1)
 
 
 def _common_length(lengths: Sequence[int]) -> int:

@@ -79,7 +79,7 @@ class LLMEndpoint(io.ComfyNode):
                     "think take 1 alone.",
                 ),
             ],
-            outputs=[LLMType.Output("llm", display_name="llm", tooltip="For Layout From LLM.")],
+            outputs=[LLMType.Output("llm", display_name="llm", tooltip="For Layout From LLM and Nuwa Plan.")],
         )
 
     @classmethod

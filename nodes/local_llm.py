@@ -61,7 +61,7 @@ class LocalLLM(io.ComfyNode):
                     "lies in the CPU's memory.",
                 ),
             ],
-            outputs=[LLMType.Output("llm", display_name="llm", tooltip="For Layout From LLM.")],
+            outputs=[LLMType.Output("llm", display_name="llm", tooltip="For Layout From LLM and Nuwa Plan.")],
         )
 
     @classmethod

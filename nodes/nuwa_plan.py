@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any, get_args
 
 from ..host import api
-from ..models.nuwa_tree import Tree, find_makespan, read_keyframe_prompts, spread_prompts
+from ..models.nuwa_tree import MAX_DEPTH, Tree, find_makespan, read_keyframe_prompts, spread_prompts
 from ..models.prompt_travel import Interpolation, storyboard_prompts
 from ..models.storyboard import Storyboard
 from .plot import draw_tree
-from .sockets import StoryboardType, TreeType
+from .sockets import LLMType, StoryboardType, TreeType
 
 io = api.io
 
@@ -28,7 +29,8 @@ class NuwaPlan(io.ComfyNode):
             category="frameloom/long video",
             description="Plan a long video as NUWA-XL does: keyframes over all of it, then the frames between each two "
             "neighbours, then those between these, (length - 1)^depth + 1 frames in all. Jobs of a level do not depend "
-            "on each other, so several machines can share them. Nothing is sampled here.",
+            "on each other, so several machines can share them. A language model can write the prompts between the "
+            "keyframes'. Nothing is sampled here.",
             search_aliases=[
                 "NUWA-XL",
                 "diffusion over diffusion",
@@ -54,7 +56,7 @@ class NuwaPlan(io.ComfyNode):
                     "depth",
                     default=2,
                     min=1,
-                    max=12,
+                    max=MAX_DEPTH,
                     tooltip="Levels. 1: keyframes alone; each more fills all gaps once. 16 frames: 2 makes 226, 3 "
                     "makes 3,376.",
                 ),
@@ -72,6 +74,7 @@ class NuwaPlan(io.ComfyNode):
                     tooltip="Its scenes' prompts, over the video's length as they share the storyboard's. A scene's "
                     "frames have its prompt on every level. Its boxes are not used.",
                 ),
+                *_language_inputs(),
             ],
             outputs=[
                 TreeType.Output(
@@ -97,14 +100,16 @@ class NuwaPlan(io.ComfyNode):
         height: int,
         seconds_per_job: float,
         storyboard: Storyboard | None = None,
+        prompt_levels: int = 2,
+        prompt_seed: int = 0,
+        llm: Any = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        if storyboard is None:
-            tree = Tree(length, depth, read_keyframe_prompts(prompts, length, depth), interpolation)
-        else:
-            scenes, frames = storyboard_prompts(storyboard)
-            tree = Tree(length, depth, spread_prompts(scenes, frames, length, depth), "hold")
-        return io.NodeOutput(tree, draw_tree(tree), _describe(tree, width, height, seconds_per_job))
+        given = _plan(prompts, storyboard, length, depth, interpolation)
+        tree = given if llm is None else _ask(llm, given, prompt_levels, prompt_seed, storyboard)
+        written = tree.prompts.keys() - given.prompts.keys()
+        report = _describe(tree, width, height, seconds_per_job) + _list_prompts(tree, written, llm)
+        return io.NodeOutput(tree, draw_tree(tree, written), "\n".join(report))
 
 
 def _estimate_inputs() -> list[Any]:
@@ -137,7 +142,72 @@ def _estimate_inputs() -> list[Any]:
     ]
 
 
-def _describe(tree: Tree, width: int, height: int, seconds: float) -> str:
+def _language_inputs() -> list[Any]:
+    return [
+        io.Int.Input(
+            "prompt_levels",
+            default=2,
+            min=2,
+            max=MAX_DEPTH,
+            optional=True,
+            tooltip="llm: down to which level it writes prompts. It is asked once for each gap, at most 256 times: "
+            "with 16 frames, 2 asks 15 times, 3 240 times. What is finer is mixed of these.",
+        ),
+        io.Int.Input(
+            "prompt_seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFFFFFFFFFF,
+            optional=True,
+            tooltip="llm: another seed asks for other prompts. What was answered is kept on this machine.",
+        ),
+        LLMType.Input(
+            "llm",
+            optional=True,
+            tooltip="A language model that writes the prompts between each two keyframes' that differ, in place of "
+            "mixtures of their encodings; if it fails, so does the node. Not together with a storyboard, whose scenes "
+            "change at once.",
+        ),
+    ]
+
+
+def _plan(
+    prompts: str, storyboard: Storyboard | None, length: int, depth: int, interpolation: Interpolation
+) -> Tree:
+    if storyboard is None:
+        return Tree(length, depth, read_keyframe_prompts(prompts, length, depth), interpolation)
+    scenes, frames = storyboard_prompts(storyboard)
+    return Tree(length, depth, spread_prompts(scenes, frames, length, depth), "hold")
+
+
+def _ask(llm: Any, tree: Tree, levels: int, seed: int, storyboard: Storyboard | None) -> Tree:
+    """Return a tree with a language model's prompts between those it has.
+
+    Raises:
+        ValueError: they are a storyboard's.
+    """
+    from ..language.cache import AnswerCache
+    from ..language.in_between import write_between
+
+    if storyboard is not None:
+        raise ValueError(
+            "llm: got one beside a storyboard, whose scenes change at once, so that nothing is between them; expected "
+            "one of the two; disconnect llm, or the storyboard and write keyframes' prompts."
+        )
+    port = api.port()
+    bar = port.progress(100)
+    return write_between(
+        tree,
+        levels,
+        llm,
+        seed=seed,
+        cache=AnswerCache(port.user_dir() / "prompt_cache"),
+        watch=lambda _: port.check_interrupt(),
+        progress=lambda share: bar.update(round(100 * share)),
+    )
+
+
+def _describe(tree: Tree, width: int, height: int, seconds: float) -> list[str]:
     jobs, latent, picture = tree.local_jobs + 1, width * height // 64 * 4 * 4, width * height * 3 * 4
     levels = ", ".join(f"{(tree.length - 1) ** level:,} on level {level + 1}" for level in range(tree.depth))
     spans = [find_makespan(tree, workers) for workers in WORKERS]
@@ -146,16 +216,23 @@ def _describe(tree: Tree, width: int, height: int, seconds: float) -> str:
         f"{workers}: {span * (seconds or 1):,.0f} {unit}"
         for workers, span in zip(WORKERS, spans, strict=True)
     ]
-    return "\n".join(
-        [
-            f"{tree.frames:,} frames at {width} x {height}, from {jobs:,} jobs of {tree.length} frames: {levels}",
-            f"one after the other by workers, {'; '.join(times)}; at least {tree.depth * (seconds or 1):,.0f} {unit}",
-            f"all latents {_size(tree.frames * latent)}, a job's {_size(tree.length * latent)}; all pictures "
-            f"{_size(tree.frames * picture)}, which Decode To Video does not hold at once",
-            f"prompts: {len(tree.prompts)}, {tree.interpolation} between",
-            *(f"{frame}: {' '.join(prompt.split())}" for frame, prompt in tree.prompts.items()),
-        ]
-    )
+    return [
+        f"{tree.frames:,} frames at {width} x {height}, from {jobs:,} jobs of {tree.length} frames: {levels}",
+        f"one after the other by workers, {'; '.join(times)}; at least {tree.depth * (seconds or 1):,.0f} {unit}",
+        f"all latents {_size(tree.frames * latent)}, a job's {_size(tree.length * latent)}; all pictures "
+        f"{_size(tree.frames * picture)}, which Decode To Video does not hold at once",
+    ]
+
+
+def _list_prompts(tree: Tree, written: Set[int], llm: Any) -> list[str]:
+    """Return how many prompts there are, and each; those that were written stand further in, the finer their level."""
+    answers = len(written) // (tree.length - 2)
+    writer = [] if llm is None else [f"{len(written)} of them by {llm.label}, in {answers} answers"]
+    lines = [
+        f"{'  ' * (tree.level(frame) - 1 if frame in written else 0)}{frame}: {' '.join(prompt.split())}"
+        for frame, prompt in tree.prompts.items()
+    ]
+    return [f"prompts: {len(tree.prompts)}, {tree.interpolation} between", *writer, *lines]
 
 
 def _size(count: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import torch
@@ -147,11 +147,12 @@ def draw_windows(plan: WindowPlan, frames: int) -> Tensor:
     return to_image(picture)
 
 
-def draw_tree(tree: Tree) -> Tensor:
+def draw_tree(tree: Tree, written: Set[int] = frozenset()) -> Tensor:
     """Draw a NUWA-XL tree: a row a level with its jobs side by side, and where on each level prompts stand.
 
     Args:
         tree: to draw.
+        written: frames whose prompts a language model wrote.
 
     Returns:
         [1, H, W, 3] float32, 0..1. A job's new frames are marks in it; where they are too close, it is filled.
@@ -159,7 +160,7 @@ def draw_tree(tree: Tree) -> Tensor:
     picture = Image.new("RGB", (WIDTH, _TOP + 10 + tree.depth * 3 * _BAR), "white")
     draw = ImageDraw.Draw(picture)
     title = f"{tree.frames:,} frames: {tree.local_jobs + 1:,} jobs of {tree.length}; prompts in orange"
-    draw.text((_RIGHT, 8), title, fill=INK)
+    draw.text((_RIGHT, 8), title + ", a language model's in green" * bool(written), fill=INK)
     left, unit = 2 * _LEFT, (WIDTH - 2 * _LEFT - _RIGHT) / (tree.frames - 1)
     for level in range(1, tree.depth + 1):
         y = _TOP + 10 + (level - 1) * 3 * _BAR
@@ -169,12 +170,13 @@ def draw_tree(tree: Tree) -> Tensor:
             places = [left + frame * unit for frame in job.frame_ids]
             shade = tuple(round(255 - (0.35 if job.index % 2 else 0.2) * (255 - part)) for part in COLOURS[0])
             draw.rectangle((places[0], y, places[-1], y + 2 * _BAR), fill=shade)
-            dense = places[1] - places[0] < 2
-            for frame, place in zip(job.frame_ids, places, strict=True):
-                if frame in tree.prompts:
-                    draw.rectangle((place - 1, y, place + 1, y + 2 * _BAR), fill=COLOURS[1])
-                elif not dense:
+            if places[1] - places[0] >= 2:
+                for place in places:
                     draw.line((place, y + 4, place, y + 2 * _BAR - 4), fill=COLOURS[0])
+        for frame in sorted(tree.prompts, key=written.__contains__, reverse=True):  # given ones on top
+            if tree.level(frame) <= level:
+                place, colour = left + frame * unit, COLOURS[2 if frame in written else 1]
+                draw.rectangle((place - 1, y, place + 1, y + 2 * _BAR), fill=colour)
     return to_image(picture)
 
 

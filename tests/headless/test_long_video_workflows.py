@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import shutil
+import socket
 from pathlib import Path
 
 import av
 import pytest
+from frameloom.headless import cluster
 from frameloom.headless.__main__ import main
 from frameloom.host import api
+from frameloom.models import nuwa_jobs
 from PIL import Image
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
@@ -57,3 +62,87 @@ def test_a_tree_of_jobs_becomes_a_video_and_a_second_run_reads_them(run, capsys)
             assert sum(1 for _ in video.decode(video=0)) == 28
         said = re.findall(r"(\d+) of 12 jobs were finished", capsys.readouterr().err)
         assert said == ([] if number == 1 else ["12"])
+
+
+SMALL = ["8.steps=1", "12.steps=1", "3.length=3", "3.depth=3", "3.prompts=a red circle"]  # 6 jobs
+
+
+def nuwa(home, *values, options=()):
+    """Run a short ``nuwa_demo`` for a user; returns the code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setattr(api, "_selected", {})
+        settings = [part for value in (*SMALL, *values) for part in ("--set", value)]
+        workflow = str(WORKFLOWS / "nuwa_demo.json")
+        return main(["run", workflow, "--output", str(home / "out"), *settings, *options])
+
+
+def jobs_of(home):
+    return sorted(home.glob(".config/frameloom/nuwa/*/job-*.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The folder of a user whose jobs are finished."""
+    home = tmp_path_factory.mktemp("done")
+    assert nuwa(home) == 0
+    assert len(jobs_of(home)) == 6
+    return home
+
+
+@pytest.fixture
+def home(done, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(done, tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "said"),
+    [
+        (["3.prompts=a red circle\n\na blue cross"], 1, "node 3 (Frameloom_NuwaPlan): ValueError: prompts line 2: got "
+         "nothing; expected keyframe 2's prompt"),
+        (["3.prompts=a red circle\na blue cross"], 1, "prompts: got 2 lines, and there is none for keyframe 3"),
+        (["3.length=2"], 2, "length"),
+        (["3.length=33", "3.depth=2"], 1, "node 12 (Frameloom_NuwaInterpolate): ValueError: frames=33 is more than the "
+         "32 that the motion module's positional encoding holds"),
+        (['12.keyframes=["7", 0]'], 1, "node 12 (Frameloom_NuwaInterpolate): ValueError: keyframes are (1, 4, 16, 16); "
+         "expected [3, channels"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_error_of_its_node_and_leaves_finished_jobs_alone(home, capsys, values, code, said):
+    before = {path: path.read_bytes() for path in jobs_of(home)}
+    assert nuwa(home, *values) == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert "Traceback" not in err
+    assert {path: path.read_bytes() for path in jobs_of(home)} == before
+
+
+def test_a_damaged_job_a_full_disk_and_a_silent_cluster_keep_the_other_jobs(home, capsys, monkeypatch):
+    last = jobs_of(home)[-1]
+    last.write_bytes(last.read_bytes()[:-40])
+    assert nuwa(home) == 1
+    said = rf"ValueError: .*{last.name}: got .*; delete this file and queue again"
+    assert re.search(said, capsys.readouterr().err)
+    last.unlink()
+
+    def full(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nuwa_jobs.os, "fsync", full)
+        assert nuwa(home) == 1
+    said = rf"{last.name}: No space left on device; .*; make room and queue again"
+    assert re.search(said, capsys.readouterr().err)
+
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 4)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert nuwa(home, options=["--ray", address, "--device", "cpu"]) == 2
+    assert f"--ray {address}: " in capsys.readouterr().err
+
+    assert not last.exists()
+    assert nuwa(home) == 0
+    assert "5 of 6 jobs were finished" in capsys.readouterr().err
+    assert last.exists()

@@ -9,33 +9,40 @@ import pytest
 from frameloom.tests.host.server import KEY, KEY_VARIABLE, ROOT, documented_client
 from frameloom.tests.support.language import RIGHT
 from frameloom.tests.support.llm_stub import free_address, says, sends, serving
+from PIL import Image
 
 pytestmark = pytest.mark.host
 
+PICTURES = {"Frameloom_LayoutPreview": 0, "Frameloom_NuwaPlan": 1}  # output of each that is saved
+
 
 @pytest.fixture
-def ask(server, tmp_path):
-    """Run ``layout_llm`` with its frames saved, by a profile of an address; returns the saved files."""
+def run(server, tmp_path):
+    """Run a workflow of ours with some inputs replaced, by a profile of an address; returns the saved files."""
     client = documented_client(tmp_path)
     folder = server.base / "user" / "frameloom"
     folder.mkdir(parents=True, exist_ok=True)
 
-    def run(address, script):
+    def go(name, address, **changes):
         profile = {"base_url": address, "model": "m", "api_key_env": KEY_VARIABLE}
         (folder / "llm_profiles.json").write_text(json.dumps({"mine": profile}))
-        graph = json.loads((ROOT / "workflows" / "api" / "layout_llm.json").read_text("utf-8"))
+        graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text("utf-8"))
+        changes["LLMEndpoint"] = {"profile": "mine", "timeout": 20.0, "attempts": 2}
         for node_id, node in list(graph.items()):
-            if node["class_type"] == "Frameloom_LLMEndpoint":
-                node["inputs"] |= {"profile": "mine", "timeout": 20.0, "attempts": 2}
-            elif node["class_type"] == "Frameloom_LayoutFromLLM":
-                node["inputs"] |= {"script": script, "frames": 4}
-            elif node["class_type"] == "Frameloom_LayoutPreview":
-                save = {"images": [node_id, 0], "filename_prefix": "storyboard"}
+            node["inputs"] |= changes.get(node["class_type"].removeprefix("Frameloom_"), {})
+            if node["class_type"] in PICTURES:
+                save = {"images": [node_id, PICTURES[node["class_type"]]], "filename_prefix": "picture"}
                 graph["save"] = {"class_type": "SaveImage", "inputs": save}
         return asyncio.run(client.run(server.url, graph, tmp_path / "fetched", []))
 
-    yield run
+    yield go
     (folder / "llm_profiles.json").unlink(missing_ok=True)  # other tests see the built-in ones alone
+
+
+@pytest.fixture
+def ask(run):
+    """Plan a storyboard of a script with the model of an address."""
+    return lambda address, script: run("layout_llm", address, LayoutFromLLM={"script": script, "frames": 4})
 
 
 def find_key(server):
@@ -80,3 +87,23 @@ def test_a_server_that_is_down_fails_the_node_and_no_other_planner_steps_in(ask)
         RuntimeError, match=r"mine: no answer from .*, 2 times; expected a server that answers"
     ):
         ask(free_address(), "A ball flies away.")
+
+
+def test_nuwa_plan_asks_for_prompts_once_and_goes_on_after_an_error(server, run):
+    tree = {"prompts": "a fox\na wolf\na bear", "length": 3, "depth": 2}
+    right = [says(json.dumps({"prompts": [f"{KEY} {name}"]})) for name in ("a jackal", "a dog")]
+    with serving(right[0], says("no")) as stub:
+        with pytest.raises(RuntimeError, match=r"job 2 \(frames 2 to 4\): answer 3, \$: got 'no'"):
+            run("nuwa_llm", stub.url, NuwaPlan=tree)
+        assert len(stub.questions) == 4
+    with serving(right[1]) as stub:
+        pictures = run("nuwa_llm", stub.url, NuwaPlan=tree)
+        assert len(stub.questions) == 1
+    with Image.open(pictures[0]) as drawn:
+        assert (0, 158, 115) in {color for _, color in drawn.convert("RGB").getcolors(100_000)}
+    last = list(server.get("/history").values())[-1]["outputs"]
+    assert "  1: *** a jackal\\n2: a wolf\\n  3: *** a dog" in json.dumps(last)
+    with serving(says("no")) as stub:
+        run("nuwa_llm", stub.url, NuwaPlan=tree | {"seconds_per_job": 1.0})
+        assert stub.asked == []
+    assert find_key(server) == []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
+import pytest
 from frameloom.language import cache
 from frameloom.language.cache import AnswerCache
+from frameloom.models import whole_file
 
 
 def sizes(folder):
@@ -49,3 +52,25 @@ def test_nothing_half_written_stays(tmp_path):
     kept.write(("a",), "2")
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
     assert kept.read(("a",)) == "2"
+
+
+def test_a_full_disk_is_one_error_and_what_was_kept_stays(tmp_path, monkeypatch):
+    def full(part, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    kept = AnswerCache(tmp_path)
+    kept.write(("a",), "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(whole_file.os, "replace", full)
+        with pytest.raises(
+            OSError, match=r"No space left on device; expected 3 bytes .*; make room and queue again"
+        ):
+            kept.write(("b",), "234")
+    assert kept.read(("a",)) == "1"
+    assert sizes(tmp_path) == [1]
+
+
+def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match="expected 1 bytes of room in a folder that can be written to"):
+        AnswerCache(tmp_path / "file" / "answers").write(("a",), "1")

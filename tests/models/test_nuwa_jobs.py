@@ -214,6 +214,16 @@ def test_a_folder_is_of_one_question_and_one_model(tmp_path):
     assert open_folder(tmp_path, "question", answer).path not in (first.path, other_model.path)
 
 
+def test_a_folder_whose_probe_is_damaged_is_named_and_goes_on_without_it(tmp_path):
+    folder = open_folder(tmp_path, "key", keyframes())
+    run(Recursion(TREE, keyframes(), folder))
+    cut(folder.path / "probe.safetensors")
+    with pytest.raises(ValueError, match=r"probe\.safetensors: got .* delete this file and queue again"):
+        open_folder(tmp_path, "key", keyframes())
+    (folder.path / "probe.safetensors").unlink()
+    assert Recursion(TREE, keyframes(), open_folder(tmp_path, "key", keyframes())).kept == TREE.local_jobs
+
+
 def test_settings_that_differ_have_different_keys():
     settings = [
         {"seed": 1, "frames": keyframes()},

@@ -40,6 +40,14 @@ def test_every_frame_is_new_in_one_job_only(length, depth):
 
 
 @pytest.mark.parametrize(("length", "depth"), SIZES)
+def test_a_frame_is_new_on_the_level_that_it_says(length, depth):
+    plan = tree(length, depth)
+    for level, jobs in enumerate(levels(plan), 1):
+        new = {frame for job in jobs for frame in (job.frame_ids if level == 1 else job.frame_ids[1:-1])}
+        assert {plan.level(frame) for frame in new} == {level}
+
+
+@pytest.mark.parametrize(("length", "depth"), SIZES)
 def test_a_level_has_a_job_for_each_gap_of_the_one_above(length, depth):
     found = levels(tree(length, depth))
     assert [len(jobs) for jobs in found] == [(length - 1) ** level for level in range(depth)]

@@ -162,7 +162,19 @@ CONTRACT = {
         ["CONDITIONING", "STRING", "INT"],
     ),
     "NuwaPlan": (
-        ["prompts", "length", "depth", "interpolation", "width", "height", "seconds_per_job", "storyboard"],
+        [
+            "prompts",
+            "length",
+            "depth",
+            "interpolation",
+            "width",
+            "height",
+            "seconds_per_job",
+            "storyboard",
+            "prompt_levels",
+            "prompt_seed",
+            "llm",
+        ],
         ["FRAMELOOM_TREE", "IMAGE", "STRING"],
     ),
     "NuwaKeyframes": (

@@ -1,4 +1,4 @@
-"""A language model that answers from a list, and keeps what it was asked."""
+"""Language models that answer from a list or by rule, and keep what they were asked."""
 
 from __future__ import annotations
 
@@ -44,3 +44,26 @@ class ScriptedModel:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+class BetweenModel(ScriptedModel):
+    """Answers every question for prompts between two: ``a 1 b`` is the first between ``a`` and ``b``."""
+
+    @property
+    def questions(self) -> list[dict[str, Any]]:
+        """What was asked, first tries alone."""
+        return [json.loads(talk[1].text.partition("\n")[2]) for talk in self.asked if len(talk) == 2]
+
+    def complete(
+        self, messages: Sequence[Message], schema: Mapping[str, Any], *, seed: int, watch: Watch
+    ) -> str:
+        """Return a right answer, or the next of the list while there is one."""
+        right = write_between(json.loads(messages[1].text.partition("\n")[2]))
+        self.answers = self.answers or [right]
+        return super().complete(messages, schema, seed=seed, watch=watch)
+
+
+def write_between(question: Mapping[str, Any]) -> str:
+    """Return a right answer to a question for prompts between two."""
+    numbers = range(1, question["count"] + 1)
+    return json.dumps({"prompts": [f"{question['before']} {n} {question['after']}" for n in numbers]})

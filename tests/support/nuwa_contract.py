@@ -185,7 +185,9 @@ def test_more_frames_than_the_motion_module_knows_are_refused_and_nothing_is_kep
     port, demo, motion, scene, user_folder
 ):
     length = motion.weights.size.max_frames + 1
-    with pytest.raises(ValueError, match=f"{length}"):
+    with pytest.raises(
+        ValueError, match=rf"frames={length} is more than the \d+ .*; lower .*Nuwa Plan's length"
+    ):
         interpolate(scene.moving(demo[0], motion), demo, scene, plan("a", length=length), given(length))
     assert job_files(user_folder) == []
 

@@ -1,0 +1,143 @@
+"""Prompts between keyframes, written by a language model: what a NUWA-XL tree's finer levels are drawn from.
+
+A question is two neighbouring prompts and how many are to stand between them, L - 2 for jobs of L frames. The coarsest
+level comes first, and what was written on one is asked about on the next. Between two equal prompts nothing changes, so
+nothing is asked.
+
+Source: NUWA-XL (Yin et al. 2023), https://arxiv.org/abs/2303.12346, section 3.2: every job has L prompts, at finer
+intervals on each level. There they are captions of the video; here they are made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..models.nuwa_tree import Job, Tree
+from ..models.prompt_travel import Keys
+from . import wire
+from .cache import AnswerCache
+from .conversation import Conversation
+from .model import LanguageModel, Watch
+
+MAX_QUESTIONS = 256  # of one tree; AnswerCache holds twice as many answers
+
+ROLE = "You write prompts for the pictures of a video."
+REMEDY = "try another seed or model, or write more keyframes yourself; what was answered is kept, and not asked again"
+TASK = (
+    "Two pictures of a video are given by their prompts for a text-to-image model: before and after. Write the prompts "
+    "of the pictures between them: count of them, in the order of time, at equal distances. Each is one line that "
+    "describes, by itself, what one still picture shows, as long as the given two and in their manner. What both have "
+    "in common stands in each, in the same words. What differs changes step by step, so that the first is close to "
+    "before and the last is close to after; nothing else comes in."
+)
+EXAMPLE = (
+    {
+        "before": "a small boat on a calm sea, bright noon, oil painting",
+        "after": "a small boat on a stormy sea, dusk, oil painting",
+        "count": 3,
+    },
+    {
+        "prompts": [
+            "a small boat on a sea with light waves, afternoon, oil painting",
+            "a small boat on a sea with high waves, late afternoon, oil painting",
+            "a small boat on a rough sea under dark clouds, evening, oil painting",
+        ]
+    },
+)
+
+
+def write_between(
+    tree: Tree,
+    levels: int,
+    model: LanguageModel,
+    *,
+    seed: int = 0,
+    repairs: int = 2,
+    cache: AnswerCache | None = None,
+    watch: Watch = lambda characters: None,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Tree:
+    """Return a tree with prompts between those of its keyframes.
+
+    Args:
+        tree: has prompts at keyframes alone.
+        levels: the finest on which frames get prompts; of those that the tree has.
+        model: who is asked.
+        seed: of the model's sampling.
+        repairs: how often a wrong answer goes back, with what is wrong.
+        cache: where right answers are kept, and looked for.
+        watch: see ``LanguageModel.complete``.
+        progress: told the share that is done, 0..1.
+
+    Raises:
+        ValueError: it would take more than ``MAX_QUESTIONS``, or answers of more than ``wire.MAX_PROMPTS`` prompts.
+        models.errors.LanguageModelError: there is no answer, or none that can be used.
+    """
+    levels = min(levels, tree.depth)
+    most = count_questions(tree, levels)
+    _check_numbers(tree, levels, most)
+    conversation = Conversation(model, ROLE, "question", REMEDY, seed, repairs, cache, watch)
+    prompts, asked = dict(tree.prompts), 0
+    for level in range(2, levels + 1):
+        for job in _gaps(tree, level, prompts):
+            progress(asked / most)
+            asked += 1
+            written = _ask(conversation, job, prompts)
+            prompts.update(zip(job.frame_ids[1:-1], written, strict=True))
+    progress(1.0)
+    return replace(tree, prompts=dict(sorted(prompts.items())))
+
+
+def count_questions(tree: Tree, levels: int) -> int:
+    """Return how many questions ``write_between`` asks at most: fewer where an answer has a prompt twice in a row.
+
+    Examples:
+        >>> tree = Tree(4, 3, {0: "a", 9: "b", 18: "b", 27: "c"})
+        >>> count_questions(tree, 2), count_questions(tree, 3)
+        (2, 8)
+    """
+    if levels < 2:
+        return 0
+    gaps = len(_gaps(tree, 2, tree.prompts))
+    return gaps * sum((tree.length - 1) ** level for level in range(levels - 1))
+
+
+def _gaps(tree: Tree, level: int, prompts: Keys) -> list[Job]:
+    """Return the jobs of a level whose ends have prompts that differ."""
+    jobs = [tree.job(level, index) for index in range((tree.length - 1) ** (level - 1))]
+    ends = [(prompts.get(job.frame_ids[0]), prompts.get(job.frame_ids[-1])) for job in jobs]
+    return [
+        job
+        for job, (first, last) in zip(jobs, ends, strict=True)
+        if first != last and None not in (first, last)
+    ]
+
+
+def _ask(conversation: Conversation, job: Job, prompts: Keys) -> list[str]:
+    first, *between, last = job.frame_ids
+    count = len(between)
+    return conversation.ask(
+        "prompts between two",
+        TASK,
+        EXAMPLE,
+        {"before": prompts[first], "after": prompts[last], "count": count},
+        wire.prompts_schema(count),
+        lambda value: wire.read_prompts(value, count),
+        where=f", {job}",
+    )
+
+
+def _check_numbers(tree: Tree, levels: int, most: int) -> None:
+    if most and tree.length - 2 > wire.MAX_PROMPTS:
+        raise ValueError(
+            f"length={tree.length}: a language model would write {tree.length - 2} prompts in one answer; expected at "
+            f"most {wire.MAX_PROMPTS}; lower length, and raise depth for as many frames."
+        )
+    if most > MAX_QUESTIONS:
+        counts = {level: count_questions(tree, level) for level in range(2, levels)}
+        fits = max(level for level, count in counts.items() if count <= MAX_QUESTIONS)
+        raise ValueError(
+            f"prompt_levels={levels}: a language model would be asked {most:,} times; expected at most "
+            f"{MAX_QUESTIONS}; lower prompt_levels to {fits}, which asks {counts[fits]} times."
+        )
