@@ -15,6 +15,7 @@ from ..models.windows import WindowPlan
 WIDTH, PANEL_HEIGHT = 640, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 28, 28
 _BAR = 14  # height of a window's bar with its gap
+_TALLEST = 4000  # of a picture of windows; more of them are thinner
 INK, GRID = (40, 40, 40), (215, 215, 215)
 # Told apart by people who see few colours, too (Okabe and Ito).
 COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115))
@@ -127,8 +128,9 @@ def draw_windows(plan: WindowPlan, frames: int) -> Tensor:
     """
     steps = [plan.windows(frames, step) for step in range(4 if plan.is_moving else 1)]
     asked = sum(len(window) for windows in steps for window in windows) / len(steps) / frames
-    height = _TOP + sum(len(windows) * _BAR + _BAR for windows in steps)
-    picture = Image.new("RGB", (WIDTH, height), "white")
+    rows = sum(len(windows) + 1 for windows in steps)
+    bar = max(1, min(_BAR, _TALLEST // rows))
+    picture = Image.new("RGB", (WIDTH, _TOP + rows * bar), "white")
     draw = ImageDraw.Draw(picture)
     title = f"{frames} frames, {len(steps[0])} windows of {len(steps[0][0])}: each frame is sampled {asked:.2f} times"
     draw.text((_RIGHT, 8), title, fill=INK)
@@ -141,9 +143,9 @@ def draw_windows(plan: WindowPlan, frames: int) -> Tensor:
                 share = 0.25 + 0.75 * weight / max(weights)
                 colour = tuple(round(255 + share * (part - 255)) for part in COLOURS[0])
                 left = _LEFT + frame * unit
-                draw.rectangle((left, y, left + max(unit - 1, 0), y + _BAR - 3), fill=colour)
-            y += _BAR
-        y += _BAR
+                draw.rectangle((left, y, left + max(unit - 1, 0), y + max(bar - 3, 0)), fill=colour)
+            y += bar
+        y += bar
     return to_image(picture)
 
 

@@ -3,7 +3,7 @@
 While a batch of conditions is worked on, each has a copy of its ControlNet that tells when it is asked, and the
 networks carry hooks on their self-attention that act then. Under context windows the copy has the window's hints:
 ComfyUI itself gives every window those of the first frames. Hooks go with the batch, copies with the run or the window;
-a user's ControlNet is never written to.
+a user's ControlNet is never written to, but for the chain of Advanced-ControlNet's while one is asked.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor, nn
 
+from ...models.errors import HostError
 from ...models.frames import pick_frames
 from ...models.windows import Window
 from .attention import Crossing, level_of
@@ -85,25 +86,33 @@ class ControlCopies:
 
     def _copy(self, control: Any) -> Any:
         if id(control) not in self._copies:
-            # Advanced-ControlNet's take a window's hints by themselves, from what is published of it.
-            frame_ids = None if hasattr(control, "sub_idxs") else self._window
-            link = _copy_link(control, frame_ids, self._copy)
-            link.get_control = self._tell(link.get_control)
+            link = _copy_link(control, None if _follows_windows(control) else self._window, self._copy)
+            link.get_control = self._tell(link)
             self._copies[id(control)] = control, link
         return self._copies[id(control)][1]
 
-    def _tell(self, ask: Callable[..., Any]) -> Callable[..., Any]:
+    def _tell(self, link: Any) -> Callable[..., Any]:
+        ask = link.get_control
+        # Advanced-ControlNet's carry their methods with them: a copy's are the user's, with its chain and state.
+        owner = getattr(ask, "__self__", link)
+
         def get_control(
             x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
         ) -> Any:
-            earlier = self._at_work
+            earlier, chained = self._at_work, owner.previous_controlnet
             self._at_work = self._cross and self._cross(x_noisy, t, transformer_options)
+            owner.previous_controlnet = link.previous_controlnet
             try:
                 return ask(x_noisy, t, cond, batched_number, transformer_options)
             finally:
-                self._at_work = earlier
+                self._at_work, owner.previous_controlnet = earlier, chained
 
         return get_control
+
+
+def _follows_windows(control: Any) -> bool:
+    """Tell whether a ControlNet takes a window's hints by itself, from what is published: Advanced-ControlNet's."""
+    return hasattr(control, "sub_idxs")
 
 
 def _copy_link(control: Any, frame_ids: Sequence[int] | None, copy_of: Callable[[Any], Any]) -> Any:
@@ -129,10 +138,19 @@ def select_frames(conditioning: list[list[Any]], frame_ids: Sequence[int]) -> li
     """Return conditions for some frames of a clip: of what they have for each frame, these frames' part.
 
     ControlNets are copied, so that the user's stay as they are; conditions that share one share the copy.
+
+    Raises:
+        HostError: one is Advanced-ControlNet's, whose hints and strengths by frame are its own.
     """
     picked: dict[int, Any] = {}
 
     def of_control(control: Any) -> Any:
+        if _follows_windows(control):
+            raise HostError(
+                f"conditioning: got Advanced-ControlNet's {type(control).__name__} for a clip that is sampled in "
+                "parts; expected a ControlNet of core's, whose hints follow their frames; use Load ControlNet Model "
+                "and Apply ControlNet."
+            )
         if id(control) not in picked:
             picked[id(control)] = _copy_link(control, frame_ids, of_control)
         return picked[id(control)]

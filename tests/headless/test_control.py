@@ -25,9 +25,10 @@ from frameloom.headless.sigmas import schedule_sigmas
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO, UNetSize
-from frameloom.models.edit import Call, Condition
+from frameloom.models.edit import Call, Condition, Edit
 from frameloom.models.errors import CheckpointError
 from frameloom.tests.support.random_demo import write_control, write_model
+from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart
 from safetensors.torch import load_file, save_file
 
 CPU = torch.device("cpu")
@@ -403,3 +404,14 @@ def test_some_frames_of_a_clip_have_their_own_hints(net, other):
         assert link.network is one.network
     shared = select_frames([*sides[0], *sides[0]], [1])
     assert shared[0][1]["control"] is shared[1][1]["control"]
+
+
+@pytest.mark.parametrize("plan", PLANS[:4], ids=lambda plan: plan.schedule)
+def test_hints_arrive_at_their_frames_under_context_windows(model, net, other, plan):
+    """Of a chain of one for each frame and one with fewer hints; the model alone mixes no frames."""
+    sides = apply(other, pictures(4, seed=1), sides=apply(net, pictures(FRAMES)))
+    plain = draw(model, sides, FRAMES)
+    windows = replace(model, edits=(Edit("test", windows=plan),))
+    assert apart(draw(windows, sides, FRAMES), plain) <= 1e-4
+    turned = apply(other, pictures(4, seed=1), sides=apply(net, pictures(FRAMES).roll(1, 0)))
+    assert apart(draw(model, turned, FRAMES), plain) > 1e-2

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import pytest
 import torch
 from frameloom.headless.__main__ import main
@@ -44,9 +45,9 @@ def folder(tmp_path_factory):
     torch.save(random_motion(NARROW.unet).state_dict(), folder / "models/animatediff_models/v3_sd15_mm.ckpt")
     widths = [NARROW.unet.model_channels * factor for factor in (1, 2, 4)]
     write_gligen(folder / "models/gligen/gligen_sd14_textbox_pruned.safetensors", widths, text=64)
-    clip = torch.zeros(10, 96, 128, 3)
-    for frame in range(10):
-        clip[frame, 24:72, 6 * frame : 6 * frame + 40] = 1
+    clip = torch.zeros(24, 96, 128, 3)
+    for frame in range(24):
+        clip[frame, 24:72, 3 * frame : 3 * frame + 40] = 1
     path = folder / "input" / "my_video.mp4"
     with NewVideo(lambda *_: path, Encoding("mp4", "h264", "yuv420p", 5), 8, {}) as video:
         video.add(clip)
@@ -62,24 +63,37 @@ def narrow(graph):
     return graph
 
 
+@pytest.fixture
+def run(folder, tmp_path, monkeypatch):
+    """Run a workflow at 64 pixels, with some of its values replaced; returns the folder of what it saved."""
+    monkeypatch.setattr(api, "_selected", {})  # a command is a process of its own
+    monkeypatch.setenv("HOME", str(tmp_path))  # where finished jobs are kept
+
+    def go(name, *values):
+        graph = narrow(json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text("utf-8")))
+        (tmp_path / "graph.json").write_text(json.dumps(graph))
+        places = {"--models": folder / "models", "--input": folder / "input", "--output": tmp_path / "output"}
+        options = [str(part) for pair in places.items() for part in pair]
+        options += [part for value in values for part in ("--set", value)]
+        assert main(["run", str(tmp_path / "graph.json"), *options]) == 0
+        return tmp_path / "output" / "frameloom"
+
+    return go
+
+
 @pytest.mark.parametrize(
-    ("name", "frames"),
+    ("name", "frames", "values"),
     [
-        ("text2video_zero_sd15", 8),
-        ("text2video_zero_controlnet_sd15", 8),
-        ("pix2pix_video_sd15", 8),
-        ("layout_controlnet_sd15", 16),
-        ("layout_gligen_sd15", 16),
+        ("text2video_zero_sd15", 8, ()),
+        ("text2video_zero_controlnet_sd15", 8, ()),
+        ("pix2pix_video_sd15", 8, ()),
+        ("layout_controlnet_sd15", 16, ()),
+        ("layout_gligen_sd15", 16, ()),
+        ("windows_controlnet_sd15", 24, ("EmptyLatentImage.batch_size=24", "KSampler.steps=2")),
     ],
 )
-def test_it_makes_a_clip_that_moves(folder, tmp_path, monkeypatch, name, frames):
-    monkeypatch.setattr(api, "_selected", {})  # a command is a process of its own
-    graph = narrow(json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text("utf-8")))
-    (tmp_path / "graph.json").write_text(json.dumps(graph))
-    places = {"--models": folder / "models", "--input": folder / "input", "--output": tmp_path / "output"}
-    options = [str(part) for pair in places.items() for part in pair]
-    assert main(["run", str(tmp_path / "graph.json"), *options]) == 0
-    with Image.open(tmp_path / "output" / "frameloom" / f"{name}_00001_.webp") as clip:
+def test_it_makes_a_clip_that_moves(run, name, frames, values):
+    with Image.open(run(name, *values) / f"{name}_00001_.webp") as clip:
         assert clip.n_frames == frames
         pictures = []
         for index in range(frames):
@@ -87,3 +101,14 @@ def test_it_makes_a_clip_that_moves(folder, tmp_path, monkeypatch, name, frames)
             pictures.append(clip.convert("RGB").tobytes())
     assert clip.size == (SIDE, SIDE)
     assert len(set(pictures)) > 1
+
+
+def test_keyframes_and_what_is_between_become_a_video(run):
+    """The prompts of the first three keyframes, and a tree of three levels."""
+    prompts = json.loads((ROOT / "workflows/api/nuwa_sd15.json").read_text("utf-8"))["3"]["inputs"]["prompts"]
+    three = "\n".join(prompts.splitlines()[:3])
+    short = (f"3.prompts={three}", "3.length=3", "3.depth=3", "8.steps=2", "12.steps=2")
+    with av.open(str(run("nuwa_sd15", *short) / "nuwa_sd15_00001_.mp4")) as video:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert [picture.shape for picture in pictures] == [(SIDE, SIDE, 3)] * 9
+    assert len({picture.tobytes() for picture in pictures}) > 1

@@ -30,13 +30,14 @@ from frameloom.tests.support.motion import save, tiny_state
 from frameloom.tests.support.random_demo import write_control, write_lora, write_model
 from frameloom.tests.support.region_cases import region_cases
 from frameloom.tests.support.sampling_cases import cases
+from frameloom.tests.support.window_cases import window_cases
 from frameloom.tests.support.workflow_steps import run
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.host
 SCRIPT = Path(__file__).resolve().parents[1] / "support" / "sampling_in_comfyui.py"
 NODES = {node.__name__: node for file in (conditioning, loaders, sampling) for node in file.NODES}
-CASES = cases() | control_cases() | region_cases()
+CASES = cases() | control_cases() | region_cases() | window_cases()
 EDIT = replace(DEMO, unet=replace(DEMO.unet, in_channels=8), prediction_type="eps")
 CPU = torch.device("cpu")
 # Six hints for one chunk of three frames are cut to three; where both scales are 1 only the first prompt is left.
@@ -142,7 +143,7 @@ def test_the_cases_tell_rules_of_control_editing_regions_and_long_video_apart(ex
 
     for names in (
         [name for name in CASES if name.startswith(start)]
-        for start in ("control-", "edit-", "region-", "free-", "init-", "told-")
+        for start in ("control-", "edit-", "region-", "free-", "init-", "told-", "windows-", "travel")
     ):
         for pair in itertools.combinations(names, 2):
             assert pair in ALIKE or apart(*pair) > 10 * TOLERANCE, pair

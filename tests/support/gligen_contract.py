@@ -15,6 +15,7 @@ from frameloom.models.errors import CheckpointError
 from frameloom.models.gligen import Grounding
 from frameloom.models.storyboard import parse_storyboard
 from frameloom.tests.support.gligen import BOXES, edit, embeddings, grounded, grounding, write_gligen
+from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart, windowed
 
 SIGMA = 5.0
 SIDE = 128  # pixels of the latents of a Scene
@@ -101,6 +102,19 @@ def test_a_frames_box_changes_that_frame_alone(port, demo, scene, network):
     before, after = (scene.run(model, positive=grounded(scene.positive, each)) for each in (one, other))
     assert torch.equal(after[[0, 1, 3]], before[[0, 1, 3]])
     assert not torch.allclose(after[2], before[2], atol=1e-2)
+
+
+def test_boxes_follow_their_frames_under_context_windows(port, demo, scene, network):
+    places = torch.rand(FRAMES, 2, 2, generator=torch.Generator().manual_seed(4)) / 2
+    present = torch.ones(FRAMES, 2, dtype=torch.bool)
+    moving = Grounding(torch.cat([places, places + 0.4], -1), present, embeddings(2))
+    model, positive = ground(port, demo[0], network), grounded(scene.positive, moving)
+    plain = scene.run(model, frames=FRAMES, positive=positive)
+    for plan in PLANS[1:4]:
+        got = scene.run(windowed(port, model, plan), frames=FRAMES, positive=positive)
+        assert apart(got, plain) <= 1e-4, plan.schedule
+    moving.boxes[:] = moving.boxes.flip(0)
+    assert apart(scene.run(model, frames=FRAMES, positive=positive), plain) > 1e-2
 
 
 def test_an_absent_entity_is_none(port, demo, scene, network):

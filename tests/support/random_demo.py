@@ -9,7 +9,7 @@ from frameloom.headless import keys
 from frameloom.headless.networks import build_control, build_text, build_unet, build_vae
 from frameloom.models.architecture import DEMO
 from frameloom.models.motion_module import MotionModel, motion_size
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 
 def random_state(network, generator, scale=1.0):
@@ -80,4 +80,13 @@ def write_control(path: Path, size=DEMO.unet, seed=3, prefix="control_model.") -
         ldm = keys.rename(state, keys.control_modules(size))
         state = {prefix + name: value for name, value in ldm.items()}
     save_file({name: value.half().contiguous() for name, value in state.items()}, path)
+    return path
+
+
+def write_control_lora(path: Path, size=DEMO.unet, seed=3) -> Path:
+    """Write a Control-LoRA: what a ControlNet has and a UNet lacks, in LDM's keys. ComfyUI takes one of any size."""
+    write_control(path, size, seed, prefix="")
+    kept = ("input_hint_block", "zero_convs", "middle_block_out")
+    state = {name: value for name, value in load_file(path).items() if name.startswith(kept)}
+    save_file({**state, "lora_controlnet": torch.zeros(1)}, path)
     return path

@@ -66,7 +66,8 @@ def _custom(part):
     return steps
 
 
-def _laid_out(kind, prompt=None, **inputs):
+def laid_out(kind, prompt=None, **inputs):
+    """The positive prompt with a layout, and what acts by it on the model."""
     steps = workflow(prompt) if prompt else workflow()
     bare = {"class_type": "CLIPTextEncode", "inputs": {"text": "on navy", "clip": ["demo", 1]}}
     steps |= {"bare": bare}
@@ -135,11 +136,11 @@ def cases() -> dict[str, dict]:
         "lora": lora,
         "decode": {"out": decode},
         "encode": {"out": encode},
-        "layout-bias": _laid_out("lay_out", gather_percent=None),
-        "layout-gather": _laid_out("lay_out", gather_percent=0.6),
-        "layout-long": _laid_out("lay_out", prompt=LONG, gather_percent=1.0),
-        "layout-energy": _laid_out("guide"),
-        "layout-energy-long": _laid_out("guide", prompt=LONG),
+        "layout-bias": laid_out("lay_out", gather_percent=None),
+        "layout-gather": laid_out("lay_out", gather_percent=0.6),
+        "layout-long": laid_out("lay_out", prompt=LONG, gather_percent=1.0),
+        "layout-energy": laid_out("guide"),
+        "layout-energy-long": laid_out("guide", prompt=LONG),
         "free-none": _free(noise=False, fusion=False),
         "free-noise": _free(fusion=False),
         "free-fusion": _free(noise=False),

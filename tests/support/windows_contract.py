@@ -11,6 +11,7 @@ import pytest
 import torch
 from frameloom.models.edit import Edit
 from frameloom.models.windows import WindowPlan
+from frameloom.tests.support.layout import CIRCLE, CROSS, guide, lay_out, obey
 
 LENGTH, FRAMES = 4, 10
 PLANS = [
@@ -97,6 +98,25 @@ def test_what_a_condition_has_for_each_frame_follows_its_frame(port, scene, demo
         assert apart(got, plain) <= 1e-5
     moved = [[own.roll(1, 0), positive[0][1]], positive[1]]
     assert apart(scene.run(demo[0], frames=FRAMES, positive=moved), plain) > 1e-2
+
+
+LAYOUTS = {
+    "bias": lambda port, model: obey(port, model, end_percent=1.0),
+    "bias and gather": lambda port, model: obey(port, model, gather_percent=1.0),
+    "energy": guide,
+}
+
+
+@pytest.mark.parametrize("way", list(LAYOUTS))
+def test_layouts_follow_their_frames(port, scene, demo, way):
+    laid_out = lay_out(port, demo[1], frames=FRAMES)
+    model = LAYOUTS[way](port, demo[0])
+    plain = scene.run(model, frames=FRAMES, positive=laid_out)
+    for plan in PLANS[1:4]:
+        got = scene.run(windowed(port, model, plan), frames=FRAMES, positive=laid_out)
+        assert apart(got, plain) <= 1e-4, plan.schedule
+    backwards = lay_out(port, demo[1], frames=FRAMES, boxes=(CIRCLE[::-1], CROSS[::-1]))
+    assert apart(scene.run(model, frames=FRAMES, positive=backwards), plain) > 1e-3
 
 
 def test_all_windows_read_the_first_frame_of_the_clip(port, scene, demo):

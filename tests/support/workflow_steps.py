@@ -10,6 +10,8 @@ from frameloom.models.free_init import NoiseReinit
 from frameloom.models.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.gligen import GROUNDING, GligenEdit, Grounding
 from frameloom.models.layout import BoxBias, BoxGather
+from frameloom.models.prompt_travel import plan_travel, travel_conditions
+from frameloom.models.windows import WindowPlan
 from frameloom.tests.support.layout import whole_layout
 
 
@@ -54,7 +56,14 @@ def join(one, other):
     return ([*one, *other],)
 
 
-LOCAL = {"set_options": set_options, "join": join, "carry_boxes": carry_boxes}
+def travel(first, last):
+    """One prompt at the first of three frames, another at the last."""
+    keys = {0: "first", 2: "last"}
+    encoded = {"first": first, "last": last}
+    return (travel_conditions(encoded, keys, plan_travel(keys, 3, "linear")),)
+
+
+LOCAL = {"set_options": set_options, "join": join, "carry_boxes": carry_boxes, "travel": travel}
 """Steps that neither host needs for what they do to conditions."""
 
 
@@ -93,11 +102,14 @@ def run(case, sockets, call, install):
         edit = Edit("FreeInit", reinit=NoiseReinit(iterations, **settings))
         return (install(model, edit),)
 
+    def in_windows(model, **plan):
+        return (install(model, Edit("context windows", windows=WindowPlan(**plan))),)
+
     def ground(model, network, end_percent=1.0, strength=1.0):
         return (install(model, Edit("GLIGEN", gligen=GligenEdit(network, end_percent, strength))),)
 
     local = {**LOCAL, "cross_frames": cross_frames, "lay_out": lay_out, "guide": guide, "ground": ground}
-    local |= {"animate": animate, "free_noise": free_noise, "free_init": free_init}
+    local |= {"animate": animate, "free_noise": free_noise, "free_init": free_init, "in_windows": in_windows}
     results = {"given": given(case), **hints(), **masks(), **sockets}
 
     def result(name):

@@ -10,6 +10,7 @@ import comfy.t2i_adapter.adapter
 import pytest
 import torch
 from frameloom.models.architecture import DEMO
+from frameloom.models.errors import HostError
 from frameloom.models.windows import WindowPlan
 from frameloom.tests.host.inside.test_cross_frame_control import network
 from frameloom.tests.support.windows_contract import *  # noqa: F403  the tests, which pytest finds by name
@@ -47,16 +48,32 @@ def controlnet(seed):
     return comfy.controlnet.ControlNet(hinted(seed), load_device=comfy.model_management.get_torch_device())
 
 
+def control_lora(seed):
+    """The UNet's own layers, and a ControlNet's that it lacks."""
+    kept = ("input_hint_block", "zero_convs", "middle_block_out")
+    state = hinted(seed).state_dict()
+    return comfy.controlnet.ControlLora(
+        {name: value for name, value in state.items() if name.startswith(kept)}
+    )
+
+
 class FollowsWindows(comfy.controlnet.ControlNet):
-    """A ControlNet that takes a window's hints by itself, in the way Advanced-ControlNet's do."""
+    """A ControlNet that takes a window's hints by itself, in the way Advanced-ControlNet's do.
 
-    sub_idxs = None
+    As theirs, it carries its methods with it, and goes by what it remembers of earlier calls.
+    """
 
-    def get_control(self, x_noisy, t, cond, batched_number, transformer_options):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.sub_idxs, self.asked = None, 0
+        self.get_control = self.follow
+
+    def follow(self, x_noisy, t, cond, batched_number, transformer_options):
         told = transformer_options["ad_params"]
         assert (told["full_length"], told["context_length"]) == (FRAMES, len(told["sub_idxs"]))
-        window, self.cond_hint = FollowsWindows.given[told["sub_idxs"]], None
-        whole, self.cond_hint_original = self.cond_hint_original, window
+        self.asked += 1
+        whole, self.cond_hint = self.cond_hint_original, None
+        self.cond_hint_original = whole[told["sub_idxs"]]
         try:
             return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
         finally:
@@ -69,15 +86,21 @@ def one(seed=2, make=controlnet, previous=None):
     return made if previous is None else made.set_previous_controlnet(previous)
 
 
-@pytest.fixture(scope="module", params=["ControlNet", "T2I-adapter", "chain of both", "one hint"])
+@pytest.fixture(
+    scope="module",
+    params=["ControlNet", "T2I-adapter", "chain of both", "one hint", "hints again", "Control-LoRA"],
+)
 def link(request):
     with torch.inference_mode():
         if request.param == "ControlNet":
             return one()
         if request.param == "T2I-adapter":
             return one(make=adapter)
-        if request.param == "one hint":
-            return controlnet(4).set_cond_hint(hints(frames=1), 0.7, (0.0, 1.0))
+        if request.param in ("one hint", "hints again"):
+            given = hints(frames=1 if request.param == "one hint" else 4)
+            return controlnet(4).set_cond_hint(given, 0.7, (0.0, 1.0))
+        if request.param == "Control-LoRA":
+            return one(make=control_lora)
         return one(5, previous=one(make=adapter))
 
 
@@ -132,12 +155,36 @@ def test_conditions_that_share_a_controlnet_still_share_a_batch(port, scene, dem
     assert set(batches) == {8}  # positive and negative, four frames
 
 
-def test_an_object_that_follows_windows_by_itself_is_told_of_them(port, scene, demo):
-    FollowsWindows.given = hints()
-    plain = run(scene, demo[0], one())
-    made = FollowsWindows(hinted(2), load_device=comfy.model_management.get_torch_device())
-    made.set_cond_hint(hints(), 0.7, (0.0, 1.0))
+def follower(seed):
+    return FollowsWindows(hinted(seed), load_device=comfy.model_management.get_torch_device())
+
+
+@pytest.mark.parametrize("plan", PLANS[:4], ids=lambda plan: plan.schedule)
+def test_an_object_that_follows_windows_by_itself_is_told_of_them(port, scene, demo, plan):
+    plain, made = run(scene, demo[0], one()), one(make=follower)
+    assert apart(run(scene, windowed(port, demo[0], plan), made), plain) <= 1e-4
+    assert made.asked == 3 * len(plan.windows(FRAMES, 0))  # steps; it knows of every call
+
+
+@pytest.mark.parametrize("kinds", [(follower, controlnet), (controlnet, follower)], ids=["over", "under"])
+def test_such_an_object_and_another_may_be_chained(port, scene, demo, kinds):
+    def chain(last, first):
+        return one(5, make=last, previous=one(make=first))
+
+    plain, made = run(scene, demo[0], chain(controlnet, controlnet)), chain(*kinds)
+    assert apart(plain, run(scene, demo[0], one(5))) > 1e-2
+    before = made.previous_controlnet
     assert apart(run(scene, windowed(port, demo[0], PLANS[0]), made), plain) <= 1e-4
+    assert made.previous_controlnet is before
+
+
+def test_such_an_object_is_refused_where_a_clip_is_sampled_in_parts(port, scene):
+    tokens, options = scene.positive[0]
+    positive = [[tokens, {**options, "control": one(5, previous=one(make=follower))}]]
+    with pytest.raises(
+        HostError, match=r"Advanced-ControlNet's FollowsWindows for a clip .* in parts; expected"
+    ):
+        port.select_frames(positive, [0, 3])
 
 
 def test_a_users_controlnet_stays_as_it_was(port, scene, demo):
