@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from frameloom.headless.__main__ import main
 from frameloom.host import api
-from frameloom.language.layout_sequence import NAME, VOCABULARY
 from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
+from frameloom.models.layout_sequence import NAME, VOCABULARY
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
 from PIL import Image
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.language.layout_sequence import NAME, VOCABULARY
 from frameloom.models.errors import CheckpointError
 from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
+from frameloom.models.layout_sequence import NAME, VOCABULARY
 from frameloom.models.storyboard import parse_storyboard
 from frameloom.tests.support.motion import save, tiny_state
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from frameloom.language.layout_sequence import NAME, VOCABULARY
 from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
+from frameloom.models.layout_sequence import NAME, VOCABULARY
 from frameloom.models.storyboard import parse_storyboard
 
 
