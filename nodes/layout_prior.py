@@ -48,6 +48,12 @@ class LayoutPrior(io.ComfyNode):
                 ),
                 *_scene_inputs(),
                 *_sampling_inputs(),
+                io.String.Input(
+                    "trained",
+                    optional=True,
+                    force_input=True,
+                    tooltip="The file that Train Layout Prior has just written; then file is not read.",
+                ),
             ],
             outputs=[
                 StoryboardType.Output(
@@ -80,6 +86,7 @@ class LayoutPrior(io.ComfyNode):
         temperature: float,
         top_k: int,
         seed: int,
+        trained: str | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
         from ..language.layout_prior import (
@@ -91,9 +98,10 @@ class LayoutPrior(io.ComfyNode):
         )
 
         request = Request(read_names(entities), caption, frames, keyframes, (width, height), fps)
-        network = read_layout_prior(api.port().resolve(PRIORS, file))
+        name = trained or file
+        network = read_layout_prior(api.port().resolve(PRIORS, name))
         sampling = Sampling(temperature, top_k, seed)
-        board = sample_storyboard(network, file, request, sampling, _watch(request.tokens))
+        board = sample_storyboard(network, name, request, sampling, _watch(request.tokens))
         return io.NodeOutput(board, board.to_json())
 
 
