@@ -39,12 +39,29 @@ class Fidelity:
 def compare(real: Tensor, samples: Tensor, k: int = NEIGHBOURS) -> Fidelity:
     """Compare two sets of points.
 
+    Args:
+        real: [N, D] float.
+        samples: [M, D] float.
+        k: of the neighbourhoods, smaller than N and M.
+
+    Raises:
+        ValueError: a set has no more than k points.
+    """
+    return Fidelity(**{name: float(each.mean()) for name, each in compare_points(real, samples, k).items()})
+
+
+def compare_points(real: Tensor, samples: Tensor, k: int = NEIGHBOURS) -> dict[str, Tensor]:
+    """Return what the figures of ``Fidelity`` are means of, by their names.
+
     A point's neighbourhood is the closed ball up to its k-th nearest neighbour in its own set.
 
     Args:
         real: [N, D] float.
         samples: [M, D] float.
         k: of the neighbourhoods, smaller than N and M.
+
+    Returns:
+        [M] float64 of each sample for precision and density, [N] of each real point for recall and coverage.
 
     Raises:
         ValueError: a set has no more than k points.
@@ -60,12 +77,12 @@ def compare(real: Tensor, samples: Tensor, k: int = NEIGHBOURS) -> Fidelity:
     distances = _distances(real, samples)
     in_real = distances <= _radii(real, k)[:, None]
     in_samples = distances <= _radii(samples, k)[None, :]
-    return Fidelity(
-        precision=float(in_real.any(0).double().mean()),
-        recall=float(in_samples.any(1).double().mean()),
-        density=float(in_real.sum(0).double().mean() / k),
-        coverage=float(in_real.any(1).double().mean()),
-    )
+    return {
+        "precision": in_real.any(0).double(),
+        "recall": in_samples.any(1).double(),
+        "density": in_real.sum(0).double() / k,
+        "coverage": in_real.any(1).double(),
+    }
 
 
 def _distances(one: Tensor, other: Tensor) -> Tensor:

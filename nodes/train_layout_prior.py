@@ -64,11 +64,11 @@ class TrainLayoutPrior(io.ComfyNode):
         from ..training.layout_report import describe, train_and_measure
         from ..training.layout_training import LayoutSettings
 
+        listed, path = api.port().new_model(PRIORS, name, "safetensors")
         scenes = _read_scenes(source, text, settings["seed"])
         wanted, losses = LayoutSettings(**settings), []
         watch = _watch(wanted.steps, losses)
         network, report = train_and_measure(scenes, wanted, api.port().compute_device(), *watch)
-        listed, path = api.port().new_model(PRIORS, name, "safetensors")
         save_prior(path, network.half(), NAME)
         return io.NodeOutput(listed, describe(report), _plot(losses))
 
@@ -79,11 +79,11 @@ def _folder() -> Path:
 
 def _read_scenes(source: str, text: str, seed: int) -> list[Scene]:
     from ..language.layout_corpus import read_folder, read_scenes
-    from ..training.layout_scenes import SCENES, draw_scenes
+    from ..training import layout_scenes
     from ..training.loop import step_generator
 
     if source == SHAPES:
-        return draw_scenes(SCENES, step_generator(seed, 0))
+        return layout_scenes.draw_scenes(layout_scenes.SCENES, step_generator(seed, 0))
     return read_scenes(text) if source == TEXT else read_folder(_folder())
 
 
@@ -151,7 +151,7 @@ def _training_inputs() -> list[Any]:
         io.Int.Input("batch_size", default=16, min=1, max=4096, tooltip="Scenes a step."),
         io.Float.Input(
             "learning_rate",
-            default=0.006,
+            default=0.008,
             min=1e-6,
             max=0.1,
             step=1e-6,
@@ -160,7 +160,7 @@ def _training_inputs() -> list[Any]:
         ),
         io.Int.Input(
             "keyframes",
-            default=4,
+            default=3,
             min=1,
             max=129,
             tooltip="Most boxes of a thing that the prior is shown of a scene: the first frame, the last, and others "
@@ -172,12 +172,12 @@ def _training_inputs() -> list[Any]:
 def _size_inputs() -> list[Any]:
     return [
         io.Int.Input(
-            "width", default=48, min=4, max=4096, step=4, tooltip="Of a token in the network. VisorGPT: 768."
+            "width", default=44, min=4, max=4096, step=4, tooltip="Of a token in the network. VisorGPT: 768."
         ),
         io.Int.Input("layers", default=3, min=1, max=96, tooltip="Of the network. VisorGPT: 12."),
         io.Int.Input(
             "context",
-            default=384,
+            default=320,
             min=16,
             max=8192,
             tooltip="Longest scene in tokens: a byte of text is one, a box five. Longer ones are left out.",

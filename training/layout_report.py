@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -138,6 +139,18 @@ def is_valid(tokens: Sequence[int], scene: Scene) -> bool:
     )
 
 
+def sample_freely(network: LayoutGPT, scene: Scene, seed: int) -> list[int]:
+    """Sample a sequence for a scene's caption and names without a grammar, up to twice as long as the scene's own.
+
+    Args:
+        network: the prior.
+        scene: what to ask for.
+        seed: of the sampling.
+    """
+    room = min(2 * len(encode_scene(scene)), network.size.context) - len(_given(scene))
+    return sample_tokens(network, _given(scene), _anything(room), top_k=TOP_K, seed=seed)
+
+
 def describe(report: Report) -> str:
     """Return the figures as text."""
     trained, held_out, left_out = report.scenes
@@ -184,13 +197,9 @@ def _samplers(network: LayoutGPT, untrained: LayoutGPT) -> dict[str, Sampler]:
 
         return sample
 
-    def freely(scene: Scene, seed: int) -> list[int]:
-        room = min(2 * len(encode_scene(scene)), network.size.context) - len(_given(scene))
-        return sample_tokens(network, _given(scene), _anything(room), top_k=TOP_K, seed=seed)
-
     return {
         PRIOR: within(network, 1.0, TOP_K),
-        FREELY: freely,
+        FREELY: partial(sample_freely, network),
         WEIGHTS: within(untrained, 1.0, TOP_K),
         BOXES: within(untrained, UNIFORM, 0),
     }

@@ -19,6 +19,7 @@ SCENES = 4000  # drawn to train a prior on
 THINGS = (0.5, 0.35, 0.15)  # chances of one, two and three things in a scene
 MOVING = 0.65  # chance that a thing moves, or stands still and is said to; the others stand at a place that is said
 SIZED = 0.5  # chance that a scene says sizes
+GRID = 32  # lines that boxes lie on: half a cell of the demo's latents, and few for a small prior to learn
 TRIES = 8  # to draw a thing that is clear of those before it; then it is left out
 HELD_OUT = 0.1  # of the contents
 FEWEST = 16  # contents: with fewer there is nothing to hold out and measure
@@ -37,12 +38,12 @@ def draw_scenes(count: int, generator: torch.Generator) -> list[Scene]:
     wanted = 1 + torch.multinomial(torch.tensor(THINGS), count, replacement=True, generator=generator)
     sized = (torch.rand(count, generator=generator) < SIZED).tolist()
     layers = [_draw_things(count, generator)]
-    boxes = [shapes.bounds(layers[0])]
+    boxes = [_boxes(layers[0])]
     present = [torch.ones(count, dtype=torch.bool)]
     for layer in range(1, len(THINGS)):
         drawn, fits = _draw_clear(layers, boxes, present, generator)
         layers.append(drawn)
-        boxes.append(shapes.bounds(drawn))
+        boxes.append(_boxes(drawn))
         present.append(fits & (wanted > layer))
     return [
         _scene(
@@ -52,6 +53,11 @@ def draw_scenes(count: int, generator: torch.Generator) -> list[Scene]:
         )
         for i in range(count)
     ]
+
+
+def _boxes(clips: shapes.Clips) -> Tensor:
+    """Return the boxes of clips on the nearest lines of ``GRID``: [B, F, 4]."""
+    return (shapes.bounds(clips) * GRID).round() / GRID
 
 
 def _draw_things(count: int, generator: torch.Generator) -> shapes.Clips:
@@ -83,7 +89,7 @@ def _draw_clear(
         clear = torch.ones(count, dtype=torch.bool)
         for layer, box, here in zip(layers, boxes, present, strict=True):
             alike = (layer.color == drawn.color) & (layer.shape == drawn.shape)
-            clear &= ~(here & (alike | _touch(box, shapes.bounds(drawn))))
+            clear &= ~(here & (alike | _touch(box, _boxes(drawn))))
         kept, fits = _choose(clear & ~fits, drawn, kept), fits | clear
     return kept, fits
 

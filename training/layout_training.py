@@ -41,12 +41,12 @@ class LayoutSettings:
     """
 
     steps: int = 1500
-    batch_size: int = 32
-    learning_rate: float = 6e-3
-    width: int = 48
-    layers: int = 2
-    context: int = 384
-    keyframes: int = 4
+    batch_size: int = 16
+    learning_rate: float = 8e-3
+    width: int = 44
+    layers: int = 3
+    context: int = 320
+    keyframes: int = 3
     seed: int = 0
 
 
@@ -101,7 +101,7 @@ def train_prior(
     device: torch.device | str = "cpu",
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> LayoutGPT:
-    """Train a prior on the likelihood of a layout's tokens, given the caption and the names before them.
+    """Train a prior on the likelihood of every token, given those before it.
 
     Each time it sees a scene it sees other keyframes of it, and sometimes no caption.
 
@@ -119,7 +119,7 @@ def train_prior(
     def loss(step: int, generator: torch.Generator) -> Tensor:
         picks = torch.randint(len(corpus.training), (settings.batch_size,), generator=generator).tolist()
         shown = [show(corpus.training[pick], settings, generator) for pick in picks]
-        total, count = score(network, [_hide(scene, generator) for scene in shown])
+        total, count = score(network, [_hide(scene, generator) for scene in shown], whole=True)
         return total / count
 
     loop = LoopSettings(
@@ -144,15 +144,16 @@ def _hide(scene: Scene, generator: torch.Generator) -> Scene:
     return scene.model_copy(update={"prompt": ""}) if hidden else scene
 
 
-def score(network: LayoutGPT, scenes: Sequence[Scene]) -> tuple[Tensor, int]:
+def score(network: LayoutGPT, scenes: Sequence[Scene], *, whole: bool = False) -> tuple[Tensor, int]:
     """Return the cross-entropy of what follows the captions and names of scenes: its sum in nats, and its tokens.
 
     Args:
         network: what says how likely each token is.
         scenes: as they are encoded, with every key.
+        whole: of captions and names, too. A small prior learns from these where in a caption a name stands.
     """
     device = next(network.parameters()).device
-    pairs = sorted(map(_tokens_and_targets, scenes), key=lambda pair: len(pair[0]))
+    pairs = sorted((_tokens_and_targets(scene, whole) for scene in scenes), key=lambda pair: len(pair[0]))
     total, count = torch.zeros((), device=device), 0
     for start in range(0, len(pairs), ALIKE):
         tokens, targets = (
@@ -167,9 +168,10 @@ def score(network: LayoutGPT, scenes: Sequence[Scene]) -> tuple[Tensor, int]:
     return total, count
 
 
-def _tokens_and_targets(scene: Scene) -> tuple[Tensor, Tensor]:
-    """Return a scene's tokens but the last and what follows each, padding where that is given: [L] each."""
+def _tokens_and_targets(scene: Scene, whole: bool) -> tuple[Tensor, Tensor]:
+    """Return a scene's tokens but the last and what follows each, padding where that does not count: [L] each."""
     tokens = torch.tensor(encode_scene(scene))
     targets = tokens.clone()
-    targets[: len(encode_names(scene.prompt, [entity.text for entity in scene.entities]))] = PADDING
+    if not whole:
+        targets[: len(encode_names(scene.prompt, [entity.text for entity in scene.entities]))] = PADDING
     return tokens[:-1], targets[1:]

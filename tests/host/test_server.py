@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 
 pytestmark = pytest.mark.host
 
-WORKFLOWS = sorted((ROOT / "workflows" / "api").glob("*_demo.json"))
+API = ROOT / "workflows" / "api"
+WORKFLOWS = [*sorted(API.glob("*_demo.json")), API / "layout_prior.json", API / "train_layout_prior.json"]
 # Lengths that a storyboard decides.
 FRAMES = {"layout_video_demo": 12, "layout_masks_demo": 12, "storyboard_demo": 24, "prompt_travel_demo": 32}
 INPUTS = sorted((ROOT / "assets" / "inputs").glob("*"))
@@ -40,6 +41,7 @@ NODE_IDS = {
     "Frameloom_LayoutFromLLM",
     "Frameloom_LocalLLM",
     "Frameloom_LayoutPrior",
+    "Frameloom_TrainLayoutPrior",
     "Frameloom_LayoutFromText",
     "Frameloom_LayoutConditioning",
     "Frameloom_LayoutPreview",

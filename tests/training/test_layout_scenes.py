@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 from frameloom.models.storyboard import BoxKey, Entity, Scene
-from frameloom.training import shapes
+from frameloom.training import layout_scenes, shapes
 from frameloom.training.detector import measure
 from frameloom.training.layout_scenes import (
     FEWEST,
@@ -78,9 +78,12 @@ def test_a_thing_at_a_place_is_there(scenes):
                     x, y = ((boxes[0, :2] + boxes[0, 2:]) / 2).tolist()
                     place = words.split(" at the ")[1].split()
                     column = next((name for name in place if name in ("left", "right")), "center")
-                    assert abs(x - shapes.CELL_CENTERS[shapes.COLUMNS.index(column)]) < 0.08
+                    assert (
+                        abs(x - shapes.CELL_CENTERS[shapes.COLUMNS.index(column)])
+                        < 0.07 + 1 / layout_scenes.GRID
+                    )
                     row = next((name for name in place if name in ("top", "bottom")), "middle")
-                    assert abs(y - shapes.CELL_CENTERS[shapes.ROWS.index(row)]) < 0.11
+                    assert abs(y - shapes.CELL_CENTERS[shapes.ROWS.index(row)]) < 0.1 + 1 / layout_scenes.GRID
                     placed += 1
     assert placed > 30
 
