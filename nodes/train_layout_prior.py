@@ -57,7 +57,20 @@ class TrainLayoutPrior(io.ComfyNode):
         return fingerprint(folder) if source == FILES and folder.is_dir() else ""
 
     @classmethod
-    def execute(cls, source: str, text: str, name: str, **settings: Any) -> io.NodeOutput:
+    def execute(
+        cls,
+        source: str,
+        text: str,
+        name: str,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        keyframes: int,
+        width: int,
+        layers: int,
+        context: int,
+        seed: int,
+    ) -> io.NodeOutput:
         """Run the node."""
         from ..models.layout_prior import save_prior
         from ..models.layout_sequence import NAME
@@ -65,9 +78,9 @@ class TrainLayoutPrior(io.ComfyNode):
         from ..training.layout_training import LayoutSettings
 
         listed, path = api.port().new_model(PRIORS, name, "safetensors")
-        scenes = _read_scenes(source, text, settings["seed"])
-        wanted, losses = LayoutSettings(**settings), []
-        watch = _watch(wanted.steps, losses)
+        wanted = LayoutSettings(steps, batch_size, learning_rate, width, layers, context, keyframes, seed)
+        losses: list[float] = []
+        scenes, watch = _read_scenes(source, text, seed), _watch(steps, losses)
         network, report = train_and_measure(scenes, wanted, api.port().compute_device(), *watch)
         save_prior(path, network.half(), NAME)
         return io.NodeOutput(listed, describe(report), _plot(losses))

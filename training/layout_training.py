@@ -6,6 +6,7 @@ The network, its sequences and its file are in ``models``; which scenes there ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,12 +16,22 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from ..models.layout_prior import LayoutGPT, PriorSize
-from ..models.layout_sequence import PADDING, VOCABULARY, count_tokens, encode_names, encode_scene
+from ..models.layout_sequence import (
+    FIRST_LINE,
+    FIRST_TIME,
+    LINES,
+    PADDING,
+    VOCABULARY,
+    count_tokens,
+    encode_names,
+    encode_scene,
+)
 from ..models.storyboard import Scene
 from .layout_scenes import at_keyframes, draw_keyframes, split_scenes
 from .loop import LoopSettings, train
 
 HEADS = 4
+WAVE, SHORTEST = 0.1, 8.0  # amplitude and shortest period of what positions and lines start as
 UNTITLED = 0.1  # chance that training hides a caption: a prior is also asked without one
 ALIKE = 8  # sequences of about one length go through the network together: less padding
 
@@ -92,7 +103,23 @@ def new_prior(settings: LayoutSettings) -> LayoutGPT:
         raise ValueError(f"width={settings.width}; expected a multiple of {HEADS}, its heads; choose one.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return LayoutGPT(PriorSize(VOCABULARY, settings.context, settings.width, settings.layers, HEADS))
+        network = LayoutGPT(PriorSize(VOCABULARY, settings.context, settings.width, settings.layers, HEADS))
+    words, places = network.transformer.wte.weight.data, network.transformer.wpe.weight.data
+    places[:] = _waves(*places.shape)
+    for first in (FIRST_LINE, FIRST_TIME):
+        words[first : first + LINES + 1] = _waves(LINES + 1, settings.width)
+    return network
+
+
+def _waves(count: int, width: int) -> Tensor:
+    """Return [count, width] sines and cosines, of periods from ``SHORTEST`` to twice the count.
+
+    Positions and lines start as these: what is so far apart looks the same everywhere, so that a small prior soon looks
+    two tokens back, and adds.
+    """
+    periods = torch.logspace(math.log2(SHORTEST), math.log2(2 * count), width // 2, base=2)
+    angles = 2 * math.pi * torch.arange(count)[:, None] / periods
+    return WAVE * torch.cat([angles.sin(), angles.cos()], 1)
 
 
 def train_prior(
