@@ -15,7 +15,7 @@ from frameloom.training.layout_training import LayoutSettings, new_prior
 from frameloom.training.loop import step_generator
 
 SEED = 2026
-SETTINGS = LayoutSettings(steps=1500, seed=SEED)
+SETTINGS = LayoutSettings(steps=2000, seed=SEED)
 FILE, WEIGHTS = "layout_prior.safetensors", "layout_final"
 
 

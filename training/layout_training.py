@@ -31,7 +31,10 @@ from .layout_scenes import at_keyframes, draw_keyframes, split_scenes
 from .loop import LoopSettings, train
 
 HEADS = 4
-WAVE, SHORTEST = 0.1, 8.0  # amplitude and shortest period of what positions and lines start as
+WAVE, SHORTEST = (
+    0.028,
+    8.0,
+)  # of what positions and lines start as: amplitude, which is GPT-2's spread, and period
 UNTITLED = 0.1  # chance that training hides a caption: a prior is also asked without one
 ALIKE = 8  # sequences of about one length go through the network together: less padding
 
