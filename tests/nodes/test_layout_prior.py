@@ -10,6 +10,7 @@ from frameloom.models.layout_sequence import NAME, VOCABULARY
 from frameloom.models.storyboard import parse_storyboard
 from frameloom.tests.support.motion import save, tiny_state
 
+BUNDLED = ["frameloom_demo_layout_prior.safetensors"]
 DEFAULTS = {
     "file": "tiny.safetensors",
     "entities": "a red ball, a dog\nthe sky",
@@ -71,13 +72,18 @@ def test_a_seed_decides(make):
 
 def test_its_files_are_listed_anew_and_a_change_is_noticed(nodes, folder):
     node = nodes["LayoutPrior"]
-    assert node.define_schema().inputs[0].options == [
-        "frameloom_demo_layout_prior.safetensors",
-        "tiny.safetensors",
-    ]
+    assert node.define_schema().inputs[0].options == [*BUNDLED, "tiny.safetensors", "none"]
     before = node.fingerprint_inputs(**DEFAULTS)
     save_prior(folder / "tiny.safetensors", LayoutGPT(PriorSize(VOCABULARY, 256, 16, 1, 4)), NAME)
     assert node.fingerprint_inputs(**DEFAULTS) != before
+
+
+def test_a_connected_file_is_read_instead_and_none_is_refused_without_one(make, nodes):
+    connected, _ = make(file="none", trained="tiny.safetensors")
+    assert connected == make()[0]
+    assert nodes["LayoutPrior"].fingerprint_inputs(**DEFAULTS | {"file": "none"}) == ""
+    with pytest.raises(ValueError, match="file='none'; expected a layout prior; choose one, or connect"):
+        make(file="none")
 
 
 def test_a_wrong_setting_is_named(make, folder):

@@ -56,7 +56,7 @@ def test_it_writes_a_file_that_layout_prior_lists_and_runs(make, nodes, host):
     settings = {"frames": 12, "keyframes": 2, "width": 64, "height": 64, "fps": 8.0}
     settings |= {"temperature": 1.0, "top_k": 70, "seed": 0, "caption": "", "entities": "a red circle"}
     chosen, _ = prior.execute(file=name, **settings).args
-    connected, _ = prior.execute(file="absent.safetensors", trained=name, **settings).args
+    connected, _ = prior.execute(file="none", trained=name, **settings).args
     assert chosen == connected
     assert chosen.provenance.model == name
     assert "100.0 % within the grammar" in report
