@@ -14,7 +14,4 @@ BUNDLED: dict[str, dict[str, Path]] = {
     "animatediff_motion_lora": {
         "frameloom_demo_pan_left.safetensors": ASSETS / "demo" / "pan_left.safetensors"
     },
-    "layout_priors": {
-        "frameloom_demo_layout_prior.safetensors": ASSETS / "demo" / "layout_prior.safetensors"
-    },
 }

@@ -10,7 +10,7 @@ from frameloom.models.motion_module import attend
 from frameloom.tools import demo_layout, train_demo
 from frameloom.tools.train_demo import Round
 from frameloom.training import layout_scenes
-from frameloom.training.layout_training import LayoutSettings, new_prior
+from frameloom.training.layout_training import LayoutSettings
 from frameloom.training.tokenizer import WORDS
 from safetensors import safe_open
 
@@ -65,11 +65,6 @@ def test_every_stage_runs_and_the_motion_stage_leaves_the_base_alone(recipe, tmp
     prior = read_layout_prior(tmp_path / "assets" / "layout_prior.safetensors")
     trained = torch.load(tmp_path / "layout_final.pt")
     assert all(torch.equal(value, trained[key]) for key, value in prior.state_dict().items())
-
-
-def test_the_shipped_layout_prior_has_the_recipes_sizes():
-    shipped = read_layout_prior(train_demo.ASSETS / demo_layout.FILE)
-    assert shipped.size == new_prior(demo_layout.SETTINGS).size
 
 
 def test_attending_few_tokens_is_attending():

@@ -1,10 +1,11 @@
 """Measure what the demo model does, with controls, and write docs/evidence.md.
 
-usage: python -m frameloom.tools.evidence [--samples N] [--only SECTION ...]
+usage: python -m frameloom.tools.evidence [--samples N] [--only SECTION ...] [--device NAME] [--workers N]
 
-Runs headless, on the shipped weights. Every prompt, start noise and order comes from fixed seeds, so the set is
-published by this folder. Rows live in docs/evidence.json, keyed by the weights' hash: a section that was measured on
-these very weights is not measured again, and all are when the weights change.
+Runs headless, on the shipped weights; on the CPU, unless another device is named, which a section then says. Every
+prompt, start noise and order comes from fixed seeds, so the set is published by this folder. Rows live in
+docs/evidence.json, keyed by the weights' hash: a section that was measured on these very weights is not measured again,
+and all are when the weights change.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from .free_init import free_init_rows
 from .free_noise import free_noise_rows
 from .layout import CROP, SIDE, energy_rows, layout_rows, two_rows
 from .layout import FRAMES as LAYOUT_FRAMES
-from .layout_prior import FAR, NEAR, prior_rows
-from .long_video import long_rows
+from .long_video import DEPTH, LENGTH, long_rows
+from .long_video import FRAMES as LONG_FRAMES
 from .motion import lora_rows, unmoved_rows, video_rows
 from .pictures import detector_rows, image_rows
 from .prompt_travel import travel_rows
 from .rows import Row, judge
 from .scenes import scene_rows
 from .scripts import language_model_rows, storyboard_rows
-from .studio import ASSETS, CFG, ROOT, SAMPLER, SCHEDULER, STEPS, Studio
+from .studio import ASSETS, CFG, CPU, ROOT, SAMPLER, SCHEDULER, STEPS, Studio
 from .zero_shot import DEMO, FRAMES, INSIDE, PAPER, demo_rows, open_rows, setting_rows
 from .zero_shot import STEPS as ZERO_SHOT_STEPS
 
@@ -55,7 +56,6 @@ SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
     "FreeNoise": free_noise_rows,
     "FreeInit": free_init_rows,
     "prompt travel": travel_rows,
-    "layout prior": prior_rows,
     "storyboards, by source": lambda studio, samples: storyboard_rows(),
     "storyboards, by a small language model": lambda studio, samples: language_model_rows(),
 }
@@ -89,12 +89,56 @@ NOTES = {
     "scenes": "Scene Start behind Cross Frame Attention. An anchor is a picture of the same thing, by itself and "
     "from other noise. The change of the thing is the mean difference, of a range of 1, between what its box shows in "
     "the first frame and in the others.",
-    "layout prior": "The bundled prior, asked by Layout Prior with its defaults for captions and names of scenes of "
-    "drawn shapes that training held out. Random weights and random boxes keep to the same grammar. Precision, "
-    "recall, density and coverage are Naeem et al.'s with five neighbours, on tracks: places, sizes and their changes; "
-    "scenes trained on are what a perfect prior would have. Recall means little beside scattered boxes, whose "
-    "neighbourhoods are wide. A caption is held against the held-out track that it was made of: same way within 45 "
-    f"degrees; no farther than {FAR} of the picture is still, within {NEAR} is at the place.",
+    "long video": f"{LONG_FRAMES} frames of a shape at a place that the prompt names. NUWA: L {LENGTH}, depth {DEPTH}, "
+    "with the nodes' defaults. Seams are around given frames, at windows' ends and at clips'. A cross-fade of NUWA's "
+    "own keyframes is what one has without a model: it jumps nowhere, and nothing moves in it.",
+    "FreeNoise": "48 frames, three windows. Windows alone: the motion module attends in windows, and every frame has "
+    "noise of its own. Clips, joined: three runs that know nothing of each other.",
+    "FreeInit": "Prompts say no background, so that frames can differ in it, and no way.",
+    "prompt travel": travel_rows,
+    "storyboards, by source": lambda studio, samples: storyboard_rows(),
+    "storyboards, by a small language model": lambda studio, samples: language_model_rows(),
+}
+
+# What a reader must know of a section.
+NOTES = {
+    "zero-shot video": f"{FRAMES} frames, {ZERO_SHOT_STEPS} steps, t1 {DEMO[0]} and t0 {DEMO[1]}, as in the demo "
+    "workflows. Prompts say color, shape and background, and the path is in the frames at t1; so cross-frame attention "
+    "is not needed for either here. A way leads from the shape in frame 0 to that in the last frame, on each axis. "
+    f"Ending inside: the path's end lies within {INSIDE[0]} to {INSIDE[1]} of the picture, where the demo model has "
+    "learned to draw shapes; beyond, the edge cuts them off, or the model puts them elsewhere.",
+    "zero-shot video, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, the paper's: noisy enough that little is "
+    "decided yet. Prompts say no background, so a frame learns which one to take from its own noise or from frame 0.",
+    "zero-shot video, settings": "A path is followed where the model has decided a shape's place by t0. At the paper's "
+    "levels the demo model has not, and the way says little of the path; choose lower ones for it.",
+    "foreground masks": f"Of the zero-shot clips at t1 {DEMO[0]} and t0 {DEMO[1]}, by Foreground Mask with its "
+    "defaults, in cells of 8 pixels; undilated unless the row says. IoU and cover are of all clips' cells together. "
+    f"Smoothing takes the mask dilated by {DILATION}: at these levels backgrounds agree already, and it has nothing to "
+    "do.",
+    "background smoothing, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, prompts that say no background, and "
+    "no cross-frame attention: nothing but smoothing tells a frame which one frame 0 took.",
+    "layouts": f"Layout Conditioning with its defaults, {LAYOUT_FRAMES} frames. Boxes have sides of {SIDE} of the "
+    "picture, what the demo model calls small, and tracks are those of the training clips. Prompts say no place, no "
+    "way and no direction; arms of a storyboard share their start noise. Another storyboard's boxes: drawn with those, "
+    "held against its own. IoU is of the bounding box of what the detector finds; a triangle's never fills its box. "
+    "A direction counts when it is within 45 degrees of the boxes'; chance is a quarter.",
+    "layouts, energy": "The experimental method with its defaults, on the first storyboards of those above.",
+    "layouts, two things": "Two things of other colors and shapes pass each other on opposite sides of the picture. "
+    f"The demo model has only ever seen one. Looks are of squares of {CROP} of the picture around each thing's boxes; "
+    "where the detector finds nothing there, no color and no shape counts.",
+    "scenes": "Scene Start behind Cross Frame Attention. An anchor is a picture of the same thing, by itself and "
+    "from other noise. The change of the thing is the mean difference, of a range of 1, between what its box shows in "
+    "the first frame and in the others.",
+    "long video": f"{LONG_FRAMES} frames of a shape at a place that the prompt names. NUWA: L {LENGTH}, depth {DEPTH}, "
+    "with the nodes' defaults. Seams are around given frames, at windows' ends and at clips'. A cross-fade of NUWA's "
+    "own keyframes is what one has without a model: it jumps nowhere, and nothing moves in it.",
+    "FreeNoise": "48 frames, three windows. Windows alone: the motion module attends in windows, and every frame has "
+    "noise of its own. Clips, joined: three runs that know nothing of each other.",
+    "FreeInit": "Prompts say no background, so that frames could differ in it. With the demo model's motion module "
+    "they agree on it in one run already: nothing is left to gain, and nothing else that is measured here changes "
+    "either.",
+    "prompt travel": "From a color to its neighbour in the list, over 16 frames. On the way the demo model draws a "
+    "third color in one frame of three.",
     "storyboards, by source": "40 English scripts of 1 to 4 scenes, of shapes and of everyday things, each with what "
     "its scenes should hold, where that goes, and how it stands. 20 were in view while the rules were written; the "
     "other 20 were written, by the same author, when they were finished, and the rules were not changed for them. n "
@@ -117,14 +161,15 @@ def weights_hash() -> str:
 def read_rows() -> dict:
     """Return the stored rows; none when they are of other weights."""
     stored = json.loads(ROWS.read_text()) if ROWS.exists() else {}
-    nothing = {"weights": weights_hash(), "samples": {}, "sections": {}}
+    nothing = {"weights": weights_hash(), "samples": {}, "devices": {}, "sections": {}}
     return stored if stored.get("weights") == weights_hash() else nothing
 
 
-def store(section: str, rows: list[dict], samples: int) -> None:
-    """Put a section's rows, and what ``--samples`` was, beside what is stored, also by another process meanwhile."""
+def store(section: str, rows: list[dict], samples: int, device: str) -> None:
+    """Put a section's rows, what ``--samples`` was, and where it ran beside what another process may have stored."""
     stored = read_rows()
     stored["samples"] |= {section: samples}
+    stored["devices"] |= {section: device}
     sections = stored["sections"] | {section: rows}
     stored["sections"] = {name: sections[name] for name in SECTIONS if name in sections}
     ROWS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
@@ -135,10 +180,11 @@ def write_report(stored: dict) -> None:
     lines = [
         "# Evidence",
         "",
-        "Written by `make evidence`; every row is measured on the bundled demo model, headless, on a CPU. "
-        f"Weights `{stored['weights']}`; {STEPS} steps of {SAMPLER}, {SCHEDULER} schedule, guidance {CFG}. Prompts and "
-        "start noise are fixed by `tools/evidence/`. Intervals are 95 % bootstrap over independent samples; a target "
-        "stands beside the row it is for, and is met (yes) when the whole interval meets it.",
+        "Written by `make evidence`; every row is measured on the bundled demo model, headless, on a CPU unless a "
+        f"section says otherwise. Weights `{stored['weights']}`; {STEPS} steps of {SAMPLER}, {SCHEDULER} schedule, "
+        f"guidance {CFG}. Prompts and start noise are fixed by `tools/evidence/`. Intervals are 95 % bootstrap over "
+        "independent samples; a target stands beside the row it is for, and is met (yes) when the whole interval meets "
+        "it.",
     ]
     for section, rows in stored["sections"].items():
         lines += [
@@ -146,6 +192,11 @@ def write_report(stored: dict) -> None:
             f"## {section[0].upper() + section[1:]}",
             "",
             *([NOTES[section], ""] if section in NOTES else []),
+            *(
+                []
+                if (device := stored["devices"].get(section, CPU)) == CPU
+                else [f"Measured on {device}.", ""]
+            ),
             "| claim | arm | mean | 95 % interval | n | target | met |",
         ]
         lines += ["|---|---|---|---|---|---|---|"]
@@ -180,8 +231,12 @@ def main() -> int:
     )
     parser.add_argument("--samples", type=int, default=128)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--device", default="cpu", help="by torch's name")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that share the prompts of long video"
+    )
     arguments = parser.parse_args()
-    studio = Studio()
+    studio = Studio(arguments.device, arguments.workers)
     for section in arguments.only:
         if read_rows()["samples"].get(section, 0) >= arguments.samples:
             print(f"{section}: measured on these weights already")
@@ -189,7 +244,7 @@ def main() -> int:
             start = time.time()
             rows = [asdict(entry) for entry in SECTIONS[section](studio, arguments.samples)]
             print(f"{section}: {time.time() - start:.0f} s", flush=True)
-            store(section, rows, arguments.samples)
+            store(section, rows, arguments.samples, studio.device)
         write_report(read_rows())
     return 0
 
