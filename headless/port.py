@@ -241,6 +241,14 @@ class HeadlessHost:
             )
         return path
 
+    def new_model(self, kind: str, prefix: str, extension: str) -> tuple[str, Path]:
+        """Return the name and the path of a model file to write."""
+        folder = self.models_dir / kind
+        if not (folder / prefix).resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"name={prefix!r} leads out of the folder {kind}; expected a name inside it.")
+        path = Folders(self.input_dir, folder).new_path(prefix, extension.removeprefix("."), 0, 0)
+        return path.relative_to(folder).as_posix(), path
+
     def output_path(self, prefix: str, extension: str, width: int = 0, height: int = 0) -> Path:
         """Return a path for a new output file."""
         own = Folders(self.input_dir, self.output_dir)

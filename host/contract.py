@@ -167,6 +167,14 @@ class Host(Protocol):
         """Return the path of a listed file or folder. Raises ValueError for a name outside its folders."""
         ...
 
+    def new_model(self, kind: str, prefix: str, extension: str) -> tuple[str, Path]:
+        """Return the name and the path of a model file to write, numbered, in the user's folder of its kind.
+
+        The folder exists, the file does not; once it does, it is listed by the name. ``prefix``: may hold a subfolder.
+        Raises ValueError for one that leads out of the folder.
+        """
+        ...
+
     def output_path(self, prefix: str, extension: str, width: int = 0, height: int = 0) -> Path:
         """Return a path for a new output file inside the output folder; the folder exists, the file does not.
 

@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..models.layout_prior import LayoutGPT, read_prior, sample_tokens
+from ..models.layout_sequence import (
+    NAME,
+    VOCABULARY,
+    count_tokens,
+    decode_scene,
+    encode_names,
+    tracks_of,
+)
 from ..models.storyboard import Provenance, Storyboard
-from .layout_sequence import NAME, VOCABULARY, count_tokens, decode_scene, encode_names, tracks_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ class _Projection(nn.Module):
 
 
 def save_prior(path: str | Path, network: LayoutGPT, sequence: str) -> None:
-    """Write a layout prior as safetensors.
+    """Write a layout prior as safetensors, whole or not at all.
 
     Args:
         path: of the new file.
@@ -155,7 +155,9 @@ def save_prior(path: str | Path, network: LayoutGPT, sequence: str) -> None:
         "frameloom.sequence": sequence,
         "frameloom.heads": str(network.size.heads),
     }
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path, metadata)
+    partial = Path(path).with_suffix(".partial")
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, partial, metadata)
+    partial.replace(path)
 
 
 def read_prior(path: str | Path, sequence: str, vocabulary: int) -> LayoutGPT:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import torch
@@ -188,6 +189,31 @@ class Scene(_Part):
                     f"frames of {entity.id!r} below {self.frames}, the scene's length (found {late[0]})"
                 )
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Entity ids of a storyboard: a slug of the name, with a number where it is taken; the same thing, the same id."""
+
+    given: dict[Hashable, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def of(self, thing: Hashable, text: str) -> str:
+        """Return a thing's id.
+
+        Args:
+            thing: what tells it from others.
+            text: its name.
+        """
+        if thing not in self.given:
+            slug = re.sub(r"[\W_]+", "_", text.casefold()).strip("_") or "entity"
+            name = slug
+            while name in self.counts:
+                self.counts[slug] += 1
+                name = f"{slug}_{self.counts[slug]}"
+            self.counts[name] = 1
+            self.given[thing] = name
+        return self.given[thing]
 
 
 class Provenance(_Part):

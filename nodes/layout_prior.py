@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..host import api
@@ -13,6 +14,7 @@ from .sockets import StoryboardType
 io = api.io
 
 PRIORS = "layout_priors"
+NO_FILE = "none"
 
 
 class LayoutPrior(io.ComfyNode):
@@ -32,8 +34,9 @@ class LayoutPrior(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=api.port().list_files(PRIORS),
-                    tooltip="A safetensors file in ComfyUI's models/layout_priors, trained by Frameloom.",
+                    options=[*api.port().list_files(PRIORS), NO_FILE],
+                    tooltip="A safetensors file in ComfyUI's models/layout_priors, trained by Frameloom. none: what is "
+                    "connected to trained.",
                 ),
                 io.String.Input(
                     "entities",
@@ -48,6 +51,12 @@ class LayoutPrior(io.ComfyNode):
                 ),
                 *_scene_inputs(),
                 *_sampling_inputs(),
+                io.String.Input(
+                    "trained",
+                    optional=True,
+                    force_input=True,
+                    tooltip="The file that Train Layout Prior has just written; then file is not read.",
+                ),
             ],
             outputs=[
                 StoryboardType.Output(
@@ -64,7 +73,7 @@ class LayoutPrior(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> str:
         """Sample again when the file changed."""
-        return fingerprint(api.port().resolve(PRIORS, file))
+        return "" if file == NO_FILE else fingerprint(api.port().resolve(PRIORS, file))
 
     @classmethod
     def execute(
@@ -80,6 +89,7 @@ class LayoutPrior(io.ComfyNode):
         temperature: float,
         top_k: int,
         seed: int,
+        trained: str | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
         from ..language.layout_prior import (
@@ -91,10 +101,24 @@ class LayoutPrior(io.ComfyNode):
         )
 
         request = Request(read_names(entities), caption, frames, keyframes, (width, height), fps)
-        network = read_layout_prior(api.port().resolve(PRIORS, file))
+        name = trained or file
+        network = read_layout_prior(_find(name))
         sampling = Sampling(temperature, top_k, seed)
-        board = sample_storyboard(network, file, request, sampling, _watch(request.tokens))
+        board = sample_storyboard(network, name, request, sampling, _watch(request.tokens))
         return io.NodeOutput(board, board.to_json())
+
+
+def _find(name: str) -> Path:
+    """Return the path of a listed prior.
+
+    Raises:
+        ValueError: none was chosen, or it isn't listed.
+    """
+    if name == NO_FILE:
+        raise ValueError(
+            "file='none'; expected a layout prior; choose one, or connect Train Layout Prior's file to trained."
+        )
+    return api.port().resolve(PRIORS, name)
 
 
 def _scene_inputs() -> list[Any]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Train the demo model of assets/demo from nothing: VAE, text, image model, motion module, motion LoRA.
+"""Train the demo model of assets/demo from nothing: VAE, text, image, motion module and LoRA, layout prior.
 
-usage: train_demo.py [--stages vae,text,image,motion,lora,export] [--work DIR] [--threads N] [--no-compile]
+usage: train_demo.py [--stages vae,text,image,motion,lora,layout,export] [--work DIR] [--threads N] [--no-compile]
 
 Everything is drawn (training/shapes.py) and every draw comes from a seed. Checkpoints go to --work (default: a folder
 ``frameloom-demo`` in the user's cache), and a stage that was stopped goes on where it was. ``export`` writes
@@ -31,6 +31,7 @@ from frameloom.models.motion_module import (
     motion_size,
 )
 from frameloom.models.schedules import STABLE_DIFFUSION
+from frameloom.tools import demo_layout
 from frameloom.training import shapes
 from frameloom.training.loop import LoopSettings, step_generator, train
 from frameloom.training.targets import noise_mse
@@ -532,26 +533,26 @@ def lora_state(changes: dict[str, Tensor]) -> dict[str, Tensor]:
 # --- export
 
 
+MOTION_HEADER = {"kind": "motion", "family": "frameloom", "beta_schedule": "linear"}
+
+
 def export(work: Path) -> None:
-    """Write assets/demo: LDM and AnimateDiff keys, float16."""
-    unet, vae, text = (torch.load(work / f"{name}.pt") for name in ("unet", "vae", "text_final"))
-    state = {keys.UNET_PREFIX + key: value for key, value in keys.unet_to_ldm(unet, DEMO.unet).items()}
-    state |= {keys.VAE_PREFIX + key: value for key, value in keys.vae_to_ldm(vae, DEMO.vae).items()}
-    for key, value in text.items():
-        state[keys.TEXT_PREFIX + "text_model." + key.removeprefix("text_model.")] = value
-    save_half(
-        state, ASSETS / "model.safetensors", {"frameloom.kind": "model", "frameloom.prediction_type": "v"}
-    )
+    """Write what is finished to assets/demo: LDM, AnimateDiff and GPT-2 keys, float16."""
+    if (work / "unet.pt").exists():
+        unet, vae, text = (torch.load(work / f"{name}.pt") for name in ("unet", "vae", "text_final"))
+        state = {keys.UNET_PREFIX + key: value for key, value in keys.unet_to_ldm(unet, DEMO.unet).items()}
+        state |= {keys.VAE_PREFIX + key: value for key, value in keys.vae_to_ldm(vae, DEMO.vae).items()}
+        for key, value in text.items():
+            state[keys.TEXT_PREFIX + "text_model." + key.removeprefix("text_model.")] = value
+        metadata = {"frameloom.kind": "model", "frameloom.prediction_type": "v"}
+        save_half(state, ASSETS / "model.safetensors", metadata)
     if (work / "motion_final.pt").exists():
-        metadata = {
-            "frameloom.kind": "motion",
-            "frameloom.family": "frameloom",
-            "frameloom.beta_schedule": "linear",
-        }
+        metadata = {f"frameloom.{key}": value for key, value in MOTION_HEADER.items()}
         save_half(torch.load(work / "motion_final.pt"), ASSETS / "motion.safetensors", metadata)
     if (work / "lora_final.pt").exists():
         state = lora_state(torch.load(work / "lora_final.pt"))
         save_half(state, ASSETS / "pan_left.safetensors", {"frameloom.kind": "motion_lora"})
+    demo_layout.export_layout(work, ASSETS)
 
 
 def save_half(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -568,6 +569,7 @@ STAGES: dict[str, tuple[Callable[[Path], nn.Module], str]] = {
     "image": (train_image, "unet"),
     "motion": (train_motion, "motion_final"),
     "lora": (train_lora, "lora_final"),
+    "layout": (lambda _: demo_layout.train_layout(report), demo_layout.WEIGHTS),
 }
 
 
@@ -577,7 +579,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stages", default="vae,text,image,motion,lora,export")
+    parser.add_argument("--stages", default="vae,text,image,motion,lora,layout,export")
     parser.add_argument("--work", type=Path, default=CACHE / "frameloom-demo")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--no-compile", action="store_true")

@@ -50,8 +50,9 @@ COLOR_VALUES = torch.tensor(list(COLORS.values())) / 127.5 - 1
 BACKGROUND_VALUES = torch.tensor(list(BACKGROUNDS.values())) / 127.5 - 1
 DIRECTION_VECTORS = torch.tensor(list(DIRECTIONS.values()))
 
-# Half-width of a cross's arm and area of each shape, in radii.
+# Half-width of a cross's arm, the bounding box and the area of each shape, in radii.
 _CROSS_ARM = 0.36
+_BOUNDS = torch.tensor([(-1.0, -1.0, 1.0, 1.0), (-1.1, -1.1, 1.1, 0.75), (-1.0, -1.0, 1.0, 1.0)])
 SHAPE_AREAS = (math.pi, 1.1 * 1.85, 4 * _CROSS_ARM * (2 - _CROSS_ARM))
 
 
@@ -168,6 +169,16 @@ def signed_distance(shape: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return torch.where(shape == 0, circle, torch.where(shape == 1, triangle, cross))
 
 
+def bounds(clips: Clips) -> Tensor:
+    """Return the box around each clip's shape in each frame, its trail left out.
+
+    Returns:
+        [B, F, 4] float: left, top, right, bottom, normalised, cut at the picture's edges.
+    """
+    sides = (_BOUNDS[clips.shape] * clips.radius.unsqueeze(1)).unsqueeze(1)
+    return (clips.centers.repeat(1, 1, 2) + sides).clamp(0, 1)
+
+
 def coverage(shape: Tensor, centers: Tensor, radius: Tensor, image_size: int) -> Tensor:
     """Return the anti-aliased share of each pixel that a shape covers.
 
@@ -221,15 +232,30 @@ def place_phrase(row: int, column: int) -> str:
     return " ".join(filter(None, words))
 
 
+def name_thing(clips: Clips, index: int, *, with_size: bool = True) -> str:
+    """Name what a clip shows, for example ``a small red circle``."""
+    size = list(SIZES)[clips.size[index]] + " " if with_size else ""
+    return f"a {size}{list(COLORS)[clips.color[index]]} {SHAPES[clips.shape[index]]}"
+
+
+def name_background(clips: Clips, index: int) -> str:
+    """Name what lies behind, for example ``on a navy background``."""
+    return f"on a {list(BACKGROUNDS)[clips.background[index]]} background"
+
+
+def name_motion(clips: Clips, index: int) -> str:
+    """Name where a clip's shape goes, for example ``moving left``; of a still picture, nothing."""
+    direction = list(DIRECTIONS)[clips.direction[index]]
+    if int(clips.cell[index, 0]) >= 0:
+        return ""
+    return "standing still" if direction == "still" else f"moving {direction}"
+
+
 def caption(clips: Clips, index: int, *, with_size: bool = True, with_place: bool = True) -> str:
     """Describe one clip, for example ``a small red circle moving left on a navy background``."""
-    size = list(SIZES)[clips.size[index]] + " " if with_size else ""
-    thing = f"a {size}{list(COLORS)[clips.color[index]]} {SHAPES[clips.shape[index]]}"
-    background = f"on a {list(BACKGROUNDS)[clips.background[index]]} background"
-    row, column = clips.cell[index].tolist()
-    if row < 0:
-        direction = list(DIRECTIONS)[clips.direction[index]]
-        motion = "standing still" if direction == "still" else f"moving {direction}"
+    thing, background = name_thing(clips, index, with_size=with_size), name_background(clips, index)
+    motion = name_motion(clips, index)
+    if motion:
         return f"{thing} {motion} {background}"
-    place = f", {place_phrase(row, column)}" if with_place else ""
+    place = f", {place_phrase(*clips.cell[index].tolist())}" if with_place else ""
     return f"{thing} {background}{place}"

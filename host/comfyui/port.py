@@ -190,6 +190,15 @@ class ComfyHost:
             return Path(folder_paths.get_full_path_or_raise(kind, f"{name}/{CONFIG}")).parent
         return Path(path)
 
+    def new_model(self, kind: str, prefix: str, extension: str) -> tuple[str, Path]:
+        """Return the name and the path of a model file to write: in the first folder that ComfyUI has for its kind."""
+        folder = Path(folder_paths.get_folder_paths(kind)[0])
+        if not (folder / prefix).resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"name={prefix!r} leads out of the folder {kind}; expected a name inside it.")
+        place, name, counter, _, _ = folder_paths.get_save_image_path(prefix, str(folder))
+        path = Path(place) / f"{name}_{counter:05}_.{extension.lstrip('.')}"
+        return str(path.relative_to(folder)), path
+
     def output_path(self, prefix: str, extension: str, width: int = 0, height: int = 0) -> Path:
         """Return a path for a new output file inside the output folder."""
         output = Path(folder_paths.get_output_directory())

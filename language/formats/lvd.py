@@ -8,11 +8,11 @@ may follow a frame.
 
 from __future__ import annotations
 
-from ...models.storyboard import Storyboard
+from ...models.storyboard import Ids, Storyboard
 from .literal import Value
 from .sections import Section, read_sections
 from .source import Source, excerpt
-from .tracks import Ids, Seen, Settings, build_scene, build_storyboard, cut_box
+from .tracks import Seen, Settings, build_scene, build_storyboard, cut_box
 
 CANVAS = 512
 _FRAME = "[{'id': 0, 'name': 'ball', 'box': [x, y, width, height]}]"

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from ...models.storyboard import Box, Scene, Storyboard
+from ...models.storyboard import Box, Ids, Scene, Storyboard
 from .literal import Value, parse_literal
 from .source import Source
 from .storyboard20k import (
@@ -25,7 +25,7 @@ from .storyboard20k import (
     scale_box,
     shots_of,
 )
-from .tracks import Ids, Points, Seen, Settings, build_scene, build_storyboard
+from .tracks import Points, Seen, Settings, build_scene, build_storyboard
 
 SEEN_SCORE = 0.6
 _LISTS = ("bboxes_person", "bboxes_object")

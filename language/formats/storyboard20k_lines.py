@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ...models.storyboard import Scene, Storyboard
+from ...models.storyboard import Ids, Scene, Storyboard
 from .literal import Value, read_literal
 from .source import Source
 from .storyboard20k import (
@@ -27,7 +27,7 @@ from .storyboard20k import (
     scale_box,
     shots_of,
 )
-from .tracks import Ids, Seen, Settings, build_scene, build_storyboard
+from .tracks import Seen, Settings, build_scene, build_storyboard
 
 _PLAIN = str.maketrans(";{}", ".()")  # a description may not look like what stands around it
 _DICT = re.compile(r";[ \t]*(?=\{)")

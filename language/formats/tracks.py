@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from ...models.storyboard import Box, BoxKey, Entity, Point, PointsKey, Provenance, Scene, Storyboard
+from ...models.storyboard import Box, BoxKey, Entity, Ids, Point, PointsKey, Provenance, Scene, Storyboard
 from .source import Source
 
 MAX_KEYFRAMES = 1000  # of a scene
@@ -47,31 +46,6 @@ class Settings:
     frames: int = 0
     fps: float = 8.0
     size: tuple[int, int] = (512, 512)
-
-
-@dataclass(frozen=True, slots=True)
-class Ids:
-    """Entity ids of a storyboard: a slug of the name, with a number where it is taken; the same thing, the same id."""
-
-    given: dict[Hashable, str] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def of(self, thing: Hashable, text: str) -> str:
-        """Return a thing's id.
-
-        Args:
-            thing: what tells it from others.
-            text: its name.
-        """
-        if thing not in self.given:
-            slug = re.sub(r"[\W_]+", "_", text.casefold()).strip("_") or "entity"
-            name = slug
-            while name in self.counts:
-                self.counts[slug] += 1
-                name = f"{slug}_{self.counts[slug]}"
-            self.counts[name] = 1
-            self.given[thing] = name
-        return self.given[thing]
 
 
 def build_scene(

@@ -22,11 +22,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ...models.storyboard import Scene, Storyboard
+from ...models.storyboard import Ids, Scene, Storyboard
 from .literal import Value, parse_literal
 from .sections import Section, read_sections
 from .source import Source
-from .tracks import Ids, Seen, Settings, build_scene, build_storyboard, cut_box
+from .tracks import Seen, Settings, build_scene, build_storyboard, cut_box
 
 _FRAME = '[["name", [left, top, right, bottom]], ...]'
 

@@ -15,9 +15,9 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from ...models.keypoints import BODY_POINTS
-from ...models.storyboard import Box, Storyboard
+from ...models.storyboard import Box, Ids, Storyboard
 from .source import Source, TextError, excerpt
-from .tracks import Ids, Points, Seen, Settings, box_around, build_scene, build_storyboard, cut_box
+from .tracks import Points, Seen, Settings, box_around, build_scene, build_storyboard, cut_box
 
 CANVAS = 512
 # The 14 points of CrowdPose that VisorGPT writes; the head's top, the 13th, is none of OpenPose's.

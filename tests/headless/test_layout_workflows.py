@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from frameloom.headless.__main__ import main
 from frameloom.host import api
-from frameloom.language.layout_sequence import NAME, VOCABULARY
 from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
+from frameloom.models.layout_sequence import NAME, VOCABULARY
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
+from frameloom.training import layout_scenes
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,3 +79,12 @@ def test_a_prior_of_the_users_places_things_offline(run, tmp_path, capsys):
     save_prior(folder / "my_prior.safetensors", LayoutGPT(PriorSize(VOCABULARY, 256, 32, 2, 4)), NAME)
     run("layout_prior", models=tmp_path / "models")
     assert '"planner": "prior"' in capsys.readouterr().out
+
+
+def test_a_prior_is_trained_and_asked_in_one_graph_offline(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(layout_scenes, "SCENES", 60)
+    out = run("train_layout_prior", models=tmp_path / "models")
+    assert [path.name for path in (out / "frameloom").glob("*.png")] == ["train_layout_prior_00001_.png"]
+    priors = list((tmp_path / "models" / "layout_priors").iterdir())
+    assert [path.name for path in priors] == ["my_layouts_00001_.safetensors"]
+    assert "100.0 % within the grammar" in capsys.readouterr().out

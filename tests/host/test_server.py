@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 
 pytestmark = pytest.mark.host
 
-WORKFLOWS = sorted((ROOT / "workflows" / "api").glob("*_demo.json"))
+API = ROOT / "workflows" / "api"
+WORKFLOWS = sorted(API.glob("*_demo.json"))
 # Lengths that a storyboard decides.
 FRAMES = {"layout_video_demo": 12, "layout_masks_demo": 12, "storyboard_demo": 24, "prompt_travel_demo": 32}
 INPUTS = sorted((ROOT / "assets" / "inputs").glob("*"))
@@ -40,6 +41,7 @@ NODE_IDS = {
     "Frameloom_LayoutFromLLM",
     "Frameloom_LocalLLM",
     "Frameloom_LayoutPrior",
+    "Frameloom_TrainLayoutPrior",
     "Frameloom_LayoutFromText",
     "Frameloom_LayoutConditioning",
     "Frameloom_LayoutPreview",
@@ -101,6 +103,22 @@ def test_every_node_is_in_object_info(server):
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_demo_workflow_makes_its_files(server, path, tmp_path):
     run_and_check(server, path, tmp_path)
+
+
+def test_a_prior_is_trained_and_asked_in_one_graph(server, tmp_path):
+    graph = json.loads((API / "train_layout_prior.json").read_text())
+    graph["1"]["inputs"]["steps"] = 20
+    files = queue(server, graph, tmp_path, inputs=())
+    assert [path.suffix for path in files].count(".png") >= 2
+    (prior,) = (server.base / "models" / "layout_priors").iterdir()
+    assert prior.name == "my_layouts_00001_.safetensors"
+    chosen = {"2": graph["2"], "3": graph["3"]}
+    chosen["2"]["inputs"] = {**graph["2"]["inputs"], "file": prior.name}
+    del chosen["2"]["inputs"]["trained"]
+    assert queue(server, chosen, tmp_path, inputs=())
+    chosen["2"]["inputs"]["file"] = "none"
+    with pytest.raises(RuntimeError, match=r"node 2: .*file='none'; expected a layout prior"):
+        queue(server, chosen, tmp_path, inputs=())
 
 
 def test_one_graph_draws_and_samples_every_scene_and_joins_them(server, tmp_path):

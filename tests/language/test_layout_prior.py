@@ -14,8 +14,8 @@ from frameloom.language.layout_prior import (
     read_names,
     sample_storyboard,
 )
-from frameloom.language.layout_sequence import LINES, NAME, PADDING, SMALLEST, VOCABULARY, encode_scene
 from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
+from frameloom.models.layout_sequence import LINES, NAME, PADDING, SMALLEST, VOCABULARY, encode_scene
 from frameloom.models.storyboard import BoxKey, Entity, Scene, parse_storyboard
 from torch.nn import functional
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.language.layout_sequence import NAME, VOCABULARY
 from frameloom.models.errors import CheckpointError
 from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
+from frameloom.models.layout_sequence import NAME, VOCABULARY
 from frameloom.models.storyboard import parse_storyboard
 from frameloom.tests.support.motion import save, tiny_state
 
@@ -55,10 +55,18 @@ def test_a_seed_decides(make):
 
 def test_its_files_are_listed_anew_and_a_change_is_noticed(nodes, folder):
     node = nodes["LayoutPrior"]
-    assert node.define_schema().inputs[0].options == ["tiny.safetensors"]
+    assert node.define_schema().inputs[0].options == ["tiny.safetensors", "none"]
     before = node.fingerprint_inputs(**DEFAULTS)
     save_prior(folder / "tiny.safetensors", LayoutGPT(PriorSize(VOCABULARY, 256, 16, 1, 4)), NAME)
     assert node.fingerprint_inputs(**DEFAULTS) != before
+
+
+def test_a_connected_file_is_read_instead_and_none_is_refused_without_one(make, nodes):
+    connected, _ = make(file="none", trained="tiny.safetensors")
+    assert connected == make()[0]
+    assert nodes["LayoutPrior"].fingerprint_inputs(**DEFAULTS | {"file": "none"}) == ""
+    with pytest.raises(ValueError, match="file='none'; expected a layout prior; choose one, or connect"):
+        make(file="none")
 
 
 def test_a_wrong_setting_is_named(make, folder):

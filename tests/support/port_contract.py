@@ -456,3 +456,19 @@ def test_only_safetensors_are_layout_priors(port, kind_folder):
     for name in ("prior.safetensors", "prior.pt"):
         (kind_folder("layout_priors") / name).touch()
     assert port.list_files("layout_priors") == ["prior.safetensors"]
+
+
+def test_a_new_model_file_is_numbered_and_listed_by_the_name_it_was_given(port, kind_folder):
+    folder = kind_folder("animatediff_motion_lora")
+    for number in (1, 2):
+        name, path = port.new_model("animatediff_motion_lora", "mine/boxes", "safetensors")
+        assert PurePath(name).as_posix() == f"mine/boxes_0000{number}_.safetensors"
+        assert path == folder / "mine" / f"boxes_0000{number}_.safetensors"
+        assert not path.exists()
+        path.touch()
+        assert name in port.list_files("animatediff_motion_lora")
+        assert port.resolve("animatediff_motion_lora", name) == path
+    with pytest.raises(
+        ValueError, match=r"name='\.\./boxes' leads out of the folder animatediff_motion_lora"
+    ):
+        port.new_model("animatediff_motion_lora", "../boxes", "safetensors")

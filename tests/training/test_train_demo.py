@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from frameloom.language.layout_prior import read_layout_prior
 from frameloom.models.architecture import DEMO
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import read_motion_lora
 from frameloom.models.motion_module import attend
-from frameloom.tools import train_demo
+from frameloom.tools import demo_layout, train_demo
 from frameloom.tools.train_demo import Round
+from frameloom.training import layout_scenes
+from frameloom.training.layout_training import LayoutSettings
 from frameloom.training.tokenizer import WORDS
 from safetensors import safe_open
 
@@ -32,6 +35,8 @@ def recipe(tmp_path, monkeypatch):
     }
     for name, value in short.items():
         monkeypatch.setattr(train_demo, name, value)
+    monkeypatch.setattr(demo_layout, "SETTINGS", LayoutSettings(2, 4, width=16, layers=1))
+    monkeypatch.setattr(layout_scenes, "SCENES", 40)
     return train_demo
 
 
@@ -57,6 +62,9 @@ def test_every_stage_runs_and_the_motion_stage_leaves_the_base_alone(recipe, tmp
     weights = read_motion_weights(tmp_path / "assets" / "motion.safetensors")
     lora = read_motion_lora(tmp_path / "assets" / "pan_left.safetensors").fit(weights)
     assert len(lora.pairs) == 20 * 8
+    prior = read_layout_prior(tmp_path / "assets" / "layout_prior.safetensors")
+    trained = torch.load(tmp_path / "layout_final.pt")
+    assert all(torch.equal(value, trained[key]) for key, value in prior.state_dict().items())
 
 
 def test_attending_few_tokens_is_attending():

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 from frameloom.language.layout_prior import Request, Sampling, sample_storyboard
-from frameloom.language.layout_sequence import VOCABULARY
 from frameloom.language.local import LocalModel
 from frameloom.language.planner import plan_with_model
 from frameloom.language.rules import plan_by_rules
 from frameloom.models.errors import LanguageModelError
 from frameloom.models.layout_prior import LayoutGPT, PriorSize
+from frameloom.models.layout_sequence import VOCABULARY
 from frameloom.models.storyboard import Entity, Scene, Storyboard, parse_storyboard
 
 from .rows import SEED, Row, row

@@ -1,10 +1,11 @@
-"""Layout Prior as ComfyUI runs it: in inference mode, from ComfyUI's model folder."""
+"""Layout Prior and its training as ComfyUI runs them: in inference mode, from and to ComfyUI's model folder."""
 
 from __future__ import annotations
 
+import pytest
 import torch
-from frameloom.language.layout_sequence import NAME, VOCABULARY
 from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
+from frameloom.models.layout_sequence import NAME, VOCABULARY
 from frameloom.models.storyboard import parse_storyboard
 
 
@@ -15,7 +16,7 @@ def test_it_places_what_is_named(port, kind_folder):
     network = LayoutGPT(PriorSize(VOCABULARY, 256, 32, 2, 4))
     save_prior(kind_folder("layout_priors") / "tiny.safetensors", network, NAME)
     node = LayoutPrior
-    assert node.define_schema().inputs[0].options == ["tiny.safetensors"]
+    assert node.define_schema().inputs[0].options == ["tiny.safetensors", "none"]
     settings = {
         "frames": 12,
         "keyframes": 3,
@@ -30,3 +31,43 @@ def test_it_places_what_is_named(port, kind_folder):
     ).args
     assert [len(entity.track) for entity in board.only_scene().entities] == [3, 3]
     assert parse_storyboard(text) == board
+
+
+def test_it_trains_where_gradients_are_off_and_writes_what_layout_prior_reads(port, kind_folder, monkeypatch):
+    from frameloom.nodes.layout_prior import LayoutPrior
+    from frameloom.nodes.train_layout_prior import TrainLayoutPrior
+    from frameloom.training import layout_scenes
+
+    folder = kind_folder("layout_priors")
+    monkeypatch.setattr(layout_scenes, "SCENES", 60)
+    sizes = {"width": 16, "layers": 1, "context": 320}
+    name, report, plot = TrainLayoutPrior.execute(
+        source="shapes",
+        text="",
+        name="mine",
+        steps=4,
+        batch_size=4,
+        learning_rate=0.01,
+        keyframes=3,
+        seed=0,
+        **sizes,
+    ).args
+    assert [path.name for path in folder.iterdir()] == [name] == ["mine_00001_.safetensors"]
+    assert name in LayoutPrior.define_schema().inputs[0].options
+    assert "100.0 % within the grammar" in report
+    assert plot.shape == (1, 200, 640, 3)
+
+
+def test_a_cancel_of_comfyuis_leaves_no_file(port, kind_folder):
+    import comfy.model_management
+    from frameloom.nodes.train_layout_prior import TrainLayoutPrior
+
+    folder = kind_folder("layout_priors")
+    sizes = {"width": 16, "layers": 1, "context": 320}
+    comfy.model_management.interrupt_current_processing()
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        TrainLayoutPrior.execute(
+            source="shapes", text="", name="mine", steps=4, batch_size=4, learning_rate=0.01, keyframes=3, seed=0,
+            **sizes,
+        )  # fmt: skip
+    assert list(folder.iterdir()) == []

@@ -20,9 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..models.layout_prior import Grammar
-from ..models.storyboard import Box, BoxKey, Entity, Scene
-from .formats.tracks import Ids
+from .layout_prior import Grammar
+from .storyboard import Box, BoxKey, Entity, Ids, Scene
 
 NAME = "bytes, 128 lines, 1"  # of the format, in a prior's header
 LINES = 128

@@ -6,7 +6,7 @@ import contextlib
 import random
 
 import pytest
-from frameloom.language.layout_sequence import (
+from frameloom.models.layout_sequence import (
     CLOSE,
     END,
     FIRST_LINE,

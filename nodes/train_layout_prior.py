@@ -1,0 +1,212 @@
+"""Train a layout prior, for Layout Prior beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..host import api
+from ..models.storyboard import Scene
+from ..models.weight_file import fingerprint
+from .layout_prior import PRIORS
+from .layout_text import FOLDER
+from .plot import Panel, draw_panels
+
+io = api.io
+
+SHAPES, TEXT, FILES = "shapes", "text", "files"
+POINTS = 60  # of the loss curve
+REDRAWN = 25  # steps after which the curve is shown anew
+
+
+class TrainLayoutPrior(io.ComfyNode):
+    """Frameloom_TrainLayoutPrior."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_TrainLayoutPrior",
+            display_name="Train Layout Prior",
+            category="frameloom/training",
+            description="Train a small GPT on layouts; Layout Prior then places what you name as they do. A tenth of "
+            "the scenes, by what their captions and names say, is held out. The report says how likely the prior finds "
+            "those, how many of its layouts are valid, and how near they come to the held-out ones, beside random "
+            "weights, random boxes and the scenes it was trained on.",
+            is_output_node=True,
+            search_aliases=["VisorGPT", "layout GPT", "Storyboard20K", "training", "boxes"],
+            inputs=[*_source_inputs(), *_training_inputs(), *_size_inputs(), _seed_input()],
+            outputs=[
+                io.String.Output(
+                    "file", display_name="file", tooltip="Name of the new prior, for Layout Prior's trained."
+                ),
+                io.String.Output(
+                    "report", display_name="report", tooltip="What the prior is worth on held-out scenes."
+                ),
+                io.Image.Output("plot", display_name="plot", tooltip="Loss over the steps, as a chart."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, source: str, **_: object) -> str:
+        """Train again when a file changed."""
+        folder = _folder()
+        return fingerprint(folder) if source == FILES and folder.is_dir() else ""
+
+    @classmethod
+    def execute(
+        cls,
+        source: str,
+        text: str,
+        name: str,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        keyframes: int,
+        width: int,
+        layers: int,
+        context: int,
+        seed: int,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        from ..models.layout_prior import save_prior
+        from ..models.layout_sequence import NAME
+        from ..training.layout_report import describe, train_and_measure
+        from ..training.layout_training import LayoutSettings
+
+        listed, path = api.port().new_model(PRIORS, name, "safetensors")
+        wanted = LayoutSettings(steps, batch_size, learning_rate, width, layers, context, keyframes, seed)
+        losses: list[float] = []
+        scenes, watch = _read_scenes(source, text, seed), _watch(steps, losses)
+        network, report = train_and_measure(scenes, wanted, api.port().compute_device(), *watch)
+        save_prior(path, network.half(), NAME)
+        return io.NodeOutput(listed, describe(report), _plot(losses))
+
+
+def _folder() -> Path:
+    return api.port().user_dir() / FOLDER
+
+
+def _read_scenes(source: str, text: str, seed: int) -> list[Scene]:
+    from ..language.layout_corpus import read_folder, read_scenes
+    from ..training import layout_scenes
+    from ..training.loop import step_generator
+
+    if source == SHAPES:
+        return layout_scenes.draw_scenes(layout_scenes.SCENES, step_generator(seed, 0))
+    return read_scenes(text) if source == TEXT else read_folder(_folder())
+
+
+def _watch(
+    steps: int, losses: list[float]
+) -> tuple[Callable[[int, float], None], Callable[[int, int], None]]:
+    """Return what keeps losses, shows progress and notices a cancel: in a step, and when a layout is sampled."""
+    port = api.port()
+    bar = port.progress(steps + steps // 4)
+
+    def on_step(step: int, loss: float) -> None:
+        port.check_interrupt()
+        losses.append(loss)
+        bar.update(step + 1, _plot(losses)[0] if step % REDRAWN == 0 else None)
+
+    def on_layout(done: int, total: int) -> None:
+        port.check_interrupt()
+        bar.update(steps + steps // 4 * done // total)
+
+    return on_step, on_layout
+
+
+def _plot(losses: Sequence[float]) -> Tensor:
+    """Draw means of neighbouring losses."""
+    size = -(-len(losses) // POINTS)
+    means = [sum(part) / len(part) for i in range(0, len(losses), size) for part in [losses[i : i + size]]]
+    panel = Panel("loss, nats a token, over steps (means of neighbours)", {"training": means}, size / 2, size)
+    return draw_panels([panel])
+
+
+def _source_inputs() -> list[Any]:
+    return [
+        io.Combo.Input(
+            "source",
+            options=[SHAPES, TEXT, FILES],
+            default=SHAPES,
+            tooltip="What to learn from. shapes: drawn scenes of one to three shapes that move, stand still, or stand "
+            "at a place that the caption says. text: the text below. files: every .json and .txt file in ComfyUI's "
+            "user/frameloom/layouts (headless: ~/.config/frameloom/layouts).",
+        ),
+        io.String.Input(
+            "text",
+            multiline=True,
+            default="",
+            tooltip="Layouts for source text, in any format that Layout From Text reads, of 16 scenes at least: a "
+            "storyboard as JSON, VisorGPT sequences, Storyboard20K's JSON or lines.",
+        ),
+        io.String.Input(
+            "name",
+            default="my_layouts",
+            tooltip="The prior becomes models/layout_priors/NAME_00001_.safetensors, or the next number that is free.",
+        ),
+    ]
+
+
+def _training_inputs() -> list[Any]:
+    return [
+        io.Int.Input(
+            "steps",
+            default=1500,
+            min=1,
+            max=1_000_000,
+            tooltip="Of the optimizer.",
+        ),
+        io.Int.Input("batch_size", default=16, min=1, max=4096, tooltip="Scenes a step."),
+        io.Float.Input(
+            "learning_rate",
+            default=0.008,
+            min=1e-6,
+            max=0.1,
+            step=1e-6,
+            tooltip="At its peak, after 50 steps; a cosine takes it down. Wider priors want less, 0.0003 at a width of "
+            "768.",
+        ),
+        io.Int.Input(
+            "keyframes",
+            default=3,
+            min=1,
+            max=129,
+            tooltip="Most boxes of a thing that the prior is shown of a scene: the first frame, the last, and others "
+            "drawn anew each time. What Layout Prior can be asked for well.",
+        ),
+    ]
+
+
+def _size_inputs() -> list[Any]:
+    return [
+        io.Int.Input(
+            "width", default=44, min=4, max=4096, step=4, tooltip="Of a token in the network. VisorGPT: 768."
+        ),
+        io.Int.Input("layers", default=3, min=1, max=96, tooltip="Of the network. VisorGPT: 12."),
+        io.Int.Input(
+            "context",
+            default=320,
+            min=16,
+            max=8192,
+            tooltip="Longest scene in tokens: a byte of text is one, a box five. Longer ones are left out.",
+        ),
+    ]
+
+
+def _seed_input() -> Any:
+    return io.Int.Input(
+        "seed",
+        default=0,
+        min=0,
+        max=0xFFFFFFFFFFFFFFFF,
+        control_after_generate=True,
+        tooltip="Of weights and draws. The same seed and inputs on the same machine give the same prior.",
+    )
+
+
+NODES: list[type] = [TrainLayoutPrior]

@@ -1,0 +1,161 @@
+"""Train Layout Prior: what it learns from, the file it writes, what it shows, and that a cancel leaves nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from frameloom.language.layout_prior import read_layout_prior
+from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
+from frameloom.tests.support.layouts import sample
+from frameloom.training import layout_scenes
+from safetensors import safe_open
+
+DEFAULTS = {
+    "source": "shapes",
+    "text": "",
+    "name": "mine/shapes",
+    "steps": 12,
+    "batch_size": 4,
+    "learning_rate": 0.01,
+    "keyframes": 3,
+    "width": 16,
+    "layers": 1,
+    "context": 320,
+    "seed": 5,
+}
+
+
+def boards(count=18):
+    """A storyboard of so many scenes that say different things."""
+    scenes = []
+    for number in range(count):
+        x = number / (2 * count)
+        track = tuple(BoxKey(f=f, box=(x, y, x + 0.4, y + 0.4)) for f, y in ((0, 0.1), (7, 0.5)))
+        dog = Entity(id="dog", text=f"dog {number}", track=track)
+        scenes.append(Scene(id=number, prompt=f"walk {number}", frames=8, entities=(dog,)))
+    return Storyboard(scenes=tuple(scenes)).to_json()
+
+
+@pytest.fixture
+def make(nodes, host, monkeypatch):
+    monkeypatch.setattr(layout_scenes, "SCENES", 60)
+    return lambda **settings: nodes["TrainLayoutPrior"].execute(**(DEFAULTS | settings)).args
+
+
+def priors(host):
+    folder = host.models_dir / "layout_priors"
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_it_writes_a_file_that_layout_prior_lists_and_runs(make, nodes, host):
+    name, report, plot = make()
+    assert name == "mine/shapes_00001_.safetensors"
+    assert priors(host) == [name]
+    prior = nodes["LayoutPrior"]
+    assert name in prior.define_schema().inputs[0].options
+    settings = {"frames": 12, "keyframes": 2, "width": 64, "height": 64, "fps": 8.0}
+    settings |= {"temperature": 1.0, "top_k": 70, "seed": 0, "caption": "", "entities": "a red circle"}
+    chosen, _ = prior.execute(file=name, **settings).args
+    connected, _ = prior.execute(file="none", trained=name, **settings).args
+    assert chosen == connected
+    assert chosen.provenance.model == name
+    assert "100.0 % within the grammar" in report
+    assert plot.shape == (1, 200, 640, 3)
+
+
+def test_the_file_is_the_trained_network_in_half_precision(make, host):
+    first, again, other = (make(seed=seed, name=name)[0] for seed, name in ((5, "a"), (5, "a"), (6, "b")))
+    assert (first, again, other) == ("a_00001_.safetensors", "a_00002_.safetensors", "b_00001_.safetensors")
+    folder = host.models_dir / "layout_priors"
+    with safe_open(folder / first, "pt") as file:
+        assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
+    states = [read_layout_prior(folder / name).state_dict() for name in (first, again, other)]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    assert not all(torch.equal(value, states[2][key]) for key, value in states[0].items())
+
+
+def test_it_learns_from_text_and_from_files(make, host, monkeypatch, tmp_path):
+    assert "scenes: 10 to train on, 8 held out" in make(source="text", text=boards())[1]
+    monkeypatch.setattr(type(host), "user_dir", lambda self: tmp_path)
+    (tmp_path / "layouts").mkdir()
+    (tmp_path / "layouts" / "own.json").write_text(boards())
+    (tmp_path / "layouts" / "theirs.txt").write_text(sample("storyboard20k.txt"), "utf-8")
+    (line,) = [line for line in make(source="files")[1].splitlines() if line.startswith("scenes:")]
+    trained, held_out, left_out = (int(word) for word in line.split() if word.isdecimal())
+    assert held_out == 8
+    assert trained + held_out + left_out > 18
+
+
+def test_a_changed_file_is_noticed(nodes, host, monkeypatch, tmp_path):
+    monkeypatch.setattr(type(host), "user_dir", lambda self: tmp_path)
+    node = nodes["TrainLayoutPrior"]
+    assert node.fingerprint_inputs(**DEFAULTS | {"source": "files"}) == ""
+    (tmp_path / "layouts").mkdir()
+    (tmp_path / "layouts" / "own.json").write_text("{}")
+    before = node.fingerprint_inputs(**DEFAULTS | {"source": "files"})
+    (tmp_path / "layouts" / "own.json").write_text("{ }")
+    assert node.fingerprint_inputs(**DEFAULTS | {"source": "files"}) != before
+    assert node.fingerprint_inputs(**DEFAULTS) == ""
+
+
+def test_what_is_wrong_is_said_before_anything_is_trained(make, host, monkeypatch, tmp_path):
+    monkeypatch.setattr(type(host), "user_dir", lambda self: tmp_path)
+    with pytest.raises(ValueError, match=r"got no \.json or \.txt file in layouts"):
+        make(source="files")
+    with pytest.raises(ValueError, match="text: text is of no format"):
+        make(source="text", text="a red circle")
+    with pytest.raises(ValueError, match="layouts: got 3 scenes whose caption and names differ"):
+        make(source="text", text=boards(3))
+    with pytest.raises(ValueError, match=r"name='\.\./mine' leads out of the folder layout_priors"):
+        make(name="../mine", steps=10**6)
+    assert priors(host) == []
+
+
+@pytest.mark.parametrize("after", [0, 7, 12, 40])
+def test_a_cancel_leaves_no_file(make, host, monkeypatch, after):
+    """In the first step, in a later one, when the first layout is sampled, and later."""
+    calls = []
+
+    def cancel():
+        calls.append(0)
+        if len(calls) > after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(host, "check_interrupt", cancel)
+    with pytest.raises(KeyboardInterrupt):
+        make()
+    assert len(calls) == after + 1
+    assert priors(host) == []
+
+
+def test_a_file_is_written_whole_or_not_at_all(make, host, monkeypatch):
+    def fail(*_args, **_settings):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("frameloom.models.layout_prior.save_file", fail)
+    with pytest.raises(OSError, match="no space left"):
+        make()
+    assert priors(host) == []
+
+
+def test_progress_reaches_its_end_and_shows_the_loss(make, host, monkeypatch):
+    shown = []
+
+    class Bar:
+        def update(self, done, preview=None):
+            shown.append((done, preview))
+
+    def progress(_self, total):
+        shown.append((total, None))
+        return Bar()
+
+    monkeypatch.setattr(type(host), "progress", progress)
+    make(steps=40)
+    (total, _), *steps = shown
+    done = [number for number, _ in steps]
+    assert done == sorted(done)
+    assert total - 4 < done[-1] <= total
+    pictures = [picture for _, picture in steps if picture is not None]
+    assert len(pictures) == 2
+    assert pictures[0].shape == (200, 640, 3)
+    assert not torch.equal(*pictures)

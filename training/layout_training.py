@@ -1,0 +1,207 @@
+"""Train a layout prior: what of a corpus it sees, and its loss.
+
+The network, its sequences and its file are in ``models``; which scenes there are, and how they are shown, is in
+``layout_scenes``; what the prior is worth afterwards, in ``layout_report``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from ..models.layout_prior import LayoutGPT, PriorSize
+from ..models.layout_sequence import (
+    FIRST_LINE,
+    FIRST_TIME,
+    LINES,
+    PADDING,
+    VOCABULARY,
+    count_tokens,
+    encode_names,
+    encode_scene,
+)
+from ..models.storyboard import Scene
+from .layout_scenes import at_keyframes, draw_keyframes, split_scenes
+from .loop import LoopSettings, train
+
+HEADS = 4
+WAVE, SHORTEST = (
+    0.028,
+    8.0,
+)  # of what positions and lines start as: amplitude, which is GPT-2's spread, and period
+UNTITLED = 0.1  # chance that training hides a caption: a prior is also asked without one
+ALIKE = 8  # sequences of about one length go through the network together: less padding
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutSettings:
+    """How to train a layout prior.
+
+    Attributes:
+        steps: of the optimiser.
+        batch_size: scenes a step.
+        learning_rate: at its peak.
+        width: of a token, a multiple of ``HEADS``.
+        layers: blocks.
+        context: longest sequence, in tokens.
+        keyframes: most boxes of a thing that it is shown.
+        seed: of weights and draws.
+    """
+
+    steps: int = 1500
+    batch_size: int = 16
+    learning_rate: float = 8e-3
+    width: int = 44
+    layers: int = 3
+    context: int = 320
+    keyframes: int = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Scenes to train on, scenes held out, and how many were left out because they have no boxes or are too long."""
+
+    training: list[Scene]
+    held_out: list[Scene]
+    left_out: int
+
+
+def make_corpus(scenes: Sequence[Scene], settings: LayoutSettings) -> Corpus:
+    """Choose what to train on.
+
+    Args:
+        scenes: all there are.
+        settings: how to train.
+
+    Raises:
+        ValueError: too few are left; see ``split_scenes``.
+    """
+    fitting = [scene for scene in scenes if _fits(scene, settings)]
+    return Corpus(*split_scenes(fitting), len(scenes) - len(fitting))
+
+
+def _fits(scene: Scene, settings: LayoutSettings) -> bool:
+    names = [entity.text for entity in scene.entities]
+    tokens = count_tokens(scene.prompt, names, min(settings.keyframes, scene.frames))
+    return tokens <= settings.context and any(key.box for entity in scene.entities for key in entity.track)
+
+
+def new_prior(settings: LayoutSettings) -> LayoutGPT:
+    """Return a prior with random weights, of the settings' sizes and seed; torch's own random numbers stay.
+
+    Args:
+        settings: how to train.
+
+    Raises:
+        ValueError: the width isn't a multiple of ``HEADS``.
+    """
+    if settings.width % HEADS:
+        raise ValueError(f"width={settings.width}; expected a multiple of {HEADS}, its heads; choose one.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = LayoutGPT(PriorSize(VOCABULARY, settings.context, settings.width, settings.layers, HEADS))
+    words, places = network.transformer.wte.weight.data, network.transformer.wpe.weight.data
+    places[:] = _waves(*places.shape)
+    for first in (FIRST_LINE, FIRST_TIME):
+        words[first : first + LINES + 1] = _waves(LINES + 1, settings.width)
+    return network
+
+
+def _waves(count: int, width: int) -> Tensor:
+    """Return [count, width] sines and cosines, of periods from ``SHORTEST`` to twice the count.
+
+    Positions and lines start as these: what is so far apart looks the same everywhere, so that a small prior soon looks
+    two tokens back, and adds.
+    """
+    periods = torch.logspace(math.log2(SHORTEST), math.log2(2 * count), width // 2, base=2)
+    angles = 2 * math.pi * torch.arange(count)[:, None] / periods
+    return WAVE * torch.cat([angles.sin(), angles.cos()], 1)
+
+
+def train_prior(
+    corpus: Corpus,
+    settings: LayoutSettings,
+    device: torch.device | str = "cpu",
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> LayoutGPT:
+    """Train a prior on the likelihood of every token, given those before it.
+
+    Each time it sees a scene it sees other keyframes of it, and sometimes no caption.
+
+    Args:
+        corpus: what it may see.
+        settings: how to train.
+        device: to train on.
+        on_step: see ``loop.train``.
+
+    Returns:
+        The averaged weights, on the device: float32, of values that half precision has, which its file is in.
+    """
+    network = new_prior(settings).to(device)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        picks = torch.randint(len(corpus.training), (settings.batch_size,), generator=generator).tolist()
+        shown = [show(corpus.training[pick], settings, generator) for pick in picks]
+        total, count = score(network, [_hide(scene, generator) for scene in shown], whole=True)
+        return total / count
+
+    loop = LoopSettings(
+        settings.steps,
+        settings.learning_rate,
+        warmup=min(50, 1 + settings.steps // 10),
+        ema_decay=0.99,
+        seed=settings.seed,
+    )
+    averaged = train(dict(network.named_parameters()), loss, loop, on_step=on_step)
+    network.load_state_dict(averaged)
+    return network.half().float().eval()
+
+
+def show(scene: Scene, settings: LayoutSettings, generator: torch.Generator) -> Scene:
+    """Return a scene at some keyframes, drawn anew at every call."""
+    return at_keyframes(scene, draw_keyframes(scene, settings.keyframes, generator))
+
+
+def _hide(scene: Scene, generator: torch.Generator) -> Scene:
+    hidden = float(torch.rand((), generator=generator)) < UNTITLED
+    return scene.model_copy(update={"prompt": ""}) if hidden else scene
+
+
+def score(network: LayoutGPT, scenes: Sequence[Scene], *, whole: bool = False) -> tuple[Tensor, int]:
+    """Return the cross-entropy of what follows the captions and names of scenes: its sum in nats, and its tokens.
+
+    Args:
+        network: what says how likely each token is.
+        scenes: as they are encoded, with every key.
+        whole: of captions and names, too. A small prior learns from these where in a caption a name stands.
+    """
+    device = next(network.parameters()).device
+    pairs = sorted((_tokens_and_targets(scene, whole) for scene in scenes), key=lambda pair: len(pair[0]))
+    total, count = torch.zeros((), device=device), 0
+    for start in range(0, len(pairs), ALIKE):
+        tokens, targets = (
+            pad_sequence(list(part), True, PADDING).to(device)
+            for part in zip(*pairs[start : start + ALIKE], strict=True)
+        )
+        logits, _ = network(tokens)
+        total = total + functional.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="sum"
+        )
+        count += int((targets != PADDING).sum())
+    return total, count
+
+
+def _tokens_and_targets(scene: Scene, whole: bool) -> tuple[Tensor, Tensor]:
+    """Return a scene's tokens but the last and what follows each, padding where that does not count: [L] each."""
+    tokens = torch.tensor(encode_scene(scene))
+    targets = tokens.clone()
+    if not whole:
+        targets[: len(encode_names(scene.prompt, [entity.text for entity in scene.entities]))] = PADDING
+    return tokens[:-1], targets[1:]
