@@ -201,7 +201,7 @@ def travel_conditions(
     """
     if len(encoded) == 1:
         return next(iter(encoded.values()))
-    length = _common_length([tokens.shape[1] for side in encoded.values() for tokens, _ in side])
+    length = common_length([tokens.shape[1] for side in encoded.values() for tokens, _ in side])
     conditions: Conditioning = []
     for same in zip(*encoded.values(), strict=True):
         tokens = [row.repeat(1, length // row.shape[1], 1) for row, _ in same]
@@ -225,7 +225,12 @@ def _mix(rows: Mapping[str, Tensor], keys: Keys, blends: Sequence[Blend]) -> Ten
     )
 
 
-def _common_length(lengths: Sequence[int]) -> int:
+def common_length(lengths: Sequence[int]) -> int:
+    """Return the number of tokens to which encodings of several lengths are repeated.
+
+    Raises:
+        ValueError: it is above ``MAX_TOKENS``.
+    """
     length, longest = math.lcm(*lengths), max(lengths)
     if length > max(MAX_TOKENS, longest):
         chunks = sorted({each // CHUNK for each in lengths})

@@ -96,8 +96,8 @@ def _read_table(file: TextIO, index: Index) -> dict[str, str]:
     video = next((name for name in _FILES if name in columns and name != caption), None)
     if caption is None or video is None:
         raise ValueError(
-            f"has the columns {', '.join(columns)[:100] or '(none)'}; expected videoid and name, as WebVid has, or file "
-            "and caption; name them in the first row"
+            f"has the columns {', '.join(columns)[:100] or '(none)'}; expected videoid and name, as WebVid has, or "
+            "file and caption; name them in the first row"
         )
     captions: dict[str, str] = {}
     for row in csv.reader(file, delimiter=delimiter):

@@ -156,8 +156,9 @@ def sample_circles(count: int, generator: torch.Generator, frames: int = FRAMES)
     It drags no trail, so that a frame by itself looks like a still picture, and its caption names no motion.
     """
     drawn = sample_images(count, generator)
-    radius = torch.rand(count, 1, 1, generator=generator) * (CIRCLE_RADII[1] - CIRCLE_RADII[0]) + CIRCLE_RADII[0]
     low, high = 0.2, 0.8
+    least, most = CIRCLE_RADII
+    radius = least + (most - least) * torch.rand(count, 1, 1, generator=generator)
     middle = low + radius + (high - low - 2 * radius) * torch.rand(count, 1, 2, generator=generator)
     angle = 2 * math.pi * torch.arange(frames) / frames
     around = torch.stack([angle.sin(), -angle.cos()], 1)

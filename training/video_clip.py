@@ -2,9 +2,9 @@
 
 Owns one file at a time: what it holds, and what is wrong with it. Which files there are is ``video_folder``'s.
 
-The cut is AnimateDiff's (Guo et al. 2023, https://arxiv.org/abs/2307.04725, its official data loader): evenly spaced frames, the
-short side resized, the centre kept. It differs in two ways, because latents are made once and kept: clips start at fixed
-places instead of a random one, and a mirrored copy takes the place of random mirroring.
+The cut is that of AnimateDiff's official data loader (Guo et al. 2023, https://arxiv.org/abs/2307.04725): evenly
+spaced frames, the short side resized, the centre kept. It differs in two ways, because latents are made once and kept:
+clips start at fixed places instead of a random one, and a mirrored copy takes the place of random mirroring.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..models.errors import ClipError
 
 MAX_PIXELS = 64 * 1024 * 1024  # of a frame, as it is stored and as it is scaled
 _FORMAT = "frameloom-clip/1"  # of keys; a change of what is decoded or how it is scaled must change it
-_SEEK_SECONDS = 1.0  # before the first frame wanted: frames right behind a keyframe may lean on those before it
+_SEEK_SECONDS = 1.0  # before the first frame: those right behind a keyframe may lean on frames before it
 _BLOCK = 1 << 20
 Stamp = tuple[int, int]  # size in bytes, time of change in nanoseconds
 
@@ -225,7 +225,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Any]]:
 
     with path.open("rb") as file, av.open(file, options={"protocol_whitelist": "none"}) as source:
         if not source.streams.video:
-            raise ClipError("has no pictures, only sound or text")
+            raise ClipError("has no pictures")
         stream = source.streams.video[0]
         if stream.codec_context is None:
             raise ClipError("is coded in a way that this FFmpeg doesn't know")

@@ -168,8 +168,8 @@ def folder_dataset(found: Found, name: str, cut: Cut, caption_dropout: float) ->
         reasons = "; ".join(f"{each.name} {each.reason}" for each in found.skipped[:MOST_IN_ERROR])
         raise ValueError(
             f"folder={name!r}: got {len(found.skipped)} files, none of which can be used ({reasons or 'it is empty'}); "
-            f"expected videos of {cut.frames} frames or more with captions, such as clip.mp4 and clip.txt; see the help "
-            "of Video Dataset."
+            f"expected videos of {cut.frames} frames or more with captions, such as clip.mp4 and clip.txt; see Video "
+            "Dataset's help."
         )
     for each in found.skipped:
         logger.warning("%s: %s %s; it is skipped.", name, each.name, each.reason)
@@ -187,10 +187,10 @@ def describe(dataset: Dataset, origin: str, skipped: Sequence[Skipped] = ()) -> 
         skipped: 1
           a.mp4 has no caption
     """
-    captions = len(set(dataset.captions) - {""})
+    captions, dropped = len(set(dataset.captions) - {""}), f"{100 * dataset.caption_dropout:.0f} %"
     lines = [
         f"{_count(len(dataset), 'clip')} of {dataset.frames} frames, {dataset.width}x{dataset.height}, {origin}",
-        f"{_count(captions, 'caption')}, left out in {dataset.caption_dropout:.0%} of the steps".replace("%", " %"),
+        f"{_count(captions, 'caption')}, left out in {dropped} of the steps",
     ]
     if "" in dataset.captions:
         lines.append(f"without caption: {_count(dataset.captions.count(''), 'clip')}")

@@ -83,7 +83,7 @@ def list_folder(folder: Path) -> tuple[list[str], list[Skipped]]:
                 skipped.append(Skipped(name, "is no file"))
             else:
                 files.append(name)
-    return files, skipped
+    return sorted(files), skipped
 
 
 def fingerprint_folder(folder: Path) -> str:
