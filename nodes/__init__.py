@@ -31,6 +31,7 @@ def node_classes() -> list[type]:
         prompt_travel,
         scene_start,
         scenes,
+        video_dataset,
         zero_shot,
         zero_shot_sampler,
     )
@@ -59,6 +60,7 @@ def node_classes() -> list[type]:
         nuwa_plan,
         nuwa,
         decode_to_video,
+        video_dataset,
         metrics,
     )
     return [node for family in families for node in family.NODES]

@@ -37,7 +37,7 @@ def read_folder(
     folder: Path,
     cut: Cut,
     missing_captions: MissingCaptions,
-    watch: Callable[[int, int], None] = lambda done, total: None,
+    start: Callable[[int], Callable[[int], None]] = lambda files: lambda done: None,
 ) -> Found:
     """Look through a folder and its subfolders: every file is read once, and of each video one frame is decoded.
 
@@ -45,23 +45,23 @@ def read_folder(
         folder: with videos of any kind that FFmpeg reads, and their captions; see ``captions.read_captions``.
         cut: how clips are cut.
         missing_captions: skip: a video without caption is skipped. empty: its caption is empty.
-        watch: told how many files of how many are looked through; may raise to stop.
+        start: told how many files there are; what it returns, how many of them are done. That may raise to stop.
     """
     files, skipped = list_folder(folder)
     captions, unread = read_captions(folder, files)
     skipped += unread
     clips: list[VideoClip] = []
     names = [name for name in files if not is_caption(name)]
-    videos = 0
+    videos, watch = 0, start(len(names))
     for done, name in enumerate(names):
-        watch(done, len(names))
+        watch(done)
         try:
             caption = _caption_of(captions.get(name, ""), missing_captions)
             clips += cut_clips(look_through(folder / name), name, caption, cut)
             videos += 1
         except ClipError as error:
             skipped.append(Skipped(name, str(error)))
-    watch(len(names), len(names))
+    watch(len(names))
     return Found(tuple(clips), videos, tuple(sorted(skipped)))
 
 

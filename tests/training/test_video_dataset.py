@@ -49,7 +49,9 @@ def test_the_measure_of_circles_finds_drawn_ones_and_nothing_else():
     circles = shapes.sample_circles(100, step_generator(0, 1))
     assert measure_circling(*paths(shapes.render(circles, 64))).is_circle.float().mean() >= 0.99
     for sample in (shapes.sample_clips, shapes.sample_pans):
-        assert not measure_circling(*paths(shapes.render(sample(40, step_generator(1, 1)), 64))).is_circle.any()
+        assert not measure_circling(
+            *paths(shapes.render(sample(40, step_generator(1, 1)), 64))
+        ).is_circle.any()
     there = torch.ones(100, 16, dtype=torch.bool)
     every = shapes.sample_circles(100, step_generator(2, 1)).centers
     assert measure_circling(every, there).is_circle.all()
