@@ -41,11 +41,11 @@ def names_of(kind: str, files: Iterable[str]) -> list[str]:
 
 
 def folders_in(parent: Path) -> list[str]:
-    """Return the names of a folder's folders; hidden ones, and links that lead out of it, are left out."""
+    """Return the names of a folder's folders; hidden and empty ones, and links that lead out of it, are left out."""
     if not parent.is_dir():
         return []
     root = parent.resolve()
-    found = [each for each in parent.iterdir() if each.is_dir() and not each.name.startswith(".")]
+    found = [each for each in parent.iterdir() if not each.name.startswith(".") and _holds_anything(each)]
     return sorted(each.name for each in found if root in each.resolve().parents)
 
 
@@ -61,3 +61,11 @@ def folder_in(parent: Path, name: str) -> Path:
             "not as a link, and press R to refresh the list."
         )
     return parent / name
+
+
+def _holds_anything(folder: Path) -> bool:
+    """Tell whether a folder has anything in it that this user may see."""
+    try:
+        return folder.is_dir() and any(folder.iterdir())
+    except OSError:
+        return False

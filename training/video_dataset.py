@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..models.errors import ClipError
 from . import shapes
@@ -205,7 +206,7 @@ def contact_sheet(dataset: Dataset) -> Tensor:
     A clip that can't be decoded is left out, which is logged.
 
     Returns:
-        [1, rows * H, columns * W, 3] float32, 0..1.
+        [1, rows * (H + 2), columns * (W + 2), 3] float32, 0..1; a white line around each frame.
     """
     rows = min(len(dataset), SHEET_CLIPS)
     columns = min(dataset.frames, SHEET_FRAMES)
@@ -217,8 +218,9 @@ def contact_sheet(dataset: Dataset) -> Tensor:
         except ClipError as error:
             logger.warning("%s; it is left out of the preview.", error)
     if not shown:
-        return torch.zeros(1, dataset.height, columns * dataset.width, 3)
-    return rearrange(torch.stack(shown) / 2 + 0.5, "r f c h w -> 1 (r h) (f w) c").clamp(0, 1)
+        return torch.zeros(1, dataset.height, dataset.width, 3)
+    cells = pad(torch.stack(shown) / 2 + 0.5, (1, 1, 1, 1), value=1.0)
+    return rearrange(cells, "r f c h w -> 1 (r h) (f w) c").clamp(0, 1)
 
 
 def _key(drawn: shapes.Clips, width: int) -> str:

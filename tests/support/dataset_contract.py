@@ -42,7 +42,7 @@ def test_a_folder_of_the_input_folder_becomes_a_dataset(port, video_dataset, inp
     lines = report.splitlines()
     assert lines[0] == "2 clips of 4 frames, 32x32, from 2 files of mine"
     assert "  bad.mp4 has no caption" in lines
-    assert preview.shape == (1, 2 * 32, 4 * 32, 3)
+    assert preview.shape == (1, 2 * 34, 4 * 34, 3)
     assert 0 <= preview.min() < preview.max() <= 1
 
 
@@ -63,21 +63,24 @@ def test_shapes_need_no_folder(port, video_dataset, input_folder):
     dataset, report, preview = run(video_dataset, source="shapes", folder="none")
     assert len(dataset) == 3
     assert report.startswith("3 clips of 4 frames, 32x32, drawn (circle, seed 5)\n")
-    assert preview.shape == (1, 3 * 32, 4 * 32, 3)
+    assert preview.shape == (1, 3 * 34, 4 * 34, 3)
     again, *_ = run(video_dataset, source="shapes", folder="none")
     assert dataset.keys == again.keys
     assert dataset.keys != run(video_dataset, source="shapes", folder="none", seed=6)[0].keys
     assert torch.equal(pickle.loads(pickle.dumps(dataset)).pictures(2), dataset.pictures(2))
 
 
-def test_folders_are_listed_anew_without_hidden_ones_files_and_links_out(
+def test_folders_are_listed_anew_without_hidden_and_empty_ones_files_and_links_out(
     port, video_dataset, input_folder, tmp_path
 ):
     for name in ("mine", "b", ".hidden"):
         (input_folder / name).mkdir()
+        (input_folder / name / "file").touch()
+    (input_folder / "empty").mkdir()
     (input_folder / "file.mp4").touch()
     outside = tmp_path / "outside"
     outside.mkdir()
+    (outside / "file").touch()
     (input_folder / "link").symlink_to(outside)
     (input_folder / "up").symlink_to(input_folder.parent)
     (input_folder / "same").symlink_to(input_folder)

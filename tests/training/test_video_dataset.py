@@ -95,10 +95,10 @@ def test_shapes_want_a_square():
 def test_a_preview_shows_frames_from_first_to_last_a_clip_a_row():
     dataset = drawn(20)
     sheet = contact_sheet(dataset)
-    assert sheet.shape == (1, 8 * 64, 4 * 64, 3)
-    cell = sheet[0, 3 * 64 : 4 * 64, 3 * 64 :].permute(2, 0, 1) * 2 - 1
+    assert sheet.shape == (1, 8 * 66, 4 * 66, 3)
+    cell = sheet[0, 3 * 66 + 1 : 4 * 66 - 1, 3 * 66 + 1 : -1].permute(2, 0, 1) * 2 - 1
     torch.testing.assert_close(cell, dataset.pictures(3 * 20 // 8)[-1], atol=1e-6, rtol=0)
-    assert contact_sheet(drawn(1, frames=2)).shape == (1, 64, 2 * 64, 3)
+    assert contact_sheet(drawn(1, frames=2)).shape == (1, 66, 2 * 66, 3)
 
 
 def test_a_report_counts():

@@ -144,5 +144,5 @@ def test_a_preview_leaves_out_what_went_bad_meanwhile(folder, caplog):
     dataset = folder_dataset(read_folder(folder, CUT, "skip"), "clips", CUT, 0.0)
     (folder / "c.gif").unlink()
     sheet = contact_sheet(dataset)
-    assert sheet.shape == (1, 2 * 32, 4 * 32, 3)
+    assert sheet.shape == (1, 2 * 34, 4 * 34, 3)
     assert "c.gif: is gone; it is left out of the preview." in caplog.text
