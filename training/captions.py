@@ -46,21 +46,23 @@ def read_captions(folder: Path, files: Iterable[str]) -> tuple[dict[str, str], l
     """
     names = sorted(files)
     videos = [name for name in names if not is_caption(name)]
-    captions: dict[str, str] = {}
+    index, beside = _index(videos), {name: _without_ending(name) for name in videos}
+    texts: dict[str, str] = {}  # text file without its ending -> what it says
+    rows: dict[str, str] = {}
     skipped = []
     for name in (name for name in names if is_caption(name)):
         try:
             with (folder / name).open(encoding=_ENCODING, newline="") as file:
                 if PurePosixPath(name).suffix.lower() == TABLE:
-                    found = _read_table(file, _index(videos))
-                    captions = found | captions
+                    rows = _read_table(file, index) | rows
                 else:
-                    captions |= dict.fromkeys(_beside(name, videos), _clean(file.read(2 * MAX_CAPTION)))
+                    texts[_without_ending(name)] = _clean(file.read(2 * MAX_CAPTION))
         except UnicodeDecodeError as error:
             skipped.append(Skipped(name, f"is not UTF-8 (byte {error.start}); save it as UTF-8"))
         except (csv.Error, OSError, ValueError) as error:
             skipped.append(Skipped(name, str(error)))
-    return {name: text for name, text in captions.items() if text}, skipped
+    captions = {video: texts.get(beside[video]) or rows.get(video, "") for video in videos}
+    return {video: text for video, text in captions.items() if text}, skipped
 
 
 def is_caption(name: str) -> bool:
@@ -68,9 +70,8 @@ def is_caption(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in (SIDECAR, TABLE)
 
 
-def _beside(name: str, videos: Iterable[str]) -> list[str]:
-    own = PurePosixPath(name).with_suffix("")
-    return [video for video in videos if PurePosixPath(video).with_suffix("") == own]
+def _without_ending(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))
 
 
 def _index(videos: Iterable[str]) -> Index:
@@ -103,8 +104,9 @@ def _read_table(file: TextIO, index: Index) -> dict[str, str]:
     for row in csv.reader(file, delimiter=delimiter):
         values = dict(zip(columns, row, strict=False))
         found = _find(values.get(_FOLDER, ""), values.get(video, ""), index)
-        if found is not None and values.get(caption):
-            captions.setdefault(found, _clean(values[caption]))
+        text = _clean(values.get(caption, ""))
+        if found is not None and text:
+            captions.setdefault(found, text)
     return captions
 
 

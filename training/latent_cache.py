@@ -85,7 +85,8 @@ def encode_clips(
     cache.remove_stale()
     with torch.inference_mode(False), torch.no_grad():
         latents, used, skipped = _encode_pictures(dataset, encode_pictures, cache, watch, check_interrupt)
-        captions = [dataset.captions[index] for index in used]
+        every = dataset.captions
+        captions = [every[index] for index in used]
         texts = list(dict.fromkeys(["", *captions]))
         rows = [cache.get("caption", text, 2, lambda text=text: encode_text(text)) for text in texts]
         length = common_length([row.shape[0] for row in rows])

@@ -153,7 +153,8 @@ def sample_pans(count: int, generator: torch.Generator) -> Clips:
 def sample_circles(count: int, generator: torch.Generator, frames: int = FRAMES) -> Clips:
     """Draw clips of a shape that goes once round, clockwise from the top; the last frame is one step before the first.
 
-    It drags no trail, so that a frame by itself looks like a still picture, and its caption names no motion.
+    It drags no trail, so that a frame by itself looks like a still picture, and its caption names no motion: the demo
+    model was taught no word for this one. ``moving in a circle`` spoils half of the shapes that it draws.
     """
     drawn = sample_images(count, generator)
     low, high = 0.2, 0.8

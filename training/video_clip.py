@@ -136,15 +136,16 @@ class VideoClip:
         with _named_errors():
             if _stamp(self.path) != self.stamp:
                 raise ClipError("was changed since it was looked through; queue again")
-            frames = self._decode(seek=True) if self.has_times else None
-            frames = frames or self._decode(seek=False) or []
+            frames = self._decode(seek=True) if self.has_times else []
+            if len(frames) < len(self.times):
+                frames = self._decode(seek=False)
         if len(frames) < len(self.times):
             raise ClipError(f"is damaged: {len(frames)} of {len(self.times)} frames could be decoded")
         pictures = torch.stack(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
         return pictures.flip(-1) if self.mirrored else pictures.contiguous()
 
-    def _decode(self, *, seek: bool) -> list[Tensor] | None:
-        """Return the frames as [H, W, 3] bytes; None: the jump landed behind the first one."""
+    def _decode(self, *, seek: bool) -> list[Tensor]:
+        """Return the frames as [H, W, 3] bytes; none where the jump landed behind the first one."""
         taken: list[Tensor] = []
         with _open(self.path) as (source, stream):
             if seek:
@@ -155,8 +156,8 @@ class VideoClip:
                 if at is None or at < 0:
                     continue
                 if seek and not taken and at > self.times[0]:
-                    return None
-                while len(taken) < len(self.times) and at >= self.times[len(taken)]:
+                    return []
+                if at >= self.times[len(taken)]:
                     if frame.is_corrupt:
                         raise ClipError(f"is damaged: frame {len(taken)} of the clip can't be decoded")
                     taken.append(_fit(frame, self.width, self.height))
@@ -223,7 +224,9 @@ def _open(path: Path) -> Iterator[tuple[Any, Any]]:
     """
     import av
 
-    with path.open("rb") as file, av.open(file, options={"protocol_whitelist": "none"}) as source:
+    # Titles in old files are often no UTF-8; nobody reads them here.
+    rules: dict[str, Any] = {"options": {"protocol_whitelist": "none"}, "metadata_errors": "replace"}
+    with path.open("rb") as file, av.open(file, **rules) as source:
         if not source.streams.video:
             raise ClipError("has no pictures")
         stream = source.streams.video[0]

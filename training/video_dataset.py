@@ -121,15 +121,12 @@ class DrawnClip:
 def drawn_dataset(
     clips: int, motion: Motion, seed: int, *, frames: int, width: int, height: int, caption_dropout: float
 ) -> Dataset:
-    """Return a dataset of drawn shapes, one in each clip.
-
-    Depends on the arguments only.
+    """Return a dataset of drawn shapes, one in each clip. It depends on the arguments only.
 
     Args:
         clips: how many.
         motion: straight: what the demo's motion module was trained on, with captions that name the direction. circle:
-            once round, clockwise, from the top; no caption names it, because the demo model was never taught a word for
-            it, and draws what it has no word for badly.
+            once round, clockwise, from the top; captions don't name it, see ``shapes.sample_circles``.
         seed: of looks and places.
         frames: F of each clip.
         width: in pixels.

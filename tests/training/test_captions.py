@@ -64,8 +64,9 @@ def test_an_id_that_several_videos_have_needs_their_folder(tmp_path):
 
 
 def test_empty_captions_are_none(tmp_path):
-    found, skipped = captions_of(tmp_path, {"a.csv": "videoid,name\n7,  \n", "1066.txt": " \n"})
-    assert (found, skipped) == ({}, [])
+    table = "videoid,name\n7,  \n2000,\n2000,after\n"
+    found, skipped = captions_of(tmp_path, {"a.csv": table, "1066.txt": " \n", "deep/2000.txt": ""})
+    assert (found, skipped) == ({"deep/2000.mp4": "after"}, [])
 
 
 @pytest.mark.parametrize(

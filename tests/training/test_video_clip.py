@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import random
+from contextlib import suppress
 
 import numpy
 import pytest
@@ -12,6 +14,12 @@ from frameloom.training.video_clip import Cut, cut_clips, look_through
 from torch.nn.functional import interpolate
 
 CUT = Cut(frames=4, stride=4, width=32, height=32)
+
+
+def noise(frames):
+    return torch.randint(
+        256, (frames, 48, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
+    )
 
 
 def clips_of(path, cut=CUT):
@@ -29,14 +37,19 @@ def test_every_kind_of_file_gives_the_frames_that_were_asked_for(tmp_path, kind,
     assert numbers_of(pictures) == list(chosen)
 
 
-@pytest.mark.parametrize("kind", ["mp4", "ts", "webm", "avi", "mkv"])
-def test_a_clip_deep_in_a_video_is_the_same_as_if_all_was_decoded(tmp_path, kind):
-    """One frame's place and its bits: a jump into a stream must not show."""
-    moving = torch.stack([numbered(1).roll(3 * n, 2)[0] for n in range(200)])
-    moving[:, 10:30, 5:25] = torch.randint(256, (200, 20, 20, 3), dtype=torch.uint8)
-    path = write_video(tmp_path / f"clip.{kind}", moving, rate=25)
-    for clip in clips_of(path, Cut(4, 2, 64, 48, clips_per_video=9)):
-        assert torch.equal(torch.stack(clip._decode(seek=True)), torch.stack(clip._decode(seek=False)))
+@pytest.mark.parametrize("rate", [25, 5])
+@pytest.mark.parametrize("kind", ["mp4", "ts", "webm", "avi", "mkv", "gif"])
+def test_a_clip_deep_in_a_video_is_the_same_as_if_all_was_decoded(tmp_path, kind, rate):
+    """A jump into a stream must not show. At 5 frames a second, it lands behind the clip in some of MPEG-TS."""
+    moving = torch.stack([numbered(1).roll(3 * n, 2)[0] for n in range(100)])
+    moving[:, 10:30, 5:25] = torch.randint(256, (100, 20, 20, 3), dtype=torch.uint8)
+    path = write_video(tmp_path / f"clip.{kind}", moving, rate=rate)
+    late = 0
+    for clip in clips_of(path, Cut(4, 2, 64, 48, clips_per_video=4)):
+        late += not clip._decode(seek=True)
+        wanted = torch.stack(clip._decode(seek=False)).permute(0, 3, 1, 2) / 127.5 - 1
+        assert torch.equal(clip.pictures(), wanted)
+    assert (late > 0) == (kind == "ts" and rate == 5)
 
 
 def test_frames_lie_where_the_official_recipe_puts_them():
@@ -132,8 +145,7 @@ def test_a_phones_video_is_upright(tmp_path, degrees):
 
 
 def bad_files(folder):
-    noise = torch.randint(256, (30, 48, 64, 3), dtype=torch.uint8)
-    whole = write_video(folder / "whole.mp4", noise, options={"movflags": "faststart"}).read_bytes()
+    whole = write_video(folder / "whole.mp4", noise(30), options={"movflags": "faststart"}).read_bytes()
     late = write_video(folder / "late.mp4", numbered(30)).read_bytes()
     (folder / "whole.mp4").unlink()
     (folder / "late.mp4").unlink()
@@ -170,7 +182,7 @@ def test_a_bad_file_is_refused_with_a_reason(tmp_path, name):
 
 
 def test_damage_in_the_middle_is_found_when_the_clip_is_decoded(tmp_path):
-    path = write_video(tmp_path / "a.mp4", torch.randint(256, (30, 48, 64, 3), dtype=torch.uint8))
+    path = write_video(tmp_path / "a.mp4", noise(30))
     data = bytearray(path.read_bytes())
     at = data.index(b"mdat") + 4
     for place in range(at + (len(data) - at) // 3, at + 2 * (len(data) - at) // 3):
@@ -179,6 +191,48 @@ def test_damage_in_the_middle_is_found_when_the_clip_is_decoded(tmp_path):
     (clip,) = clips_of(path)
     with pytest.raises(ClipError, match="damaged"):
         clip.pictures()
+
+
+def test_a_frame_that_ffmpeg_could_only_guess_is_not_taken(tmp_path):
+    """It fills in what is damaged, and marks the frame."""
+    import av
+    from av.error import InvalidDataError
+
+    path = write_video(tmp_path / "a.mp4", noise(30))
+    data = path.read_bytes()
+    at, (chosen,) = data.index(b"mdat"), CUT.choose(30)
+    guessed = 0
+    for place in range(at + 2000, at + 40_000, 2000):
+        path.write_bytes(data[:place] + bytes([255 - data[place]]) + data[place + 1 :])
+        corrupt = [False] * 30
+        with av.open(str(path)) as file, suppress(InvalidDataError):
+            corrupt = [frame.is_corrupt for frame in file.decode(video=0)]
+        if any(corrupt[number] for number in chosen):
+            guessed += 1
+            with pytest.raises(ClipError, match=r"^is damaged: frame \d of the clip can't be decoded$"):
+                clips_of(path)[0].pictures()
+    assert guessed
+
+
+def test_no_file_whatever_is_in_it_gives_another_error(tmp_path):
+    draw = random.Random(3)
+    whole = [
+        write_video(tmp_path / f"a.{kind}", numbered(8)).read_bytes()
+        for kind in ("mp4", "webm", "gif", "avi")
+    ]
+    refused = 0
+    for _ in range(60):
+        data = bytearray(draw.choice(whole))
+        for _ in range(draw.choice([1, 4, 60])):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        path = tmp_path / "x.mp4"
+        path.write_bytes(data[: draw.randrange(len(data)) if draw.random() < 0.3 else None])
+        try:
+            for clip in clips_of(path):
+                assert clip.pictures().shape == (4, 3, 32, 32)
+        except ClipError:
+            refused += 1
+    assert 0 < refused < 60
 
 
 def test_a_file_that_was_replaced_meanwhile_is_not_taken_for_the_old_one(tmp_path):
