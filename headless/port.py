@@ -11,7 +11,15 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from ..host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
-from ..host.model_folders import CONFIG, ENDINGS, LANGUAGE_MODELS, names_of
+from ..host.model_folders import (
+    CONFIG,
+    ENDINGS,
+    INPUT_FOLDERS,
+    LANGUAGE_MODELS,
+    folder_in,
+    folders_in,
+    names_of,
+)
 from ..models.architecture import DEMO
 from ..models.edit import Edit, Given
 from ..models.errors import CheckpointError
@@ -216,6 +224,8 @@ class HeadlessHost:
 
     def list_files(self, kind: str) -> list[str]:
         """Return the names of the user's files of a kind, the bundled first. A diffusers folder is one file."""
+        if kind == INPUT_FOLDERS:
+            return folders_in(self.input_dir)
         return [
             *BUNDLED.get(kind, {}),
             *(name for name in self._own_files(kind) if name not in BUNDLED.get(kind, {})),
@@ -227,6 +237,8 @@ class HeadlessHost:
         Raises:
             ValueError: it isn't listed, or leads outside its folder.
         """
+        if kind == INPUT_FOLDERS:
+            return folder_in(self.input_dir, name)
         bundled = BUNDLED.get(kind, {}).get(name)
         if bundled is not None:
             return bundled

@@ -159,7 +159,8 @@ class Host(Protocol):
     def list_files(self, kind: str) -> list[str]:
         """Return the names of the user's files of a kind (``animatediff_models``, ``checkpoints``, ...).
 
-        Of kind ``llm``, a folder with a model's config is one name.
+        Of kind ``llm``, a folder with a model's config is one name. Of kind ``input_folders``: the folders in the
+        user's input folder.
         """
         ...
 

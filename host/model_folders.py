@@ -1,14 +1,16 @@
-"""Kinds of model files that ComfyUI has no folder for: what their files end in, and what of a folder is one name.
+"""Kinds of files that ComfyUI has no folder for: what they end in, and what of a folder is one name.
 
-Both hosts list by it. A kind that is not here is listed by a host's own endings.
+Both hosts list by it. A kind that is not here is listed by a host's own endings. One kind is no model's: the folders in
+the user's input folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 LANGUAGE_MODELS = "llm"
+INPUT_FOLDERS = "input_folders"
 CONFIG = "config.json"
 ENDINGS: dict[str, tuple[str, ...]] = {
     LANGUAGE_MODELS: (".gguf", ".json"),
@@ -36,3 +38,34 @@ def names_of(kind: str, files: Iterable[str]) -> list[str]:
     beside = {PurePath(), *(path.parent for path in single)}
     folders = [path.parent for path in paths if path.name == CONFIG and path.parent not in beside]
     return sorted(str(path) for path in (*single, *folders))
+
+
+def folders_in(parent: Path) -> list[str]:
+    """Return the names of a folder's folders; hidden and empty ones, and links that lead out of it, are left out."""
+    if not parent.is_dir():
+        return []
+    root = parent.resolve()
+    found = [each for each in parent.iterdir() if not each.name.startswith(".") and _holds_anything(each)]
+    return sorted(each.name for each in found if root in each.resolve().parents)
+
+
+def folder_in(parent: Path, name: str) -> Path:
+    """Return the path of one of a folder's folders.
+
+    Raises:
+        ValueError: it isn't listed.
+    """
+    if name not in folders_in(parent):
+        raise ValueError(
+            f"{INPUT_FOLDERS}: got {name!r}, which is no folder of {parent}; expected one of the list; put it there, "
+            "not as a link, and press R to refresh the list."
+        )
+    return parent / name
+
+
+def _holds_anything(folder: Path) -> bool:
+    """Tell whether a folder has anything in it that this user may see."""
+    try:
+        return folder.is_dir() and any(folder.iterdir())
+    except OSError:
+        return False

@@ -17,3 +17,7 @@ class PredictionError(ArithmeticError):
 
 class LanguageModelError(RuntimeError):
     """A language model gave no answer, or none that could be used."""
+
+
+class ClipError(ValueError):
+    """A clip can't be used. The message says why, and goes behind the file's name."""

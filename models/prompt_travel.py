@@ -201,7 +201,7 @@ def travel_conditions(
     """
     if len(encoded) == 1:
         return next(iter(encoded.values()))
-    length = _common_length([tokens.shape[1] for side in encoded.values() for tokens, _ in side])
+    length = common_length([tokens.shape[1] for side in encoded.values() for tokens, _ in side])
     used = used_prompts(keys, blends)
     conditions: Conditioning = []
     for same in zip(*encoded.values(), strict=True):
@@ -231,7 +231,12 @@ def _repeat(tokens: Tensor, length: int) -> Tensor:
     return tokens.repeat(1, length // tokens.shape[1], 1)
 
 
-def _common_length(lengths: Sequence[int]) -> int:
+def common_length(lengths: Sequence[int]) -> int:
+    """Return the number of tokens to which encodings of several lengths are repeated.
+
+    Raises:
+        ValueError: it is above ``MAX_TOKENS``.
+    """
     length, longest = math.lcm(*lengths), max(lengths)
     if length > max(MAX_TOKENS, longest):
         chunks = sorted({each // CHUNK for each in lengths})

@@ -32,6 +32,7 @@ def node_classes() -> list[type]:
         scene_start,
         scenes,
         train_layout_prior,
+        video_dataset,
         zero_shot,
         zero_shot_sampler,
     )
@@ -61,6 +62,7 @@ def node_classes() -> list[type]:
         nuwa,
         decode_to_video,
         train_layout_prior,
+        video_dataset,
         metrics,
     )
     return [node for family in families for node in family.NODES]

@@ -6,6 +6,7 @@ pictures (at least 99 %) and on noise (chance).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,9 @@ from .shapes import BACKGROUND_VALUES, COLOR_VALUES, SHAPE_AREAS, SHAPES, covera
 _NEAR = 0.22  # squared distance in -1..1 RGB within which a pixel counts as a palette colour
 _CORE = 0.62  # share of the shape's colour above which a pixel belongs to the shape, not to its trail
 _FEWEST_PIXELS = 0.004  # of the picture; below this nothing is there
+# What counts as going in a circle: how far round, how wide, how round, and how far back between two frames.
+_LEAST_TURN, _LEAST_RADIUS, _MOST_DEVIATION, _MOST_BACK = 270.0, 0.06, 0.25, 10.0
+_FEWEST_FRAMES = 6
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,58 @@ def measure(images: Tensor) -> Measurement:
     fit, shape, centers = _match_templates(mask, centroid, area)
     color, shape = (torch.where(present, index, -1) for index in (color, shape))
     return Measurement(background, color, shape, centers, area, fit, mask)
+
+
+@dataclass(frozen=True)
+class Circling:
+    """How B clips' shapes go round.
+
+    Attributes:
+        turn: [B] float. Degrees from the first frame to the last around the middle of the path, clockwise positive.
+        radius: [B] float. Of the circle that fits the path best, as a share of the width.
+        deviation: [B] float. Root mean square distance of the path from it, in radii.
+        back: [B] float. Degrees of the largest step against the turn.
+    """
+
+    turn: Tensor
+    radius: Tensor
+    deviation: Tensor
+    back: Tensor
+
+    @property
+    def is_circle(self) -> Tensor:
+        """Whether each goes in a circle, [B] bool: at least three quarters of one, without turning back."""
+        far = (self.turn.abs() >= _LEAST_TURN) & (self.back <= _MOST_BACK)
+        return far & (self.radius >= _LEAST_RADIUS) & (self.deviation <= _MOST_DEVIATION)
+
+
+def measure_circling(centers: Tensor, present: Tensor) -> Circling:
+    """Fit a circle to each clip's path, by least squares (Kasa 1976, https://doi.org/10.1109/TIM.1976.6312298).
+
+    Args:
+        centers: [B, F, 2] float. Normalised x, y of the shape's middle.
+        present: [B, F] bool. Frames in which it was found; others don't count.
+    """
+    found = [_circling(path[there].double()) for path, there in zip(centers, present, strict=True)]
+    return Circling(*torch.tensor(found, dtype=torch.double).unbind(1))
+
+
+def _circling(path: Tensor) -> tuple[float, float, float, float]:
+    """Return a path's turn, radius, deviation and step back. ``path``: [F, 2] double."""
+    if len(path) < _FEWEST_FRAMES:
+        return 0.0, 0.0, math.inf, 0.0
+    # |p|^2 = 2 m p + (r^2 - |m|^2) for every p on the circle around m.
+    design = torch.cat([2 * path, torch.ones_like(path[:, :1])], 1)
+    solution = torch.linalg.lstsq(design, path.square().sum(1, keepdim=True), driver="gelsd").solution[:, 0]
+    offsets = path - solution[:2]
+    distance = offsets.norm(dim=1)
+    radius = distance.square().mean().sqrt().clamp(min=1e-9)
+    angle = torch.atan2(offsets[:, 1], offsets[:, 0])
+    steps = torch.remainder(angle.diff() + math.pi, 2 * math.pi) - math.pi
+    turn = steps.sum()
+    back = (-steps * turn.sign()).amax().clamp(min=0)
+    deviation = (distance - radius).square().mean().sqrt() / radius
+    return math.degrees(turn), float(radius), float(deviation), math.degrees(back)
 
 
 def _match_templates(mask: Tensor, centroid: Tensor, area: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,7 +2,8 @@
 
 One coloured shape on a plain background, at a place, or moving along a straight line. A moving shape drags a short
 fading trail, so that a single frame tells its direction: a motion module never sees the text, and can only read from
-the frozen image model's features where a shape is going.
+the frozen image model's features where a shape is going. Shapes that go in a circle are for training later: the demo
+model has never seen them.
 
 Owns drawing and captions; ``detector`` beside it measures pictures back into the same words.
 """
@@ -43,6 +44,7 @@ TRAVEL = (0.36, 0.46)  # of the width, first frame to last
 IMAGE_SIZE = 128
 FRAMES = 16
 PAN = 0.32  # of the width, first frame to last
+CIRCLE_RADII = (0.14, 0.2)  # of the path, shares of the width
 TRAIL_ALPHAS = (0.45, 0.34, 0.23, 0.12)  # opacity of each ghost behind a moving shape
 TRAIL_SPACING = 0.38  # between ghosts, in radii
 
@@ -147,6 +149,22 @@ def sample_pans(count: int, generator: torch.Generator) -> Clips:
     start = torch.stack([0.2 + 0.28 * drawn.centers[:, 0, 0], drawn.centers[:, 0, 1]], 1).unsqueeze(1)
     drift = torch.linspace(0, PAN, FRAMES).view(1, -1, 1) * torch.tensor([1.0, 0.0])
     return replace(drawn, direction=still, centers=start + drift)
+
+
+def sample_circles(count: int, generator: torch.Generator, frames: int = FRAMES) -> Clips:
+    """Draw clips of a shape that goes once round, clockwise from the top; the last frame is one step before the first.
+
+    It drags no trail, so that a frame by itself looks like a still picture, and its caption names no motion: the demo
+    model was taught no word for this one. ``moving in a circle`` spoils half of the shapes that it draws.
+    """
+    drawn = sample_images(count, generator)
+    low, high = 0.2, 0.8
+    least, most = CIRCLE_RADII
+    radius = least + (most - least) * torch.rand(count, 1, 1, generator=generator)
+    middle = low + radius + (high - low - 2 * radius) * torch.rand(count, 1, 2, generator=generator)
+    angle = 2 * math.pi * torch.arange(frames) / frames
+    around = torch.stack([angle.sin(), -angle.cos()], 1)
+    return replace(drawn, centers=middle + radius * around, cell=torch.ones_like(drawn.cell))
 
 
 def signed_distance(shape: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from ...models.nuwa_jobs import Recursion, Work, run_jobs
 from ...models.phrases import Ranges
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
-from ..model_folders import CONFIG, names_of
+from ..model_folders import CONFIG, INPUT_FOLDERS, folder_in, folders_in, names_of
 from . import install, motion
 from .control import select_frames
 from .decode import decode
@@ -168,6 +168,8 @@ class ComfyHost:
 
     def list_files(self, kind: str) -> list[str]:
         """Return the bundled files of a kind, then the user's."""
+        if kind == INPUT_FOLDERS:
+            return folders_in(Path(folder_paths.get_input_directory()))
         if kind not in folder_paths.folder_names_and_paths:
             raise ValueError(
                 f"kind of file {kind!r}: ComfyUI has no such model folder; expected one it lists."
@@ -178,6 +180,8 @@ class ComfyHost:
 
     def resolve(self, kind: str, name: str) -> Path:
         """Return the path of a listed file."""
+        if kind == INPUT_FOLDERS:
+            return folder_in(Path(folder_paths.get_input_directory()), name)
         bundled = BUNDLED.get(kind, {}).get(name)
         if bundled is not None:
             return bundled

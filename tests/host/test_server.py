@@ -58,6 +58,7 @@ NODE_IDS = {
     "Frameloom_NuwaPlan",
     "Frameloom_NuwaKeyframes",
     "Frameloom_NuwaInterpolate",
+    "Frameloom_VideoDataset",
 }
 
 

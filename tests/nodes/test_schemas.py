@@ -233,6 +233,24 @@ CONTRACT = {
         ],
         ["LATENT"],
     ),
+    "VideoDataset": (
+        [
+            "source",
+            "folder",
+            "frames",
+            "stride",
+            "width",
+            "height",
+            "caption_dropout",
+            "missing_captions",
+            "clips_per_video",
+            "flip",
+            "clips",
+            "motion",
+            "seed",
+        ],
+        ["FRAMELOOM_DATASET", "STRING", "IMAGE"],
+    ),
     "LLMEndpoint": (["profile", "timeout", "attempts", "max_tokens", "temperature"], ["FRAMELOOM_LLM"]),
 }
 

@@ -1,0 +1,229 @@
+"""Captioned clips to train on: a folder of videos, or drawn shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from ..host import api
+from .sockets import DatasetType
+
+io = api.io
+
+FOLDERS = "input_folders"
+NONE = "none"
+SHAPES, FOLDER = "shapes", "folder"
+
+
+class VideoDataset(io.ComfyNode):
+    """Frameloom_VideoDataset."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_VideoDataset",
+            display_name="Video Dataset",
+            category="frameloom/training",
+            description="Gather captioned clips to train on: from a folder of videos in ComfyUI's input folder, its "
+            "subfolders included, or as drawn shapes, which need no files. A caption is a text file beside its video, "
+            "clip.txt and clip.mp4, or a row of a CSV file in the folder, as WebVid has it (videoid, name, page_dir), "
+            "or with the columns file and caption. A file that can't be used is skipped and named in the report. Clips "
+            "are cut as AnimateDiff's were: evenly spaced frames, scaled to cover the picture, the middle kept.",
+            search_aliases=[
+                "WebVid",
+                "load videos",
+                "training data",
+                "captions",
+                "AnimateDiff training",
+                "clips",
+            ],
+            inputs=[*_source_inputs(), *_cut_inputs(), *_folder_inputs(), *_shape_inputs()],
+            outputs=[
+                DatasetType.Output(
+                    "dataset",
+                    display_name="dataset",
+                    tooltip="The clips; each is decoded when it is needed.",
+                ),
+                io.String.Output(
+                    "report", display_name="report", tooltip="What was found, and what was skipped and why."
+                ),
+                io.Image.Output(
+                    "preview",
+                    display_name="preview",
+                    tooltip="Up to eight of the clips, a row each: four frames from its first to its last.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, source: str, folder: str, **_: object) -> str:
+        """Look through the folder again when a file in it changed."""
+        from ..training.video_folder import fingerprint_folder
+
+        return fingerprint_folder(api.port().resolve(FOLDERS, folder)) if source == FOLDER else ""
+
+    @classmethod
+    def execute(
+        cls,
+        source: str,
+        folder: str,
+        frames: int,
+        stride: int,
+        width: int,
+        height: int,
+        caption_dropout: float,
+        missing_captions: Literal["skip", "empty"],
+        clips_per_video: int,
+        flip: bool,
+        clips: int,
+        motion: Literal["straight", "circle"],
+        seed: int,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        from ..training import video_dataset as made
+        from ..training.video_clip import Cut
+
+        if source == FOLDER:
+            cut = Cut(frames, stride, width, height, clips_per_video, flip)
+            dataset, report = _read(folder, cut, missing_captions, caption_dropout)
+        else:
+            form = {"frames": frames, "width": width, "height": height, "caption_dropout": caption_dropout}
+            dataset = made.drawn_dataset(clips, motion, seed, **form)
+            report = made.describe(dataset, f"drawn ({motion}, seed {seed})")
+        return io.NodeOutput(dataset, report, made.contact_sheet(dataset))
+
+
+def _source_inputs() -> list[Any]:
+    return [
+        io.Combo.Input(
+            "source",
+            options=[SHAPES, FOLDER],
+            default=SHAPES,
+            tooltip="shapes: drawn, one in each clip, as the demo model knows them. folder: videos of yours.",
+        ),
+        io.Combo.Input(
+            "folder",
+            options=[NONE, *api.port().list_files(FOLDERS)],
+            default=NONE,
+            tooltip="For source folder: a folder in ComfyUI's input folder, with videos of any kind that FFmpeg reads "
+            "and their captions. A link to a folder elsewhere is not followed.",
+        ),
+    ]
+
+
+def _cut_inputs() -> list[Any]:
+    return [
+        io.Int.Input(
+            "frames",
+            default=16,
+            min=2,
+            max=1024,
+            tooltip="Of each clip. A motion module takes as many as its positional encoding has, often 24 or 32. A "
+            "video with fewer is skipped.",
+        ),
+        io.Int.Input(
+            "stride",
+            default=4,
+            min=1,
+            max=1000,
+            tooltip="For source folder: frames of the video from one of the clip to the next; 4 is AnimateDiff's. In a "
+            "video that is too short for it the frames are spread over what there is.",
+        ),
+        io.Int.Input(
+            "width",
+            default=256,
+            min=32,
+            max=4096,
+            step=8,
+            tooltip="In pixels; AnimateDiff was trained at 256 x 256. The demo model wants 128.",
+        ),
+        io.Int.Input(
+            "height", default=256, min=32, max=4096, step=8, tooltip="In pixels. For shapes: the width."
+        ),
+        io.Float.Input(
+            "caption_dropout",
+            default=0.1,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Share of training steps that see an empty caption, which guidance (cfg) needs; AnimateDiff's is "
+            "0.1.",
+        ),
+    ]
+
+
+def _folder_inputs() -> list[Any]:
+    return [
+        io.Combo.Input(
+            "missing_captions",
+            options=["skip", "empty"],
+            default="skip",
+            tooltip="For source folder: skip a video that has no caption, or take it with an empty one.",
+        ),
+        io.Int.Input(
+            "clips_per_video",
+            default=1,
+            min=1,
+            max=1000,
+            tooltip="For source folder: clips from each video at most, at evenly spread starts; 1 is from its middle. "
+            "AnimateDiff took a new random start each time; here clips are encoded once.",
+        ),
+        io.Boolean.Input(
+            "flip",
+            default=False,
+            tooltip="For source folder: every clip a second time, with left and right exchanged. Leave it off where "
+            "captions say left or right, or the motion to learn has a direction.",
+        ),
+    ]
+
+
+def _shape_inputs() -> list[Any]:
+    return [
+        io.Int.Input(
+            "clips", default=64, min=1, max=100_000, tooltip="For source shapes: how many are drawn."
+        ),
+        io.Combo.Input(
+            "motion",
+            options=["straight", "circle"],
+            default="straight",
+            tooltip="For source shapes. straight: across the picture or still, as the caption says; what the demo's "
+            "motion module knows. circle: once round, clockwise, which it has never seen; captions don't say it.",
+        ),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFFFFFFFFFF,
+            control_after_generate=True,
+            tooltip="For source shapes: of their looks, places and ways.",
+        ),
+    ]
+
+
+def _read(
+    folder: str, cut: Any, missing_captions: Literal["skip", "empty"], dropout: float
+) -> tuple[Any, str]:
+    """Return a folder's dataset and its report. ``cut``: a ``Cut``."""
+    from ..training.video_dataset import describe, folder_dataset
+    from ..training.video_folder import read_folder
+
+    found = read_folder(api.port().resolve(FOLDERS, folder), cut, missing_captions, _start)
+    dataset = folder_dataset(found, folder, cut, dropout)
+    files = f"{found.videos} file{'s' * (found.videos != 1)}"
+    return dataset, describe(dataset, f"from {files} of {folder}", found.skipped)
+
+
+def _start(files: int) -> Callable[[int], None]:
+    """Return what shows progress and notices a cancel."""
+    port = api.port()
+    bar = port.progress(max(files, 1))
+
+    def watch(done: int) -> None:
+        port.check_interrupt()
+        bar.update(done)
+
+    return watch
+
+
+NODES: list[type] = [VideoDataset]

@@ -1,0 +1,43 @@
+"""Video Dataset headless: what it does on every host, and its report in a workflow."""
+
+from __future__ import annotations
+
+import pytest
+from frameloom.headless.executor import Executor
+from frameloom.headless.graph import InvalidWorkflowError, check_workflow
+from frameloom.headless.nodes_core import core_node_classes
+from frameloom.tests.support.dataset_contract import *  # noqa: F403  the tests, which pytest finds by name
+from frameloom.tests.support.dataset_contract import DEFAULTS, fill_folder
+
+
+@pytest.fixture
+def port(host):
+    return host
+
+
+@pytest.fixture
+def input_folder(host):
+    return host.input_dir
+
+
+@pytest.fixture
+def video_dataset(nodes):
+    return nodes["VideoDataset"]
+
+
+def graph_of(**changed):
+    return {
+        "1": {"class_type": "Frameloom_VideoDataset", "inputs": DEFAULTS | changed},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}},
+    }
+
+
+def test_a_workflow_shows_the_report_and_may_name_listed_folders_only(host, nodes):
+    fill_folder(host.input_dir / "mine", 1)
+    classes = [*nodes.values(), *core_node_classes()]
+    report = Executor(check_workflow(graph_of(), classes)).run()
+    assert report.shown["2"]["text"][0].startswith("1 clip of 4 frames, 32x32, from 1 file of mine\n")
+    with pytest.raises(
+        InvalidWorkflowError, match=r"value_not_in_list: node 1 .*, input folder: got '../mine'"
+    ):
+        check_workflow(graph_of(folder="../mine"), classes)

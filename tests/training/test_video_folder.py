@@ -1,0 +1,148 @@
+"""A folder of videos: what is found, what is skipped and why, and what leads out of it."""
+
+import os
+
+import pytest
+from frameloom.tests.support.videos import numbered, numbers_of, write_sound, write_video
+from frameloom.training.video_clip import Cut
+from frameloom.training.video_dataset import contact_sheet, describe, folder_dataset
+from frameloom.training.video_folder import fingerprint_folder, read_folder
+
+CUT = Cut(frames=4, stride=2, width=32, height=32)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three good clips and everything that can be wrong."""
+    folder = tmp_path / "clips"
+    write_video(folder / "a.mkv", numbered(20))
+    write_video(folder / "deep" / "b.mp4", numbered(20))
+    write_video(folder / "c.gif", numbered(20))
+    (folder / "a.txt").write_text("first")
+    (folder / "c.txt").write_text("third")
+    (folder / "results.csv").write_text(
+        "videoid,name,page_dir\nb,second,deep\nshort,short,\nsound,sound,\nempty,e,\n"
+    )
+    write_video(folder / "silent.mkv", numbered(20))
+    write_video(folder / "short.mkv", numbered(2))
+    write_sound(folder / "sound.mp4")
+    (folder / "empty.mp4").touch()
+    (folder / "bad.csv").write_text("x\n")
+    (folder / ".hidden.mp4").touch()
+    return folder
+
+
+def test_good_files_become_clips_and_bad_ones_are_named(folder):
+    found = read_folder(folder, CUT, "skip")
+    assert [(clip.name, clip.caption) for clip in found.clips] == [
+        ("a.mkv", "first"),
+        ("c.gif", "third"),
+        ("deep/b.mp4", "second"),
+    ]
+    assert [f"{each.name} {each.reason}" for each in found.skipped] == [
+        "bad.csv has the columns x; expected videoid and name, as WebVid has, or file and caption; name them in the "
+        "first row",
+        "empty.mp4 is empty (0 bytes)",
+        "short.mkv has 2 frames; expected at least 4",
+        "silent.mkv has no caption",
+        "sound.mp4 has no pictures",
+    ]
+    assert all(numbers_of(clip.pictures()) == [6, 8, 10, 12] for clip in found.clips)
+
+
+def test_videos_without_caption_count_where_that_is_wanted(folder):
+    found = read_folder(folder, CUT, "empty")
+    assert {clip.name: clip.caption for clip in found.clips}["silent.mkv"] == ""
+    assert "silent.mkv" not in dict(found.skipped)
+
+
+def test_a_report_says_what_was_found_and_skipped(folder):
+    found = read_folder(folder, CUT, "empty")
+    text = describe(folder_dataset(found, "clips", CUT, 0.1), "from 4 files of clips", found.skipped)
+    assert text.splitlines()[:5] == [
+        "4 clips of 4 frames, 32x32, from 4 files of clips",
+        "3 captions, left out in 10 % of the steps",
+        "without caption: 1 clip",
+        "skipped: 4",
+        "  bad.csv has the columns x; expected videoid and name, as WebVid has, or file and caption; name them in the "
+        "first row",
+    ]
+
+
+def test_where_nothing_can_be_used_the_error_says_why(folder, tmp_path):
+    long = Cut(100, 1, 32, 32)
+    with pytest.raises(
+        ValueError,
+        match=r"^folder='clips': got 8 files, none of which can be used \(a.mkv has 20 frames; expected at least 100; "
+        r"bad.csv has .*; expected videos of 100 frames or more with captions, such as clip.mp4 and clip.txt",
+    ):
+        folder_dataset(read_folder(folder, long, "skip"), "clips", long, 0.0)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match=r"got 0 files, none of which can be used \(it is empty\)"):
+        folder_dataset(read_folder(empty, CUT, "skip"), "empty", CUT, 0.0)
+
+
+def test_links_out_of_the_folder_and_what_is_no_file_are_not_opened(folder, tmp_path):
+    """A pipe would keep whoever opens it waiting."""
+    secret = write_video(tmp_path / "secret" / "s.mkv", numbered(20))
+    (tmp_path / "secret" / "s.txt").write_text("secret")
+    (folder / "link.mkv").symlink_to(secret)
+    (folder / "silent.txt").symlink_to(tmp_path / "secret" / "s.txt")
+    (folder / "far").symlink_to(tmp_path / "secret")
+    (folder / "inside.mkv").symlink_to(folder / "a.mkv")
+    (folder / "inside.txt").write_text("a link that stays")
+    (folder / "dead.mkv").symlink_to(folder / "nowhere.mkv")
+    os.mkfifo(folder / "pipe.mp4")
+    found = read_folder(folder, CUT, "skip")
+    assert [clip.name for clip in found.clips] == ["a.mkv", "c.gif", "deep/b.mp4", "inside.mkv"]
+    reasons = dict(found.skipped)
+    assert reasons["link.mkv"] == reasons["silent.txt"] == "is a link that leads out of the folder"
+    assert reasons["silent.mkv"] == "has no caption"
+    assert reasons["dead.mkv"] == reasons["pipe.mp4"] == "is no file"
+    assert "secret" not in describe(folder_dataset(found, "clips", CUT, 0.0), "", found.skipped)
+
+
+def test_a_long_caption_is_refused(folder):
+    (folder / "a.txt").write_text("word " * 500)
+    assert (
+        dict(read_folder(folder, CUT, "skip").skipped)["a.mkv"]
+        == "has a caption longer than 2,000 characters"
+    )
+
+
+def test_whoever_watches_hears_of_every_file_and_can_stop(folder):
+    told = []
+
+    def watch(done):
+        told.append(done)
+        if done == 3:
+            raise KeyboardInterrupt
+
+    def start(files):
+        told.append(f"of {files}")
+        return watch
+
+    with pytest.raises(KeyboardInterrupt):
+        read_folder(folder, CUT, "skip", start)
+    assert told == ["of 7", 0, 1, 2, 3]
+
+
+def test_a_fingerprint_changes_with_any_file(folder):
+    seen = {fingerprint_folder(folder)}
+    assert fingerprint_folder(folder) in seen
+    (folder / "deep" / "b.txt").write_text("another")
+    seen.add(fingerprint_folder(folder))
+    os.utime(folder / "a.mkv", (1, 1))
+    seen.add(fingerprint_folder(folder))
+    (folder / "c.gif").unlink()
+    seen.add(fingerprint_folder(folder))
+    assert len(seen) == 4
+
+
+def test_a_preview_leaves_out_what_went_bad_meanwhile(folder, caplog):
+    dataset = folder_dataset(read_folder(folder, CUT, "skip"), "clips", CUT, 0.0)
+    (folder / "c.gif").unlink()
+    sheet = contact_sheet(dataset)
+    assert sheet.shape == (1, 2 * 34, 4 * 34, 3)
+    assert "c.gif: is gone; it is left out of the preview." in caplog.text

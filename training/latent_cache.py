@@ -1,0 +1,189 @@
+"""Latents and encoded captions of a dataset, made once and kept on disk: what makes them, the base, is frozen.
+
+A file for each clip and each caption, named by what it was made from and written whole or not at all. So several
+processes can fill one folder at once, a run that is killed leaves nothing broken, and a clip that comes back under
+another name is known. A damaged file is made anew: it is a cache, nothing is lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..models.errors import ClipError
+from ..models.guards import check_frames
+from ..models.prompt_travel import common_length
+from ..models.whole_file import whole_file
+from .video_dataset import Dataset
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "frameloom-latents/1"
+_STALE_SECONDS = 24 * 3600  # after which a half-written file belongs to no run that is alive
+_NAME = "value"
+
+
+@dataclass(frozen=True)
+class EncodedClips:
+    """What training reads, in memory.
+
+    Attributes:
+        latents: [N, F, 4, h, w] float32, in the UNet's units.
+        tokens: [M, L, D] float32. Encodings of distinct captions; row 0 is the empty caption.
+        caption: [N] long. Row of tokens of each clip.
+        skipped: clips of the dataset that could not be decoded, each with its reason; they are not among the N.
+    """
+
+    latents: Tensor
+    tokens: Tensor
+    caption: Tensor
+    skipped: tuple[str, ...] = ()
+
+
+def encode_clips(
+    dataset: Dataset,
+    encode_pictures: Callable[[Tensor], Tensor],
+    encode_text: Callable[[str], Tensor],
+    folder: Path,
+    base_key: str,
+    watch: Callable[[int], None],
+    check_interrupt: Callable[[], None],
+) -> EncodedClips:
+    """Encode every clip and every caption, or take them from the cache.
+
+    Captions of several lengths are repeated to a common one, as in ``models.prompt_travel``.
+
+    Args:
+        dataset: what to encode.
+        encode_pictures: [F, 3, H, W] in -1..1 -> [F, 4, h, w], in the UNet's units.
+        encode_text: caption -> [L, D].
+        folder: of the cache; made where there is none.
+        base_key: tells this VAE and text encoder from others.
+        watch: told how many clips are done.
+        check_interrupt: called before each clip; raises to stop. What is done is kept.
+
+    Returns:
+        Normal tensors on the CPU, even inside inference mode.
+
+    Raises:
+        ValueError: no clip could be decoded.
+        PredictionError: latents or tokens are not finite.
+        OSError: the folder can't be written to.
+    """
+    cache = _Cache(folder, base_key)
+    cache.remove_stale()
+    with torch.inference_mode(False), torch.no_grad():
+        latents, used, skipped = _encode_pictures(dataset, encode_pictures, cache, watch, check_interrupt)
+        every = dataset.captions
+        captions = [every[index] for index in used]
+        texts = list(dict.fromkeys(["", *captions]))
+        rows = [cache.get("caption", text, 2, lambda text=text: encode_text(text)) for text in texts]
+        length = common_length([row.shape[0] for row in rows])
+        tokens = torch.stack([row.repeat(length // row.shape[0], 1) for row in rows])
+        row_of = {text: row for row, text in enumerate(texts)}
+        return EncodedClips(latents, tokens, torch.tensor([row_of[text] for text in captions]), skipped)
+
+
+def _encode_pictures(
+    dataset: Dataset,
+    encode: Callable[[Tensor], Tensor],
+    cache: _Cache,
+    watch: Callable[[int], None],
+    check_interrupt: Callable[[], None],
+) -> tuple[Tensor, list[int], tuple[str, ...]]:
+    """Return latents, the numbers of the clips that they are of, and what was skipped."""
+    latents = torch.empty(0)
+    used: list[int] = []
+    skipped: list[str] = []
+    for index, key in enumerate(dataset.keys):
+        check_interrupt()
+        try:
+            clip = cache.get("clip", key, 4, lambda index=index: encode(dataset.pictures(index)))
+        except ClipError as error:
+            logger.warning("%s; the clip is skipped.", error)
+            skipped.append(str(error))
+            continue
+        if not used:  # a second copy of all latents, to stack them, would take as much memory again
+            latents = clip.new_empty(len(dataset), *clip.shape)
+        latents[len(used)] = clip
+        used.append(index)
+        watch(index + 1)
+    if not used:
+        raise ValueError(
+            f"dataset: none of its {len(dataset)} clips could be decoded ({'; '.join(skipped[:5])}); expected one at "
+            "least; run Video Dataset again."
+        )
+    return latents[: len(used)], used, tuple(skipped)
+
+
+class _Cache:
+    """A folder of tensors by what they were made from."""
+
+    def __init__(self, folder: Path, base_key: str) -> None:
+        self._folder, self._base_key = folder, base_key
+        self._mode = (
+            torch.is_inference_mode_enabled()
+        )  # in which the caller's model was loaded, and has to run
+
+    def get(self, kind: str, key: str, dims: int, make: Callable[[], Tensor]) -> Tensor:
+        """Return a tensor, float32 on the CPU, that is kept, or else make and keep it."""
+        name = hashlib.sha256(json.dumps([FORMAT, kind, key, self._base_key]).encode()).hexdigest()
+        path = self._folder / f"{name}.safetensors"
+        kept = self._read(path, dims)
+        if kept is not None:
+            return kept
+        with torch.inference_mode(self._mode):
+            made = make()
+        made = made.float().cpu().clone(memory_format=torch.contiguous_format)
+        check_frames(made, f"{kind} as it is encoded")
+        self._write(path, made)
+        return made
+
+    def remove_stale(self) -> None:
+        """Remove what killed runs left half-written."""
+        for part in self._folder.glob(".*.part"):
+            try:
+                if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+                    part.unlink()
+            except OSError:  # another process was faster
+                continue
+
+    def _read(self, path: Path, dims: int) -> Tensor | None:
+        try:
+            with safe_open(path, framework="pt") as file:
+                value = file.get_tensor(_NAME)
+                if value.dim() == dims and value.dtype == torch.float32 and torch.isfinite(value).all():
+                    return value
+                what = f"{value.dtype} of {tuple(value.shape)}"
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError) as error:
+            what = str(error)
+        logger.warning("%s is damaged (%s); it is made anew.", path, what)
+        return None
+
+    def _write(self, path: Path, value: Tensor) -> None:
+        data = save({_NAME: value}, {"format": FORMAT})
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as part, part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{path}: {error.strerror}; expected {len(data):,} bytes of room in a folder that can be written to; "
+                "make room and queue again: what is done is kept",
+            ) from error

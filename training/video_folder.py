@@ -1,0 +1,100 @@
+"""A folder of videos with captions, looked through: the clips that can be used, and what can't, with reasons.
+
+A file that can't be used is skipped and named; it never ends a run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..models.errors import ClipError
+from .captions import MAX_CAPTION, Skipped, is_caption, read_captions
+from .video_clip import Cut, VideoClip, cut_clips, look_through
+
+MissingCaptions = Literal["skip", "empty"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds.
+
+    Attributes:
+        clips: those that can be used, by name.
+        videos: how many files they come from.
+        skipped: files that are not used.
+    """
+
+    clips: tuple[VideoClip, ...]
+    videos: int
+    skipped: tuple[Skipped, ...]
+
+
+def read_folder(
+    folder: Path,
+    cut: Cut,
+    missing_captions: MissingCaptions,
+    start: Callable[[int], Callable[[int], None]] = lambda files: lambda done: None,
+) -> Found:
+    """Look through a folder and its subfolders: every file is read once, and of each video one frame is decoded.
+
+    Args:
+        folder: with videos of any kind that FFmpeg reads, and their captions; see ``captions.read_captions``.
+        cut: how clips are cut.
+        missing_captions: skip: a video without caption is skipped. empty: its caption is empty.
+        start: told how many files there are; what it returns, how many of them are done. That may raise to stop.
+    """
+    files, skipped = list_folder(folder)
+    captions, unread = read_captions(folder, files)
+    skipped += unread
+    clips: list[VideoClip] = []
+    names = [name for name in files if not is_caption(name)]
+    videos, watch = 0, start(len(names))
+    for done, name in enumerate(names):
+        watch(done)
+        try:
+            caption = _caption_of(captions.get(name, ""), missing_captions)
+            clips += cut_clips(look_through(folder / name), name, caption, cut)
+            videos += 1
+        except ClipError as error:
+            skipped.append(Skipped(name, str(error)))
+    watch(len(names))
+    return Found(tuple(clips), videos, tuple(sorted(skipped)))
+
+
+def list_folder(folder: Path) -> tuple[list[str], list[Skipped]]:
+    """Return the names of the files of a folder and its subfolders, relative to it, with ``/``; and what is none.
+
+    Hidden files and folders are left out. A link counts as what it leads to, if that lies in the folder too.
+    """
+    files: list[str] = []
+    skipped: list[Skipped] = []
+    root = folder.resolve()
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        for path in (Path(place) / name for name in sorted(names) if not name.startswith(".")):
+            name = path.relative_to(folder).as_posix()
+            if not path.resolve().is_relative_to(root):
+                skipped.append(Skipped(name, "is a link that leads out of the folder"))
+            elif not path.is_file():
+                skipped.append(Skipped(name, "is no file"))
+            else:
+                files.append(name)
+    return sorted(files), skipped
+
+
+def fingerprint_folder(folder: Path) -> str:
+    """Return a text that changes when a file of a folder is added, removed or replaced; reads no content."""
+    facts = [(name, (folder / name).stat()) for name in list_folder(folder)[0]]
+    return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts])
+
+
+def _caption_of(caption: str, missing: MissingCaptions) -> str:
+    if not caption and missing == "skip":
+        raise ClipError("has no caption")
+    if len(caption) > MAX_CAPTION:
+        raise ClipError(f"has a caption longer than {MAX_CAPTION:,} characters")
+    return caption
