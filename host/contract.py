@@ -6,7 +6,7 @@ Values on sockets are ComfyUI's own: LATENT ``{"samples": [F, 4, H, W], ...}``, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..models.edit import Edit
+from ..models.learning import Base, FrozenForward, Learner
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import MotionLoRA
 from ..models.nuwa_jobs import Recursion, Work
@@ -192,10 +193,19 @@ class Host(Protocol):
         """Do a recursion's jobs, one after another or on several machines; what is finished stays, whatever happens."""
         ...
 
-    def train_forward(self, model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    def base(self, model: Any) -> Base:
+        """Return what a trainer must know of a model.
+
+        Raises HostError for one that predicts neither noise nor velocity, ValueError for one that is not an SD1.x UNet.
+        """
+        ...
+
+    def train_forward(
+        self, model: Any, frames: int, learner: Learner | None = None, *, save_memory: bool = False
+    ) -> FrozenForward:
         """Return the UNet, with its edits, as a differentiable function outside inference mode, on clips of ``frames``.
 
-        The function takes noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F] and tokens [B*F, L, D],
-        and returns the raw prediction.
+        It is a copy, in float32, that nothing else uses. ``learner``: a motion module that learns in it, after the
+        edits; the model may have none then. ``save_memory``: blocks are worked out again for gradients.
         """
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ...models.edit import Edit
 from ...models.errors import HostError
+from ...models.learning import Base, FrozenForward, Learner
 from ...models.motion_checkpoint import MotionWeights
 from ...models.nuwa_jobs import Recursion, Work, run_jobs
 from ...models.phrases import Ranges
@@ -33,7 +34,7 @@ from .decode import decode
 from .demo import load_demo
 from .predict import predict_denoised
 from .text import find_spans, phrase_spans, without_places
-from .train import differentiable
+from .train import describe, differentiable
 
 PREVIEW_SIZE = 512  # pixels; the side ComfyUI's own previews have at most
 
@@ -226,6 +227,12 @@ class ComfyHost:
         bar = self.progress(recursion.tree.local_jobs * work.steps)
         run_jobs(recursion, work, bar.update, self.check_interrupt)
 
-    def train_forward(self, model: Any, frames: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    def base(self, model: Any) -> Base:
+        """Return what a trainer must know of a model."""
+        return describe(model)
+
+    def train_forward(
+        self, model: Any, frames: int, learner: Learner | None = None, *, save_memory: bool = False
+    ) -> FrozenForward:
         """Return the UNet, with its edits, as a differentiable function on clips of ``frames``."""
-        return differentiable(model, frames)
+        return differentiable(model, frames, learner, save_memory=save_memory)
