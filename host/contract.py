@@ -33,6 +33,11 @@ class Motion(Protocol):
         """The module as it was read, without LoRAs."""
         ...
 
+    @property
+    def loras(self) -> Sequence[tuple[MotionLoRA, float]]:
+        """The motion LoRAs on it, each fitted to it, with their strengths."""
+        ...
+
     def with_lora(self, lora: MotionLoRA, strength: float) -> Motion:
         """Return the same module with a motion LoRA stacked on it; this one stays as it is."""
         ...

@@ -140,6 +140,21 @@ def to_diffusers(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, A
     return state, config
 
 
+def pack_motion(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a file from which ``read_motion_weights`` reads the same again.
+
+    Keys are AnimateDiff's. A file without positional encodings is one of AnimateLCM's, so they are always in.
+    """
+    metadata = {
+        "frameloom.kind": "motion",
+        "frameloom.family": weights.family,
+        "frameloom.heads": str(weights.size.heads),
+    }
+    if weights.beta_schedule is not None:
+        metadata["frameloom.beta_schedule"] = weights.beta_schedule.name
+    return {key: tensor.contiguous() for key, tensor in weights.state.items()}, metadata
+
+
 def check_fit(weights: MotionWeights, channels: Mapping[str, int]) -> None:
     """Check that a motion module fits a base model.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,6 +110,33 @@ def read_motion_lora(path: str | Path) -> MotionLoRA:
             tensor = tensor * (alpha.to(tensor) / tensor.shape[0])
         halves.setdefault(name, {})[side] = tensor
     return MotionLoRA(file.name, {name: _pair(file.name, name, half) for name, half in halves.items()})
+
+
+def pack_motion_lora(lora: MotionLoRA) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a file from which ``read_motion_lora`` reads the same again.
+
+    Keys are AnimateDiff's.
+    """
+    state: dict[str, Tensor] = {}
+    for name, pair in lora.pairs.items():
+        block, layer = name.removesuffix(".weight").removesuffix(".0").rsplit(".", 1)
+        for side, half in zip(("down", "up"), pair, strict=True):
+            state[f"{block}.processor.{layer}_lora.{side}.weight"] = half.contiguous()
+    return state, {"frameloom.kind": "motion_lora"}
+
+
+def merge_loras(weights: MotionWeights, loras: Sequence[tuple[MotionLoRA, float]]) -> MotionWeights:
+    """Return a module with motion LoRAs merged into its weights, in float32 where they change something.
+
+    Args:
+        weights: the module; it stays as it is, and unchanged tensors are shared.
+        loras: fitted to it, each with its strength.
+    """
+    state = dict(weights.state)
+    for lora, strength in loras:
+        for name, delta in lora.deltas(strength):
+            state[name] = state[name].float() + delta
+    return replace(weights, state=state)
 
 
 def _weight_name(layer: str, flattened: Mapping[str, str]) -> str | None:
