@@ -11,7 +11,7 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from ..host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
-from ..host.model_folders import CONFIG, ENDINGS, LANGUAGE_MODELS, names_of
+from ..host.model_folders import CONFIG, ENDINGS, LANGUAGE_MODELS, names_of, new_file
 from ..models.architecture import DEMO
 from ..models.edit import Edit
 from ..models.errors import CheckpointError
@@ -247,6 +247,10 @@ class HeadlessHost:
         """Return a path for a new output file."""
         own = Folders(self.input_dir, self.output_dir)
         return own.new_path(prefix, extension.removeprefix("."), width, height)
+
+    def model_path(self, kind: str, prefix: str, extension: str) -> Path:
+        """Return a path for a new file of a kind."""
+        return new_file(self.models_dir / kind, prefix, extension)
 
     def file_texts(self, node: type[ComfyNode]) -> Mapping[str, str]:
         """Return what a saved file carries."""

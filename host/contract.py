@@ -179,6 +179,13 @@ class Host(Protocol):
         """
         ...
 
+    def model_path(self, kind: str, prefix: str, extension: str) -> Path:
+        """Return a path for a new file of a kind, where ``list_files`` finds it; the folder exists, the file does not.
+
+        Raises ValueError for a name that leads out of the kind's folder.
+        """
+        ...
+
     def file_texts(self, node: type) -> Mapping[str, str]:
         """Return what a file that a node saves carries, as JSON texts by name: the prompt, and the editor's extras.
 

@@ -27,7 +27,7 @@ from ...models.nuwa_jobs import Recursion, Work, run_jobs
 from ...models.phrases import Ranges
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
-from ..model_folders import CONFIG, names_of
+from ..model_folders import CONFIG, names_of, new_file
 from . import install, motion
 from .control import select_frames
 from .decode import decode
@@ -200,6 +200,10 @@ class ComfyHost:
             )
         folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, str(output), width, height)
         return Path(folder) / f"{name}_{counter:05}_.{extension.lstrip('.')}"
+
+    def model_path(self, kind: str, prefix: str, extension: str) -> Path:
+        """Return a path for a new file of a kind, in the first of its folders."""
+        return new_file(Path(folder_paths.get_folder_paths(kind)[0]), prefix, extension)
 
     def file_texts(self, node: type[io.ComfyNode]) -> Mapping[str, str]:
         """Return what core's savers put into a file."""
