@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -14,16 +14,11 @@ from torch import Tensor
 from ..host import api
 from ..models.edit import Edit, TemporalEdit
 from ..models.motion_checkpoint import MotionWeights
-from ..models.motion_lora import merge_loras
+from ..models.motion_lora import MotionLoRA, merge_loras
 from .motion import Motion
 from .plot import Panel, draw_panels
 from .save_motion import LORA, MODULE
 from .sockets import DatasetType
-
-if TYPE_CHECKING:
-    from ..training.motion_job import MotionJob
-    from ..training.motion_lessons import Learned
-    from ..training.video_dataset import Dataset
 
 io = api.io
 logger = logging.getLogger(__name__)
@@ -71,7 +66,7 @@ class TrainMotionModule(io.ComfyNode):
         model: Any,
         clip: Any,
         vae: Any,
-        dataset: Dataset,
+        dataset: Any,
         target: str,
         steps: int,
         learning_rate: float,
@@ -80,25 +75,11 @@ class TrainMotionModule(io.ComfyNode):
         **options: Any,
     ) -> io.NodeOutput:
         """Run the node."""
-        from ..training.motion_job import run_job
-
-        port = api.port()
         job = _job(target, steps, learning_rate, seed, **options)
-        start = None if motion is None else (motion.weights, motion.loras)
-        watch = _Watch((model, clip, vae), dataset, job, None if start is None else merge_loras(*start))
-        trained = run_job(
-            port,
-            job,
-            (model, clip, vae),
-            dataset,
-            start,
-            watch.folder,
-            watch.clip,
-            watch.step,
-            watch.checkpoint,
-        )
+        run = _Run((model, clip, vae), dataset, job, motion)
+        trained = run.train()
         logger.info("%s: the base is unchanged, SHA-256 %s.", job.name, trained.base[:12])
-        return io.NodeOutput(watch.motion_of(trained.learned), _curve(trained.losses))
+        return io.NodeOutput(run.motion_of(trained.learned), _curve(trained.losses))
 
 
 def _part_inputs() -> list[Any]:
@@ -243,8 +224,8 @@ def _job(
     max_frames: int,
     middle_block: bool,
     beta_schedule: str,
-) -> MotionJob:
-    """Return what the widgets ask for."""
+) -> Any:
+    """Return what the widgets ask for, a ``training.motion_job.MotionJob``."""
     from ..training.loop import LoopSettings
     from ..training.motion_job import MotionJob
     from ..training.motion_training import MotionSettings, pick_precision
@@ -259,16 +240,31 @@ def _job(
     return MotionJob(target, name, settings, rank, middle_block, max_frames, schedule)
 
 
-class _Watch:
-    """Shows a training: its bar, with the curve and samples for a preview, and what it logs."""
+class _Run:
+    """Trains, and shows it: a bar with the curve for a preview, samples, and what it logs."""
 
-    def __init__(
-        self, parts: tuple[Any, Any, Any], dataset: Dataset, job: MotionJob, start: MotionWeights | None
-    ) -> None:
-        self._parts, self._dataset, self._job, self._start = parts, dataset, job, start
+    def __init__(self, parts: tuple[Any, Any, Any], dataset: Any, job: Any, motion: Any) -> None:
+        self._parts, self._dataset, self._job = parts, dataset, job
+        self._start = None if motion is None else (motion.weights, motion.loras)
         self._losses: list[float] = []
         self._stopped, self._path = False, Path()
         self._bar = api.port().progress(len(dataset) + job.settings.loop.steps)
+
+    def train(self) -> Any:
+        """Return a ``training.motion_training.Trained``."""
+        from ..training.motion_job import run_job
+
+        return run_job(
+            api.port(),
+            self._job,
+            self._parts,
+            self._dataset,
+            self._start,
+            self.folder,
+            self.clip,
+            self.step,
+            self.checkpoint,
+        )
 
     def folder(self, key: str) -> Path:
         """Return where the files of a run are."""
@@ -292,7 +288,7 @@ class _Watch:
         api.port().check_interrupt()
         self._stopped = False
 
-    def checkpoint(self, learned: Learned) -> None:
+    def checkpoint(self, learned: MotionWeights | MotionLoRA) -> None:
         """Draw a sample of the first caption, but for a run that stops."""
         if self._stopped:
             return
@@ -301,14 +297,14 @@ class _Watch:
         name = f"sample-{len(list(self._path.glob('sample-*.png'))):04}.png"
         Image.fromarray(strip.mul(255).byte().cpu().numpy()).save(self._path / name)
 
-    def motion_of(self, learned: Learned) -> Any:
+    def motion_of(self, learned: MotionWeights | MotionLoRA) -> Any:
         """Return what was learned as a MOTION."""
         port = api.port()
         if isinstance(learned, MotionWeights):
             return port.load_motion(learned)
-        return port.load_motion(self._start).with_lora(learned, 1.0)
+        return port.load_motion(merge_loras(*self._start)).with_lora(learned, 1.0)  # type: ignore[misc]  a LoRA is on one
 
-    def _sample(self, learned: Learned) -> Tensor:
+    def _sample(self, learned: MotionWeights | MotionLoRA) -> Tensor:
         """Return a clip, [F, H, W, 3]."""
         port, (model, clip, vae), dataset = api.port(), self._parts, self._dataset
         motion = self.motion_of(learned)
