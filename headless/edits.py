@@ -6,7 +6,7 @@ touched. Hooks read the current ``Call`` from the ``EditedRun`` that the denoise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -14,7 +14,6 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from ..models.cross_frame import AnchorMemory, CrossFrameEdit, Source
@@ -176,7 +175,6 @@ def forward_with_edits(
     unet: UNet2DConditionModel,
     edits: Sequence[Edit],
     frames: int,
-    weights: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Callable[..., Tensor]]:
     """Put edits on a UNet while the context lasts, as one differentiable function. Meant for training.
 
@@ -186,7 +184,6 @@ def forward_with_edits(
         unet: the UNet.
         edits: what to put on it.
         frames: frames per video, F.
-        weights: replaced weights of the UNet, by name.
 
     Yields:
         Function of noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F], tokens [B*F, L, D] and, where a
@@ -197,10 +194,7 @@ def forward_with_edits(
 
         def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None) -> Tensor:
             run.call = training_call(noisy, frames, given)
-            options = {"encoder_hidden_states": tokens, "return_dict": False}
-            if not weights:
-                return unet(noisy, timesteps, **options)[0]
-            return functional_call(unet, dict(weights), (noisy, timesteps), options)[0]
+            return unet(noisy, timesteps, encoder_hidden_states=tokens, return_dict=False)[0]
 
         yield forward
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..models.free_noise import WindowFusion
 from ..models.mask_adapter import MaskEncoder
 from ..models.motion_checkpoint import MotionWeights
-from ..models.motion_lora import MotionLoRA
+from ..models.motion_lora import MotionLoRA, merge_loras
 from ..models.motion_module import MotionModel
 
 
@@ -35,11 +35,8 @@ class LoadedMotion:
     def network(self) -> MotionModel:
         """The network, built when first needed."""
         with torch.inference_mode(False):  # weights made in inference mode could never be trained through
-            state = dict(self.weights.state)
-            for lora, strength in self.loras:
-                for name, delta in lora.deltas(strength):
-                    state[name] = state[name].float() + delta
-            state = {key: value.to(self.device, self.dtype, copy=True) for key, value in state.items()}
+            merged = merge_loras(self.weights, self.loras).state
+            state = {key: value.to(self.device, self.dtype, copy=True) for key, value in merged.items()}
             network = MotionModel(self.weights.size, device="meta")
             network.load_state_dict(state, assign=True)
         return network.requires_grad_(False).eval()

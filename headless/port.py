@@ -19,12 +19,14 @@ from ..host.model_folders import (
     folder_in,
     folders_in,
     names_of,
+    new_file,
 )
 from ..models.architecture import DEMO
-from ..models.edit import Edit, Given
+from ..models.edit import Edit
 from ..models.errors import CheckpointError
 from ..models.gligen import Gligen
 from ..models.gligen import check_fit as check_gligen
+from ..models.learning import Base, FrozenForward, Learner
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_module import slot_widths
 from ..models.nuwa_jobs import Recursion, Watch, Work, run_jobs
@@ -33,7 +35,7 @@ from .conditions import select_frames
 from .control_loading import load_controlnet
 from .denoise import Denoiser, sample
 from .device import pick_device
-from .edits import edited, forward_with_edits
+from .edits import edited
 from .folders import Folders
 from .gligen import load_gligen, transformer_widths
 from .guidance import CFG, Conditioning
@@ -48,6 +50,7 @@ from .prompt import Tokenizer
 from .samplers import find_sampler
 from .sigmas import schedule_sigmas
 from .text import Spans, encode_chunks, encode_prompt, find_spans, phrase_spans, without_places
+from .training import differentiable
 from .ui import PreviewVideo, hidden_texts, show_video
 from .vocabulary import clip_tokenizer
 
@@ -266,6 +269,10 @@ class HeadlessHost:
         own = Folders(self.input_dir, self.output_dir)
         return own.new_path(prefix, extension.removeprefix("."), width, height)
 
+    def model_path(self, kind: str, prefix: str, extension: str) -> Path:
+        """Return a path for a new file of a kind."""
+        return new_file(self.models_dir / kind, prefix, extension)
+
     def file_texts(self, node: type[ComfyNode]) -> Mapping[str, str]:
         """Return what a saved file carries."""
         return hidden_texts(node)
@@ -285,18 +292,15 @@ class HeadlessHost:
         bar = self.progress(recursion.tree.local_jobs * work.steps)
         self._jobs(recursion, work, bar.update, self.check_interrupt)
 
-    def train_forward(self, model: Model, frames: int) -> Callable[..., Tensor]:
+    def base(self, model: Model) -> Base:
+        """Return what a trainer must know of a model."""
+        return Base(model.base_sampling.prediction, slot_widths(model.size))
+
+    def train_forward(
+        self, model: Model, frames: int, learner: Learner | None = None, *, save_memory: bool = False
+    ) -> FrozenForward:
         """Return the UNet with its edits as a differentiable function."""
-
-        def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None) -> Tensor:
-            with torch.inference_mode(False), torch.enable_grad():
-                inputs = [
-                    part.clone() if part.is_inference() else part for part in (noisy, timesteps, tokens)
-                ]
-                with forward_with_edits(model.unet, model.edits, frames, model.weights) as predict:
-                    return predict(*inputs, given)
-
-        return forward
+        return differentiable(model, frames, learner, save_memory=save_memory)
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -6,7 +6,7 @@ Values on sockets are ComfyUI's own: LATENT ``{"samples": [F, 4, H, W], ...}``, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..models.edit import Edit
+from ..models.learning import Base, FrozenForward, Learner
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import MotionLoRA
 from ..models.nuwa_jobs import Recursion, Work
@@ -30,6 +31,11 @@ class Motion(Protocol):
     @property
     def weights(self) -> MotionWeights:
         """The module without LoRAs: as it was read, with room for a mask encoder where a LoRA has one."""
+        ...
+
+    @property
+    def loras(self) -> Sequence[tuple[MotionLoRA, float]]:
+        """The motion LoRAs on it, each fitted to it, with their strengths."""
         ...
 
     def with_lora(self, lora: MotionLoRA, strength: float) -> Motion:
@@ -183,6 +189,13 @@ class Host(Protocol):
         """
         ...
 
+    def model_path(self, kind: str, prefix: str, extension: str) -> Path:
+        """Return a path for a new file of a kind, where ``list_files`` finds it; the folder exists, the file does not.
+
+        Raises ValueError for a name that leads out of the kind's folder.
+        """
+        ...
+
     def file_texts(self, node: type) -> Mapping[str, str]:
         """Return what a file that a node saves carries, as JSON texts by name: the prompt, and the editor's extras.
 
@@ -202,11 +215,19 @@ class Host(Protocol):
         """Do a recursion's jobs, one after another or on several machines; what is finished stays, whatever happens."""
         ...
 
-    def train_forward(self, model: Any, frames: int) -> Callable[..., Tensor]:
+    def base(self, model: Any) -> Base:
+        """Return what a trainer must know of a model.
+
+        Raises HostError for one that predicts neither noise nor velocity, ValueError for one that is not an SD1.x UNet.
+        """
+        ...
+
+    def train_forward(
+        self, model: Any, frames: int, learner: Learner | None = None, *, save_memory: bool = False
+    ) -> FrozenForward:
         """Return the UNet, with its edits, as a differentiable function outside inference mode, on clips of ``frames``.
 
-        The function takes noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F] and tokens [B*F, L, D],
-        and returns the raw prediction. Its optional ``given`` is what a mask encoder is told (``models.edit.Given``):
-        clean latents [B*F, 4, H, W] in the model's scale, and a mask of them [B*F, 1, H, W], 1 where given.
+        It is a copy, in float32, that nothing else uses. ``learner``: a motion module that learns in it, after the
+        edits; the model may have none then. ``save_memory``: blocks are worked out again for gradients.
         """
         ...

@@ -69,3 +69,26 @@ def _holds_anything(folder: Path) -> bool:
         return folder.is_dir() and any(folder.iterdir())
     except OSError:
         return False
+
+
+def new_file(folder: Path, prefix: str, extension: str) -> Path:
+    """Return a path in a folder that no file has: the prefix with the first free number.
+
+    Args:
+        folder: the new file is in it, or in a folder of it, which is made.
+        prefix: start of its name, with folders.
+        extension: of its name.
+
+    Raises:
+        ValueError: the prefix leads out of the folder, or names nothing.
+    """
+    wanted = folder / prefix
+    if not prefix.strip("/. ") or not wanted.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(
+            f"filename_prefix={prefix!r} leads out of {folder.name}, or names nothing; expected a name inside it."
+        )
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while (path := wanted.parent / f"{wanted.name}_{number:05}.{extension}").exists():
+        number += 1
+    return path

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -141,6 +141,20 @@ def pack_motion_lora(lora: MotionLoRA) -> tuple[dict[str, Tensor], dict[str, str
         for side, half in zip(("down", "up"), pair, strict=True):
             state[f"{block}.processor.{layer}_lora.{side}.weight"] = half.contiguous()
     return state, {"frameloom.kind": "motion_lora"}
+
+
+def merge_loras(weights: MotionWeights, loras: Sequence[tuple[MotionLoRA, float]]) -> MotionWeights:
+    """Return a module with motion LoRAs merged into its weights, in float32 where they change something.
+
+    Args:
+        weights: the module; it stays as it is, and unchanged tensors are shared.
+        loras: fitted to it, each with its strength.
+    """
+    state = dict(weights.state)
+    for lora, strength in loras:
+        for name, delta in lora.deltas(strength):
+            state[name] = state[name].float() + delta
+    return replace(weights, state=state)
 
 
 def _weight_name(layer: str, flattened: Mapping[str, str]) -> str | None:

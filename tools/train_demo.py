@@ -23,6 +23,8 @@ from frameloom.headless import keys, networks
 from frameloom.headless.edits import forward_with_edits
 from frameloom.models.architecture import DEMO
 from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.motion_checkpoint import MotionWeights
+from frameloom.models.motion_lora import MotionLoRA
 from frameloom.models.motion_module import (
     MotionModel,
     PositionalEncoding,
@@ -30,15 +32,16 @@ from frameloom.models.motion_module import (
     initialise,
     motion_size,
 )
+from frameloom.models.motion_save import save_motion
 from frameloom.models.schedules import STABLE_DIFFUSION
 from frameloom.tools import demo_layout
 from frameloom.training import shapes
 from frameloom.training.loop import LoopSettings, step_generator, train
+from frameloom.training.motion_lessons import add_low_rank
 from frameloom.training.targets import noise_mse
 from frameloom.training.tokenizer import write_tokenizer
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "demo"
@@ -489,30 +492,15 @@ LORA_RANK, LORA_CLIPS = 2, 128
 LORA_ROUND = Round(300, 3, 4, 4, 0.98)
 
 
-class LowRank(nn.Module):
-    """A weight plus ``up @ down``; ``up`` starts at zero."""
-
-    def __init__(self, rows: int, columns: int) -> None:
-        super().__init__()
-        self.down = nn.Parameter(torch.randn(LORA_RANK, columns) / columns**0.5)
-        self.up = nn.Parameter(torch.zeros(rows, LORA_RANK))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Add the change."""
-        return weight + self.up @ self.down
-
-
 def train_lora(work: Path) -> nn.Module:
     """Train a motion LoRA, a pan to the left, on the finished motion module's temporal attentions."""
     motion = load_frozen(MotionModel(motion_size(DEMO.unet), attend=attend_few), work / "motion_final.pt")
     drawn = shapes.sample_pans(LORA_CLIPS, step_generator(SEED, 3))
     latents = encode_clips(load_vae(work), drawn, "pan")
     torch.manual_seed(SEED)
-    changes = nn.ModuleDict()
-    for name, module in list(motion.named_modules()):
-        if name.rpartition(".")[2] in ("to_q", "to_k", "to_v") or name.endswith("to_out.0"):
-            changes[name.replace(".", "/")] = LowRank(*module.weight.shape)
-            parametrize.register_parametrization(module, "weight", changes[name.replace(".", "/")])
+    changes = nn.ModuleDict(
+        {name.replace(".", "/"): change for name, change in add_low_rank(motion, LORA_RANK).items()}
+    )
     settings = LoopSettings(
         LORA_ROUND.steps, learning_rate=4e-3, warmup=20, ema_decay=LORA_ROUND.ema_decay, seed=SEED + 40
     )
@@ -520,20 +508,19 @@ def train_lora(work: Path) -> nn.Module:
     return assign(changes, averaged)
 
 
-def lora_state(changes: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the trained changes to AnimateDiff's motion LoRA keys."""
-    state = {}
-    for key, value in changes.items():
-        path, _, side = key.replace("/", ".").rpartition(".")
-        attention, _, layer = path.removesuffix(".0" if path.endswith("to_out.0") else "").rpartition(".")
-        state[f"{attention}.processor.{layer}_lora.{side}.weight"] = value
-    return state
+def lora_of(changes: dict[str, Tensor]) -> MotionLoRA:
+    """Pair the trained changes."""
+    layers = dict.fromkeys(key.rpartition(".")[0] for key in changes)
+    return MotionLoRA(
+        "pan_left",
+        {
+            f"{layer.replace('/', '.')}.weight": (changes[f"{layer}.down"], changes[f"{layer}.up"])
+            for layer in layers
+        },
+    )
 
 
 # --- export
-
-
-MOTION_HEADER = {"kind": "motion", "family": "frameloom", "beta_schedule": "linear"}
 
 
 def export(work: Path) -> None:
@@ -547,11 +534,12 @@ def export(work: Path) -> None:
         metadata = {"frameloom.kind": "model", "frameloom.prediction_type": "v"}
         save_half(state, ASSETS / "model.safetensors", metadata)
     if (work / "motion_final.pt").exists():
-        metadata = {f"frameloom.{key}": value for key, value in MOTION_HEADER.items()}
-        save_half(torch.load(work / "motion_final.pt"), ASSETS / "motion.safetensors", metadata)
+        trained = torch.load(work / "motion_final.pt")
+        weights = MotionWeights("motion", "frameloom", motion_size(DEMO.unet), trained, STABLE_DIFFUSION)
+        save_motion(ASSETS / "motion.safetensors", weights, "fp16")
     if (work / "lora_final.pt").exists():
-        state = lora_state(torch.load(work / "lora_final.pt"))
-        save_half(state, ASSETS / "pan_left.safetensors", {"frameloom.kind": "motion_lora"})
+        lora = lora_of(torch.load(work / "lora_final.pt"))
+        save_motion(ASSETS / "pan_left.safetensors", lora, "fp16")
     demo_layout.export_layout(work, ASSETS)
 
 

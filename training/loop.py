@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..models.whole_file import whole_file
+
 LossFunction = Callable[[int, torch.Generator], Tensor]
+Precision = Literal["fp32", "bf16", "fp16"]
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +31,12 @@ class LoopSettings:
     Attributes:
         steps: optimiser steps in all.
         learning_rate: peak of AdamW's rate, reached after ``warmup`` steps, then a cosine down to
-            ``final_rate`` times the peak.
-        ema_decay: of the averaged weights; the effective decay grows from 0.1 towards it.
+            ``final_rate`` times the peak; at 1 the rate stays.
+        ema_decay: of the averaged weights; the effective decay grows from 0.1 towards it. 0: no average.
         seed: of every draw, together with the step.
+        accumulation: how often the loss is called for one step; its gradients are averaged.
+        precision: of autocast, under which the loss is computed. Parameters and averages keep their own. fp16 scales
+            the loss, and leaves out steps whose gradient overflows.
     """
 
     steps: int
@@ -39,6 +48,8 @@ class LoopSettings:
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     seed: int = 0
+    accumulation: int = 1
+    precision: Precision = "fp32"
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a 0-based step."""
@@ -59,98 +70,156 @@ def train(
     *,
     checkpoint: Path | None = None,
     checkpoint_every: int = 250,
+    key: str = "",
     on_step: Callable[[int, float], None] | None = None,
+    on_checkpoint: Callable[[dict[str, Tensor]], None] | None = None,
 ) -> dict[str, Tensor]:
     """Minimise a loss over the given parameters and return their averaged values.
 
     Args:
-        parameters: what to train, by name. Nothing else is touched.
+        parameters: what to train, by name, all on one device. Nothing else is touched.
         loss: step and that step's generator -> scalar loss.
         settings: how to optimise.
         checkpoint: file to save to and resume from; written whole or not at all.
         checkpoint_every: steps between saves.
-        on_step: called after each step with (0-based step, loss); may raise to stop.
+        key: what stands for everything else a run depends on; a checkpoint goes on only with its own.
+        on_step: called after each step with (0-based step, loss); may raise to stop, which saves a checkpoint.
+        on_checkpoint: called after each save with the averages as they are.
 
     Returns:
         The exponential moving average of each parameter, float32, newly allocated. The parameters themselves hold
         the last step's values.
 
     Raises:
-        ValueError: there is nothing to train, or the checkpoint holds other parameters.
+        ValueError: there is nothing to train, or the checkpoint is damaged or another run's.
         FloatingPointError: the loss is not finite; the last checkpoint stands.
+        OSError: a checkpoint can't be written; says what to do. The last one stands.
     """
     if not parameters:
         raise ValueError("parameters: got none to train; expected at least one that requires a gradient.")
-    names, values = list(parameters), list(parameters.values())
-    optimizer = torch.optim.AdamW(values, lr=0.0, betas=settings.betas, weight_decay=settings.weight_decay)
-    average = [value.detach().clone().float() for value in values]
-    first = 0
+    run = _Run(parameters, settings, key)
     if checkpoint is not None and checkpoint.exists():
-        first = _load(checkpoint, names, values, average, optimizer)
-    for step in range(first, settings.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.rate(step)
-        value = loss(step, step_generator(settings.seed, step))
-        number = float(value.detach())
-        if not math.isfinite(number):
-            raise FloatingPointError(
-                f"loss is {number} at step {step}; lower learning_rate={settings.learning_rate}."
-            )
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(values, settings.clip_norm)
-        optimizer.step()
-        decay = min(settings.ema_decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(average, [value.detach().float() for value in values], 1 - decay)
-        last = step + 1 == settings.steps
-        if checkpoint is not None and (last or (step + 1) % checkpoint_every == 0):
-            _save(checkpoint, step + 1, names, values, average, optimizer)
+        run.load(checkpoint)
+
+    def save() -> None:
+        if checkpoint is not None:
+            run.save(checkpoint)
+            if on_checkpoint is not None:
+                on_checkpoint(run.averages())
+
+    while run.step < settings.steps:
+        number = run.advance(loss)
+        saved = run.step == settings.steps or run.step % checkpoint_every == 0
+        if saved:
+            save()
         if on_step is not None:
-            on_step(step, number)
-    return dict(zip(names, average, strict=True))
+            try:
+                on_step(run.step - 1, number)
+            except BaseException:
+                if not saved:
+                    save()
+                raise
+    return run.averages()
 
 
-def _save(
-    path: Path,
-    step: int,
-    names: list[str],
-    values: list[nn.Parameter],
-    average: list[Tensor],
-    optimizer: torch.optim.AdamW,
-) -> None:
-    """Write a checkpoint atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {
-        "step": step,
-        "names": names,
-        "values": [value.detach() for value in values],
-        "average": average,
-        "optimizer": optimizer.state_dict(),
-    }
-    temporary = path.with_suffix(".partial")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+class _Run:
+    """Parameters in training, and all that a checkpoint holds of them."""
 
-
-def _load(
-    path: Path,
-    names: list[str],
-    values: list[nn.Parameter],
-    average: list[Tensor],
-    optimizer: torch.optim.AdamW,
-) -> int:
-    """Restore a checkpoint in place and return the step to go on from."""
-    state = torch.load(path, weights_only=True)
-    if state["names"] != names:
-        raise ValueError(
-            f"checkpoint {path.name}: holds {len(state['names'])} parameters that are not the {len(names)} to train; "
-            "give another checkpoint path, or delete the file to start afresh."
+    def __init__(self, parameters: Mapping[str, nn.Parameter], settings: LoopSettings, key: str) -> None:
+        self.settings, self.key, self.step = settings, key, 0
+        self.names, self.values = list(parameters), list(parameters.values())
+        self.average = [value.detach().clone().float() for value in self.values]
+        self.optimizer = torch.optim.AdamW(
+            self.values, lr=0.0, betas=settings.betas, weight_decay=settings.weight_decay
         )
-    with torch.no_grad():
-        for value, stored in zip(values, state["values"], strict=True):
-            value.copy_(stored)
-        for value, stored in zip(average, state["average"], strict=True):
-            value.copy_(stored)
-    optimizer.load_state_dict(state["optimizer"])
-    return state["step"]
+        self.device = self.values[0].device.type
+        self.scaler = torch.amp.GradScaler(self.device, enabled=settings.precision == "fp16")
+
+    def averages(self) -> dict[str, Tensor]:
+        """Return copies of the averages, by name."""
+        return {name: value.clone() for name, value in zip(self.names, self.average, strict=True)}
+
+    def advance(self, loss: LossFunction) -> float:
+        """Take a step and return its loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        number = self._accumulate(loss)
+        self.scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.values, self.settings.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, [value.detach().float() for value in self.values], 1 - decay)
+        self.step += 1
+        return number
+
+    def _accumulate(self, loss: LossFunction) -> float:
+        """Add up the gradients of a step and return its mean loss."""
+        settings, total = self.settings, 0.0
+        generator = step_generator(settings.seed, self.step)
+        for _ in range(settings.accumulation):
+            with torch.autocast(
+                self.device, _DTYPES[settings.precision], enabled=settings.precision != "fp32"
+            ):
+                value = loss(self.step, generator) / settings.accumulation
+            number = float(value.detach())
+            if not math.isfinite(number):
+                raise FloatingPointError(
+                    f"loss is {number} at step {self.step}; lower learning_rate={settings.learning_rate}."
+                )
+            self.scaler.scale(value).backward()
+            total += number
+        return total
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint whole or not at all."""
+        state = {
+            "step": self.step,
+            "key": self.key,
+            "names": self.names,
+            "values": [value.detach() for value in self.values],
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as part, part.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
+            size = sum(value.numel() * (2 * value.element_size() + 8) for value in self.values)
+            raise OSError(
+                f"{path}: a checkpoint could not be written ({error}); expected about {size:,} bytes of room in a "
+                "folder that can be written to; make room and start again: it goes on from the last checkpoint."
+            ) from error
+
+    def load(self, path: Path) -> None:
+        """Restore a checkpoint in place."""
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"checkpoint {path.name}: damaged ({error}); expected one that this loop wrote; delete it to start "
+                "afresh."
+            ) from error
+        if state["names"] != self.names:
+            raise ValueError(
+                f"checkpoint {path.name}: holds {len(state['names'])} parameters that are not the {len(self.names)} to "
+                "train; give another checkpoint path, or delete the file to start afresh."
+            )
+        if state["key"] != self.key:
+            raise ValueError(
+                f"checkpoint {path.name}: was made with other settings, data or base; expected those of this run; give "
+                "another checkpoint path, or delete the file to start afresh."
+            )
+        with torch.no_grad():
+            for kept, stored in ((self.values, state["values"]), (self.average, state["average"])):
+                for value, tensor in zip(kept, stored, strict=True):
+                    value.copy_(tensor)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.step = state["step"]

@@ -23,8 +23,11 @@ def noise_mse(
     noise: Tensor,
     alphas_cumprod: Tensor,
     prediction_type: str,
+    *,
+    min_snr: float = 0.0,
+    unknown: Tensor | None = None,
 ) -> Tensor:
-    """Return the mean squared error of one prediction.
+    """Return the mean squared error of one prediction, in float32.
 
     Args:
         predict: the model, with its text already bound.
@@ -33,6 +36,8 @@ def noise_mse(
         noise: [B, F, C, H, W] float, unit normal.
         alphas_cumprod: [T] float.
         prediction_type: ``eps`` or ``v``.
+        min_snr: gamma of ``min_snr_weight``, by which each video's error is multiplied; 0: by nothing.
+        unknown: [B, F] float. Weight of each frame in the mean; 0 for frames the model is given. None: all count.
 
     Returns:
         Scalar.
@@ -46,4 +51,29 @@ def noise_mse(
     signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
     noisy = signal * latents + sigma * noise
     target = noise if prediction_type == "eps" else signal * noise - sigma * latents
-    return torch.nn.functional.mse_loss(predict(noisy, timesteps), target)
+    error = (predict(noisy, timesteps).float() - target).square().mean((2, 3, 4))
+    weight = torch.ones_like(error) if unknown is None else unknown
+    if min_snr:
+        error = error * min_snr_weight(alphas_cumprod[timesteps], prediction_type, min_snr)[:, None]
+    return (weight * error).sum() / weight.sum()
+
+
+def min_snr_weight(alpha: Tensor, prediction_type: str, gamma: float) -> Tensor:
+    """Return Min-SNR-gamma's weight of each video's loss.
+
+    In terms of the error of the clean latents it is ``min(SNR, gamma)``, SNR being ``alpha / (1 - alpha)``; the error
+    of the noise is SNR times that of the clean latents, the velocity's SNR + 1 times.
+
+    Args:
+        alpha: [B] float, 0..1. Share of signal variance at each timestep.
+        prediction_type: ``eps`` or ``v``.
+        gamma: the most that counts; the paper's is 5.
+
+    Returns:
+        [B].
+
+    Source:
+        Hang et al. 2023, https://arxiv.org/abs/2303.09556, section 3.4.
+    """
+    snr = alpha / (1 - alpha)
+    return snr.clamp(max=gamma) / (snr if prediction_type == "eps" else snr + 1)

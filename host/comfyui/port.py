@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,20 @@ from torch import Tensor
 
 from ...models.edit import Edit
 from ...models.errors import HostError
+from ...models.learning import Base, FrozenForward, Learner
 from ...models.motion_checkpoint import MotionWeights
 from ...models.nuwa_jobs import Recursion, Work, run_jobs
 from ...models.phrases import Ranges
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
-from ..model_folders import CONFIG, INPUT_FOLDERS, folder_in, folders_in, names_of
+from ..model_folders import CONFIG, INPUT_FOLDERS, folder_in, folders_in, names_of, new_file
 from . import install, motion
 from .control import select_frames
 from .decode import decode
 from .demo import load_demo
 from .predict import predict_denoised
 from .text import find_spans, phrase_spans, without_places
-from .train import differentiable
+from .train import describe, differentiable
 
 PREVIEW_SIZE = 512  # pixels; the side ComfyUI's own previews have at most
 
@@ -213,6 +214,10 @@ class ComfyHost:
         folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, str(output), width, height)
         return Path(folder) / f"{name}_{counter:05}_.{extension.lstrip('.')}"
 
+    def model_path(self, kind: str, prefix: str, extension: str) -> Path:
+        """Return a path for a new file of a kind, in the first of its folders."""
+        return new_file(Path(folder_paths.get_folder_paths(kind)[0]), prefix, extension)
+
     def file_texts(self, node: type[io.ComfyNode]) -> Mapping[str, str]:
         """Return what core's savers put into a file."""
         if args.disable_metadata or node.hidden is None:
@@ -239,6 +244,12 @@ class ComfyHost:
         bar = self.progress(recursion.tree.local_jobs * work.steps)
         run_jobs(recursion, work, bar.update, self.check_interrupt)
 
-    def train_forward(self, model: Any, frames: int) -> Callable[..., Tensor]:
+    def base(self, model: Any) -> Base:
+        """Return what a trainer must know of a model."""
+        return describe(model)
+
+    def train_forward(
+        self, model: Any, frames: int, learner: Learner | None = None, *, save_memory: bool = False
+    ) -> FrozenForward:
         """Return the UNet, with its edits, as a differentiable function on clips of ``frames``."""
-        return differentiable(model, frames)
+        return differentiable(model, frames, learner, save_memory=save_memory)

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import comfy.model_management
+import comfy.model_sampling
 import torch
+from comfy.ldm.modules.attention import SpatialTransformer
+from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from torch import Tensor
 
-from ...models.edit import Given, training_call
-from ...models.energy import check_trainable
+from ...models.edit import Edit, Given, TemporalEdit, training_call
+from ...models.errors import HostError
+from ...models.learning import Base, FrozenForward, Learner, check_learner, recompute
 from . import attention, clip_norm, slots
 from .install import installed
 from .run import Acting, LiveCall
 from .slots import KEY
 
 
-def differentiable(model: Any, frames: int) -> Callable[..., Tensor]:
+def describe(model: Any) -> Base:
+    """Return what ``contract.Host.base`` says."""
+    sampling = model.get_model_object("model_sampling")
+    kinds = comfy.model_sampling
+    if isinstance(sampling, kinds.EDM | kinds.X0) or not isinstance(sampling, kinds.EPS):
+        raise HostError(
+            f"model: is a {type(model.model).__name__}, which predicts neither noise nor velocity; expected a Stable "
+            "Diffusion model; load an SD1.5 checkpoint or the demo model."
+        )
+    return Base("v" if isinstance(sampling, kinds.V_PREDICTION) else "eps", _widths(model))
+
+
+def differentiable(model: Any, frames: int, learner: Learner | None, *, save_memory: bool) -> FrozenForward:
     """Return the UNet as ``contract.Host.train_forward`` says.
 
     ComfyUI runs nodes in inference mode, whose tensors autograd refuses to save, so the networks are copied outside of
@@ -27,8 +42,11 @@ def differentiable(model: Any, frames: int) -> Callable[..., Tensor]:
     Args:
         model: a MODEL.
         frames: frames per video.
+        learner: a motion module that learns; None: none does.
+        save_memory: work blocks out again for gradients.
     """
-    check_trainable(installed(model))
+    edits = installed(model)
+    check_learner(edits, learner, _widths(model))
     motions = model.get_additional_models_with_key(KEY)
     comfy.model_management.load_models_gpu([model, *motions])
     with torch.inference_mode(False):
@@ -37,7 +55,13 @@ def differentiable(model: Any, frames: int) -> Callable[..., Tensor]:
         modules = [copy.deepcopy(motion.model).float() for motion in motions]
     slots.put_in(unet)
     clip_norm.put_in(unet)
-    edits = installed(model)
+    if save_memory:
+        for block in unet.modules():
+            if isinstance(block, ResBlock | SpatialTransformer):
+                recompute(block)
+    if learner is not None:
+        edits = (*edits, Edit("training", temporal=TemporalEdit(learner)))
+        modules.append(learner.network)
     options: dict[str, Any] = {
         "patches": {
             "forward_timestep_embed_patch": [(slots.Slot, slots.run_slot)],
@@ -53,4 +77,8 @@ def differentiable(model: Any, frames: int) -> Callable[..., Tensor]:
             with clip_norm.clip_of(live.norm_frames):
                 return unet(noisy, timesteps, context=tokens, transformer_options={**options, KEY: live})
 
-    return forward
+    return FrozenForward(unet, forward)
+
+
+def _widths(model: Any) -> dict[str, int]:
+    return {slot: place.channels for slot, place in slots.find_places(model.model.diffusion_model).items()}

@@ -6,16 +6,23 @@ They need the fixtures ``port``, ``demo`` (MODEL, CLIP, VAE), ``motion`` (the bu
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import PurePath
 
 import pytest
 import torch
+from frameloom.models.architecture import DEMO
 from frameloom.models.cross_frame import LEVELS
 from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.errors import CheckpointError
 from frameloom.models.foreground import layer_grid
+from frameloom.models.learning import Learner, hash_weights, recompute
+from frameloom.models.motion_checkpoint import MotionWeights
+from frameloom.models.motion_module import initialise, slot_widths
 from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.layout import CIRCLE, CROSS, lay_out, obey
+from frameloom.tests.support.motion import tiny_module
 
 BUNDLED_MOTION = "frameloom_demo_motion.safetensors"
 
@@ -410,6 +417,89 @@ def test_training_goes_through_cross_frame_attention(port, demo, scene):
         (gradient,) = torch.autograd.grad(out[1].sum(), noisy)
     reached = gradient.abs().amax((1, 2, 3)) > 0
     assert reached.tolist() == [True, True, False]
+
+
+def learner_of(module=None, *, clip_norm=False):
+    """A module with random weights that want gradients."""
+    module = (module or tiny_module(middle=False)).requires_grad_(True)
+    return Learner(
+        module, MotionWeights("new", "frameloom", module.size, module.state_dict(), None, clip_norm)
+    )
+
+
+def training_case(frames=4):
+    generator = torch.Generator().manual_seed(2)
+    noisy, tokens = (torch.randn(frames, *size, generator=generator) for size in ((4, 8, 8), (77, 64)))
+    return noisy, torch.full((frames,), 300), tokens
+
+
+def test_a_trainer_is_told_of_the_base(port, demo):
+    base = port.base(demo[0])
+    assert base.prediction_type == DEMO.prediction_type
+    assert dict(base.widths) == slot_widths(DEMO.unet)
+
+
+def test_a_module_that_learns_runs_as_a_loaded_one_and_alone_has_gradients(port, demo):
+    with torch.inference_mode(False):
+        learner = learner_of()
+        forward = port.train_forward(demo[0], 4, learner)
+        out = forward(*training_case())
+        out.square().mean().backward()
+        loaded = port.install(demo[0], Edit("motion", TemporalEdit(port.load_motion(learner.weights))))
+        torch.testing.assert_close(out, port.train_forward(loaded, 4)(*training_case()), rtol=1e-4, atol=1e-5)
+    assert all(parameter.grad is not None for parameter in learner.network.parameters())
+    assert [
+        value for value in forward.unet.parameters() if value.requires_grad or value.grad is not None
+    ] == []
+
+
+def test_a_module_starts_as_the_frozen_model_itself(port, demo):
+    """To the last bit: its output projections are zero."""
+    with torch.inference_mode(False):
+        learner = learner_of()
+        initialise(learner.network)
+        moving = port.train_forward(demo[0], 4, learner)(*training_case())
+        assert torch.equal(moving, port.train_forward(demo[0], 4)(*training_case()))
+
+
+@pytest.mark.parametrize("clip_norm", [False, True])
+def test_saving_memory_changes_no_bit_of_a_gradient(port, demo, scene, clip_norm):
+    """Blocks that run again do so with the edits on, in the gradient's own threads."""
+    gradients = []
+    for save_memory in (False, True):
+        with torch.inference_mode(False):
+            learner = learner_of(clip_norm=clip_norm)
+            forward = port.train_forward(scene.crossing(demo[0]), 4, learner, save_memory=save_memory)
+            if save_memory:
+                for slot in learner.slots:
+                    recompute(learner.network.transformer(slot), "change")
+            forward(*training_case()).square().mean().backward()
+            gradients.append({name: value.grad for name, value in learner.network.named_parameters()})
+    plain, again = gradients
+    assert all(torch.equal(plain[name], again[name]) for name in plain)
+
+
+def test_the_hash_of_a_base_is_of_its_every_weight(port, demo):
+    one, other = (port.train_forward(demo[0], 4) for _ in range(2))
+    before = one.hash_weights()
+    assert before == other.hash_weights()
+    with torch.inference_mode(False), torch.no_grad():
+        own = copy.deepcopy(one.unet)
+        next(reversed(list(own.parameters()))).view(-1)[-1] += 1e-6
+    assert hash_weights(own) != before
+    assert one.hash_weights() == before
+
+
+def test_a_model_that_moves_already_is_not_trained(port, demo, motion, scene):
+    with pytest.raises(
+        ValueError, match="model: got one with a motion module on it; expected the model alone"
+    ):
+        port.train_forward(scene.moving(demo[0], motion), 4, learner_of())
+
+
+def test_a_base_of_another_family_is_not_trained(port, demo):
+    with pytest.raises(CheckpointError, match=r"new: .* is 64 channels wide, the model has 32 there"):
+        port.train_forward(demo[0], 4, learner_of(tiny_module(width=64)))
 
 
 def test_a_saved_file_carries_the_prompt_and_the_editors_extras(port):

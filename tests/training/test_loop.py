@@ -1,3 +1,9 @@
+import resource
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
 import pytest
 import torch
 from frameloom.training.loop import LoopSettings, step_generator, train
@@ -90,3 +96,155 @@ def test_step_generators_differ_by_seed_and_step():
         tuple(torch.randn(2, generator=step_generator(s, k)).tolist()) for s in range(3) for k in range(3)
     }
     assert len(draws) == 9
+
+
+def test_accumulated_gradients_are_those_of_the_mean():
+    """With the rate so low that weights stay, a step's gradient is seen in AdamW's first moment."""
+    settings = LoopSettings(steps=1, learning_rate=1e-12, warmup=1, clip_norm=1e9, weight_decay=0.0)
+    model, parameters, loss = problem()
+    generator = step_generator(settings.seed, 0)
+    mean = sum(loss(0, generator) for _ in range(3)) / 3
+    (expected,) = torch.autograd.grad(mean, model.weight)
+    losses = []
+    train(
+        {"weight": parameters["weight"]},
+        loss,
+        replace(settings, accumulation=3),
+        on_step=lambda step, number: losses.append((number, parameters["weight"].grad.clone())),
+    )
+    [(number, gradient)] = losses
+    assert number == pytest.approx(mean.item(), rel=1e-6)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_a_final_rate_of_one_is_constant_after_the_warm_up():
+    settings = LoopSettings(steps=100, learning_rate=3.0, warmup=4, final_rate=1.0)
+    assert [settings.rate(step) for step in (0, 1, 3, 4, 99)] == pytest.approx([0.75, 1.5, 3, 3, 3])
+
+
+def test_no_decay_is_no_average():
+    _, parameters, loss = problem()
+    averages = train(parameters, loss, replace(SETTINGS, ema_decay=0.0))
+    for name, value in averages.items():
+        assert torch.equal(value, parameters[name]), name
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_half_precision_is_of_the_loss_alone_and_learns(precision, dtype):
+    model, parameters, _ = problem()
+    seen, losses = set(), []
+
+    def loss(step, generator):
+        inputs = torch.randn(16, 4, generator=generator)
+        answer = model(inputs)
+        seen.add(answer.dtype)
+        return (answer.float() - inputs.sum(1, keepdim=True)).square().mean()
+
+    settings = LoopSettings(steps=200, learning_rate=3e-2, warmup=5, precision=precision)
+    averages = train(parameters, loss, settings, on_step=lambda _, value: losses.append(value))
+    assert seen == {dtype}
+    assert losses[-1] < 0.05 * losses[0]
+    assert {value.dtype for value in [*averages.values(), *parameters.values()]} == {torch.float32}
+
+
+def test_fp16_resumes_with_its_scale(tmp_path):
+    settings = replace(SETTINGS, precision="fp16")
+    _, whole, loss = problem()
+    expected = train(whole, loss, settings)
+    _, parameters, loss = problem()
+    path = tmp_path / "run.pt"
+    with pytest.raises(Stopped):
+        train(parameters, loss, settings, checkpoint=path, on_step=stop_at(5))
+    assert torch.load(path)["scaler"]["scale"] < 65536  # it overflowed at first
+    _, fresh, loss = problem()
+    resumed = train(fresh, loss, settings, checkpoint=path)
+    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
+
+
+def test_a_stop_keeps_what_was_learned_until_then(tmp_path):
+    _, parameters, loss = problem()
+    path, kept = tmp_path / "run.pt", []
+    with pytest.raises(Stopped):
+        train(parameters, loss, SETTINGS, checkpoint=path, on_step=stop_at(6), on_checkpoint=kept.append)
+    assert torch.load(path)["step"] == 7
+    [averages] = kept
+    _, fresh, loss = problem()
+    steps = []
+    with pytest.raises(Stopped):
+        train(
+            fresh,
+            loss,
+            SETTINGS,
+            checkpoint=path,
+            on_step=lambda step, _: steps.append(step) or stop_at(7)(step, 0),
+        )
+    assert steps == [7]
+    _, whole, loss = problem()
+    with pytest.raises(Stopped):
+        train(
+            whole, loss, SETTINGS, checkpoint=tmp_path / "o.pt", on_step=stop_at(6), on_checkpoint=kept.append
+        )
+    assert all(torch.equal(kept[1][name], averages[name]) for name in averages)
+
+
+KILLED = """
+import sys, os, signal
+from pathlib import Path
+from frameloom.tests.training.test_loop import SETTINGS, problem
+from frameloom.training.loop import train
+_, parameters, loss = problem()
+def on_step(step, number):
+    print(step, number.hex(), flush=True)
+    if step == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+train(parameters, loss, SETTINGS, checkpoint=Path(sys.argv[1]), checkpoint_every=4, on_step=on_step)
+"""
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
+    path, losses = tmp_path / "run.pt", []
+    _, whole, loss = problem()
+    expected = train(whole, loss, SETTINGS, on_step=lambda step, number: losses.append(number))
+    command = [sys.executable, "-c", KILLED, str(path)]
+    killed = subprocess.run(command, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    before = [float.fromhex(line.split()[1]) for line in killed.stdout.splitlines()]
+    assert before == losses[:10]
+    _, fresh, loss = problem()
+    after = []
+    resumed = train(fresh, loss, SETTINGS, checkpoint=path, on_step=lambda *step: after.append(step))
+    assert after == list(enumerate(losses))[8:]
+    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
+
+
+def test_a_full_disk_is_one_error_and_the_last_checkpoint_loads(tmp_path):
+    """A limit on the size of files is the same to who writes."""
+    path = tmp_path / "run.pt"
+    model = nn.Linear(64, 64)
+
+    def loss(step, generator):
+        return model(torch.randn(4, 64, generator=generator)).square().mean()
+
+    train(dict(model.named_parameters()), loss, replace(SETTINGS, steps=4), checkpoint=path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"run\.pt: a checkpoint could not be written .*about 66,560 bytes"):
+            train(dict(model.named_parameters()), loss, SETTINGS, checkpoint=path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.pt"]
+    assert torch.load(path)["step"] == 4
+    train(dict(model.named_parameters()), loss, SETTINGS, checkpoint=path)
+    assert torch.load(path)["step"] == SETTINGS.steps
+
+
+def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):
+    _, parameters, loss = problem()
+    path = tmp_path / "run.pt"
+    train(parameters, loss, SETTINGS, checkpoint=path, key="a")
+    with pytest.raises(ValueError, match=r"run\.pt: was made with other settings, data or base"):
+        train(parameters, loss, SETTINGS, checkpoint=path, key="b")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"run\.pt: damaged"):
+        train(parameters, loss, SETTINGS, checkpoint=path, key="a")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from frameloom.models.schedules import STABLE_DIFFUSION
-from frameloom.training.targets import noise_mse
+from frameloom.training.targets import min_snr_weight, noise_mse
 
 ALPHAS = STABLE_DIFFUSION.alphas_cumprod().float()
 
@@ -41,3 +41,63 @@ def test_another_prediction_type_is_refused(clip):
     latents, noise, timesteps = clip
     with pytest.raises(ValueError, match="prediction_type='x0' is unknown"):
         noise_mse(lambda noisy, at: noisy, latents, timesteps, noise, ALPHAS, "x0")
+
+
+def test_the_loss_of_a_gain_is_the_closed_form():
+    """A model of one number, ``w * noisy``: with clean latents of 0 its error is ``(w sigma - 1)^2 noise^2``."""
+    generator = torch.Generator().manual_seed(0)
+    noise, timesteps = torch.randn(2, 3, 4, 5, 5, generator=generator), torch.tensor([100, 700])
+    gain = torch.tensor(0.3, requires_grad=True)
+    loss = noise_mse(lambda noisy, at: gain * noisy, torch.zeros_like(noise), timesteps, noise, ALPHAS, "eps")
+    sigma, power = (1 - ALPHAS[timesteps]).sqrt(), noise.square().mean((1, 2, 3, 4))
+    torch.testing.assert_close(loss, ((gain * sigma - 1).square() * power).mean())
+    loss.backward()
+    torch.testing.assert_close(gain.grad, (2 * sigma * (0.3 * sigma - 1) * power).mean())
+
+
+@pytest.mark.parametrize("prediction_type", ["eps", "v"])
+def test_min_snr_weighs_the_error_of_clean_latents(clip, prediction_type):
+    """Both kinds of prediction have the loss ``min(SNR, 5) * |x0 error|^2``."""
+    latents, noise, timesteps = clip
+    alpha = ALPHAS[timesteps].view(-1, 1, 1, 1, 1)
+    wrong = 0.1 * torch.randn(latents.shape, generator=torch.Generator().manual_seed(3))
+
+    def predict(noisy, at):
+        clean = latents + wrong
+        if prediction_type == "eps":
+            return (noisy - alpha.sqrt() * clean) / (1 - alpha).sqrt()
+        return (alpha.sqrt() * noisy - clean) / (1 - alpha).sqrt()
+
+    loss = noise_mse(predict, latents, timesteps, noise, ALPHAS, prediction_type, min_snr=5.0)
+    snr = (alpha / (1 - alpha)).flatten()
+    assert snr[0] > 5 > snr[1]
+    torch.testing.assert_close(
+        loss, (snr.clamp(max=5) * wrong.square().mean((1, 2, 3, 4))).mean(), rtol=1e-3, atol=0
+    )
+
+
+def test_min_snr_is_diffusers_weight():
+    """``compute_snr`` and the weight of diffusers' training scripts."""
+    from diffusers import DDPMScheduler
+    from diffusers.training_utils import compute_snr
+
+    timesteps = torch.tensor([0, 50, 400, 999])
+    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    snr = compute_snr(scheduler, timesteps)
+    least = torch.stack([snr, 5 * torch.ones_like(snr)], 1).min(1).values
+    torch.testing.assert_close(min_snr_weight(ALPHAS[timesteps], "eps", 5.0), least / snr, rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        min_snr_weight(ALPHAS[timesteps], "v", 5.0), least / (snr + 1), rtol=1e-3, atol=0
+    )
+
+
+def test_given_frames_have_no_part_in_the_loss(clip):
+    latents, noise, timesteps = clip
+    unknown = torch.ones(2, 3)
+    unknown[:, 0] = 0
+
+    def predict(noisy, at):
+        return torch.cat([noisy[:, :1] * 1e6, noise[:, 1:] + 2], 1)
+
+    loss = noise_mse(predict, latents, timesteps, noise, ALPHAS, "eps", unknown=unknown)
+    torch.testing.assert_close(loss, torch.tensor(4.0))

@@ -1,0 +1,160 @@
+"""What training asks of a host: its frozen UNet as a function that gradients go through, and the module that learns.
+
+Owns what both hosts share of it; where they put the module is theirs, and how it learns is ``training``'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .edit import Edit, Given
+from .energy import check_trainable
+from .free_noise import WindowFusion
+from .mask_adapter import MaskEncoder
+from .motion_checkpoint import MotionWeights, check_fit
+from .motion_module import MotionModel
+
+PredictionType = Literal["eps", "v"]
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a trainer must know of a frozen model.
+
+    Attributes:
+        prediction_type: what it predicts.
+        widths: of its UNet at every temporal slot, by slot name.
+    """
+
+    prediction_type: PredictionType
+    widths: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A motion module in training; hosts run it as they run a loaded one.
+
+    Attributes:
+        network: what runs, on the host's device; its weights may be under parametrisations.
+        weights: what it started from.
+    """
+
+    network: MotionModel
+    weights: MotionWeights
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots it has."""
+        return self.network.slots
+
+    @property
+    def mask_encoder(self) -> MaskEncoder | None:
+        """Its mask encoder."""
+        return self.network.mask_encoder
+
+    def __call__(
+        self, slot: str, hidden: Tensor, frames: int, strength: float, fusion: WindowFusion | None = None
+    ) -> Tensor:
+        """Run one slot: [B*F, C, H, W] -> [B*F, C, H, W]."""
+        return self.network(slot, hidden, frames, strength, fusion)
+
+
+@dataclass(frozen=True)
+class FrozenForward:
+    """A host's UNet as a differentiable function, outside inference mode; its networks are the function's own.
+
+    Attributes:
+        unet: what runs; no weight of it wants a gradient.
+        run: as ``__call__``.
+    """
+
+    unet: nn.Module
+    run: Callable[..., Tensor]
+
+    def __call__(
+        self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None
+    ) -> Tensor:
+        """Return the raw prediction, [B*F, 4, H, W].
+
+        Args:
+            noisy: [B*F, 4, H, W], variance preserving.
+            timesteps: [B*F].
+            tokens: [B*F, L, D].
+            given: what a mask encoder is told.
+        """
+        return self.run(noisy, timesteps, tokens, given)
+
+    def hash_weights(self) -> str:
+        """Return what stands for the UNet's weights, those of LoRAs on it included."""
+        return hash_weights(self.unet)
+
+
+def check_learner(edits: Sequence[Edit], learner: Learner | None, widths: Mapping[str, int]) -> None:
+    """Check that a model can be trained through, with a module that learns in it.
+
+    Args:
+        edits: of the model.
+        learner: what is to learn; None: nothing.
+        widths: of the UNet at every temporal slot, by slot name.
+
+    Raises:
+        ValueError: an edit guides sampling, or is a motion module where one is to learn.
+        CheckpointError: what is to learn is for another family of models.
+    """
+    check_trainable(edits)
+    if learner is None:
+        return
+    check_fit(learner.weights, widths)
+    if any(edit.temporal is not None for edit in edits):
+        raise ValueError(
+            "model: got one with a motion module on it; expected the model alone, since the one that learns is put in "
+            "by itself; connect what is before Apply Motion Module."
+        )
+
+
+@torch.no_grad()
+def hash_weights(network: nn.Module) -> str:
+    """Return a SHA-256 of every weight and buffer of a network, with their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def recompute(owner: Any, method: str = "forward") -> None:
+    """Let a method of a network that is the caller's own forget what it works out, and do it again for gradients.
+
+    Takes time, about a third more in all, and saves memory; numbers stay the same. The second run finds the context
+    variables of the first, in whatever thread.
+
+    Args:
+        owner: has the method; it is replaced on this object alone.
+        method: its name.
+
+    Source:
+        Chen et al. 2016, "Training deep nets with sublinear memory cost", https://arxiv.org/abs/1604.06174.
+    """
+    run = getattr(owner, method)
+
+    def forget(*args: Any, **options: Any) -> Any:
+        options = {name: _own(value) for name, value in options.items()}
+        args = tuple(_own(value) for value in args)
+        return checkpoint(
+            copy_context().run, run, *args, use_reentrant=False, preserve_rng_state=False, **options
+        )
+
+    setattr(owner, method, forget)
+
+
+def _own(value: Any) -> Any:
+    """Copy a dict: ComfyUI writes into its options where it is in the network, and goes on writing."""
+    return dict(value) if isinstance(value, dict) else value

@@ -1,0 +1,53 @@
+"""Write motion modules and motion LoRAs as files that AnimateDiff-Evolved, diffusers and this pack read.
+
+Keys are AnimateDiff's own. What they can't tell stands in the metadata, which wins here and is passed over elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from .motion_checkpoint import MotionWeights, pack_motion
+from .motion_lora import MotionLoRA, pack_motion_lora
+from .whole_file import whole_file
+
+FileDtype = Literal["fp16", "bf16", "fp32"]
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def save_motion(
+    path: Path,
+    motion: MotionWeights | MotionLoRA,
+    dtype: FileDtype = "fp32",
+    facts: Mapping[str, str] | None = None,
+) -> None:
+    """Write a motion module or a motion LoRA, whole or not at all.
+
+    Args:
+        path: of the file.
+        motion: what to write.
+        dtype: of its weights; positional encodings too, as in AnimateDiff's files.
+        facts: more for the metadata, by names that begin with ``frameloom.``.
+
+    Raises:
+        OSError: the disk is full, or the folder can't be written to.
+    """
+    is_lora = isinstance(motion, MotionLoRA)
+    state, metadata = pack_motion_lora(motion) if is_lora else pack_motion(motion)
+    state = {key: tensor.detach().to("cpu", _DTYPES[dtype]).clone() for key, tensor in state.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part:
+            save_file(state, part, {"format": "pt", **metadata, **(facts or {})})
+    except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
+        size = sum(tensor.nbytes for tensor in state.values())
+        raise OSError(
+            f"{path}: could not be written ({error}); expected {size:,} bytes of room in a folder that can be written "
+            "to; make room, or choose another name."
+        ) from error

@@ -1,0 +1,88 @@
+"""Save a motion module, or a motion LoRA on it, as a file."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from ..host import api
+from ..models.motion_lora import MotionLoRA, merge_loras
+from ..models.motion_save import FileDtype, save_motion
+from .motion import LORA_FILES, MODULE_FILES, Motion
+
+io = api.io
+
+MODULE, LORA = "module", "motion LoRA"
+MODELS, OUTPUT = "models", "output"
+
+
+class SaveMotionModule(io.ComfyNode):
+    """Frameloom_SaveMotionModule."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return io.Schema(
+            node_id="Frameloom_SaveMotionModule",
+            display_name="Save Motion Module",
+            category="frameloom/training",
+            description="Write a motion module, or the last motion LoRA on it, in AnimateDiff's layout, with "
+            "positional encodings: Load Motion Module, AnimateDiff-Evolved and diffusers read it. No file is "
+            "overwritten.",
+            search_aliases=["export motion module", "save motion LoRA", "AnimateDiff", "merge motion LoRA"],
+            is_output_node=True,
+            inputs=[
+                Motion.Input("motion", tooltip="From Train Motion Module, or any other."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="frameloom/motion",
+                    tooltip="Start of the file's name; subfolders may be in it.",
+                ),
+                io.Combo.Input(
+                    "what",
+                    options=[MODULE, LORA],
+                    default=MODULE,
+                    tooltip="module: all of it, with the motion LoRAs on it merged in. motion LoRA: the last one on "
+                    "it, by itself.",
+                ),
+                io.Combo.Input(
+                    "folder",
+                    options=[MODELS, OUTPUT],
+                    default=MODELS,
+                    tooltip="models: where the loaders look, animatediff_models or animatediff_motion_lora. output: "
+                    "the output folder.",
+                ),
+                io.Combo.Input(
+                    "dtype",
+                    options=list(get_args(FileDtype)),
+                    default="fp16",
+                    tooltip="Of the file. fp32 is twice as large, and loses nothing for more training.",
+                ),
+            ],
+            outputs=[io.String.Output("path", display_name="path", tooltip="Of the file.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, motion: Any, filename_prefix: str, what: str, folder: str, dtype: FileDtype
+    ) -> io.NodeOutput:
+        """Run the node."""
+        port, ending = api.port(), "safetensors"
+        saved = _last_lora(motion) if what == LORA else merge_loras(motion.weights, motion.loras)
+        if folder == MODELS:
+            path = port.model_path(LORA_FILES if what == LORA else MODULE_FILES, filename_prefix, ending)
+        else:
+            path = port.output_path(filename_prefix, ending)
+        save_motion(path, saved, dtype)
+        return io.NodeOutput(str(path), ui=api.ui.PreviewText(str(path)))
+
+
+def _last_lora(motion: Any) -> MotionLoRA:
+    if not motion.loras:
+        raise ValueError(
+            f"motion: {motion.weights.name} has no motion LoRA on it; expected one to save; set what to {MODULE}, or "
+            "connect what Train Motion Module made of one."
+        )
+    return motion.loras[-1][0]
+
+
+NODES: list[type] = [SaveMotionModule]

@@ -1,0 +1,185 @@
+"""Train Motion Module and Save Motion Module on the headless host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.models.motion_lora import read_motion_lora
+from frameloom.training.motion_lessons import new_module
+
+WIDGETS = {
+    "target": "module",
+    "steps": 3,
+    "learning_rate": 1e-3,
+    "seed": 0,
+    "name": "trained",
+    "batch": 1,
+    "accumulation": 1,
+    "warmup": 2,
+    "ema_decay": 0.9,
+    "precision": "auto",
+    "save_memory": False,
+    "min_snr": 0.0,
+    "noise_bias": 3.0,
+    "checkpoint_every": 2,
+    "rank": 2,
+    "max_frames": 32,
+    "middle_block": False,
+    "beta_schedule": "linear (Stable Diffusion)",
+}
+
+
+@dataclass(frozen=True)
+class Squares:
+    """What a ``video_dataset.Dataset`` has: a bright square that moves."""
+
+    frames: int = 3
+    width: int = 64
+    height: int = 64
+    caption_dropout: float = 0.1
+    captions: tuple[str, ...] = ("a red circle", "a blue cross")
+    keys: tuple[str, ...] = ("one", "two")
+
+    def __len__(self):
+        return len(self.keys)
+
+    def pictures(self, index):
+        pictures = torch.full((self.frames, 3, self.height, self.width), -1.0)
+        for frame in range(self.frames):
+            pictures[frame, index, 16:32, 8 * frame : 8 * frame + 16] = 1.0
+        return pictures
+
+
+@pytest.fixture(autouse=True)
+def user(tmp_path, monkeypatch, host):
+    """A user's folder."""
+    from frameloom.nodes import train_motion
+
+    monkeypatch.setattr(train_motion, "SAMPLE_STEPS", 1)
+    monkeypatch.setattr(type(host), "user_dir", lambda self: tmp_path / "user")
+    return tmp_path / "user"
+
+
+@pytest.fixture
+def train(host):
+    from frameloom.nodes.train_motion import TrainMotionModule
+
+    parts, dataset = host.load_demo(), Squares()
+
+    def run(**changes):
+        with torch.inference_mode():  # as hosts run nodes
+            return TrainMotionModule.execute(*parts, dataset, **{**WIDGETS, **changes})
+
+    return run
+
+
+@pytest.fixture
+def save(host):
+    from frameloom.nodes.save_motion import SaveMotionModule
+
+    def run(motion, what="module", folder="models", prefix="mine/new", dtype="fp32"):
+        with torch.inference_mode():
+            return SaveMotionModule.execute(motion, prefix, what, folder, dtype)[0]
+
+    return run
+
+
+def test_a_new_module_is_learned_and_what_is_saved_is_what_was_learned(host, train, save, user):
+    motion, curve = train()[0:2]
+    assert curve.shape[0] == 1
+    assert curve.shape[3] == 3
+    start = new_module(host.base(host.load_demo()[0]).widths, None)
+    key = "down_blocks.0.motion_modules.0.temporal_transformer.proj_out.weight"
+    assert start.state[key].abs().max() == 0
+    assert motion.weights.state[key].abs().max() > 0
+    assert motion.weights.beta_schedule.name == "linear"
+    path = save(motion)
+    assert path == str(host.models_dir / "animatediff_models" / "mine" / "new_00001.safetensors")
+    again = read_motion_weights(path)
+    assert all(torch.equal(again.state[name], value) for name, value in motion.weights.state.items())
+    assert "mine/new_00001.safetensors" in host.list_files("animatediff_models")
+    [folder] = (user / "training").iterdir()
+    assert {"checkpoint.pt", "metrics.jsonl", "motion.safetensors"} <= {
+        each.name for each in folder.iterdir()
+    }
+    assert len(list(folder.glob("sample-*.png"))) == 2
+
+
+def test_a_run_that_is_interrupted_goes_on_to_the_same_weights(host, train, monkeypatch, user):
+    class Interrupted(BaseException):
+        pass
+
+    calls = []
+
+    def interrupt(self):
+        calls.append(1)
+        if len(calls) == 4:  # two clips, then two steps
+            raise Interrupted
+
+    monkeypatch.setattr(type(host), "check_interrupt", interrupt)
+    with pytest.raises(Interrupted):
+        train(target="module", checkpoint_every=100)
+    [folder] = (user / "training").iterdir()
+    assert torch.load(folder / "checkpoint.pt")["step"] == 2
+    assert read_motion_weights(folder / "motion.safetensors").family == "frameloom"
+    assert list(folder.glob("sample-*.png")) == []
+    monkeypatch.setattr(type(host), "check_interrupt", lambda self: None)
+    resumed = train(checkpoint_every=100)[0]
+    assert torch.load(folder / "checkpoint.pt")["step"] == 3
+    (folder / "checkpoint.pt").unlink()
+    whole = train(checkpoint_every=100)[0]
+    assert all(torch.equal(value, whole.weights.state[name]) for name, value in resumed.weights.state.items())
+
+
+def test_a_motion_lora_is_learned_on_a_module_and_saved_by_itself(host, train, save):
+    module = host.load_motion(
+        read_motion_weights(host.resolve("animatediff_models", "frameloom_demo_motion.safetensors"))
+    )
+    motion = train(target="motion LoRA", motion=module, beta_schedule="sqrt_linear (AnimateDiff)")[0]
+    [(lora, strength)] = motion.loras
+    assert strength == 1.0
+    assert all(down.shape[0] == 2 and up.abs().max() > 0 for down, up in lora.pairs.values())
+    path = save(motion, "motion LoRA", "output")
+    assert path == str(host.output_dir / "mine" / "new_00001_.safetensors")
+    again = read_motion_lora(path).fit(module.weights)
+    assert all(
+        torch.equal(one, other)
+        for name, pair in lora.pairs.items()
+        for one, other in zip(pair, again.pairs[name], strict=True)
+    )
+
+
+def test_a_saved_module_has_the_loras_on_it_merged(host, train, save):
+    module = host.load_motion(read_motion_weights(host.resolve("animatediff_models", "mine.safetensors")))
+    lora = read_motion_lora(host.resolve("animatediff_motion_lora", "pan.safetensors"))
+    moved = module.with_lora(lora, 0.5)
+    again = host.load_motion(read_motion_weights(save(moved)))
+    hidden = torch.randn(4, 32, 3, 3)
+    slot = "down_blocks.0.motion_modules.0"
+    torch.testing.assert_close(again(slot, hidden, 4, 1.0), moved(slot, hidden, 4, 1.0))
+    assert save(moved).endswith("new_00002.safetensors")
+
+
+def test_a_lora_on_nothing_is_refused(train):
+    with pytest.raises(
+        ValueError, match="motion: got none to learn a motion LoRA on; expected a motion module"
+    ):
+        train(target="motion LoRA")
+
+
+def test_a_module_without_a_lora_has_none_to_save(host, save):
+    module = host.load_motion(read_motion_weights(host.resolve("animatediff_models", "mine.safetensors")))
+    with pytest.raises(
+        ValueError, match=r"motion: mine\.safetensors has no motion LoRA on it; expected one to save"
+    ):
+        save(module, "motion LoRA")
+
+
+@pytest.mark.parametrize("prefix", ["../new", "a/../../new", "..", ""])
+def test_a_name_outside_of_the_folder_is_refused(host, save, prefix):
+    module = host.load_motion(read_motion_weights(host.resolve("animatediff_models", "mine.safetensors")))
+    with pytest.raises(ValueError, match="leads out of animatediff_models, or names nothing"):
+        save(module, prefix=prefix)

@@ -1,0 +1,57 @@
+"""A tiny base, clips and settings to train motion on, on a real host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from frameloom.models.motion_checkpoint import MotionWeights
+from frameloom.models.schedules import STABLE_DIFFUSION
+from frameloom.tests.support.motion import tiny_size, tiny_state
+from frameloom.training.loop import LoopSettings
+from frameloom.training.motion_lessons import learn_lora, learn_module, new_module
+from frameloom.training.motion_training import MotionSettings
+from torch import Tensor
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What ``latent_cache.EncodedClips`` has."""
+
+    latents: Tensor
+    tokens: Tensor
+    caption: Tensor
+
+
+def moving_clips(count: int = 3, frames: int = 4, dim: int = 64) -> Clips:
+    """A bright column that wanders; captions are noise, row 0 the empty one."""
+    generator = torch.Generator().manual_seed(7)
+    latents = 0.1 * torch.randn(count, frames, 4, 8, 8, generator=generator)
+    for clip in range(count):
+        for frame in range(frames):
+            latents[clip, frame, :, :, (clip + frame) % 8] += 1.5
+    tokens = torch.randn(count + 1, 77, dim, generator=generator)
+    return Clips(latents, tokens, torch.arange(1, count + 1))
+
+
+def settings(steps: int = 6, **changes: object) -> MotionSettings:
+    """A short run whose checkpoints come every second step."""
+    loop = LoopSettings(steps, learning_rate=1e-3, warmup=2, final_rate=1.0, ema_decay=0.5)
+    return replace(MotionSettings(loop, batch=1, checkpoint_every=2), **changes)
+
+
+def module_weights(width: int = 32, **size: object) -> MotionWeights:
+    """A module for the demo model with random weights everywhere."""
+    size = {"middle": False, **size, "width": width}
+    return MotionWeights("start", "frameloom", tiny_size(**size), tiny_state(**size), STABLE_DIFFUSION)
+
+
+def lesson_of(port, model, kind: str):
+    """A new module, a continued one, or a LoRA on one."""
+    if kind == "new":
+        return learn_module(new_module(port.base(model).widths, STABLE_DIFFUSION), "new", CPU)
+    if kind == "continued":
+        return learn_module(module_weights(), "continued", CPU)
+    return learn_lora(module_weights(), 2, "lora", CPU)

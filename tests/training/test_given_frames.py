@@ -1,0 +1,42 @@
+import pytest
+import torch
+from frameloom.training.given_frames import draw_given
+
+
+def draw(clips=20_000, frames=16, seed=0):
+    return draw_given(clips, frames, torch.Generator().manual_seed(seed))
+
+
+def test_what_is_given_has_the_stated_shares():
+    """Within four standard deviations of a binomial share. A random choice may also fall on an end, or both."""
+    given = draw()
+    first, last, count = given[:, 0], given[:, -1], given.sum(1)
+    shares = {
+        "none": (count == 0, 0.20),
+        "ends": (first & last & (count == 2), 0.50 + 0.10 / 3 / 120),
+        "first": (first & (count == 1), 0.15 + 0.10 / 3 / 16),
+        "last": (last & (count == 1), 0.05 + 0.10 / 3 / 16),
+    }
+    for name, (hit, share) in shares.items():
+        assert abs(hit.float().mean().item() - share) < 4 * (share / len(given)) ** 0.5, name
+    inner = given[:, 1:-1].sum(1) > 0
+    assert abs(inner.float().mean().item() - 0.10) < 0.012
+    assert count.max() == 3
+    assert set(count[inner].tolist()) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("frames", [3, 4, 32])
+def test_a_frame_is_always_left_to_draw(frames):
+    given = draw(2000, frames)
+    assert given.shape == (2000, frames)
+    assert not given.all(1).any()
+
+
+def test_the_draw_is_the_generators():
+    assert torch.equal(draw(50, seed=3), draw(50, seed=3))
+    assert not torch.equal(draw(50, seed=3), draw(50, seed=4))
+
+
+def test_clips_with_nothing_between_are_refused():
+    with pytest.raises(ValueError, match="frames=2 leaves nothing between a clip's ends"):
+        draw(1, 2)

@@ -1,0 +1,330 @@
+"""Training a motion module in a frozen base: what learns, what doesn't, and that a stop changes nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from frameloom.headless.port import HeadlessHost
+from frameloom.models.errors import CheckpointError, HostError
+from frameloom.models.learning import FrozenForward
+from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.models.motion_lora import MotionLoRA, read_motion_lora
+from frameloom.models.schedules import STABLE_DIFFUSION
+from frameloom.tests.support.motion import tiny_module
+from frameloom.tests.support.training import (
+    CPU,
+    Clips,
+    lesson_of,
+    module_weights,
+    moving_clips,
+    settings,
+)
+from frameloom.training.loop import step_generator
+from frameloom.training.motion_lessons import learn_module, new_module
+from frameloom.training.motion_training import check_frozen, draw_batch, run_key, train_motion
+from torch import nn
+
+
+def make_port(folder):
+    return HeadlessHost("cpu", folder / "input", folder / "output", folder / "models")
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    return make_port(tmp_path_factory.mktemp("headless"))
+
+
+@pytest.fixture(scope="module")
+def model(port):
+    return port.load_demo()[0]
+
+
+def weights_of(learned):
+    if isinstance(learned, MotionLoRA):
+        return {
+            f"{name} {side}": half for name, pair in learned.pairs.items() for side, half in enumerate(pair)
+        }
+    return learned.state
+
+
+def same(one, other):
+    one, other = weights_of(one), weights_of(other)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Stopped(RuntimeError):
+    pass
+
+
+def stop_at(last):
+    def on_step(step, loss):
+        if step == last:
+            raise Stopped
+
+    return on_step
+
+
+@pytest.mark.parametrize("kind", ["new", "continued", "lora"])
+def test_only_what_is_to_learn_changes(port, model, tmp_path, kind):
+    lesson = lesson_of(port, model, kind)
+    before = {name: value.detach().clone() for name, value in lesson.parameters.items()}
+    start = {name: value.clone() for name, value in lesson.learner.weights.state.items()}
+    unet = {name: value.clone() for name, value in model.unet.state_dict().items()}
+    trained = train_motion(port, model, moving_clips(), lesson, settings(), lambda key: tmp_path)
+    assert all(torch.equal(value, unet[name]) for name, value in model.unet.state_dict().items())
+    assert trained.base == port.train_forward(model, 4).hash_weights()
+    assert not any(torch.equal(value, before[name]) for name, value in lesson.parameters.items())
+    assert all(torch.equal(value, start[name]) for name, value in lesson.learner.weights.state.items())
+    assert len(trained.losses) == 6
+    assert isinstance(trained.learned, MotionLoRA) == (kind == "lora")
+
+
+def test_a_lora_starts_as_its_module(port, model):
+    noisy, tokens = torch.randn(4, 4, 8, 8), torch.randn(4, 77, 64)
+    forwards = [
+        port.train_forward(model, 4, lesson_of(port, model, kind).learner) for kind in ("lora", "continued")
+    ]
+    lora, plain = (forward(noisy, torch.full((4,), 300), tokens) for forward in forwards)
+    assert torch.equal(lora, plain)
+
+
+def test_the_loss_on_video_falls_below_the_frozen_bases(port, model, tmp_path):
+    """On draws that training did not see."""
+    clips, run = moving_clips(1), settings(20, checkpoint_every=100)
+    lesson = lesson_of(port, model, "new")
+    frozen = mean_loss(port.train_forward(model, 4), clips, run)
+    run = replace(run, loop=replace(run.loop, learning_rate=3e-3))
+    train_motion(port, model, clips, lesson, run, lambda key: tmp_path)
+    assert mean_loss(port.train_forward(model, 4, lesson.learner), clips, run) < 0.75 * frozen
+
+
+@torch.no_grad()
+def mean_loss(forward, clips, run, draws=6):
+    """The velocity's error, by hand."""
+    total = 0.0
+    for draw in range(draws):
+        batch = draw_batch(clips, run, step_generator(99, draw))
+        alpha = STABLE_DIFFUSION.alphas_cumprod().float()[batch.timesteps]
+        noisy = alpha.sqrt() * batch.latents[0] + (1 - alpha).sqrt() * batch.noise[0]
+        target = alpha.sqrt() * batch.noise[0] - (1 - alpha).sqrt() * batch.latents[0]
+        out = forward(noisy, batch.timesteps.expand(4), batch.tokens.expand(4, -1, -1)).detach()
+        total += float((out - target).square().mean()) / draws
+    return total
+
+
+@pytest.mark.parametrize("kind", ["new", "lora"])
+def test_a_stopped_run_goes_on_to_the_same_curve_and_weights(port, model, tmp_path, kind):
+    clips = moving_clips()
+    whole = train_motion(
+        port, model, clips, lesson_of(port, model, kind), settings(), lambda key: tmp_path / "a"
+    )
+    with pytest.raises(Stopped):
+        train_motion(
+            port,
+            model,
+            clips,
+            lesson_of(port, model, kind),
+            settings(),
+            lambda key: tmp_path / "b",
+            stop_at(2),
+        )
+    read = read_motion_lora if kind == "lora" else read_motion_weights
+    assert weights_of(read(tmp_path / "b" / "motion.safetensors")).keys() == weights_of(whole.learned).keys()
+    resumed = train_motion(
+        port, model, clips, lesson_of(port, model, kind), settings(), lambda key: tmp_path / "b"
+    )
+    assert resumed.losses == whole.losses
+    assert same(resumed.learned, whole.learned)
+    assert same(read(tmp_path / "b" / "motion.safetensors"), whole.learned)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from frameloom.tests.support.training import lesson_of, moving_clips, settings
+from frameloom.tests.training.test_motion_training import make_port
+from frameloom.training.motion_training import train_motion
+folder = Path(sys.argv[1])
+port = make_port(folder)
+model = port.load_demo()[0]
+def on_step(step, loss):
+    if step == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+train_motion(port, model, moving_clips(), lesson_of(port, model, "new"), settings(), lambda key: folder, on_step)
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_curve_and_weights(port, model, tmp_path):
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "b")], capture_output=True, text=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len((tmp_path / "b" / "metrics.jsonl").read_text().splitlines()) == 5
+    clips = moving_clips()
+    whole, resumed = (
+        train_motion(
+            port,
+            model,
+            clips,
+            lesson_of(port, model, "new"),
+            settings(),
+            lambda _, name=name: tmp_path / name,
+        )
+        for name in ("a", "b")
+    )
+    assert resumed.losses == whole.losses
+    assert same(resumed.learned, whole.learned)
+    rows = [json.loads(line) for line in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(6))
+
+
+def test_more_steps_go_on_with_a_finished_run_of_constant_rate(port, model, tmp_path):
+    clips = moving_clips()
+    whole = train_motion(
+        port, model, clips, lesson_of(port, model, "new"), settings(5), lambda key: tmp_path / "a"
+    )
+    train_motion(port, model, clips, lesson_of(port, model, "new"), settings(2), lambda key: tmp_path / "b")
+    more = train_motion(
+        port, model, clips, lesson_of(port, model, "new"), settings(5), lambda key: tmp_path / "b"
+    )
+    assert more.losses == whole.losses
+    assert same(more.learned, whole.learned)
+
+
+def test_saving_memory_is_the_same_run(port, model, tmp_path):
+    """A checkpoint of one is the other's."""
+    runs = [
+        train_motion(
+            port,
+            model,
+            moving_clips(),
+            lesson_of(port, model, "lora"),
+            settings(2, save_memory=save),
+            lambda _, save=save: tmp_path / str(save),
+        )
+        for save in (False, True)
+    ]
+    assert runs[0].losses == runs[1].losses
+    assert same(runs[0].learned, runs[1].learned)
+
+
+def test_a_run_is_known_by_what_its_numbers_depend_on(port, model):
+    clips, lesson, run = moving_clips(), lesson_of(port, model, "new"), settings()
+    key = run_key(clips, lesson, run, "base")
+    assert key == run_key(
+        moving_clips(), lesson_of(port, model, "new"), settings(9, checkpoint_every=5), "base"
+    )
+    loop = replace(run.loop, learning_rate=1e-4)
+    others = [
+        run_key(moving_clips(2), lesson, run, "base"),
+        run_key(clips, lesson_of(port, model, "lora"), run, "base"),
+        run_key(clips, lesson, replace(run, loop=loop), "base"),
+        run_key(clips, lesson, replace(run, loop=replace(run.loop, final_rate=0.1)), "base"),
+        run_key(clips, lesson, replace(run, min_snr=5.0), "base"),
+        run_key(clips, lesson, run, "other"),
+    ]
+    assert len({key, *others}) == 7
+
+
+def test_a_batch_is_one_timestep_a_video_and_its_share_of_captions():
+    clips, run = moving_clips(), settings(batch=4000, caption_dropout=0.25, timestep_power=3.0)
+    batch = draw_batch(clips, run, torch.Generator().manual_seed(0))
+    assert batch.timesteps.shape == (4000,)
+    assert batch.noise.shape == batch.latents.shape == (4000, 4, 4, 8, 8)
+    empty = (batch.tokens == clips.tokens[0]).flatten(1).all(1)
+    assert abs(empty.float().mean() - 0.25) < 0.03
+    for index in (0, 1):  # a clip comes with its own caption or none
+        clip = next(
+            number
+            for number, latents in enumerate(clips.latents)
+            if torch.equal(latents, batch.latents[index])
+        )
+        assert empty[index] or torch.equal(batch.tokens[index], clips.tokens[clips.caption[clip]])
+    # u^(1/3) is below 1/2 in one of eight draws.
+    assert abs((batch.timesteps < 500).float().mean() - 1 / 8) < 0.03
+    assert batch.noise.std() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("prediction_type", ["eps", "v"])
+def test_the_loss_is_of_the_bases_own_prediction_type(port, model, tmp_path, prediction_type):
+    """The first loss of a frozen model, worked out beside the trainer."""
+    asked = replace(model, base_sampling=replace(model.base_sampling, prediction=prediction_type))
+    clips, run = moving_clips(), settings(1)
+    trained = train_motion(port, asked, clips, lesson_of(port, asked, "new"), run, lambda key: tmp_path)
+    batch = draw_batch(clips, run, step_generator(0, 0))
+    alpha = STABLE_DIFFUSION.alphas_cumprod().float()[batch.timesteps]
+    noisy = alpha.sqrt() * batch.latents[0] + (1 - alpha).sqrt() * batch.noise[0]
+    forward = port.train_forward(asked, 4)
+    out = forward(noisy, batch.timesteps.expand(4), batch.tokens.expand(4, -1, -1))
+    target = (
+        batch.noise[0]
+        if prediction_type == "eps"
+        else alpha.sqrt() * batch.noise[0] - (1 - alpha).sqrt() * batch.latents[0]
+    )
+    assert trained.losses[0] == pytest.approx(float((out - target).square().mean().detach()), rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_result(port, model, tmp_path):
+    clips = moving_clips()
+    train_motion(port, model, clips, lesson_of(port, model, "lora"), settings(2), lambda key: tmp_path)
+    good = (tmp_path / "motion.safetensors").read_bytes()
+    loop = replace(settings().loop, steps=4)
+    lesson = lesson_of(port, model, "lora")
+
+    def poison(step, loss):
+        with torch.no_grad():
+            list(lesson.parameters.values())[-1].fill_(float("nan"))
+
+    with pytest.raises(FloatingPointError, match="loss is nan at step 3"):
+        train_motion(port, model, clips, lesson, replace(settings(), loop=loop), lambda key: tmp_path, poison)
+    assert (tmp_path / "motion.safetensors").read_bytes() == good
+    assert read_motion_lora(tmp_path / "motion.safetensors").pairs
+
+
+def test_a_base_that_changed_is_an_error():
+    unet = nn.Linear(2, 2)
+    forward = FrozenForward(unet, lambda *inputs: inputs[0])
+    before = forward.hash_weights()
+    check_frozen(before, forward)
+    with torch.no_grad():
+        unet.bias[1] += 1e-6
+    with pytest.raises(HostError, match="model: its weights changed in training"):
+        check_frozen(before, forward)
+
+
+def test_more_frames_than_the_encoding_holds_are_refused(port, model, tmp_path):
+    lesson = learn_module(new_module(port.base(model).widths, None, max_frames=3), "short", CPU)
+    with pytest.raises(
+        ValueError, match="frames=4 is more than the 3 that the positional encoding of new module holds"
+    ):
+        train_motion(port, model, moving_clips(), lesson, settings(), lambda key: tmp_path)
+
+
+def test_no_clips_are_refused(port, model, tmp_path):
+    whole = moving_clips()
+    none = Clips(whole.latents[:0], whole.tokens[:1], whole.caption[:0])
+    with pytest.raises(ValueError, match="clips: got none; expected at least one"):
+        train_motion(port, model, none, lesson_of(port, model, "new"), settings(), lambda key: tmp_path)
+
+
+def test_a_base_of_another_family_is_refused(port, model, tmp_path):
+    lesson = learn_module(module_weights(width=64), "wide", CPU)
+    with pytest.raises(CheckpointError, match=r"start: .* is 64 channels wide, the model has 32 there"):
+        train_motion(port, model, moving_clips(), lesson, settings(), lambda key: tmp_path)
+
+
+def test_a_new_module_has_weights_of_its_seed_and_torchs_random_state_stays(port, model):
+    state = torch.random.get_rng_state()
+    one, again, other = (new_module(port.base(model).widths, None, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    key = "down_blocks.0.motion_modules.0.temporal_transformer.proj_in.weight"
+    assert torch.equal(one.state[key], again.state[key])
+    assert not torch.equal(one.state[key], other.state[key])
+    assert len(new_module(port.base(model).widths, None, middle=True).size.channels) == 21
+    assert set(one.state) == set(tiny_module(middle=False).state_dict())

@@ -1,0 +1,42 @@
+"""Which frames of a clip a mask adapter is given in training: a mixture of what it will be asked to fill."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Shares of clips by what is given: none keeps text to video, both ends is NUWA-XL's local job.
+NONE, ENDS, FIRST, LAST, SOME = 0.20, 0.50, 0.15, 0.05, 0.10
+MOST = 3  # frames that are given at random
+
+
+def draw_given(clips: int, frames: int, generator: torch.Generator) -> Tensor:
+    """Draw which frames of each clip are given.
+
+    Nothing (20 % of clips), both ends (50 %), the first alone (15 %), the last alone (5 %), or one to three anywhere
+    (10 %). At least one frame of a clip is not given.
+
+    Args:
+        clips: B.
+        frames: F, at least 3.
+        generator: what is drawn depends on it alone.
+
+    Returns:
+        [B, F] bool, true for given frames.
+
+    Raises:
+        ValueError: the clips are too short to have anything between their ends.
+    """
+    if frames < 3:
+        raise ValueError(
+            f"frames={frames} leaves nothing between a clip's ends; expected at least 3; raise the data set's frames."
+        )
+    kind = torch.rand(clips, generator=generator)
+    count = torch.randint(1, min(MOST, frames - 1) + 1, (clips, 1), generator=generator)
+    some = torch.rand(clips, frames, generator=generator).argsort(1).argsort(1) < count
+    limits = torch.tensor([NONE, ENDS, FIRST, LAST]).cumsum(0)
+    index = (kind[:, None] >= limits).sum(1)  # 0 none, 1 ends, 2 first, 3 last, 4 some
+    given = torch.zeros(clips, frames, dtype=torch.bool)
+    given[:, 0] = (index == 1) | (index == 2)
+    given[:, -1] = (index == 1) | (index == 3)
+    return torch.where((index == 4)[:, None], some, given)

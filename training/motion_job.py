@@ -1,0 +1,144 @@
+"""One training of a motion module, as a node or a command asks for it: encode a dataset, learn, hand over.
+
+Owns what is the same for both doors. Latents are kept in ``frameloom/latents`` of the user's folder, for whatever is
+trained on them next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from ..host.contract import Host
+from ..models.motion_checkpoint import MotionWeights
+from ..models.motion_lora import MotionLoRA, merge_loras
+from ..models.nuwa_jobs import hash_settings
+from ..models.schedules import ANIMATEDIFF, BetaName, BetaSchedule
+from .motion_lessons import Learned, Lesson, learn_lora, learn_module, new_module
+from .motion_training import Clips, MotionSettings, Trained, train_motion
+
+if TYPE_CHECKING:
+    from .video_dataset import Dataset
+
+Target = Literal["module", "motion LoRA"]
+LATENTS = "latents"  # folder in the user's
+_PROBE_TEXT = "a red circle moving left on a navy background"
+
+
+@dataclass(frozen=True, slots=True)
+class MotionJob:
+    """What to learn.
+
+    Attributes:
+        target: a whole module, or a LoRA on one.
+        name: of the result.
+        rank: of a LoRA.
+        middle: a new module has AnimateDiff v2's slot in the middle block.
+        max_frames: that a new module's positional encoding holds.
+        beta_schedule: a new module's.
+        settings: how to train.
+    """
+
+    target: Target
+    name: str
+    settings: MotionSettings
+    rank: int = 16
+    middle: bool = False
+    max_frames: int = 32
+    beta_schedule: BetaName = ANIMATEDIFF.name
+
+
+def run_job(
+    port: Host,
+    job: MotionJob,
+    parts: tuple[Any, Any, Any],
+    dataset: Dataset,
+    start: tuple[MotionWeights, Sequence[tuple[MotionLoRA, float]]] | None,
+    folder: Callable[[str], Path],
+    on_clip: Callable[[int], None],
+    on_step: Callable[[int, float], None],
+    on_checkpoint: Callable[[Learned], None] | None = None,
+) -> Trained:
+    """Encode and train. Either goes on where an earlier run was stopped.
+
+    Args:
+        port: the host.
+        job: what to learn.
+        parts: MODEL, CLIP and VAE.
+        dataset: the clips.
+        start: the module to go on with, or to put a LoRA on, with the LoRAs on it, which are merged; None: a new one.
+        folder: key of the run -> the folder of its files.
+        on_clip: told how many clips are encoded.
+        on_step: as ``train_motion``.
+        on_checkpoint: as ``train_motion``.
+
+    Raises:
+        ValueError: a LoRA is to be learned on nothing, or as ``train_motion``.
+    """
+    model, clip, vae = parts
+    lesson = _lesson(port, job, model, start)
+    clips = encode_dataset(port, model, clip, vae, dataset, on_clip)
+    settings = replace(job.settings, caption_dropout=dataset.caption_dropout)
+    return train_motion(port, model, clips, lesson, settings, folder, on_step, on_checkpoint)
+
+
+def encode_dataset(
+    port: Host, model: Any, clip: Any, vae: Any, dataset: Dataset, watch: Callable[[int], None]
+) -> Clips:
+    """Return a dataset's latents, in the UNet's units, and captions, from the cache where it has them.
+
+    Args:
+        port: the host.
+        model: a MODEL, for its latents' scale.
+        clip: a CLIP.
+        vae: a VAE.
+        dataset: what to encode.
+        watch: told how many clips are done.
+    """
+    from .latent_cache import encode_clips
+
+    unit = port.noise_unit(model)
+
+    def encode_pictures(pictures: Tensor) -> Tensor:
+        images = rearrange(pictures / 2 + 0.5, "f c h w -> f h w c")
+        return port.encode(vae, images)["samples"] / unit
+
+    def encode_text(text: str) -> Tensor:
+        return port.encode_text(clip, text)[0][0][0][0]
+
+    # What can't be hashed, a VAE and a text encoder with whatever is on them, shows in what it makes of a probe.
+    pattern = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    key = hash_settings(picture=encode_pictures(pattern), text=encode_text(_PROBE_TEXT))
+    folder = port.user_dir() / LATENTS
+    return encode_clips(dataset, encode_pictures, encode_text, folder, key, watch, port.check_interrupt)
+
+
+def _lesson(
+    port: Host,
+    job: MotionJob,
+    model: Any,
+    start: tuple[MotionWeights, Sequence[tuple[MotionLoRA, float]]] | None,
+) -> Lesson:
+    device, seed = port.compute_device(), job.settings.loop.seed
+    if start is None and job.target != "module":
+        raise ValueError(
+            "motion: got none to learn a motion LoRA on; expected a motion module; connect Load Motion Module, or "
+            "learn a module."
+        )
+    if start is None:
+        schedule = BetaSchedule(job.beta_schedule)
+        weights = new_module(
+            port.base(model).widths, schedule, middle=job.middle, max_frames=job.max_frames, seed=seed
+        )
+    else:
+        with torch.inference_mode(False):
+            weights = merge_loras(*start)
+    if job.target == "module":
+        return learn_module(weights, job.name, device)
+    return learn_lora(weights, job.rank, job.name, device, seed)

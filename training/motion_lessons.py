@@ -1,0 +1,162 @@
+"""What is learned of a motion module: all of it, or a motion LoRA on it. Owns parameters, not how they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ..models.learning import Learner
+from ..models.motion_checkpoint import MID_SLOT, MotionWeights
+from ..models.motion_lora import MotionLoRA
+from ..models.motion_module import MotionModel, MotionSize, initialise
+from ..models.schedules import BetaSchedule
+
+Learned: TypeAlias = MotionWeights | MotionLoRA
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Something to learn.
+
+    Attributes:
+        learner: what runs in the frozen UNet.
+        parameters: what changes of it, by name, float32.
+        finish: averaged parameters -> what was learned, float32 on the CPU.
+    """
+
+    learner: Learner
+    parameters: Mapping[str, nn.Parameter]
+    finish: Callable[[Mapping[str, Tensor]], Learned]
+
+
+class LowRank(nn.Module):
+    """A weight plus ``up @ down``; ``up`` starts at zero.
+
+    State:
+        down [R, columns], up [rows, R].
+    """
+
+    def __init__(self, rows: int, columns: int, rank: int) -> None:
+        super().__init__()
+        self.down = nn.Parameter(torch.randn(rank, columns) / columns**0.5)
+        self.up = nn.Parameter(torch.zeros(rows, rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Add the change to a weight, [rows, columns]."""
+        return weight + self.up @ self.down
+
+
+@torch.inference_mode(False)
+def new_module(
+    widths: Mapping[str, int],
+    schedule: BetaSchedule | None,
+    *,
+    middle: bool = False,
+    max_frames: int = 32,
+    seed: int = 0,
+) -> MotionWeights:
+    """Return a module that changes nothing yet: torch's own initialisation, output projections of zero.
+
+    Args:
+        widths: of the base at every temporal slot, by slot name.
+        schedule: to train and sample it with; None: the base's own.
+        middle: with AnimateDiff v2's slot in the middle block.
+        max_frames: that its positional encoding holds. Other packs take a module of 32 for v3, or v2 with a middle
+            slot, and one of any other length for v1, whose norms differ.
+        seed: of the weights.
+    """
+    channels = {slot: width for slot, width in widths.items() if middle or slot != MID_SLOT}
+    with _seeded(seed):
+        network = MotionModel(MotionSize(channels, max_frames))
+    initialise(network)
+    return MotionWeights("new module", "frameloom", network.size, network.state_dict(), schedule)
+
+
+@torch.inference_mode(False)
+def learn_module(weights: MotionWeights, name: str, device: torch.device) -> Lesson:
+    """Let a whole module learn.
+
+    Args:
+        weights: what it starts from; they stay as they are.
+        name: of the result.
+        device: to learn on.
+    """
+    network = _build(weights, device).requires_grad_(True)
+
+    def finish(averages: Mapping[str, Tensor]) -> MotionWeights:
+        state = {key: averages.get(key, value) for key, value in network.state_dict().items()}
+        return replace(weights, name=name, state={key: value.cpu().clone() for key, value in state.items()})
+
+    return Lesson(Learner(network, weights), dict(network.named_parameters()), finish)
+
+
+@torch.inference_mode(False)
+def learn_lora(weights: MotionWeights, rank: int, name: str, device: torch.device, seed: int = 0) -> Lesson:
+    """Let a motion LoRA learn on a module's temporal attentions.
+
+    Args:
+        weights: the module; it stays as it is.
+        rank: of the changes; AnimateDiff's own have 64.
+        name: of the result.
+        device: to learn on.
+        seed: of the first weights.
+    """
+    network = _build(weights, device).requires_grad_(False)
+    with _seeded(seed):
+        changes = {layer: change.to(device) for layer, change in add_low_rank(network, rank).items()}
+    parameters = {
+        f"{layer}.{side}": getattr(change, side)
+        for layer, change in changes.items()
+        for side in ("down", "up")
+    }
+
+    def finish(averages: Mapping[str, Tensor]) -> MotionLoRA:
+        return MotionLoRA(
+            name,
+            {
+                f"{layer}.weight": (averages[f"{layer}.down"].cpu(), averages[f"{layer}.up"].cpu())
+                for layer in changes
+            },
+        )
+
+    return Lesson(Learner(network, weights), parameters, finish)
+
+
+def add_low_rank(network: MotionModel, rank: int) -> dict[str, LowRank]:
+    """Put a low-rank change on every projection of a module's temporal attentions.
+
+    Args:
+        network: whose layers get it as a parametrisation.
+        rank: of the changes.
+
+    Returns:
+        The changes, on the CPU, by the name of the layer.
+    """
+    changes: dict[str, LowRank] = {}
+    for name, layer in list(network.named_modules()):
+        if name.rpartition(".")[2] in ("to_q", "to_k", "to_v") or name.endswith("to_out.0"):
+            weight: Any = layer.weight
+            changes[name] = LowRank(*weight.shape, rank=rank)
+            parametrize.register_parametrization(layer, "weight", changes[name], unsafe=True)
+    return changes
+
+
+def _build(weights: MotionWeights, device: torch.device) -> MotionModel:
+    network = MotionModel(weights.size, device="meta")
+    state = {key: value.to(device, torch.float32, copy=True) for key, value in weights.state.items()}
+    network.load_state_dict(state, assign=True)
+    return network
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw from a seed within the context, and leave torch's own random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

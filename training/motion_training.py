@@ -1,0 +1,318 @@
+"""Train a motion module alone, in a frozen base, on encoded clips: noise MSE on video.
+
+Owns what a step sees, what a run depends on, and the files of its folder: ``checkpoint.pt``, from which it goes on,
+``metrics.jsonl``, and ``motion.safetensors``, the averaged weights of the last checkpoint, which can be used as it is.
+
+Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, sections 4.2 and 4.3.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..host.contract import Host
+from ..models.errors import HostError
+from ..models.learning import FrozenForward, recompute
+from ..models.motion_checkpoint import MotionWeights
+from ..models.motion_save import save_motion
+from ..models.nuwa_jobs import hash_settings
+from ..models.schedules import STABLE_DIFFUSION, TRAIN_TIMESTEPS
+from .loop import LoopSettings, LossFunction, Precision, train
+from .metrics_log import MetricsLog
+from .motion_lessons import Learned, Lesson
+from .targets import noise_mse
+
+CHECKPOINT, RESULT, METRICS = "checkpoint.pt", "motion.safetensors", "metrics.jsonl"
+
+
+class Clips(Protocol):
+    """What is read of encoded clips; ``latent_cache.EncodedClips`` has it."""
+
+    @property
+    def latents(self) -> Tensor:
+        """[N, F, 4, h, w] float32, in the UNet's units."""
+        ...
+
+    @property
+    def tokens(self) -> Tensor:
+        """[M, L, D] float32; row 0 is the empty caption."""
+        ...
+
+    @property
+    def caption(self) -> Tensor:
+        """[N] long. Row of tokens of each clip."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MotionSettings:
+    """How to train a motion module; AnimateDiff's recipe but for the number of steps.
+
+    Attributes:
+        loop: the optimiser's. A constant rate (``final_rate`` 1) lets a finished run be gone on with by more steps.
+        batch: clips at once.
+        caption_dropout: share of clips that are seen with an empty caption, for guidance.
+        min_snr: gamma of Min-SNR weighting; 0: none.
+        timestep_power: p; timesteps are drawn as ``1000 u^(1/p)``. Above 1: more of the noise, where motion is decided.
+        save_memory: work the UNet's blocks out again for gradients instead of remembering them.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    loop: LoopSettings
+    batch: int = 4
+    caption_dropout: float = 0.1
+    min_snr: float = 0.0
+    timestep_power: float = 1.0
+    save_memory: bool = False
+    checkpoint_every: int = 250
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one forward of training sees.
+
+    Attributes:
+        latents: [B, F, 4, h, w], clean.
+        tokens: [B, L, D].
+        timesteps: [B] long.
+        noise: [B, F, 4, h, w].
+    """
+
+    latents: Tensor
+    tokens: Tensor
+    timesteps: Tensor
+    noise: Tensor
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        learned: the averaged module or LoRA.
+        losses: of every step.
+        base: hash of the base's weights, before and after.
+        folder: of its files.
+    """
+
+    learned: Learned
+    losses: list[float]
+    base: str
+    folder: Path
+
+
+def train_motion(
+    port: Host,
+    model: Any,
+    clips: Clips,
+    lesson: Lesson,
+    settings: MotionSettings,
+    folder: Callable[[str], Path],
+    on_step: Callable[[int, float], None] | None = None,
+    on_checkpoint: Callable[[Learned], None] | None = None,
+) -> Trained:
+    """Train, from the folder's checkpoint if it has one.
+
+    Args:
+        port: the host.
+        model: a MODEL without a motion module; it stays as it is, which is checked to the last bit.
+        clips: encoded.
+        lesson: what to learn, on the host's device.
+        settings: how.
+        folder: key of what the run depends on -> the folder of its files.
+        on_step: told of each 0-based step and its loss; may raise to stop, which saves a checkpoint.
+        on_checkpoint: told what was learned so far.
+
+    Returns:
+        What was learned.
+
+    Raises:
+        ValueError: there are no clips, or they have more frames than the module holds.
+        CheckpointError: the base is of another family.
+        FloatingPointError: the loss is not finite; the last checkpoint stands.
+        OSError: a checkpoint can't be written; the last one stands.
+        HostError: the base's weights changed.
+    """
+    check_clips(clips, lesson.learner.weights)
+    with torch.inference_mode(False), torch.enable_grad():
+        frames = clips.latents.shape[1]
+        forward = port.train_forward(model, frames, lesson.learner, save_memory=settings.save_memory)
+        base, kind = forward.hash_weights(), port.base(model).prediction_type
+        if settings.save_memory:
+            for slot in lesson.learner.slots:
+                recompute(lesson.learner.network.transformer(slot), "change")
+        key = run_key(clips, lesson, settings, base)
+        run = _Run(lesson, folder(key), base, kind, settings, on_step, on_checkpoint)
+        averages = train(
+            lesson.parameters,
+            _loss(forward, clips, lesson, settings, kind),
+            settings.loop,
+            checkpoint=run.folder / CHECKPOINT,
+            checkpoint_every=settings.checkpoint_every,
+            key=key,
+            on_step=run.step,
+            on_checkpoint=run.checkpoint,
+        )
+        check_frozen(base, forward)
+    return Trained(lesson.finish(averages), run.log.column("loss"), base, run.folder)
+
+
+def check_clips(clips: Clips, weights: MotionWeights) -> None:
+    """Check that there are clips that a module can be trained on.
+
+    Args:
+        clips: encoded.
+        weights: the module.
+
+    Raises:
+        ValueError: there are none, or they have more frames than its positional encoding.
+    """
+    count, frames = clips.latents.shape[:2]
+    if count == 0:
+        raise ValueError(
+            "clips: got none; expected at least one to train on; choose a folder with videos in it."
+        )
+    longest = weights.size.max_frames
+    if frames > longest:
+        raise ValueError(
+            f"frames={frames} is more than the {longest} that the positional encoding of {weights.name} holds; "
+            f"expected at most {longest}; lower the data set's frames, or train a new module with a longer one."
+        )
+
+
+def check_frozen(before: str, forward: FrozenForward) -> None:
+    """Check that a base is to the last bit what it was.
+
+    Args:
+        before: its hash.
+        forward: has it.
+
+    Raises:
+        HostError: it isn't.
+    """
+    after = forward.hash_weights()
+    if after != before:
+        raise HostError(
+            f"model: its weights changed in training (SHA-256 {before[:12]} before, {after[:12]} after); expected a "
+            "frozen base; the result is not to be used; take out other packs' nodes that train or patch it."
+        )
+
+
+def draw_batch(clips: Clips, settings: MotionSettings, generator: torch.Generator) -> Batch:
+    """Draw what a forward sees: clips, some without their caption, one timestep each, noise of its own for each frame.
+
+    Args:
+        clips: encoded.
+        settings: of the training.
+        generator: on the CPU; what is drawn depends on it alone.
+    """
+    count = settings.batch
+    index = torch.randint(len(clips.latents), (count,), generator=generator)
+    is_empty = torch.rand(count, generator=generator) < settings.caption_dropout
+    uniform = torch.rand(count, generator=generator)
+    timesteps = (
+        (TRAIN_TIMESTEPS * uniform ** (1 / settings.timestep_power)).long().clamp(max=TRAIN_TIMESTEPS - 1)
+    )
+    latents = clips.latents[index]
+    noise = torch.randn(latents.shape, generator=generator)
+    return Batch(latents, clips.tokens[clips.caption[index].masked_fill(is_empty, 0)], timesteps, noise)
+
+
+def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: str) -> str:
+    """Return what stands for all that a run's numbers depend on.
+
+    Args:
+        clips: encoded.
+        lesson: as it is before training.
+        settings: of the training.
+        base: hash of the base's weights.
+    """
+    told: dict[str, Any] = asdict(settings)
+    for name in ("save_memory", "checkpoint_every"):
+        del told[name]
+    if settings.loop.final_rate == 1:
+        del told["loop"]["steps"]
+    weights = lesson.learner.weights
+    return hash_settings(
+        settings=told,
+        base=base,
+        start=dict(weights.state),
+        parameters=dict(lesson.parameters),
+        schedule=None if weights.beta_schedule is None else asdict(weights.beta_schedule),
+        clips=[clips.latents, clips.tokens, clips.caption],
+    )
+
+
+def pick_precision(device: torch.device) -> Precision:
+    """Return what to compute a loss in on a device: half precision on GPUs, bf16 where they have it."""
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def _loss(
+    forward: FrozenForward, clips: Clips, lesson: Lesson, settings: MotionSettings, prediction_type: str
+) -> LossFunction:
+    """Return the loss of a step."""
+    device = next(iter(lesson.parameters.values())).device
+    frames = clips.latents.shape[1]
+    schedule = lesson.learner.weights.beta_schedule or STABLE_DIFFUSION
+    alphas = schedule.alphas_cumprod().float().to(device)
+
+    def loss(_step: int, generator: torch.Generator) -> Tensor:
+        batch = draw_batch(clips, settings, generator)
+        latents, tokens, timesteps, noise = (
+            part.to(device) for part in (batch.latents, batch.tokens, batch.timesteps, batch.noise)
+        )
+
+        def predict(noisy: Tensor, at: Tensor) -> Tensor:
+            spread = at.repeat_interleave(frames), tokens.repeat_interleave(frames, 0)
+            return forward(noisy.flatten(0, 1), *spread).view_as(noisy)
+
+        return noise_mse(
+            predict, latents, timesteps, noise, alphas, prediction_type, min_snr=settings.min_snr
+        )
+
+    return loss
+
+
+class _Run:
+    """What a run writes and tells while it goes."""
+
+    def __init__(
+        self,
+        lesson: Lesson,
+        folder: Path,
+        base: str,
+        prediction_type: str,
+        settings: MotionSettings,
+        on_step: Callable[[int, float], None] | None,
+        on_checkpoint: Callable[[Learned], None] | None,
+    ) -> None:
+        self.folder, self.log = folder, MetricsLog(folder / METRICS)
+        self._lesson, self._loop = lesson, settings.loop
+        self._facts = {"frameloom.base": base, "frameloom.prediction_type": prediction_type}
+        self._on_step, self._on_checkpoint = on_step, on_checkpoint
+        self._started = time.perf_counter()
+
+    def step(self, step: int, loss: float) -> None:
+        """Note a step."""
+        now = time.perf_counter()
+        self.log.add(step, loss=loss, rate=self._loop.rate(step), seconds=round(now - self._started, 3))
+        self._started = now
+        if self._on_step is not None:
+            self._on_step(step, loss)
+
+    def checkpoint(self, averages: dict[str, Tensor]) -> None:
+        """Write what was learned so far."""
+        learned = self._lesson.finish(averages)
+        save_motion(self.folder / RESULT, learned, facts=self._facts)
+        if self._on_checkpoint is not None:
+            self._on_checkpoint(learned)
