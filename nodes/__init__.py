@@ -29,9 +29,11 @@ def node_classes() -> list[type]:
         nuwa,
         nuwa_plan,
         prompt_travel,
+        save_motion,
         scene_start,
         scenes,
         train_layout_prior,
+        train_motion,
         video_dataset,
         zero_shot,
         zero_shot_sampler,
@@ -63,6 +65,8 @@ def node_classes() -> list[type]:
         decode_to_video,
         train_layout_prior,
         video_dataset,
+        train_motion,
+        save_motion,
         metrics,
     )
     return [node for family in families for node in family.NODES]

@@ -71,11 +71,26 @@ class TrainMotionModule(io.ComfyNode):
         steps: int,
         learning_rate: float,
         seed: int,
+        name: str,
+        batch: int,
+        accumulation: int,
+        warmup: int,
+        ema_decay: float,
+        precision: Any,
+        save_memory: bool,
+        min_snr: float,
+        noise_bias: float,
+        checkpoint_every: int,
+        rank: int,
+        max_frames: int,
+        middle_block: bool,
+        beta_schedule: str,
         motion: Any = None,
-        **options: Any,
     ) -> io.NodeOutput:
         """Run the node."""
-        job = _job(target, steps, learning_rate, seed, **options)
+        loop = _loop(steps, learning_rate, warmup, ema_decay, seed, accumulation, precision)
+        settings = _settings(loop, batch, min_snr, noise_bias, save_memory, checkpoint_every)
+        job = _job(target, name, settings, rank, middle_block, max_frames, beta_schedule)
         run = _Run((model, clip, vae), dataset, job, motion)
         trained = run.train()
         logger.info("%s: the base is unchanged, SHA-256 %s.", job.name, trained.base[:12])
@@ -204,40 +219,58 @@ def _optional_inputs() -> list[Any]:
     ]
 
 
-def _job(
-    target: Any,
+def _loop(
     steps: int,
-    learning_rate: float,
-    seed: int,
-    *,
-    name: str,
-    batch: int,
-    accumulation: int,
+    rate: float,
     warmup: int,
     ema_decay: float,
+    seed: int,
+    accumulation: int,
     precision: Any,
-    save_memory: bool,
-    min_snr: float,
-    noise_bias: float,
-    checkpoint_every: int,
-    rank: int,
-    max_frames: int,
-    middle_block: bool,
-    beta_schedule: str,
 ) -> Any:
-    """Return what the widgets ask for, a ``training.motion_job.MotionJob``."""
+    """Return how to optimise, a ``training.loop.LoopSettings``: at a constant rate, with AnimateDiff's AdamW."""
     from ..training.loop import LoopSettings
-    from ..training.motion_job import MotionJob
-    from ..training.motion_training import MotionSettings, pick_precision
+    from ..training.motion_training import pick_precision
 
     if precision == "auto":
         precision = pick_precision(api.port().compute_device())
-    loop = LoopSettings(
-        steps, learning_rate, warmup, 1.0, (0.9, 0.999), 0.01, 1.0, ema_decay, seed, accumulation, precision
+    return LoopSettings(
+        steps,
+        rate,
+        warmup,
+        final_rate=1.0,
+        betas=(0.9, 0.999),
+        ema_decay=ema_decay,
+        seed=seed,
+        accumulation=accumulation,
+        precision=precision,
     )
-    settings = MotionSettings(loop, batch, 0.0, min_snr, noise_bias, save_memory, checkpoint_every)
-    schedule: Any = SCHEDULES[beta_schedule]
-    return MotionJob(target, name, settings, rank, middle_block, max_frames, schedule)
+
+
+def _settings(
+    loop: Any, batch: int, min_snr: float, noise_bias: float, save_memory: bool, checkpoint_every: int
+) -> Any:
+    """Return how to train, a ``training.motion_training.MotionSettings``; captions are left out as the dataset says."""
+    from ..training.motion_training import MotionSettings
+
+    return MotionSettings(
+        loop,
+        batch,
+        min_snr=min_snr,
+        timestep_power=noise_bias,
+        save_memory=save_memory,
+        checkpoint_every=checkpoint_every,
+    )
+
+
+def _job(
+    target: Any, name: str, settings: Any, rank: int, middle: bool, max_frames: int, schedule: str
+) -> Any:
+    """Return what to learn, a ``training.motion_job.MotionJob``."""
+    from ..training.motion_job import MotionJob
+
+    beta: Any = SCHEDULES[schedule]
+    return MotionJob(target, name, settings, rank, middle, max_frames, beta)
 
 
 class _Run:

@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 import torch
+from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.tests.host.server import PACK_FOLDER, ROOT, documented_client, running_server
 from frameloom.tests.support.decode_contract import read
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
@@ -19,7 +20,8 @@ from safetensors.torch import load_file
 pytestmark = pytest.mark.host
 
 API = ROOT / "workflows" / "api"
-WORKFLOWS = sorted(API.glob("*_demo.json"))
+TRAINING = API / "train_motion_demo.json"
+WORKFLOWS = sorted({*API.glob("*_demo.json")} - {TRAINING})
 # Lengths that a storyboard decides.
 FRAMES = {"layout_video_demo": 12, "layout_masks_demo": 12, "storyboard_demo": 24, "prompt_travel_demo": 32}
 INPUTS = sorted((ROOT / "assets" / "inputs").glob("*"))
@@ -59,6 +61,8 @@ NODE_IDS = {
     "Frameloom_NuwaKeyframes",
     "Frameloom_NuwaInterpolate",
     "Frameloom_VideoDataset",
+    "Frameloom_TrainMotionModule",
+    "Frameloom_SaveMotionModule",
 }
 
 
@@ -104,6 +108,23 @@ def test_every_node_is_in_object_info(server):
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_demo_workflow_makes_its_files(server, path, tmp_path):
     run_and_check(server, path, tmp_path)
+
+
+def test_a_motion_module_is_trained_saved_and_sampled_in_one_graph(server, tmp_path):
+    graph = json.loads(TRAINING.read_text())
+    graph["3"]["inputs"]["clips"] = 2
+    graph["4"]["inputs"]["steps"] = 3
+    graph["5"]["inputs"]["folder"] = "models"
+    graph["11"]["inputs"]["steps"] = 2
+    files = queue(server, graph, tmp_path, inputs=())
+    assert {path.suffix for path in files} == {".webp", ".png"}
+    saved = server.base / "models" / "animatediff_models" / "frameloom" / "circle_00001.safetensors"
+    trained = read_motion_weights(saved)
+    bundled = read_motion_weights(ROOT / "assets" / "demo" / "motion.safetensors")
+    assert trained.size == bundled.size
+    assert any(not torch.equal(value, bundled.state[name]) for name, value in trained.state.items())
+    (run,) = (server.base / "user" / "frameloom" / "training").iterdir()
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
 
 
 def test_a_prior_is_trained_and_asked_in_one_graph(server, tmp_path):
