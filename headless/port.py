@@ -16,10 +16,10 @@ from ..host.model_folders import (
     ENDINGS,
     INPUT_FOLDERS,
     LANGUAGE_MODELS,
+    check_new_name,
     folder_in,
     folders_in,
     names_of,
-    new_file,
 )
 from ..models.architecture import DEMO
 from ..models.edit import Edit
@@ -259,8 +259,7 @@ class HeadlessHost:
     def new_model(self, kind: str, prefix: str, extension: str) -> tuple[str, Path]:
         """Return the name and the path of a model file to write."""
         folder = self.models_dir / kind
-        if not (folder / prefix).resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"name={prefix!r} leads out of the folder {kind}; expected a name inside it.")
+        check_new_name(folder, prefix)
         path = Folders(self.input_dir, folder).new_path(prefix, extension.removeprefix("."), 0, 0)
         return path.relative_to(folder).as_posix(), path
 
@@ -268,10 +267,6 @@ class HeadlessHost:
         """Return a path for a new output file."""
         own = Folders(self.input_dir, self.output_dir)
         return own.new_path(prefix, extension.removeprefix("."), width, height)
-
-    def model_path(self, kind: str, prefix: str, extension: str) -> Path:
-        """Return a path for a new file of a kind."""
-        return new_file(self.models_dir / kind, prefix, extension)
 
     def file_texts(self, node: type[ComfyNode]) -> Mapping[str, str]:
         """Return what a saved file carries."""

@@ -178,7 +178,7 @@ class Host(Protocol):
         """Return the name and the path of a model file to write, numbered, in the user's folder of its kind.
 
         The folder exists, the file does not; once it does, it is listed by the name. ``prefix``: may hold a subfolder.
-        Raises ValueError for one that leads out of the folder.
+        Raises ValueError for one that leads out of the folder, or names nothing.
         """
         ...
 
@@ -186,13 +186,6 @@ class Host(Protocol):
         """Return a path for a new output file inside the output folder; the folder exists, the file does not.
 
         ``width``, ``height``: of its pictures in pixels, for a prefix with ``%width%`` and ``%height%`` in it.
-        """
-        ...
-
-    def model_path(self, kind: str, prefix: str, extension: str) -> Path:
-        """Return a path for a new file of a kind, where ``list_files`` finds it; the folder exists, the file does not.
-
-        Raises ValueError for a name that leads out of the kind's folder.
         """
         ...
 

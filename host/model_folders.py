@@ -71,24 +71,17 @@ def _holds_anything(folder: Path) -> bool:
         return False
 
 
-def new_file(folder: Path, prefix: str, extension: str) -> Path:
-    """Return a path in a folder that no file has: the prefix with the first free number.
+def check_new_name(folder: Path, prefix: str) -> None:
+    """Check that a new file's name, which may have folders before it, stays in a kind's folder.
 
     Args:
-        folder: the new file is in it, or in a folder of it, which is made.
-        prefix: start of its name, with folders.
-        extension: of its name.
+        folder: of the kind.
+        prefix: start of the name.
 
     Raises:
-        ValueError: the prefix leads out of the folder, or names nothing.
+        ValueError: it leads out of the folder, or names nothing.
     """
-    wanted = folder / prefix
-    if not prefix.strip("/. ") or not wanted.resolve().is_relative_to(folder.resolve()):
+    if not prefix.strip("/. ") or not (folder / prefix).resolve().is_relative_to(folder.resolve()):
         raise ValueError(
-            f"filename_prefix={prefix!r} leads out of {folder.name}, or names nothing; expected a name inside it."
+            f"name={prefix!r} leads out of the folder {folder.name}, or names nothing; expected a name inside it."
         )
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while (path := wanted.parent / f"{wanted.name}_{number:05}.{extension}").exists():
-        number += 1
-    return path

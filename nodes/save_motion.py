@@ -69,7 +69,7 @@ class SaveMotionModule(io.ComfyNode):
         port, ending = api.port(), "safetensors"
         saved = _last_lora(motion) if what == LORA else merge_loras(motion.weights, motion.loras)
         if folder == MODELS:
-            path = port.model_path(LORA_FILES if what == LORA else MODULE_FILES, filename_prefix, ending)
+            _, path = port.new_model(LORA_FILES if what == LORA else MODULE_FILES, filename_prefix, ending)
         else:
             path = port.output_path(filename_prefix, ending)
         save_motion(path, saved, dtype)

@@ -27,7 +27,7 @@ from ...models.nuwa_jobs import Recursion, Work, run_jobs
 from ...models.phrases import Ranges
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
-from ..model_folders import CONFIG, INPUT_FOLDERS, folder_in, folders_in, names_of, new_file
+from ..model_folders import CONFIG, INPUT_FOLDERS, check_new_name, folder_in, folders_in, names_of
 from . import install, motion
 from .control import select_frames
 from .decode import decode
@@ -198,8 +198,7 @@ class ComfyHost:
     def new_model(self, kind: str, prefix: str, extension: str) -> tuple[str, Path]:
         """Return the name and the path of a model file to write: in the first folder that ComfyUI has for its kind."""
         folder = Path(folder_paths.get_folder_paths(kind)[0])
-        if not (folder / prefix).resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"name={prefix!r} leads out of the folder {kind}; expected a name inside it.")
+        check_new_name(folder, prefix)
         place, name, counter, _, _ = folder_paths.get_save_image_path(prefix, str(folder))
         path = Path(place) / f"{name}_{counter:05}_.{extension.lstrip('.')}"
         return str(path.relative_to(folder)), path
@@ -213,10 +212,6 @@ class ComfyHost:
             )
         folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, str(output), width, height)
         return Path(folder) / f"{name}_{counter:05}_.{extension.lstrip('.')}"
-
-    def model_path(self, kind: str, prefix: str, extension: str) -> Path:
-        """Return a path for a new file of a kind, in the first of its folders."""
-        return new_file(Path(folder_paths.get_folder_paths(kind)[0]), prefix, extension)
 
     def file_texts(self, node: type[io.ComfyNode]) -> Mapping[str, str]:
         """Return what core's savers put into a file."""

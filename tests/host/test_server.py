@@ -118,7 +118,7 @@ def test_a_motion_module_is_trained_saved_and_sampled_in_one_graph(server, tmp_p
     graph["11"]["inputs"]["steps"] = 2
     files = queue(server, graph, tmp_path, inputs=())
     assert {path.suffix for path in files} == {".webp", ".png"}
-    saved = server.base / "models" / "animatediff_models" / "frameloom" / "circle_00001.safetensors"
+    saved = server.base / "models" / "animatediff_models" / "frameloom" / "circle_00001_.safetensors"
     trained = read_motion_weights(saved)
     bundled = read_motion_weights(ROOT / "assets" / "demo" / "motion.safetensors")
     assert trained.size == bundled.size

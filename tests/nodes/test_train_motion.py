@@ -97,10 +97,10 @@ def test_a_new_module_is_learned_and_what_is_saved_is_what_was_learned(host, tra
     assert motion.weights.state[key].abs().max() > 0
     assert motion.weights.beta_schedule.name == "linear"
     path = save(motion)
-    assert path == str(host.models_dir / "animatediff_models" / "mine" / "new_00001.safetensors")
+    assert path == str(host.models_dir / "animatediff_models" / "mine" / "new_00001_.safetensors")
     again = read_motion_weights(path)
     assert all(torch.equal(again.state[name], value) for name, value in motion.weights.state.items())
-    assert "mine/new_00001.safetensors" in host.list_files("animatediff_models")
+    assert "mine/new_00001_.safetensors" in host.list_files("animatediff_models")
     [folder] = (user / "training").iterdir()
     assert {"checkpoint.pt", "metrics.jsonl", "motion.safetensors"} <= {
         each.name for each in folder.iterdir()
@@ -160,7 +160,7 @@ def test_a_saved_module_has_the_loras_on_it_merged(host, train, save):
     hidden = torch.randn(4, 32, 3, 3)
     slot = "down_blocks.0.motion_modules.0"
     torch.testing.assert_close(again(slot, hidden, 4, 1.0), moved(slot, hidden, 4, 1.0))
-    assert save(moved).endswith("new_00002.safetensors")
+    assert save(moved).endswith("new_00002_.safetensors")
 
 
 def test_a_lora_on_nothing_is_refused(train):
@@ -181,5 +181,5 @@ def test_a_module_without_a_lora_has_none_to_save(host, save):
 @pytest.mark.parametrize("prefix", ["../new", "a/../../new", "..", ""])
 def test_a_name_outside_of_the_folder_is_refused(host, save, prefix):
     module = host.load_motion(read_motion_weights(host.resolve("animatediff_models", "mine.safetensors")))
-    with pytest.raises(ValueError, match="leads out of animatediff_models, or names nothing"):
+    with pytest.raises(ValueError, match="leads out of the folder animatediff_models, or names nothing"):
         save(module, prefix=prefix)
