@@ -259,7 +259,7 @@ class HeadlessHost:
     def new_model(self, kind: str, prefix: str, extension: str) -> tuple[str, Path]:
         """Return the name and the path of a model file to write."""
         folder = self.models_dir / kind
-        check_new_name(folder, prefix)
+        check_new_name(folder, kind, prefix)
         path = Folders(self.input_dir, folder).new_path(prefix, extension.removeprefix("."), 0, 0)
         return path.relative_to(folder).as_posix(), path
 

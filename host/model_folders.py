@@ -71,17 +71,18 @@ def _holds_anything(folder: Path) -> bool:
         return False
 
 
-def check_new_name(folder: Path, prefix: str) -> None:
+def check_new_name(folder: Path, kind: str, prefix: str) -> None:
     """Check that a new file's name, which may have folders before it, stays in a kind's folder.
 
     Args:
         folder: of the kind.
-        prefix: start of the name.
+        kind: its name.
+        prefix: start of the new name.
 
     Raises:
         ValueError: it leads out of the folder, or names nothing.
     """
     if not prefix.strip("/. ") or not (folder / prefix).resolve().is_relative_to(folder.resolve()):
         raise ValueError(
-            f"name={prefix!r} leads out of the folder {folder.name}, or names nothing; expected a name inside it."
+            f"name={prefix!r} leads out of the folder {kind}, or names nothing; expected a name inside it."
         )

@@ -198,7 +198,7 @@ class ComfyHost:
     def new_model(self, kind: str, prefix: str, extension: str) -> tuple[str, Path]:
         """Return the name and the path of a model file to write: in the first folder that ComfyUI has for its kind."""
         folder = Path(folder_paths.get_folder_paths(kind)[0])
-        check_new_name(folder, prefix)
+        check_new_name(folder, kind, prefix)
         place, name, counter, _, _ = folder_paths.get_save_image_path(prefix, str(folder))
         path = Path(place) / f"{name}_{counter:05}_.{extension.lstrip('.')}"
         return str(path.relative_to(folder)), path
