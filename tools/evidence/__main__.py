@@ -94,49 +94,9 @@ NOTES = {
     "own keyframes is what one has without a model: it jumps nowhere, and nothing moves in it.",
     "FreeNoise": "48 frames, three windows. Windows alone: the motion module attends in windows, and every frame has "
     "noise of its own. Clips, joined: three runs that know nothing of each other.",
-    "FreeInit": "Prompts say no background, so that frames can differ in it, and no way.",
-    "prompt travel": travel_rows,
-    "storyboards, by source": lambda studio, samples: storyboard_rows(),
-    "storyboards, by a small language model": lambda studio, samples: language_model_rows(),
-}
-
-# What a reader must know of a section.
-NOTES = {
-    "zero-shot video": f"{FRAMES} frames, {ZERO_SHOT_STEPS} steps, t1 {DEMO[0]} and t0 {DEMO[1]}, as in the demo "
-    "workflows. Prompts say color, shape and background, and the path is in the frames at t1; so cross-frame attention "
-    "is not needed for either here. A way leads from the shape in frame 0 to that in the last frame, on each axis. "
-    f"Ending inside: the path's end lies within {INSIDE[0]} to {INSIDE[1]} of the picture, where the demo model has "
-    "learned to draw shapes; beyond, the edge cuts them off, or the model puts them elsewhere.",
-    "zero-shot video, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, the paper's: noisy enough that little is "
-    "decided yet. Prompts say no background, so a frame learns which one to take from its own noise or from frame 0.",
-    "zero-shot video, settings": "A path is followed where the model has decided a shape's place by t0. At the paper's "
-    "levels the demo model has not, and the way says little of the path; choose lower ones for it.",
-    "foreground masks": f"Of the zero-shot clips at t1 {DEMO[0]} and t0 {DEMO[1]}, by Foreground Mask with its "
-    "defaults, in cells of 8 pixels; undilated unless the row says. IoU and cover are of all clips' cells together. "
-    f"Smoothing takes the mask dilated by {DILATION}: at these levels backgrounds agree already, and it has nothing to "
-    "do.",
-    "background smoothing, background unsaid": f"t1 {PAPER[0]} and t0 {PAPER[1]}, prompts that say no background, and "
-    "no cross-frame attention: nothing but smoothing tells a frame which one frame 0 took.",
-    "layouts": f"Layout Conditioning with its defaults, {LAYOUT_FRAMES} frames. Boxes have sides of {SIDE} of the "
-    "picture, what the demo model calls small, and tracks are those of the training clips. Prompts say no place, no "
-    "way and no direction; arms of a storyboard share their start noise. Another storyboard's boxes: drawn with those, "
-    "held against its own. IoU is of the bounding box of what the detector finds; a triangle's never fills its box. "
-    "A direction counts when it is within 45 degrees of the boxes'; chance is a quarter.",
-    "layouts, energy": "The experimental method with its defaults, on the first storyboards of those above.",
-    "layouts, two things": "Two things of other colors and shapes pass each other on opposite sides of the picture. "
-    f"The demo model has only ever seen one. Looks are of squares of {CROP} of the picture around each thing's boxes; "
-    "where the detector finds nothing there, no color and no shape counts.",
-    "scenes": "Scene Start behind Cross Frame Attention. An anchor is a picture of the same thing, by itself and "
-    "from other noise. The change of the thing is the mean difference, of a range of 1, between what its box shows in "
-    "the first frame and in the others.",
-    "long video": f"{LONG_FRAMES} frames of a shape at a place that the prompt names. NUWA: L {LENGTH}, depth {DEPTH}, "
-    "with the nodes' defaults. Seams are around given frames, at windows' ends and at clips'. A cross-fade of NUWA's "
-    "own keyframes is what one has without a model: it jumps nowhere, and nothing moves in it.",
-    "FreeNoise": "48 frames, three windows. Windows alone: the motion module attends in windows, and every frame has "
-    "noise of its own. Clips, joined: three runs that know nothing of each other.",
-    "FreeInit": "Prompts say no background, so that frames could differ in it. With the demo model's motion module "
-    "they agree on it in one run already: nothing is left to gain, and nothing else that is measured here changes "
-    "either.",
+    "FreeInit": "Prompts say no background, so that frames can differ in it, and no way. On the demo model they agree "
+    "on it in one run already, so that there is little to gain; the clip of `freeinit_demo` is one of the few where "
+    "they do not.",
     "prompt travel": "From a color to its neighbour in the list, over 16 frames. On the way the demo model draws a "
     "third color in one frame of three.",
     "storyboards, by source": "40 English scripts of 1 to 4 scenes, of shapes and of everyday things, each with what "

@@ -41,9 +41,11 @@ def free_init_rows(studio: Studio, samples: int) -> list[Row]:
         "shape as the prompt's",
     )
     arms = dict(zip(ARMS, figures, strict=True))
-    gained = arms[DEFAULT][:, 0] - arms[ONE][:, 0]
+    agreed = arms[DEFAULT][:, 0] - arms[ONE][:, 0]
+    steadied = arms[ONE][:, 2] - arms[DEFAULT][:, 2]
     return [
-        row("FreeInit, background unsaid: background as frame 0", "2 extra minus one run", gained, ">= 0.05"),
+        row("FreeInit, background unsaid: background as frame 0", "2 extra minus one run", agreed, ">= 0.05"),
+        row("FreeInit, background unsaid: flicker", "one run minus 2 extra", steadied, ">= 0"),
         *(
             row(f"FreeInit, background unsaid: {claim}", arm, column)
             for arm, values in arms.items()
