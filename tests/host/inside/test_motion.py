@@ -223,7 +223,8 @@ def test_nan_stops_the_run_and_says_where(demo, motion, scene):
 
 def test_more_frames_than_encodings_are_refused(demo, motion, scene):
     longest = motion.weights.size.max_frames
-    with pytest.raises(ValueError, match=rf"frames={longest + 1} is more .* lower batch_size, or Nuwa Plan.s length, to {longest}, or add"):
+    said = rf"frames={longest + 1} is more .* lower batch_size, or Nuwa Plan's length, to {longest}, or add"
+    with pytest.raises(ValueError, match=said):
         scene.run(scene.moving(demo[0], motion), frames=longest + 1)
 
 
