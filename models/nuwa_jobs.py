@@ -9,7 +9,6 @@ import hashlib
 import heapq
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from torch import Tensor
 from .errors import HostError
 from .guards import check_frames
 from .nuwa_tree import Job, Tree
-from .whole_file import whole_file
+from .whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -198,19 +197,7 @@ class JobFolder:
             {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()},
             {"format": FORMAT, "key": self.key},
         )
-        path = self._file(name)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as part, part.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"{path}: {error.strerror}; expected {len(data):,} bytes of room in a folder that can be written to; "
-                "make room and queue again: finished jobs are kept",
-            ) from error
+        write_whole(self._file(name), data, "finished jobs are kept")
 
     def _read(self, name: str, key: str) -> Tensor | None:
         path = self._file(name)

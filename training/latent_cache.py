@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from torch import Tensor
 from ..models.errors import ClipError
 from ..models.guards import check_frames
 from ..models.prompt_travel import common_length
-from ..models.whole_file import whole_file
+from ..models.whole_file import write_whole
 from .video_dataset import Dataset
 
 logger = logging.getLogger(__name__)
@@ -174,16 +173,4 @@ class _Cache:
         return None
 
     def _write(self, path: Path, value: Tensor) -> None:
-        data = save({_NAME: value}, {"format": FORMAT})
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as part, part.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"{path}: {error.strerror}; expected {len(data):,} bytes of room in a folder that can be written to; "
-                "make room and queue again: what is done is kept",
-            ) from error
+        write_whole(path, save({_NAME: value}, {"format": FORMAT}), "what is done is kept")

@@ -13,7 +13,7 @@ import pytest
 from frameloom.headless import cluster
 from frameloom.headless.__main__ import main
 from frameloom.host import api
-from frameloom.models import nuwa_jobs
+from frameloom.models import whole_file
 from PIL import Image
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
@@ -130,7 +130,7 @@ def test_a_damaged_job_a_full_disk_and_a_silent_cluster_keep_the_other_jobs(home
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(nuwa_jobs.os, "fsync", full)
+        patch.setattr(whole_file.os, "fsync", full)
         assert nuwa(home) == 1
     said = rf"{last.name}: No space left on device; .*; make room and queue again"
     assert re.search(said, capsys.readouterr().err)

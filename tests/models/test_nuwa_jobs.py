@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from frameloom.models import nuwa_jobs, whole_file
+from frameloom.models import whole_file
 from frameloom.models.errors import HostError, PredictionError
 from frameloom.models.nuwa_jobs import JobFolder, Recursion, hash_settings, open_folder, run_jobs
 from frameloom.models.nuwa_tree import Tree
@@ -124,14 +124,14 @@ def test_steps_are_those_of_all_jobs_together(folder):
 
 def test_a_full_disk_is_one_error_and_keeps_what_is_finished(folder, monkeypatch):
     """Also what is not: no part of a file is left."""
-    real = nuwa_jobs.os.fsync
+    real = whole_file.os.fsync
 
     def full(number):
         if len(files(folder)) > 3:  # two jobs, and the part of a third
             raise OSError(errno.ENOSPC, "No space left on device")
         real(number)
 
-    monkeypatch.setattr(nuwa_jobs.os, "fsync", full)
+    monkeypatch.setattr(whole_file.os, "fsync", full)
     with pytest.raises(
         OSError, match=r"No space left on device; expected [\d,]+ bytes .* finished jobs are kept"
     ):
