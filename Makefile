@@ -43,7 +43,7 @@ smoke: $(READY)
 
 test-host: $(READY)
 	@echo "ComfyUI found: $(HOSTS)"
-	$(BIN)/pytest tests/host -m host
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/host -m host -n auto --dist loadgroup
 else
 smoke:
 	@echo "======================================================================================"

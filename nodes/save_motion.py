@@ -11,7 +11,7 @@ from .motion import LORA_FILES, MODULE_FILES, Motion
 
 io = api.io
 
-MODULE, LORA = "module", "motion LoRA"
+MODULE, LORA, ADAPTER = "module", "motion LoRA", "mask adapter"
 MODELS, OUTPUT = "models", "output"
 
 
@@ -42,7 +42,7 @@ class SaveMotionModule(io.ComfyNode):
                     options=[MODULE, LORA],
                     default=MODULE,
                     tooltip="module: all of it, with the motion LoRAs on it merged in. motion LoRA: the last one on "
-                    "it, by itself.",
+                    "it, by itself, or the last mask adapter.",
                 ),
                 io.Combo.Input(
                     "folder",

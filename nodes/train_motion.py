@@ -17,7 +17,7 @@ from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import MotionLoRA, merge_loras
 from .motion import Motion
 from .plot import Panel, draw_panels
-from .save_motion import LORA, MODULE
+from .save_motion import ADAPTER, LORA, MODULE
 from .sockets import DatasetType
 
 io = api.io
@@ -110,10 +110,11 @@ def _what_inputs() -> list[Any]:
     return [
         io.Combo.Input(
             "target",
-            options=[MODULE, LORA],
+            options=[MODULE, LORA, ADAPTER],
             default=MODULE,
             tooltip="module: all of a motion module, a new one, or motion's goes on learning. motion LoRA: a small "
-            "change of motion's, for one kind of movement; a few dozen clips are enough.",
+            "change of motion's, for one kind of movement; a few dozen clips are enough. mask adapter: a motion LoRA "
+            "that is also told which frames are given, so that motion goes on from them, or from one to another.",
         ),
         io.Int.Input("steps", default=1000, min=1, max=10_000_000, tooltip="Optimiser steps in all."),
         io.Float.Input(
@@ -196,7 +197,13 @@ def _how_inputs() -> list[Any]:
 
 def _optional_inputs() -> list[Any]:
     return [
-        io.Int.Input("rank", default=16, min=1, max=1024, tooltip="Of a motion LoRA; AnimateDiff's have 64."),
+        io.Int.Input(
+            "rank",
+            default=16,
+            min=1,
+            max=1024,
+            tooltip="Of a motion LoRA or mask adapter; AnimateDiff's LoRAs have 64.",
+        ),
         io.Int.Input(
             "max_frames",
             default=32,
@@ -214,7 +221,9 @@ def _optional_inputs() -> list[Any]:
             tooltip="A new module's noise schedule; the demo model wants Stable Diffusion's.",
         ),
         Motion.Input(
-            "motion", optional=True, tooltip="The module to go on with, or to put a motion LoRA on."
+            "motion",
+            optional=True,
+            tooltip="The module to go on with, or to put a motion LoRA or mask adapter on.",
         ),
     ]
 

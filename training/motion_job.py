@@ -26,7 +26,7 @@ from .motion_training import Clips, MotionSettings, Trained, train_motion
 if TYPE_CHECKING:
     from .video_dataset import Dataset
 
-Target = Literal["module", "motion LoRA"]
+Target = Literal["module", "motion LoRA", "mask adapter"]
 LATENTS = "latents"  # folder in the user's
 _PROBE_TEXT = "a red circle moving left on a navy background"
 
@@ -36,9 +36,9 @@ class MotionJob:
     """What to learn.
 
     Attributes:
-        target: a whole module, or a LoRA on one.
+        target: a whole module, or a LoRA or mask adapter on one.
         name: of the result.
-        rank: of a LoRA.
+        rank: of a LoRA, or a mask adapter's.
         middle: a new module has AnimateDiff v2's slot in the middle block.
         max_frames: that a new module's positional encoding holds.
         beta_schedule: a new module's.
@@ -72,14 +72,15 @@ def run_job(
         job: what to learn.
         parts: MODEL, CLIP and VAE.
         dataset: the clips.
-        start: the module to go on with, or to put a LoRA on, with the LoRAs on it, which are merged; None: a new one.
+        start: the module to go on with, or to put a LoRA or mask adapter on, with the LoRAs on it, which are merged;
+            None: a new one.
         folder: key of the run -> the folder of its files.
         on_clip: told how many clips are encoded.
         on_step: as ``train_motion``.
         on_checkpoint: as ``train_motion``.
 
     Raises:
-        ValueError: a LoRA is to be learned on nothing, or as ``train_motion``.
+        ValueError: a LoRA or mask adapter is to be learned on nothing, or as ``train_motion``.
     """
     model, clip, vae = parts
     lesson = _lesson(port, job, model, start)
@@ -128,7 +129,7 @@ def _lesson(
     device, seed = port.compute_device(), job.settings.loop.seed
     if start is None and job.target != "module":
         raise ValueError(
-            "motion: got none to learn a motion LoRA on; expected a motion module; connect Load Motion Module, or "
+            f"motion: got none to learn a {job.target} on; expected a motion module; connect Load Motion Module, or "
             "learn a module."
         )
     if start is None:
@@ -141,4 +142,4 @@ def _lesson(
             weights = merge_loras(*start)
     if job.target == "module":
         return learn_module(weights, job.name, device)
-    return learn_lora(weights, job.rank, job.name, device, seed)
+    return learn_lora(weights, job.rank, job.name, device, seed, mask_encoder=job.target == "mask adapter")

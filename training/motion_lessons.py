@@ -1,4 +1,7 @@
-"""What is learned of a motion module: all of it, or a motion LoRA on it. Owns parameters, not how they are trained."""
+"""What is learned of a motion module: all of it, a motion LoRA, or a mask adapter on it.
+
+Owns parameters, not how they are trained.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..models.learning import Learner
+from ..models.mask_adapter import MASK_KEY
 from ..models.motion_checkpoint import MID_SLOT, MotionWeights
 from ..models.motion_lora import MotionLoRA
 from ..models.motion_module import MotionModel, MotionSize, initialise
@@ -97,8 +101,16 @@ def learn_module(weights: MotionWeights, name: str, device: torch.device) -> Les
 
 
 @torch.inference_mode(False)
-def learn_lora(weights: MotionWeights, rank: int, name: str, device: torch.device, seed: int = 0) -> Lesson:
-    """Let a motion LoRA learn on a module's temporal attentions.
+def learn_lora(
+    weights: MotionWeights,
+    rank: int,
+    name: str,
+    device: torch.device,
+    seed: int = 0,
+    *,
+    mask_encoder: bool = False,
+) -> Lesson:
+    """Let a motion LoRA learn on a module's temporal attentions, or a mask adapter: one with a mask encoder.
 
     Args:
         weights: the module; it stays as it is.
@@ -106,7 +118,13 @@ def learn_lora(weights: MotionWeights, rank: int, name: str, device: torch.devic
         name: of the result.
         device: to learn on.
         seed: of the first weights.
+        mask_encoder: a change of the module's mask encoder learns, too; of a new one where it has none.
+
+    Source:
+        For the encoder as ``models.mask_adapter``.
     """
+    if mask_encoder:
+        weights = weights.with_mask_encoder()
     network = _build(weights, device).requires_grad_(False)
     with _seeded(seed):
         changes = {layer: change.to(device) for layer, change in add_low_rank(network, rank).items()}
@@ -115,15 +133,16 @@ def learn_lora(weights: MotionWeights, rank: int, name: str, device: torch.devic
         for layer, change in changes.items()
         for side in ("down", "up")
     }
+    if mask_encoder:
+        parameters[MASK_KEY] = network.get_parameter(MASK_KEY).requires_grad_()
 
     def finish(averages: Mapping[str, Tensor]) -> MotionLoRA:
-        return MotionLoRA(
-            name,
-            {
-                f"{layer}.weight": (averages[f"{layer}.down"].cpu(), averages[f"{layer}.up"].cpu())
-                for layer in changes
-            },
-        )
+        pairs = {
+            f"{layer}.weight": (averages[f"{layer}.down"].cpu(), averages[f"{layer}.up"].cpu())
+            for layer in changes
+        }
+        encoder = averages[MASK_KEY].cpu() - weights.state[MASK_KEY].float() if mask_encoder else None
+        return MotionLoRA(name, pairs, encoder)
 
     return Lesson(Learner(network, weights), parameters, finish)
 

@@ -24,6 +24,7 @@ from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_save import save_motion
 from ..models.nuwa_jobs import hash_settings
 from ..models.schedules import STABLE_DIFFUSION, TRAIN_TIMESTEPS
+from .given_frames import draw_given
 from .loop import LoopSettings, LossFunction, Precision, train
 from .metrics_log import MetricsLog
 from .motion_lessons import Learned, Lesson
@@ -83,12 +84,14 @@ class Batch:
         tokens: [B, L, D].
         timesteps: [B] long.
         noise: [B, F, 4, h, w].
+        given: [B, F] bool. Frames that a mask encoder is told, and that are not in the loss; None: it has none.
     """
 
     latents: Tensor
     tokens: Tensor
     timesteps: Tensor
     noise: Tensor
+    given: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -205,13 +208,16 @@ def check_frozen(before: str, forward: FrozenForward) -> None:
         )
 
 
-def draw_batch(clips: Clips, settings: MotionSettings, generator: torch.Generator) -> Batch:
+def draw_batch(
+    clips: Clips, settings: MotionSettings, generator: torch.Generator, *, gives: bool = False
+) -> Batch:
     """Draw what a forward sees: clips, some without their caption, one timestep each, noise of its own for each frame.
 
     Args:
         clips: encoded.
         settings: of the training.
         generator: on the CPU; what is drawn depends on it alone.
+        gives: frames are given, as ``draw_given`` says.
     """
     count = settings.batch
     index = torch.randint(len(clips.latents), (count,), generator=generator)
@@ -222,7 +228,9 @@ def draw_batch(clips: Clips, settings: MotionSettings, generator: torch.Generato
     )
     latents = clips.latents[index]
     noise = torch.randn(latents.shape, generator=generator)
-    return Batch(latents, clips.tokens[clips.caption[index].masked_fill(is_empty, 0)], timesteps, noise)
+    tokens = clips.tokens[clips.caption[index].masked_fill(is_empty, 0)]
+    given = draw_given(count, latents.shape[1], generator) if gives else None
+    return Batch(latents, tokens, timesteps, noise, given)
 
 
 def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: str) -> str:
@@ -266,18 +274,32 @@ def _loss(
     schedule = lesson.learner.weights.beta_schedule or STABLE_DIFFUSION
     alphas = schedule.alphas_cumprod().float().to(device)
 
+    gives = lesson.learner.mask_encoder is not None
+
     def loss(_step: int, generator: torch.Generator) -> Tensor:
-        batch = draw_batch(clips, settings, generator)
+        batch = draw_batch(clips, settings, generator, gives=gives)
         latents, tokens, timesteps, noise = (
             part.to(device) for part in (batch.latents, batch.tokens, batch.timesteps, batch.noise)
         )
+        told = unknown = None
+        if batch.given is not None:
+            given = batch.given.to(device).float()
+            unknown = 1 - given
+            told = latents.flatten(0, 1), given.view(-1, 1, 1, 1).expand(-1, 1, *latents.shape[-2:])
 
         def predict(noisy: Tensor, at: Tensor) -> Tensor:
             spread = at.repeat_interleave(frames), tokens.repeat_interleave(frames, 0)
-            return forward(noisy.flatten(0, 1), *spread).view_as(noisy)
+            return forward(noisy.flatten(0, 1), *spread, told).view_as(noisy)
 
         return noise_mse(
-            predict, latents, timesteps, noise, alphas, prediction_type, min_snr=settings.min_snr
+            predict,
+            latents,
+            timesteps,
+            noise,
+            alphas,
+            prediction_type,
+            min_snr=settings.min_snr,
+            unknown=unknown,
         )
 
     return loss

@@ -16,18 +16,20 @@ NONE_FOUND = (
     f"no ComfyUI found: looked at FRAMELOOM_COMFYUI and in {cache_folder()}. The host tests did not run. Get one with: "
     "python tools/host.py install --from PATH_OR_URL"
 )
-_ran = pytest.StashKey[set]()
 
 
-def pytest_configure(config):
-    config.stash[_ran] = set()
+def pytest_collection_modifyitems(items):
+    """Let processes share the tests by host and by file: one server of each host, one run of each comparison."""
+    for item in items:
+        host = item.callspec.params.get("host") if hasattr(item, "callspec") else None
+        own = "server" if "server" in item.fixturenames else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(f"{own} {host.version}" if host else own))
 
 
 @pytest.fixture(scope="session", params=HOSTS or [None], ids=lambda host: host.version if host else "none")
 def host(request) -> Host:
     if request.param is None:
         pytest.fail(NONE_FOUND, pytrace=False)
-    request.config.stash[_ran].add(request.param.version)
     return request.param
 
 
@@ -35,7 +37,6 @@ def host(request) -> Host:
 def newest(request) -> Host:
     if not HOSTS:
         pytest.fail(NONE_FOUND, pytrace=False)
-    request.config.stash[_ran].add(HOSTS[0].version)
     return HOSTS[0]
 
 
@@ -45,7 +46,9 @@ def server(host, tmp_path_factory):
         yield each
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    if config.stash[_ran]:
+def pytest_terminal_summary(terminalreporter):
+    reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
+    ran = [host.version for host in HOSTS if any(host.version in report.nodeid for report in reports)]
+    if ran:
         terminalreporter.section("ComfyUI hosts that ran")
-        terminalreporter.write_line(", ".join(sorted(config.stash[_ran], reverse=True)))
+        terminalreporter.write_line(", ".join(ran))

@@ -163,11 +163,25 @@ def test_a_saved_module_has_the_loras_on_it_merged(host, train, save):
     assert save(moved).endswith("new_00002_.safetensors")
 
 
-def test_a_lora_on_nothing_is_refused(train):
+def test_a_mask_adapter_is_learned_and_saved_by_itself(host, train, save, user):
+    module = host.load_motion(
+        read_motion_weights(host.resolve("animatediff_models", "frameloom_demo_motion.safetensors"))
+    )
+    motion = train(target="mask adapter", motion=module)[0]
+    [(adapter, _)] = motion.loras
+    assert adapter.mask_encoder.abs().max() > 0
+    again = read_motion_lora(save(motion, "motion LoRA", "models")).fit(module.weights)
+    assert torch.equal(again.mask_encoder, adapter.mask_encoder)
+    [folder] = (user / "training").iterdir()
+    assert len(list(folder.glob("sample-*.png"))) == 2
+
+
+@pytest.mark.parametrize("target", ["motion LoRA", "mask adapter"])
+def test_a_lora_on_nothing_is_refused(train, target):
     with pytest.raises(
-        ValueError, match="motion: got none to learn a motion LoRA on; expected a motion module"
+        ValueError, match=f"motion: got none to learn a {target} on; expected a motion module"
     ):
-        train(target="motion LoRA")
+        train(target=target)
 
 
 def test_a_module_without_a_lora_has_none_to_save(host, save):

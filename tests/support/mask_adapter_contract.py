@@ -9,11 +9,15 @@ import pytest
 import torch
 from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.free_init import NoiseReinit
+from frameloom.models.learning import Learner
 from frameloom.models.mask_adapter import MASK_KEY
+from frameloom.models.motion_checkpoint import MotionWeights
 from frameloom.models.motion_lora import MotionLoRA
+from frameloom.models.motion_module import MotionModel
 from frameloom.models.windows import WindowPlan
 from frameloom.tests.support.free_init_contract import again, by_hand
 from frameloom.tests.support.layout import guide, lay_out
+from frameloom.tests.support.motion import tiny_module
 
 FRAMES = 5
 WIDTH = 32  # of the demo's first convolution
@@ -265,3 +269,32 @@ def test_training_is_told_what_is_given_of_each_video(port, demo, motion, scene)
         assert torch.equal(predict(slice(None), (latents, torch.zeros_like(mask))), nothing)
         assert apart(out.detach(), nothing.detach()) > 0.01
     assert (gradient.abs().amax((1, 2, 3)) > 0).tolist() == [True, False, False, False, False, False]
+
+
+def test_an_encoder_that_learns_has_the_gradient_of_what_it_changes(port, demo):
+    """From zero on, against a difference quotient along the gradient."""
+    with torch.inference_mode(False):
+        plain = tiny_module(middle=False)
+        weights = MotionWeights("tiny", "frameloom", plain.size, plain.state_dict(), None).with_mask_encoder()
+        network = MotionModel(weights.size)
+        network.load_state_dict(weights.state)
+        encoder = network.requires_grad_(False).get_parameter(MASK_KEY).requires_grad_()
+        forward = port.train_forward(demo[0], 3, Learner(network, weights))
+        generator = torch.Generator().manual_seed(2)
+        noisy, latents, target = torch.randn(3, 3, 4, 8, 8, generator=generator)
+        tokens = torch.randn(3, 77, 64, generator=generator)
+        mask = torch.tensor([1.0, 0, 0]).view(3, 1, 1, 1).expand(3, 1, 8, 8)
+
+        def loss():
+            out = forward(noisy, torch.full((3,), 300), tokens, given=(latents, mask))
+            return (out - target)[1:].square().mean()
+
+        (gradient,) = torch.autograd.grad(loss(), encoder)
+        step = 1e-3 * gradient / gradient.norm()
+        sides = []
+        with torch.no_grad():
+            for way in (step, -2 * step):
+                encoder += way
+                sides.append(float(loss()))
+    assert gradient.norm() > 1e-4
+    torch.testing.assert_close((sides[0] - sides[1]) / 2e-3, float(gradient.norm()), rtol=2e-2, atol=0)

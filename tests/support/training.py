@@ -49,9 +49,9 @@ def module_weights(width: int = 32, **size: object) -> MotionWeights:
 
 
 def lesson_of(port, model, kind: str):
-    """A new module, a continued one, or a LoRA on one."""
+    """A new module, a continued one, or a LoRA or mask adapter on one."""
     if kind == "new":
         return learn_module(new_module(port.base(model).widths, STABLE_DIFFUSION), "new", CPU)
     if kind == "continued":
         return learn_module(module_weights(), "continued", CPU)
-    return learn_lora(module_weights(), 2, "lora", CPU)
+    return learn_lora(module_weights(), 2, kind, CPU, mask_encoder=kind == "adapter")

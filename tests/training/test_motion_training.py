@@ -13,6 +13,7 @@ import torch
 from frameloom.headless.port import HeadlessHost
 from frameloom.models.errors import CheckpointError, HostError
 from frameloom.models.learning import FrozenForward
+from frameloom.models.mask_adapter import MASK_KEY
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import MotionLoRA, read_motion_lora
 from frameloom.models.schedules import STABLE_DIFFUSION
@@ -47,9 +48,10 @@ def model(port):
 
 def weights_of(learned):
     if isinstance(learned, MotionLoRA):
-        return {
+        halves = {
             f"{name} {side}": half for name, pair in learned.pairs.items() for side, half in enumerate(pair)
         }
+        return halves if learned.mask_encoder is None else {**halves, MASK_KEY: learned.mask_encoder}
     return learned.state
 
 
@@ -70,7 +72,7 @@ def stop_at(last):
     return on_step
 
 
-@pytest.mark.parametrize("kind", ["new", "continued", "lora"])
+@pytest.mark.parametrize("kind", ["new", "continued", "lora", "adapter"])
 def test_only_what_is_to_learn_changes(port, model, tmp_path, kind):
     lesson = lesson_of(port, model, kind)
     before = {name: value.detach().clone() for name, value in lesson.parameters.items()}
@@ -82,16 +84,72 @@ def test_only_what_is_to_learn_changes(port, model, tmp_path, kind):
     assert not any(torch.equal(value, before[name]) for name, value in lesson.parameters.items())
     assert all(torch.equal(value, start[name]) for name, value in lesson.learner.weights.state.items())
     assert len(trained.losses) == 6
-    assert isinstance(trained.learned, MotionLoRA) == (kind == "lora")
+    assert isinstance(trained.learned, MotionLoRA) == (kind in ("lora", "adapter"))
+    assert (MASK_KEY in weights_of(trained.learned)) == (kind == "adapter")
 
 
-def test_a_lora_starts_as_its_module(port, model):
-    noisy, tokens = torch.randn(4, 4, 8, 8), torch.randn(4, 77, 64)
+@pytest.mark.parametrize("kind", ["lora", "adapter"])
+def test_a_lora_starts_as_its_module(port, model, kind):
+    """A mask adapter with frames given, too."""
+    noisy, latents, tokens = torch.randn(4, 4, 8, 8), torch.randn(4, 4, 8, 8), torch.randn(4, 77, 64)
     forwards = [
-        port.train_forward(model, 4, lesson_of(port, model, kind).learner) for kind in ("lora", "continued")
+        port.train_forward(model, 4, lesson_of(port, model, each).learner) for each in (kind, "continued")
     ]
-    lora, plain = (forward(noisy, torch.full((4,), 300), tokens) for forward in forwards)
+    given = latents, torch.ones(4, 1, 8, 8)
+    lora, plain = (forward(noisy, torch.full((4,), 300), tokens, given) for forward in forwards)
     assert torch.equal(lora, plain)
+
+
+def test_a_mask_adapter_learns_from_the_frames_it_is_given(port, model, tmp_path):
+    """Where the noise hides the others: what they show can be told from given frames alone."""
+    clips, run = moving_clips(2), settings(120, batch=2, checkpoint_every=1000, timestep_power=5.0)
+    run = replace(run, loop=replace(run.loop, learning_rate=2e-2))
+    lesson = lesson_of(port, model, "adapter")
+    train_motion(port, model, clips, lesson, run, lambda key: tmp_path)
+    forward = port.train_forward(model, 4, lesson.learner)
+    alpha = STABLE_DIFFUSION.alphas_cumprod().float()[900]
+
+    @torch.no_grad()
+    def error(given):
+        noise = torch.randn(clips.latents[0].shape, generator=step_generator(5, 0))
+        noisy = alpha.sqrt() * clips.latents[0] + (1 - alpha).sqrt() * noise
+        target = alpha.sqrt() * noise - (1 - alpha).sqrt() * clips.latents[0]
+        at, mask = torch.full((4,), 900), torch.tensor(given)[:, None, None, None].expand(4, 1, 8, 8)
+        out = forward(noisy, at, clips.tokens[:1].expand(4, -1, -1), (clips.latents[0], mask))
+        return float((out - target)[1:3].square().mean())
+
+    assert error([1.0, 0, 0, 1]) < 0.8 * error([0.0, 0, 0, 0])
+
+
+def test_given_frames_have_no_part_in_the_loss(port, model, tmp_path):
+    """What is drawn of a given frame is anything, since the host puts it back."""
+    clips, run = moving_clips(), settings(1)
+    asked = []
+
+    class Spoiling:
+        def __getattr__(self, name):
+            return getattr(port, name)
+
+        def train_forward(self, *args, **options):
+            forward = port.train_forward(*args, **options)
+
+            def spoilt(noisy, at, tokens, given=None):
+                out = forward(noisy, at, tokens, given)
+                asked.append(given[1][:, 0, 0, 0])
+                return out + self.error * given[1]
+
+            return FrozenForward(forward.unet, spoilt)
+
+    spoiling, losses = Spoiling(), []
+    for error in (0.0, 100.0):
+        spoiling.error = error
+        trained = train_motion(
+            spoiling, model, clips, lesson_of(port, model, "adapter"), replace(run, batch=4),
+            lambda key, error=error: tmp_path / str(error),
+        )  # fmt: skip
+        losses += trained.losses
+    assert asked[0].sum() > 0
+    assert losses[0] == losses[1]
 
 
 def test_the_loss_on_video_falls_below_the_frozen_bases(port, model, tmp_path):
@@ -118,7 +176,7 @@ def mean_loss(forward, clips, run, draws=6):
     return total
 
 
-@pytest.mark.parametrize("kind", ["new", "lora"])
+@pytest.mark.parametrize("kind", ["new", "lora", "adapter"])
 def test_a_stopped_run_goes_on_to_the_same_curve_and_weights(port, model, tmp_path, kind):
     clips = moving_clips()
     whole = train_motion(
@@ -134,7 +192,7 @@ def test_a_stopped_run_goes_on_to_the_same_curve_and_weights(port, model, tmp_pa
             lambda key: tmp_path / "b",
             stop_at(2),
         )
-    read = read_motion_lora if kind == "lora" else read_motion_weights
+    read = read_motion_weights if kind == "new" else read_motion_lora
     assert weights_of(read(tmp_path / "b" / "motion.safetensors")).keys() == weights_of(whole.learned).keys()
     resumed = train_motion(
         port, model, clips, lesson_of(port, model, kind), settings(), lambda key: tmp_path / "b"

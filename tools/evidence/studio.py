@@ -83,6 +83,11 @@ class Studio:
             self.model, Edit("evidence", temporal=TemporalEdit(motion), schedule=self.schedule)
         )
 
+    @property
+    def adapted_motion(self) -> object:
+        """The motion module with the mask adapter on it."""
+        return self.motion.with_lora(read_motion_lora(ASSETS / "mask_adapter.safetensors"), 1.0)
+
     def sample(self, model: object, prompt: str, frames: int, seed: int, negative: str = "") -> Tensor:
         """Sample and decode one prompt. Returns [F, 3, H, W] in -1..1."""
         noise = torch.randn(frames, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, seed))

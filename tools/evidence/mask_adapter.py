@@ -1,0 +1,157 @@
+"""A mask adapter: frames between two that are given, and after one, beside what a motion module does untrained for it.
+
+The given frames are those of clips like the training set's, drawn anew, so that the clip itself tells what was to come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from frameloom.models import metrics
+from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.nuwa_fill import Filling
+from frameloom.models.nuwa_tree import Tree
+from frameloom.training import shapes
+from frameloom.training.detector import measure
+from frameloom.training.loop import step_generator
+from torch import Tensor
+
+from .rows import SEED, Row, agreement, row
+from .studio import CFG, SAMPLER, SCHEDULER, STEPS, Studio
+
+FRAMES = shapes.FRAMES
+PLAIN = Filling("own noise", resample_rounds=1)
+ADAPTED, FREE, HELD = "mask adapter", "training-free", "held, nothing told"
+FADED, ITSELF = "cross-fade", "the clip itself"
+ARMS = (ADAPTED, FREE, HELD, FADED, ITSELF)
+AFTER = (ADAPTED, HELD, ITSELF)
+CLAIMS = (
+    "jump at the given frames over the others",
+    "new frames with the color, shape and background of the given",
+    "new frames' distance from the clip's",
+    "shape's distance from its place in the clip",
+    "motion, % a frame",
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One clip, of which frames are given.
+
+    Attributes:
+        truth: the clip.
+        number: of the set.
+    """
+
+    truth: shapes.Clips
+    number: int
+
+    @property
+    def prompt(self) -> str:
+        """What is drawn; neither where, nor which way it goes."""
+        return f"{shapes.name_thing(self.truth, 0)} {shapes.name_background(self.truth, 0)}"
+
+
+def adapter_rows(studio: Studio, samples: int) -> list[Row]:
+    """Draw what is between the ends of each clip, and what comes after its first frame, in every way."""
+    count = max(8, samples // 2)
+    drawn = studio.each("mask adapter", count, partial(_task, count))
+    rows = []
+    for kind, arms, figures in zip(
+        ("ends given", "first given"), (ARMS, AFTER), zip(*drawn, strict=True), strict=True
+    ):
+        values = torch.stack(figures, 1)
+        targets = {CLAIMS[0]: "<= 1.5", CLAIMS[1]: ">= 0.9"}
+        rows += [
+            row(f"{kind}: {claim}", arm, column, targets.get(claim, "") if arm == ADAPTED else "")
+            for arm, of_arm in zip(arms, values, strict=True)
+            for claim, column in zip(CLAIMS, of_arm.unbind(1), strict=True)
+        ]
+    return rows
+
+
+def _task(count: int, studio: Studio, number: int) -> tuple[Tensor, Tensor]:
+    """Return the figures of one clip by every arm, [arms, claims], with its ends given, and with its first frame."""
+    from frameloom.headless import io, ui
+    from frameloom.host import api
+
+    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
+    clips = shapes.sample_clips(count, step_generator(SEED, 61))
+    task = Task(clips.select(torch.tensor([number])), number)
+    pictures = shapes.render(task.truth)[0]
+    latents = studio.host.encode(studio.vae, pictures.movedim(1, -1) / 2 + 0.5)["samples"]
+    between = {
+        ADAPTED: _between(studio, task, latents, PLAIN, adapted=True),
+        FREE: _between(studio, task, latents, Filling(), adapted=False),
+        HELD: _between(studio, task, latents, PLAIN, adapted=False),
+        FADED: torch.lerp(latents[:1], latents[-1:], torch.linspace(0, 1, FRAMES).view(-1, 1, 1, 1)),
+        ITSELF: latents,
+    }
+    after = {
+        ADAPTED: _after(studio, task, latents, adapted=True),
+        HELD: _after(studio, task, latents, adapted=False),
+        ITSELF: latents,
+    }
+    ends, first = [0, FRAMES - 1], [0]
+    return tuple(
+        torch.stack([_figures(studio.decode(clip), pictures, task.truth, given) for clip in clips.values()])
+        for clips, given in ((between, ends), (after, first))
+    )
+
+
+def _moving(studio: Studio, adapted: bool) -> object:
+    motion = studio.adapted_motion if adapted else studio.motion
+    return studio.host.install(studio.model, Edit("evidence", TemporalEdit(motion), studio.schedule))
+
+
+def _between(studio: Studio, task: Task, latents: Tensor, filling: Filling, *, adapted: bool) -> Tensor:
+    from frameloom.nodes.nuwa import LocalWork, ask
+
+    tree = Tree(FRAMES, 2, {0: task.prompt})
+    negative = studio.host.encode_text(studio.clip, "")[0]
+    asked = ask(_moving(studio, adapted), studio.clip, tree, negative, None, STEPS, CFG, SAMPLER, SCHEDULER)
+    return LocalWork(asked, filling, 60_000 + task.number)(tree.job(1, 0), latents[[0, -1]], lambda *_: None)
+
+
+def _after(studio: Studio, task: Task, latents: Tensor, *, adapted: bool) -> Tensor:
+    model = _moving(studio, adapted)
+    mask = torch.ones(FRAMES, 1, *latents.shape[-2:])
+    mask[0] = 0
+    start = torch.cat([latents[:1], torch.zeros_like(latents[1:])])
+    positive, negative = (studio.host.encode_text(studio.clip, text)[0] for text in (task.prompt, ""))
+    return studio.host.sample(
+        model,
+        positive,
+        negative,
+        {"samples": start},
+        noise=torch.randn(start.shape, generator=step_generator(SEED, 60_000 + task.number)),
+        sigmas=studio.host.sigmas(model, STEPS, SCHEDULER),
+        sampler=SAMPLER,
+        cfg=CFG,
+        mask=mask,
+    )["samples"]
+
+
+def _figures(images: Tensor, pictures: Tensor, truth: shapes.Clips, given: list[int]) -> Tensor:
+    """Return the figures of one clip, [F, 3, H, W] in -1..1, in the order of the claims."""
+    found, unit = measure(images), (images + 1) / 2
+    jumps = (unit[1:] - unit[:-1]).abs().mean((1, 2, 3))
+    is_new = torch.ones(FRAMES, dtype=torch.bool)
+    is_new[given] = False
+    at_given = ~(is_new[1:] & is_new[:-1])
+    looks = torch.stack(
+        [agreement(getattr(found, name), getattr(truth, name)) for name in ("color", "shape", "background")]
+    )
+    apart = (found.centers - truth.centers[0]).norm(dim=-1)
+    there = is_new & (found.shape >= 0)
+    return torch.stack(
+        [
+            (jumps[at_given].mean() / jumps[~at_given].mean().clamp(min=1e-6)).double(),
+            looks.amin(0)[is_new].mean(),
+            (unit - (pictures + 1) / 2)[is_new].abs().mean().double(),
+            (apart[there].mean() if there.any() else torch.tensor(0.5)).double(),
+            torch.tensor(metrics.measure(unit.movedim(1, -1)).video.motion).double(),
+        ]
+    )
