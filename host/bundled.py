@@ -12,6 +12,7 @@ DEMO_TOKENIZER = ASSETS / "demo" / "tokenizer"
 BUNDLED: dict[str, dict[str, Path]] = {
     "animatediff_models": {"frameloom_demo_motion.safetensors": ASSETS / "demo" / "motion.safetensors"},
     "animatediff_motion_lora": {
-        "frameloom_demo_pan_left.safetensors": ASSETS / "demo" / "pan_left.safetensors"
+        "frameloom_demo_mask_adapter.safetensors": ASSETS / "demo" / "mask_adapter.safetensors",
+        "frameloom_demo_pan_left.safetensors": ASSETS / "demo" / "pan_left.safetensors",
     },
 }

@@ -5,7 +5,7 @@ usage: python -m frameloom.tools.evidence [--samples N] [--only SECTION ...] [--
 Runs headless, on the shipped weights; on the CPU, unless another device is named, which a section then says. Every
 prompt, start noise and order comes from fixed seeds, so the set is published by this folder. Rows live in
 docs/evidence.json, keyed by the weights' hash: a section that was measured on these very weights is not measured again,
-and all are when the weights change.
+and all are when the weights change; when those change that one section measures alone, it is.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from .free_init import free_init_rows
 from .free_noise import free_noise_rows
 from .layout import CROP, SIDE, energy_rows, layout_rows, two_rows
 from .layout import FRAMES as LAYOUT_FRAMES
-from .long_video import DEPTH, LENGTH, long_rows
+from .long_video import DEPTH, LENGTH, adapted_rows, long_rows
 from .long_video import FRAMES as LONG_FRAMES
+from .mask_adapter import adapter_rows
 from .motion import lora_rows, unmoved_rows, video_rows
 from .pictures import detector_rows, image_rows
 from .prompt_travel import travel_rows
 from .rows import Row, judge
 from .scenes import scene_rows
 from .scripts import language_model_rows, storyboard_rows
-from .studio import ASSETS, CFG, CPU, ROOT, SAMPLER, SCHEDULER, STEPS, Studio
+from .studio import ADAPTER_FILE, ASSETS, CFG, CPU, ROOT, SAMPLER, SCHEDULER, STEPS, Studio
 from .zero_shot import DEMO, FRAMES, INSIDE, PAPER, demo_rows, open_rows, setting_rows
 from .zero_shot import STEPS as ZERO_SHOT_STEPS
 
@@ -52,12 +53,20 @@ SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
     "layouts, energy": energy_rows,
     "layouts, two things": two_rows,
     "scenes": scene_rows,
+    "mask adapter": adapter_rows,
     "long video": long_rows,
+    "long video, mask adapter": adapted_rows,
     "FreeNoise": free_noise_rows,
     "FreeInit": free_init_rows,
     "prompt travel": travel_rows,
     "storyboards, by source": lambda studio, samples: storyboard_rows(),
     "storyboards, by a small language model": lambda studio, samples: language_model_rows(),
+}
+
+# Weights beside the model's and the motion module's that a section measures.
+WEIGHTS = {
+    "mask adapter": ADAPTER_FILE,
+    "long video, mask adapter": ADAPTER_FILE,
 }
 
 # What a reader must know of a section.
@@ -92,6 +101,13 @@ NOTES = {
     "long video": f"{LONG_FRAMES} frames of a shape at a place that the prompt names. NUWA: L {LENGTH}, depth {DEPTH}, "
     "with the nodes' defaults. Seams are around given frames, at windows' ends and at clips'. A cross-fade of NUWA's "
     "own keyframes is what one has without a model: it jumps nowhere, and nothing moves in it.",
+    "mask adapter": "Clips of the training set's kind, drawn anew, of which both ends or the first frame are given. "
+    "Prompts say color, shape and background, neither place nor way. With the adapter: Nuwa Interpolate from own "
+    "noise, without resampling, and a run with the first frame held. Training-free: Nuwa Interpolate's defaults. The "
+    "clip itself went through the VAE, and is as good as one can be. After a first frame, its trail tells the way, and "
+    "nothing how far: the distances are from one of many clips that would be right.",
+    "long video, mask adapter": "The keyframes of the section above, with the adapter between them: own noise, no "
+    "resampling. It was trained on 16 frames, and here has 7.",
     "FreeNoise": "48 frames, three windows. Windows alone: the motion module attends in windows, and every frame has "
     "noise of its own. Clips, joined: three runs that know nothing of each other.",
     "FreeInit": "Prompts say no background, so that frames can differ in it, and no way. On the demo model they agree "
@@ -118,16 +134,23 @@ def weights_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+def own_hash(section: str) -> str:
+    """Return the hash of the weights that a section measures alone; nothing for one without."""
+    name = WEIGHTS.get(section)
+    return hashlib.sha256((ASSETS / name).read_bytes()).hexdigest()[:16] if name else ""
+
+
 def read_rows() -> dict:
     """Return the stored rows; none when they are of other weights."""
     stored = json.loads(ROWS.read_text()) if ROWS.exists() else {}
-    nothing = {"weights": weights_hash(), "samples": {}, "devices": {}, "sections": {}}
+    nothing = {"weights": weights_hash(), "own": {}, "samples": {}, "devices": {}, "sections": {}}
     return stored if stored.get("weights") == weights_hash() else nothing
 
 
 def store(section: str, rows: list[dict], samples: int, device: str) -> None:
     """Put a section's rows, what ``--samples`` was, and where it ran beside what another process may have stored."""
     stored = read_rows()
+    stored["own"] |= {section: own_hash(section)} if section in WEIGHTS else {}
     stored["samples"] |= {section: samples}
     stored["devices"] |= {section: device}
     sections = stored["sections"] | {section: rows}
@@ -198,7 +221,9 @@ def main() -> int:
     arguments = parser.parse_args()
     studio = Studio(arguments.device, arguments.workers)
     for section in arguments.only:
-        if read_rows()["samples"].get(section, 0) >= arguments.samples:
+        stored = read_rows()
+        is_of_these = stored["own"].get(section, "") == own_hash(section)
+        if is_of_these and stored["samples"].get(section, 0) >= arguments.samples:
             print(f"{section}: measured on these weights already")
         else:
             start = time.time()

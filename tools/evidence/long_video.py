@@ -1,11 +1,13 @@
 """Long video: NUWA-XL's recursion on a frozen model, beside windows, FreeNoise, and a short clip again and again.
 
 All arms draw the same prompt, of a shape at a place, over as many frames. What joins frames differs, and so do the
-places where a seam would show: a keyframe, the end of a window, the end of a clip.
+places where a seam would show: a keyframe, the end of a window, the end of a clip. With the demo's mask adapter the
+same keyframes are joined once more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 from frameloom.models import metrics
 from frameloom.models.edit import Edit
 from frameloom.models.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.nuwa_fill import Filling
 from frameloom.models.nuwa_tree import Tree
 from frameloom.models.windows import WindowPlan
 from frameloom.training import shapes
@@ -28,8 +31,11 @@ from .studio import CFG, LATENT_SIDE, SAMPLER, SCHEDULER, STEPS, Studio
 LENGTH, DEPTH = 7, 2
 FRAMES, GAP = (LENGTH - 1) ** DEPTH + 1, LENGTH - 1
 WINDOW, OVERLAP = shapes.FRAMES, 4
-NUWA, FADED, WINDOWS, FREE, REPEATED = (
+# An adapter needs no help by what noise frames start from, and none by resampling.
+ADAPTED_FILLING = Filling("own noise", resample_rounds=1)
+NUWA, ADAPTED, FADED, WINDOWS, FREE, REPEATED = (
     "NUWA",
+    "NUWA, mask adapter",
     "cross-fade of its keyframes",
     "windows",
     "FreeNoise",
@@ -41,11 +47,27 @@ _CLIPS = list(range(WINDOW, FRAMES, WINDOW))
 _STARTS = range(0, FRAMES - WINDOW + 1, WINDOW - OVERLAP)
 SEAMS: dict[str, list[int]] = {
     NUWA: _KEYS,
+    ADAPTED: _KEYS,
     FADED: _KEYS,
     WINDOWS: [frame for start in _STARTS for frame in (start, start + WINDOW) if 0 < frame < FRAMES],
     FREE: _CLIPS,
     REPEATED: _CLIPS,
 }
+
+
+ARMS = (NUWA, FADED, WINDOWS, FREE, REPEATED)
+CLAIMS = (
+    "jump at a seam over the others",
+    "motion, % a frame",
+    "step of the shape a frame",
+    "drift, first to last frame",
+    "shape's place, last from first frame",
+    f"distance from a cross-fade of every {GAP}th frame",
+    "color as the prompt's",
+    "background as the prompt's",
+    "shape as the prompt's",
+)
+TARGETS = {CLAIMS[0]: "<= 1.5"}
 
 
 @dataclass(frozen=True)
@@ -74,53 +96,48 @@ class Task:
 
 def long_rows(studio: Studio, samples: int) -> list[Row]:
     """Draw each prompt in every way; controls: a cross-fade of the keyframes, and a clip repeated."""
+    return _rows(studio, samples, "long video", ARMS, NUWA)
+
+
+def adapted_rows(studio: Studio, samples: int) -> list[Row]:
+    """Join the keyframes of ``long_rows`` with the mask adapter."""
+    return _rows(studio, samples, "long video, mask adapter", (ADAPTED,), ADAPTED)
+
+
+def _rows(studio: Studio, samples: int, name: str, arms: tuple[str, ...], recursion: str) -> list[Row]:
     count = max(8, samples // 4)
-    drawn = studio.each("long video", count, partial(_task, count))
+    drawn = studio.each(name, count, partial(_task, arms, recursion, count))
     figures, changed = torch.stack([each for each, _ in drawn], 1), torch.stack([each for _, each in drawn])
-    claims = (
-        "jump at a seam over the others",
-        "motion, % a frame",
-        "step of the shape a frame",
-        "drift, first to last frame",
-        "shape's place, last from first frame",
-        f"distance from a cross-fade of every {GAP}th frame",
-        "color as the prompt's",
-        "background as the prompt's",
-        "shape as the prompt's",
-    )
-    exact = row(f"{FRAMES} frames: largest change of a given frame", NUWA, changed, "<= 0")
-    targets = {claims[0]: "<= 1.5"}
+    exact = row(f"{FRAMES} frames: largest change of a given frame", recursion, changed, "<= 0")
     return [exact] + [
-        row(f"{FRAMES} frames: {claim}", arm, column, targets.get(claim, "") if arm == NUWA else "")
-        for arm, values in zip(SEAMS, figures, strict=True)
-        for claim, column in zip(claims, values.unbind(1), strict=True)
+        row(f"{FRAMES} frames: {claim}", arm, column, TARGETS.get(claim, "") if arm == recursion else "")
+        for arm, values in zip(arms, figures, strict=True)
+        for claim, column in zip(CLAIMS, values.unbind(1), strict=True)
     ]
 
 
-def _task(count: int, studio: Studio, number: int) -> tuple[Tensor, Tensor]:
-    """Return the figures of one prompt by every arm, [arms, figures], and the largest change of a keyframe."""
+def _task(
+    arms: tuple[str, ...], recursion: str, count: int, studio: Studio, number: int
+) -> tuple[Tensor, Tensor]:
+    """Return the figures of one prompt by every arm, [arms, claims], and the largest change of a keyframe."""
     from frameloom.headless import io, ui
     from frameloom.host import api
 
     api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
     drawn = shapes.sample_images(count, step_generator(SEED, 8))
     task = Task(drawn.select(torch.tensor([number])), number)
-    clips, changed = _draw(studio, task)
-    figures = [_figures(studio.decode(clips[arm]), task.truth, seams) for arm, seams in SEAMS.items()]
-    return torch.stack(figures), changed
-
-
-def _draw(studio: Studio, task: Task) -> tuple[dict[str, Tensor], Tensor]:
-    """Return every arm's latents, [F, 4, h, w], and the largest change of a keyframe by the recursion."""
-    keyframes, clip = _keyframes(studio, task), _sample(studio, task, None, task.noise[:WINDOW])
-    clips = {
-        NUWA: _between(studio, task, keyframes),
-        FADED: _faded(keyframes),
-        WINDOWS: _sample(studio, task, Edit("windows", windows=WindowPlan(WINDOW, OVERLAP))),
-        FREE: _sample(studio, task, Edit("FreeNoise", noise=NoiseShuffle(), fusion=WindowFusion())),
-        REPEATED: clip.repeat(-(-FRAMES // WINDOW), 1, 1, 1)[:FRAMES],
+    keyframes = _keyframes(studio, task)
+    ways: dict[str, Callable[[], Tensor]] = {
+        NUWA: lambda: _between(studio, task, keyframes, studio.motion, Filling()),
+        ADAPTED: lambda: _between(studio, task, keyframes, studio.adapted_motion, ADAPTED_FILLING),
+        FADED: lambda: _faded(keyframes),
+        WINDOWS: lambda: _sample(studio, task, Edit("windows", windows=WindowPlan(WINDOW, OVERLAP))),
+        FREE: lambda: _sample(studio, task, Edit("FreeNoise", noise=NoiseShuffle(), fusion=WindowFusion())),
+        REPEATED: lambda: _repeated(_sample(studio, task, None, task.noise[:WINDOW])),
     }
-    return clips, (clips[NUWA][::GAP] - keyframes).abs().amax()
+    clips = {arm: ways[arm]() for arm in arms}
+    figures = [_figures(studio.decode(clip), task.truth, SEAMS[arm]) for arm, clip in clips.items()]
+    return torch.stack(figures), (clips[recursion][::GAP] - keyframes).abs().amax()
 
 
 def _keyframes(studio: Studio, task: Task) -> Tensor:
@@ -135,16 +152,16 @@ def _keyframes(studio: Studio, task: Task) -> Tensor:
     )[0]["samples"]
 
 
-def _between(studio: Studio, task: Task, keyframes: Tensor) -> Tensor:
-    from frameloom.models.nuwa_fill import Filling
+def _between(studio: Studio, task: Task, keyframes: Tensor, motion: Any, filling: Filling) -> Tensor:
     from frameloom.models.nuwa_jobs import Recursion
     from frameloom.nodes.nuwa import LocalWork, ask
 
     given = _asked(studio, task)
     seed, tree = given.pop("seed"), given["tree"]
     recursion = Recursion(tree, keyframes)
-    asked = ask(model=studio.animated(), controls=None, sampler=given.pop("sampler_name"), **given)
-    studio.host.run_jobs(recursion, LocalWork(asked, Filling(), seed))
+    model = studio.with_motion(motion)
+    asked = ask(model=model, controls=None, sampler=given.pop("sampler_name"), **given)
+    studio.host.run_jobs(recursion, LocalWork(asked, filling, seed))
     return recursion.frames
 
 
@@ -166,6 +183,10 @@ def _faded(keyframes: Tensor) -> Tensor:
     part = (place % GAP / GAP).view(-1, 1, 1, 1)
     faded = torch.lerp(keyframes[place // GAP], keyframes[place // GAP + 1], part)
     return torch.cat([faded, keyframes[-1:]])
+
+
+def _repeated(clip: Tensor) -> Tensor:
+    return clip.repeat(-(-FRAMES // WINDOW), 1, 1, 1)[:FRAMES]
 
 
 def _sample(studio: Studio, task: Task, edit: Edit | None, noise: Tensor | None = None) -> Tensor:

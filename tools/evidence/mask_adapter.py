@@ -10,7 +10,6 @@ from functools import partial
 
 import torch
 from frameloom.models import metrics
-from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.nuwa_fill import Filling
 from frameloom.models.nuwa_tree import Tree
 from frameloom.training import shapes
@@ -18,11 +17,11 @@ from frameloom.training.detector import measure
 from frameloom.training.loop import step_generator
 from torch import Tensor
 
+from .long_video import ADAPTED_FILLING
 from .rows import SEED, Row, agreement, row
 from .studio import CFG, SAMPLER, SCHEDULER, STEPS, Studio
 
 FRAMES = shapes.FRAMES
-PLAIN = Filling("own noise", resample_rounds=1)
 ADAPTED, FREE, HELD = "mask adapter", "training-free", "held, nothing told"
 FADED, ITSELF = "cross-fade", "the clip itself"
 ARMS = (ADAPTED, FREE, HELD, FADED, ITSELF)
@@ -82,16 +81,17 @@ def _task(count: int, studio: Studio, number: int) -> tuple[Tensor, Tensor]:
     task = Task(clips.select(torch.tensor([number])), number)
     pictures = shapes.render(task.truth)[0]
     latents = studio.host.encode(studio.vae, pictures.movedim(1, -1) / 2 + 0.5)["samples"]
+    plain, adapted = studio.with_motion(studio.motion), studio.with_motion(studio.adapted_motion)
     between = {
-        ADAPTED: _between(studio, task, latents, PLAIN, adapted=True),
-        FREE: _between(studio, task, latents, Filling(), adapted=False),
-        HELD: _between(studio, task, latents, PLAIN, adapted=False),
+        ADAPTED: _between(studio, task, latents, adapted, ADAPTED_FILLING),
+        FREE: _between(studio, task, latents, plain, Filling()),
+        HELD: _between(studio, task, latents, plain, ADAPTED_FILLING),
         FADED: torch.lerp(latents[:1], latents[-1:], torch.linspace(0, 1, FRAMES).view(-1, 1, 1, 1)),
         ITSELF: latents,
     }
     after = {
-        ADAPTED: _after(studio, task, latents, adapted=True),
-        HELD: _after(studio, task, latents, adapted=False),
+        ADAPTED: _after(studio, task, latents, adapted),
+        HELD: _after(studio, task, latents, plain),
         ITSELF: latents,
     }
     ends, first = [0, FRAMES - 1], [0]
@@ -101,22 +101,16 @@ def _task(count: int, studio: Studio, number: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def _moving(studio: Studio, adapted: bool) -> object:
-    motion = studio.adapted_motion if adapted else studio.motion
-    return studio.host.install(studio.model, Edit("evidence", TemporalEdit(motion), studio.schedule))
-
-
-def _between(studio: Studio, task: Task, latents: Tensor, filling: Filling, *, adapted: bool) -> Tensor:
+def _between(studio: Studio, task: Task, latents: Tensor, model: object, filling: Filling) -> Tensor:
     from frameloom.nodes.nuwa import LocalWork, ask
 
     tree = Tree(FRAMES, 2, {0: task.prompt})
     negative = studio.host.encode_text(studio.clip, "")[0]
-    asked = ask(_moving(studio, adapted), studio.clip, tree, negative, None, STEPS, CFG, SAMPLER, SCHEDULER)
+    asked = ask(model, studio.clip, tree, negative, None, STEPS, CFG, SAMPLER, SCHEDULER)
     return LocalWork(asked, filling, 60_000 + task.number)(tree.job(1, 0), latents[[0, -1]], lambda *_: None)
 
 
-def _after(studio: Studio, task: Task, latents: Tensor, *, adapted: bool) -> Tensor:
-    model = _moving(studio, adapted)
+def _after(studio: Studio, task: Task, latents: Tensor, model: object) -> Tensor:
     mask = torch.ones(FRAMES, 1, *latents.shape[-2:])
     mask[0] = 0
     start = torch.cat([latents[:1], torch.zeros_like(latents[1:])])

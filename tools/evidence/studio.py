@@ -21,6 +21,7 @@ from .rows import SEED
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "assets" / "demo"
+ADAPTER_FILE = "mask_adapter.safetensors"
 CPU = "CPU"
 STEPS, CFG, SAMPLER, SCHEDULER = 12, 3.0, "ddim", "normal"
 LATENT_SIDE = shapes.IMAGE_SIZE // 8
@@ -79,6 +80,10 @@ class Studio:
         motion = self.motion
         if lora_strength:
             motion = motion.with_lora(read_motion_lora(ASSETS / "pan_left.safetensors"), lora_strength)
+        return self.with_motion(motion)
+
+    def with_motion(self, motion: object) -> object:
+        """Return the model with a motion module, or one with motion LoRAs on it, sampled as the demo's."""
         return self.host.install(
             self.model, Edit("evidence", temporal=TemporalEdit(motion), schedule=self.schedule)
         )
@@ -86,7 +91,7 @@ class Studio:
     @property
     def adapted_motion(self) -> object:
         """The motion module with the mask adapter on it."""
-        return self.motion.with_lora(read_motion_lora(ASSETS / "mask_adapter.safetensors"), 1.0)
+        return self.motion.with_lora(read_motion_lora(ASSETS / ADAPTER_FILE), 1.0)
 
     def sample(self, model: object, prompt: str, frames: int, seed: int, negative: str = "") -> Tensor:
         """Sample and decode one prompt. Returns [F, 3, H, W] in -1..1."""
