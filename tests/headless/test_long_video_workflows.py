@@ -16,7 +16,8 @@ from frameloom.host import api
 from frameloom.models import whole_file
 from PIL import Image
 
-WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS, INPUTS = ROOT / "workflows" / "api", ROOT / "assets" / "inputs"
 
 
 @pytest.fixture
@@ -28,7 +29,8 @@ def run(tmp_path, monkeypatch):
         monkeypatch.setattr(api, "_selected", {})  # a command is a process of its own
         settings = [part for value in values for part in ("--set", value)]
         out = tmp_path / "out"
-        assert main(["run", str(WORKFLOWS / f"{name}.json"), "--output", str(out), *settings]) == 0
+        folders = ["--input", str(INPUTS), "--output", str(out)]
+        assert main(["run", str(WORKFLOWS / f"{name}.json"), *folders, *settings]) == 0
         return out / "frameloom"
 
     return go
@@ -42,6 +44,14 @@ def check(path, frames):
 @pytest.mark.parametrize("name", ["long_windows_demo", "freenoise_demo"])
 def test_a_clip_longer_than_the_motion_module_knows_is_made(run, name):
     check(run(name, "KSampler.steps=2", "EmptyLatentImage.batch_size=36") / f"{name}_00001_.webp", 36)
+
+
+def test_a_clip_goes_on_from_the_first_frame_that_its_mask_adapter_is_told(run):
+    name = "animate_image_adapter_demo"
+    told = run(name, "KSampler.steps=2") / f"{name}_00001_.webp"
+    check(told, 16)
+    untold = run(name, "KSampler.steps=2", "3.strength=0") / f"{name}_00003_.webp"
+    assert told.read_bytes() != untold.read_bytes()
 
 
 def test_a_clip_is_made_several_times(run):
