@@ -80,8 +80,8 @@ def train(
 ) -> dict[str, Tensor]:
     """Minimise a loss over the given parameters and return their averaged values.
 
-    Of W processes, the one of rank r works on micro-batches r, r + W, ... of every step, and all take the same step with
-    the sum of their gradients: what one process does, but for the order of the sum.
+    Of W processes, the one of rank r works on micro-batches r, r + W, ... of every step, and all take the same step
+    with the sum of their gradients: what one process does, but for the order of the sum.
 
     Args:
         parameters: what to train, by name, all on one device. Nothing else is touched.
@@ -110,7 +110,8 @@ def train(
     if settings.accumulation % team.count:
         raise ValueError(
             f"accumulation={settings.accumulation} can't be dealt out among {team.count} processes; expected a "
-            f"multiple of {team.count}; set it to {-(-settings.accumulation // team.count) * team.count}, or start fewer."
+            f"multiple of {team.count}; set it to {-(-settings.accumulation // team.count) * team.count}, or start "
+            "fewer."
         )
     run = _Run(parameters, settings, key, team)
     if checkpoint is not None and checkpoint.exists():
