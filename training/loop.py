@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.whole_file import whole_file
-from .team import ALONE, Team, gather
+from .team import ALONE, Team, check_shares, gather
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -107,12 +107,7 @@ def train(
     """
     if not parameters:
         raise ValueError("parameters: got none to train; expected at least one that requires a gradient.")
-    if settings.accumulation % team.count:
-        raise ValueError(
-            f"accumulation={settings.accumulation} can't be dealt out among {team.count} processes; expected a "
-            f"multiple of {team.count}; set it to {-(-settings.accumulation // team.count) * team.count}, or start "
-            "fewer."
-        )
+    check_shares(settings.accumulation, team)
     run = _Run(parameters, settings, key, team)
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)

@@ -89,3 +89,21 @@ def gather(team: Team, *numbers: float) -> list[list[float]]:
     table[team.rank] = torch.tensor(numbers, dtype=torch.float64)
     team.sum(table)
     return table.tolist()
+
+
+def check_shares(accumulation: int, team: Team) -> None:
+    """Check that a step's micro-batches can be dealt out evenly.
+
+    Args:
+        accumulation: how many there are.
+        team: the processes.
+
+    Raises:
+        ValueError: it is no multiple of the number of processes.
+    """
+    if accumulation % team.count:
+        enough = -(-accumulation // team.count) * team.count
+        raise ValueError(
+            f"accumulation={accumulation} can't be dealt out among {team.count} processes; expected a multiple of "
+            f"{team.count}; set it to {enough}, or start fewer."
+        )
