@@ -181,15 +181,13 @@ class _Run:
                 value = loss(self.step, generator) / settings.accumulation
             self.scaler.scale(value).backward()
             total += float(value.detach())
-        team.sum(total)
+        team.sum([total])
         number = float(total)
         if not math.isfinite(number):
             raise FloatingPointError(
                 f"loss is {number} at step {self.step}; lower learning_rate={settings.learning_rate}."
             )
-        for value in self.values:
-            if value.grad is not None:
-                team.sum(value.grad)
+        team.sum([value.grad for value in self.values if value.grad is not None])
         return number
 
     def check_team(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 # How long a process waits for the others: the main one draws samples, and clips take different times to encode.
 _PATIENCE = timedelta(days=1)
+_BUCKET = 1 << 25  # bytes that are summed at once: waiting for each other costs more than the copies
 
 
 class Team(Protocol):
@@ -26,8 +28,8 @@ class Team(Protocol):
         """Which one this is, from 0."""
         ...
 
-    def sum(self, value: Tensor) -> None:
-        """Replace a tensor, in place, by its sum over the processes; each waits for all."""
+    def sum(self, values: Sequence[Tensor]) -> None:
+        """Replace tensors, all of one dtype, in place by their sums over the processes; each waits for all."""
         ...
 
 
@@ -36,8 +38,8 @@ class Alone:
 
     count, rank = 1, 0
 
-    def sum(self, value: Tensor) -> None:
-        """Leave the tensor, which is its own sum."""
+    def sum(self, values: Sequence[Tensor]) -> None:
+        """Leave the tensors, which are their own sums."""
 
 
 class Accelerated:
@@ -65,9 +67,25 @@ class Accelerated:
         self.count: int = self._accelerator.num_processes
         self.rank: int = self._accelerator.process_index
 
-    def sum(self, value: Tensor) -> None:
-        """Replace a tensor by its sum over the processes."""
-        value.copy_(self._accelerator.reduce(value.to(self.device), "sum"))
+    def sum(self, values: Sequence[Tensor]) -> None:
+        """Replace tensors by their sums over the processes, many of them at once."""
+        for bucket in _buckets(values):
+            flat = torch.cat([value.reshape(-1) for value in bucket]).to(self.device)
+            parts = self._accelerator.reduce(flat, "sum").split([value.numel() for value in bucket])
+            for value, part in zip(bucket, parts, strict=True):
+                value.copy_(part.view_as(value))
+
+
+def _buckets(values: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Group tensors that follow each other."""
+    bucket: list[Tensor] = []
+    for value in values:
+        if bucket and sum(each.nbytes for each in bucket) + value.nbytes > _BUCKET:
+            yield bucket
+            bucket = []
+        bucket.append(value)
+    if bucket:
+        yield bucket
 
 
 ALONE = Alone()
@@ -87,7 +105,7 @@ def gather(team: Team, *numbers: float) -> list[list[float]]:
     """
     table = torch.zeros(team.count, len(numbers), dtype=torch.float64)
     table[team.rank] = torch.tensor(numbers, dtype=torch.float64)
-    team.sum(table)
+    team.sum([table])
     return table.tolist()
 
 

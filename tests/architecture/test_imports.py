@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("models", "language", "training", "host", "headless", "nodes")
 
 # A file's layer is the longest of these paths that holds it; the values are what of the pack it may import.
-# Three entry points are the exceptions: a host's entry collects the nodes, the root hands over to it, and the command that
-# trains is a door to training, as a node is.
+# Three entry points are the exceptions: a host's entry collects the nodes, the root hands over to it, and the command
+# that trains is a door to training, as a node is.
 LAW: dict[str, tuple[str, ...]] = {
     "__init__.py": ("host.comfyui.entry",),
     "models": ("models",),

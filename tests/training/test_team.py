@@ -93,7 +93,7 @@ def test_micro_batches_that_cannot_be_dealt_out_evenly_are_refused():
     class Three:
         count, rank = 3, 0
 
-        def sum(self, value):
+        def sum(self, values):
             pass
 
     _, parameters, loss = problem()
