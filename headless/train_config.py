@@ -236,9 +236,10 @@ def _check_together(config: TrainConfig) -> None:
     if model["demo"] == bool(model["checkpoint"]):
         got = "both demo and a checkpoint" if model["demo"] else "neither demo nor a checkpoint"
         raise ConfigError(f'model: got {got}; expected demo = true, or checkpoint = "FILE".')
-    if dataset["source"] == FOLDER and not Path(dataset["folder"]).expanduser().is_dir():
+    folder = dataset["folder"]
+    if dataset["source"] == FOLDER and not (folder and Path(folder).expanduser().is_dir()):
         raise ConfigError(
-            f"dataset.folder: got {dataset['folder']!r}; expected a folder with videos and captions; its path is "
+            f"dataset.folder: got {folder!r}; expected a folder with videos and captions; its path is "
             "from where the command is run."
         )
     if config.start["loras"] and not config.start["motion"]:
