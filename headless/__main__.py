@@ -1,4 +1,4 @@
-"""The command ``frameloom``: run a ComfyUI workflow without ComfyUI.
+"""The command ``frameloom``: run a ComfyUI workflow without ComfyUI, or train from a file (``train.py``).
 
 Exit codes: 0 all is well, 1 the run failed or was stopped, 2 bad usage or an invalid workflow (nothing ran).
 """
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.SIGTERM, signal.default_int_handler
     )  # stops like Ctrl-C: files are whole or not there
     try:
-        return _run(options)
+        return options.run(options)
     except KeyboardInterrupt:
         print("stopped; files already printed are whole, the one being made was removed.", file=sys.stderr)
         return FAILED
@@ -53,13 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--output", type=Path, default=Path("output"), help="folder for results (output)")
     run.add_argument("--input", type=Path, default=Path("input"), help="folder of pictures to load (input)")
-    run.add_argument(
-        "--models",
-        type=Path,
-        default=Path(os.environ.get("FRAMELOOM_MODELS", "models")),
-        help="folder of weights, laid out as ComfyUI's models folder ($FRAMELOOM_MODELS, or models)",
-    )
-    run.add_argument("--device", help="cpu, cuda, cuda:1, mps (the best there is)")
+    _add_common(run)
     run.add_argument(
         "--ray",
         nargs="?",
@@ -69,8 +63,46 @@ def _parser() -> argparse.ArgumentParser:
         "ADDRESS (HOST:PORT, or auto); docs/cluster.md",
     )
     run.add_argument("--workers", type=int, help="of --ray (one a GPU; one a core where --device is cpu)")
-    run.add_argument("--traceback", action="store_true", help="on failure, show where in the code")
+    run.set_defaults(run=_run)
+    _add_train(commands)
     return parser
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a motion module from a file",
+        description="Train a motion module, or a motion LoRA on one, as a config says (docs/training.md). The same "
+        "command goes on with a run that was stopped.",
+    )
+    train.add_argument("config", type=Path, metavar="CONFIG.toml")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        dest="settings",
+        help="replace a value, for example train.steps=100",
+    )
+    _add_common(train)
+    train.set_defaults(run=_train)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=Path(os.environ.get("FRAMELOOM_MODELS", "models")),
+        help="folder of weights, laid out as ComfyUI's models folder ($FRAMELOOM_MODELS, or models)",
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (the best there is)")
+    parser.add_argument("--traceback", action="store_true", help="on failure, show where in the code")
+
+
+def _train(options: argparse.Namespace) -> int:
+    from .train import train
+
+    return train(options)
 
 
 def _run(options: argparse.Namespace) -> int:

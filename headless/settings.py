@@ -36,7 +36,7 @@ def with_settings(prompt: Prompt, settings: Iterable[str]) -> Prompt:
             there = ", ".join(inputs) or "none"
             node = f"node {node_id} ({changed[node_id].get('class_type')})"
             raise BadSettingError(f"--set {setting}: {node} has no input {name}; expected one of: {there}.")
-        inputs[name] = _read(text)
+        inputs[name] = read_value(text)
     return changed
 
 
@@ -66,7 +66,8 @@ def _names(node: Any) -> list[Any]:
     return [node.get("class_type"), (node.get("_meta") or {}).get("title")]
 
 
-def _read(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """Return a value of the command line: JSON, or else text."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image
 from torch import Tensor
 
 from ..host import api
-from ..models.edit import Edit, TemporalEdit
-from ..models.motion_checkpoint import MotionWeights
-from ..models.motion_lora import MotionLoRA, merge_loras
 from .motion import Motion
 from .plot import Panel, draw_panels
 from .save_motion import ADAPTER, LORA, MODULE
@@ -27,7 +21,6 @@ SCHEDULES = {"sqrt_linear (AnimateDiff)": "sqrt_linear", "linear (Stable Diffusi
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TRAINING = "training"  # folder in the user's
 SHOW_EVERY = 10  # steps between pictures of the curve
-SAMPLE_STEPS, SAMPLE_CFG = 12, 5.0
 
 
 class TrainMotionModule(io.ComfyNode):
@@ -88,11 +81,15 @@ class TrainMotionModule(io.ComfyNode):
         motion: Any = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        loop = _loop(steps, learning_rate, warmup, ema_decay, seed, accumulation, precision)
-        settings = _settings(loop, batch, min_snr, noise_bias, save_memory, checkpoint_every)
-        job = _job(target, name, settings, rank, middle_block, max_frames, beta_schedule)
-        run = _Run((model, clip, vae), dataset, job, motion)
-        trained = run.train()
+        from ..training.motion_run import MotionRun
+
+        job = make_job(
+            target, steps, learning_rate, seed, name, batch, accumulation, warmup, ema_decay, precision, save_memory,
+            min_snr, noise_bias, checkpoint_every, rank, max_frames, middle_block, beta_schedule,
+        )  # fmt: skip
+        show = _Show(job, dataset)
+        run = MotionRun(api.port(), (model, clip, vae), dataset, job, motion, show)
+        trained = run.train(lambda key: api.port().user_dir() / TRAINING / key[:16])
         logger.info("%s: the base is unchanged, SHA-256 %s.", job.name, trained.base[:12])
         return io.NodeOutput(run.motion_of(trained.learned), _curve(trained.losses))
 
@@ -228,41 +225,46 @@ def _optional_inputs() -> list[Any]:
     ]
 
 
-def _loop(
+def make_job(
+    target: Any,
     steps: int,
-    rate: float,
+    learning_rate: float,
+    seed: int,
+    name: str,
+    batch: int,
+    accumulation: int,
     warmup: int,
     ema_decay: float,
-    seed: int,
-    accumulation: int,
     precision: Any,
+    save_memory: bool,
+    min_snr: float,
+    noise_bias: float,
+    checkpoint_every: int,
+    rank: int,
+    max_frames: int,
+    middle_block: bool,
+    beta_schedule: Any,
 ) -> Any:
-    """Return how to optimise, a ``training.loop.LoopSettings``: at a constant rate, with AnimateDiff's AdamW."""
-    from ..training.loop import LoopSettings
-    from ..training.motion_training import pick_precision
+    """Return what to learn and how, a ``training.motion_job.MotionJob``.
 
-    if precision == "auto":
-        precision = pick_precision(api.port().compute_device())
-    return LoopSettings(
+    The optimiser is AnimateDiff's AdamW at a constant rate. The arguments are the node's inputs, in its order.
+    """
+    from ..training.loop import LoopSettings
+    from ..training.motion_job import MotionJob
+    from ..training.motion_training import MotionSettings, pick_precision
+
+    loop = LoopSettings(
         steps,
-        rate,
+        learning_rate,
         warmup,
         final_rate=1.0,
         betas=(0.9, 0.999),
         ema_decay=ema_decay,
         seed=seed,
         accumulation=accumulation,
-        precision=precision,
+        precision=pick_precision(api.port().compute_device()) if precision == "auto" else precision,
     )
-
-
-def _settings(
-    loop: Any, batch: int, min_snr: float, noise_bias: float, save_memory: bool, checkpoint_every: int
-) -> Any:
-    """Return how to train, a ``training.motion_training.MotionSettings``; captions are left out as the dataset says."""
-    from ..training.motion_training import MotionSettings
-
-    return MotionSettings(
+    settings = MotionSettings(
         loop,
         batch,
         min_snr=min_snr,
@@ -270,101 +272,29 @@ def _settings(
         save_memory=save_memory,
         checkpoint_every=checkpoint_every,
     )
+    beta: Any = SCHEDULES[beta_schedule]
+    return MotionJob(target, name, settings, rank, middle_block, max_frames, beta)
 
 
-def _job(
-    target: Any, name: str, settings: Any, rank: int, middle: bool, max_frames: int, schedule: str
-) -> Any:
-    """Return what to learn, a ``training.motion_job.MotionJob``."""
-    from ..training.motion_job import MotionJob
+class _Show:
+    """A bar with the curve for a preview."""
 
-    beta: Any = SCHEDULES[schedule]
-    return MotionJob(target, name, settings, rank, middle, max_frames, beta)
-
-
-class _Run:
-    """Trains, and shows it: a bar with the curve for a preview, samples, and what it logs."""
-
-    def __init__(self, parts: tuple[Any, Any, Any], dataset: Any, job: Any, motion: Any) -> None:
-        self._parts, self._dataset, self._job = parts, dataset, job
-        self._start = None if motion is None else (motion.weights, motion.loras)
-        self._losses: list[float] = []
-        self._stopped, self._path = False, Path()
-        self._bar = api.port().progress(len(dataset) + job.settings.loop.steps)
-
-    def train(self) -> Any:
-        """Return a ``training.motion_training.Trained``."""
-        from ..training.motion_job import run_job
-
-        return run_job(
-            api.port(),
-            self._job,
-            self._parts,
-            self._dataset,
-            self._start,
-            self.folder,
-            self.clip,
-            self.step,
-            self.checkpoint,
-        )
-
-    def folder(self, key: str) -> Path:
-        """Return where the files of a run are."""
-        self._path = api.port().user_dir() / TRAINING / key[:16]
-        return self._path
+    def __init__(self, job: Any, dataset: Any) -> None:
+        self._clips = len(dataset)
+        self._bar = api.port().progress(self._clips + job.settings.loop.steps)
 
     def clip(self, done: int) -> None:
         """Show that clips are encoded."""
         self._bar.update(done)
 
-    def step(self, step: int, loss: float) -> None:
+    def step(self, step: int, losses: Sequence[float]) -> None:
         """Show a step."""
-        self._losses.append(loss)
-        steps, shown = self._job.settings.loop.steps, (step + 1) % SHOW_EVERY == 0
-        if shown:
-            recent = self._losses[-50:]
-            mean = sum(recent) / len(recent)
-            logger.info("%s: step %d of %d, loss %.5f.", self._job.name, step + 1, steps, mean)
-        self._stopped = True
-        self._bar.update(len(self._dataset) + step + 1, _curve(self._losses)[0] if shown else None)
+        shown = (step + 1) % SHOW_EVERY == 0
+        self._bar.update(self._clips + step + 1, _curve(losses)[0] if shown else None)
         api.port().check_interrupt()
-        self._stopped = False
 
-    def checkpoint(self, learned: MotionWeights | MotionLoRA) -> None:
-        """Draw a sample of the first caption, but for a run that stops."""
-        if self._stopped:
-            return
-        with torch.inference_mode():
-            strip = torch.cat(list(self._sample(learned)), 1)
-        name = f"sample-{len(list(self._path.glob('sample-*.png'))):04}.png"
-        Image.fromarray(strip.mul(255).byte().cpu().numpy()).save(self._path / name)
-
-    def motion_of(self, learned: MotionWeights | MotionLoRA) -> Any:
-        """Return what was learned as a MOTION."""
-        port = api.port()
-        if isinstance(learned, MotionWeights):
-            return port.load_motion(learned)
-        return port.load_motion(merge_loras(*self._start)).with_lora(learned, 1.0)  # type: ignore[misc]  a LoRA is on one
-
-    def _sample(self, learned: MotionWeights | MotionLoRA) -> Tensor:
-        """Return a clip, [F, H, W, 3]."""
-        port, (model, clip, vae), dataset = api.port(), self._parts, self._dataset
-        motion = self.motion_of(learned)
-        moving = port.install(model, Edit("sample", TemporalEdit(motion), motion.weights.beta_schedule))
-        positive, negative = (port.encode_text(clip, text)[0] for text in (dataset.captions[0], ""))
-        shape = (dataset.frames, 4, dataset.height // 8, dataset.width // 8)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(self._job.settings.loop.seed))
-        latent = port.sample(
-            moving,
-            positive,
-            negative,
-            {"samples": torch.zeros(shape)},
-            noise=noise,
-            sigmas=port.sigmas(moving, SAMPLE_STEPS, "normal"),
-            sampler="euler",
-            cfg=SAMPLE_CFG,
-        )
-        return port.decode(vae, latent)
+    def sample(self, strip: Tensor) -> None:
+        """Show nothing: it is in the run's folder."""
 
 
 def _curve(losses: Sequence[float]) -> Tensor:

@@ -1,11 +1,13 @@
 """The one training loop: AdamW on named parameters, warm-up and cosine, clipped gradients, EMA, exact resume.
 
 Owns optimisation and checkpoints, nothing of what is learned: the caller gives parameters and a loss. Every random
-draw comes from a generator seeded by (seed, step), so a resumed run draws what an unbroken one would have drawn.
+draw comes from a generator seeded by (seed, micro-batch), so a resumed run draws what an unbroken one would have drawn,
+and several processes, which deal a step's micro-batches out among them, what one would.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import pickle
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.whole_file import whole_file
+from .team import ALONE, Team, check_shares, gather
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -33,8 +36,8 @@ class LoopSettings:
         learning_rate: peak of AdamW's rate, reached after ``warmup`` steps, then a cosine down to
             ``final_rate`` times the peak; at 1 the rate stays.
         ema_decay: of the averaged weights; the effective decay grows from 0.1 towards it. 0: no average.
-        seed: of every draw, together with the step.
-        accumulation: how often the loss is called for one step; its gradients are averaged.
+        seed: of every draw, together with the number of the micro-batch.
+        accumulation: micro-batches of one step: how often the loss is called for it. Their gradients are averaged.
         precision: of autocast, under which the loss is computed. Parameters and averages keep their own. fp16 scales
             the loss, and leaves out steps whose gradient overflows.
     """
@@ -59,7 +62,7 @@ class LoopSettings:
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
-    """Return the CPU generator of one step; depends on (seed, step) only."""
+    """Return the CPU generator of one step, or one micro-batch; depends on (seed, step) only."""
     return torch.Generator().manual_seed((seed * 1_000_003 + step) % (1 << 63))
 
 
@@ -73,36 +76,45 @@ def train(
     key: str = "",
     on_step: Callable[[int, float], None] | None = None,
     on_checkpoint: Callable[[dict[str, Tensor]], None] | None = None,
+    team: Team = ALONE,
 ) -> dict[str, Tensor]:
     """Minimise a loss over the given parameters and return their averaged values.
 
+    Of W processes, the one of rank r works on micro-batches r, r + W, ... of every step, and all take the same step
+    with the sum of their gradients: what one process does, but for the order of the sum.
+
     Args:
         parameters: what to train, by name, all on one device. Nothing else is touched.
-        loss: step and that step's generator -> scalar loss.
+        loss: step and a micro-batch's generator -> scalar loss.
         settings: how to optimise.
         checkpoint: file to save to and resume from; written whole or not at all.
         checkpoint_every: steps between saves.
         key: what stands for everything else a run depends on; a checkpoint goes on only with its own.
-        on_step: called after each step with (0-based step, loss); may raise to stop, which saves a checkpoint.
+        on_step: called after each step with (0-based step, loss); may raise to stop, which saves a checkpoint. Of
+            several processes all must raise.
         on_checkpoint: called after each save with the averages as they are.
+        team: the processes that train together. The main one alone saves, and calls ``on_checkpoint``.
 
     Returns:
         The exponential moving average of each parameter, float32, newly allocated. The parameters themselves hold
         the last step's values.
 
     Raises:
-        ValueError: there is nothing to train, or the checkpoint is damaged or another run's.
+        ValueError: there is nothing to train; the micro-batches of a step can't be dealt out evenly; processes are not
+            in the same run; or the checkpoint is damaged or another run's.
         FloatingPointError: the loss is not finite; the last checkpoint stands.
         OSError: a checkpoint can't be written; says what to do. The last one stands.
     """
     if not parameters:
         raise ValueError("parameters: got none to train; expected at least one that requires a gradient.")
-    run = _Run(parameters, settings, key)
+    check_shares(settings.accumulation, team)
+    run = _Run(parameters, settings, key, team)
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
+    run.check_team()
 
     def save() -> None:
-        if checkpoint is not None:
+        if checkpoint is not None and team.rank == 0:
             run.save(checkpoint)
             if on_checkpoint is not None:
                 on_checkpoint(run.averages())
@@ -125,8 +137,10 @@ def train(
 class _Run:
     """Parameters in training, and all that a checkpoint holds of them."""
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], settings: LoopSettings, key: str) -> None:
-        self.settings, self.key, self.step = settings, key, 0
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], settings: LoopSettings, key: str, team: Team
+    ) -> None:
+        self.settings, self.key, self.team, self.step = settings, key, team, 0
         self.names, self.values = list(parameters), list(parameters.values())
         self.average = [value.detach().clone().float() for value in self.values]
         self.optimizer = torch.optim.AdamW(
@@ -156,22 +170,36 @@ class _Run:
         return number
 
     def _accumulate(self, loss: LossFunction) -> float:
-        """Add up the gradients of a step and return its mean loss."""
-        settings, total = self.settings, 0.0
-        generator = step_generator(settings.seed, self.step)
-        for _ in range(settings.accumulation):
+        """Add up the gradients of a step, over all processes, and return its mean loss."""
+        settings, team = self.settings, self.team
+        total = torch.zeros((), dtype=torch.float64)
+        for index in range(team.rank, settings.accumulation, team.count):
+            generator = step_generator(settings.seed, self.step * settings.accumulation + index)
             with torch.autocast(
                 self.device, _DTYPES[settings.precision], enabled=settings.precision != "fp32"
             ):
                 value = loss(self.step, generator) / settings.accumulation
-            number = float(value.detach())
-            if not math.isfinite(number):
-                raise FloatingPointError(
-                    f"loss is {number} at step {self.step}; lower learning_rate={settings.learning_rate}."
-                )
             self.scaler.scale(value).backward()
-            total += number
-        return total
+            total += float(value.detach())
+        team.sum([total])
+        number = float(total)
+        if not math.isfinite(number):
+            raise FloatingPointError(
+                f"loss is {number} at step {self.step}; lower learning_rate={settings.learning_rate}."
+            )
+        team.sum([value.grad for value in self.values if value.grad is not None])
+        return number
+
+    def check_team(self) -> None:
+        """Check that all processes are at the same step of the same run."""
+        digest = int(hashlib.sha256(self.key.encode()).hexdigest()[:12], 16)
+        everyone = gather(self.team, self.step, digest)
+        if any(each != everyone[0] for each in everyone):
+            steps = ", ".join(f"{step:.0f}" for step, _ in everyone)
+            raise ValueError(
+                f"processes: got {self.team.count} that are not in the same run (at steps {steps}); expected the same "
+                "checkpoint, clips and base on every machine; let them share the output folder and the user's folder."
+            )
 
     def save(self, path: Path) -> None:
         """Write a checkpoint whole or not at all."""

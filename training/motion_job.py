@@ -22,6 +22,7 @@ from ..models.nuwa_jobs import hash_settings
 from ..models.schedules import ANIMATEDIFF, BetaName, BetaSchedule
 from .motion_lessons import Learned, Lesson, learn_lora, learn_module, new_module
 from .motion_training import Clips, MotionSettings, Trained, train_motion
+from .team import ALONE, Team, gather
 
 if TYPE_CHECKING:
     from .video_dataset import Dataset
@@ -64,6 +65,7 @@ def run_job(
     on_clip: Callable[[int], None],
     on_step: Callable[[int, float], None],
     on_checkpoint: Callable[[Learned], None] | None = None,
+    team: Team = ALONE,
 ) -> Trained:
     """Encode and train. Either goes on where an earlier run was stopped.
 
@@ -78,15 +80,21 @@ def run_job(
         on_clip: told how many clips are encoded.
         on_step: as ``train_motion``.
         on_checkpoint: as ``train_motion``.
+        team: the processes that do it together: each encodes its share of the clips first.
 
     Raises:
         ValueError: a LoRA or mask adapter is to be learned on nothing, or as ``train_motion``.
     """
     model, clip, vae = parts
     lesson = _lesson(port, job, model, start)
+    if team.count > 1:
+        own = replace(dataset, clips=dataset.clips[team.rank :: team.count])
+        if own.clips:
+            encode_dataset(port, model, clip, vae, own, on_clip)
+        gather(team)  # until all are in the cache
     clips = encode_dataset(port, model, clip, vae, dataset, on_clip)
     settings = replace(job.settings, caption_dropout=dataset.caption_dropout)
-    return train_motion(port, model, clips, lesson, settings, folder, on_step, on_checkpoint)
+    return train_motion(port, model, clips, lesson, settings, folder, on_step, on_checkpoint, team)
 
 
 def encode_dataset(

@@ -29,6 +29,7 @@ from .loop import LoopSettings, LossFunction, Precision, train
 from .metrics_log import MetricsLog
 from .motion_lessons import Learned, Lesson
 from .targets import noise_mse
+from .team import ALONE, Team
 
 CHECKPOINT, RESULT, METRICS = "checkpoint.pt", "motion.safetensors", "metrics.jsonl"
 
@@ -120,6 +121,7 @@ def train_motion(
     folder: Callable[[str], Path],
     on_step: Callable[[int, float], None] | None = None,
     on_checkpoint: Callable[[Learned], None] | None = None,
+    team: Team = ALONE,
 ) -> Trained:
     """Train, from the folder's checkpoint if it has one.
 
@@ -132,6 +134,7 @@ def train_motion(
         folder: key of what the run depends on -> the folder of its files.
         on_step: told of each 0-based step and its loss; may raise to stop, which saves a checkpoint.
         on_checkpoint: told what was learned so far.
+        team: the processes that train together; the main one alone writes files, and calls ``on_checkpoint``.
 
     Returns:
         What was learned.
@@ -152,7 +155,7 @@ def train_motion(
             for slot in lesson.learner.slots:
                 recompute(lesson.learner.network.transformer(slot), "change")
         key = run_key(clips, lesson, settings, base)
-        run = _Run(lesson, folder(key), base, kind, settings, on_step, on_checkpoint)
+        run = _Run(lesson, folder(key), base, kind, settings, on_step, on_checkpoint, team)
         averages = train(
             lesson.parameters,
             _loss(forward, clips, lesson, settings, kind),
@@ -162,6 +165,7 @@ def train_motion(
             key=key,
             on_step=run.step,
             on_checkpoint=run.checkpoint,
+            team=team,
         )
         check_frozen(base, forward)
     return Trained(lesson.finish(averages), run.log.column("loss"), base, run.folder)
@@ -317,9 +321,10 @@ class _Run:
         settings: MotionSettings,
         on_step: Callable[[int, float], None] | None,
         on_checkpoint: Callable[[Learned], None] | None,
+        team: Team,
     ) -> None:
         self.folder, self.log = folder, MetricsLog(folder / METRICS)
-        self._lesson, self._loop = lesson, settings.loop
+        self._lesson, self._loop, self._team = lesson, settings.loop, team
         self._facts = {"frameloom.base": base, "frameloom.prediction_type": prediction_type}
         self._on_step, self._on_checkpoint = on_step, on_checkpoint
         self._started = time.perf_counter()
@@ -327,7 +332,8 @@ class _Run:
     def step(self, step: int, loss: float) -> None:
         """Note a step."""
         now = time.perf_counter()
-        self.log.add(step, loss=loss, rate=self._loop.rate(step), seconds=round(now - self._started, 3))
+        if self._team.rank == 0:
+            self.log.add(step, loss=loss, rate=self._loop.rate(step), seconds=round(now - self._started, 3))
         self._started = now
         if self._on_step is not None:
             self._on_step(step, loss)

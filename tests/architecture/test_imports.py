@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("models", "language", "training", "host", "headless", "nodes")
 
 # A file's layer is the longest of these paths that holds it; the values are what of the pack it may import.
-# Two entry points are the exceptions: a host's entry collects the nodes, the root hands over to it.
+# Three entry points are the exceptions: a host's entry collects the nodes, the root hands over to it, and the command
+# that trains is a door to training, as a node is.
 LAW: dict[str, tuple[str, ...]] = {
     "__init__.py": ("host.comfyui.entry",),
     "models": ("models",),
@@ -34,6 +35,13 @@ LAW: dict[str, tuple[str, ...]] = {
         "models",
         "nodes",
     ),
+    "headless/train.py": (
+        "headless",
+        "host.api",
+        "models",
+        "nodes",
+        "training",
+    ),
     "nodes": ("nodes", "host.contract", "host.api", "host.video_file", "models"),
 }
 # Heavier layers that a node reaches only when it runs.
@@ -50,7 +58,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "transformers": ("headless", "language"),
 }
 # Slow to import, or absent where nobody asked for them.
-LAZY = ("accelerate", "av", "llguidance", "ray", "requests", "urllib3")
+LAZY = ("accelerate", "av", "llguidance", "ray", "requests", "tensorboard", "urllib3")
 PURE = ("einops", "kornia", "pydantic", "safetensors", "torch")
 
 

@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from frameloom.tests.architecture.test_budget import tracked_files
+
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("headless", "host", "language", "models", "nodes", "training")
 
@@ -109,6 +111,13 @@ def test_the_package_list_is_the_folders() -> None:
         *sorted("frameloom." + ".".join(path.relative_to(ROOT).parts) for path in folders),
     ]
     assert sorted(pyproject()["tool"]["setuptools"]["packages"]) == sorted(expected)
+
+
+def test_the_package_data_are_the_files_of_the_folders_that_ship() -> None:
+    listed = pyproject()["tool"]["setuptools"]["package-data"]["frameloom"]
+    packed = {path for pattern in listed for path in ROOT.glob(pattern) if path.is_file()}
+    shipped = {path for folder in ("assets", "configs", "web", "workflows") for path in tracked_files(folder)}
+    assert {path for path in shipped - packed if path.suffix != ".jpg"} == set()  # thumbnails are ComfyUI's
 
 
 def test_every_python_folder_is_a_package() -> None:

@@ -36,7 +36,7 @@ def test_every_make_target_that_it_names_exists():
 
 
 def test_every_file_of_ours_that_a_command_names_exists():
-    named = re.findall(r"(?:workflows/api|tools|assets/inputs|training)/[\w./-]+\.\w+", README)
+    named = re.findall(r"(?:workflows/api|tools|assets/inputs|training|configs)/[\w./-]+\.\w+", README)
     assert named
     assert [name for name in named if not (ROOT / name).is_file()] == []
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import read_motion_lora
+from frameloom.training import motion_run
 from frameloom.training.motion_lessons import new_module
 
 WIDGETS = {
@@ -56,9 +57,7 @@ class Squares:
 @pytest.fixture(autouse=True)
 def user(tmp_path, monkeypatch, host):
     """A user's folder."""
-    from frameloom.nodes import train_motion
-
-    monkeypatch.setattr(train_motion, "SAMPLE_STEPS", 1)
+    monkeypatch.setattr(motion_run, "SAMPLE_STEPS", 1)
     monkeypatch.setattr(type(host), "user_dir", lambda self: tmp_path / "user")
     return tmp_path / "user"
 

@@ -102,8 +102,7 @@ def test_accumulated_gradients_are_those_of_the_mean():
     """With the rate so low that weights stay, a step's gradient is seen in AdamW's first moment."""
     settings = LoopSettings(steps=1, learning_rate=1e-12, warmup=1, clip_norm=1e9, weight_decay=0.0)
     model, parameters, loss = problem()
-    generator = step_generator(settings.seed, 0)
-    mean = sum(loss(0, generator) for _ in range(3)) / 3
+    mean = sum(loss(0, step_generator(settings.seed, index)) for index in range(3)) / 3
     (expected,) = torch.autograd.grad(mean, model.weight)
     losses = []
     train(

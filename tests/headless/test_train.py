@@ -1,0 +1,241 @@
+"""The command that trains: what it writes and returns, that it is the node's work, and that a stop changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from frameloom.headless import train as command
+from frameloom.headless.__main__ import main
+from frameloom.host import api
+from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.models.motion_lora import read_motion_lora
+from frameloom.tests.support.processes import run_together
+from frameloom.training import motion_run
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = {
+    "model.demo": True,
+    "dataset.clips": 3,
+    "dataset.frames": 4,
+    "dataset.width": 64,
+    "dataset.height": 64,
+    "train.steps": 4,
+    "train.learning_rate": 1e-3,
+    "train.warmup": 2,
+    "train.ema_decay": 0.5,
+    "train.accumulation": 2,
+    "train.checkpoint_every": 3,
+    "train.noise_bias": 3.0,
+    "train.beta_schedule": "linear (Stable Diffusion)",
+    "output.folder": "run",
+    "output.dtype": "fp32",
+}
+DEMO = "frameloom_demo_motion.safetensors"
+COMMAND = "import sys; from frameloom.headless.__main__ import main; sys.exit(main())"
+
+
+def arguments(**changes):
+    """Of a short run; ``train__steps=9`` sets ``train.steps``."""
+    values = SHORT | {name.replace("__", "."): value for name, value in changes.items()}
+    settings = [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    Path("empty.toml").write_text("")
+    return ["train", "empty.toml", "--device", "cpu", *settings]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A folder to run in, of a user without files."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(motion_run, "SAMPLE_STEPS", 1)
+    return tmp_path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command; return its exit code, and its lines on standard output and error."""
+
+    def call(*given, **changes):
+        monkeypatch.setattr(api, "_selected", {})  # a command is a process of its own
+        code = main(list(given) or arguments(**changes))
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err.splitlines()
+
+    return call
+
+
+def state(path):
+    return read_motion_weights(path).state
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_run_says_where_the_result_is_and_the_folder_holds_all_of_it(run):
+    code, out, err = run()
+    assert code == 0, err
+    assert out[0] == str(Path("run", "trained.safetensors"))
+    assert out[1].startswith("loss ")
+    assert out[1].endswith(" in the last of 4 steps")
+    assert out[2].startswith("the base is unchanged, SHA-256 ")
+    assert {each.name for each in Path("run").iterdir()} == {
+        "checkpoint.pt", "config.toml", "dataset.png", "metrics.jsonl", "motion.safetensors", "sample-0000.png",
+        "sample-0001.png", "trained.safetensors",
+    }  # fmt: skip
+    assert same(state("run/trained.safetensors"), state("run/motion.safetensors"))
+
+
+def test_the_result_is_the_nodes(run):
+    assert run()[0] == 0
+    from frameloom.nodes.demo import DemoModelLoader
+    from frameloom.nodes.train_motion import TrainMotionModule
+    from frameloom.nodes.video_dataset import VideoDataset
+
+    def inputs(node, table):
+        given = {name.partition(".")[2]: value for name, value in SHORT.items() if name.startswith(table)}
+        return {
+            each.id: given.get(each.id, getattr(each, "default", None))
+            for each in node.define_schema().inputs
+        }
+
+    with torch.inference_mode():
+        dataset = VideoDataset.execute(**inputs(VideoDataset, "dataset."))[0]
+        parts = dict(zip(("model", "clip", "vae"), DemoModelLoader.execute()[0:3], strict=True))
+        motion = TrainMotionModule.execute(
+            **inputs(TrainMotionModule, "train.") | parts | {"dataset": dataset}
+        )[0]
+    assert same(state("run/trained.safetensors"), motion.weights.state)
+
+
+def test_more_steps_go_on_and_the_folders_config_is_the_run(run, tmp_path):
+    assert run(train__steps=2)[0] == 0
+    assert run(train__steps=4)[0] == 0
+    assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 4
+    resumed = state("run/trained.safetensors")
+    copy = tmp_path / "again.toml"
+    copy.write_bytes(Path("run/config.toml").read_bytes())
+    assert run("train", str(copy), "--device", "cpu", "--set", "output.folder=whole")[0] == 0
+    assert same(resumed, state("whole/trained.safetensors"))
+    assert Path("whole/config.toml").read_text().replace('"whole"', '"run"') == copy.read_text()
+
+
+def test_another_run_in_the_same_folder_is_refused_and_the_folder_stays(run):
+    assert run()[0] == 0
+    before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
+    code, _, err = run(train__learning_rate=2e-3)
+    assert code == 1
+    assert err[-1].startswith("failed: checkpoint checkpoint.pt: was made with other settings, data or base")
+    assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
+
+
+def test_a_motion_lora_is_learned_on_what_start_names(run):
+    lora = {"file": "frameloom_demo_pan_left.safetensors", "strength": 0.5}
+    changes = {"train__target": "motion LoRA", "train__rank": 2, "start__motion": DEMO}
+    assert run(**changes, output__folder="a")[0] == 0
+    code, out, err = run(**changes, output__folder="b", start__loras=[lora])
+    assert code == 0, err
+    pairs, others = (read_motion_lora(Path(name, "trained.safetensors")).pairs for name in "ab")
+    assert any(not torch.equal(up, others[name][1]) for name, (_, up) in pairs.items())
+
+
+def test_frames_that_attend_to_the_first_are_another_model_to_train_in(run):
+    losses = []
+    for name, strength in (("plain", 0.0), ("cross", 1.0)):
+        changes = {"model__cross_frame_attention__strength": strength, "output__folder": name}
+        assert run(**changes, train__steps=1)[0] == 0
+        losses.append(json.loads(Path(name, "metrics.jsonl").read_text())["loss"])
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+    assert 'cross_frame_attention = {anchor = "first", ' in Path("cross/config.toml").read_text()
+
+
+def test_tensorboard_gets_every_steps_figures_and_the_samples(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert run(train__steps=2, output__tensorboard=True)[0] == 0
+    code, _, err = run(train__steps=4, output__tensorboard=True)
+    assert code == 0, err
+    events = EventAccumulator("run/tensorboard")
+    events.Reload()
+    rows = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    for name, figure in (("loss", "loss"), ("learning_rate", "rate")):
+        scalars = events.Scalars(name)
+        assert [each.step for each in scalars] == [0, 1, 2, 3]
+        assert [each.value for each in scalars] == pytest.approx([row[figure] for row in rows])
+    assert all(each.value > 0 for each in events.Scalars("seconds_a_step"))
+    assert [each.step for each in events.Images("sample")] == [1, 3]
+
+
+def test_tensorboard_that_is_not_there_is_said_before_anything_starts(run, monkeypatch):
+    monkeypatch.setattr(command, "has_tensorboard", lambda: False)
+    code, _, err = run(output__tensorboard=True)
+    assert (code, len(err)) == (2, 1)
+    assert err[0].startswith(
+        "output.tensorboard: got true without TensorBoard; expected it to be installed; pip"
+    )
+    assert not Path("run").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_keeps_a_checkpoint_says_how_to_go_on_and_returns_130(run, number):
+    changes = {"train__steps": 500, "train__checkpoint_every": 500}
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments(**changes)], stderr=subprocess.PIPE, text=True
+    )
+    while not Path("run/metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(number)
+    err = process.communicate()[1]
+    assert process.returncode == 130, err
+    assert err.splitlines()[-2:] == [
+        "stopping after this step; once more ends at once.",
+        "stopped; run holds a checkpoint, and the same command goes on from there.",
+    ]
+    done = len(Path("run/metrics.jsonl").read_text().splitlines())
+    assert torch.load("run/checkpoint.pt")["step"] == done
+    assert run(**changes | {"train__steps": done + 1})[0] == 0
+    assert run(train__steps=done + 1, output__folder="whole")[0] == 0
+    assert same(state("run/motion.safetensors"), state("whole/motion.safetensors"))
+
+
+def test_two_processes_write_what_one_does(run):
+    ended = run_together(f"import sys; sys.argv[0] = 'frameloom'; {COMMAND}", 2, *arguments())
+    assert [each.returncode for each in ended] == [0, 0], ended[0].stderr + ended[1].stderr
+    assert ended[0].stdout.splitlines()[0] == str(Path("run", "trained.safetensors"))
+    assert ended[1].stdout == ""
+    assert len(list(Path("run").glob("sample-*.png"))) == 2
+    assert [json.loads(line)["step"] for line in Path("run/metrics.jsonl").read_text().splitlines()] == [
+        0,
+        1,
+        2,
+        3,
+    ]
+    assert run(output__folder="one")[0] == 0
+    expected = state("one/trained.safetensors")
+    for name, value in state("run/trained.safetensors").items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_what_processes_cannot_do_is_said_before_anything_starts(home):
+    for changes, message in (
+        (
+            {"train__accumulation": 3},
+            "accumulation=3 can't be dealt out among 2 processes; expected a multiple of 2",
+        ),
+        ({}, "--device cuda:1: got one for 2 processes; expected cpu, or none"),
+    ):
+        given = arguments(**changes)
+        given[given.index("--device") + 1] = "cpu" if changes else "cuda:1"
+        for each in run_together(COMMAND, 2, *given):
+            assert each.returncode == 2
+            assert each.stderr.splitlines()[-1].startswith(message)
+    assert not Path("run").exists()

@@ -1,0 +1,57 @@
+"""A run's figures and samples for TensorBoard, beside ``metrics.jsonl``, which is always written."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+
+def has_tensorboard() -> bool:
+    """Tell whether a ``Board`` can be made."""
+    return find_spec("tensorboard") is not None
+
+
+class Board:
+    """Files of TensorBoard. What an earlier run wrote from a step on counts no more once that step is written again."""
+
+    def __init__(self, folder: Path) -> None:
+        """Prepare it.
+
+        Args:
+            folder: of the files; made when the first step is added.
+        """
+        self._folder, self._step = folder, 0
+        self._writer: Any = None
+
+    def add(self, step: int, **figures: float) -> None:
+        """Write a step.
+
+        Args:
+            step: 0-based.
+            figures: by name.
+        """
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._folder), purge_step=step)
+        self._step = step
+        for name, figure in figures.items():
+            self._writer.add_scalar(name, figure, step)
+
+    def picture(self, name: str, pixels: Tensor) -> None:
+        """Write a picture of the step being taken; not in the first of a run's own steps, before any was added.
+
+        Args:
+            name: of the picture.
+            pixels: [H, W, 3] float, 0..1.
+        """
+        if self._writer is not None:
+            self._writer.add_image(name, pixels, self._step + 1, dataformats="HWC")
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        if self._writer is not None:
+            self._writer.close()

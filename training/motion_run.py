@@ -1,0 +1,152 @@
+"""A run of motion training as a user meets it: what it logs, the samples it draws, and what it tells a door to show.
+
+Owns what the node and the command share. A door says where files go, and shows progress its own way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..host.contract import Host, Motion
+from ..models.edit import Edit, TemporalEdit
+from ..models.motion_checkpoint import MotionWeights
+from ..models.motion_lora import merge_loras
+from .motion_job import MotionJob, run_job
+from .motion_lessons import Learned
+from .motion_training import Trained
+from .team import ALONE, Team
+
+if TYPE_CHECKING:
+    from .video_dataset import Dataset
+
+logger = logging.getLogger(__name__)
+
+SHOW_EVERY = 10  # steps between lines of the log
+SAMPLE_STEPS, SAMPLE_CFG = 12, 5.0
+
+
+class Show(Protocol):
+    """How a door shows a run. ``clip`` and ``step`` may raise to stop it; of several processes all must."""
+
+    def clip(self, done: int) -> None:
+        """Show how many clips are encoded."""
+        ...
+
+    def step(self, step: int, losses: Sequence[float]) -> None:
+        """Show a 0-based step, with the losses since the command began, the step's last."""
+        ...
+
+    def sample(self, strip: Tensor) -> None:
+        """Show a sample, [H, F*W, 3] in 0..1: the frames of a clip side by side."""
+        ...
+
+
+class MotionRun:
+    """One run, of one door."""
+
+    def __init__(
+        self,
+        port: Host,
+        parts: tuple[Any, Any, Any],
+        dataset: Dataset,
+        job: MotionJob,
+        motion: Motion | None,
+        show: Show,
+        team: Team = ALONE,
+    ) -> None:
+        """Prepare it; nothing starts.
+
+        Args:
+            port: the host.
+            parts: MODEL, CLIP and VAE.
+            dataset: the clips.
+            job: what to learn.
+            motion: the module to go on with, or to put a LoRA on; None: a new one.
+            show: shows it.
+            team: the processes that train together; the main one alone logs and draws samples.
+        """
+        self._port, self._parts, self._dataset, self._job = port, parts, dataset, job
+        self._start = None if motion is None else (motion.weights, motion.loras)
+        self._show, self._team = show, team
+        self._losses: list[float] = []
+        self._stops, self._path = False, Path()
+
+    def train(self, folder: Callable[[str], Path]) -> Trained:
+        """Run it, from where it was stopped.
+
+        Args:
+            folder: key of what the run depends on -> the folder of its files.
+
+        Raises:
+            ValueError: as ``motion_job.run_job``, whose other errors pass through, too.
+        """
+
+        def place(key: str) -> Path:
+            self._path = folder(key)
+            return self._path
+
+        return run_job(
+            self._port,
+            self._job,
+            self._parts,
+            self._dataset,
+            self._start,
+            place,
+            self._show.clip,
+            self._step,
+            self._checkpoint,
+            self._team,
+        )
+
+    def motion_of(self, learned: Learned) -> Any:
+        """Return what was learned as a MOTION."""
+        if isinstance(learned, MotionWeights):
+            return self._port.load_motion(learned)
+        return self._port.load_motion(merge_loras(*self._start)).with_lora(learned, 1.0)  # type: ignore[misc]  a LoRA is on one
+
+    def _step(self, step: int, loss: float) -> None:
+        self._losses.append(loss)
+        if (step + 1) % SHOW_EVERY == 0 and self._team.rank == 0:
+            recent = self._losses[-50:]
+            mean, steps = sum(recent) / len(recent), self._job.settings.loop.steps
+            logger.info("%s: step %d of %d, loss %.5f.", self._job.name, step + 1, steps, mean)
+        self._stops = True
+        self._show.step(step, self._losses)
+        self._stops = False
+
+    def _checkpoint(self, learned: Learned) -> None:
+        """Draw a sample of the first caption, but for a run that stops."""
+        if self._stops:
+            return
+        with torch.inference_mode():
+            strip = torch.cat(list(self._sample(learned)), 1)
+        name = f"sample-{len(list(self._path.glob('sample-*.png'))):04}.png"
+        Image.fromarray(strip.mul(255).byte().cpu().numpy()).save(self._path / name)
+        self._show.sample(strip)
+
+    def _sample(self, learned: Learned) -> Tensor:
+        """Return a clip, [F, H, W, 3]."""
+        port, (model, clip, vae), dataset = self._port, self._parts, self._dataset
+        motion = self.motion_of(learned)
+        moving = port.install(model, Edit("sample", TemporalEdit(motion), motion.weights.beta_schedule))
+        positive, negative = (port.encode_text(clip, text)[0] for text in (dataset.captions[0], ""))
+        shape = (dataset.frames, 4, dataset.height // 8, dataset.width // 8)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(self._job.settings.loop.seed))
+        latent = port.sample(
+            moving,
+            positive,
+            negative,
+            {"samples": torch.zeros(shape)},
+            noise=noise,
+            sigmas=port.sigmas(moving, SAMPLE_STEPS, "normal"),
+            sampler="euler",
+            cfg=SAMPLE_CFG,
+        )
+        return port.decode(vae, latent)
