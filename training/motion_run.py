@@ -122,7 +122,7 @@ class MotionRun:
         self._stops = False
 
     def _checkpoint(self, learned: Learned) -> None:
-        """Draw a sample of the first caption, but for a run that stops."""
+        """Draw a sample of the first caption, of a mask adapter between the first clip's ends; not of a run that stops."""
         if self._stops:
             return
         with torch.inference_mode():
@@ -137,14 +137,21 @@ class MotionRun:
         motion = self.motion_of(learned)
         moving = port.install(model, Edit("sample", TemporalEdit(motion), motion.weights.beta_schedule))
         positive, negative = (port.encode_text(clip, text)[0] for text in (dataset.captions[0], ""))
-        shape = (dataset.frames, 4, dataset.height // 8, dataset.width // 8)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(self._job.settings.loop.seed))
+        latents, mask = torch.zeros(dataset.frames, 4, dataset.height // 8, dataset.width // 8), None
+        noise = torch.randn(
+            latents.shape, generator=torch.Generator().manual_seed(self._job.settings.loop.seed)
+        )
+        if self._job.target == "mask adapter":
+            ends, mask = [0, -1], torch.ones_like(latents[:, :1])
+            pictures = dataset.pictures(0)[ends].movedim(1, -1) / 2 + 0.5
+            latents[ends], mask[ends] = port.encode(vae, pictures)["samples"].to(latents), 0.0
         latent = port.sample(
             moving,
             positive,
             negative,
-            {"samples": torch.zeros(shape)},
+            {"samples": latents},
             noise=noise,
+            mask=mask,
             sigmas=port.sigmas(moving, SAMPLE_STEPS, "normal"),
             sampler="euler",
             cfg=SAMPLE_CFG,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import read_motion_lora
 from frameloom.training import motion_run
 from frameloom.training.motion_lessons import new_module
+from PIL import Image
 
 WIDGETS = {
     "target": "module",
@@ -172,7 +174,13 @@ def test_a_mask_adapter_is_learned_and_saved_by_itself(host, train, save, user):
     again = read_motion_lora(save(motion, "motion LoRA", "models")).fit(module.weights)
     assert torch.equal(again.mask_encoder, adapter.mask_encoder)
     [folder] = (user / "training").iterdir()
-    assert len(list(folder.glob("sample-*.png"))) == 2
+    *_, last = sorted(folder.glob("sample-*.png"))
+    sample = torch.from_numpy(np.array(Image.open(last))).float() / 255  # frames side by side
+    _, _, vae = host.load_demo()
+    ends = Squares().pictures(0)[[0, -1]].movedim(1, -1) / 2 + 0.5
+    decoded = host.decode(vae, host.encode(vae, ends))
+    assert (sample[:, :64] - decoded[0]).abs().max() < 0.02
+    assert (sample[:, -64:] - decoded[1]).abs().max() < 0.02
 
 
 @pytest.mark.parametrize("target", ["motion LoRA", "mask adapter"])
