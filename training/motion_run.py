@@ -122,7 +122,7 @@ class MotionRun:
         self._stops = False
 
     def _checkpoint(self, learned: Learned) -> None:
-        """Draw a sample of the first caption, of a mask adapter between the first clip's ends; not of a run that stops."""
+        """Draw a sample of the first caption, of a mask adapter between given ends; but for a run that stops."""
         if self._stops:
             return
         with torch.inference_mode():
