@@ -91,7 +91,7 @@ def run_job(
         own = replace(dataset, clips=dataset.clips[team.rank :: team.count])
         if own.clips:
             encode_dataset(port, model, clip, vae, own, on_clip)
-        gather(team)  # until all are in the cache
+        gather(team, 1)  # waits until all are in the cache
     clips = encode_dataset(port, model, clip, vae, dataset, on_clip)
     settings = replace(job.settings, caption_dropout=dataset.caption_dropout)
     return train_motion(port, model, clips, lesson, settings, folder, on_step, on_checkpoint, team)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import read_motion_lora
 from frameloom.tests.support.processes import run_together
 from frameloom.training import motion_run
+from frameloom.training.motion_job import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = {
@@ -137,11 +139,12 @@ def test_another_run_in_the_same_folder_is_refused_and_the_folder_stays(run):
     assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
 
 
-def test_a_motion_lora_is_learned_on_what_start_names(run):
+@pytest.mark.parametrize("target", [target for target in get_args(Target) if target != "module"])
+def test_what_goes_on_a_module_is_learned_on_what_start_names(run, target):
     lora = {"file": "frameloom_demo_pan_left.safetensors", "strength": 0.5}
-    changes = {"train__target": "motion LoRA", "train__rank": 2, "start__motion": DEMO}
+    changes = {"train__target": target, "train__rank": 2, "train__steps": 2, "start__motion": DEMO}
     assert run(**changes, output__folder="a")[0] == 0
-    code, out, err = run(**changes, output__folder="b", start__loras=[lora])
+    code, _, err = run(**changes, output__folder="b", start__loras=[lora])
     assert code == 0, err
     pairs, others = (read_motion_lora(Path(name, "trained.safetensors")).pairs for name in "ab")
     assert any(not torch.equal(up, others[name][1]) for name, (_, up) in pairs.items())
