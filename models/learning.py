@@ -87,7 +87,7 @@ class FrozenForward:
         Args:
             noisy: [B*F, 4, H, W], variance preserving.
             timesteps: [B*F].
-            tokens: [B*F, L, D].
+            tokens: [B*F, L, D], or [B, L, D] where the frames of a video share theirs.
             given: what a mask encoder is told.
         """
         return self.run(noisy, timesteps, tokens, given)
