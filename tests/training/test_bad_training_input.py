@@ -1,4 +1,4 @@
-"""What can't be trained on, and what goes wrong on the way: one clear error, and what was learned before still loads."""
+"""What can't be trained on, and what goes wrong on the way: one clear error; what was learned before still loads."""
 
 from __future__ import annotations
 
