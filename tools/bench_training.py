@@ -5,8 +5,9 @@ usage: bench_training.py [--rounds N] [--steps N] [--only SIZE ...]
 
 Both train a new motion module in a frozen UNet, with random weights, clips and captions, in float32 on the CPU. The
 plain loop is what one writes with diffusers: ``UNetMotionModel.from_unet2d``, ``freeze_unet2d_params``, AdamW, the
-same objective, clipped gradients. Ours is the whole trainer, with its averaged weights and its log. Each run is a process of
-its own, so that memory is a run's alone; runs take turns, and steps of one turn are compared with those of the same.
+same objective, clipped gradients. Ours is the whole trainer, with its averaged weights and its log. Each run is a
+process of its own, so that memory is its alone; runs take turns, and steps of a turn are compared with those of the
+same turn. Time is the CPU's, of all threads, so that it says something on a machine that has other things to do.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Run:
     """What one process measured.
 
     Attributes:
-        seconds: of each step.
+        seconds: of each step, of the CPU's time.
         mebibytes: the peak of its memory above what it had before there was any network.
     """
 
@@ -161,16 +162,16 @@ def work(arm: str, size: Size, steps: int) -> None:
     """Measure one arm in this process, print the figures, and end it."""
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds: list[float] = []
-    clock = time.perf_counter()
+    clock = time.process_time()
 
     def done() -> None:
         nonlocal clock
-        seconds.append(time.perf_counter() - clock)
+        seconds.append(time.process_time() - clock)
         if len(seconds) == WARM_UP + steps:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             print(json.dumps([seconds[WARM_UP:], (peak - start) / 1024]), flush=True)
             os._exit(0)  # a run that stops writes a checkpoint, which for SD1.5 is gigabytes
-        clock = time.perf_counter()
+        clock = time.process_time()
 
     if arm == PLAIN:
         train_plainly(size, done)
@@ -203,7 +204,7 @@ def report(size: Size, runs: dict[str, list[Run]]) -> list[str]:
     lines = [
         f"## {size.title}",
         "",
-        "| arm | s a step, median | over the plain loop (95 % interval) | memory, MiB | over the plain loop |",
+        "| arm | CPU s a step, median | over the plain loop (95 % interval) | memory, MiB | over the plain loop |",
         "|---|---|---|---|---|",
     ]
     for arm in runs:
@@ -234,7 +235,8 @@ def main() -> int:
         "",
         "Written by `make bench` (`tools/bench_training.py`): a step of training beside a plain loop over diffusers' "
         "`UNetMotionModel`, both of a new module in a frozen UNet, with batches of one clip, float32, CPU, "
-        f"{torch.get_num_threads()} threads. Arms take turns, {arguments.rounds} of {arguments.steps} steps, each a "
+        f"threads: {torch.get_num_threads()}. Time is the CPU's, of all threads. Arms take turns, {arguments.rounds} "
+        f"of {arguments.steps} steps, each a "
         "process of its own. Memory is the peak of the whole process above what it had before there was any network: "
         "weights, gradients, the optimiser's state and what a step remembers. Ours keeps averaged weights and the "
         f"module it started from as well. Target for each: <= {TARGET} of the plain loop.",
