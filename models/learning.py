@@ -133,7 +133,7 @@ def hash_weights(network: nn.Module) -> str:
 def recompute(owner: Any, method: str = "forward") -> None:
     """Let a method of a network that is the caller's own forget what it works out, and do it again for gradients.
 
-    Takes time, about a third more in all, and saves memory; numbers stay the same. The second run finds the context
+    Takes time, about half more in all where weights are frozen, and saves memory; numbers stay the same. The second run finds the context
     variables of the first, in whatever thread.
 
     Args:

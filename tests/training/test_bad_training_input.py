@@ -12,7 +12,7 @@ from frameloom.models.errors import CheckpointError
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.tests.support.training import lesson_of, module_weights, moving_clips, settings
 from frameloom.training.motion_job import MotionJob, run_job
-from frameloom.training.motion_lessons import learn_module
+from frameloom.training.motion_lessons import learn_lora
 from frameloom.training.motion_training import _loss, train_motion
 from frameloom.training.video_dataset import drawn_dataset
 
@@ -125,18 +125,20 @@ def test_a_corrupt_checkpoint_is_named_and_what_was_learned_still_loads(port, pa
     assert len(train(port, parts, folder, 3).losses) == 3
 
 
-def test_all_that_a_step_makes_is_on_the_device_of_what_learns():
+@pytest.mark.parametrize("mask_encoder", [False, True])
+def test_all_that_a_step_makes_is_on_the_device_of_what_learns(mask_encoder):
     """On a device without numbers, so that whatever is left on another one can't be used with it."""
-    lesson = learn_module(module_weights(), "far", torch.device("meta"))
+    lesson = learn_lora(module_weights(), 2, "far", torch.device("meta"), mask_encoder=mask_encoder)
     seen = []
 
-    def forward(*inputs):
-        seen.extend(inputs)
-        return inputs[0] * next(iter(lesson.parameters.values())).sum()
+    def forward(noisy, timesteps, tokens, given=None):
+        seen.extend([noisy, timesteps, tokens, *(given or ())])
+        return noisy * next(iter(lesson.parameters.values())).sum()
 
     for kind in ("eps", "v"):
         run = replace(settings(), batch=2, min_snr=5.0)
         value = _loss(forward, moving_clips(), lesson, run, kind)(0, torch.Generator().manual_seed(0))
         value.backward()
         assert value.device.type == "meta"
+    assert len(seen) == (10 if mask_encoder else 6)
     assert {each.device.type for each in seen} == {"meta"}
