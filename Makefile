@@ -79,6 +79,7 @@ hosts:
 
 bench: $(READY)
 	$(BIN)/python tools/bench.py
+	$(BIN)/python tools/bench_training.py
 	$(BIN)/python tools/bench_cluster.py
 
 evidence: $(READY)

@@ -186,8 +186,9 @@ def forward_with_edits(
         frames: frames per video, F.
 
     Yields:
-        Function of noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F], tokens [B*F, L, D] and, where a
-        mask adapter is told something, ``given`` that returns the raw prediction, [B*F, 4, H, W].
+        Function of noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F], tokens [B*F, L, D]
+        or [B, L, D] and, where a mask adapter is told something, ``given`` that returns the raw prediction,
+        [B*F, 4, H, W].
     """
     check_trainable(edits)
     with edited(unet, edits) as run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import ExitStack
+from dataclasses import replace
 
 import torch
 from diffusers.models.resnet import ResnetBlock2D
@@ -16,6 +17,7 @@ from ..models.learning import FrozenForward, Learner, check_learner, recompute
 from ..models.motion_module import slot_widths
 from .edits import forward_with_edits
 from .model import Model
+from .motion import LoadedMotion
 
 
 def differentiable(model: Model, frames: int, learner: Learner | None, *, save_memory: bool) -> FrozenForward:
@@ -28,7 +30,7 @@ def differentiable(model: Model, frames: int, learner: Learner | None, *, save_m
         save_memory: work blocks out again for gradients.
     """
     check_learner(model.edits, learner, slot_widths(model.size))
-    edits = model.edits
+    edits = tuple(_in_float32(edit) for edit in model.edits)
     if learner is not None:
         edits = (*edits, Edit("training", temporal=TemporalEdit(learner)))
     unet = _own_unet(model)
@@ -52,6 +54,16 @@ class _Edited:
         with torch.inference_mode(False), torch.enable_grad():
             parts = (part.clone() if part.is_inference() else part for part in (noisy, timesteps, tokens))
             return self._predict(*parts, given)
+
+
+def _in_float32(edit: Edit) -> Edit:
+    """Return an edit whose motion module, half precision on a GPU, fits the copy of the UNet."""
+    if edit.temporal is None or not isinstance(edit.temporal.motion, LoadedMotion):
+        return edit
+    motion = edit.temporal.motion
+    if motion.dtype == torch.float32:
+        return edit
+    return replace(edit, temporal=replace(edit.temporal, motion=replace(motion, dtype=torch.float32)))
 
 
 @torch.inference_mode(False)

@@ -87,7 +87,7 @@ class FrozenForward:
         Args:
             noisy: [B*F, 4, H, W], variance preserving.
             timesteps: [B*F].
-            tokens: [B*F, L, D].
+            tokens: [B*F, L, D], or [B, L, D] where the frames of a video share theirs.
             given: what a mask encoder is told.
         """
         return self.run(noisy, timesteps, tokens, given)
@@ -133,8 +133,8 @@ def hash_weights(network: nn.Module) -> str:
 def recompute(owner: Any, method: str = "forward") -> None:
     """Let a method of a network that is the caller's own forget what it works out, and do it again for gradients.
 
-    Takes time, about a third more in all, and saves memory; numbers stay the same. The second run finds the context
-    variables of the first, in whatever thread.
+    Takes time, about half more in all where weights are frozen, and saves memory; numbers stay the same. The second run
+    finds the context variables of the first, in whatever thread.
 
     Args:
         owner: has the method; it is replaced on this object alone.

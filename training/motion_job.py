@@ -16,12 +16,12 @@ from einops import rearrange
 from torch import Tensor
 
 from ..host.contract import Host
-from ..models.motion_checkpoint import MotionWeights
+from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_lora import MotionLoRA, merge_loras
 from ..models.nuwa_jobs import hash_settings
 from ..models.schedules import ANIMATEDIFF, BetaName, BetaSchedule
 from .motion_lessons import Learned, Lesson, learn_lora, learn_module, new_module
-from .motion_training import Clips, MotionSettings, Trained, train_motion
+from .motion_training import Clips, MotionSettings, Trained, check_frames, train_motion
 from .team import ALONE, Team, gather
 
 if TYPE_CHECKING:
@@ -87,6 +87,9 @@ def run_job(
     """
     model, clip, vae = parts
     lesson = _lesson(port, job, model, start)
+    # Before clips are encoded, which can take hours.
+    check_fit(lesson.learner.weights, port.base(model).widths)
+    check_frames(dataset.frames, lesson.learner.weights)
     if team.count > 1:
         own = replace(dataset, clips=dataset.clips[team.rank :: team.count])
         if own.clips:

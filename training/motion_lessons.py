@@ -18,7 +18,7 @@ from ..models.learning import Learner
 from ..models.mask_adapter import MASK_KEY
 from ..models.motion_checkpoint import MID_SLOT, MotionWeights
 from ..models.motion_lora import MotionLoRA
-from ..models.motion_module import MotionModel, MotionSize, initialise
+from ..models.motion_module import MotionModel, MotionSize, attend, attend_briefly, initialise
 from ..models.schedules import BetaSchedule
 
 Learned: TypeAlias = MotionWeights | MotionLoRA
@@ -167,7 +167,8 @@ def add_low_rank(network: MotionModel, rank: int) -> dict[str, LowRank]:
 
 
 def _build(weights: MotionWeights, device: torch.device) -> MotionModel:
-    network = MotionModel(weights.size, device="meta")
+    attention = attend_briefly if device.type == "cpu" else attend
+    network = MotionModel(weights.size, device="meta", attend=attention)
     state = {key: value.to(device, torch.float32, copy=True) for key, value in weights.state.items()}
     network.load_state_dict(state, assign=True)
     return network

@@ -179,12 +179,30 @@ def check_clips(clips: Clips, weights: MotionWeights) -> None:
         weights: the module.
 
     Raises:
-        ValueError: there are none, or they have more frames than its positional encoding.
+        ValueError: there are none, or as ``check_frames``.
     """
     count, frames = clips.latents.shape[:2]
     if count == 0:
         raise ValueError(
             "clips: got none; expected at least one to train on; choose a folder with videos in it."
+        )
+    check_frames(frames, weights)
+
+
+def check_frames(frames: int, weights: MotionWeights) -> None:
+    """Check that a module can be trained on clips of a length.
+
+    Args:
+        frames: of each clip.
+        weights: the module.
+
+    Raises:
+        ValueError: they are single pictures, or have more frames than its positional encoding.
+    """
+    if frames < 2:
+        raise ValueError(
+            f"frames={frames} is a single picture, in which nothing moves; expected clips of at least 2 frames; raise "
+            "the data set's frames."
         )
     longest = weights.size.max_frames
     if frames > longest:
@@ -292,8 +310,7 @@ def _loss(
             told = latents.flatten(0, 1), given.view(-1, 1, 1, 1).expand(-1, 1, *latents.shape[-2:])
 
         def predict(noisy: Tensor, at: Tensor) -> Tensor:
-            spread = at.repeat_interleave(frames), tokens.repeat_interleave(frames, 0)
-            return forward(noisy.flatten(0, 1), *spread, told).view_as(noisy)
+            return forward(noisy.flatten(0, 1), at.repeat_interleave(frames), tokens, told).view_as(noisy)
 
         return noise_mse(
             predict,

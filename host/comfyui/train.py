@@ -50,9 +50,12 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
     motions = model.get_additional_models_with_key(KEY)
     comfy.model_management.load_models_gpu([model, *motions])
     with torch.inference_mode(False):
-        unet = copy.deepcopy(model.model.diffusion_model).float().requires_grad_(False)
+        device = (
+            comfy.model_management.get_torch_device()
+        )  # where memory is short, some weights are elsewhere
+        unet = copy.deepcopy(model.model.diffusion_model).to(device, torch.float32).requires_grad_(False)
         unet.dtype = torch.float32  # what the UNet casts its time embedding to
-        modules = [copy.deepcopy(motion.model).float() for motion in motions]
+        modules = [copy.deepcopy(motion.model).to(device, torch.float32) for motion in motions]
     slots.put_in(unet)
     clip_norm.put_in(unet)
     if save_memory:
@@ -73,9 +76,10 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
 
     def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
+            context = tokens.repeat_interleave(len(noisy) // len(tokens), 0)
             live = LiveCall(training_call(noisy, frames, given), Acting(edits, modules), options)
             with clip_norm.clip_of(live.norm_frames):
-                return unet(noisy, timesteps, context=tokens, transformer_options={**options, KEY: live})
+                return unet(noisy, timesteps, context=context, transformer_options={**options, KEY: live})
 
     return FrozenForward(unet, forward)
 

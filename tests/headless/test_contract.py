@@ -13,6 +13,7 @@ from frameloom.tests.support.free_noise_contract import *  # noqa: F403  the tes
 from frameloom.tests.support.mask_adapter_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.port_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.scene import Scene
+from frameloom.tests.support.training_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.windows_contract import *  # noqa: F403
 
 

@@ -15,6 +15,7 @@ from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.host.video_file import Encoding, NewVideo
 from frameloom.models.architecture import SD15, TextSize, UNetSize, VAESize
+from frameloom.models.motion_lora import read_motion_lora
 from frameloom.tests.support.gligen import write_gligen
 from frameloom.tests.support.random_demo import random_motion, write_control, write_model
 from PIL import Image
@@ -51,6 +52,10 @@ def folder(tmp_path_factory):
     path = folder / "input" / "my_video.mp4"
     with NewVideo(lambda *_: path, Encoding("mp4", "h264", "yuv420p", 5), 8, {}) as video:
         video.add(clip)
+    for name in ("my_videos", "my_clip"):
+        (folder / "input" / name).mkdir()
+        shutil.copy(path, folder / "input" / name / "clip.mp4")
+        (folder / "input" / name / "clip.txt").write_text("a white box that slides")
     return folder
 
 
@@ -81,6 +86,9 @@ def run(folder, tmp_path, monkeypatch):
     return go
 
 
+SHORT_TRAINING = ("3.frames=4", "4.steps=2", "4.checkpoint_every=2", "10.batch_size=4", "11.steps=2")
+
+
 @pytest.mark.parametrize(
     ("name", "frames", "values"),
     [
@@ -101,6 +109,17 @@ def test_it_makes_a_clip_that_moves(run, name, frames, values):
             pictures.append(clip.convert("RGB").tobytes())
     assert clip.size == (SIDE, SIDE)
     assert len(set(pictures)) > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "saved"), [("train_motion_lora_sd15", "my_motion"), ("one_clip_sd15", "one_clip")]
+)
+def test_a_motion_lora_is_learned_from_a_folder_saved_for_the_loader_and_sampled(run, folder, name, saved):
+    with Image.open(run(name, *SHORT_TRAINING) / f"{name}_00001_.webp") as clip:
+        assert (clip.n_frames, clip.size) == (4, (SIDE, SIDE))
+    kept = folder / "models" / "animatediff_motion_lora" / "frameloom" / f"{saved}_00001_.safetensors"
+    lora = read_motion_lora(kept)
+    assert all(up.abs().max() > 0 for _, up in lora.pairs.values())
 
 
 def test_keyframes_and_what_is_between_become_a_video(run):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 
 import av
 import pytest
 import torch
 from frameloom.host.video_file import Encoding, NewVideo
+from frameloom.models.motion_lora import read_motion_lora
 from frameloom.tests.host.server import ROOT, documented_client
 from frameloom.tests.support.random_demo import write_control_lora
 from PIL import Image
@@ -23,6 +25,8 @@ SHORT = {
     "windows_controlnet_sd15": {"16": {"batch_size": 20}},
     "text2video_zero_controlnet_sd15": {},
     "layout_controlnet_sd15": {},
+    "train_motion_lora_sd15": {"3": {"frames": 4}, "4": {"checkpoint_every": 2}, "10": {"batch_size": 4}},
+    "one_clip_sd15": {"3": {"frames": 4}, "4": {"checkpoint_every": 2}, "10": {"batch_size": 4}},
     "nuwa_sd15": {"3": {"prompts": "\n".join(KEYFRAMES), "length": 3, "depth": 3}},
 }
 FRAMES = {"windows_controlnet_sd15": 20, "text2video_zero_controlnet_sd15": 8, "layout_controlnet_sd15": 16}
@@ -55,6 +59,11 @@ def run(server, tmp_path):
         for frame in range(20):
             frames[frame, 40:90, 3 * frame : 3 * frame + 50] = 1
         video.add(frames)
+    for name in ("my_videos", "my_clip"):
+        clips = server.base / "input" / name
+        clips.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, clips / "clip.mp4")
+        (clips / "clip.txt").write_text("a white box that slides")
 
     def go(name):
         client = documented_client(tmp_path)
@@ -74,3 +83,15 @@ def test_keyframes_and_what_is_between_become_a_video(run):
     (path,) = [file for file in run("nuwa_sd15") if file.suffix == ".mp4"]
     with av.open(str(path)) as video:
         assert [(frame.width, frame.height) for frame in video.decode(video=0)] == [(SIDE, SIDE)] * 9
+
+
+@pytest.mark.parametrize(
+    ("name", "saved"), [("train_motion_lora_sd15", "my_motion"), ("one_clip_sd15", "one_clip")]
+)
+def test_a_motion_lora_is_learned_from_a_folder_saved_for_the_loader_and_sampled(server, run, name, saved):
+    (path,) = [file for file in run(name) if file.suffix == ".webp"]
+    with Image.open(path) as clip:
+        assert (clip.n_frames, clip.size) == (4, (SIDE, SIDE))
+    folder = server.base / "models" / "animatediff_motion_lora" / "frameloom"
+    lora = read_motion_lora(folder / f"{saved}_00001_.safetensors")
+    assert all(up.abs().max() > 0 for _, up in lora.pairs.values())

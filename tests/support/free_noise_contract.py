@@ -110,8 +110,9 @@ def test_training_goes_through_the_windows(port, demo, motion, scene):
     forward = port.train_forward(free(port, scene.moving(demo[0], motion), fusion=WindowFusion(2, 2)), 4)
     with torch.inference_mode(False):
         generator = torch.Generator().manual_seed(2)
-        noisy = torch.randn(4, 4, 16, 16, generator=generator, requires_grad=True)
-        tokens = torch.randn(4, 77, 64, generator=generator)
-        out = forward(noisy, torch.full((4,), 300), tokens)
+        device = port.compute_device()
+        noisy = torch.randn(4, 4, 16, 16, generator=generator).to(device).requires_grad_(True)
+        tokens = torch.randn(4, 77, 64, generator=generator).to(device)
+        out = forward(noisy, torch.full((4,), 300, device=device), tokens)
         (gradient,) = torch.autograd.grad(out[0].sum(), noisy)
     assert (gradient.abs().amax((1, 2, 3)) > 0).tolist() == [True, True, False, False]

@@ -250,15 +250,17 @@ def test_training_is_told_what_is_given_of_each_video(port, demo, motion, scene)
     forward = port.train_forward(port.install(demo[0], Edit("test", TemporalEdit(adapted(motion)))), 3)
     with torch.inference_mode(False):
         generator = torch.Generator().manual_seed(2)
-        noisy, tokens = (
-            torch.randn(6, 4, 16, 16, generator=generator),
-            torch.randn(6, 77, 64, generator=generator),
+        noisy, tokens, latents = (
+            torch.randn(6, *size, generator=generator).to(port.compute_device())
+            for size in ((4, 16, 16), (77, 64), (4, 16, 16))
         )
-        latents = torch.randn(6, 4, 16, 16, generator=generator, requires_grad=True)
-        mask = torch.tensor([1.0, 0, 0, 0, 0, 1])[:, None, None, None].expand(6, 1, 16, 16)
+        latents.requires_grad_(True)
+        mask = torch.tensor([1.0, 0, 0, 0, 0, 1]).to(latents)[:, None, None, None].expand(6, 1, 16, 16)
 
         def predict(rows, given):
-            return forward(noisy[rows], torch.full((len(noisy[rows]),), 300), tokens[rows], given=given)
+            return forward(
+                noisy[rows], torch.full_like(noisy[rows, 0, 0, 0], 300).long(), tokens[rows], given=given
+            )
 
         out = predict(slice(None), (latents, mask))
         (gradient,) = torch.autograd.grad(out[1].sum(), latents)

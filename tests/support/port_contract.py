@@ -399,11 +399,11 @@ def test_training_goes_through_the_unet_and_its_edits(port, demo, motion, scene)
     plain = port.train_forward(demo[0], 4)
     with torch.inference_mode(False):
         generator = torch.Generator().manual_seed(2)
-        noisy = torch.randn(4, 4, 16, 16, generator=generator, requires_grad=True)
-        tokens = torch.randn(4, 77, 64, generator=generator)
-        out = forward(noisy, torch.full((4,), 300), tokens)
-        (gradient,) = torch.autograd.grad(out[0].sum(), noisy)
-        (alone,) = torch.autograd.grad(plain(noisy, torch.full((4,), 300), tokens)[0].sum(), noisy)
+        device = port.compute_device()
+        noisy = torch.randn(4, 4, 16, 16, generator=generator).to(device).requires_grad_(True)
+        rest = torch.full((4,), 300, device=device), torch.randn(4, 77, 64, generator=generator).to(device)
+        (gradient,) = torch.autograd.grad(forward(noisy, *rest)[0].sum(), noisy)
+        (alone,) = torch.autograd.grad(plain(noisy, *rest)[0].sum(), noisy)
     assert gradient[3].abs().max() > 0, "frames do not mix"
     assert alone[3].abs().max() == 0
 
@@ -412,25 +412,29 @@ def test_training_goes_through_cross_frame_attention(port, demo, scene):
     forward = port.train_forward(scene.crossing(demo[0]), 3)
     with torch.inference_mode(False):
         generator = torch.Generator().manual_seed(2)
-        noisy = torch.randn(3, 4, 16, 16, generator=generator, requires_grad=True)
-        out = forward(noisy, torch.full((3,), 300), torch.randn(3, 77, 64, generator=generator))
+        device = port.compute_device()
+        noisy = torch.randn(3, 4, 16, 16, generator=generator).to(device).requires_grad_(True)
+        tokens = torch.randn(3, 77, 64, generator=generator).to(device)
+        out = forward(noisy, torch.full((3,), 300, device=device), tokens)
         (gradient,) = torch.autograd.grad(out[1].sum(), noisy)
     reached = gradient.abs().amax((1, 2, 3)) > 0
     assert reached.tolist() == [True, True, False]
 
 
-def learner_of(module=None, *, clip_norm=False):
-    """A module with random weights that want gradients."""
-    module = (module or tiny_module(middle=False)).requires_grad_(True)
+def learner_of(port, module=None, *, clip_norm=False):
+    """A module with random weights that want gradients, on the host's device."""
+    module = (module or tiny_module(middle=False)).to(port.compute_device()).requires_grad_(True)
     return Learner(
         module, MotionWeights("new", "frameloom", module.size, module.state_dict(), None, clip_norm)
     )
 
 
-def training_case(frames=4):
-    generator = torch.Generator().manual_seed(2)
-    noisy, tokens = (torch.randn(frames, *size, generator=generator) for size in ((4, 8, 8), (77, 64)))
-    return noisy, torch.full((frames,), 300), tokens
+def training_case(port, frames=4):
+    generator, device = torch.Generator().manual_seed(2), port.compute_device()
+    noisy, tokens = (
+        torch.randn(frames, *size, generator=generator).to(device) for size in ((4, 8, 8), (77, 64))
+    )
+    return noisy, torch.full((frames,), 300, device=device), tokens
 
 
 def test_a_trainer_is_told_of_the_base(port, demo):
@@ -441,12 +445,14 @@ def test_a_trainer_is_told_of_the_base(port, demo):
 
 def test_a_module_that_learns_runs_as_a_loaded_one_and_alone_has_gradients(port, demo):
     with torch.inference_mode(False):
-        learner = learner_of()
+        learner = learner_of(port)
         forward = port.train_forward(demo[0], 4, learner)
-        out = forward(*training_case())
+        out = forward(*training_case(port))
         out.square().mean().backward()
         loaded = port.install(demo[0], Edit("motion", TemporalEdit(port.load_motion(learner.weights))))
-        torch.testing.assert_close(out, port.train_forward(loaded, 4)(*training_case()), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            out, port.train_forward(loaded, 4)(*training_case(port)), rtol=1e-4, atol=1e-5
+        )
     assert all(parameter.grad is not None for parameter in learner.network.parameters())
     assert [
         value for value in forward.unet.parameters() if value.requires_grad or value.grad is not None
@@ -456,10 +462,10 @@ def test_a_module_that_learns_runs_as_a_loaded_one_and_alone_has_gradients(port,
 def test_a_module_starts_as_the_frozen_model_itself(port, demo):
     """To the last bit: its output projections are zero."""
     with torch.inference_mode(False):
-        learner = learner_of()
+        learner = learner_of(port)
         initialise(learner.network)
-        moving = port.train_forward(demo[0], 4, learner)(*training_case())
-        assert torch.equal(moving, port.train_forward(demo[0], 4)(*training_case()))
+        moving = port.train_forward(demo[0], 4, learner)(*training_case(port))
+        assert torch.equal(moving, port.train_forward(demo[0], 4)(*training_case(port)))
 
 
 @pytest.mark.parametrize("clip_norm", [False, True])
@@ -468,12 +474,12 @@ def test_saving_memory_changes_no_bit_of_a_gradient(port, demo, scene, clip_norm
     gradients = []
     for save_memory in (False, True):
         with torch.inference_mode(False):
-            learner = learner_of(clip_norm=clip_norm)
+            learner = learner_of(port, clip_norm=clip_norm)
             forward = port.train_forward(scene.crossing(demo[0]), 4, learner, save_memory=save_memory)
             if save_memory:
                 for slot in learner.slots:
                     recompute(learner.network.transformer(slot), "change")
-            forward(*training_case()).square().mean().backward()
+            forward(*training_case(port)).square().mean().backward()
             gradients.append({name: value.grad for name, value in learner.network.named_parameters()})
     plain, again = gradients
     assert all(torch.equal(plain[name], again[name]) for name in plain)
@@ -494,12 +500,12 @@ def test_a_model_that_moves_already_is_not_trained(port, demo, motion, scene):
     with pytest.raises(
         ValueError, match="model: got one with a motion module on it; expected the model alone"
     ):
-        port.train_forward(scene.moving(demo[0], motion), 4, learner_of())
+        port.train_forward(scene.moving(demo[0], motion), 4, learner_of(port))
 
 
 def test_a_base_of_another_family_is_not_trained(port, demo):
     with pytest.raises(CheckpointError, match=r"new: .* is 64 channels wide, the model has 32 there"):
-        port.train_forward(demo[0], 4, learner_of(tiny_module(width=64)))
+        port.train_forward(demo[0], 4, learner_of(port, tiny_module(width=64)))
 
 
 def test_a_saved_file_carries_the_prompt_and_the_editors_extras(port):

@@ -13,8 +13,6 @@ from frameloom.training.motion_lessons import learn_lora, learn_module, new_modu
 from frameloom.training.motion_training import MotionSettings
 from torch import Tensor
 
-CPU = torch.device("cpu")
-
 
 @dataclass(frozen=True)
 class Clips:
@@ -49,9 +47,10 @@ def module_weights(width: int = 32, **size: object) -> MotionWeights:
 
 
 def lesson_of(port, model, kind: str):
-    """A new module, a continued one, or a LoRA or mask adapter on one."""
+    """A new module, a continued one, or a LoRA or mask adapter on one, on the host's device."""
+    device = port.compute_device()
     if kind == "new":
-        return learn_module(new_module(port.base(model).widths, STABLE_DIFFUSION), "new", CPU)
+        return learn_module(new_module(port.base(model).widths, STABLE_DIFFUSION), "new", device)
     if kind == "continued":
-        return learn_module(module_weights(), "continued", CPU)
-    return learn_lora(module_weights(), 2, kind, CPU, mask_encoder=kind == "adapter")
+        return learn_module(module_weights(), "continued", device)
+    return learn_lora(module_weights(), 2, kind, device, mask_encoder=kind == "adapter")

@@ -19,7 +19,6 @@ from frameloom.models.motion_lora import MotionLoRA, read_motion_lora
 from frameloom.models.schedules import STABLE_DIFFUSION
 from frameloom.tests.support.motion import tiny_module
 from frameloom.tests.support.training import (
-    CPU,
     Clips,
     lesson_of,
     module_weights,
@@ -357,7 +356,9 @@ def test_a_base_that_changed_is_an_error():
 
 
 def test_more_frames_than_the_encoding_holds_are_refused(port, model, tmp_path):
-    lesson = learn_module(new_module(port.base(model).widths, None, max_frames=3), "short", CPU)
+    lesson = learn_module(
+        new_module(port.base(model).widths, None, max_frames=3), "short", port.compute_device()
+    )
     with pytest.raises(
         ValueError, match="frames=4 is more than the 3 that the positional encoding of new module holds"
     ):
@@ -372,7 +373,7 @@ def test_no_clips_are_refused(port, model, tmp_path):
 
 
 def test_a_base_of_another_family_is_refused(port, model, tmp_path):
-    lesson = learn_module(module_weights(width=64), "wide", CPU)
+    lesson = learn_module(module_weights(width=64), "wide", port.compute_device())
     with pytest.raises(CheckpointError, match=r"start: .* is 64 channels wide, the model has 32 there"):
         train_motion(port, model, moving_clips(), lesson, settings(), lambda key: tmp_path)
 

@@ -16,6 +16,12 @@ NAMES = sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json")
 FILE_INPUTS = {"ckpt_name", "control_net_name", "gligen_name", "file", "image", "model"}
 
 
+def is_file(node, name):
+    """Whether an input's choices are the user's own files, or folders of them."""
+    inputs = node["inputs"]
+    return name in FILE_INPUTS or (name == "folder" and inputs.get("source") == "folder")
+
+
 def prompt_of(name):
     return json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text("utf-8"))
 
@@ -116,7 +122,7 @@ def test_every_input_of_the_api_form_is_known_present_linked_to_what_fits_and_le
                 assert isinstance(value, int if kind == "INT" else float)
             elif kind in ("STRING", "BOOLEAN"):
                 assert isinstance(value, str if kind == "STRING" else bool)
-            elif input_name not in FILE_INPUTS:
+            elif not is_file(node, input_name):
                 assert value in choices, f"{node_id} {input_name}"
 
 
@@ -143,7 +149,7 @@ def test_files_that_the_demo_workflows_name_come_with_the_pack():
 def test_a_note_says_where_each_file_that_does_not_come_with_the_pack_goes(name):
     for node in prompt_of(name).values():
         files = [
-            value for key, value in node["inputs"].items() if key in FILE_INPUTS and isinstance(value, str)
+            value for key, value in node["inputs"].items() if is_file(node, key) and isinstance(value, str)
         ]
         assert all(file in node["_meta"]["note"] for file in files)
         assert not files or re.search(r"models/\w+|input folder", node["_meta"]["note"])

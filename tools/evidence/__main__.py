@@ -32,6 +32,7 @@ from .rows import Row, judge
 from .scenes import scene_rows
 from .scripts import language_model_rows, storyboard_rows
 from .studio import ADAPTER_FILE, ASSETS, CFG, CPU, ROOT, SAMPLER, SCHEDULER, STEPS, Studio
+from .training import training_rows
 from .zero_shot import DEMO, FRAMES, INSIDE, PAPER, demo_rows, open_rows, setting_rows
 from .zero_shot import STEPS as ZERO_SHOT_STEPS
 
@@ -59,6 +60,7 @@ SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
     "FreeNoise": free_noise_rows,
     "FreeInit": free_init_rows,
     "prompt travel": travel_rows,
+    "training": training_rows,
     "storyboards, by source": lambda studio, samples: storyboard_rows(),
     "storyboards, by a small language model": lambda studio, samples: language_model_rows(),
 }
@@ -115,6 +117,9 @@ NOTES = {
     "they do not.",
     "prompt travel": "From a color to its neighbour in the list, over 16 frames. On the way the demo model draws a "
     "third color in one frame of three.",
+    "training": "`train_motion_demo` as it stands: 400 steps from the bundled module, on 64 drawn circles, one clip a "
+    "step. Prompts are captions of other circles, which name no motion. Going once round is three quarters of a turn "
+    "at least, without turning back, on a path that a circle fits. A module learns to go round, not which way.",
     "storyboards, by source": "40 English scripts of 1 to 4 scenes, of shapes and of everyday things, each with what "
     "its scenes should hold, where that goes, and how it stands. 20 were in view while the rules were written; the "
     "other 20 were written, by the same author, when they were finished, and the rules were not changed for them. n "

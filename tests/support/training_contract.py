@@ -1,0 +1,142 @@
+"""What training promises on every host: what learns and what doesn't, and through which edits.
+
+The tests need the fixtures ``port``, ``demo``, ``motion`` and ``scene``, as ``port_contract``'s.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from frameloom.models.motion_lora import MotionLoRA
+from frameloom.tests.support.training import module_weights, moving_clips, settings
+from frameloom.training.motion_job import MotionJob, run_job
+from frameloom.training.motion_lessons import learn_module
+from frameloom.training.motion_training import train_motion
+from frameloom.training.video_dataset import drawn_dataset
+from torch import nn
+
+PARTS = ("unet", "network", "model", "cond_stage_model", "first_stage_model")
+
+
+class Watching:
+    """A host that remembers the UNet and the module that it trained."""
+
+    def __init__(self, port):
+        self._port = port
+        self.unets, self.learners = [], []
+
+    def __getattr__(self, name):
+        return getattr(self._port, name)
+
+    def train_forward(self, model, frames, learner=None, **options):
+        forward = self._port.train_forward(model, frames, learner, **options)
+        self.unets.append(forward.unet)
+        self.learners.append(learner)
+        return forward
+
+
+@pytest.fixture
+def watching(port, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(port), "user_dir", lambda self: tmp_path)
+    return Watching(port)
+
+
+def networks_of(parts):
+    """The UNet, the text encoder and the VAE, wherever a host keeps them."""
+    found = [getattr(part, name, None) for part in parts for name in PARTS]
+    return [network for network in found if isinstance(network, nn.Module)]
+
+
+def numbers_of(network):
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("target", ["module", "motion LoRA"])
+def test_no_weight_of_the_base_has_a_gradient_and_only_the_lessons_change(watching, demo, tmp_path, target):
+    networks = networks_of(demo)
+    assert len(networks) == 3
+    before = [numbers_of(network) for network in networks]
+    dataset = drawn_dataset(2, "circle", 0, frames=3, width=64, height=64, caption_dropout=0.1)
+    start = module_weights()
+    trained = run_job(
+        watching,
+        MotionJob(target, "learned", settings(2), rank=2),
+        demo,
+        dataset,
+        (start, []),
+        lambda key: tmp_path / key,
+        lambda done: None,
+        lambda step, loss: None,
+    )
+    [unet], [learner] = watching.unets, watching.learners
+    for network in [*networks, unet]:
+        assert [name for name, value in network.named_parameters() if value.grad is not None] == []
+    assert [name for name, value in unet.named_parameters() if value.requires_grad] == []
+    for network, numbers in zip(networks, before, strict=True):
+        assert all(torch.equal(value, numbers[name]) for name, value in network.state_dict().items())
+    learned = {name for name, value in learner.network.named_parameters() if value.grad is not None}
+    assert learned == {name for name, value in learner.network.named_parameters() if value.requires_grad}
+    now = dict(learner.network.named_parameters())
+    if target == "module":
+        assert learned == set(now)
+        assert not any(torch.equal(now[name], start.state[name].to(now[name])) for name in learned)
+    else:
+        assert isinstance(trained.learned, MotionLoRA)
+        assert {name.rpartition(".")[2] for name in learned} == {"down", "up"}
+        kept = [
+            (name, name.replace("parametrizations.weight.original", "weight")) for name in set(now) - learned
+        ]
+        assert len(kept) == len(start.state) - len([name for name in start.state if name.endswith(".pe")])
+        assert all(torch.equal(now[name], start.state[old].to(now[name])) for name, old in kept)
+
+
+def test_a_step_of_training_sees_what_a_step_of_sampling_does(port, demo, motion, scene):
+    """With every frame reading the first one, and a motion module: the same denoised latents, frame by frame."""
+    model = scene.crossing(scene.moving(demo[0], motion))
+    latent, sigma = scene.noise(4) * 10, 3.0
+    sampled = port.predict(model, scene.positive, {"samples": latent}, sigma)
+    alone = port.predict(scene.moving(demo[0], motion), scene.positive, {"samples": latent}, sigma)
+    assert not torch.allclose(sampled[1:], alone[1:], atol=1e-2), "the edit does nothing here"
+    with torch.inference_mode(False):
+        unit, scale = port.noise_unit(model), (1 + sigma**2) ** 0.5
+        noisy = latent.clone() / unit / scale
+        timesteps = torch.full((4,), port.sigma_to_timestep(model, sigma))
+        tokens = scene.positive[0][0].clone()
+        forward = port.train_forward(model, 4)
+        raw = forward(
+            *(part.to(next(forward.unet.parameters()).device) for part in (noisy, timesteps, tokens))
+        )
+        assert port.base(demo[0]).prediction_type == "v"
+        denoised = (noisy / scale - raw.detach().to(noisy) * sigma / scale) * unit
+    torch.testing.assert_close(denoised, sampled.to(denoised), rtol=1e-3, atol=1e-3)
+
+
+def test_captions_may_be_one_a_video_or_one_a_frame(port, demo):
+    with torch.inference_mode(False):
+        forward = port.train_forward(demo[0], 3)
+        device = next(forward.unet.parameters()).device
+        generator = torch.Generator().manual_seed(2)
+        noisy, tokens = (
+            torch.randn(size, generator=generator).to(device) for size in ((6, 4, 8, 8), (2, 77, 64))
+        )
+        timesteps = torch.full((6,), 300, device=device)
+        one = forward(noisy, timesteps, tokens)
+        torch.testing.assert_close(
+            one, forward(noisy, timesteps, tokens.repeat_interleave(3, 0)), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_module_learns_through_cross_frame_attention(port, demo, scene, tmp_path):
+    """The run is another than without the edit, and the base stays as it was."""
+    losses = []
+    for model in (demo[0], scene.crossing(demo[0])):
+        lesson = learn_module(module_weights(), "crossing", port.compute_device())
+        frozen = port.train_forward(model, 4).hash_weights()
+        before = {name: value.detach().clone() for name, value in lesson.parameters.items()}
+        trained = train_motion(
+            port, model, moving_clips(), lesson, settings(2), lambda key: tmp_path / str(len(losses))
+        )
+        assert trained.base == frozen == port.train_forward(model, 4).hash_weights()
+        assert not any(torch.equal(value, before[name]) for name, value in lesson.parameters.items())
+        losses.append(trained.losses)
+    assert losses[0] != losses[1]

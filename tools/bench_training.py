@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+"""Time a training step of a motion module beside a plain loop over diffusers, and write docs/bench_training.md.
+
+usage: bench_training.py [--rounds N] [--steps N] [--only SIZE ...]
+
+Both train a new motion module in a frozen UNet, with random weights, clips and captions, in float32 on the CPU. The
+plain loop is what one writes with diffusers: ``UNetMotionModel.from_unet2d``, ``freeze_unet2d_params``, AdamW, the
+same objective, clipped gradients. Ours is the whole trainer, with its averaged weights and its log. Each run is a
+process of its own, so that memory is its alone; runs take turns, and steps of a turn are compared with those of the
+same turn. Time is the CPU's, of all threads, so that it says something on a machine that has other things to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import MotionAdapter, UNetMotionModel
+from frameloom.headless import networks
+from frameloom.headless.model import Model
+from frameloom.headless.port import HeadlessHost
+from frameloom.headless.shared_attention import share_tokens
+from frameloom.headless.sigmas import Sampling
+from frameloom.models.architecture import DEMO, SD15, UNetSize
+from frameloom.models.motion_checkpoint import to_diffusers
+from frameloom.models.motion_module import slot_widths
+from frameloom.models.schedules import STABLE_DIFFUSION
+from frameloom.training.loop import LoopSettings, step_generator
+from frameloom.training.motion_lessons import learn_module, new_module
+from frameloom.training.motion_training import MotionSettings, train_motion
+from torch import Tensor
+
+REPORT = Path(__file__).resolve().parent.parent / "docs" / "bench_training.md"
+PLAIN, OURS, SAVING = "plain loop, diffusers", "Frameloom", "Frameloom, save_memory"
+ARMS = (PLAIN, OURS, SAVING)
+RATE, DECAY, CLIP_NORM = 1e-4, 0.01, 1.0
+WARM_UP = 2  # steps before the clock runs
+TARGET = 0.8
+Done = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is trained.
+
+    Attributes:
+        title: of its table.
+        unet: its sizes.
+        frames: of a clip; a batch is one clip.
+        side: of latents.
+    """
+
+    title: str
+    unet: UNetSize
+    frames: int
+    side: int
+
+
+SIZES = {
+    "demo": Size("Demo model's sizes, 16 frames of 128 px", DEMO.unet, 16, 16),
+    "sd15": Size("SD1.5's sizes, 8 frames of 128 px", SD15.unet, 8, 16),
+}
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Random clips, as ``motion_training.Clips``."""
+
+    latents: Tensor
+    tokens: Tensor
+    caption: Tensor
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process measured.
+
+    Attributes:
+        seconds: of each step, of the CPU's time.
+        mebibytes: the peak of its memory above what it had before there was any network.
+    """
+
+    seconds: list[float]
+    mebibytes: float
+
+
+def random_clips(size: Size) -> Clips:
+    """Draw four clips with two captions."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(4, size.frames, 4, size.side, size.side, generator=generator)
+    tokens = torch.randn(3, 77, size.unet.context_dim, generator=generator)
+    return Clips(latents, tokens, torch.tensor([1, 2, 1, 2]))
+
+
+def train_plainly(size: Size, done: Done) -> None:
+    """Train as people write it, until ``done`` raises."""
+    unet = networks.build_unet(size.unet)
+    state, config = to_diffusers(new_module(slot_widths(size.unet), STABLE_DIFFUSION))
+    adapter = MotionAdapter(**config)
+    adapter.load_state_dict(state)
+    network: Any = UNetMotionModel.from_unet2d(unet, adapter)
+    del unet, adapter, state
+    network.freeze_unet2d_params()
+    parameters = [each for each in network.parameters() if each.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=DECAY)
+    alphas, clips = STABLE_DIFFUSION.alphas_cumprod().float(), random_clips(size)
+    for step in range(sys.maxsize):
+        generator = step_generator(0, step)
+        index = torch.randint(len(clips.latents), (1,), generator=generator)
+        timesteps = torch.randint(1000, (1,), generator=generator)
+        latents = clips.latents[index].movedim(2, 1)
+        noise = torch.randn(latents.shape, generator=generator)
+        alpha = alphas[timesteps].view(-1, 1, 1, 1, 1)
+        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+        tokens = clips.tokens[clips.caption[index]].repeat_interleave(size.frames, 0)
+        prediction = network(noisy, timesteps, encoder_hidden_states=tokens).sample
+        torch.nn.functional.mse_loss(prediction, noise).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+        optimizer.step()
+        optimizer.zero_grad()
+        done()
+
+
+def train_ours(size: Size, done: Done, *, save_memory: bool) -> None:
+    """Train as Train Motion Module does, until ``done`` raises."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = HeadlessHost("cpu", folder, folder, folder)
+        unet = share_tokens(networks.build_unet(size.unet)).eval().requires_grad_(False)
+        model = Model(unet, size.unet, Sampling("eps", STABLE_DIFFUSION), 0.18215)
+        loop = LoopSettings(
+            1_000_000,
+            RATE,
+            warmup=1,
+            final_rate=1.0,
+            betas=(0.9, 0.999),
+            weight_decay=DECAY,
+            clip_norm=CLIP_NORM,
+        )
+        settings = MotionSettings(
+            loop, batch=1, caption_dropout=0.0, save_memory=save_memory, checkpoint_every=1_000_000
+        )
+        weights = new_module(slot_widths(size.unet), STABLE_DIFFUSION)
+        lesson = learn_module(weights, "bench", port.compute_device())
+        del weights, unet
+        train_motion(
+            port, model, random_clips(size), lesson, settings, lambda _: Path(folder), lambda *_: done()
+        )
+
+
+def work(arm: str, size: Size, steps: int) -> None:
+    """Measure one arm in this process, print the figures, and end it."""
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds: list[float] = []
+    clock = time.process_time()
+
+    def done() -> None:
+        nonlocal clock
+        seconds.append(time.process_time() - clock)
+        if len(seconds) == WARM_UP + steps:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            print(json.dumps([seconds[WARM_UP:], (peak - start) / 1024]), flush=True)
+            os._exit(0)  # a run that stops writes a checkpoint, which for SD1.5 is gigabytes
+        clock = time.process_time()
+
+    if arm == PLAIN:
+        train_plainly(size, done)
+    else:
+        train_ours(size, done, save_memory=arm == SAVING)
+
+
+def run_apart(name: str, arm: str, steps: int) -> Run:
+    """Measure one arm in a process of its own."""
+    call = [sys.executable, __file__, "--work", arm, "--only", name, "--steps", str(steps)]
+    answer = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout
+    run = Run(*json.loads(answer.splitlines()[-1]))
+    print(f"{name}, {arm}: {[round(each, 2) for each in run.seconds]} s, {run.mebibytes:.0f} MiB", flush=True)
+    return run
+
+
+def ratio(one: list[float], other: list[float]) -> tuple[float, float, float]:
+    """Return how many times as long one arm's steps take: median of pairs, and its 95 % bootstrap interval."""
+    ratios = torch.tensor(one, dtype=torch.float64) / torch.tensor(other, dtype=torch.float64)
+    picks = torch.randint(len(ratios), (2000, len(ratios)), generator=torch.Generator().manual_seed(0))
+    medians = ratios[picks].quantile(0.5, dim=1)
+    low, high = torch.quantile(medians, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return float(ratios.quantile(0.5)), low, high
+
+
+def report(size: Size, runs: dict[str, list[Run]]) -> list[str]:
+    """Render a size's figures as Markdown."""
+    seconds = {arm: [each for run in found for each in run.seconds] for arm, found in runs.items()}
+    memory = {arm: max(run.mebibytes for run in found) for arm, found in runs.items()}
+    lines = [
+        f"## {size.title}",
+        "",
+        "| arm | CPU s a step, median | over the plain loop (95 % interval) | memory, MiB | over the plain loop |",
+        "|---|---|---|---|---|",
+    ]
+    for arm in runs:
+        middle = float(torch.tensor(seconds[arm], dtype=torch.float64).quantile(0.5))
+        times, low, high = ratio(seconds[arm], seconds[PLAIN])
+        lines.append(
+            f"| {arm} | {middle:.2f} | {times:.3f} ({low:.3f} .. {high:.3f}) | {memory[arm]:.0f} "
+            f"| {memory[arm] / memory[PLAIN]:.3f} |"
+        )
+    return [*lines, ""]
+
+
+def main() -> int:
+    """Measure and write the report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="turns of every arm")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps of a turn")
+    parser.add_argument("--only", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--work", choices=ARMS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.work:
+        work(arguments.work, SIZES[arguments.only[0]], arguments.steps)
+        return 1
+    lines = [
+        "# Bench: training a motion module",
+        "",
+        "Written by `make bench` (`tools/bench_training.py`): a step of training beside a plain loop over diffusers' "
+        "`UNetMotionModel`, both of a new module in a frozen UNet, with batches of one clip, float32, CPU, "
+        f"threads: {torch.get_num_threads()}. Time is the CPU's, of all threads. Arms take turns, {arguments.rounds} "
+        f"of {arguments.steps} steps, each a "
+        "process of its own. Memory is the peak of the whole process above what it had before there was any network: "
+        "weights, gradients, the optimiser's state and what a step remembers. Ours keeps averaged weights and the "
+        f"module it started from as well. Target for each: <= {TARGET} of the plain loop.",
+        "",
+    ]
+    for name in arguments.only:
+        runs: dict[str, list[Run]] = {arm: [] for arm in ARMS}
+        for turn in range(arguments.rounds):
+            shift = turn % len(ARMS)
+            for arm in ARMS[shift:] + ARMS[:shift]:
+                runs[arm].append(run_apart(name, arm, arguments.steps))
+        lines += report(SIZES[name], runs)
+    print("\n".join(lines))
+    REPORT.write_text("\n".join(lines), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,100 @@
+"""Training: does ``train_motion_demo`` teach the bundled motion module to go in a circle, and leave the base alone?
+
+The workflow's own nodes train, with its values. Prompts are captions of drawn circles that are not in the data set, and
+both modules start from the same noise.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+from frameloom.headless import io, ui
+from frameloom.host import api
+from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.training import shapes
+from frameloom.training.detector import Measurement, measure, measure_circling
+from frameloom.training.loop import step_generator
+from frameloom.training.metrics_log import MetricsLog
+from frameloom.training.motion_training import METRICS
+from torch import Tensor
+
+from .motion import follow, moving_clips, sample_clips
+from .rows import SEED, Row, agreement, row
+from .studio import ROOT, Studio
+
+WORKFLOW = ROOT / "workflows" / "api" / "train_motion_demo.json"
+ROUND = "training: goes once round"
+BEFORE, AFTER = "bundled module", "trained"
+
+
+def training_rows(studio: Studio, samples: int) -> list[Row]:
+    """Train as the workflow says, and sample with the module before and after; drawn clips are the controls."""
+    circles = shapes.sample_circles(samples, step_generator(SEED, 12))
+    frozen = _hash(studio)
+    motion, seconds = _train(studio)
+    schedule = motion.weights.beta_schedule
+    trained = studio.host.install(studio.model, Edit("evidence", TemporalEdit(motion), schedule))
+    clips = {
+        AFTER: sample_clips(studio, trained, circles, AFTER),
+        BEFORE: sample_clips(studio, studio.animated(), circles, BEFORE),
+        "drawn circles, through the VAE": _through_vae(studio, shapes.render(circles)),
+        "drawn straight clips, through the VAE": _through_vae(studio, shapes.render(moving_clips(samples))),
+    }
+    found = {arm: [measure(clip) for clip in every] for arm, every in clips.items()}
+    rows = [_round_row(arm, each) for arm, each in found.items()]
+    for name in ("color", "background", "shape"):
+        for arm in (AFTER, BEFORE):
+            every = torch.stack([getattr(one, name) for one in found[arm]])
+            right = agreement(every, getattr(circles, name)[:, None]).mean(1)
+            rows.append(row(f"training: {name} as the prompt's", arm, right))
+    same = torch.tensor([float(_hash(studio) == frozen)])
+    return [
+        *rows,
+        row("training: the base has the SHA-256 it had", "trained", same, ">= 1"),
+        row("training: seconds a step", "one thread", seconds),
+    ]
+
+
+def _train(studio: Studio) -> tuple[Any, Tensor]:
+    """Run the workflow's data set and trainer; returns the MOTION, and the seconds of each step.
+
+    A run that was stopped goes on: its files are in the user's folder.
+    """
+    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
+    from frameloom.nodes.train_motion import TRAINING, TrainMotionModule  # they need a selected host
+    from frameloom.nodes.video_dataset import VideoDataset
+
+    nodes = {node["class_type"]: node["inputs"] for node in json.loads(WORKFLOW.read_text("utf-8")).values()}
+    widgets = {
+        name: value
+        for name, value in nodes["Frameloom_TrainMotionModule"].items()
+        if not isinstance(value, list)
+    }
+    with torch.inference_mode():  # as hosts run nodes
+        dataset = VideoDataset.execute(**nodes["Frameloom_VideoDataset"])[0]
+        parts = studio.model, studio.clip, studio.vae
+        motion = TrainMotionModule.execute(*parts, dataset, motion=studio.motion, **widgets)[0]
+    runs = (studio.host.user_dir() / TRAINING).glob(f"*/{METRICS}")
+    log = MetricsLog(max(runs, key=lambda path: path.stat().st_mtime))
+    return motion, torch.tensor(log.column("seconds"))
+
+
+def _hash(studio: Studio) -> str:
+    return studio.host.train_forward(studio.model, shapes.FRAMES).hash_weights()
+
+
+def _through_vae(studio: Studio, clips: Tensor) -> Tensor:
+    """Encode and decode clips, [B, F, 3, H, W] in -1..1."""
+    again = []
+    for clip in clips:
+        latent = studio.host.encode(studio.vae, (clip.movedim(1, -1) + 1) / 2)["samples"]
+        again.append(studio.decode(latent))
+    return torch.stack(again)
+
+
+def _round_row(arm: str, found: list[Measurement]) -> Row:
+    targets = {AFTER: ">= 0.80", BEFORE: "<= 0"}
+    circling = measure_circling(*follow(found))
+    return row(ROUND, arm, circling.is_circle.double(), targets.get(arm, ""))
