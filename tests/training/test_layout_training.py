@@ -93,7 +93,7 @@ def scene(number, *, text="a dog", box=(0.0, 0.0, 0.5, 0.5)):
 
 def test_scenes_without_boxes_or_longer_than_the_context_are_left_out_and_counted():
     scenes = [scene(number) for number in range(20)]
-    long, empty = scene(20, text="a dog " * 40), scene(21, box=None)
+    long, empty = scene(20, text="a dog " * 80), scene(21, box=None)
     corpus = make_corpus([*scenes, long, empty], TINY)
     assert corpus.left_out == 2
     assert {each.prompt for each in (*corpus.training, *corpus.held_out)} == {each.prompt for each in scenes}
