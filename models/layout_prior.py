@@ -75,7 +75,11 @@ class LayoutGPT(nn.Module):
             cache: from the call before.
         """
         x, kept = self.transformer(tokens, cache)
-        return functional.linear(x, self.transformer.wte.weight), kept
+        return self.logits(x), kept
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return what may follow: [..., width], what ``transformer`` returns of tokens -> [..., vocabulary]."""
+        return functional.linear(hidden, self.transformer.wte.weight)
 
 
 class _Transformer(nn.Module):

@@ -193,7 +193,8 @@ def _size_inputs() -> list[Any]:
             default=320,
             min=16,
             max=8192,
-            tooltip="Longest scene in tokens: a byte of text is one, a box five. Longer ones are left out.",
+            tooltip="Longest scene in tokens: a word is one, where captions and names often say it, and else each of "
+            "its bytes; a box is five. Longer ones are left out.",
         ),
     ]
 

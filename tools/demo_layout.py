@@ -1,4 +1,4 @@
-"""The demo's layout prior: Train Layout Prior's recipe on drawn shapes, and its file. See train_demo.py."""
+"""The demo's layout prior: Train Layout Prior's recipe on drawn shapes, for longer. See train_demo.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from frameloom.training.loop import step_generator
 
 SEED = 2026
 SCENES = 12_000
-SETTINGS = LayoutSettings(steps=3000, context=160, seed=SEED)
+SETTINGS = LayoutSettings(steps=4000, context=160, seed=SEED)
 FILE, WEIGHTS = "layout_prior.safetensors", "layout_final"
 
 

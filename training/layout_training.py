@@ -38,7 +38,7 @@ WAVE, SHORTEST = (
     8.0,
 )  # of what positions and lines start as: amplitude, which is GPT-2's spread, and period
 UNTITLED = 0.1  # chance that training hides a caption: a prior is also asked without one
-ALIKE = 8  # sequences of about one length go through the network together: less padding
+ALIKE = 16  # sequences of about one length go through the network together: less padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +211,12 @@ def score(network: LayoutGPT, scenes: Sequence[Scene]) -> tuple[Tensor, int]:
             pad_sequence(list(part), True, PADDING).to(device)
             for part in zip(*pairs[start : start + ALIKE], strict=True)
         )
-        logits, _ = network(tokens)
+        hidden, _ = network.transformer(tokens, None)
+        counted = targets != PADDING
         total = total + functional.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="sum"
+            network.logits(hidden[counted]), targets[counted], reduction="sum"
         )
-        count += int((targets != PADDING).sum())
+        count += int(counted.sum())
     return total, count
 
 
