@@ -11,6 +11,7 @@ from ..models.layout_prior import LayoutGPT, read_prior, sample_tokens
 from ..models.layout_sequence import (
     NAME,
     VOCABULARY,
+    Words,
     count_tokens,
     decode_scene,
     encode_names,
@@ -48,10 +49,9 @@ class Request:
     size: tuple[int, int] = (512, 512)
     fps: float = 8.0
 
-    @property
-    def tokens(self) -> int:
-        """Length of the sequence that answers it."""
-        return count_tokens(self.caption, self.names, self.keyframes)
+    def tokens(self, network: LayoutGPT) -> int:
+        """Return the length of a prior's sequence that answers it."""
+        return count_tokens(self.caption, self.names, self.keyframes, Words(network.words))
 
 
 def read_layout_prior(path: Path) -> LayoutGPT:
@@ -100,15 +100,17 @@ def sample_storyboard(
     Raises:
         ValueError: there are more keyframes than frames, or the sequence is longer than the prior's context.
     """
-    grammar = tracks_of(request.names, request.frames, request.keyframes)
-    if request.tokens > network.size.context:
+    words = Words(network.words)
+    grammar = tracks_of(request.names, request.frames, request.keyframes, words)
+    needed = request.tokens(network)
+    if needed > network.size.context:
         raise ValueError(
-            f"{label}: caption, entities and keyframes make {request.tokens} tokens; expected at most "
+            f"{label}: caption, entities and keyframes make {needed} tokens; expected at most "
             f"{network.size.context}, the prior's context; shorten the caption, or take fewer entities or keyframes."
         )
     tokens = sample_tokens(
         network,
-        encode_names(request.caption, request.names),
+        encode_names(request.caption, request.names, words),
         grammar,
         temperature=sampling.temperature,
         top_k=sampling.top_k,
@@ -118,6 +120,6 @@ def sample_storyboard(
     return Storyboard(
         fps=request.fps,
         size=request.size,
-        scenes=(decode_scene(tokens, request.frames),),
+        scenes=(decode_scene(tokens, request.frames, words),),
         provenance=Provenance(planner="prior", model=label, seed=sampling.seed),
     )

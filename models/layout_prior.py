@@ -9,6 +9,7 @@ https://arxiv.org/abs/2305.13777) for layouts as its text.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class PriorSize:
     """Sizes of a layout prior.
 
     Attributes:
-        vocabulary: tokens there are.
+        vocabulary: tokens there are, words among them.
         context: longest sequence.
         width: of a token.
         layers: blocks.
@@ -50,13 +51,20 @@ class PriorSize:
 class LayoutGPT(nn.Module):
     """GPT-2: layer norm first, learned positions, the output tied to the embedding.
 
+    Args:
+        size: of it.
+        words: that its last tokens are.
+        device: of its weights.
+
     Shape:
         tokens [B, L] -> logits [B, L, vocabulary].
     """
 
-    def __init__(self, size: PriorSize, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, size: PriorSize, words: Sequence[str] = (), device: str | torch.device = "cpu"
+    ) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.words = size, tuple(words)
         self.transformer = _Transformer(size, device)
 
     def forward(self, tokens: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
@@ -67,7 +75,11 @@ class LayoutGPT(nn.Module):
             cache: from the call before.
         """
         x, kept = self.transformer(tokens, cache)
-        return functional.linear(x, self.transformer.wte.weight), kept
+        return self.logits(x), kept
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return what may follow: [..., width], what ``transformer`` returns of tokens -> [..., vocabulary]."""
+        return functional.linear(hidden, self.transformer.wte.weight)
 
 
 class _Transformer(nn.Module):
@@ -154,6 +166,7 @@ def save_prior(path: str | Path, network: LayoutGPT, sequence: str) -> None:
         "frameloom.version": VERSION,
         "frameloom.sequence": sequence,
         "frameloom.heads": str(network.size.heads),
+        "frameloom.words": json.dumps(network.words),
     }
     partial = Path(path).with_suffix(".partial")
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, partial, metadata)
@@ -166,7 +179,7 @@ def read_prior(path: str | Path, sequence: str, vocabulary: int) -> LayoutGPT:
     Args:
         path: a safetensors file, as ``save_prior`` writes.
         sequence: name of the sequence format it must be trained on.
-        vocabulary: tokens of that format.
+        vocabulary: tokens of that format, without words.
 
     Returns:
         The network in float32, on the CPU.
@@ -180,8 +193,9 @@ def read_prior(path: str | Path, sequence: str, vocabulary: int) -> LayoutGPT:
     if kind != "gpt2":
         raise refuse(file.name, kind, "a layout prior", file.shapes)
     _check_header(file, sequence)
-    size = _measure(file, vocabulary)
-    network = LayoutGPT(size, device="meta")
+    words = _read_words(file)
+    size = _measure(file, vocabulary + len(words))
+    network = LayoutGPT(size, words, device="meta")
     _check_complete(file, {key: tuple(value.shape) for key, value in network.state_dict().items()})
     state = {key: value.float() for key, value in file.load(network.state_dict()).items()}
     bad = next((key for key, value in state.items() if not value.isfinite().all()), None)
@@ -265,6 +279,21 @@ def _check_header(file: WeightFile, sequence: str) -> None:
             f"{file.name}: its header says version {found['version']!r} and sequence {found['sequence']!r}; expected "
             f"{VERSION!r} and {sequence!r}; update Frameloom, or train the prior again."
         )
+
+
+def _read_words(file: WeightFile) -> list[str]:
+    """Return the words of the header; files that were written before there were any have none."""
+    text = file.metadata.get("frameloom.words", "[]")
+    try:
+        words = json.loads(text)
+    except ValueError:
+        words = None
+    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
+        raise CheckpointError(
+            f"{file.name}: its header says words={text[:40]!r}; expected a list of words as JSON; train the "
+            "prior again."
+        )
+    return words
 
 
 def _measure(file: WeightFile, vocabulary: int) -> PriorSize:

@@ -104,7 +104,7 @@ class LayoutPrior(io.ComfyNode):
         name = trained or file
         network = read_layout_prior(_find(name))
         sampling = Sampling(temperature, top_k, seed)
-        board = sample_storyboard(network, name, request, sampling, _watch(request.tokens))
+        board = sample_storyboard(network, name, request, sampling, _watch(request.tokens(network)))
         return io.NodeOutput(board, board.to_json())
 
 

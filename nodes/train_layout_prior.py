@@ -161,10 +161,10 @@ def _training_inputs() -> list[Any]:
             max=1_000_000,
             tooltip="Of the optimizer.",
         ),
-        io.Int.Input("batch_size", default=16, min=1, max=4096, tooltip="Scenes a step."),
+        io.Int.Input("batch_size", default=32, min=1, max=4096, tooltip="Scenes a step."),
         io.Float.Input(
             "learning_rate",
-            default=0.008,
+            default=0.006,
             min=1e-6,
             max=0.1,
             step=1e-6,
@@ -193,7 +193,8 @@ def _size_inputs() -> list[Any]:
             default=320,
             min=16,
             max=8192,
-            tooltip="Longest scene in tokens: a byte of text is one, a box five. Longer ones are left out.",
+            tooltip="Longest scene in tokens: a word is one, where captions and names often say it, and else each of "
+            "its bytes; a box is five. Longer ones are left out.",
         ),
     ]
 

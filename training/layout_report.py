@@ -14,7 +14,7 @@ import torch
 
 from ..models.layout_metrics import NEIGHBOURS, Fidelity, compare, track_features
 from ..models.layout_prior import Grammar, LayoutGPT, sample_tokens
-from ..models.layout_sequence import END, VOCABULARY, decode_scene, encode_names, encode_scene, tracks_of
+from ..models.layout_sequence import BYTES, END, Words, decode_scene, encode_names, encode_scene, tracks_of
 from ..models.storyboard import Scene
 from .layout_training import Corpus, LayoutSettings, make_corpus, new_prior, score, show, train_prior
 from .loop import step_generator
@@ -87,19 +87,20 @@ def measure_prior(
         watch: called with how many layouts of how many are sampled, before each; raises what stops the work.
         most: held-out scenes whose layouts are sampled.
     """
-    untrained = new_prior(settings).to(next(network.parameters()).device).eval()
+    untrained = new_prior(settings, corpus.words).to(next(network.parameters()).device).eval()
     generator = step_generator(settings.seed, settings.steps)  # after those of all steps
     held_out = [show(scene, settings, generator) for scene in corpus.held_out]
     others = torch.randperm(len(corpus.training), generator=generator)[:most].tolist()
     asked = held_out[:most]
 
+    words = Words(corpus.words)
     layouts: dict[str, list[list[int]]] = {arm: [] for arm in (PRIOR, FREELY, WEIGHTS, BOXES)}
     for number, scene in enumerate(asked):
         for place, (arm, sample) in enumerate(_samplers(network, untrained).items()):
             watch(number * len(layouts) + place, len(layouts) * len(asked))
             layouts[arm].append(sample(scene, number))
     scenes = {
-        arm: [decode_scene(tokens, scene.frames) for tokens, scene in zip(each, asked, strict=True)]
+        arm: [decode_scene(tokens, scene.frames, words) for tokens, scene in zip(each, asked, strict=True)]
         for arm, each in layouts.items()
         if arm != FREELY
     }
@@ -108,7 +109,7 @@ def measure_prior(
         scenes=(len(corpus.training), len(corpus.held_out), corpus.left_out),
         measured=len(asked),
         loss={PRIOR: held_out_loss(network, held_out), WEIGHTS: held_out_loss(untrained, held_out)},
-        valid={arm: _share(layouts[arm], asked) for arm in (FREELY, PRIOR)},
+        valid={arm: _share(layouts[arm], asked, words) for arm in (FREELY, PRIOR)},
         fidelity=_compare(asked, scenes),
     )
 
@@ -123,15 +124,16 @@ def held_out_loss(network: LayoutGPT, scenes: Sequence[Scene]) -> float:
     return total / count
 
 
-def is_valid(tokens: Sequence[int], scene: Scene) -> bool:
+def is_valid(tokens: Sequence[int], scene: Scene, words: Words = BYTES) -> bool:
     """Return whether tokens are a layout of what a scene names, with a box for each.
 
     Args:
         tokens: of a whole sequence.
         scene: what was asked for.
+        words: that are tokens.
     """
     try:
-        found = decode_scene(tokens, scene.frames)
+        found = decode_scene(tokens, scene.frames, words)
     except ValueError:
         return False
     return _names(found) == _names(scene) and all(
@@ -147,8 +149,10 @@ def sample_freely(network: LayoutGPT, scene: Scene, seed: int) -> list[int]:
         scene: what to ask for.
         seed: of the sampling.
     """
-    room = min(2 * len(encode_scene(scene)), network.size.context) - len(_given(scene))
-    return sample_tokens(network, _given(scene), _anything(room), top_k=TOP_K, seed=seed)
+    words = Words(network.words)
+    given = _given(scene, words)
+    room = min(2 * len(encode_scene(scene, words)), network.size.context) - len(given)
+    return sample_tokens(network, given, _anything(room, network.size.vocabulary), top_k=TOP_K, seed=seed)
 
 
 def describe(report: Report) -> str:
@@ -173,12 +177,12 @@ def _names(scene: Scene) -> list[str]:
     return [entity.text for entity in scene.entities]
 
 
-def _given(scene: Scene) -> list[int]:
-    return encode_names(scene.prompt, _names(scene))
+def _given(scene: Scene, words: Words) -> list[int]:
+    return encode_names(scene.prompt, _names(scene), words)
 
 
-def _share(layouts: Sequence[Sequence[int]], scenes: Sequence[Scene]) -> float:
-    valid = [is_valid(tokens, scene) for tokens, scene in zip(layouts, scenes, strict=True)]
+def _share(layouts: Sequence[Sequence[int]], scenes: Sequence[Scene], words: Words) -> float:
+    valid = [is_valid(tokens, scene, words) for tokens, scene in zip(layouts, scenes, strict=True)]
     return sum(valid) / len(valid)
 
 
@@ -189,10 +193,13 @@ def _samplers(network: LayoutGPT, untrained: LayoutGPT) -> dict[str, Sampler]:
     """Return of each arm what samples a layout for a scene, by a seed."""
 
     def within(prior: LayoutGPT, temperature: float, top_k: int) -> Sampler:
+        words = Words(prior.words)
+
         def sample(scene: Scene, seed: int) -> list[int]:
-            grammar = tracks_of(_names(scene), scene.frames, max(len(each.track) for each in scene.entities))
+            keyframes = max(len(each.track) for each in scene.entities)
+            grammar = tracks_of(_names(scene), scene.frames, keyframes, words)
             return sample_tokens(
-                prior, _given(scene), grammar, temperature=temperature, top_k=top_k, seed=seed
+                prior, _given(scene, words), grammar, temperature=temperature, top_k=top_k, seed=seed
             )
 
         return sample
@@ -205,10 +212,10 @@ def _samplers(network: LayoutGPT, untrained: LayoutGPT) -> dict[str, Sampler]:
     }
 
 
-def _anything(room: int) -> Grammar:
+def _anything(room: int, vocabulary: int) -> Grammar:
     """Yield every token, until a sequence ends or has no more room."""
     for _ in range(room):
-        if (yield range(VOCABULARY)) == END:
+        if (yield range(vocabulary)) == END:
             return
 
 

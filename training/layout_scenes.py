@@ -15,7 +15,7 @@ from torch import Tensor
 from ..models.storyboard import BoxKey, Entity, Ids, Scene
 from . import shapes
 
-SCENES = 4000  # drawn to train a prior on
+SCENES = 6000  # drawn to train a prior on
 THINGS = (0.5, 0.35, 0.15)  # chances of one, two and three things in a scene
 MOVING = 0.65  # chance that a thing moves, or stands still and is said to; the others stand at a place that is said
 SIZED = 0.5  # chance that a scene says sizes

@@ -22,7 +22,9 @@ from ..models.layout_sequence import (
     LINES,
     PADDING,
     VOCABULARY,
+    Words,
     count_tokens,
+    count_words,
     encode_names,
     encode_scene,
 )
@@ -36,7 +38,7 @@ WAVE, SHORTEST = (
     8.0,
 )  # of what positions and lines start as: amplitude, which is GPT-2's spread, and period
 UNTITLED = 0.1  # chance that training hides a caption: a prior is also asked without one
-ALIKE = 8  # sequences of about one length go through the network together: less padding
+ALIKE = 16  # sequences of about one length go through the network together: less padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ class LayoutSettings:
     """
 
     steps: int = 1500
-    batch_size: int = 16
-    learning_rate: float = 8e-3
+    batch_size: int = 32
+    learning_rate: float = 6e-3
     width: int = 44
     layers: int = 3
     context: int = 320
@@ -66,11 +68,19 @@ class LayoutSettings:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Scenes to train on, scenes held out, and how many were left out because they have no boxes or are too long."""
+    """What to train on.
+
+    Attributes:
+        training: scenes to train on.
+        held_out: scenes to measure on.
+        left_out: how many were left out because they have no boxes or are too long.
+        words: that are tokens, of all captions and names.
+    """
 
     training: list[Scene]
     held_out: list[Scene]
     left_out: int
+    words: tuple[str, ...]
 
 
 def make_corpus(scenes: Sequence[Scene], settings: LayoutSettings) -> Corpus:
@@ -83,21 +93,28 @@ def make_corpus(scenes: Sequence[Scene], settings: LayoutSettings) -> Corpus:
     Raises:
         ValueError: too few are left; see ``split_scenes``.
     """
-    fitting = [scene for scene in scenes if _fits(scene, settings)]
-    return Corpus(*split_scenes(fitting), len(scenes) - len(fitting))
+    texts = (text for scene in scenes for text in (scene.prompt, *_names(scene)))
+    words = count_words(texts)
+    table = Words(words)
+    fitting = [scene for scene in scenes if _fits(scene, settings, table)]
+    return Corpus(*split_scenes(fitting), len(scenes) - len(fitting), words)
 
 
-def _fits(scene: Scene, settings: LayoutSettings) -> bool:
-    names = [entity.text for entity in scene.entities]
-    tokens = count_tokens(scene.prompt, names, min(settings.keyframes, scene.frames))
+def _names(scene: Scene) -> list[str]:
+    return [entity.text for entity in scene.entities]
+
+
+def _fits(scene: Scene, settings: LayoutSettings, words: Words) -> bool:
+    tokens = count_tokens(scene.prompt, _names(scene), min(settings.keyframes, scene.frames), words)
     return tokens <= settings.context and any(key.box for entity in scene.entities for key in entity.track)
 
 
-def new_prior(settings: LayoutSettings) -> LayoutGPT:
+def new_prior(settings: LayoutSettings, words: Sequence[str] = ()) -> LayoutGPT:
     """Return a prior with random weights, of the settings' sizes and seed; torch's own random numbers stay.
 
     Args:
         settings: how to train.
+        words: that are tokens.
 
     Raises:
         ValueError: the width isn't a multiple of ``HEADS``.
@@ -106,11 +123,14 @@ def new_prior(settings: LayoutSettings) -> LayoutGPT:
         raise ValueError(f"width={settings.width}; expected a multiple of {HEADS}, its heads; choose one.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network = LayoutGPT(PriorSize(VOCABULARY, settings.context, settings.width, settings.layers, HEADS))
-    words, places = network.transformer.wte.weight.data, network.transformer.wpe.weight.data
+        vocabulary = VOCABULARY + len(words)
+        network = LayoutGPT(
+            PriorSize(vocabulary, settings.context, settings.width, settings.layers, HEADS), words
+        )
+    tokens, places = network.transformer.wte.weight.data, network.transformer.wpe.weight.data
     places[:] = _waves(*places.shape)
     for first in (FIRST_LINE, FIRST_TIME):
-        words[first : first + LINES + 1] = _waves(LINES + 1, settings.width)
+        tokens[first : first + LINES + 1] = _waves(LINES + 1, settings.width)
     return network
 
 
@@ -131,9 +151,10 @@ def train_prior(
     device: torch.device | str = "cpu",
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> LayoutGPT:
-    """Train a prior on the likelihood of every token, given those before it.
+    """Train a prior on the likelihood of every token of the layouts, given captions, names, and the tokens before it.
 
-    Each time it sees a scene it sees other keyframes of it, and sometimes no caption.
+    Each time it sees a scene it sees other keyframes of it, and sometimes no caption. VisorGPT counts what is given,
+    too; a small prior then learns captions first, and late what they say of boxes.
 
     Args:
         corpus: what it may see.
@@ -144,12 +165,12 @@ def train_prior(
     Returns:
         The averaged weights, on the device: float32, of values that half precision has, which its file is in.
     """
-    network = new_prior(settings).to(device)
+    network = new_prior(settings, corpus.words).to(device)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         picks = torch.randint(len(corpus.training), (settings.batch_size,), generator=generator).tolist()
         shown = [show(corpus.training[pick], settings, generator) for pick in picks]
-        total, count = score(network, [_hide(scene, generator) for scene in shown], whole=True)
+        total, count = score(network, [_hide(scene, generator) for scene in shown])
         return total / count
 
     loop = LoopSettings(
@@ -174,34 +195,34 @@ def _hide(scene: Scene, generator: torch.Generator) -> Scene:
     return scene.model_copy(update={"prompt": ""}) if hidden else scene
 
 
-def score(network: LayoutGPT, scenes: Sequence[Scene], *, whole: bool = False) -> tuple[Tensor, int]:
+def score(network: LayoutGPT, scenes: Sequence[Scene]) -> tuple[Tensor, int]:
     """Return the cross-entropy of what follows the captions and names of scenes: its sum in nats, and its tokens.
 
     Args:
         network: what says how likely each token is.
         scenes: as they are encoded, with every key.
-        whole: of captions and names, too. A small prior learns from these where in a caption a name stands.
     """
     device = next(network.parameters()).device
-    pairs = sorted((_tokens_and_targets(scene, whole) for scene in scenes), key=lambda pair: len(pair[0]))
+    words = Words(network.words)
+    pairs = sorted((_tokens_and_targets(scene, words) for scene in scenes), key=lambda pair: len(pair[0]))
     total, count = torch.zeros((), device=device), 0
     for start in range(0, len(pairs), ALIKE):
         tokens, targets = (
             pad_sequence(list(part), True, PADDING).to(device)
             for part in zip(*pairs[start : start + ALIKE], strict=True)
         )
-        logits, _ = network(tokens)
+        hidden, _ = network.transformer(tokens, None)
+        counted = targets != PADDING
         total = total + functional.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="sum"
+            network.logits(hidden[counted]), targets[counted], reduction="sum"
         )
-        count += int((targets != PADDING).sum())
+        count += int(counted.sum())
     return total, count
 
 
-def _tokens_and_targets(scene: Scene, whole: bool) -> tuple[Tensor, Tensor]:
-    """Return a scene's tokens but the last and what follows each, padding where that does not count: [L] each."""
-    tokens = torch.tensor(encode_scene(scene))
+def _tokens_and_targets(scene: Scene, words: Words) -> tuple[Tensor, Tensor]:
+    """Return a scene's tokens but the last and what follows each, padding where that is given: [L] each."""
+    tokens = torch.tensor(encode_scene(scene, words))
     targets = tokens.clone()
-    if not whole:
-        targets[: len(encode_names(scene.prompt, [entity.text for entity in scene.entities]))] = PADDING
+    targets[: len(encode_names(scene.prompt, _names(scene), words))] = PADDING
     return tokens[:-1], targets[1:]

@@ -73,6 +73,19 @@ def test_a_file_comes_back_and_opens_in_hugging_face(network, tmp_path):
         torch.testing.assert_close(theirs(TOKENS).logits, network(TOKENS)[0], atol=1e-5, rtol=1e-5)
 
 
+def test_its_words_come_back_and_files_that_name_none_have_none(network, tmp_path):
+    path = tmp_path / "prior.safetensors"
+    spoken = LayoutGPT(SIZE, [" a", " 猫"])
+    save_prior(path, spoken, "test 1")
+    assert read_prior(path, "test 1", 48).words == (" a", " 猫")
+    with pytest.raises(CheckpointError, match=r"wte.weight is \(50, 32\).*\(52, width\)"):
+        read_prior(path, "test 1", 50)
+    with safe_open(path, framework="pt") as file:
+        header = {key: text for key, text in file.metadata().items() if key != "frameloom.words"}
+    save_file(load_file(path), path, header)
+    assert read_prior(path, "test 1", 50).words == ()
+
+
 def test_half_precision_is_read_as_float32(network, tmp_path):
     save_prior(tmp_path / "prior.safetensors", network.half(), "test 1")
     network.float()
@@ -100,6 +113,8 @@ def rewrite(path, tensors=None, **metadata):
         ({}, {"frameloom.sequence": "old"}, r"sequence 'old'; expected '1' and 'test 1'; update Frameloom"),
         ({}, {"frameloom.heads": "5"}, r"heads='5'; expected a number that divides its width 32"),
         ({}, {"frameloom.heads": "-4"}, r"heads='-4'"),
+        ({}, {"frameloom.words": "[3]"}, r"words='\[3\]'; expected a list of words as JSON"),
+        ({}, {"frameloom.words": "a ball"}, r"words='a ball'; expected a list of words as JSON"),
         ({"transformer.wte.weight": torch.zeros(51, 32)}, {}, r"wte.weight is \(51, 32\).*\(50, width\)"),
         ({"transformer.wpe.weight": None}, {}, r"transformer.wpe.weight \(\); expected"),
         (

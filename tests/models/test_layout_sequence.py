@@ -7,6 +7,7 @@ import random
 
 import pytest
 from frameloom.models.layout_sequence import (
+    BYTES,
     CLOSE,
     END,
     FIRST_LINE,
@@ -15,9 +16,12 @@ from frameloom.models.layout_sequence import (
     NAMED,
     OPEN,
     PADDING,
+    SELDOM,
     START,
     VOCABULARY,
+    Words,
     count_tokens,
+    count_words,
     decode_scene,
     encode_names,
     encode_scene,
@@ -50,14 +54,46 @@ def random_scene(rng):
     return Scene(id=1, prompt="a dog, and ünïcode", frames=frames, entities=tuple(entities))
 
 
-def test_scenes_on_the_grid_come_back_exactly():
+WORDS = Words([" a", " dog", " ball", " 猫"])
+
+
+@pytest.mark.parametrize(("words", "vocabulary"), [(BYTES, VOCABULARY), (WORDS, VOCABULARY + 4)])
+def test_scenes_on_the_grid_come_back_exactly(words, vocabulary):
     rng = random.Random(0)
     for _ in range(500):
         scene = random_scene(rng)
-        tokens = encode_scene(scene)
-        assert max(tokens) < VOCABULARY
-        assert decode_scene(tokens, scene.frames) == scene
-        assert decode_scene([*tokens, PADDING, PADDING], scene.frames) == scene
+        tokens = encode_scene(scene, words)
+        assert max(tokens) < vocabulary
+        assert decode_scene(tokens, scene.frames, words) == scene
+        assert decode_scene([*tokens, PADDING, PADDING], scene.frames, words) == scene
+
+
+def test_a_word_is_the_same_token_at_the_start_and_within_and_all_else_is_bytes():
+    a, dog = VOCABULARY, VOCABULARY + 1
+    assert WORDS.encode("a dog, a dog") == [a, dog, *b",", a, dog]
+    assert WORDS.encode("dog") == [dog]
+    assert WORDS.encode("a dogma-dog") == [a, *b" dogma-dog"]
+
+
+def test_any_text_comes_back_from_words_and_bytes():
+    rng = random.Random(3)
+    for _ in range(2000):
+        text = "".join(
+            rng.choices(["a", "dog", "ball", "猫", "é", " ", "  ", ",", "\n", "x"], k=rng.randint(0, 8))
+        )
+        assert WORDS.decode(WORDS.encode(text)) == text
+
+
+def test_words_are_those_that_are_said_often_the_commonest_first():
+    texts = ["a dog"] * SELDOM + ["ball, a"] * (SELDOM - 1)
+    assert count_words(texts) == (" a", " dog")
+    assert count_words([*texts, "ball"]) == (" a", " dog", " ball")
+
+
+def test_what_a_caption_says_of_a_thing_is_few_words_away_from_its_name():
+    caption = "a red circle moving left and a blue cross at the top on a black background"
+    words = Words(count_words([caption] * SELDOM))
+    assert len(words.encode(caption)) == len(caption.split())
 
 
 def there_and_back(box):
@@ -107,16 +143,17 @@ def test_the_sequence_begins_with_all_names():
     ]  # fmt: skip
 
 
-def test_the_length_of_a_sequence_is_known_before():
-    grammar = tracks_of(NAMES, 16, 3)
-    tokens = encode_names("hi", NAMES)
+@pytest.mark.parametrize("words", [BYTES, WORDS])
+def test_the_length_of_a_sequence_is_known_before(words):
+    grammar = tracks_of(NAMES, 16, 3, words)
+    tokens = encode_names("hi", NAMES, words)
     allowed = next(grammar)
     try:
         while True:
             tokens.append(allowed[-1])
             allowed = grammar.send(tokens[-1])
     except StopIteration:
-        assert len(tokens) == count_tokens("hi", NAMES, 3)
+        assert len(tokens) == count_tokens("hi", NAMES, 3, words)
 
 
 @pytest.mark.parametrize(("frames", "keyframes"), [(4, 5), (500, 130), (4, 0)])

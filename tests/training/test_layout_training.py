@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frameloom.models.layout_sequence import OPEN, encode_names, encode_scene
+from frameloom.models.layout_sequence import OPEN, VOCABULARY, Words, encode_names, encode_scene
 from frameloom.models.storyboard import BoxKey, Entity, Scene
 from frameloom.training.layout_scenes import draw_scenes
 from frameloom.training.layout_training import (
@@ -33,12 +33,12 @@ def shown(corpus, count=19):
 
 def test_the_loss_is_that_of_each_token_after_what_is_given(corpus):
     """Scene by scene and token by token, without any padding."""
-    network, scenes = new_prior(TINY), shown(corpus)
+    network, scenes, words = new_prior(TINY, corpus.words), shown(corpus), Words(corpus.words)
     wanted, tokens = 0.0, 0
     with torch.no_grad():
         for scene in scenes:
-            sequence = encode_scene(scene)
-            given = len(encode_names(scene.prompt, [entity.text for entity in scene.entities]))
+            sequence = encode_scene(scene, words)
+            given = len(encode_names(scene.prompt, [entity.text for entity in scene.entities], words))
             assert sequence[given] == OPEN
             chances = network(torch.tensor([sequence]))[0][0].log_softmax(-1)
             wanted -= sum(float(chances[place - 1, sequence[place]]) for place in range(given, len(sequence)))
@@ -54,7 +54,7 @@ def test_training_lowers_the_loss_of_what_is_held_out(corpus):
     network = train_prior(corpus, TINY, on_step=lambda step, loss: losses.append(loss))
     assert len(losses) == 40
     with torch.no_grad():
-        before, after = (float(score(each, held_out)[0]) for each in (new_prior(TINY), network))
+        before, after = (float(score(each, held_out)[0]) for each in (new_prior(TINY, corpus.words), network))
     assert after < 0.7 * before
     assert not network.training
 
@@ -75,6 +75,14 @@ def test_the_weights_are_those_that_its_file_will_hold(corpus):
         assert torch.equal(value, value.half().float())
 
 
+def test_what_captions_and_names_say_are_words_of_the_prior(corpus):
+    network = train_prior(corpus, replace(TINY, steps=1))
+    assert {" circle", " moving", " left", " red"} < {*network.words}
+    assert network.size.vocabulary == VOCABULARY + len(corpus.words)
+    longest = max(corpus.training, key=lambda scene: len(scene.prompt))
+    assert min(Words(network.words).encode(longest.prompt)) >= VOCABULARY
+
+
 def test_a_cancel_stops_it(corpus):
     def cancel(step, _loss):
         if step == 1:
@@ -93,7 +101,7 @@ def scene(number, *, text="a dog", box=(0.0, 0.0, 0.5, 0.5)):
 
 def test_scenes_without_boxes_or_longer_than_the_context_are_left_out_and_counted():
     scenes = [scene(number) for number in range(20)]
-    long, empty = scene(20, text="a dog " * 40), scene(21, box=None)
+    long, empty = scene(20, text="a dog " * 80), scene(21, box=None)
     corpus = make_corpus([*scenes, long, empty], TINY)
     assert corpus.left_out == 2
     assert {each.prompt for each in (*corpus.training, *corpus.held_out)} == {each.prompt for each in scenes}
