@@ -119,7 +119,7 @@ NOTES = {
     "third color in one frame of three.",
     "training": "`train_motion_demo` as it stands: 400 steps from the bundled module, on 64 drawn circles, one clip a "
     "step. Prompts are captions of other circles, which name no motion. Going once round is three quarters of a turn "
-    "at least, without turning back, on a path that a circle fits. A module learns to go round, not which way.",
+    "at least, either way, without turning back, on a path that a circle fits.",
     "storyboards, by source": "40 English scripts of 1 to 4 scenes, of shapes and of everyday things, each with what "
     "its scenes should hold, where that goes, and how it stands. 20 were in view while the rules were written; the "
     "other 20 were written, by the same author, when they were finished, and the rules were not changed for them. n "
