@@ -1,1 +1,1 @@
-"""Training in a frozen base: datasets, lessons, the one loop, and the layout prior's. Nothing imports it unless asked."""
+"""Training in a frozen base: data sets, what learns, targets, the one loop; and that of layout priors."""
