@@ -87,6 +87,8 @@ evidence: $(READY)
 
 demo-model: $(READY)
 	$(BIN)/python tools/train_demo.py
+	$(BIN)/frameloom train configs/demo_mask_adapter.toml
+	cp output/mask_adapter/mask_adapter.safetensors assets/demo/
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
