@@ -118,12 +118,12 @@ NOTES = {
     "prompt travel": "From a color to its neighbour in the list, over 16 frames. On the way the demo model draws a "
     "third color in one frame of three.",
     "layout prior": "None is bundled: one that Train Layout Prior's defaults make of drawn shapes in two minutes of a "
-    "CPU core. Asked by Layout Prior's defaults for captions and names of scenes that training held out. Random weights "
-    "and random boxes keep to the same grammar. Precision, recall, density and coverage are Naeem et al.'s with five "
-    "neighbours, on tracks: places, sizes and their changes; scenes trained on are what a perfect prior would have. "
-    "Recall means little beside scattered boxes, whose neighbourhoods are wide. A caption is held against the track "
-    f"that it was made of: same way within 45 degrees; still is what goes no farther than {FAR} of the picture; the "
-    "same of nine places. Another caption: the layout of one, held against what another says.",
+    "CPU core. Asked by Layout Prior's defaults for captions and names of scenes that training held out. Random "
+    "weights and random boxes keep to the same grammar. Precision, recall, density and coverage are Naeem et al.'s "
+    "with five neighbours, on tracks: places, sizes and their changes; scenes trained on are what a perfect prior "
+    "would have. Recall means little beside scattered boxes, whose neighbourhoods are wide. A caption is held "
+    f"against the track that it was made of: same way within 45 degrees; still is what goes no farther than {FAR} of "
+    "the picture; the same of nine places. Another caption: the layout of one, held against what another says.",
     "storyboards, by source": "40 English scripts of 1 to 4 scenes, of shapes and of everyday things, each with what "
     "its scenes should hold, where that goes, and how it stands. 20 were in view while the rules were written; the "
     "other 20 were written, by the same author, when they were finished, and the rules were not changed for them. n "
