@@ -53,7 +53,7 @@ class Words:
 
         Examples:
             >>> Words([" ball", " red"]).encode("red ball, x")
-            [524, 523, 44, 32, 120]
+            [523, 522, 44, 32, 120]
         """
         tokens: list[int] = []
         for piece in _PIECE.findall(text):
