@@ -1,4 +1,4 @@
-"""The demo's layout prior: Train Layout Prior's recipe on drawn shapes, for longer. See train_demo.py."""
+"""The demo's layout prior: Train Layout Prior's defaults on drawn shapes. See train_demo.py."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from frameloom.training.layout_training import LayoutSettings, make_corpus, new_
 from frameloom.training.loop import step_generator
 
 SEED = 2026
-SCENES = 12_000
-SETTINGS = LayoutSettings(steps=4000, context=160, seed=SEED)
+SETTINGS = LayoutSettings(context=160, seed=SEED)  # the node's but for the context, which the scenes fit
 FILE, WEIGHTS = "layout_prior.safetensors", "layout_final"
 
 
 def demo_scenes() -> list[Scene]:
     """Return the scenes that it is trained on and those held out, all together."""
-    return layout_scenes.draw_scenes(SCENES, step_generator(SEED, 0))
+    return layout_scenes.draw_scenes(layout_scenes.SCENES, step_generator(SEED, 0))
 
 
 def train_layout(report: Callable[[str, int], Callable[[int, float], None]]) -> LayoutGPT:

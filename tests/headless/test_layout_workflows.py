@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from frameloom.headless.__main__ import main
 from frameloom.host import api
-from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
-from frameloom.models.layout_sequence import NAME, VOCABULARY
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
 from frameloom.training import layout_scenes
 from PIL import Image
@@ -73,12 +71,11 @@ def test_a_script_becomes_a_storyboard_offline(run, capsys):
     assert shown.count('"prompt"') == 3
 
 
-def test_a_prior_of_the_users_places_things_offline(run, tmp_path, capsys):
-    folder = tmp_path / "models" / "layout_priors"
-    folder.mkdir(parents=True)
-    save_prior(folder / "my_prior.safetensors", LayoutGPT(PriorSize(VOCABULARY, 256, 32, 2, 4)), NAME)
-    run("layout_prior", models=tmp_path / "models")
-    assert '"planner": "prior"' in capsys.readouterr().out
+def test_the_bundled_prior_places_things_offline(run, capsys):
+    run("layout_prior")
+    shown = capsys.readouterr().out
+    assert '"planner": "prior"' in shown
+    assert '"model": "frameloom_demo_layout_prior.safetensors"' in shown
 
 
 def test_a_prior_is_trained_and_asked_in_one_graph_offline(run, tmp_path, capsys, monkeypatch):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.host
 
 API = ROOT / "workflows" / "api"
 TRAINING = API / "train_motion_demo.json"
-WORKFLOWS = sorted({*API.glob("*_demo.json")} - {TRAINING})
+WORKFLOWS = sorted({*API.glob("*_demo.json"), API / "layout_prior.json"} - {TRAINING})
 # Lengths that a storyboard decides.
 FRAMES = {"layout_video_demo": 12, "layout_masks_demo": 12, "storyboard_demo": 24, "prompt_travel_demo": 32}
 INPUTS = sorted((ROOT / "assets" / "inputs").glob("*"))

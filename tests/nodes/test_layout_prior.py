@@ -10,6 +10,7 @@ from frameloom.models.layout_sequence import NAME, VOCABULARY
 from frameloom.models.storyboard import parse_storyboard
 from frameloom.tests.support.motion import save, tiny_state
 
+BUNDLED = ["frameloom_demo_layout_prior.safetensors"]
 DEFAULTS = {
     "file": "tiny.safetensors",
     "entities": "a red ball, a dog\nthe sky",
@@ -48,6 +49,22 @@ def test_what_is_named_is_placed(make):
     assert parse_storyboard(text) == board
 
 
+def test_the_bundled_prior_moves_a_shape_as_the_caption_says(make):
+    """Of 12 layouts each; by chance a quarter moved so."""
+    settings = {"file": "frameloom_demo_layout_prior.safetensors", "entities": "a red circle", "keyframes": 2}
+    found = {}
+    for place, direction in enumerate(("left", "right", "up", "down")):
+        caption = f"a red circle moving {direction} on a navy background"
+        axis, sign = place // 2, place % 2 * 2 - 1
+        ways = []
+        for seed in range(12):
+            board, _ = make(caption=caption, seed=seed, **settings)
+            start, end = (key.box for key in board.only_scene().entities[0].track)
+            ways.append(sign * (end[axis] - start[axis]) > 0.1)
+        found[direction] = sum(ways)
+    assert min(found.values()) >= 6, found
+
+
 def test_a_seed_decides(make):
     assert make()[0] == make()[0]
     assert make(seed=6)[0].scenes != make()[0].scenes
@@ -55,7 +72,7 @@ def test_a_seed_decides(make):
 
 def test_its_files_are_listed_anew_and_a_change_is_noticed(nodes, folder):
     node = nodes["LayoutPrior"]
-    assert node.define_schema().inputs[0].options == ["tiny.safetensors", "none"]
+    assert node.define_schema().inputs[0].options == [*BUNDLED, "tiny.safetensors", "none"]
     before = node.fingerprint_inputs(**DEFAULTS)
     save_prior(folder / "tiny.safetensors", LayoutGPT(PriorSize(VOCABULARY, 256, 16, 1, 4)), NAME)
     assert node.fingerprint_inputs(**DEFAULTS) != before

@@ -551,7 +551,10 @@ def test_a_language_model_is_a_gguf_file_or_a_folder(port, kind_folder):
 def test_only_safetensors_are_layout_priors(port, kind_folder):
     for name in ("prior.safetensors", "prior.pt"):
         (kind_folder("layout_priors") / name).touch()
-    assert port.list_files("layout_priors") == ["prior.safetensors"]
+    assert port.list_files("layout_priors") == [
+        "frameloom_demo_layout_prior.safetensors",
+        "prior.safetensors",
+    ]
 
 
 def test_a_new_model_file_is_numbered_and_listed_by_the_name_it_was_given(port, kind_folder):

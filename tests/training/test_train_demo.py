@@ -9,6 +9,7 @@ from frameloom.models.motion_lora import read_motion_lora
 from frameloom.models.motion_module import attend
 from frameloom.tools import demo_layout, train_demo
 from frameloom.tools.train_demo import Round
+from frameloom.training import layout_scenes
 from frameloom.training.layout_training import LayoutSettings
 from frameloom.training.tokenizer import WORDS
 from safetensors import safe_open
@@ -35,7 +36,7 @@ def recipe(tmp_path, monkeypatch):
     for name, value in short.items():
         monkeypatch.setattr(train_demo, name, value)
     monkeypatch.setattr(demo_layout, "SETTINGS", LayoutSettings(2, 4, width=16, layers=1))
-    monkeypatch.setattr(demo_layout, "SCENES", 40)
+    monkeypatch.setattr(layout_scenes, "SCENES", 40)
     return train_demo
 
 

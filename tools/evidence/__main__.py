@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
+from frameloom.tools.demo_layout import FILE as PRIOR_FILE
+
 from .foreground import DILATION, mask_rows, smoothing_rows
 from .free_init import free_init_rows
 from .free_noise import free_noise_rows
@@ -71,6 +73,7 @@ SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
 WEIGHTS = {
     "mask adapter": ADAPTER_FILE,
     "long video, mask adapter": ADAPTER_FILE,
+    "layout prior": PRIOR_FILE,
 }
 
 # What a reader must know of a section.
@@ -122,7 +125,7 @@ NOTES = {
     "training": "`train_motion_demo` as it stands: 400 steps from the bundled module, on 64 drawn circles, one clip a "
     "step. Prompts are captions of other circles, which name no motion. Going once round is three quarters of a turn "
     "at least, either way, without turning back, on a path that a circle fits.",
-    "layout prior": "None is bundled: one that Train Layout Prior's defaults make of drawn shapes in two minutes of a "
+    "layout prior": "The bundled one, which Train Layout Prior's defaults make of drawn shapes in two minutes of a "
     "CPU core. Asked by Layout Prior's defaults for captions and names of scenes that training held out. Random "
     "weights and random boxes keep to the same grammar. Precision, recall, density and coverage are Naeem et al.'s "
     "with five neighbours, on tracks: places, sizes and their changes; scenes trained on are what a perfect prior has. "

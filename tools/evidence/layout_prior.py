@@ -1,4 +1,4 @@
-"""A layout prior made of drawn shapes: are its layouts valid, like held-out ones, and what their captions say?
+"""The demo's layout prior: are its layouts valid, like held-out ones, and what their captions say?
 
 It is asked as users ask it, by Layout Prior's own function with the node's defaults, for the captions and names of
 scenes that training held out. Random boxes and random weights keep to the same grammar. One caption's layout is held
@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from frameloom.language.layout_prior import Request, Sampling, sample_storyboard
+from frameloom.language.layout_prior import Request, Sampling, read_layout_prior, sample_storyboard
 from frameloom.models.layout_metrics import compare_points, track_features
 from frameloom.models.layout_prior import LayoutGPT
 from frameloom.models.layout_sequence import Words
 from frameloom.models.storyboard import Entity, Scene
-from frameloom.training import layout_scenes, shapes
+from frameloom.tools.demo_layout import FILE, SETTINGS, demo_scenes
+from frameloom.training import shapes
 from frameloom.training.layout_report import is_valid, sample_freely
 from frameloom.training.layout_scenes import GRID, at_keyframes
-from frameloom.training.layout_training import LayoutSettings, make_corpus, new_prior, score, train_prior
+from frameloom.training.layout_training import make_corpus, new_prior, score
 from frameloom.training.loop import step_generator
 from torch import Tensor
 
 from .rows import SEED, Row, row
+from .studio import ASSETS
 
-SETTINGS = LayoutSettings(context=160, seed=2026)  # the node's but for the context, which the scenes fit
 DEFAULTS, UNIFORM = Sampling(), Sampling(temperature=1e9, top_k=0)
 PRIOR, WEIGHTS, BOXES = "layout prior", "random weights", "random boxes"
 ANOTHER, EXCHANGED = "layout prior, another caption", "layout prior, names exchanged in the caption"
@@ -45,9 +46,8 @@ Things = list[
 def prior_rows(studio: object, samples: int) -> list[Row]:
     """Return the rows; ``studio`` isn't needed."""
     del studio
-    scenes = layout_scenes.draw_scenes(layout_scenes.SCENES, step_generator(SETTINGS.seed, 0))
-    corpus = make_corpus(scenes, SETTINGS)
-    network = train_prior(corpus, SETTINGS)
+    corpus = make_corpus(demo_scenes(), SETTINGS)
+    network = read_layout_prior(ASSETS / FILE)
     untrained = new_prior(SETTINGS, corpus.words).eval()
     held_out = [at_keyframes(scene, ENDS) for scene in corpus.held_out[:samples]]
     picks = torch.randperm(len(corpus.training), generator=step_generator(SEED, 60))[:samples].tolist()

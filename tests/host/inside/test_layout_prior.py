@@ -8,6 +8,8 @@ from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
 from frameloom.models.layout_sequence import NAME, VOCABULARY
 from frameloom.models.storyboard import parse_storyboard
 
+BUNDLED = ["frameloom_demo_layout_prior.safetensors"]
+
 
 def test_it_places_what_is_named(port, kind_folder):
     from frameloom.nodes.layout_prior import LayoutPrior
@@ -16,7 +18,7 @@ def test_it_places_what_is_named(port, kind_folder):
     network = LayoutGPT(PriorSize(VOCABULARY, 256, 32, 2, 4))
     save_prior(kind_folder("layout_priors") / "tiny.safetensors", network, NAME)
     node = LayoutPrior
-    assert node.define_schema().inputs[0].options == ["tiny.safetensors", "none"]
+    assert node.define_schema().inputs[0].options == [*BUNDLED, "tiny.safetensors", "none"]
     settings = {
         "frames": 12,
         "keyframes": 3,
