@@ -1,4 +1,4 @@
-"""The demo's layout prior: Train Layout Prior's defaults on drawn shapes. See train_demo.py."""
+"""The demo's layout prior: Train Layout Prior's recipe on drawn shapes, for longer. See train_demo.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from frameloom.training.layout_training import LayoutSettings, make_corpus, new_
 from frameloom.training.loop import step_generator
 
 SEED = 2026
-SETTINGS = LayoutSettings(context=160, seed=SEED)  # the node's but for the context, which the scenes fit
+SETTINGS = LayoutSettings(steps=4000, context=160, seed=SEED)
 FILE, WEIGHTS = "layout_prior.safetensors", "layout_final"
 
 
