@@ -135,7 +135,9 @@ def test_another_run_in_the_same_folder_is_refused_and_the_folder_stays(run):
     before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
     code, _, err = run(train__learning_rate=2e-3)
     assert code == 1
-    assert err[-1].startswith("failed: checkpoint run/checkpoint.pt: was made with other settings, data or base")
+    assert err[-1].startswith(
+        "failed: checkpoint run/checkpoint.pt: was made with other settings, data or base"
+    )
     assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
 
 

@@ -125,8 +125,8 @@ NOTES = {
     "training": "`train_motion_demo` as it stands: 400 steps from the bundled module, on 64 drawn circles, one clip a "
     "step. Prompts are captions of other circles, which name no motion. Going once round is three quarters of a turn "
     "at least, either way, without turning back, on a path that a circle fits.",
-    "layout prior": "The bundled one, which Train Layout Prior's defaults make of drawn shapes in two minutes of a "
-    "CPU core. Asked by Layout Prior's defaults for captions and names of scenes that training held out. Random "
+    "layout prior": "The bundled one, made by Train Layout Prior's recipe of drawn shapes in seven minutes of a CPU "
+    "core. Asked by Layout Prior's defaults for captions and names of scenes that training held out. Random "
     "weights and random boxes keep to the same grammar. Precision, recall, density and coverage are Naeem et al.'s "
     "with five neighbours, on tracks: places, sizes and their changes; scenes trained on are what a perfect prior has. "
     "Recall means little beside scattered boxes, whose neighbourhoods are wide. A caption is held against the track "
