@@ -16,8 +16,6 @@ from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.training import shapes
 from frameloom.training.detector import Measurement, measure, measure_circling
 from frameloom.training.loop import step_generator
-from frameloom.training.metrics_log import MetricsLog
-from frameloom.training.motion_training import METRICS
 from torch import Tensor
 
 from .motion import follow, moving_clips, sample_clips
@@ -33,7 +31,7 @@ def training_rows(studio: Studio, samples: int) -> list[Row]:
     """Train as the workflow says, and sample with the module before and after; drawn clips are the controls."""
     circles = shapes.sample_circles(samples, step_generator(SEED, 12))
     frozen = _hash(studio)
-    motion, seconds = _train(studio)
+    motion = _train(studio)
     schedule = motion.weights.beta_schedule
     trained = studio.host.install(studio.model, Edit("evidence", TemporalEdit(motion), schedule))
     clips = {
@@ -53,17 +51,16 @@ def training_rows(studio: Studio, samples: int) -> list[Row]:
     return [
         *rows,
         row("training: the base has the SHA-256 it had", "trained", same, ">= 1"),
-        row("training: seconds a step", "one thread", seconds),
     ]
 
 
-def _train(studio: Studio) -> tuple[Any, Tensor]:
-    """Run the workflow's data set and trainer; returns the MOTION, and the seconds of each step.
+def _train(studio: Studio) -> Any:
+    """Run the workflow's data set and trainer; returns the MOTION.
 
     A run that was stopped goes on: its files are in the user's folder.
     """
     api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
-    from frameloom.nodes.train_motion import TRAINING, TrainMotionModule  # they need a selected host
+    from frameloom.nodes.train_motion import TrainMotionModule  # they need a selected host
     from frameloom.nodes.video_dataset import VideoDataset
 
     nodes = {node["class_type"]: node["inputs"] for node in json.loads(WORKFLOW.read_text("utf-8")).values()}
@@ -75,10 +72,7 @@ def _train(studio: Studio) -> tuple[Any, Tensor]:
     with torch.inference_mode():  # as hosts run nodes
         dataset = VideoDataset.execute(**nodes["Frameloom_VideoDataset"])[0]
         parts = studio.model, studio.clip, studio.vae
-        motion = TrainMotionModule.execute(*parts, dataset, motion=studio.motion, **widgets)[0]
-    runs = (studio.host.user_dir() / TRAINING).glob(f"*/{METRICS}")
-    log = MetricsLog(max(runs, key=lambda path: path.stat().st_mtime))
-    return motion, torch.tensor(log.column("seconds"))
+        return TrainMotionModule.execute(*parts, dataset, motion=studio.motion, **widgets)[0]
 
 
 def _hash(studio: Studio) -> str:
