@@ -43,17 +43,11 @@ def _parser() -> argparse.ArgumentParser:
         "run", help="run a workflow", description='Run a workflow that ComfyUI saved with "Export (API)".'
     )
     run.add_argument("workflow", type=Path, metavar="WORKFLOW.json")
-    run.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NODE.INPUT=VALUE",
-        dest="settings",
-        help="replace a value; NODE is an id, or a class or title that only one node has",
+    _add_common(
+        run, "NODE.INPUT=VALUE", "replace a value; NODE is an id, or a class or title that only one node has"
     )
     run.add_argument("--output", type=Path, default=Path("output"), help="folder for results (output)")
     run.add_argument("--input", type=Path, default=Path("input"), help="folder of pictures to load (input)")
-    _add_common(run)
     run.add_argument(
         "--ray",
         nargs="?",
@@ -76,19 +70,12 @@ def _add_train(commands: Any) -> None:
         "command goes on with a run that was stopped.",
     )
     train.add_argument("config", type=Path, metavar="CONFIG.toml")
-    train.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY.PATH=VALUE",
-        dest="settings",
-        help="replace a value, for example train.steps=100",
-    )
-    _add_common(train)
+    _add_common(train, "KEY.PATH=VALUE", "replace a value, for example train.steps=100")
     train.set_defaults(run=_train)
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: argparse.ArgumentParser, setting: str, what: str) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar=setting, dest="settings", help=what)
     parser.add_argument(
         "--models",
         type=Path,

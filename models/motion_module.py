@@ -47,16 +47,7 @@ def attend_briefly(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Ten
     """Attend as ``attend``, by products of small matrices: on a CPU, and with the few tokens of a clip, faster.
 
     Torch's own kernel is made for long sequences; of few tokens, its gradient takes nearly twice as long as this one's.
-    The weights of attention are kept for the gradient, [N * heads, L, S].
-
-    Args:
-        query: [N, L, C] float.
-        key: [N, S, C] float.
-        value: [N, S, C] float.
-        heads: number of heads; divides C.
-
-    Returns:
-        [N, L, C].
+    The weights of attention are kept for the gradient, [N * heads, L, S]. Arguments and result are those of ``attend``.
     """
     query, key, value = (rearrange(part, "n l (h d) -> (n h) l d", h=heads) for part in (query, key, value))
     weights = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(-1)

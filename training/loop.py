@@ -150,8 +150,7 @@ class _Run:
             lr=0.0,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
-            fused=self.device
-            in ("cpu", "cuda"),  # one pass over memory; torch takes a dozen by itself on CPUs
+            fused=self.device in ("cpu", "cuda"),  # one pass over memory instead of a dozen
         )
         self.scaler = torch.amp.GradScaler(self.device, enabled=settings.precision == "fp16")
 

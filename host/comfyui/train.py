@@ -50,9 +50,7 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
     motions = model.get_additional_models_with_key(KEY)
     comfy.model_management.load_models_gpu([model, *motions])
     with torch.inference_mode(False):
-        device = (
-            comfy.model_management.get_torch_device()
-        )  # where memory is short, some weights are elsewhere
+        device = comfy.model_management.get_torch_device()  # some weights are elsewhere where memory is short
         unet = copy.deepcopy(model.model.diffusion_model).to(device, torch.float32).requires_grad_(False)
         unet.dtype = torch.float32  # what the UNet casts its time embedding to
         modules = [copy.deepcopy(motion.model).to(device, torch.float32) for motion in motions]

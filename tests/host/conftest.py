@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from frameloom.tests.host.server import running_server
 from frameloom.tools.host import Host, cache_folder, find_hosts
 
+HERE = Path(__file__).parent
 # Tests in `inside` run in ComfyUI's own Python; test_inside.py starts them there.
 collect_ignore = [] if "FRAMELOOM_INSIDE" in os.environ else ["inside"]
 
@@ -21,6 +23,8 @@ NONE_FOUND = (
 def pytest_collection_modifyitems(items):
     """Let processes share the tests by host and by file: one server of each host, one run of each comparison."""
     for item in items:
+        if not item.path.is_relative_to(HERE):  # of a run of all folders
+            continue
         host = item.callspec.params.get("host") if hasattr(item, "callspec") else None
         own = "server" if "server" in item.fixturenames else item.path.stem
         item.add_marker(pytest.mark.xdist_group(f"{own} {host.version}" if host else own))

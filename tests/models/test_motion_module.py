@@ -8,7 +8,13 @@ from diffusers import MotionAdapter
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from einops import rearrange
 from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
-from frameloom.models.motion_module import MotionModel, TemporalTransformer, initialise
+from frameloom.models.motion_module import (
+    MotionModel,
+    TemporalTransformer,
+    attend,
+    attend_briefly,
+    initialise,
+)
 from frameloom.models.schedules import ANIMATEDIFF
 from frameloom.tests.support.motion import tiny_module, tiny_size
 from torch import nn
@@ -162,3 +168,12 @@ def test_gradients_reach_every_weight():
     assert [
         name for name, value in module.named_parameters() if value.grad is None or not value.grad.any()
     ] == []
+
+
+def test_attending_by_small_products_is_attending():
+    """Values and gradients."""
+    parts = torch.randn(3, 5, 16, 32, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    outs = [way(*parts, 8) for way in (attend_briefly, attend)]
+    grads = [torch.autograd.grad(out.square().sum(), parts)[0] for out in outs]
+    for got, wanted in (outs, grads):
+        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from frameloom.headless import io, ui
-from frameloom.host import api
 from frameloom.models.motion_path import MotionPath
 from frameloom.models.zero_shot import smooth_background
 from frameloom.training.loop import step_generator
@@ -111,7 +109,7 @@ def find_masks(studio: Studio, task: Task, clip: Clip, index: int) -> Masks:
 
 def ask_node(studio: Studio, task: Task, clip: Clip, words: str, settings: dict[str, object]) -> Tensor:
     """Run Foreground Mask with its defaults but for some settings, undilated; [F, h, w]."""
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
+    studio.select()
     from frameloom.nodes.foreground import ForegroundMask
 
     inputs = ForegroundMask.define_schema().inputs

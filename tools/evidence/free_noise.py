@@ -17,7 +17,7 @@ from frameloom.training.loop import step_generator
 from torch import Tensor
 
 from .motion import mean_step, moving_clips
-from .rows import SEED, Row, agreement, row
+from .rows import SEED, Row, agreement, table
 from .studio import LATENT_SIDE, SCHEDULER, STEPS, Studio
 
 WINDOW, FRAMES = shapes.FRAMES, 3 * shapes.FRAMES
@@ -41,11 +41,7 @@ def free_noise_rows(studio: Studio, samples: int) -> list[Row]:
         "shape as the prompt's",
     )
     targets = {claims[0]: "<= 1.2"}
-    return [
-        row(f"48 frames: {claim}", arm, column, targets.get(claim, "") if arm == WHOLE else "")
-        for arm, values in zip(ARMS, figures, strict=True)
-        for claim, column in zip(claims, values.unbind(1), strict=True)
-    ]
+    return table("48 frames", ARMS, claims, figures, targets, WHOLE)
 
 
 def _task(count: int, studio: Studio, index: int) -> Tensor:

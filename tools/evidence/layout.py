@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from frameloom.headless import io, ui
-from frameloom.host import api
 from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
 from frameloom.training import shapes
 from frameloom.training.detector import Measurement, measure
@@ -239,7 +237,7 @@ def lay_out(
     studio: Studio, model: object, storyboard: Storyboard, method: str = "bias + gather"
 ) -> tuple[object, list]:
     """Return the model and the condition that Layout Conditioning makes of a storyboard of one scene."""
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
+    studio.select()
     from frameloom.nodes.layout_conditioning import LayoutConditioning  # needs a selected host
 
     widgets = ("strength", "end_percent", "gather_percent")

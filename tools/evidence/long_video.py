@@ -25,7 +25,7 @@ from frameloom.training.loop import step_generator
 from torch import Tensor
 
 from .motion import mean_step
-from .rows import SEED, Row, agreement, row
+from .rows import SEED, Row, agreement, row, table
 from .studio import CFG, LATENT_SIDE, SAMPLER, SCHEDULER, STEPS, Studio
 
 LENGTH, DEPTH = 7, 2
@@ -109,21 +109,14 @@ def _rows(studio: Studio, samples: int, name: str, arms: tuple[str, ...], recurs
     drawn = studio.each(name, count, partial(_task, arms, recursion, count))
     figures, changed = torch.stack([each for each, _ in drawn], 1), torch.stack([each for _, each in drawn])
     exact = row(f"{FRAMES} frames: largest change of a given frame", recursion, changed, "<= 0")
-    return [exact] + [
-        row(f"{FRAMES} frames: {claim}", arm, column, TARGETS.get(claim, "") if arm == recursion else "")
-        for arm, values in zip(arms, figures, strict=True)
-        for claim, column in zip(CLAIMS, values.unbind(1), strict=True)
-    ]
+    return [exact, *table(f"{FRAMES} frames", arms, CLAIMS, figures, TARGETS, recursion)]
 
 
 def _task(
     arms: tuple[str, ...], recursion: str, count: int, studio: Studio, number: int
 ) -> tuple[Tensor, Tensor]:
     """Return the figures of one prompt by every arm, [arms, claims], and the largest change of a keyframe."""
-    from frameloom.headless import io, ui
-    from frameloom.host import api
-
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
+    studio.select()
     drawn = shapes.sample_images(count, step_generator(SEED, 8))
     task = Task(drawn.select(torch.tensor([number])), number)
     keyframes = _keyframes(studio, task)

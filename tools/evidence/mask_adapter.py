@@ -18,7 +18,7 @@ from frameloom.training.loop import step_generator
 from torch import Tensor
 
 from .long_video import ADAPTED_FILLING
-from .rows import SEED, Row, agreement, row
+from .rows import SEED, Row, agreement, table
 from .studio import CFG, SAMPLER, SCHEDULER, STEPS, Studio
 
 FRAMES = shapes.FRAMES
@@ -33,6 +33,7 @@ CLAIMS = (
     "shape's distance from its place in the clip",
     "motion, % a frame",
 )
+TARGETS = {CLAIMS[0]: "<= 1.5", CLAIMS[1]: ">= 0.9"}
 
 
 @dataclass(frozen=True)
@@ -57,26 +58,16 @@ def adapter_rows(studio: Studio, samples: int) -> list[Row]:
     """Draw what is between the ends of each clip, and what comes after its first frame, in every way."""
     count = max(8, samples // 2)
     drawn = studio.each("mask adapter", count, partial(_task, count))
-    rows = []
-    for kind, arms, figures in zip(
-        ("ends given", "first given"), (ARMS, AFTER), zip(*drawn, strict=True), strict=True
-    ):
-        values = torch.stack(figures, 1)
-        targets = {CLAIMS[0]: "<= 1.5", CLAIMS[1]: ">= 0.9"}
-        rows += [
-            row(f"{kind}: {claim}", arm, column, targets.get(claim, "") if arm == ADAPTED else "")
-            for arm, of_arm in zip(arms, values, strict=True)
-            for claim, column in zip(CLAIMS, of_arm.unbind(1), strict=True)
-        ]
-    return rows
+    ends, first = (torch.stack(figures, 1) for figures in zip(*drawn, strict=True))
+    return [
+        *table("ends given", ARMS, CLAIMS, ends, TARGETS, ADAPTED),
+        *table("first given", AFTER, CLAIMS, first, TARGETS, ADAPTED),
+    ]
 
 
 def _task(count: int, studio: Studio, number: int) -> tuple[Tensor, Tensor]:
     """Return the figures of one clip by every arm, [arms, claims], with its ends given, and with its first frame."""
-    from frameloom.headless import io, ui
-    from frameloom.host import api
-
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
+    studio.select()
     clips = shapes.sample_clips(count, step_generator(SEED, 61))
     task = Task(clips.select(torch.tensor([number])), number)
     pictures = shapes.render(task.truth)[0]

@@ -12,7 +12,7 @@ from frameloom.training.detector import measure
 from frameloom.training.loop import step_generator
 from torch import Tensor
 
-from .rows import SEED, Row, agreement, row
+from .rows import SEED, Row, agreement, table
 from .studio import CFG, LATENT_SIDE, SAMPLER, SCHEDULER, STEPS, Studio
 
 FRAMES = shapes.FRAMES
@@ -33,11 +33,7 @@ def travel_rows(studio: Studio, samples: int) -> list[Row]:
         "similarity of neighbours",
     )
     targets = {claims[0]: ">= 0.90", claims[1]: ">= 0.90"}
-    return [
-        row(f"prompt travel: {claim}", arm, column, targets.get(claim, "") if arm == TRAVEL else "")
-        for arm, values in zip(ARMS, figures, strict=True)
-        for claim, column in zip(claims, values.unbind(1), strict=True)
-    ]
+    return table("prompt travel", ARMS, claims, figures, targets, TRAVEL)
 
 
 def _task(count: int, studio: Studio, number: int) -> Tensor:

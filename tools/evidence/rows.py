@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,6 +56,31 @@ def row(
         statistic(values[picks]), torch.tensor([0.025, 0.975], dtype=torch.float64)
     ).tolist()
     return Row(claim, arm, float(statistic(values[None])[0]), low, high, len(values), target)
+
+
+def table(
+    subject: str,
+    arms: Sequence[str],
+    claims: Sequence[str],
+    figures: Tensor,
+    targets: Mapping[str, str],
+    technique: str,
+) -> list[Row]:
+    """Summarise what was measured of every arm.
+
+    Args:
+        subject: that the claims are of.
+        arms: by name.
+        claims: by name, in the order of the figures.
+        figures: [arms, samples, claims].
+        targets: of claims that have one.
+        technique: the arm that they are for.
+    """
+    return [
+        row(f"{subject}: {claim}", arm, column, targets.get(claim, "") if arm == technique else "")
+        for arm, values in zip(arms, figures, strict=True)
+        for claim, column in zip(claims, values.unbind(1), strict=True)
+    ]
 
 
 def agreement(found: Tensor, wanted: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from frameloom.headless import io, ui
 from frameloom.headless.port import HeadlessHost
+from frameloom.host import api
 from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import read_motion_lora
@@ -44,6 +46,10 @@ class Studio:
         weights = read_motion_weights(ASSETS / "motion.safetensors")
         self.motion = self.host.load_motion(weights)
         self.schedule = weights.beta_schedule
+
+    def select(self) -> None:
+        """Let nodes ask this host; node files can be imported then."""
+        api.select(io=io, ui=ui, extension=io.ComfyExtension, port=self.host)
 
     @property
     def device(self) -> str:

@@ -10,8 +10,6 @@ import json
 from typing import Any
 
 import torch
-from frameloom.headless import io, ui
-from frameloom.host import api
 from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.training import shapes
 from frameloom.training.detector import Measurement, measure, measure_circling
@@ -59,7 +57,7 @@ def _train(studio: Studio) -> Any:
 
     A run that was stopped goes on: its files are in the user's folder.
     """
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=studio.host)
+    studio.select()
     from frameloom.nodes.train_motion import TrainMotionModule  # they need a selected host
     from frameloom.nodes.video_dataset import VideoDataset
 
