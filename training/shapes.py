@@ -44,7 +44,7 @@ TRAVEL = (0.36, 0.46)  # of the width, first frame to last
 IMAGE_SIZE = 128
 FRAMES = 16
 PAN = 0.32  # of the width, first frame to last
-CIRCLE_RADII = (0.14, 0.2)  # of the path, shares of the width
+CIRCLE_RADII = (0.2, 0.25)  # of the path, shares of the width
 TRAIL_ALPHAS = (0.45, 0.34, 0.23, 0.12)  # opacity of each ghost behind a moving shape
 TRAIL_SPACING = 0.38  # between ghosts, in radii
 

@@ -122,8 +122,8 @@ NOTES = {
     "they do not.",
     "prompt travel": "From a color to its neighbour in the list, over 16 frames. On the way the demo model draws a "
     "third color in one frame of three.",
-    "training": "`train_motion_demo` as it stands: 400 steps from the bundled module, on 64 drawn circles, one clip a "
-    "step. Prompts are captions of other circles, which name no motion. Going once round is three quarters of a turn "
+    "training": "`train_motion_demo` as it stands: 1,000 steps from the bundled module, on 160 drawn circles, one clip "
+    "a step. Prompts are captions of other circles, which name no motion. Going once round is three quarters of a turn "
     "at least, either way, without turning back, on a path that a circle fits.",
     "layout prior": "The bundled one, made by Train Layout Prior's recipe of drawn shapes in seven minutes of a CPU "
     "core. Asked by Layout Prior's defaults for captions and names of scenes that training held out. Random "

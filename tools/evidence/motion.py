@@ -79,7 +79,8 @@ def sample_clips(studio: Studio, model: object, truth: shapes.Clips, arm: str) -
     """Sample a clip for each caption. Returns [B, F, 3, H, W] in -1..1."""
     clips = []
     for index in range(len(truth)):
-        clips.append(studio.sample(model, shapes.caption(truth, index), shapes.FRAMES, 20_000 + index))
+        caption = shapes.caption(truth, index, with_place=False)
+        clips.append(studio.sample(model, caption, shapes.FRAMES, 20_000 + index))
         if (index + 1) % 16 == 0:
             print(f"{arm}: {index + 1}/{len(truth)}", flush=True)
     return torch.stack(clips)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.training import shapes
-from frameloom.training.detector import Measurement, measure, measure_circling
+from frameloom.training.detector import measure, measure_circling
 from frameloom.training.loop import step_generator
 from torch import Tensor
 
@@ -39,7 +39,12 @@ def training_rows(studio: Studio, samples: int) -> list[Row]:
         "drawn straight clips, through the VAE": _through_vae(studio, shapes.render(moving_clips(samples))),
     }
     found = {arm: [measure(clip) for clip in every] for arm, every in clips.items()}
-    rows = [_round_row(arm, each) for arm, each in found.items()]
+    circling = {arm: measure_circling(*follow(each)) for arm, each in found.items()}
+    targets = {AFTER: ">= 0.80", BEFORE: "<= 0"}
+    rows = [row(ROUND, arm, each.is_circle.double(), targets.get(arm, "")) for arm, each in circling.items()]
+    for arm, each in circling.items():
+        clockwise = each.is_circle & (each.turn > 0)
+        rows.append(row("training: and clockwise, as its clips", arm, clockwise.double()))
     for name in ("color", "background", "shape"):
         for arm in (AFTER, BEFORE):
             every = torch.stack([getattr(one, name) for one in found[arm]])
@@ -84,9 +89,3 @@ def _through_vae(studio: Studio, clips: Tensor) -> Tensor:
         latent = studio.host.encode(studio.vae, (clip.movedim(1, -1) + 1) / 2)["samples"]
         again.append(studio.decode(latent))
     return torch.stack(again)
-
-
-def _round_row(arm: str, found: list[Measurement]) -> Row:
-    targets = {AFTER: ">= 0.80", BEFORE: "<= 0"}
-    circling = measure_circling(*follow(found))
-    return row(ROUND, arm, circling.is_circle.double(), targets.get(arm, ""))
