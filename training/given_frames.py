@@ -25,12 +25,9 @@ def draw_given(clips: int, frames: int, generator: torch.Generator) -> Tensor:
         [B, F] bool, true for given frames.
 
     Raises:
-        ValueError: the clips are too short to have anything between their ends.
+        ValueError: as ``check_between``.
     """
-    if frames < 3:
-        raise ValueError(
-            f"frames={frames} leaves nothing between a clip's ends; expected at least 3; raise the data set's frames."
-        )
+    check_between(frames)
     kind = torch.rand(clips, generator=generator)
     count = torch.randint(1, min(MOST, frames - 1) + 1, (clips, 1), generator=generator)
     some = torch.rand(clips, frames, generator=generator).argsort(1).argsort(1) < count
@@ -40,3 +37,18 @@ def draw_given(clips: int, frames: int, generator: torch.Generator) -> Tensor:
     given[:, 0] = (index == 1) | (index == 2)
     given[:, -1] = (index == 1) | (index == 3)
     return torch.where((index == 4)[:, None], some, given)
+
+
+def check_between(frames: int) -> None:
+    """Check that a clip has something between its ends.
+
+    Args:
+        frames: of the clip.
+
+    Raises:
+        ValueError: it hasn't.
+    """
+    if frames < 3:
+        raise ValueError(
+            f"frames={frames} leaves nothing between a clip's ends; expected at least 3; raise the data set's frames."
+        )

@@ -91,8 +91,8 @@ def train(
         checkpoint: file to save to and resume from; written whole or not at all.
         checkpoint_every: steps between saves.
         key: what stands for everything else a run depends on; a checkpoint goes on only with its own.
-        on_step: called after each step with (0-based step, loss); may raise to stop, which saves a checkpoint. Of
-            several processes all must raise.
+        on_step: called after each step, before any save, with (0-based step, loss); may raise to stop, which saves a
+            checkpoint. Of several processes all must raise.
         on_checkpoint: called after each save with the averages as they are.
         team: the processes that train together. The main one alone saves, and calls ``on_checkpoint``.
 
@@ -122,16 +122,14 @@ def train(
 
     while run.step < settings.steps:
         number = run.advance(loss)
-        saved = run.step == settings.steps or run.step % checkpoint_every == 0
-        if saved:
-            save()
         if on_step is not None:
             try:
                 on_step(run.step - 1, number)
             except BaseException:
-                if not saved:
-                    save()
+                save()
                 raise
+        if run.step == settings.steps or run.step % checkpoint_every == 0:
+            save()
     return run.averages()
 
 

@@ -24,7 +24,7 @@ from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_save import save_motion
 from ..models.nuwa_jobs import hash_settings
 from ..models.schedules import STABLE_DIFFUSION, TRAIN_TIMESTEPS
-from .given_frames import draw_given
+from .given_frames import check_between, draw_given
 from .loop import LoopSettings, LossFunction, Precision, train
 from .metrics_log import MetricsLog
 from .motion_lessons import Learned, Lesson
@@ -197,13 +197,16 @@ def check_frames(frames: int, weights: MotionWeights) -> None:
         weights: the module.
 
     Raises:
-        ValueError: they are single pictures, or have more frames than its positional encoding.
+        ValueError: they are single pictures, have nothing between their ends where the module has a mask encoder, or
+            have more frames than its positional encoding.
     """
     if frames < 2:
         raise ValueError(
             f"frames={frames} is a single picture, in which nothing moves; expected clips of at least 2 frames; raise "
             "the data set's frames."
         )
+    if weights.size.mask_encoder:
+        check_between(frames)
     longest = weights.size.max_frames
     if frames > longest:
         raise ValueError(

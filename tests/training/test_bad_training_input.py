@@ -65,6 +65,15 @@ def test_a_module_of_another_family_is_refused_before_clips_are_encoded(run):
     assert encoded == []
 
 
+def test_clips_with_nothing_between_their_ends_are_refused_for_a_mask_adapter_before_they_are_encoded(run):
+    go, encoded = run
+    with pytest.raises(
+        ValueError, match=r"frames=2 leaves nothing between a clip's ends; expected at least 3"
+    ):
+        go(2, (module_weights().with_mask_encoder(), []))
+    assert encoded == []
+
+
 @pytest.fixture
 def good(port, parts, tmp_path):
     """A folder with a checkpoint of two steps, and what was learned."""
@@ -82,11 +91,12 @@ def assert_kept(folder, before):
     assert all(torch.equal(value, after.state[name]) for name, value in before.state.items())
 
 
-def test_a_disk_that_is_full_at_a_checkpoint_leaves_the_last_one(port, parts, good):
+@pytest.mark.parametrize("full", ["checkpoint.pt", "metrics.jsonl"])
+def test_a_disk_that_is_full_leaves_the_last_checkpoint(port, parts, good, full):
     """A limit on the size of files is the same to who writes."""
     folder, before = good
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limit[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((folder / full).stat().st_size - 1, limit[1]))
     try:
         with pytest.raises(
             OSError, match=r"checkpoint\.pt: a checkpoint could not be written .* make room and start"

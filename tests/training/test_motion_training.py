@@ -241,6 +241,25 @@ def test_a_killed_run_goes_on_to_the_same_curve_and_weights(port, model, tmp_pat
     assert [row["step"] for row in rows] == list(range(6))
 
 
+def test_a_step_is_noted_before_its_checkpoint_so_that_a_kill_between_them_loses_none(port, model, tmp_path):
+    noted = []
+
+    def count_rows(_learned):
+        noted.append(len((tmp_path / "metrics.jsonl").read_text().splitlines()))
+
+    train_motion(
+        port,
+        model,
+        moving_clips(),
+        lesson_of(port, model, "new"),
+        settings(5),
+        lambda key: tmp_path,
+        on_checkpoint=count_rows,
+    )
+    every = settings(5).checkpoint_every
+    assert noted == [*range(every, 5, every), 5]
+
+
 def test_more_steps_go_on_with_a_finished_run_of_constant_rate(port, model, tmp_path):
     clips = moving_clips()
     whole = train_motion(

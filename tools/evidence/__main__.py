@@ -35,6 +35,7 @@ from .rows import Row, judge
 from .scenes import scene_rows
 from .scripts import language_model_rows, storyboard_rows
 from .studio import ADAPTER_FILE, ASSETS, CFG, CPU, ROOT, SAMPLER, SCHEDULER, STEPS, Studio
+from .training import WORKFLOW as TRAINING_WORKFLOW
 from .training import training_rows
 from .zero_shot import DEMO, FRAMES, INSIDE, PAPER, demo_rows, open_rows, setting_rows
 from .zero_shot import STEPS as ZERO_SHOT_STEPS
@@ -69,11 +70,12 @@ SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
     "storyboards, by a small language model": lambda studio, samples: language_model_rows(),
 }
 
-# Weights beside the model's and the motion module's that a section measures.
-WEIGHTS = {
-    "mask adapter": ADAPTER_FILE,
-    "long video, mask adapter": ADAPTER_FILE,
-    "layout prior": PRIOR_FILE,
+# What a section measures beside the model and the motion module.
+OWN = {
+    "mask adapter": ASSETS / ADAPTER_FILE,
+    "long video, mask adapter": ASSETS / ADAPTER_FILE,
+    "training": TRAINING_WORKFLOW,
+    "layout prior": ASSETS / PRIOR_FILE,
 }
 
 # What a reader must know of a section.
@@ -152,9 +154,9 @@ def weights_hash() -> str:
 
 
 def own_hash(section: str) -> str:
-    """Return the hash of the weights that a section measures alone; nothing for one without."""
-    name = WEIGHTS.get(section)
-    return hashlib.sha256((ASSETS / name).read_bytes()).hexdigest()[:16] if name else ""
+    """Return the hash of the file that a section measures alone; nothing for one without."""
+    path = OWN.get(section)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path else ""
 
 
 def read_rows() -> dict:
@@ -167,7 +169,7 @@ def read_rows() -> dict:
 def store(section: str, rows: list[dict], samples: int, device: str) -> None:
     """Put a section's rows, what ``--samples`` was, and where it ran beside what another process may have stored."""
     stored = read_rows()
-    stored["own"] |= {section: own_hash(section)} if section in WEIGHTS else {}
+    stored["own"] |= {section: own_hash(section)} if section in OWN else {}
     stored["samples"] |= {section: samples}
     stored["devices"] |= {section: device}
     sections = stored["sections"] | {section: rows}
@@ -241,7 +243,7 @@ def main() -> int:
         stored = read_rows()
         is_of_these = stored["own"].get(section, "") == own_hash(section)
         if is_of_these and stored["samples"].get(section, 0) >= arguments.samples:
-            print(f"{section}: measured on these weights already")
+            print(f"{section}: measured already")
         else:
             start = time.time()
             rows = [asdict(entry) for entry in SECTIONS[section](studio, arguments.samples)]
