@@ -28,7 +28,7 @@ from frameloom.models.motion_lora import MotionLoRA
 from frameloom.models.motion_module import (
     MotionModel,
     PositionalEncoding,
-    attend,
+    attend_briefly,
     initialise,
     motion_size,
 )
@@ -405,23 +405,11 @@ class Round:
 MOTION_ROUNDS = (Round(1500, 2), Round(2000, 3), Round(2800, 5, 4, 4, 0.998))
 
 
-def attend_few(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Attend, when there are few tokens: torch's kernel spends its time on each of very many small products.
-
-    Shapes as ``models.motion_module.attend``.
-    """
-    if query.shape[1] > 4:
-        return attend(query, key, value, heads)
-    query, key, value = (part.unflatten(2, (heads, -1)) for part in (query, key, value))
-    scores = (query[:, :, None] * key[:, None]).sum(-1) * query.shape[-1] ** -0.5  # [N, L, S, heads]
-    return (scores.softmax(2).unsqueeze(-1) * value[:, None]).sum(2).flatten(2)
-
-
 def train_motion(work: Path) -> nn.Module:
     """Train the motion module alone in the frozen image model."""
     latents = cache_latents(work, load_vae(work))[1]
     torch.manual_seed(SEED)
-    motion = MotionModel(motion_size(DEMO.unet), attend=attend_few)
+    motion = MotionModel(motion_size(DEMO.unet), attend=attend_briefly)
     initialise(motion)
     for index, part in enumerate(MOTION_ROUNDS):
         settings = LoopSettings(
@@ -494,7 +482,7 @@ LORA_ROUND = Round(300, 3, 4, 4, 0.98)
 
 def train_lora(work: Path) -> nn.Module:
     """Train a motion LoRA, a pan to the left, on the finished motion module's temporal attentions."""
-    motion = load_frozen(MotionModel(motion_size(DEMO.unet), attend=attend_few), work / "motion_final.pt")
+    motion = load_frozen(MotionModel(motion_size(DEMO.unet), attend=attend_briefly), work / "motion_final.pt")
     drawn = shapes.sample_pans(LORA_CLIPS, step_generator(SEED, 3))
     latents = encode_clips(load_vae(work), drawn, "pan")
     torch.manual_seed(SEED)

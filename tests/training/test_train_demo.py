@@ -6,7 +6,6 @@ from frameloom.language.layout_prior import read_layout_prior
 from frameloom.models.architecture import DEMO
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import read_motion_lora
-from frameloom.models.motion_module import attend
 from frameloom.tools import demo_layout, train_demo
 from frameloom.tools.train_demo import Round
 from frameloom.training import layout_scenes
@@ -65,11 +64,6 @@ def test_every_stage_runs_and_the_motion_stage_leaves_the_base_alone(recipe, tmp
     prior = read_layout_prior(tmp_path / "assets" / "layout_prior.safetensors")
     trained = torch.load(tmp_path / "layout_final.pt")
     assert all(torch.equal(value, trained[key]) for key, value in prior.state_dict().items())
-
-
-def test_attending_few_tokens_is_attending():
-    parts = torch.randn(3, 5, 4, 16, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(train_demo.attend_few(*parts, 8), attend(*parts, 8), atol=1e-5, rtol=1e-5)
 
 
 def test_the_shipped_tokenizer_is_the_recipes(recipe, tmp_path):
