@@ -34,7 +34,7 @@ types: $(READY) .dev/frameloom
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(READY)
-	$(BIN)/pytest -m "not host and not smollm"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not host and not smollm" -n auto --maxprocesses 4 --dist loadfile
 
 ifneq ($(strip $(HOSTS)),)
 smoke: $(READY)

@@ -42,14 +42,13 @@ class Board:
             self._writer.add_scalar(name, figure, step)
 
     def picture(self, name: str, pixels: Tensor) -> None:
-        """Write a picture of the step being taken; not in the first of a run's own steps, before any was added.
+        """Write a picture of the step that was added last.
 
         Args:
             name: of the picture.
             pixels: [H, W, 3] float, 0..1.
         """
-        if self._writer is not None:
-            self._writer.add_image(name, pixels, self._step + 1, dataformats="HWC")
+        self._writer.add_image(name, pixels, self._step, dataformats="HWC")
 
     def close(self) -> None:
         """Write what is still in memory."""
