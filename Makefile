@@ -87,6 +87,10 @@ evidence: $(READY)
 
 demo-model: $(READY)
 	$(BIN)/python tools/train_demo.py
+	$(BIN)/frameloom train configs/demo_motion.toml
+	cp output/motion/motion_module.safetensors assets/demo/motion.safetensors
+	$(BIN)/frameloom train configs/demo_pan.toml
+	cp output/pan_left/pan_left.safetensors assets/demo/
 	$(BIN)/frameloom train configs/demo_mask_adapter.toml
 	cp output/mask_adapter/mask_adapter.safetensors assets/demo/
 

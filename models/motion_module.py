@@ -114,13 +114,22 @@ def motion_size(unet: UNetSize, *, middle: bool = False) -> MotionSize:
 
 
 class PositionalEncoding(nn.Module):
-    """Holds the buffer under the key that AnimateDiff's files use."""
+    """Holds the buffer under the key that AnimateDiff's files use.
+
+    Attributes:
+        frame_ids: [F] long. Numbers of a clip's frames, where they are not the first ones in a row.
+    """
 
     pe: Tensor
 
     def __init__(self, length: int, channels: int) -> None:
         super().__init__()
         self.register_buffer("pe", positional_encoding(length, channels))
+        self.frame_ids: Tensor | None = None
+
+    def forward(self, frames: int) -> Tensor:
+        """Return the encodings of a clip's frames, [1, F, C]."""
+        return self.pe[:, :frames] if self.frame_ids is None else self.pe[:, self.frame_ids]
 
 
 class TemporalAttention(nn.Module):
@@ -154,7 +163,7 @@ class TemporalAttention(nn.Module):
         """Attend over the frame axis; within windows of it, where ``fusion`` says."""
         if fusion is not None and fusion.is_needed(tokens.shape[1]):
             return self.to_out[0](self._attend_in_windows(tokens, fusion))
-        tokens = tokens + self.pos_encoder.pe[:, : tokens.shape[1]].to(tokens)
+        tokens = tokens + self.pos_encoder(tokens.shape[1]).to(tokens)
         return self.to_out[0](self.attend(*self._project(tokens), self.heads))
 
     def _attend_in_windows(self, tokens: Tensor, fusion: WindowFusion) -> Tensor:
@@ -382,6 +391,16 @@ class MotionModel(nn.Module):
                 )
             )
         return nn.ModuleList(levels)
+
+    def number_frames(self, frame_ids: Tensor | None) -> None:
+        """Say which frames of a longer clip the next ones are.
+
+        Args:
+            frame_ids: [F] long, rising; None: the first ones, in a row.
+        """
+        for module in self.modules():
+            if isinstance(module, PositionalEncoding):
+                module.frame_ids = frame_ids
 
     @property
     def slots(self) -> tuple[str, ...]:

@@ -78,6 +78,8 @@ class TrainMotionModule(io.ComfyNode):
         max_frames: int,
         middle_block: bool,
         beta_schedule: str,
+        final_rate: float,
+        frames_per_step: int,
         motion: Any = None,
     ) -> io.NodeOutput:
         """Run the node."""
@@ -85,7 +87,8 @@ class TrainMotionModule(io.ComfyNode):
 
         job = make_job(
             target, steps, learning_rate, seed, name, batch, accumulation, warmup, ema_decay, precision, save_memory,
-            min_snr, noise_bias, checkpoint_every, rank, max_frames, middle_block, beta_schedule,
+            min_snr, noise_bias, checkpoint_every, rank, max_frames, middle_block, beta_schedule, final_rate,
+            frames_per_step,
         )  # fmt: skip
         show = _Show(job, dataset)
         run = MotionRun(api.port(), (model, clip, vae), dataset, job, motion, show)
@@ -217,6 +220,23 @@ def _optional_inputs() -> list[Any]:
             default=next(iter(SCHEDULES)),
             tooltip="A new module's noise schedule; the demo model wants Stable Diffusion's.",
         ),
+        io.Float.Input(
+            "final_rate",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Share of learning_rate that is left at the last step, by a cosine. 1: the rate is constant, as "
+            "AnimateDiff's, and a finished run can be gone on with by more steps.",
+        ),
+        io.Int.Input(
+            "frames_per_step",
+            default=0,
+            min=0,
+            max=1024,
+            tooltip="Frames that a step sees of each clip, drawn anew each time, in order and with their places in "
+            "time. 4, with a larger batch, teach where things go sooner, in the same time and memory. 0: all.",
+        ),
         Motion.Input(
             "motion",
             optional=True,
@@ -244,10 +264,13 @@ def make_job(
     max_frames: int,
     middle_block: bool,
     beta_schedule: Any,
+    final_rate: float,
+    frames_per_step: int,
 ) -> Any:
     """Return what to learn and how, a ``training.motion_job.MotionJob``.
 
-    The optimiser is AnimateDiff's AdamW at a constant rate. The arguments are the node's inputs, in its order.
+    The optimiser is AnimateDiff's AdamW, whose rate is constant at a ``final_rate`` of 1. The arguments are the node's
+    inputs, in its order.
     """
     from ..training.loop import LoopSettings
     from ..training.motion_job import MotionJob
@@ -257,7 +280,7 @@ def make_job(
         steps,
         learning_rate,
         warmup,
-        final_rate=1.0,
+        final_rate=final_rate,
         betas=(0.9, 0.999),
         ema_decay=ema_decay,
         seed=seed,
@@ -271,6 +294,7 @@ def make_job(
         timestep_power=noise_bias,
         save_memory=save_memory,
         checkpoint_every=checkpoint_every,
+        frames_per_step=frames_per_step,
     )
     beta: Any = SCHEDULES[beta_schedule]
     return MotionJob(target, name, settings, rank, middle_block, max_frames, beta)

@@ -77,7 +77,7 @@ class VideoDataset(io.ComfyNode):
         clips_per_video: int,
         flip: bool,
         clips: int,
-        motion: Literal["straight", "circle"],
+        motion: Literal["straight", "circle", "pan left"],
         seed: int,
     ) -> io.NodeOutput:
         """Run the node."""
@@ -185,10 +185,11 @@ def _shape_inputs() -> list[Any]:
         ),
         io.Combo.Input(
             "motion",
-            options=["straight", "circle"],
+            options=["straight", "circle", "pan left"],
             default="straight",
             tooltip="For source shapes. straight: across the picture or still, as the caption says; what the demo's "
-            "motion module knows. circle: once round, clockwise, which it has never seen; captions don't say it.",
+            "motion module knows. circle: once round, clockwise, which it has never seen; captions don't say it. "
+            "pan left: the camera's, so that shapes that stand still, as captions say, drift to the right.",
         ),
         io.Int.Input(
             "seed",

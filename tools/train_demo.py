@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Train the demo model of assets/demo from nothing: VAE, text, image, motion module and LoRA, layout prior.
+"""Train the demo model of assets/demo from nothing: VAE, text, image, layout prior.
 
-usage: train_demo.py [--stages vae,text,image,motion,lora,layout,export] [--work DIR] [--threads N] [--no-compile]
+usage: train_demo.py [--stages vae,text,image,layout,export] [--work DIR] [--threads N] [--no-compile]
+
+What moves is trained in it by ``frameloom train``, with configs/demo_*.toml: see the Makefile's demo-model.
 
 Everything is drawn (training/shapes.py) and every draw comes from a seed. Checkpoints go to --work (default: a folder
 ``frameloom-demo`` in the user's cache), and a stage that was stopped goes on where it was. ``export`` writes
@@ -15,29 +17,16 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from frameloom.headless import keys, networks
-from frameloom.headless.edits import forward_with_edits
 from frameloom.models.architecture import DEMO
-from frameloom.models.edit import Edit, TemporalEdit
-from frameloom.models.motion_checkpoint import MotionWeights
-from frameloom.models.motion_lora import MotionLoRA
-from frameloom.models.motion_module import (
-    MotionModel,
-    PositionalEncoding,
-    attend_briefly,
-    initialise,
-    motion_size,
-)
-from frameloom.models.motion_save import save_motion
 from frameloom.models.schedules import STABLE_DIFFUSION
 from frameloom.tools import demo_layout
 from frameloom.training import shapes
 from frameloom.training.loop import LoopSettings, step_generator, train
-from frameloom.training.motion_lessons import add_low_rank
 from frameloom.training.targets import noise_mse
 from frameloom.training.tokenizer import write_tokenizer
 from safetensors.torch import save_file
@@ -378,141 +367,11 @@ def load_frozen(module: nn.Module, path: Path) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-# --- motion module
-
-
-@dataclass(frozen=True)
-class Round:
-    """A part of a motion training, from a warm restart.
-
-    Attributes:
-        steps: optimiser steps.
-        power: p. Timesteps are drawn as 1000 u^(1/p), with density t^(p-1): more of the noise where a shape's place and
-            way are decided.
-        clips: per step.
-        frames: of each clip, drawn anew each step and kept in order. Four frames of four clips take the time of all
-            frames of one, and teach where a shape goes far sooner: the module samples whole clips all the same.
-        ema_decay: of the averaged weights.
-    """
-
-    steps: int
-    power: float
-    clips: int = 2
-    frames: int = shapes.FRAMES
-    ema_decay: float = 0.995
-
-
-MOTION_ROUNDS = (Round(1500, 2), Round(2000, 3), Round(2800, 5, 4, 4, 0.998))
-
-
-def train_motion(work: Path) -> nn.Module:
-    """Train the motion module alone in the frozen image model."""
-    latents = cache_latents(work, load_vae(work))[1]
-    torch.manual_seed(SEED)
-    motion = MotionModel(motion_size(DEMO.unet), attend=attend_briefly)
-    initialise(motion)
-    for index, part in enumerate(MOTION_ROUNDS):
-        settings = LoopSettings(
-            part.steps, learning_rate=1e-3, ema_decay=part.ema_decay, seed=SEED + 30 + index
-        )
-        averaged = train_clips(work, motion, motion, clips(), latents, settings, f"motion-{index}", part)
-        copy_into(motion, averaged)
-    return motion.eval().requires_grad_(False)
-
-
-def train_clips(
-    work: Path,
-    motion: MotionModel,
-    learner: nn.Module,
-    drawn: shapes.Clips,
-    latents: Tensor,
-    settings: LoopSettings,
-    name: str,
-    part: Round,
-) -> dict[str, Tensor]:
-    """Train a module on clips, by velocity MSE, with the image model frozen.
-
-    Args:
-        work: folder of finished stages and checkpoints.
-        motion: the motion module that runs in the UNet.
-        learner: what is trained: the module, or changes to its weights.
-        drawn: the clips, for their captions.
-        latents: [N, F, 4, H, W], scaled.
-        settings: of the loop.
-        name: of the checkpoint and the report.
-        part: what a step sees.
-    """
-    text, encode = load_text(work)
-    unet = load_frozen(networks.build_unet(DEMO.unet), work / "unet.pt")
-    encodings = [(module, module.pe) for module in motion.modules() if isinstance(module, PositionalEncoding)]
-    with forward_with_edits(unet, [Edit(name, temporal=TemporalEdit(motion))], part.frames) as forward:
-
-        def loss(step: int, generator: torch.Generator) -> Tensor:
-            rng = random.Random(int(torch.randint(1 << 30, (1,), generator=generator)))
-            index = torch.randint(len(latents), (part.clips,), generator=generator)
-            seen = torch.randperm(shapes.FRAMES, generator=generator)[: part.frames].sort().values
-            for module, whole in encodings:
-                module.pe = whole[:, seen]
-            with torch.no_grad():
-                context = text(encode(draw_prompts(drawn, index, rng))).last_hidden_state
-            uniform = torch.rand(part.clips, generator=generator)
-            timesteps = (1000 * uniform ** (1 / part.power)).long().clamp(max=999)
-            chosen = latents[index][:, seen]
-            noise = torch.randn(chosen.shape, generator=generator)
-
-            def predict(noisy: Tensor, at: Tensor) -> Tensor:
-                tokens = context.repeat_interleave(part.frames, 0)
-                return forward(noisy.flatten(0, 1), at.repeat_interleave(part.frames), tokens).view_as(noisy)
-
-            return noise_mse(predict, chosen, timesteps, noise, ALPHAS, DEMO.prediction_type)
-
-        checkpoint, on_step = work / f"{name}.pt", report(name, settings.steps)
-        try:
-            return train(trainable(learner), loss, settings, checkpoint=checkpoint, on_step=on_step)
-        finally:
-            for module, whole in encodings:
-                module.pe = whole
-
-
-# --- motion LoRA
-
-LORA_RANK, LORA_CLIPS = 2, 128
-LORA_ROUND = Round(300, 3, 4, 4, 0.98)
-
-
-def train_lora(work: Path) -> nn.Module:
-    """Train a motion LoRA, a pan to the left, on the finished motion module's temporal attentions."""
-    motion = load_frozen(MotionModel(motion_size(DEMO.unet), attend=attend_briefly), work / "motion_final.pt")
-    drawn = shapes.sample_pans(LORA_CLIPS, step_generator(SEED, 3))
-    latents = encode_clips(load_vae(work), drawn, "pan")
-    torch.manual_seed(SEED)
-    changes = nn.ModuleDict(
-        {name.replace(".", "/"): change for name, change in add_low_rank(motion, LORA_RANK).items()}
-    )
-    settings = LoopSettings(
-        LORA_ROUND.steps, learning_rate=4e-3, warmup=20, ema_decay=LORA_ROUND.ema_decay, seed=SEED + 40
-    )
-    averaged = train_clips(work, motion, changes, drawn, latents, settings, "lora", LORA_ROUND)
-    return assign(changes, averaged)
-
-
-def lora_of(changes: dict[str, Tensor]) -> MotionLoRA:
-    """Pair the trained changes."""
-    layers = dict.fromkeys(key.rpartition(".")[0] for key in changes)
-    return MotionLoRA(
-        "pan_left",
-        {
-            f"{layer.replace('/', '.')}.weight": (changes[f"{layer}.down"], changes[f"{layer}.up"])
-            for layer in layers
-        },
-    )
-
-
 # --- export
 
 
 def export(work: Path) -> None:
-    """Write what is finished to assets/demo: LDM, AnimateDiff and GPT-2 keys, float16."""
+    """Write what is finished to assets/demo: LDM and GPT-2 keys, float16."""
     if (work / "unet.pt").exists():
         unet, vae, text = (torch.load(work / f"{name}.pt") for name in ("unet", "vae", "text_final"))
         state = {keys.UNET_PREFIX + key: value for key, value in keys.unet_to_ldm(unet, DEMO.unet).items()}
@@ -521,13 +380,6 @@ def export(work: Path) -> None:
             state[keys.TEXT_PREFIX + "text_model." + key.removeprefix("text_model.")] = value
         metadata = {"frameloom.kind": "model", "frameloom.prediction_type": "v"}
         save_half(state, ASSETS / "model.safetensors", metadata)
-    if (work / "motion_final.pt").exists():
-        trained = torch.load(work / "motion_final.pt")
-        weights = MotionWeights("motion", "frameloom", motion_size(DEMO.unet), trained, STABLE_DIFFUSION)
-        save_motion(ASSETS / "motion.safetensors", weights, "fp16")
-    if (work / "lora_final.pt").exists():
-        lora = lora_of(torch.load(work / "lora_final.pt"))
-        save_motion(ASSETS / "pan_left.safetensors", lora, "fp16")
     demo_layout.export_layout(work, ASSETS)
 
 
@@ -543,8 +395,6 @@ STAGES: dict[str, tuple[Callable[[Path], nn.Module], str]] = {
     "vae": (train_vae, "vae"),
     "text": (train_text, "text_final"),
     "image": (train_image, "unet"),
-    "motion": (train_motion, "motion_final"),
-    "lora": (train_lora, "lora_final"),
     "layout": (lambda _: demo_layout.train_layout(report), demo_layout.WEIGHTS),
 }
 
@@ -555,7 +405,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stages", default="vae,text,image,motion,lora,layout,export")
+    parser.add_argument("--stages", default="vae,text,image,layout,export")
     parser.add_argument("--work", type=Path, default=CACHE / "frameloom-demo")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--no-compile", action="store_true")

@@ -141,7 +141,10 @@ class _Run:
     ) -> None:
         self.settings, self.key, self.team, self.step = settings, key, team, 0
         self.names, self.values = list(parameters), list(parameters.values())
-        self.average = [value.detach().clone().float() for value in self.values]
+        # Without a decay the average is the value itself.
+        self.average = [
+            value.detach().clone().float() if settings.ema_decay else value.detach() for value in self.values
+        ]
         self.device = self.values[0].device.type
         self.optimizer = torch.optim.AdamW(
             self.values,

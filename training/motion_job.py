@@ -89,7 +89,7 @@ def run_job(
     lesson = _lesson(port, job, model, start)
     # Before clips are encoded, which can take hours.
     check_fit(lesson.learner.weights, port.base(model).widths)
-    check_frames(dataset.frames, lesson.learner.weights)
+    check_frames(dataset.frames, lesson.learner.weights, job.settings.frames_per_step)
     if team.count > 1:
         own = replace(dataset, clips=dataset.clips[team.rank :: team.count])
         if own.clips:

@@ -65,6 +65,8 @@ class MotionSettings:
         timestep_power: p; timesteps are drawn as ``1000 u^(1/p)``. Above 1: more of the noise, where motion is decided.
         save_memory: work the UNet's blocks out again for gradients instead of remembering them.
         checkpoint_every: steps between checkpoints.
+        frames_per_step: of each clip, drawn anew each time and kept in order, with their positions; 0: all. Four
+            frames of four clips take the time of sixteen of one, and where things go is learned sooner.
     """
 
     loop: LoopSettings
@@ -74,6 +76,7 @@ class MotionSettings:
     timestep_power: float = 1.0
     save_memory: bool = False
     checkpoint_every: int = 250
+    frames_per_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Batch:
         tokens: [B, L, D].
         timesteps: [B] long.
         noise: [B, F, 4, h, w].
+        frame_ids: [F] long. Which of its clip each frame is; None: all are there.
         given: [B, F] bool. Frames that a mask encoder is told, and that are not in the loss; None: it has none.
     """
 
@@ -92,6 +96,7 @@ class Batch:
     tokens: Tensor
     timesteps: Tensor
     noise: Tensor
+    frame_ids: Tensor | None = None
     given: Tensor | None = None
 
 
@@ -146,9 +151,9 @@ def train_motion(
         OSError: a checkpoint can't be written; the last one stands.
         HostError: the base's weights changed.
     """
-    check_clips(clips, lesson.learner.weights)
+    check_clips(clips, lesson.learner.weights, settings.frames_per_step)
     with torch.inference_mode(False), torch.enable_grad():
-        frames = clips.latents.shape[1]
+        frames = settings.frames_per_step or clips.latents.shape[1]
         forward = port.train_forward(model, frames, lesson.learner, save_memory=settings.save_memory)
         base, kind = forward.hash_weights(), port.base(model).prediction_type
         if settings.save_memory:
@@ -171,12 +176,13 @@ def train_motion(
     return Trained(lesson.finish(averages), run.log.column("loss"), base, run.folder)
 
 
-def check_clips(clips: Clips, weights: MotionWeights) -> None:
+def check_clips(clips: Clips, weights: MotionWeights, frames_per_step: int = 0) -> None:
     """Check that there are clips that a module can be trained on.
 
     Args:
         clips: encoded.
         weights: the module.
+        frames_per_step: see ``MotionSettings``.
 
     Raises:
         ValueError: there are none, or as ``check_frames``.
@@ -186,24 +192,31 @@ def check_clips(clips: Clips, weights: MotionWeights) -> None:
         raise ValueError(
             "clips: got none; expected at least one to train on; choose a folder with videos in it."
         )
-    check_frames(frames, weights)
+    check_frames(frames, weights, frames_per_step)
 
 
-def check_frames(frames: int, weights: MotionWeights) -> None:
+def check_frames(frames: int, weights: MotionWeights, frames_per_step: int = 0) -> None:
     """Check that a module can be trained on clips of a length.
 
     Args:
         frames: of each clip.
         weights: the module.
+        frames_per_step: see ``MotionSettings``.
 
     Raises:
         ValueError: they are single pictures, have nothing between their ends where the module has a mask encoder, or
-            have more frames than its positional encoding.
+            have more frames than its positional encoding; or a step is to see too few or too many of them.
     """
     if frames < 2:
         raise ValueError(
             f"frames={frames} is a single picture, in which nothing moves; expected clips of at least 2 frames; raise "
             "the data set's frames."
+        )
+    least = 3 if weights.size.mask_encoder else 2
+    if frames_per_step and not least <= frames_per_step <= frames:
+        raise ValueError(
+            f"frames_per_step={frames_per_step} can't be taken from clips of {frames} frames; expected {least} to "
+            f"{frames}, or 0 for all of them; 4 is a good choice."
         )
     if weights.size.mask_encoder:
         check_between(frames)
@@ -251,11 +264,15 @@ def draw_batch(
     timesteps = (
         (TRAIN_TIMESTEPS * uniform ** (1 / settings.timestep_power)).long().clamp(max=TRAIN_TIMESTEPS - 1)
     )
-    latents = clips.latents[index]
+    latents, frame_ids = clips.latents[index], None
+    if settings.frames_per_step:
+        every = torch.randperm(latents.shape[1], generator=generator)
+        frame_ids = every[: settings.frames_per_step].sort().values
+        latents = latents[:, frame_ids]
     noise = torch.randn(latents.shape, generator=generator)
     tokens = clips.tokens[clips.caption[index].masked_fill(is_empty, 0)]
     given = draw_given(count, latents.shape[1], generator) if gives else None
-    return Batch(latents, tokens, timesteps, noise, given)
+    return Batch(latents, tokens, timesteps, noise, frame_ids, given)
 
 
 def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: str) -> str:
@@ -295,7 +312,7 @@ def _loss(
 ) -> LossFunction:
     """Return the loss of a step."""
     device = next(iter(lesson.parameters.values())).device
-    frames = clips.latents.shape[1]
+    frames, network = settings.frames_per_step or clips.latents.shape[1], lesson.learner.network
     schedule = lesson.learner.weights.beta_schedule or STABLE_DIFFUSION
     alphas = schedule.alphas_cumprod().float().to(device)
 
@@ -303,6 +320,7 @@ def _loss(
 
     def loss(_step: int, generator: torch.Generator) -> Tensor:
         batch = draw_batch(clips, settings, generator, gives=gives)
+        network.number_frames(batch.frame_ids)
         latents, tokens, timesteps, noise = (
             part.to(device) for part in (batch.latents, batch.tokens, batch.timesteps, batch.noise)
         )

@@ -142,12 +142,12 @@ def sample_clips(count: int, generator: torch.Generator, frames: int = FRAMES) -
     return Clips(shape, color, background, size, direction, centers, _radius(size, generator), cell)
 
 
-def sample_pans(count: int, generator: torch.Generator) -> Clips:
+def sample_pans(count: int, generator: torch.Generator, frames: int = FRAMES) -> Clips:
     """Draw clips of a camera that pans left: shapes that stand still, by their caption, drift to the right."""
-    drawn = sample_clips(count, generator)
+    drawn = sample_clips(count, generator, frames)
     still = torch.full_like(drawn.direction, STILL)
     start = torch.stack([0.2 + 0.28 * drawn.centers[:, 0, 0], drawn.centers[:, 0, 1]], 1).unsqueeze(1)
-    drift = torch.linspace(0, PAN, FRAMES).view(1, -1, 1) * torch.tensor([1.0, 0.0])
+    drift = torch.linspace(0, PAN, frames).view(1, frames, 1) * torch.tensor([1.0, 0.0])
     return replace(drawn, direction=still, centers=start + drift)
 
 

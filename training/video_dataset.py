@@ -26,11 +26,16 @@ from .video_folder import Found
 
 logger = logging.getLogger(__name__)
 
-Motion = Literal["straight", "circle"]
+Motion = Literal["straight", "circle", "pan left"]
 MOST_NAMED = 50  # skipped files in a report
 MOST_IN_ERROR = 5
 SHEET_CLIPS, SHEET_FRAMES = 8, 4
 _FORMAT = "frameloom-shapes/1"  # of keys; a change of how shapes are drawn must change it
+_SAMPLERS = {
+    "straight": shapes.sample_clips,
+    "circle": shapes.sample_circles,
+    "pan left": shapes.sample_pans,
+}
 
 
 class Clip(Protocol):
@@ -126,7 +131,8 @@ def drawn_dataset(
     Args:
         clips: how many.
         motion: straight: what the demo's motion module was trained on, with captions that name the direction. circle:
-            once round, clockwise, from the top; captions don't name it, see ``shapes.sample_circles``.
+            once round, clockwise, from the top; captions don't name it, see ``shapes.sample_circles``. pan left: the
+            camera's; captions say that shapes stand still.
         seed: of looks and places.
         frames: F of each clip.
         width: in pixels.
@@ -140,8 +146,7 @@ def drawn_dataset(
         raise ValueError(
             f"width={width}, height={height}; expected a square, in which shapes are drawn; set height to {width}."
         )
-    sample = {"straight": shapes.sample_clips, "circle": shapes.sample_circles}[motion]
-    drawn = sample(clips, step_generator(seed, 0), frames)
+    drawn = _SAMPLERS[motion](clips, step_generator(seed, 0), frames)
     made = []
     for index in range(clips):
         one = drawn.select(torch.tensor([index]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from frameloom.models.motion_lora import read_motion_lora
 from frameloom.tests.support.processes import run_together
 from frameloom.training import motion_run
 from frameloom.training.motion_job import Target
+from safetensors import safe_open
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = {
@@ -156,6 +158,35 @@ def test_what_goes_on_a_module_is_learned_on_what_start_names(run, target):
     assert code == 0, err
     pairs, others = (read_motion_lora(Path(name, "trained.safetensors")).pairs for name in "ab")
     assert any(not torch.equal(up, others[name][1]) for name, (_, up) in pairs.items())
+
+
+def demo_trainings():
+    """The calls of ``make demo-model``: a config, where it leaves its result, and where that ships."""
+    recipe = (ROOT / "Makefile").read_text().split("\ndemo-model:")[1].split("\n\n")[0]
+    return re.findall(r"frameloom train (\S+)\n\tcp (\S+) (\S+)", recipe)
+
+
+def test_all_that_moves_in_the_demo_comes_of_the_command():
+    shipped = {
+        Path(to).name if to.endswith(".safetensors") else Path(made).name for _, made, to in demo_trainings()
+    }
+    assert shipped == {"motion.safetensors", "pan_left.safetensors", "mask_adapter.safetensors"}
+
+
+@pytest.mark.parametrize(("config", "made", "to"), demo_trainings())
+def test_the_demos_configs_make_files_like_those_that_ship(run, config, made, to):
+    short = {"train.steps": 1, "dataset.clips": 2, "dataset.width": 64, "dataset.height": 64}
+    settings = [part for name, value in short.items() for part in ("--set", f"{name}={value}")]
+    code, _, err = run("train", str(ROOT / config), "--device", "cpu", *settings)
+    assert code == 0, err
+    ships = ROOT / to / (Path(made).name if to.endswith("/") else "")
+    with safe_open(made, "pt") as ours, safe_open(ships, "pt") as theirs:
+        assert ours.metadata()["frameloom.kind"] == theirs.metadata()["frameloom.kind"]
+        keys = list(theirs.keys())
+        assert sorted(ours.keys()) == sorted(keys)
+        for key in keys:
+            one, other = ours.get_tensor(key), theirs.get_tensor(key)
+            assert (one.shape, one.dtype) == (other.shape, other.dtype), key
 
 
 def test_frames_that_attend_to_the_first_are_another_model_to_train_in(run):

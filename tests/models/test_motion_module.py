@@ -105,6 +105,20 @@ def test_without_encoding_permuting_frames_permutes_the_result_and_with_it_not()
 
 
 @torch.no_grad()
+@torch.no_grad()
+def test_frames_that_are_numbered_have_the_encodings_of_their_numbers():
+    ours, twin, numbers = tiny_module(), tiny_module(), torch.tensor([1, 4, 5, 20])
+    for name, encoding in twin.named_buffers():
+        assert name.endswith(".pe")
+        encoding[:, :4] = encoding[:, numbers]
+    x = hidden(frames=4)
+    ours.number_frames(numbers)
+    assert torch.equal(ours(SLOT, x, 4), twin(SLOT, x, 4))
+    ours.number_frames(None)
+    assert torch.equal(ours(SLOT, x, 4), tiny_module()(SLOT, x, 4))
+    assert not torch.allclose(ours(SLOT, x, 4), twin(SLOT, x, 4), atol=1e-3)
+
+
 def test_videos_of_a_batch_never_mix():
     ours, x = transformer(), hidden(videos=3)
     before = ours(x, FRAMES)

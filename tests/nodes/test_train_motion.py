@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,8 @@ WIDGETS = {
     "max_frames": 32,
     "middle_block": False,
     "beta_schedule": "linear (Stable Diffusion)",
+    "final_rate": 1.0,
+    "frames_per_step": 0,
 }
 
 
@@ -107,6 +110,25 @@ def test_a_new_module_is_learned_and_what_is_saved_is_what_was_learned(host, tra
         each.name for each in folder.iterdir()
     }
     assert len(list(folder.glob("sample-*.png"))) == 2
+
+
+@pytest.mark.parametrize("final_rate", [1.0, 0.25])
+def test_the_rate_falls_to_its_final_share(train, user, final_rate):
+    train(steps=40, final_rate=final_rate, checkpoint_every=100)
+    [folder] = (user / "training").iterdir()
+    rates = [json.loads(line)["rate"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert rates[1] == pytest.approx(1e-3, rel=0.01)
+    assert rates[-1] == pytest.approx(final_rate * 1e-3, rel=0.01)
+    assert rates[20] == pytest.approx((1 + final_rate) / 2 * 1e-3, rel=0.01)
+
+
+def test_a_step_sees_as_many_frames_as_it_is_told(train, user):
+    whole, some = train(frames_per_step=0)[0], train(frames_per_step=2)[0]
+    assert len(list((user / "training").iterdir())) == 2
+    key = "down_blocks.0.motion_modules.0.temporal_transformer.proj_out.weight"
+    assert not torch.equal(whole.weights.state[key], some.weights.state[key])
+    with pytest.raises(ValueError, match=r"frames_per_step=4 can't be taken from clips of 3 frames"):
+        train(frames_per_step=4)
 
 
 def test_a_run_that_is_interrupted_goes_on_to_the_same_weights(host, train, monkeypatch, user):

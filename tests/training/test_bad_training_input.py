@@ -34,9 +34,9 @@ def run(port, parts, tmp_path, monkeypatch):
     monkeypatch.setattr(HeadlessHost, "user_dir", lambda self: tmp_path)
     encoded = []
 
-    def go(frames, start, size=64):
+    def go(frames, start, size=64, **changes):
         clips = drawn_dataset(1, "circle", 0, frames=frames, width=size, height=size, caption_dropout=0.0)
-        job = MotionJob("module", "new", settings(1), max_frames=8)
+        job = MotionJob("module", "new", settings(1, **changes), max_frames=8)
         run_job(port, job, parts, clips, start, lambda key: tmp_path, encoded.append, lambda *_: None)
 
     return go, encoded
@@ -71,6 +71,13 @@ def test_clips_with_nothing_between_their_ends_are_refused_for_a_mask_adapter_be
         ValueError, match=r"frames=2 leaves nothing between a clip's ends; expected at least 3"
     ):
         go(2, (module_weights().with_mask_encoder(), []))
+    assert encoded == []
+
+
+def test_a_step_of_more_frames_than_clips_have_is_refused_before_they_are_encoded(run):
+    go, encoded = run
+    with pytest.raises(ValueError, match=r"frames_per_step=5 can't be taken from clips of 4 frames"):
+        go(4, None, frames_per_step=5)
     assert encoded == []
 
 

@@ -303,9 +303,10 @@ def test_a_run_is_known_by_what_its_numbers_depend_on(port, model):
         run_key(clips, lesson, replace(run, loop=loop), "base"),
         run_key(clips, lesson, replace(run, loop=replace(run.loop, final_rate=0.1)), "base"),
         run_key(clips, lesson, replace(run, min_snr=5.0), "base"),
+        run_key(clips, lesson, replace(run, frames_per_step=2), "base"),
         run_key(clips, lesson, run, "other"),
     ]
-    assert len({key, *others}) == 7
+    assert len({key, *others}) == 8
 
 
 def test_a_batch_is_one_timestep_a_video_and_its_share_of_captions():
@@ -325,6 +326,61 @@ def test_a_batch_is_one_timestep_a_video_and_its_share_of_captions():
     # u^(1/3) is below 1/2 in one of eight draws.
     assert abs((batch.timesteps < 500).float().mean() - 1 / 8) < 0.03
     assert batch.noise.std() == pytest.approx(1, abs=0.01)
+
+
+def test_a_batch_of_some_frames_has_them_in_order_and_any_of_them():
+    clips, run, seen = moving_clips(frames=6), settings(batch=2, frames_per_step=3), set()
+    for draw in range(40):
+        batch = draw_batch(clips, run, torch.Generator().manual_seed(draw))
+        assert batch.latents.shape == batch.noise.shape == (2, 3, 4, 8, 8)
+        assert (batch.frame_ids.diff() > 0).all()
+        whole = clips.latents[:, batch.frame_ids]
+        assert all(any(torch.equal(latents, clip) for clip in whole) for latents in batch.latents)
+        seen |= {tuple(batch.frame_ids.tolist())}
+    assert len(seen) > 10  # of the 20 there are
+    assert {frame for frames in seen for frame in frames} == set(range(6))
+
+
+@pytest.mark.parametrize("save_memory", [False, True])
+def test_a_step_of_some_frames_runs_the_module_with_their_places_in_time(port, model, tmp_path, save_memory):
+    """The first loss and gradient, worked out on a module whose encodings are those frames' alone."""
+    clips, run = moving_clips(frames=6), settings(1, frames_per_step=3, save_memory=save_memory)
+    lesson = lesson_of(port, model, "continued")
+    trained = train_motion(port, model, clips, lesson, run, lambda key: tmp_path)
+    batch = draw_batch(clips, run, step_generator(0, 0))
+    twin = lesson_of(port, model, "continued")
+    for name, encoding in twin.learner.network.named_buffers():
+        assert name.endswith(".pe")
+        encoding[:, :3] = encoding[:, batch.frame_ids].clone()
+    alpha = STABLE_DIFFUSION.alphas_cumprod().float()[batch.timesteps]
+    noisy = alpha.sqrt() * batch.latents[0] + (1 - alpha).sqrt() * batch.noise[0]
+    target = alpha.sqrt() * batch.noise[0] - (1 - alpha).sqrt() * batch.latents[0]
+    forward = port.train_forward(model, 3, twin.learner)
+    out = forward(noisy, batch.timesteps.expand(3), batch.tokens.expand(3, -1, -1))
+    error = (out - target).square().mean()
+    assert trained.losses[0] == pytest.approx(float(error.detach()), rel=1e-5)
+    error.backward()
+    begun = lesson_of(port, model, "continued").parameters
+    moved = torch.cat([(trained.learned.state[name] - begun[name].detach()).flatten() for name in begun])
+    gradient = torch.cat([value.grad.flatten() for value in twin.parameters.values()])
+    clear = gradient.abs() > 1e-2 * gradient.abs().max()
+    # AdamW's first step goes against each gradient's sign.
+    assert (moved[clear].sign() == -gradient[clear].sign()).float().mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "least"), [("new", 1, 2), ("new", 5, 2), ("lora", 5, 2), ("adapter", 2, 3)]
+)
+def test_a_step_of_too_few_or_too_many_frames_is_refused(port, model, tmp_path, kind, count, least):
+    error = (
+        rf"frames_per_step={count} can't be taken from clips of 4 frames; expected {least} to 4, or 0 for all"
+    )
+    with pytest.raises(ValueError, match=error):
+        train_motion(
+            port, model, moving_clips(), lesson_of(port, model, kind), settings(frames_per_step=count),
+            lambda key: tmp_path,
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("prediction_type", ["eps", "v"])

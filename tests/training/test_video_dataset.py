@@ -44,6 +44,14 @@ def test_circles_go_round_clockwise_in_the_pictures_and_no_caption_tells():
     assert not any({"moving", "still"} & set(caption.split()) for caption in dataset.captions)
 
 
+def test_a_pan_to_the_left_lets_shapes_that_stand_still_drift_to_the_right():
+    dataset = drawn(6, "pan left", frames=5, width=96, height=96)
+    centers, there = paths(torch.stack([dataset.pictures(index) for index in range(6)]))
+    assert there.all()
+    assert ((centers[:, -1] - centers[:, 0]) - torch.tensor([shapes.PAN, 0.0])).abs().max() < 0.03
+    assert all(" standing still " in caption for caption in dataset.captions)
+
+
 def test_the_measure_of_circles_finds_drawn_ones_and_nothing_else():
     """The demo's motions, half circles, paths there and back, and noise."""
     circles = shapes.sample_circles(100, step_generator(0, 1))
