@@ -4,8 +4,8 @@ usage: python -m frameloom.tools.evidence [--samples N] [--only SECTION ...] [--
 
 Runs headless, on the shipped weights; on the CPU, unless another device is named, which a section then says. Every
 prompt, start noise and order comes from fixed seeds, so the set is published by this folder. Rows live in
-docs/evidence.json, keyed by the weights' hash: a section that was measured on these very weights is not measured again,
-and all are when the weights change; when those change that one section measures alone, it is.
+docs/evidence.json, keyed by the hash of the files that their section measures: what was measured on these very weights
+is not measured again, and what was measured on others is not shown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from frameloom.tools.demo_layout import FILE as PRIOR_FILE
 
@@ -42,40 +43,61 @@ from .zero_shot import STEPS as ZERO_SHOT_STEPS
 
 ROWS = ROOT / "docs" / "evidence.json"
 REPORT = ROOT / "docs" / "evidence.md"
+PARTS = ("keys", "samples", "devices", "sections")  # of what is stored, each by section
 
-SECTIONS: dict[str, Callable[[Studio, int], list[Row]]] = {
-    "detector": detector_rows,
-    "image": image_rows,
-    "video": video_rows,
-    "video, no module": unmoved_rows,
-    "motion LoRA": lora_rows,
-    "zero-shot video": demo_rows,
-    "zero-shot video, background unsaid": open_rows,
-    "zero-shot video, settings": setting_rows,
-    "foreground masks": mask_rows,
-    "background smoothing, background unsaid": smoothing_rows,
-    "layouts": layout_rows,
-    "layouts, energy": energy_rows,
-    "layouts, two things": two_rows,
-    "scenes": scene_rows,
-    "mask adapter": adapter_rows,
-    "long video": long_rows,
-    "long video, mask adapter": adapted_rows,
-    "FreeNoise": free_noise_rows,
-    "FreeInit": free_init_rows,
-    "prompt travel": travel_rows,
-    "training": training_rows,
-    "layout prior": prior_rows,
-    "storyboards, by source": lambda studio, samples: storyboard_rows(),
-    "storyboards, by a small language model": lambda studio, samples: language_model_rows(),
-}
+MODEL, MOTION, LORA = (
+    ASSETS / name for name in ("model.safetensors", "motion.safetensors", "pan_left.safetensors")
+)
+MOVING = (MODEL, MOTION)
+ADAPTED = (*MOVING, ASSETS / ADAPTER_FILE)
 
-# What a section measures beside the model and the motion module.
-OWN = {
-    "mask adapter": ASSETS / ADAPTER_FILE,
-    "long video, mask adapter": ASSETS / ADAPTER_FILE,
-    "training": TRAINING_WORKFLOW,
-    "layout prior": ASSETS / PRIOR_FILE,
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the evidence.
+
+    Attributes:
+        rows: measures it.
+        files: all that it measures, which its rows are keyed by.
+    """
+
+    rows: Callable[[Studio, int], list[Row]]
+    files: tuple[Path, ...]
+
+    @property
+    def key(self) -> str:
+        """Hash of its files."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:16]
+
+
+SECTIONS = {
+    "detector": Section(detector_rows, ()),
+    "image": Section(image_rows, (MODEL,)),
+    "video": Section(video_rows, MOVING),
+    "video, no module": Section(unmoved_rows, (MODEL,)),
+    "motion LoRA": Section(lora_rows, (*MOVING, LORA)),
+    "zero-shot video": Section(demo_rows, (MODEL,)),
+    "zero-shot video, background unsaid": Section(open_rows, (MODEL,)),
+    "zero-shot video, settings": Section(setting_rows, (MODEL,)),
+    "foreground masks": Section(mask_rows, (MODEL,)),
+    "background smoothing, background unsaid": Section(smoothing_rows, (MODEL,)),
+    "layouts": Section(layout_rows, MOVING),
+    "layouts, energy": Section(energy_rows, (MODEL,)),
+    "layouts, two things": Section(two_rows, (MODEL,)),
+    "scenes": Section(scene_rows, (MODEL,)),
+    "mask adapter": Section(adapter_rows, ADAPTED),
+    "long video": Section(long_rows, MOVING),
+    "long video, mask adapter": Section(adapted_rows, ADAPTED),
+    "FreeNoise": Section(free_noise_rows, MOVING),
+    "FreeInit": Section(free_init_rows, MOVING),
+    "prompt travel": Section(travel_rows, MOVING),
+    "training": Section(training_rows, (*MOVING, TRAINING_WORKFLOW)),
+    "layout prior": Section(prior_rows, (ASSETS / PRIOR_FILE,)),
+    "storyboards, by source": Section(lambda studio, samples: storyboard_rows(), ()),
+    "storyboards, by a small language model": Section(lambda studio, samples: language_model_rows(), ()),
 }
 
 # What a reader must know of a section.
@@ -145,35 +167,20 @@ NOTES = {
 }
 
 
-def weights_hash() -> str:
-    """Return the hash that rows are keyed by: of the shipped model, motion module and motion LoRA."""
-    digest = hashlib.sha256()
-    for name in ("model.safetensors", "motion.safetensors", "pan_left.safetensors"):
-        digest.update((ASSETS / name).read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def own_hash(section: str) -> str:
-    """Return the hash of the file that a section measures alone; nothing for one without."""
-    path = OWN.get(section)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path else ""
-
-
 def read_rows() -> dict:
-    """Return the stored rows; none when they are of other weights."""
-    stored = json.loads(ROWS.read_text()) if ROWS.exists() else {}
-    nothing = {"weights": weights_hash(), "own": {}, "samples": {}, "devices": {}, "sections": {}}
-    return stored if stored.get("weights") == weights_hash() else nothing
+    """Return what is stored of the sections whose files are as they were."""
+    stored = json.loads(ROWS.read_text()) if ROWS.exists() else {part: {} for part in PARTS}
+    keys = stored["keys"]
+    current = [name for name, section in SECTIONS.items() if keys.get(name) == section.key]
+    return {part: {name: stored[part][name] for name in current} for part in PARTS}
 
 
 def store(section: str, rows: list[dict], samples: int, device: str) -> None:
     """Put a section's rows, what ``--samples`` was, and where it ran beside what another process may have stored."""
     stored = read_rows()
-    stored["own"] |= {section: own_hash(section)} if section in OWN else {}
-    stored["samples"] |= {section: samples}
-    stored["devices"] |= {section: device}
-    sections = stored["sections"] | {section: rows}
-    stored["sections"] = {name: sections[name] for name in SECTIONS if name in sections}
+    for part, value in zip(PARTS, (SECTIONS[section].key, samples, device, rows), strict=True):
+        entries = stored[part] | {section: value}
+        stored[part] = {name: entries[name] for name in SECTIONS if name in entries}
     ROWS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
@@ -183,10 +190,9 @@ def write_report(stored: dict) -> None:
         "# Evidence",
         "",
         "Written by `make evidence`; every row is measured on the bundled demo model, headless, on a CPU unless a "
-        f"section says otherwise. Weights `{stored['weights']}`; {STEPS} steps of {SAMPLER}, {SCHEDULER} schedule, "
-        f"guidance {CFG}. Prompts and start noise are fixed by `tools/evidence/`. Intervals are 95 % bootstrap over "
-        "independent samples; a target stands beside the row it is for, and is met (yes) when the whole interval meets "
-        "it.",
+        f"section says otherwise: {STEPS} steps of {SAMPLER}, {SCHEDULER} schedule, guidance {CFG}. Prompts and start "
+        "noise are fixed by `tools/evidence/`. Intervals are 95 % bootstrap over independent samples; a target stands "
+        "beside the row it is for, and is met (yes) when the whole interval meets it.",
     ]
     for section, rows in stored["sections"].items():
         lines += [
@@ -194,11 +200,7 @@ def write_report(stored: dict) -> None:
             f"## {section[0].upper() + section[1:]}",
             "",
             *([NOTES[section], ""] if section in NOTES else []),
-            *(
-                []
-                if (device := stored["devices"].get(section, CPU)) == CPU
-                else [f"Measured on {device}.", ""]
-            ),
+            *([] if (device := stored["devices"][section]) == CPU else [f"Measured on {device}.", ""]),
             "| claim | arm | mean | 95 % interval | n | target | met |",
         ]
         lines += ["|---|---|---|---|---|---|---|"]
@@ -240,13 +242,11 @@ def main() -> int:
     arguments = parser.parse_args()
     studio = Studio(arguments.device, arguments.workers)
     for section in arguments.only:
-        stored = read_rows()
-        is_of_these = stored["own"].get(section, "") == own_hash(section)
-        if is_of_these and stored["samples"].get(section, 0) >= arguments.samples:
+        if read_rows()["samples"].get(section, 0) >= arguments.samples:
             print(f"{section}: measured already")
         else:
             start = time.time()
-            rows = [asdict(entry) for entry in SECTIONS[section](studio, arguments.samples)]
+            rows = [asdict(entry) for entry in SECTIONS[section].rows(studio, arguments.samples)]
             print(f"{section}: {time.time() - start:.0f} s", flush=True)
             store(section, rows, arguments.samples, studio.device)
         write_report(read_rows())
