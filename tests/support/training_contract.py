@@ -8,10 +8,12 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.motion_lora import MotionLoRA
-from frameloom.tests.support.training import module_weights, moving_clips, settings
+from frameloom.models.schedules import STABLE_DIFFUSION
+from frameloom.tests.support.training import lesson_of, module_weights, moving_clips, settings
+from frameloom.training.loop import step_generator
 from frameloom.training.motion_job import MotionJob, run_job
 from frameloom.training.motion_lessons import learn_module
-from frameloom.training.motion_training import train_motion
+from frameloom.training.motion_training import draw_batch, train_motion
 from frameloom.training.video_dataset import drawn_dataset
 from torch import nn
 
@@ -140,3 +142,32 @@ def test_a_module_learns_through_cross_frame_attention(port, demo, scene, tmp_pa
         assert not any(torch.equal(value, before[name]) for name, value in lesson.parameters.items())
         losses.append(trained.losses)
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("save_memory", [False, True])
+def test_a_step_of_some_frames_runs_the_module_with_their_places_in_time(port, demo, tmp_path, save_memory):
+    """The first loss and gradient, worked out on a module whose encodings are those frames' alone."""
+    clips, run = moving_clips(frames=6), settings(1, frames_per_step=3, save_memory=save_memory)
+    model, lesson = demo[0], lesson_of(port, demo[0], "continued")
+    trained = train_motion(port, model, clips, lesson, run, lambda key: tmp_path)
+    batch = draw_batch(clips, run, step_generator(0, 0))
+    twin = lesson_of(port, model, "continued")
+    for name, encoding in twin.learner.network.named_buffers():
+        assert name.endswith(".pe")
+        encoding[:, :3] = encoding[:, batch.frame_ids].clone()
+    with torch.inference_mode(False), torch.enable_grad():
+        alpha = STABLE_DIFFUSION.alphas_cumprod().float()[batch.timesteps]
+        noisy = alpha.sqrt() * batch.latents[0] + (1 - alpha).sqrt() * batch.noise[0]
+        target = alpha.sqrt() * batch.noise[0] - (1 - alpha).sqrt() * batch.latents[0]
+        forward = port.train_forward(model, 3, twin.learner)
+        device = next(forward.unet.parameters()).device
+        out = forward(noisy.to(device), batch.timesteps.expand(3).to(device), batch.tokens.to(device))
+        error = (out - target.to(device)).square().mean()
+        error.backward()
+    assert trained.losses[0] == pytest.approx(float(error.detach()), rel=1e-4)
+    begun = lesson_of(port, model, "continued").parameters
+    moved = torch.cat([(trained.learned.state[name] - begun[name].detach()).flatten() for name in begun])
+    gradient = torch.cat([value.grad.flatten() for value in twin.parameters.values()])
+    clear = gradient.abs() > 1e-2 * gradient.abs().max()
+    # AdamW's first step goes against each gradient's sign.
+    assert (moved[clear].sign() == -gradient[clear].sign()).float().mean() > 0.999

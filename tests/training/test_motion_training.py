@@ -341,33 +341,6 @@ def test_a_batch_of_some_frames_has_them_in_order_and_any_of_them():
     assert {frame for frames in seen for frame in frames} == set(range(6))
 
 
-@pytest.mark.parametrize("save_memory", [False, True])
-def test_a_step_of_some_frames_runs_the_module_with_their_places_in_time(port, model, tmp_path, save_memory):
-    """The first loss and gradient, worked out on a module whose encodings are those frames' alone."""
-    clips, run = moving_clips(frames=6), settings(1, frames_per_step=3, save_memory=save_memory)
-    lesson = lesson_of(port, model, "continued")
-    trained = train_motion(port, model, clips, lesson, run, lambda key: tmp_path)
-    batch = draw_batch(clips, run, step_generator(0, 0))
-    twin = lesson_of(port, model, "continued")
-    for name, encoding in twin.learner.network.named_buffers():
-        assert name.endswith(".pe")
-        encoding[:, :3] = encoding[:, batch.frame_ids].clone()
-    alpha = STABLE_DIFFUSION.alphas_cumprod().float()[batch.timesteps]
-    noisy = alpha.sqrt() * batch.latents[0] + (1 - alpha).sqrt() * batch.noise[0]
-    target = alpha.sqrt() * batch.noise[0] - (1 - alpha).sqrt() * batch.latents[0]
-    forward = port.train_forward(model, 3, twin.learner)
-    out = forward(noisy, batch.timesteps.expand(3), batch.tokens.expand(3, -1, -1))
-    error = (out - target).square().mean()
-    assert trained.losses[0] == pytest.approx(float(error.detach()), rel=1e-5)
-    error.backward()
-    begun = lesson_of(port, model, "continued").parameters
-    moved = torch.cat([(trained.learned.state[name] - begun[name].detach()).flatten() for name in begun])
-    gradient = torch.cat([value.grad.flatten() for value in twin.parameters.values()])
-    clear = gradient.abs() > 1e-2 * gradient.abs().max()
-    # AdamW's first step goes against each gradient's sign.
-    assert (moved[clear].sign() == -gradient[clear].sign()).float().mean() > 0.999
-
-
 @pytest.mark.parametrize(
     ("kind", "count", "least"), [("new", 1, 2), ("new", 5, 2), ("lora", 5, 2), ("adapter", 2, 3)]
 )
