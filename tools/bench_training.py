@@ -174,7 +174,7 @@ def train_ours(size: Size, done: Done, *, save_memory: bool) -> None:
             loop, batch=1, caption_dropout=0.0, save_memory=save_memory, checkpoint_every=1_000_000
         )
         weights = new_module(slot_widths(size.model.unet), STABLE_DIFFUSION)
-        lesson = learn_module(weights, "bench", port.compute_device())
+        lesson = learn_module(weights, "bench", port.compute_device(), in_place=True)
         del weights, unet
         train_motion(
             port, model, random_clips(size), lesson, settings, lambda _: Path(folder), lambda *_: done()
@@ -263,8 +263,8 @@ def main() -> int:
         f"threads: {torch.get_num_threads()}. Time is the CPU's, of all threads. Arms take turns, {arguments.rounds} "
         f"of {arguments.steps} steps, each a "
         "process of its own. Memory is the peak of the whole process above what it had before there was any network: "
-        "weights, gradients, the optimiser's state and what a step remembers; of ours, the module it started from as "
-        "well. No arm averages weights. The plain loop from pictures encodes a clip and its caption at every step, as "
+        "weights, gradients, the optimiser's state and what a step remembers. No arm averages "
+        "weights. The plain loop from pictures encodes a clip and its caption at every step, as "
         f"AnimateDiff's own script does; ours does so once a clip, before the first. Target for each: <= {TARGET} of "
         "the plain loop.",
         "",

@@ -152,5 +152,5 @@ def _lesson(
         with torch.inference_mode(False):
             weights = merge_loras(*start)
     if job.target == "module":
-        return learn_module(weights, job.name, device)
+        return learn_module(weights, job.name, device, in_place=start is None)
     return learn_lora(weights, job.rank, job.name, device, seed, mask_encoder=job.target == "mask adapter")

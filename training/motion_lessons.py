@@ -83,15 +83,19 @@ def new_module(
 
 
 @torch.inference_mode(False)
-def learn_module(weights: MotionWeights, name: str, device: torch.device) -> Lesson:
+def learn_module(
+    weights: MotionWeights, name: str, device: torch.device, *, in_place: bool = False
+) -> Lesson:
     """Let a whole module learn.
 
     Args:
-        weights: what it starts from; they stay as they are.
+        weights: what it starts from.
         name: of the result.
         device: to learn on.
+        in_place: of weights that nobody else holds: where they are on the device, in float32, they are what learns, and
+            take their memory once. Else they stay as they are.
     """
-    network = _build(weights, device).requires_grad_(True)
+    network = _build(weights, device, copy=not in_place).requires_grad_(True)
 
     def finish(averages: Mapping[str, Tensor]) -> MotionWeights:
         state = {key: averages.get(key, value) for key, value in network.state_dict().items()}
@@ -166,10 +170,10 @@ def add_low_rank(network: MotionModel, rank: int) -> dict[str, LowRank]:
     return changes
 
 
-def _build(weights: MotionWeights, device: torch.device) -> MotionModel:
+def _build(weights: MotionWeights, device: torch.device, *, copy: bool = True) -> MotionModel:
     attention = attend_briefly if device.type == "cpu" else attend
     network = MotionModel(weights.size, device="meta", attend=attention)
-    state = {key: value.to(device, torch.float32, copy=True) for key, value in weights.state.items()}
+    state = {key: value.to(device, torch.float32, copy=copy) for key, value in weights.state.items()}
     network.load_state_dict(state, assign=True)
     return network
 

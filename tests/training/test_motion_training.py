@@ -426,6 +426,26 @@ def test_a_base_of_another_family_is_refused(port, model, tmp_path):
         train_motion(port, model, moving_clips(), lesson, settings(), lambda key: tmp_path)
 
 
+def test_a_module_that_learns_in_place_is_the_same_run_and_takes_its_memory_once(port, model, tmp_path):
+    learned = []
+    for in_place in (False, True):
+        weights = new_module(port.base(model).widths, STABLE_DIFFUSION)
+        lesson = learn_module(weights, "new", port.compute_device(), in_place=in_place)
+        shared = [
+            lesson.parameters[name].data_ptr() == value.data_ptr()
+            for name, value in weights.state.items()
+            if name in lesson.parameters
+        ]
+        assert all(shared) if in_place else not any(shared)
+        folder = tmp_path / str(in_place)
+        trained = train_motion(
+            port, model, moving_clips(), lesson, settings(3), lambda key, at=folder: at / key
+        )
+        learned.append((trained.folder.name, trained.losses, trained.learned))
+    assert learned[0][:2] == learned[1][:2]
+    assert same(learned[0][2], learned[1][2])
+
+
 def test_a_new_module_has_weights_of_its_seed_and_torchs_random_state_stays(port, model):
     state = torch.random.get_rng_state()
     one, again, other = (new_module(port.base(model).widths, None, seed=seed) for seed in (1, 1, 2))
