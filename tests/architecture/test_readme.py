@@ -22,6 +22,15 @@ def test_relative_links_lead_somewhere(page):
     assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
 
 
+def test_the_readmes_links_to_headings_have_them():
+    links = re.findall(r"\]\(([^)#:]+)#([^)]+)\)", (ROOT / "README.md").read_text("utf-8"))
+    assert links
+    for page, anchor in links:
+        headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text("utf-8"), re.MULTILINE)
+        slugs = {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+        assert anchor in slugs, f"{page}#{anchor}"
+
+
 def test_the_demos_picture_is_a_small_moving_webp():
     picture = ROOT / "docs" / "demo.webp"
     assert picture.stat().st_size < PICTURE_BYTES

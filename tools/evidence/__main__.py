@@ -168,19 +168,21 @@ NOTES = {
 
 
 def read_rows() -> dict:
-    """Return what is stored of the sections whose files are as they were."""
-    stored = json.loads(ROWS.read_text()) if ROWS.exists() else {part: {} for part in PARTS}
-    keys = stored["keys"]
-    current = [name for name, section in SECTIONS.items() if keys.get(name) == section.key]
+    """Return what is stored of the sections whose files are as they were, in their order."""
+    stored = _load()
+    current = [name for name, section in SECTIONS.items() if stored["keys"].get(name) == section.key]
     return {part: {name: stored[part][name] for name in current} for part in PARTS}
+
+
+def _load() -> dict:
+    return json.loads(ROWS.read_text()) if ROWS.exists() else {part: {} for part in PARTS}
 
 
 def store(section: str, rows: list[dict], samples: int, device: str) -> None:
     """Put a section's rows, what ``--samples`` was, and where it ran beside what another process may have stored."""
-    stored = read_rows()
+    stored = _load()
     for part, value in zip(PARTS, (SECTIONS[section].key, samples, device, rows), strict=True):
-        entries = stored[part] | {section: value}
-        stored[part] = {name: entries[name] for name in SECTIONS if name in entries}
+        stored[part][section] = value
     ROWS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
