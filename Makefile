@@ -90,9 +90,9 @@ demo-model: $(READY)
 	$(BIN)/frameloom train configs/demo_motion.toml
 	cp output/motion/motion_module.safetensors assets/demo/motion.safetensors
 	$(BIN)/frameloom train configs/demo_pan.toml
-	cp output/pan_left/pan_left.safetensors assets/demo/
+	cp output/pan_left/pan_left.safetensors assets/demo/pan_left.safetensors
 	$(BIN)/frameloom train configs/demo_mask_adapter.toml
-	cp output/mask_adapter/mask_adapter.safetensors assets/demo/
+	cp output/mask_adapter/mask_adapter.safetensors assets/demo/mask_adapter.safetensors
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -8,6 +8,7 @@ from torch import Tensor
 # Shares of clips by what is given: none keeps text to video, both ends is NUWA-XL's local job.
 NONE, ENDS, FIRST, LAST, SOME = 0.20, 0.50, 0.15, 0.05, 0.10
 MOST = 3  # frames that are given at random
+LEAST_BETWEEN = 3  # frames of a clip that has something between its ends
 
 
 def draw_given(clips: int, frames: int, generator: torch.Generator) -> Tensor:
@@ -48,7 +49,8 @@ def check_between(frames: int) -> None:
     Raises:
         ValueError: it hasn't.
     """
-    if frames < 3:
+    if frames < LEAST_BETWEEN:
         raise ValueError(
-            f"frames={frames} leaves nothing between a clip's ends; expected at least 3; raise the data set's frames."
+            f"frames={frames} leaves nothing between a clip's ends; expected at least {LEAST_BETWEEN}; raise the data "
+            "set's frames."
         )

@@ -24,7 +24,7 @@ from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_save import save_motion
 from ..models.nuwa_jobs import hash_settings
 from ..models.schedules import STABLE_DIFFUSION, TRAIN_TIMESTEPS
-from .given_frames import check_between, draw_given
+from .given_frames import LEAST_BETWEEN, check_between, draw_given
 from .loop import LoopSettings, LossFunction, Precision, train
 from .metrics_log import MetricsLog
 from .motion_lessons import Learned, Lesson
@@ -212,7 +212,7 @@ def check_frames(frames: int, weights: MotionWeights, frames_per_step: int = 0) 
             f"frames={frames} is a single picture, in which nothing moves; expected clips of at least 2 frames; raise "
             "the data set's frames."
         )
-    least = 3 if weights.size.mask_encoder else 2
+    least = LEAST_BETWEEN if weights.size.mask_encoder else 2
     if frames_per_step and not least <= frames_per_step <= frames:
         raise ValueError(
             f"frames_per_step={frames_per_step} can't be taken from clips of {frames} frames; expected {least} to "
@@ -312,7 +312,6 @@ def _loss(
 ) -> LossFunction:
     """Return the loss of a step."""
     device = next(iter(lesson.parameters.values())).device
-    frames, network = settings.frames_per_step or clips.latents.shape[1], lesson.learner.network
     schedule = lesson.learner.weights.beta_schedule or STABLE_DIFFUSION
     alphas = schedule.alphas_cumprod().float().to(device)
 
@@ -320,7 +319,8 @@ def _loss(
 
     def loss(_step: int, generator: torch.Generator) -> Tensor:
         batch = draw_batch(clips, settings, generator, gives=gives)
-        network.number_frames(batch.frame_ids)
+        if batch.frame_ids is not None:
+            lesson.learner.network.number_frames(batch.frame_ids)
         latents, tokens, timesteps, noise = (
             part.to(device) for part in (batch.latents, batch.tokens, batch.timesteps, batch.noise)
         )
@@ -331,7 +331,9 @@ def _loss(
             told = latents.flatten(0, 1), given.view(-1, 1, 1, 1).expand(-1, 1, *latents.shape[-2:])
 
         def predict(noisy: Tensor, at: Tensor) -> Tensor:
-            return forward(noisy.flatten(0, 1), at.repeat_interleave(frames), tokens, told).view_as(noisy)
+            return forward(noisy.flatten(0, 1), at.repeat_interleave(noisy.shape[1]), tokens, told).view_as(
+                noisy
+            )
 
         return noise_mse(
             predict,

@@ -105,7 +105,6 @@ def test_without_encoding_permuting_frames_permutes_the_result_and_with_it_not()
 
 
 @torch.no_grad()
-@torch.no_grad()
 def test_frames_that_are_numbered_have_the_encodings_of_their_numbers():
     ours, twin, numbers = tiny_module(), tiny_module(), torch.tensor([1, 4, 5, 20])
     for name, encoding in twin.named_buffers():
@@ -119,6 +118,7 @@ def test_frames_that_are_numbered_have_the_encodings_of_their_numbers():
     assert not torch.allclose(ours(SLOT, x, 4), twin(SLOT, x, 4), atol=1e-3)
 
 
+@torch.no_grad()
 def test_videos_of_a_batch_never_mix():
     ours, x = transformer(), hidden(videos=3)
     before = ours(x, FRAMES)
