@@ -91,7 +91,8 @@ class Cluster:
             import ray
         except ImportError as error:
             raise HostError(
-                "--ray: Ray is not installed; expected it beside this command; pip install 'frameloom[cluster]'."
+                "--ray: Ray is not installed; expected it beside this command; pip install '.[cluster]' in "
+                "Frameloom's folder."
             ) from error
         if self._device.index:
             raise HostError(

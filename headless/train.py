@@ -112,7 +112,7 @@ def _find_team(device: str | None) -> tuple[Team, str | torch.device | None]:
     except ImportError as error:
         raise ConfigError(
             f"got {launched()} processes without accelerate ({error}); expected it to be installed; "
-            'pip install "frameloom[train]".'
+            'pip install ".[train]" in Frameloom\'s folder.'
         ) from error
     return team, team.device
 
@@ -121,7 +121,7 @@ def _check_board(config: TrainConfig) -> None:
     if config.output["tensorboard"] and not has_tensorboard():
         raise ConfigError(
             "output.tensorboard: got true without TensorBoard; expected it to be installed; pip install "
-            '"frameloom[train]", or set it to false.'
+            '".[train]" in Frameloom\'s folder, or set it to false.'
         )
 
 

@@ -25,7 +25,14 @@ class FreeInit(io.ComfyNode):
             "before: frames agree more, and move less. Takes as many times the time as there are runs. Works with any "
             "sampler node that goes all the way down, also from a clip at denoise below 1, and with windows, Free "
             "Noise, ControlNets and masks.",
-            search_aliases=["FreeInit", "noise initialization", "consistency", "iterations", "flicker"],
+            search_aliases=[
+                "FreeInit",
+                "ADE_IterationOptsFreeInit",
+                "noise initialization",
+                "consistency",
+                "iterations",
+                "flicker",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="A model with a motion module, or one that gets it later."),
                 io.Int.Input(

@@ -313,7 +313,8 @@ def _filling_inputs() -> list[Any]:
             options=list(get_args(Start)),
             default=ours.start,
             tooltip="What new frames start from. turned noise: noise that turns from one end's into the other's. own "
-            "noise: each frame its own. cross-fade: a mixture of both ends, drawn anew as far as denoise says.",
+            "noise: each frame its own; take it with a mask adapter, and one resample round. cross-fade: a mixture of "
+            "both ends, drawn anew as far as denoise says.",
         ),
         io.Float.Input(
             "correlation",

@@ -26,8 +26,8 @@ class SaveMotionModule(io.ComfyNode):
             display_name="Save Motion Module",
             category="frameloom/training",
             description="Write a motion module, or the last motion LoRA on it, in AnimateDiff's layout, with "
-            "positional encodings: Load Motion Module, AnimateDiff-Evolved and diffusers read it. No file is "
-            "overwritten.",
+            "positional encodings: our loaders, AnimateDiff-Evolved and diffusers read it; mask adapters work with "
+            "ours alone. No file is overwritten.",
             search_aliases=["export motion module", "save motion LoRA", "AnimateDiff", "merge motion LoRA"],
             is_output_node=True,
             inputs=[

@@ -33,9 +33,9 @@ class TrainLayoutPrior(io.ComfyNode):
             display_name="Train Layout Prior",
             category="frameloom/training",
             description="Train a small GPT on layouts; Layout Prior then places what you name as they do. A tenth of "
-            "the scenes, by what their captions and names say, is held out. The report says how likely the prior finds "
-            "those, how many of its layouts are valid, and how near they come to the held-out ones, beside random "
-            "weights, random boxes and the scenes it was trained on.",
+            "the scenes, at least 8, is held out by what captions and names say. The report says how likely the prior "
+            "finds those, how many of its layouts are valid, and how near they come to the held-out ones, beside "
+            "random weights, random boxes and the scenes it was trained on.",
             is_output_node=True,
             search_aliases=["VisorGPT", "layout GPT", "Storyboard20K", "training", "boxes"],
             inputs=[*_source_inputs(), *_training_inputs(), *_size_inputs(), _seed_input()],
@@ -141,8 +141,8 @@ def _source_inputs() -> list[Any]:
             "text",
             multiline=True,
             default="",
-            tooltip="Layouts for source text, in any format that Layout From Text reads, of 16 scenes at least: a "
-            "storyboard as JSON, VisorGPT sequences, Storyboard20K's JSON or lines.",
+            tooltip="Layouts for source text, in any format that Layout From Text reads, of at least 16 scenes "
+            "that differ in caption or names: a storyboard as JSON, VisorGPT sequences, Storyboard20K's JSON or lines.",
         ),
         io.String.Input(
             "name",

@@ -166,7 +166,7 @@ def _how_inputs() -> list[Any]:
         io.Boolean.Input(
             "save_memory",
             default=False,
-            tooltip="Work blocks out again for gradients (gradient checkpointing): much less memory, about half "
+            tooltip="Work blocks out again for gradients (gradient checkpointing): much less memory, about 40 % "
             "more time, the same numbers.",
         ),
         io.Float.Input(

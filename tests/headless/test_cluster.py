@@ -219,7 +219,7 @@ def test_an_address_where_no_cluster_answers_is_refused_in_a_bounded_time(monkey
 def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
-        pytest.raises(HostError, match=r"Ray is not installed.*pip install 'frameloom\[cluster\]'"),
+        pytest.raises(HostError, match=r"Ray is not installed.*pip install '\.\[cluster\]'"),
         Cluster("local", 1, "cpu"),
     ):
         pass
