@@ -26,7 +26,7 @@ from ..models.edit import Edit
 from ..models.errors import CheckpointError
 from ..models.gligen import Gligen
 from ..models.gligen import check_fit as check_gligen
-from ..models.learning import Base, FrozenForward, Learner
+from ..models.learning import Base, FrozenForward, Learner, describe_base
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_module import slot_widths
 from ..models.nuwa_jobs import Recursion, Watch, Work, run_jobs
@@ -289,7 +289,8 @@ class HeadlessHost:
 
     def base(self, model: Model) -> Base:
         """Return what a trainer must know of a model."""
-        return Base(model.base_sampling.prediction, slot_widths(model.size))
+        widths = slot_widths(model.size)
+        return describe_base(model.base_sampling.prediction, widths, model.size.in_channels, model.edits)
 
     def train_forward(
         self, model: Model, frames: int, learner: Learner | None = None, *, save_memory: bool = False

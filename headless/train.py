@@ -127,7 +127,7 @@ def _check_board(config: TrainConfig) -> None:
 
 def _describe_stop(config: TrainConfig) -> str:
     if (config.folder / CHECKPOINT).exists():
-        return f"stopped; {config.folder} holds a checkpoint, and the same command goes on from there."
+        return f"stopped; {config.folder} holds a checkpoint, from which the command that made it goes on."
     return "stopped before the first checkpoint; clips that were encoded are kept."
 
 

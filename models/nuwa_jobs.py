@@ -237,7 +237,7 @@ def hash_settings(**settings: Any) -> str:
 
     def plain(value: Any) -> Any:
         if isinstance(value, Tensor):
-            data = value.detach().float().cpu().contiguous().numpy().tobytes()
+            data = value.detach().float().cpu().contiguous().view(-1).numpy().data  # a buffer; no second copy
             return [list(value.shape), hashlib.sha256(data).hexdigest()]
         raise TypeError(f"{type(value).__name__} can't stand for a setting.")
 

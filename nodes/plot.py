@@ -46,7 +46,7 @@ def draw_panels(panels: Sequence[Panel]) -> Tensor:
 
 def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, y: int) -> None:
     left, right, top, bottom = _LEFT, WIDTH - _RIGHT, y + _TOP, y + PANEL_HEIGHT - _BOTTOM
-    values = [value for line in panel.lines.values() for value in line]
+    values = [value for line in panel.lines.values() for value in line] or [0.0, 1.0]  # an empty grid
     low, high = min(values), max(values)
     if high - low < 1e-6:
         low, high = low - 0.5, high + 0.5

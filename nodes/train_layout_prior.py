@@ -77,11 +77,12 @@ class TrainLayoutPrior(io.ComfyNode):
         from ..training.layout_report import describe, train_and_measure
         from ..training.layout_training import LayoutSettings
 
-        listed, path = api.port().new_model(PRIORS, name, "safetensors")
+        api.port().new_model(PRIORS, name, "safetensors")  # says now whether there can be one
         wanted = LayoutSettings(steps, batch_size, learning_rate, width, layers, context, keyframes, seed)
         losses: list[float] = []
         scenes, watch = _read_scenes(source, text, seed), _watch(steps, losses)
         network, report = train_and_measure(scenes, wanted, api.port().compute_device(), *watch)
+        listed, path = api.port().new_model(PRIORS, name, "safetensors")
         save_prior(path, network.half(), NAME)
         return io.NodeOutput(listed, describe(report), _plot(losses))
 

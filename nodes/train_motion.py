@@ -147,7 +147,7 @@ def _how_inputs() -> list[Any]:
             default=50,
             min=0,
             max=100_000,
-            tooltip="Steps in which the rate grows to learning_rate.",
+            tooltip="First steps, in which the rate grows evenly from nothing.",
         ),
         io.Float.Input(
             "ema_decay",
@@ -323,7 +323,7 @@ class _Show:
 
 def _curve(losses: Sequence[float]) -> Tensor:
     """Draw every step's loss, and its average over the last fifty."""
-    averages, mean = [], losses[0]
+    averages, mean = [], 0.0
     for index, loss in enumerate(losses):
         mean += (loss - mean) / min(50, index + 1)
         averages.append(mean)

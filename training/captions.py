@@ -6,7 +6,7 @@ Owns what such files may look like. A caption never says where a video is: it is
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TextIO
 
@@ -74,12 +74,13 @@ def _without_ending(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
 
 
-def _index(videos: Iterable[str]) -> Index:
+def _index(videos: Sequence[str]) -> Index:
     index: dict[str, str | None] = {}
     for video in videos:
         path = PurePosixPath(video)
         for key in {str(path), str(path.with_suffix("")), path.name, path.stem}:
             index[key] = None if key in index else video
+    index.update((video, video) for video in videos)  # a whole name is that video's, whatever else ends so
     return index
 
 

@@ -76,7 +76,6 @@ def encode_clips(
         Normal tensors on the CPU, even inside inference mode.
 
     Raises:
-        ValueError: no clip could be decoded.
         PredictionError: latents or tokens are not finite.
         OSError: the folder can't be written to.
     """
@@ -118,11 +117,6 @@ def _encode_pictures(
         latents[len(used)] = clip
         used.append(index)
         watch(index + 1)
-    if not used:
-        raise ValueError(
-            f"dataset: none of its {len(dataset)} clips could be decoded ({'; '.join(skipped[:5])}); expected one at "
-            "least; run Video Dataset again."
-        )
     return latents[: len(used)], used, tuple(skipped)
 
 

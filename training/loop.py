@@ -34,8 +34,8 @@ class LoopSettings:
 
     Attributes:
         steps: optimiser steps in all.
-        learning_rate: peak of AdamW's rate, reached after ``warmup`` steps, then a cosine down to
-            ``final_rate`` times the peak; at 1 the rate stays.
+        learning_rate: AdamW's, times a cosine over all steps, from 1 down to ``final_rate``; at 1 the rate stays.
+        warmup: first steps, in which the rate is also times the share of them that are done.
         ema_decay: of the averaged weights; the effective decay grows from 0.1 towards it. 0: no average.
         seed: of every draw, together with the number of the micro-batch.
         accumulation: micro-batches of one step: how often the loss is called for it. Their gradients are averaged.
@@ -102,8 +102,8 @@ def train(
 
     Raises:
         ValueError: there is nothing to train; the micro-batches of a step can't be dealt out evenly; processes are not
-            in the same run; or the checkpoint is damaged or another run's.
-        FloatingPointError: the loss is not finite; the last checkpoint stands.
+            in the same run; or the checkpoint is damaged, another run's, or of more steps.
+        FloatingPointError: the loss or its gradient is not finite; the last checkpoint stands.
         OSError: a checkpoint can't be written; says what to do. The last one stands.
     """
     if not parameters:
@@ -166,7 +166,9 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         number = self._accumulate(loss)
         self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.values, self.settings.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.values, self.settings.clip_norm)
+        if not self.scaler.is_enabled():  # a scaler leaves such a step out
+            self._check_finite("gradient", float(norm))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
@@ -189,12 +191,15 @@ class _Run:
             total += float(value.detach())
         team.sum([total])
         number = float(total)
-        if not math.isfinite(number):
-            raise FloatingPointError(
-                f"loss is {number} at step {self.step}; lower learning_rate={settings.learning_rate}."
-            )
+        self._check_finite("loss", number)
         team.sum([value.grad for value in self.values if value.grad is not None])
         return number
+
+    def _check_finite(self, what: str, number: float) -> None:
+        if not math.isfinite(number):
+            raise FloatingPointError(
+                f"{what} is {number} at step {self.step}; lower learning_rate={self.settings.learning_rate}."
+            )
 
     def check_team(self) -> None:
         """Check that all processes are at the same step of the same run."""
@@ -220,6 +225,8 @@ class _Run:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            for part in path.parent.glob(f".{path.name}.*.part"):  # of a run that was killed as it wrote
+                part.unlink()
             with whole_file(path) as part, part.open("wb") as file:
                 torch.save(state, file)
                 file.flush()
@@ -243,6 +250,11 @@ class _Run:
             raise ValueError(
                 f"checkpoint {path}: was made with other settings, data or base; expected those of this run; give "
                 "another checkpoint path, or delete the file to start afresh."
+            )
+        if state["step"] > self.settings.steps:
+            raise ValueError(
+                f"checkpoint {path}: is at step {state['step']}, past steps={self.settings.steps}; expected one of "
+                "no more steps; raise steps, change the seed, or delete the file to start afresh."
             )
         with torch.no_grad():
             for kept, stored in ((self.values, state["values"]), (self.average, state["average"])):

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..models.whole_file import whole_file
+
 
 class MetricsLog:
     """A file of steps. What comes after the step that a run resumes from is taken out, half a line too."""
@@ -31,7 +33,8 @@ class MetricsLog:
             self._rows = [each for each in self._rows if each["step"] < step]
             text = "".join(json.dumps(each) + "\n" for each in self._rows)
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(text, encoding="utf-8")
+            with whole_file(self._path) as part:
+                part.write_text(text, encoding="utf-8")
             self._is_open = True
         self._rows.append(row)
         with self._path.open("a", encoding="utf-8") as file:

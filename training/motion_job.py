@@ -21,10 +21,11 @@ from ..models.motion_lora import MotionLoRA, merge_loras
 from ..models.nuwa_jobs import hash_settings
 from ..models.schedules import ANIMATEDIFF, BetaName, BetaSchedule
 from .motion_lessons import Learned, Lesson, learn_lora, learn_module, new_module
-from .motion_training import Clips, MotionSettings, Trained, check_frames, train_motion
+from .motion_training import MotionSettings, Trained, check_frames, train_motion
 from .team import ALONE, Team, gather
 
 if TYPE_CHECKING:
+    from .latent_cache import EncodedClips
     from .video_dataset import Dataset
 
 Target = Literal["module", "motion LoRA", "mask adapter"]
@@ -83,7 +84,7 @@ def run_job(
         team: the processes that do it together: each encodes its share of the clips first.
 
     Raises:
-        ValueError: a LoRA or mask adapter is to be learned on nothing, or as ``train_motion``.
+        ValueError: a LoRA or mask adapter is to be learned on nothing, no clip can be decoded, or as ``train_motion``.
     """
     model, clip, vae = parts
     lesson = _lesson(port, job, model, start)
@@ -96,13 +97,18 @@ def run_job(
             encode_dataset(port, model, clip, vae, own, on_clip)
         gather(team, 1)  # waits until all are in the cache
     clips = encode_dataset(port, model, clip, vae, dataset, on_clip)
+    if not len(clips.latents):
+        raise ValueError(
+            f"dataset: none of its {len(dataset)} clips could be decoded ({'; '.join(clips.skipped[:5])}); expected "
+            "one at least; run Video Dataset again."
+        )
     settings = replace(job.settings, caption_dropout=dataset.caption_dropout)
     return train_motion(port, model, clips, lesson, settings, folder, on_step, on_checkpoint, team)
 
 
 def encode_dataset(
     port: Host, model: Any, clip: Any, vae: Any, dataset: Dataset, watch: Callable[[int], None]
-) -> Clips:
+) -> EncodedClips:
     """Return a dataset's latents, in the UNet's units, and captions, from the cache where it has them.
 
     Args:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..host.contract import Host, Motion
 from ..models.edit import Edit, TemporalEdit
+from ..models.errors import ClipError
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import merge_loras
 from .motion_job import MotionJob, run_job
@@ -125,8 +126,12 @@ class MotionRun:
         """Draw a sample of the first caption, of a mask adapter between given ends; but for a run that stops."""
         if self._stops:
             return
-        with torch.inference_mode():
-            strip = torch.cat(list(self._sample(learned)), 1)
+        try:
+            with torch.inference_mode():
+                strip = torch.cat(list(self._sample(learned)), 1)
+        except ClipError as error:  # its latents are kept; the video is gone
+            logger.warning("%s; this checkpoint has no sample.", error)
+            return
         name = f"sample-{len(list(self._path.glob('sample-*.png'))):04}.png"
         Image.fromarray(strip.mul(255).byte().cpu().numpy()).save(self._path / name)
         self._show.sample(strip)

@@ -9,7 +9,7 @@ Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -155,11 +155,12 @@ def train_motion(
     with torch.inference_mode(False), torch.enable_grad():
         frames = settings.frames_per_step or clips.latents.shape[1]
         forward = port.train_forward(model, frames, lesson.learner, save_memory=settings.save_memory)
-        base, kind = forward.hash_weights(), port.base(model).prediction_type
+        base, told = forward.hash_weights(), port.base(model)
+        kind = told.prediction_type
         if settings.save_memory:
             for slot in lesson.learner.slots:
                 recompute(lesson.learner.network.transformer(slot), "change")
-        key = run_key(clips, lesson, settings, base)
+        key = run_key(clips, lesson, settings, [base, kind, told.edits])
         run = _Run(lesson, folder(key), base, kind, settings, on_step, on_checkpoint, team)
         averages = train(
             lesson.parameters,
@@ -275,14 +276,14 @@ def draw_batch(
     return Batch(latents, tokens, timesteps, noise, frame_ids, given)
 
 
-def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: str) -> str:
+def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: Sequence[str]) -> str:
     """Return what stands for all that a run's numbers depend on.
 
     Args:
         clips: encoded.
         lesson: as it is before training.
         settings: of the training.
-        base: hash of the base's weights.
+        base: hash of its weights, what it predicts, and what stands for its edits.
     """
     told: dict[str, Any] = asdict(settings)
     for name in ("save_memory", "checkpoint_every"):
@@ -292,7 +293,7 @@ def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: str) -
     weights = lesson.learner.weights
     return hash_settings(
         settings=told,
-        base=base,
+        base=list(base),
         start=dict(weights.state),
         parameters=dict(lesson.parameters),
         schedule=None if weights.beta_schedule is None else asdict(weights.beta_schedule),

@@ -167,7 +167,7 @@ class VideoClip:
 
 
 def look_through(path: Path) -> Video:
-    """Read a file once: what it holds, and when its frames are shown. Only the first frame is decoded.
+    """Read a file: what it holds, and when its frames are shown. Only the first frame is decoded.
 
     Raises:
         ClipError: it is no video, or not a whole one; says what is wrong, without the name.

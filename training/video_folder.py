@@ -39,7 +39,7 @@ def read_folder(
     missing_captions: MissingCaptions,
     start: Callable[[int], Callable[[int], None]] = lambda files: lambda done: None,
 ) -> Found:
-    """Look through a folder and its subfolders: every file is read once, and of each video one frame is decoded.
+    """Look through a folder and its subfolders: every file is read, and of each video one frame is decoded.
 
     Args:
         folder: with videos of any kind that FFmpeg reads, and their captions; see ``captions.read_captions``.

@@ -90,7 +90,7 @@ def guide(run: Any, networks: list[nn.Module], call: Call, inputs: Inputs, ask: 
         name: _readable(name, weight, inputs.noisy.device)
         for name, weight in (*holder.named_parameters(), *holder.named_buffers())
     }
-    apart = keep_frames_apart(run.edits, call) and _is_ours(inputs.options)
+    apart = keep_frames_apart(run.edits, call) and is_ours(inputs.options)
 
     def ask_rows(noisy: Tensor, rows: slice, part: Call, observer: AttentionObserver) -> None:
         ask(inputs.part(noisy, rows, part), part, [observer])
@@ -141,7 +141,7 @@ def _readable(name: str, weight: Tensor, device: torch.device) -> Tensor:
         return torch.empty(0, dtype=weight.dtype, device=device).set_(weight.untyped_storage(), *place)
 
 
-def _is_ours(options: dict[str, Any]) -> bool:
+def is_ours(options: dict[str, Any]) -> bool:
     """Tell whether no other pack has patches on a model call; one might let frames read each other."""
     patches = [patch for kind in options.get("patches", {}).values() for patch in kind]
     others = [

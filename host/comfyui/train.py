@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from typing import Any
 
 import comfy.model_management
@@ -14,11 +15,14 @@ from torch import Tensor
 
 from ...models.edit import Edit, Given, TemporalEdit, training_call
 from ...models.errors import HostError
-from ...models.learning import Base, FrozenForward, Learner, check_learner, recompute
+from ...models.learning import Base, FrozenForward, Learner, check_learner, describe_base, recompute
 from . import attention, clip_norm, slots
+from .energy import is_ours
 from .install import installed
 from .run import Acting, LiveCall
 from .slots import KEY
+
+logger = logging.getLogger(__name__)
 
 
 def describe(model: Any) -> Base:
@@ -30,14 +34,16 @@ def describe(model: Any) -> Base:
             f"model: is a {type(model.model).__name__}, which predicts neither noise nor velocity; expected a Stable "
             "Diffusion model; load an SD1.5 checkpoint or the demo model."
         )
-    return Base("v" if isinstance(sampling, kinds.V_PREDICTION) else "eps", _widths(model))
+    prediction, widths = "v" if isinstance(sampling, kinds.V_PREDICTION) else "eps", _widths(model)
+    return describe_base(prediction, widths, model.model.diffusion_model.in_channels, installed(model))
 
 
 def differentiable(model: Any, frames: int, learner: Learner | None, *, save_memory: bool) -> FrozenForward:
     """Return the UNet as ``contract.Host.train_forward`` says.
 
     ComfyUI runs nodes in inference mode, whose tensors autograd refuses to save, so the networks are copied outside of
-    it, in float32. Edits with a start or end percent see progress 0.
+    it, in float32: of models that dynamic VRAM holds in parts, whole ones that are loaded for it, with LoRAs in their
+    weights. Edits with a start or end percent see progress 0.
 
     Args:
         model: a MODEL.
@@ -47,8 +53,17 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
     """
     edits = installed(model)
     check_learner(edits, learner, _widths(model))
-    motions = model.get_additional_models_with_key(KEY)
-    comfy.model_management.load_models_gpu([model, *motions])
+    options = model.model_options
+    if "model_function_wrapper" in options or not is_ours(
+        {**options["transformer_options"], "wrappers": model.wrappers}
+    ):
+        logger.warning(
+            "model: other packs' nodes have patched it; that does not act in training; take them out to be sure."
+        )
+    model, *motions = (
+        each.clone(disable_dynamic=True) for each in (model, *model.get_additional_models_with_key(KEY))
+    )
+    comfy.model_management.load_models_gpu([model, *motions], force_full_load=True)
     with torch.inference_mode(False):
         device = comfy.model_management.get_torch_device()  # some weights are elsewhere where memory is short
         unet = copy.deepcopy(model.model.diffusion_model).to(device, torch.float32).requires_grad_(False)
@@ -63,7 +78,7 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
     if learner is not None:
         edits = (*edits, Edit("training", temporal=TemporalEdit(learner)))
         modules.append(learner.network)
-    options: dict[str, Any] = {
+    ours: dict[str, Any] = {
         "patches": {
             "forward_timestep_embed_patch": [(slots.Slot, slots.run_slot)],
             "input_block_patch": [slots.run_stem],
@@ -75,9 +90,9 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
     def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
             context = tokens.repeat_interleave(len(noisy) // len(tokens), 0)
-            live = LiveCall(training_call(noisy, frames, given), Acting(edits, modules), options)
+            live = LiveCall(training_call(noisy, frames, given), Acting(edits, modules), ours)
             with clip_norm.clip_of(live.norm_frames):
-                return unet(noisy, timesteps, context=context, transformer_options={**options, KEY: live})
+                return unet(noisy, timesteps, context=context, transformer_options={**ours, KEY: live})
 
     return FrozenForward(unet, forward)
 

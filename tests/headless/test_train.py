@@ -237,7 +237,7 @@ def test_a_stop_keeps_a_checkpoint_says_how_to_go_on_and_returns_130(run, number
     assert process.returncode == 130, err
     assert err.splitlines()[-2:] == [
         "stopping after this step; once more ends at once.",
-        "stopped; run holds a checkpoint, and the same command goes on from there.",
+        "stopped; run holds a checkpoint, from which the command that made it goes on.",
     ]
     done = len(Path("run/metrics.jsonl").read_text().splitlines())
     assert torch.load("run/checkpoint.pt")["step"] == done

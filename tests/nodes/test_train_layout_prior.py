@@ -7,7 +7,7 @@ import torch
 from frameloom.language.layout_prior import read_layout_prior
 from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
 from frameloom.tests.support.layouts import sample
-from frameloom.training import layout_scenes
+from frameloom.training import layout_report, layout_scenes
 from safetensors import safe_open
 
 DEFAULTS = {
@@ -136,6 +136,22 @@ def test_a_file_is_written_whole_or_not_at_all(make, host, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         make()
     assert priors(host) == []
+
+
+def test_a_name_that_another_process_takes_meanwhile_is_left_to_it(make, host, monkeypatch):
+    named = []
+
+    def measure(*arguments):
+        path = host.new_model("layout_priors", "mine/shapes", "safetensors")[1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"theirs")
+        named.append(path)
+        return train_and_measure(*arguments)
+
+    train_and_measure = layout_report.train_and_measure
+    monkeypatch.setattr(layout_report, "train_and_measure", measure)
+    assert make()[0] == "mine/shapes_00002_.safetensors"
+    assert named[0].read_bytes() == b"theirs"
 
 
 def test_progress_reaches_its_end_and_shows_the_loss(make, host, monkeypatch):

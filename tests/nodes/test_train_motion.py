@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from frameloom.models.errors import ClipError
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import read_motion_lora
 from frameloom.training import motion_run
@@ -203,6 +204,44 @@ def test_a_mask_adapter_is_learned_and_saved_by_itself(host, train, save, user):
     decoded = host.decode(vae, host.encode(vae, ends))
     assert (sample[:, :64] - decoded[0]).abs().max() < 0.02
     assert (sample[:, -64:] - decoded[1]).abs().max() < 0.02
+
+
+def test_a_clip_that_is_gone_costs_a_mask_adapter_its_samples_alone(host, train, user, monkeypatch, caplog):
+    """Its latents are kept, its pictures, which a sample would begin and end with, are not."""
+    module = host.load_motion(
+        read_motion_weights(host.resolve("animatediff_models", "frameloom_demo_motion.safetensors"))
+    )
+    train(target="mask adapter", motion=module, steps=1)
+
+    def gone(self, index):
+        raise ClipError("one.mp4: is gone")
+
+    monkeypatch.setattr(Squares, "pictures", gone)
+    motion = train(target="mask adapter", motion=module, steps=1, seed=1)[0]
+    assert motion.loras
+    assert "one.mp4: is gone; this checkpoint has no sample." in caplog.text
+    assert len(list((user / "training").glob("*/sample-*.png"))) == 1
+
+
+def test_clips_that_are_all_gone_are_one_error(train, monkeypatch):
+    def gone(self, index):
+        raise ClipError(f"{index}.mp4: is gone")
+
+    monkeypatch.setattr(Squares, "pictures", gone)
+    with pytest.raises(
+        ValueError,
+        match=r"^dataset: none of its 2 clips could be decoded \(0\.mp4: is gone; 1\.mp4: is gone\)",
+    ):
+        train()
+
+
+def test_a_finished_run_without_its_losses_is_still_its_result(train, user):
+    motion, _ = train()[0:2]
+    for path in (user / "training").glob("*/metrics.jsonl"):
+        path.unlink()
+    again, curve = train()[0:2]
+    assert all(torch.equal(value, again.weights.state[name]) for name, value in motion.weights.state.items())
+    assert curve.shape[3] == 3
 
 
 @pytest.mark.parametrize("target", ["motion LoRA", "mask adapter"])

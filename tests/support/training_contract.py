@@ -129,19 +129,20 @@ def test_captions_may_be_one_a_video_or_one_a_frame(port, demo):
 
 
 def test_a_module_learns_through_cross_frame_attention(port, demo, scene, tmp_path):
-    """The run is another than without the edit, and the base stays as it was."""
-    losses = []
+    """The run is another than without the edit, under a key of its own, and the base stays as it was."""
+    losses, keys = [], []
     for model in (demo[0], scene.crossing(demo[0])):
         lesson = learn_module(module_weights(), "crossing", port.compute_device())
         frozen = port.train_forward(model, 4).hash_weights()
         before = {name: value.detach().clone() for name, value in lesson.parameters.items()}
         trained = train_motion(
-            port, model, moving_clips(), lesson, settings(2), lambda key: tmp_path / str(len(losses))
+            port, model, moving_clips(), lesson, settings(2), lambda key: keys.append(key) or tmp_path / key
         )
         assert trained.base == frozen == port.train_forward(model, 4).hash_weights()
         assert not any(torch.equal(value, before[name]) for name, value in lesson.parameters.items())
         losses.append(trained.losses)
     assert losses[0] != losses[1]
+    assert keys[0] != keys[1]
 
 
 @pytest.mark.parametrize("save_memory", [False, True])

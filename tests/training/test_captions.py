@@ -63,6 +63,12 @@ def test_an_id_that_several_videos_have_needs_their_folder(tmp_path):
     assert found == {"x/1.mp4": "left"}
 
 
+def test_a_whole_name_is_one_videos_whatever_else_ends_so(tmp_path):
+    videos = ["1.mp4", "x/1.mp4"]
+    found, _ = captions_of(tmp_path, {"a.csv": "file,caption\n1.mp4,above\nx/1.mp4,below\n"}, videos)
+    assert found == {"1.mp4": "above", "x/1.mp4": "below"}
+
+
 def test_empty_captions_are_none(tmp_path):
     table = "videoid,name\n7,  \n2000,\n2000,after\n"
     found, skipped = captions_of(tmp_path, {"a.csv": table, "1066.txt": " \n", "deep/2000.txt": ""})

@@ -78,6 +78,39 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(tmp_path
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.pt"]
 
 
+def test_a_gradient_that_is_not_finite_changes_no_weight_and_no_checkpoint(tmp_path):
+    """A square root has a finite loss at 0, and no gradient there."""
+    model, parameters, loss = problem()
+    path, before = tmp_path / "run.pt", []
+
+    def steep(step, generator):
+        if step < 4:
+            return loss(step, generator)
+        before.append(model.weight.detach().clone())
+        return (model.weight - model.weight.detach()).square().sum().sqrt()
+
+    with pytest.raises(FloatingPointError, match=r"gradient is nan at step 4; lower learning_rate=0\.01"):
+        train(parameters, steep, SETTINGS, checkpoint=path, checkpoint_every=4)
+    assert torch.equal(model.weight, before[0])
+    assert torch.load(path)["step"] == 4
+
+
+def test_a_checkpoint_of_more_steps_is_refused(tmp_path):
+    """What it holds is not what fewer steps make."""
+    _, parameters, loss = problem()
+    path = tmp_path / "run.pt"
+    train(parameters, loss, replace(SETTINGS, final_rate=1.0), checkpoint=path, key="a")
+    with pytest.raises(ValueError, match=r"run\.pt: is at step 12, past steps=11; .* raise steps"):
+        train(parameters, loss, replace(SETTINGS, steps=11, final_rate=1.0), checkpoint=path, key="a")
+
+
+def test_what_a_killed_run_left_of_a_checkpoint_goes_with_the_next(tmp_path):
+    _, parameters, loss = problem()
+    (tmp_path / ".run.pt.0a1b2c3d.part").write_bytes(b"half")
+    train(parameters, loss, SETTINGS, checkpoint=tmp_path / "run.pt")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.pt"]
+
+
 def test_a_checkpoint_of_other_parameters_is_refused(tmp_path):
     _, parameters, loss = problem()
     path = tmp_path / "run.pt"

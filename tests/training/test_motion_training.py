@@ -30,6 +30,8 @@ from frameloom.training.motion_lessons import learn_module, new_module
 from frameloom.training.motion_training import check_frozen, draw_batch, run_key, train_motion
 from torch import nn
 
+BASE = ["base", "eps", ""]
+
 
 def make_port(folder):
     return HeadlessHost("cpu", folder / "input", folder / "output", folder / "models")
@@ -292,21 +294,32 @@ def test_saving_memory_is_the_same_run(port, model, tmp_path):
 
 def test_a_run_is_known_by_what_its_numbers_depend_on(port, model):
     clips, lesson, run = moving_clips(), lesson_of(port, model, "new"), settings()
-    key = run_key(clips, lesson, run, "base")
+    key = run_key(clips, lesson, run, BASE)
     assert key == run_key(
-        moving_clips(), lesson_of(port, model, "new"), settings(9, checkpoint_every=5), "base"
+        moving_clips(), lesson_of(port, model, "new"), settings(9, checkpoint_every=5), BASE
     )
     loop = replace(run.loop, learning_rate=1e-4)
     others = [
-        run_key(moving_clips(2), lesson, run, "base"),
-        run_key(clips, lesson_of(port, model, "lora"), run, "base"),
-        run_key(clips, lesson, replace(run, loop=loop), "base"),
-        run_key(clips, lesson, replace(run, loop=replace(run.loop, final_rate=0.1)), "base"),
-        run_key(clips, lesson, replace(run, min_snr=5.0), "base"),
-        run_key(clips, lesson, replace(run, frames_per_step=2), "base"),
-        run_key(clips, lesson, run, "other"),
+        run_key(moving_clips(2), lesson, run, BASE),
+        run_key(clips, lesson_of(port, model, "lora"), run, BASE),
+        run_key(clips, lesson, replace(run, loop=loop), BASE),
+        run_key(clips, lesson, replace(run, loop=replace(run.loop, final_rate=0.1)), BASE),
+        run_key(clips, lesson, replace(run, min_snr=5.0), BASE),
+        run_key(clips, lesson, replace(run, frames_per_step=2), BASE),
+        run_key(clips, lesson, run, ["base", "v", ""]),
+        run_key(clips, lesson, run, ["base", "eps", "edits"]),
+        run_key(clips, lesson, run, ["other", "eps", ""]),
     ]
-    assert len({key, *others}) == 8
+    assert len({key, *others}) == 10
+
+
+def test_a_base_that_reads_more_than_latents_is_refused(port, model):
+    """Before clips are encoded: its first step would fail."""
+    pix2pix = replace(model, size=replace(model.size, in_channels=8))
+    with pytest.raises(
+        ValueError, match=r"model: its UNet reads 8 channels, .* expected 4, the noisy latents"
+    ):
+        port.base(pix2pix)
 
 
 def test_a_batch_is_one_timestep_a_video_and_its_share_of_captions():

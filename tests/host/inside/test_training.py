@@ -39,3 +39,48 @@ def test_a_base_of_sdxls_shape_is_refused(port, demo):
         ValueError, match=r"model: got UNetModel with 6 blocks down and 9 up; expected an SD1\.x UNet"
     ):
         port.base(wide)
+
+
+def test_of_a_model_that_dynamic_vram_holds_a_whole_one_is_trained_through(port, demo):
+    """What dynamic VRAM keeps on the modules of the live one must not be copied: native memory is freed twice then."""
+    from comfy.model_patcher import ModelPatcher
+    from frameloom.host.comfyui.demo import load_demo_unet
+
+    class Held(ModelPatcher):
+        def is_dynamic(self):
+            return True
+
+    class Handle:
+        def __deepcopy__(self, memo):
+            raise AssertionError("a native handle was copied")
+
+    (path,) = demo[0].cached_patcher_init[1]
+    live = load_demo_unet(path)
+    live.model.diffusion_model.handle = Handle()
+    held = Held(live.model, live.load_device, live.offload_device)
+    held.cached_patcher_init = live.cached_patcher_init
+    layer = "input_blocks.1.0.in_layers.2.weight"
+    weight = live.model.diffusion_model.get_parameter(layer).detach().float().clone()
+    held.add_patches({f"diffusion_model.{layer}": (torch.ones_like(weight),)})  # as a LoRA
+    forward = port.train_forward(held, 4)
+    torch.testing.assert_close(forward.unet.get_parameter(layer).detach().cpu(), weight.cpu() + 1)
+
+
+def test_what_other_packs_patched_is_said_not_to_act(port, demo, scene, caplog):
+    patched = demo[0].clone()
+    patched.set_model_attn2_patch(lambda q, k, v, extra: (q, k, v))
+    wrapped = demo[0].clone()
+    wrapped.set_model_unet_function_wrapper(
+        lambda apply, given: apply(given["input"], given["timestep"], **given["c"])
+    )
+    for model, count in ((demo[0], 0), (scene.crossing(demo[0]), 0), (patched, 1), (wrapped, 2)):
+        port.train_forward(model, 4)
+        assert caplog.text.count("other packs' nodes have patched it") == count
+
+
+def test_a_base_that_reads_more_than_latents_is_refused(port, demo, monkeypatch):
+    monkeypatch.setattr(demo[0].model.diffusion_model, "in_channels", 9)
+    with pytest.raises(
+        ValueError, match=r"model: its UNet reads 9 channels, .* expected 4, the noisy latents"
+    ):
+        port.base(demo[0])
