@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..models.edit import Condition
-from ..models.frames import pick_frames
+from ..models.frames import PER_FRAME, pick_frames
 from ..models.gligen import Change, Gligen, Grounding, check_fit, ground
 from .control import Control
 from .fitting import scale, spread
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 # What ComfyUI may hang on a condition and this host can't do; ignoring it would give another picture.
 _NOT_BUILT = ("area", "hooks", "default")
 # What may have a row for each frame.
-_PER_FRAME = ("mask", "concat_latent_image", "concat_mask", "pooled_output")
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +140,7 @@ def select_frames(conditioning: Conditioning, frame_ids: Sequence[int]) -> Condi
         [
             pick_frames(tokens, frame_ids),
             {
-                name: pick_frames(value, frame_ids) if name in _PER_FRAME else pick(value)
+                name: pick_frames(value, frame_ids) if name in PER_FRAME else pick(value)
                 for name, value in options.items()
             },
         ]

@@ -26,6 +26,7 @@ from ..models.edit import Edit
 from ..models.errors import CheckpointError
 from ..models.gligen import Gligen
 from ..models.gligen import check_fit as check_gligen
+from ..models.keys import plain
 from ..models.learning import Base, FrozenForward, Learner, describe_base
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_module import slot_widths
@@ -206,6 +207,14 @@ class HeadlessHost:
         """Return conditions for some frames of a clip."""
         return select_frames(conditioning, frame_ids)
 
+    def describe(self, conditioning: Conditioning) -> list[Any]:
+        """Return what stands for conditions in a key."""
+        return plain(conditioning)
+
+    def edits(self, model: Model) -> tuple[Edit, ...]:
+        """Return the edits on a model."""
+        return model.edits
+
     def encode(self, vae: VAE, images: Tensor) -> Latent:
         """Encode pictures to latents."""
         return {"samples": vae.encode(images)}
@@ -290,7 +299,7 @@ class HeadlessHost:
     def base(self, model: Model) -> Base:
         """Return what a trainer must know of a model."""
         widths = slot_widths(model.size)
-        return describe_base(model.base_sampling.prediction, widths, model.size.in_channels, model.edits)
+        return describe_base(model.base_sampling.prediction, widths, model.size.in_channels)
 
     def train_forward(
         self, model: Model, frames: int, learner: Learner | None = None, *, save_memory: bool = False

@@ -138,6 +138,17 @@ class Host(Protocol):
         """
         ...
 
+    def describe(self, conditioning: Conditioning) -> list[Any]:
+        """Return what stands for conditions in a key, of each its tokens and its options, as ``models.keys.plain``.
+
+        A ControlNet is a dict with ``hints``, [N, C, H, W], and the one before it as ``previous``.
+        """
+        ...
+
+    def edits(self, model: Any) -> tuple[Edit, ...]:
+        """Return the edits on a model, in their order."""
+        ...
+
     def encode(self, vae: Any, images: Tensor) -> Latent:
         """Encode [N, H, W, 3] to latents."""
         ...

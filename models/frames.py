@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from einops import rearrange
 from torch import Tensor
 
+# Of a condition's options, what may have a row for each frame; so have its tokens, and its ControlNets' hints.
+PER_FRAME = ("mask", "concat_latent_image", "concat_mask", "pooled_output")
+
 
 def count_videos(batch: int, frames: int) -> int:
     """Return how many videos of ``frames`` frames fold into a batch.

@@ -32,12 +32,10 @@ class Base:
     Attributes:
         prediction_type: what it predicts.
         widths: of its UNet at every temporal slot, by slot name.
-        edits: stands for those on it that act in training.
     """
 
     prediction_type: PredictionType
     widths: Mapping[str, int]
-    edits: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,16 +97,13 @@ class FrozenForward:
         return hash_weights(self.unet)
 
 
-def describe_base(
-    prediction_type: PredictionType, widths: Mapping[str, int], channels: int, edits: Sequence[Edit]
-) -> Base:
+def describe_base(prediction_type: PredictionType, widths: Mapping[str, int], channels: int) -> Base:
     """Return what a trainer must know of a model.
 
     Args:
         prediction_type: what it predicts.
         widths: of its UNet at every temporal slot, by slot name.
         channels: that its UNet reads.
-        edits: on it.
 
     Raises:
         ValueError: it reads more than noisy latents.
@@ -118,8 +113,7 @@ def describe_base(
             f"model: its UNet reads {channels} channels, as for inpainting (9) or instruct-pix2pix (8); expected 4, "
             "the noisy latents; train on a plain checkpoint: the module fits the others, too."
         )
-    acting = [repr(part) for edit in edits for part in (edit.cross_frame, edit.fusion) if part is not None]
-    return Base(prediction_type, widths, " ".join(acting))
+    return Base(prediction_type, widths)
 
 
 def check_learner(edits: Sequence[Edit], learner: Learner | None, widths: Mapping[str, int]) -> None:

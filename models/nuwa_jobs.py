@@ -5,16 +5,14 @@ Owns order, frames and files. What a job does is ``nuwa_fill``'s, where it runs 
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -215,11 +213,11 @@ class JobFolder:
 def open_folder(parent: Path, key: str, probe: Tensor) -> JobFolder:
     """Return the folder of a recursion: the one that has its jobs already, or a new one.
 
-    What can be hashed is in the key; that the model is the same shows in what it answers.
+    What can be told of a question is in the key; that the model is the same shows in what it answers.
 
     Args:
         parent: of the folders.
-        key: from ``hash_settings``.
+        key: from ``keys.hash_settings``.
         probe: [F, C, H, W] the model's answer to what the jobs ask.
 
     Raises:
@@ -230,19 +228,6 @@ def open_folder(parent: Path, key: str, probe: Tensor) -> JobFolder:
     while not (folder := JobFolder(parent / f"{key[:16]}-{number}", key)).is_of(probe):
         number += 1
     return folder
-
-
-def hash_settings(**settings: Any) -> str:
-    """Return what stands for settings: numbers, texts, and lists, dicts and tensors of them."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            data = value.detach().float().cpu().contiguous().view(-1).numpy().data  # a buffer; no second copy
-            return [list(value.shape), hashlib.sha256(data).hexdigest()]
-        raise TypeError(f"{type(value).__name__} can't stand for a setting.")
-
-    text = json.dumps({"format": FORMAT, **settings}, sort_keys=True, default=plain)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def run_jobs(recursion: Recursion, work: Work, watch: Watch, check_interrupt: Callable[[], None]) -> None:

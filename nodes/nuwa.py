@@ -14,9 +14,11 @@ from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
 from ..models.edit import PAYLOAD, Edit
+from ..models.frames import PER_FRAME
+from ..models.keys import hash_settings, plain
 from ..models.noise import check_frames, draw_noise
 from ..models.nuwa_fill import Filling, Start, fill_between
-from ..models.nuwa_jobs import JobFolder, Recursion, Watch, check_keyframes, hash_settings, open_folder
+from ..models.nuwa_jobs import JobFolder, Recursion, Watch, check_keyframes, open_folder
 from ..models.nuwa_tree import Job, Tree
 from ..models.prompt_travel import Blend, travel_conditions, used_prompts
 from ..models.zero_shot import MEMORYLESS
@@ -202,7 +204,8 @@ class NuwaKeyframes(io.ComfyNode):
         noise = draw_noise(seed, job.frame_ids, shape, "mixed", shared_noise)
         start = latent["samples"].expand(tree.length, *shape)
         bar = api.port().progress(steps)
-        return io.NodeOutput({"samples": asked.sample(job, start, noise, asked.sigmas, progress=bar)})
+        drawn = asked.sample(job, start, noise, asked.sigmas, progress=bar)
+        return io.NodeOutput({"samples": drawn.to(start.device)})
 
 
 class NuwaInterpolate(io.ComfyNode):
@@ -255,6 +258,11 @@ class NuwaInterpolate(io.ComfyNode):
         """Run the node."""
         given = keyframes["samples"]
         check_keyframes(tree, given)
+        if "noise_mask" in keyframes:
+            raise ValueError(
+                "keyframes: got a noise mask; expected none, since whole frames are given or drawn; take out the node "
+                "that sets it."
+            )
         asked = ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
         filling = Filling(start, correlation, resample_rounds, resample_share, denoise)
         work = LocalWork(asked, filling, seed)
@@ -381,9 +389,38 @@ def ask(
             "since prompts are the tree's; connect what is before Layout Conditioning."
         )
     blends, port = tuple(tree.blends()), api.port()
+    for name, conditions in (("negative", negative), ("positive", controls or [])):
+        _check_rows(name, port.describe(conditions), tree.frames)
+    shuffles = [edit.noise.length for edit in port.edits(model) if edit.noise is not None]
+    if shuffles and tree.length > shuffles[-1]:
+        raise ValueError(
+            f"model: Free Noise shuffles the noise of more than {shuffles[-1]} frames, got jobs of {tree.length}; "
+            "expected noise of its own for every frame of a job; connect what is before Free Noise, or lower the "
+            "plan's length."
+        )
     encoded = {prompt: port.encode_text(clip, prompt)[0] for prompt in used_prompts(tree.prompts, blends)}
     sigmas = port.sigmas(model, steps, scheduler)
     return Asked(model, tree, encoded, negative, controls, sigmas, sampler, cfg, blends)
+
+
+def _check_rows(name: str, described: list[Any], frames: int) -> None:
+    """Refuse what has neither one row nor one for each frame of the video; it would begin again in the middle."""
+    for tokens, options in described:
+        rows = {"a prompt": tokens, **{kind: options.get(kind) for kind in PER_FRAME}}
+        control = options.get("control")
+        while control:
+            rows["a ControlNet's picture"], control = control["hints"], control["previous"]
+            _check_count(name, rows, frames)
+        _check_count(name, rows, frames)
+
+
+def _check_count(name: str, rows: Mapping[str, Tensor | None], frames: int) -> None:
+    for what, value in rows.items():
+        if value is not None and len(value) not in (1, frames):
+            raise ValueError(
+                f"{name}: got {what} for each of {len(value)} frames; expected one for each of the video's {frames}, "
+                "or one for all; Nuwa Plan's report says how many frames the video has."
+            )
 
 
 def _folder(work: LocalWork, keyframes: Tensor) -> JobFolder:
@@ -392,25 +429,18 @@ def _folder(work: LocalWork, keyframes: Tensor) -> JobFolder:
     key = hash_settings(
         tree=[tree.length, tree.depth, tree.interpolation, sorted(tree.prompts.items())],
         prompts=[tokens for prompt in asked.encoded.values() for tokens, _ in prompt],
-        negative=[tokens for tokens, _ in asked.negative],
+        negative=port.describe(asked.negative),
+        controls=port.describe(asked.controls or []),
+        edits=plain(port.edits(asked.model)),
         keyframes=keyframes,
         sampling=[asked.sampler, asked.cfg, work.seed, asked.sigmas],
         filling=asdict(work.filling),
     )
-    job, middle = tree.keyframes, (len(asked.sigmas) - 1) // 2
+    job, steps = tree.keyframes, len(asked.sigmas) - 1
+    noise, mask = draw_noise(work.seed, job.frame_ids, keyframes.shape[1:]), _mask_of_ends(job, keyframes)
     answers = [
-        port.sample(
-            asked.model,
-            side,
-            side,
-            {"samples": keyframes},
-            noise=draw_noise(work.seed, job.frame_ids, keyframes.shape[1:]),
-            sigmas=asked.sigmas[[middle, -1]],
-            sampler="euler",
-            cfg=1.0,
-            mask=_mask_of_ends(job, keyframes),
-        )["samples"]
-        for side in asked.conditions(job)
+        asked.sample(job, keyframes, noise, asked.sigmas[[step, -1]], mask=mask)
+        for step in sorted({0, steps // 2, steps - 1})  # what is timed acts at some of them
     ]
     return open_folder(port.user_dir() / "nuwa", key, torch.cat(answers))
 
@@ -424,10 +454,11 @@ def _mask_of_ends(job: Job, latents: Tensor) -> Tensor:
 
 def _one_frame(latent: dict[str, Any]) -> Tensor:
     samples = check_frames(latent["samples"])
-    if samples.shape[0] != 1:
+    if samples.shape[0] != 1 or "noise_mask" in latent:
+        masked = " with a noise mask" if "noise_mask" in latent else ""
         raise ValueError(
-            f"latent is {tuple(samples.shape)}; expected one frame, [1, channels, height, width]; set batch_size to 1: "
-            "the tree says how many keyframes there are."
+            f"latent is {tuple(samples.shape)}{masked}; expected one frame, [1, channels, height, width], without a "
+            "mask; set batch_size to 1: the tree says how many keyframes there are."
         )
     return samples
 

@@ -16,9 +16,9 @@ from einops import rearrange
 from torch import Tensor
 
 from ..host.contract import Host
+from ..models.keys import hash_settings
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_lora import MotionLoRA, merge_loras
-from ..models.nuwa_jobs import hash_settings
 from ..models.schedules import ANIMATEDIFF, BetaName, BetaSchedule
 from .motion_lessons import Learned, Lesson, learn_lora, learn_module, new_module
 from .motion_training import MotionSettings, Trained, check_frames, train_motion

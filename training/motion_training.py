@@ -19,10 +19,10 @@ from torch import Tensor
 
 from ..host.contract import Host
 from ..models.errors import HostError
+from ..models.keys import hash_settings, plain
 from ..models.learning import FrozenForward, recompute
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_save import save_motion
-from ..models.nuwa_jobs import hash_settings
 from ..models.schedules import STABLE_DIFFUSION, TRAIN_TIMESTEPS
 from .given_frames import LEAST_BETWEEN, check_between, draw_given
 from .loop import LoopSettings, LossFunction, Precision, train
@@ -155,12 +155,11 @@ def train_motion(
     with torch.inference_mode(False), torch.enable_grad():
         frames = settings.frames_per_step or clips.latents.shape[1]
         forward = port.train_forward(model, frames, lesson.learner, save_memory=settings.save_memory)
-        base, told = forward.hash_weights(), port.base(model)
-        kind = told.prediction_type
+        base, kind = forward.hash_weights(), port.base(model).prediction_type
         if settings.save_memory:
             for slot in lesson.learner.slots:
                 recompute(lesson.learner.network.transformer(slot), "change")
-        key = run_key(clips, lesson, settings, [base, kind, told.edits])
+        key = run_key(clips, lesson, settings, [base, kind, plain(port.edits(model))])
         run = _Run(lesson, folder(key), base, kind, settings, on_step, on_checkpoint, team)
         averages = train(
             lesson.parameters,
@@ -276,7 +275,7 @@ def draw_batch(
     return Batch(latents, tokens, timesteps, noise, frame_ids, given)
 
 
-def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: Sequence[str]) -> str:
+def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: Sequence[Any]) -> str:
     """Return what stands for all that a run's numbers depend on.
 
     Args:

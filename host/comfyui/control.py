@@ -17,13 +17,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ...models.errors import HostError
-from ...models.frames import pick_frames
+from ...models.frames import PER_FRAME, pick_frames
+from ...models.keys import plain
 from ...models.windows import Window
 from .attention import Crossing, level_of
 
 _BLOCKS = {"input_blocks": "input", "middle_block": "middle", "output_blocks": "output"}
 # What may have a row for each frame, of what core hangs on a condition.
-_PER_FRAME = ("mask", "concat_latent_image", "concat_mask", "pooled_output")
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
 # (the batch, its sigmas, ComfyUI's options of the call) -> what acts in it
 Cross = Callable[[Tensor, Tensor, dict[str, Any]], Crossing | None]
@@ -158,12 +158,33 @@ def select_frames(conditioning: list[list[Any]], frame_ids: Sequence[int]) -> li
     def of(name: str, value: Any) -> Any:
         if value is not None and name == "control":
             return of_control(value)
-        return pick_frames(value, frame_ids) if value is not None and name in _PER_FRAME else value
+        return pick_frames(value, frame_ids) if value is not None and name in PER_FRAME else value
 
     return [
         [
             None if tokens is None else pick_frames(tokens, frame_ids),
             {name: of(name, value) for name, value in options.items()},
+        ]
+        for tokens, options in conditioning
+    ]
+
+
+def describe_conditions(conditioning: list[list[Any]]) -> list[Any]:
+    """Return what stands for conditions in a key, as ``contract.Host.describe`` says."""
+
+    def of_control(control: Any) -> Any:
+        return control and {
+            "hints": control.cond_hint_original,
+            "more": plain(control.extra_concat_orig),
+            "strength": control.strength,
+            "percents": list(control.timestep_percent_range),
+            "previous": of_control(control.previous_controlnet),
+        }
+
+    return [
+        [
+            tokens,
+            {name: of_control(each) if name == "control" else plain(each) for name, each in options.items()},
         ]
         for tokens, options in conditioning
     ]

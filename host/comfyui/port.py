@@ -29,7 +29,7 @@ from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
 from ..model_folders import CONFIG, INPUT_FOLDERS, check_new_name, folder_in, folders_in, names_of
 from . import install, motion
-from .control import select_frames
+from .control import describe_conditions, select_frames
 from .decode import decode
 from .demo import load_demo
 from .predict import predict_denoised
@@ -146,6 +146,14 @@ class ComfyHost:
     def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
         """Return conditions for some frames of a clip."""
         return select_frames(conditioning, frame_ids)
+
+    def describe(self, conditioning: Conditioning) -> list[Any]:
+        """Return what stands for conditions in a key."""
+        return describe_conditions(conditioning)
+
+    def edits(self, model: Any) -> tuple[Edit, ...]:
+        """Return the edits on a model."""
+        return install.installed(model)
 
     def encode(self, vae: Any, images: Tensor) -> Latent:
         """Encode [N, H, W, 3] to latents."""

@@ -35,7 +35,7 @@ def describe(model: Any) -> Base:
             "Diffusion model; load an SD1.5 checkpoint or the demo model."
         )
     prediction, widths = "v" if isinstance(sampling, kinds.V_PREDICTION) else "eps", _widths(model)
-    return describe_base(prediction, widths, model.model.diffusion_model.in_channels, installed(model))
+    return describe_base(prediction, widths, model.model.diffusion_model.in_channels)
 
 
 def differentiable(model: Any, frames: int, learner: Learner | None, *, save_memory: bool) -> FrozenForward:

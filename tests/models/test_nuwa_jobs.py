@@ -10,7 +10,7 @@ import pytest
 import torch
 from frameloom.models import whole_file
 from frameloom.models.errors import HostError, PredictionError
-from frameloom.models.nuwa_jobs import JobFolder, Recursion, hash_settings, open_folder, run_jobs
+from frameloom.models.nuwa_jobs import JobFolder, Recursion, open_folder, run_jobs
 from frameloom.models.nuwa_tree import Tree
 
 TREE = Tree(4, 3, {0: "a"})
@@ -222,19 +222,6 @@ def test_a_folder_whose_probe_is_damaged_is_named_and_goes_on_without_it(tmp_pat
         open_folder(tmp_path, "key", keyframes())
     (folder.path / "probe.safetensors").unlink()
     assert Recursion(TREE, keyframes(), open_folder(tmp_path, "key", keyframes())).kept == TREE.local_jobs
-
-
-def test_settings_that_differ_have_different_keys():
-    settings = [
-        {"seed": 1, "frames": keyframes()},
-        {"seed": 2, "frames": keyframes()},
-        {"seed": 1, "frames": keyframes(1)},
-        {"seed": 1, "frames": keyframes().reshape(2, 4, 3, 3)},
-    ]
-    assert len({hash_settings(**each) for each in settings}) == len(settings)
-    assert hash_settings(**settings[0]) == hash_settings(frames=keyframes(), seed=1)
-    with pytest.raises(TypeError, match="object can't stand for a setting"):
-        hash_settings(other=object())
 
 
 def test_two_runs_that_write_one_file_leave_it_whole(tmp_path):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.edit import PAYLOAD
+from frameloom.models.edit import PAYLOAD, Edit
+from frameloom.models.free_noise import NoiseShuffle
 from frameloom.models.nuwa_jobs import Recursion
 from frameloom.models.nuwa_tree import Tree
 from frameloom.tests.support.mask_adapter_contract import adapted, encoded_by_hand
@@ -61,6 +62,14 @@ def interpolate(model, demo, scene, tree, keyframes, **settings):
 
 def given(frames=3, seed=1):
     return torch.randn(frames, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+def masked(port, demo, shown, frames=5):
+    """A condition with a mask for every frame; the prompt has a say in one."""
+    tokens, options = port.encode_text(demo[1], "not used")[0][0]
+    masks = torch.zeros(frames, SIZE * 8, SIZE * 8)
+    masks[shown % frames] = 1
+    return [[tokens, {**options, "mask": masks, "set_area_to_bounds": False, "mask_strength": 1.0}]]
 
 
 @pytest.fixture
@@ -134,14 +143,29 @@ def test_finished_jobs_are_read_and_only_others_are_drawn(port, demo, motion, sc
 
 
 @pytest.mark.parametrize(
-    "change", ["seed", "keyframes", "prompt", "filling", "model", "mask encoder", "negative"]
+    "change",
+    [
+        "seed",
+        "keyframes",
+        "prompt",
+        "filling",
+        "model",
+        "until",
+        "mask encoder",
+        "negative",
+        "negative, until",
+        "masks",
+    ],
 )
 def test_another_question_has_files_of_its_own(port, demo, motion, scene, user_folder, change):
     model, tree, keyframes = scene.moving(demo[0], motion), plan(), given()
-    interpolate(model, demo, scene, tree, keyframes)
+    interpolate(model, demo, scene, tree, keyframes, positive=masked(port, demo, 1))
     settings = {"seed": {"seed": 6}, "filling": {"correlation": 0.6}}.get(change, {})
+    settings["positive"] = masked(port, demo, 3 if change == "masks" else 1)  # neither is a keyframe
     if change == "model":
         model = scene.moving(demo[0], motion, strength=0.5)
+    if change == "until":
+        model = scene.moving(demo[0], motion, end_percent=0.9)
     if change == "mask encoder":
         model = scene.moving(demo[0], adapted(motion))
     if change == "keyframes":
@@ -150,6 +174,10 @@ def test_another_question_has_files_of_its_own(port, demo, motion, scene, user_f
         tree = plan("a red circle\na blue cross\na green cross")
     if change == "negative":
         scene = _Negative(scene, port.encode_text(demo[1], "a purple cross")[0])
+    if change == "negative, until":
+        scene = _Negative(
+            scene, [[tokens, {**options, "end_percent": 0.9}] for tokens, options in scene.negative]
+        )
     interpolate(model, demo, scene, tree, keyframes, **settings)
     assert len(job_files(user_folder)) == 2 * tree.local_jobs
     assert len(list(user_folder.iterdir())) == 2
@@ -219,15 +247,44 @@ def test_keyframes_that_do_not_fit_are_refused(port, demo, scene, user_folder, f
 
 def test_conditions_on_positive_are_taken_over_for_each_frame(port, demo, scene, user_folder):
     """A mask for every frame of the video: where it is 0, the prompt has no say."""
-    tokens, options = port.encode_text(demo[1], "not used")[0][0]
-    masks = torch.zeros(5, SIZE * 8, SIZE * 8)
-    masks[1] = 1  # and none for frame 3
-    masked = [[tokens, {**options, "mask": masks, "set_area_to_bounds": False, "mask_strength": 1.0}]]
     keyframes, settings = given(), {"start": "own noise"}
     plain = interpolate(demo[0], demo, scene, plan(), keyframes, **settings)
-    held = interpolate(demo[0], demo, scene, plan(), keyframes, positive=masked, **settings)
+    held = interpolate(demo[0], demo, scene, plan(), keyframes, positive=masked(port, demo, 1), **settings)
     torch.testing.assert_close(held[1], plain[1], rtol=1e-3, atol=1e-3)
     assert float((held[3] - plain[3]).abs().mean()) > 0.05
+
+
+@pytest.mark.parametrize("frames", [3, 6])
+def test_masks_of_another_number_of_frames_are_refused(port, demo, scene, user_folder, frames):
+    """As many as keyframes would begin again behind the third frame of five."""
+    message = rf"positive: got mask for each of {frames} frames; expected one for each of the video's 5, or one for all"
+    with pytest.raises(ValueError, match=message):
+        interpolate(demo[0], demo, scene, plan(), given(), positive=masked(port, demo, 1, frames))
+    assert not job_files(user_folder)
+
+
+def test_noise_masks_are_refused(port, demo, scene, user_folder):
+    mask = torch.ones(1, 1, SIZE, SIZE)
+    with pytest.raises(ValueError, match=r"latent is \(1, 4, 16, 16\) with a noise mask; expected one frame"):
+        draw_keyframes(
+            demo, scene, plan(), latent={"samples": torch.zeros(1, 4, SIZE, SIZE), "noise_mask": mask}
+        )
+    with pytest.raises(ValueError, match=r"keyframes: got a noise mask; expected none"):
+        run_node(
+            "NuwaInterpolate", model=demo[0], clip=demo[1], tree=plan(), negative=scene.negative,
+            keyframes={"samples": given(), "noise_mask": mask}, **(SAMPLING | FILLING),
+        )  # fmt: skip
+
+
+def test_free_noise_that_would_repeat_noise_within_a_job_is_refused(port, demo, scene, user_folder):
+    model = port.install(demo[0], Edit("Free Noise", noise=NoiseShuffle(2, 1)))
+    with pytest.raises(
+        ValueError, match=r"Free Noise shuffles the noise of more than 2 frames, got jobs of 3"
+    ):
+        interpolate(model, demo, scene, plan(), given())
+    whole = port.install(demo[0], Edit("Free Noise", noise=NoiseShuffle(3, 1)))
+    video = interpolate(whole, demo, scene, plan(), given())
+    assert torch.equal(video, interpolate(demo[0], demo, scene, plan(), given()))
 
 
 def test_a_layout_on_positive_is_refused(port, demo, scene, user_folder):

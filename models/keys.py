@@ -1,0 +1,51 @@
+"""Keys: what stands for a question, so that its finished work is found again and no other's is taken for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+FORMAT = "frameloom-key/1"
+
+
+def hash_settings(**settings: Any) -> str:
+    """Return what stands for settings: numbers, texts, and lists, dicts and tensors of them.
+
+    Raises:
+        TypeError: something else is among them.
+    """
+
+    def hashed(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            data = value.detach().float().cpu().contiguous().view(-1).numpy().data  # a buffer; no second copy
+            return [list(value.shape), hashlib.sha256(data).hexdigest()]
+        raise TypeError(f"{type(value).__name__} can't stand for a setting.")
+
+    text = json.dumps({"format": FORMAT, **settings}, sort_keys=True, default=hashed)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Return a value as ``hash_settings`` takes it: data classes as dicts, sets in order, what else there is by type.
+
+    Examples:
+        >>> plain({"levels": frozenset({2, 1}), "network": object()})
+        {'levels': [1, 2], 'network': 'object'}
+    """
+    if value is None or isinstance(value, bool | int | float | str | Tensor):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **parts}
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    return type(value).__name__
