@@ -11,6 +11,7 @@ import pytest
 import torch
 from frameloom.models.architecture import DEMO
 from frameloom.models.errors import HostError
+from frameloom.models.keys import hash_settings
 from frameloom.models.windows import WindowPlan
 from frameloom.tests.host.inside.test_cross_frame_control import network
 from frameloom.tests.support.windows_contract import *  # noqa: F403  the tests, which pytest finds by name
@@ -211,3 +212,24 @@ def test_windows_need_memory_for_a_window(port, scene, demo):
     model.add_wrapper_with_key(kind, "test", note)
     scene.run(model, frames=FRAMES)
     assert asked == [[4, 4, 16, 16]]
+
+
+def test_what_stands_for_a_condition_goes_by_its_controlnets_hints_strength_and_range(port, scene):
+    tokens, options = scene.positive[0]
+
+    def key(control):
+        return hash_settings(conditions=port.describe([[tokens, {**options, "control": control}]]))
+
+    def hinted_by(seed, strength=0.7, percents=(0.0, 1.0)):
+        return controlnet(5).set_cond_hint(hints(seed), strength, percents)
+
+    first = key(one(5, previous=one(make=adapter)))
+    assert key(one(5, previous=one(make=adapter))) == first
+    others = [
+        hinted_by(5),
+        hinted_by(6),
+        hinted_by(5, 0.6),
+        hinted_by(5, percents=(0.0, 0.5)),
+        one(5, previous=one(3)),
+    ]
+    assert len({first, *map(key, others)}) == 6
