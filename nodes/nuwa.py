@@ -404,23 +404,19 @@ def ask(
 
 
 def _check_rows(name: str, described: list[Any], frames: int) -> None:
-    """Refuse what has neither one row nor one for each frame of the video; it would begin again in the middle."""
+    """Refuse what has neither one row nor one for each frame of the video: it would begin again in the middle."""
     for tokens, options in described:
-        rows = {"a prompt": tokens, **{kind: options.get(kind) for kind in PER_FRAME}}
+        rows = [("a prompt", tokens), *((kind, options.get(kind)) for kind in PER_FRAME)]
         control = options.get("control")
         while control:
-            rows["a ControlNet's picture"], control = control["hints"], control["previous"]
-            _check_count(name, rows, frames)
-        _check_count(name, rows, frames)
-
-
-def _check_count(name: str, rows: Mapping[str, Tensor | None], frames: int) -> None:
-    for what, value in rows.items():
-        if value is not None and len(value) not in (1, frames):
-            raise ValueError(
-                f"{name}: got {what} for each of {len(value)} frames; expected one for each of the video's {frames}, "
-                "or one for all; Nuwa Plan's report says how many frames the video has."
-            )
+            rows.append(("a ControlNet's picture", control["hints"]))
+            control = control["previous"]
+        for what, value in rows:
+            if value is not None and len(value) not in (1, frames):
+                raise ValueError(
+                    f"{name}: got {what} for each of {len(value)} frames; expected one for each of the video's "
+                    f"{frames}, or one for all; Nuwa Plan's report says how many frames the video has."
+                )
 
 
 def _folder(work: LocalWork, keyframes: Tensor) -> JobFolder:
