@@ -10,7 +10,7 @@ from torch import Tensor
 from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
-from ..models.edit import Edit
+from ..models.edit import PAYLOAD, Edit
 from ..models.motion_path import MotionPath as Path
 from ..models.noise import draw_noise
 from ..models.schedules import TRAIN_TIMESTEPS
@@ -125,6 +125,7 @@ class ZeroShotSampler(io.ComfyNode):
         sigmas = api.port().sigmas(model, steps, scheduler)
         levels = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
         chunks = chunk_frames(len(path), chunk_size)
+        _check_conditions({"positive": positive, "negative": negative}, len(chunks))
         sampling = _Sampling(model, (positive, negative), sampler_name, cfg, sigmas, levels, len(chunks))
         frames = sampling.frames(start, path, seed)
         if mask is not None:
@@ -227,7 +228,7 @@ def _level_inputs() -> list[Any]:
             min=0,
             max=100_000,
             tooltip="Frames sampled at once, the first frame included, to save memory; 0: all. Does not change "
-            "the result.",
+            "the result, but with a motion module: a frame then attends to those of its chunk alone.",
         ),
     ]
 
@@ -263,6 +264,15 @@ def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:
         raise ValueError(_refusal(sampler_name))
     if mask is not None:
         check_masks(mask, len(path))
+
+
+def _check_conditions(sides: dict[str, Conditioning], chunks: int) -> None:
+    for name, side in sides.items():
+        if chunks > 1 and any(PAYLOAD in options for _, options in side):
+            raise ValueError(
+                f"{name}: got a layout, whose boxes go by the frames' numbers, and {chunks} chunks, in each of which "
+                "frames are numbered from 0; expected one chunk; set chunk_size to 0."
+            )
 
 
 def _one_frame(latent: dict[str, Any]) -> Tensor:

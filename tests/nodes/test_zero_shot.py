@@ -6,6 +6,7 @@ import pytest
 import torch
 from frameloom.models.motion_path import translation
 from frameloom.models.noise import draw_noise
+from frameloom.tests.support.layout import lay_out
 
 STEPS = 8
 EMPTY = {"samples": torch.zeros(1, 4, 16, 16)}
@@ -28,7 +29,7 @@ def prompts(host, demo):
 def draw(nodes, demo, prompts):
     """The sampler node, with its settings replaced at will."""
 
-    def run(path, model=None, latent=EMPTY, **settings):
+    def run(path, model=None, latent=EMPTY, positive=None, **settings):
         defaults = {
             "seed": 5,
             "steps": STEPS,
@@ -41,7 +42,7 @@ def draw(nodes, demo, prompts):
             "chunk_size": 0,
         }
         out = nodes["ZeroShotSampler"].execute(
-            model or demo[0], *prompts, latent, path, **(defaults | settings)
+            model or demo[0], positive or prompts[0], prompts[1], latent, path, **(defaults | settings)
         )
         return out[0]["samples"]
 
@@ -90,6 +91,13 @@ def test_chunks_change_nothing(draw):
     whole = draw(path)
     for size in (2, 3, 6, 9):
         close(draw(path, chunk_size=size), whole)
+
+
+def test_layouts_are_for_all_frames_at_once(host, demo, draw):
+    laid_out = lay_out(host, demo[1], frames=4)
+    with pytest.raises(ValueError, match=r"positive: got a layout.* and 2 chunks.*set chunk_size to 0"):
+        draw(translation(4, 30, 0), positive=laid_out, chunk_size=3)
+    assert len(draw(translation(4, 30, 0), positive=laid_out, chunk_size=4)) == 4
 
 
 def test_levels_in_percent_are_the_same_levels(draw):
