@@ -12,7 +12,7 @@ from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
 from ..models.edit import PAYLOAD, Edit
 from ..models.motion_path import MotionPath as Path
-from ..models.noise import draw_noise
+from ..models.noise import draw_noise, renew_frames
 from ..models.schedules import TRAIN_TIMESTEPS
 from ..models.zero_shot import (
     MEMORYLESS,
@@ -130,7 +130,7 @@ class ZeroShotSampler(io.ComfyNode):
         frames = sampling.frames(start, path, seed)
         if mask is not None:
             frames = smooth_background(frames, mask, path, keep)
-        return io.NodeOutput({**latent, "samples": sampling.finish(frames, chunks)})
+        return io.NodeOutput(renew_frames(latent, sampling.finish(frames, chunks)))
 
 
 class _Sampling:

@@ -229,6 +229,22 @@ def test_a_wrong_input_is_named_before_anything_is_sampled(host, demo, draw, mon
     assert demo[0].edits == ()
 
 
+PICKED = EMPTY | {"batch_index": [2], "kept": True}  # a picture from Latent From Batch
+
+
+def test_a_video_does_not_say_of_itself_what_the_picture_said(nodes, host, demo, prompts):
+    path, levels = translation(3, 30, 0), torch.tensor([10.0, 7.0])
+    warped = nodes["NoiseWarp"].execute(
+        demo[0], PICKED | {"noise_mask": MASKED["noise_mask"]}, path, levels, 1
+    )[0]
+    drawn = nodes["ZeroShotSampler"].execute(
+        demo[0], *prompts, PICKED, path, 5, STEPS, 3.0, "ddim", "normal", 640.0, 720.0, "timestep", 0
+    )[0]
+    for video in (warped, drawn):
+        assert set(video) == {"samples", "kept"}
+        assert len(nodes["VideoNoise"].execute(7, "mixed", 0.4)[0].generate_noise(video)) == 3
+
+
 @pytest.mark.parametrize(
     ("latent", "levels", "first", "message"),
     [
