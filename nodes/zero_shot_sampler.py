@@ -130,7 +130,7 @@ class ZeroShotSampler(io.ComfyNode):
         frames = sampling.frames(start, path, seed)
         if mask is not None:
             frames = smooth_background(frames, mask, path, keep)
-        return io.NodeOutput(renew_frames(latent, sampling.finish(frames, chunks)))
+        return io.NodeOutput(renew_frames(latent, sampling.finish(frames, chunks).to(start.device)))
 
 
 class _Sampling:

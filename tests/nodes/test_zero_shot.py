@@ -229,6 +229,29 @@ def test_a_wrong_input_is_named_before_anything_is_sampled(host, demo, draw, mon
     assert demo[0].edits == ()
 
 
+class Away(torch.Tensor):
+    """What lies on the compute device, where a machine has only one, until it is moved to a device by name."""
+
+    def to(self, *args, **kwargs):
+        moved = super().to(*args, **kwargs)
+        return moved.as_subclass(torch.Tensor) if isinstance(args[0], torch.device) else moved
+
+
+def test_a_video_lies_where_its_latent_lay(host, draw, monkeypatch):
+    """ComfyUI's sampler leaves what it makes on the compute device."""
+    sample, path = type(host).sample, translation(3, 30, 0)
+    here = draw(path)
+
+    def leaving(*args, **settings):
+        out = sample(*args, **settings)
+        return out | {"samples": out["samples"].as_subclass(Away)}
+
+    monkeypatch.setattr(type(host), "sample", leaving)
+    brought = draw(path)
+    assert type(brought) is torch.Tensor
+    assert torch.equal(brought, here)
+
+
 PICKED = EMPTY | {"batch_index": [2], "kept": True}  # a picture from Latent From Batch
 
 
