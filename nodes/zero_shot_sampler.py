@@ -125,7 +125,7 @@ class ZeroShotSampler(io.ComfyNode):
         sigmas = api.port().sigmas(model, steps, scheduler)
         levels = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
         chunks = chunk_frames(len(path), chunk_size)
-        _check_conditions({"positive": positive, "negative": negative}, len(chunks))
+        _check_conditions({"positive": positive, "negative": negative}, len(path), len(chunks))
         sampling = _Sampling(model, (positive, negative), sampler_name, cfg, sigmas, levels, len(chunks))
         frames = sampling.frames(start, path, seed)
         if mask is not None:
@@ -266,8 +266,15 @@ def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:
         check_masks(mask, len(path))
 
 
-def _check_conditions(sides: dict[str, Conditioning], chunks: int) -> None:
+def _check_conditions(sides: dict[str, Conditioning], frames: int, chunks: int) -> None:
     for name, side in sides.items():
+        for tokens, options in side:
+            for what, rows in (("prompts", tokens), ("masks", options.get("mask"))):
+                if rows is not None and len(rows) not in (1, frames):
+                    raise ValueError(
+                        f"{name}: got {what} for {len(rows)} frames, the path has {frames}; expected one for all, or "
+                        "one a frame; make both of the same number of frames."
+                    )
         if chunks > 1 and any(PAYLOAD in options for _, options in side):
             raise ValueError(
                 f"{name}: got a layout, whose boxes go by the frames' numbers, and {chunks} chunks, in each of which "

@@ -100,6 +100,19 @@ def test_layouts_are_for_all_frames_at_once(host, demo, draw):
     assert len(draw(translation(4, 30, 0), positive=laid_out, chunk_size=4)) == 4
 
 
+@pytest.mark.parametrize("rows", [3, 5])
+def test_what_is_for_each_frame_is_for_as_many_as_the_path_has(draw, prompts, rows):
+    tokens, options = prompts[0][0]
+    for positive, what in (
+        ([[tokens.expand(rows, -1, -1), options]], "prompts"),
+        ([[tokens, options | {"mask": torch.ones(rows, 16, 16)}]], "masks"),
+    ):
+        with pytest.raises(ValueError, match=f"positive: got {what} for {rows} frames, the path has 4"):
+            draw(translation(4, 30, 0), positive=positive)
+    each = [[tokens.expand(4, -1, -1), options | {"mask": torch.ones(4, 16, 16)}]]
+    close(draw(translation(4, 30, 0), positive=each), draw(translation(4, 30, 0)))
+
+
 def test_levels_in_percent_are_the_same_levels(draw):
     path = translation(3, 30, 0)
     as_percent = {"t0": 1 - 640 / 999, "t1": 1 - 720 / 999, "level_unit": "percent"}
