@@ -91,8 +91,13 @@ class CrossFrameEdit:
             Shared [B*R, L, C] tokens for one anchor at strength 1, else [B*F*R, S, C].
 
         Raises:
-            ValueError: the rows are no whole number of frames.
+            ValueError: the rows are no whole number of frames, or a whole clip lacks the chosen frame.
         """
+        if self.anchor == "chosen frame" and not call.is_part and self.frame not in call.frame_ids:
+            raise ValueError(
+                f"cross-frame attention: got frame={self.frame}; expected 0 to {max(call.frame_ids)}, a frame of the "
+                "clip; lower frame."
+            )
         videos = call.videos * len(call.conditions)
         if tokens.shape[0] % (videos * call.frames):
             raise ValueError(

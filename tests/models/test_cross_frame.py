@@ -64,6 +64,13 @@ def test_a_chosen_frame_is_found_by_its_number():
     assert rows_read(edit, call((0, 8, 9, 10), (0,))) == [[2]] * 4
 
 
+def test_a_chosen_frame_is_one_of_the_clip_and_may_be_outside_a_window():
+    edit = CrossFrameEdit("chosen frame", frame=50)
+    with pytest.raises(ValueError, match=r"got frame=50; expected 0 to 3, .*lower frame"):
+        rows_read(edit, call(conditions=(0,)))
+    assert rows_read(edit, call((4, 5), (0,), is_part=True)) == [[0]] * 2
+
+
 def test_strength_mixes_own_and_anchor():
     source = CrossFrameEdit(strength=0.25).read(tokens(4), call(conditions=(0,)), AnchorMemory(), "layer")
     assert source.tokens[:, 0, 0].tolist() == [0, 0.75, 1.5, 2.25]
