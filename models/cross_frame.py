@@ -73,9 +73,9 @@ class CrossFrameEdit:
             raise ValueError(f"anchor={self.anchor!r} is unknown; expected one of {get_args(Anchor)}.")
 
     def strength_at(self, call: Call) -> float:
-        """Return the strength for one call: 0 outside the active part, and for a single frame."""
+        """Return the strength for one call: 0 outside the active part, and for a clip of a single frame."""
         active = self.start_percent <= call.progress <= self.end_percent
-        return self.strength if active and call.frames > 1 else 0.0
+        return self.strength if active and (call.frames > 1 or call.is_part) else 0.0
 
     def read(self, tokens: Tensor, call: Call, memory: AnchorMemory, layer: Hashable) -> Source:
         """Return the tokens that a layer's keys and values come from.

@@ -86,6 +86,14 @@ def test_windows_read_the_anchor_that_another_window_left():
     assert other_layer[:, 0, 0].tolist() == [100, 100, 102, 102], "not seen yet: the window's first frame"
 
 
+def test_a_window_of_one_frame_reads_the_anchor_and_a_clip_of_one_frame_is_left_alone():
+    memory, edit = AnchorMemory(), CrossFrameEdit()
+    edit.read(tokens(2), call((0,), is_part=True), memory, "layer")
+    assert rows_read(edit, call((7,), is_part=True), memory) == [[0], [1]]
+    assert edit.strength_at(call((7,), is_part=True)) == 1
+    assert edit.strength_at(call((0,))) == 0
+
+
 def test_tiles_of_a_picture_read_the_same_tile_of_the_anchor():
     assert rows_read(CrossFrameEdit(), call((0, 1), (0,)), rows=6) == [[0], [1], [2], [0], [1], [2]]
 
