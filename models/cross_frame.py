@@ -73,9 +73,9 @@ class CrossFrameEdit:
             raise ValueError(f"anchor={self.anchor!r} is unknown; expected one of {get_args(Anchor)}.")
 
     def strength_at(self, call: Call) -> float:
-        """Return the strength for one call: 0 outside the active part, and for a single frame."""
+        """Return the strength for one call: 0 outside the active part, and for a clip of a single frame."""
         active = self.start_percent <= call.progress <= self.end_percent
-        return self.strength if active and call.frames > 1 else 0.0
+        return self.strength if active and (call.frames > 1 or call.is_part) else 0.0
 
     def read(self, tokens: Tensor, call: Call, memory: AnchorMemory, layer: Hashable) -> Source:
         """Return the tokens that a layer's keys and values come from.
@@ -91,8 +91,13 @@ class CrossFrameEdit:
             Shared [B*R, L, C] tokens for one anchor at strength 1, else [B*F*R, S, C].
 
         Raises:
-            ValueError: the rows are no whole number of frames.
+            ValueError: the rows are no whole number of frames, or a whole clip lacks the chosen frame.
         """
+        if self.anchor == "chosen frame" and not call.is_part and self.frame not in call.frame_ids:
+            raise ValueError(
+                f"cross-frame attention: got frame={self.frame}; expected 0 to {max(call.frame_ids)}, a frame of the "
+                "clip; lower frame."
+            )
         videos = call.videos * len(call.conditions)
         if tokens.shape[0] % (videos * call.frames):
             raise ValueError(

@@ -6,6 +6,7 @@ No figure means anything alone: a frozen picture is perfectly consistent, and sh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,8 @@ _MOTION_REACH = 6
 _BLOCK = 8
 # A farther match must have an error below this share of the nearer one's.
 _BETTER = 0.65
+# Frames, or pairs of them, that are worked on at once: memory beside the video doesn't grow with their number.
+_CHUNK = 4
 
 
 @dataclass(frozen=True)
@@ -75,22 +78,37 @@ def measure(images: Tensor, seed: int = 0) -> Report:
             "frames of one video as a batch."
         )
     frames = rearrange(images.float(), "f h w c -> f c h w")
-    order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed)).to(frames.device)
-    frozen = frames[:1].expand(3, -1, -1, -1)
-    return Report(*(_measure_one(clip) for clip in (frames, frozen, frames[order])))
+    sizes = frames, _reduce(frames, _SSIM_SIDE), _reduce(frames, _MOTION_SIDE)
+    order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed)).tolist()
+    return Report(*(_measure_one(*sizes, ids) for ids in (range(len(frames)), (0, 0, 0), order)))
 
 
-def _measure_one(frames: Tensor) -> Figures:
-    similarity = frame_similarity(frames[:-1], frames[1:])
-    motion = displacement(frames)
+def _measure_one(frames: Tensor, similar: Tensor, moving: Tensor, ids: Sequence[int]) -> Figures:
+    """Return the figures of some frames in some order.
+
+    Args:
+        frames: [F, C, H, W].
+        similar: the same at the size of similarity.
+        moving: the same at the size of motion.
+        ids: which follow each other.
+    """
+    pairs = [list(ids[start : start + _CHUNK + 1]) for start in range(0, len(ids) - 1, _CHUNK)]
+    triples = [list(ids[start : start + _CHUNK + 2]) for start in range(0, len(ids) - 2, _CHUNK)]
+    similarity = torch.cat([frame_similarity(similar[pair[:-1]], similar[pair[1:]]) for pair in pairs])
+    motion = torch.cat([displacement(moving[pair]) for pair in pairs])
     return Figures(
         similarity=float(similarity.mean()),
-        flicker=float((frames[2:] - 2 * frames[1:-1] + frames[:-2]).abs().mean()),
+        flicker=float(torch.cat([_flicker(frames[triple]) for triple in triples]).mean()),
         motion=float(motion.mean()),
-        drift=1 - float(frame_similarity(frames[:1], frames[-1:])[0]),
+        drift=1 - float(frame_similarity(similar[[ids[0]]], similar[[ids[-1]]])[0]),
         similarity_by_frame=similarity,
         motion_by_frame=motion,
     )
+
+
+def _flicker(frames: Tensor) -> Tensor:
+    """Return how far each frame but the first and the last is from its neighbours' mean, twice: [F-2]."""
+    return reduce((frames[2:] - 2 * frames[1:-1] + frames[:-2]).abs(), "f c h w -> f", "mean")
 
 
 def frame_similarity(first: Tensor, second: Tensor) -> Tensor:
@@ -153,7 +171,10 @@ def _reduce(frames: Tensor, side: int) -> Tensor:
     if scale >= 1:
         return frames
     height, width = (max(_BLOCK, round(length * scale)) for length in frames.shape[-2:])
-    return resize(frames, (height, width), antialias=True)
+    reduced = frames.new_empty(*frames.shape[:2], height, width)
+    for part, whole in zip(reduced.split(_CHUNK), frames.split(_CHUNK), strict=True):
+        part.copy_(resize(whole, (height, width), antialias=True))
+    return reduced
 
 
 def describe(report: Report, fps: float) -> str:

@@ -10,6 +10,7 @@ translations; the other moves are ours.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def parse_keyframes(text: str) -> dict[int, tuple[float, float, float, float]]:
                 raise ValueError
             frame = int(match["frame"])
             values = [float(value) for value in match["values"].replace(",", " ").split()]
-            if frame < 0 or not 2 <= len(values) <= 4:
+            if frame < 0 or not 2 <= len(values) <= 4 or not all(map(math.isfinite, values)):
                 raise ValueError
         except ValueError:
             raise ValueError(

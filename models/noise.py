@@ -107,6 +107,33 @@ def check_frames(samples: Tensor) -> Tensor:
     return samples
 
 
+def number_frames(latent: dict[str, Any]) -> Sequence[int]:
+    """Return the number of each frame of a LATENT: its ``batch_index``, where it has one, else from 0.
+
+    Raises:
+        ValueError: it numbers more or fewer frames than there are.
+    """
+    frames = len(latent["samples"])
+    numbers = latent.get("batch_index") or range(frames)
+    if len(numbers) != frames:
+        raise ValueError(
+            f"latent: batch_index has {len(numbers)} numbers for {frames} frames; expected one a frame; a node that "
+            "changes the number of frames has kept it; leave out the Latent From Batch before that node."
+        )
+    return numbers
+
+
+def renew_frames(latent: dict[str, Any], samples: Tensor) -> dict[str, Any]:
+    """Return a LATENT with other frames, without what it says of its own: their numbers and their noise mask.
+
+    Args:
+        latent: what they were made of.
+        samples: [F, C, H, W].
+    """
+    rest = {name: value for name, value in latent.items() if name not in ("batch_index", "noise_mask")}
+    return {**rest, "samples": samples}
+
+
 @dataclass(frozen=True)
 class FrameNoise:
     """A NOISE socket's value: what ComfyUI's samplers ask for noise.
@@ -133,11 +160,10 @@ class FrameNoise:
             [F, C, H, W] on the CPU, in the dtype of the samples.
 
         Raises:
-            ValueError: the samples are not [F, C, H, W].
+            ValueError: the samples are not [F, C, H, W], or ``batch_index`` is of others.
         """
         samples = check_frames(latent["samples"])
-        numbers = latent.get("batch_index") or range(samples.shape[0])
-        frame_ids = [self.frame_offset + number for number in numbers]
+        frame_ids = [self.frame_offset + number for number in number_frames(latent)]
         return draw_noise(self.seed, frame_ids, samples.shape[1:], self.mode, self.correlation).to(
             samples.dtype
         )

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from .noise import NoiseMode, check_frames, draw_noise
+from .noise import NoiseMode, check_frames, draw_noise, number_frames
 from .storyboard import BoxKey, Entity, PointsKey, Scene, Storyboard
 
 Key = TypeVar("Key", BoxKey, PointsKey)
@@ -50,10 +50,10 @@ class SceneNoise:
             [lead + F, C, H, W] on the CPU, in the dtype of the samples.
 
         Raises:
-            ValueError: the samples are not [F, C, H, W].
+            ValueError: the samples are not [F, C, H, W], or ``batch_index`` is of others.
         """
         samples, scene = check_frames(latent["samples"]), self.storyboard.only_scene()
-        numbers = [number - self.lead for number in latent.get("batch_index") or range(samples.shape[0])]
+        numbers = [number - self.lead for number in number_frames(latent)]
         shape, own = samples.shape[1:], [max(number, 0) for number in numbers]
         noise = draw_noise(self._seed_of(scene, "background", scene.background), own, shape, self.mode)
         for entity in scene.entities:

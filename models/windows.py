@@ -23,10 +23,12 @@ class WindowPlan:
 
     Attributes:
         length: frames of a window.
-        overlap: frames that windows which follow each other have in common; batched windows have none.
+        overlap: frames that windows which follow each other have in common; batched windows have none, but for a
+            last one that is moved back.
         schedule: ``static`` windows are the same in every step, the last one moved back to end with the clip;
             ``uniform`` ones begin elsewhere in each step, so that no seam stays; ``looped`` ones do too, and run on
-            from the clip's end to its beginning; ``batched`` ones stand side by side, the last being what is left.
+            from the clip's end to its beginning; ``batched`` ones stand side by side, the last being what is left,
+            or moved back too if that is one frame, in which nothing could move.
         stride: how many spacings of frames a uniform or looped schedule has beside each other: every frame, every
             second, every fourth, ..., as far as such a window fits into the clip.
         weights: ``flat``; ``pyramid``, which rises to the window's middle; ``overlap-linear``, which rises over the
@@ -90,6 +92,8 @@ class WindowPlan:
             return [tuple(range(frames))]
         if self.schedule == "batched":
             starts = range(0, frames, self.length)
+            if frames % self.length == 1:
+                return _spaced(frames, self.length, 1, starts)
             return [tuple(range(start, min(start + self.length, frames))) for start in starts]
         if self.schedule == "static":
             return _spaced(frames, self.length, 1, range(0, frames, self.length - self.overlap))

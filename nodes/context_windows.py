@@ -58,7 +58,7 @@ class ContextWindows(io.ComfyNode):
                     default="static",
                     tooltip="static: the same windows in every step. uniform: they begin elsewhere in each, so that no "
                     "seam stays. looped: so too, and the clip's end runs on into its beginning. batched: side by "
-                    "side, without overlap.",
+                    "side, without overlap; a last one of a single frame is moved back.",
                 ),
                 io.Int.Input(
                     "stride",

@@ -11,7 +11,7 @@ from ..host import api
 from ..models.cross_frame import LEVELS
 from ..models.edit import Edit
 from ..models.foreground import PhraseAttention, check_clip, clean_masks, contrast, normalise
-from ..models.noise import draw_noise
+from ..models.noise import draw_noise, number_frames
 from ..models.schedules import TRAIN_TIMESTEPS
 from ..models.zero_shot import add_noise
 from .zero_shot import read_levels
@@ -183,8 +183,7 @@ def _noisy_latents(model: Any, latent: dict[str, Any], seed: int, passes: int, a
     """Return for each pass the clip with noise of its own added, and the noise level."""
     port, samples = api.port(), latent["samples"]
     sigma = port.timestep_to_sigma(model, (1 - at_percent) * (TRAIN_TIMESTEPS - 1))
-    frame_ids = latent.get("batch_index") or range(len(samples))
-    drawn = [draw_noise(seed + number, frame_ids, samples.shape[1:]) for number in range(passes)]
+    drawn = [draw_noise(seed + number, number_frames(latent), samples.shape[1:]) for number in range(passes)]
     unit = port.noise_unit(model)
     return [({"samples": add_noise(samples, noise, 0.0, sigma, unit)}, sigma) for noise in drawn]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..host import api
 from ..models.cross_frame import LEVELS, Anchor, CrossFrameEdit
 from ..models.edit import Edit
+from ..models.noise import renew_frames
 from ..models.zero_shot import smooth_background, warp_forward
 from .sockets import PathType
 
@@ -79,7 +80,7 @@ class NoiseWarp(io.ComfyNode):
             unit=api.port().noise_unit(model),
             anchor=None if first_frame is None else first_frame["samples"],
         )
-        return io.NodeOutput({**latent, "samples": frames})
+        return io.NodeOutput(renew_frames(latent, frames))
 
 
 class CrossFrameAttnPatch(io.ComfyNode):

@@ -10,9 +10,9 @@ from torch import Tensor
 from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
-from ..models.edit import Edit
+from ..models.edit import PAYLOAD, Edit
 from ..models.motion_path import MotionPath as Path
-from ..models.noise import draw_noise
+from ..models.noise import draw_noise, renew_frames
 from ..models.schedules import TRAIN_TIMESTEPS
 from ..models.zero_shot import (
     MEMORYLESS,
@@ -125,11 +125,12 @@ class ZeroShotSampler(io.ComfyNode):
         sigmas = api.port().sigmas(model, steps, scheduler)
         levels = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
         chunks = chunk_frames(len(path), chunk_size)
+        _check_conditions({"positive": positive, "negative": negative}, len(path), len(chunks))
         sampling = _Sampling(model, (positive, negative), sampler_name, cfg, sigmas, levels, len(chunks))
         frames = sampling.frames(start, path, seed)
         if mask is not None:
             frames = smooth_background(frames, mask, path, keep)
-        return io.NodeOutput({**latent, "samples": sampling.finish(frames, chunks)})
+        return io.NodeOutput(renew_frames(latent, sampling.finish(frames, chunks).to(start.device)))
 
 
 class _Sampling:
@@ -227,7 +228,7 @@ def _level_inputs() -> list[Any]:
             min=0,
             max=100_000,
             tooltip="Frames sampled at once, the first frame included, to save memory; 0: all. Does not change "
-            "the result.",
+            "the result, but with a motion module: a frame then attends to those of its chunk alone.",
         ),
     ]
 
@@ -263,6 +264,22 @@ def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:
         raise ValueError(_refusal(sampler_name))
     if mask is not None:
         check_masks(mask, len(path))
+
+
+def _check_conditions(sides: dict[str, Conditioning], frames: int, chunks: int) -> None:
+    for name, side in sides.items():
+        for tokens, options in side:
+            for what, rows in (("prompts", tokens), ("masks", options.get("mask"))):
+                if rows is not None and len(rows) not in (1, frames):
+                    raise ValueError(
+                        f"{name}: got {what} for {len(rows)} frames, the path has {frames}; expected one for all, or "
+                        "one a frame; make both of the same number of frames."
+                    )
+        if chunks > 1 and any(PAYLOAD in options for _, options in side):
+            raise ValueError(
+                f"{name}: got a layout, whose boxes go by the frames' numbers, and {chunks} chunks, in each of which "
+                "frames are numbered from 0; expected one chunk; set chunk_size to 0."
+            )
 
 
 def _one_frame(latent: dict[str, Any]) -> Tensor:

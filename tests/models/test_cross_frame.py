@@ -64,6 +64,13 @@ def test_a_chosen_frame_is_found_by_its_number():
     assert rows_read(edit, call((0, 8, 9, 10), (0,))) == [[2]] * 4
 
 
+def test_a_chosen_frame_is_one_of_the_clip_and_may_be_outside_a_window():
+    edit = CrossFrameEdit("chosen frame", frame=50)
+    with pytest.raises(ValueError, match=r"got frame=50; expected 0 to 3, .*lower frame"):
+        rows_read(edit, call(conditions=(0,)))
+    assert rows_read(edit, call((4, 5), (0,), is_part=True)) == [[0]] * 2
+
+
 def test_strength_mixes_own_and_anchor():
     source = CrossFrameEdit(strength=0.25).read(tokens(4), call(conditions=(0,)), AnchorMemory(), "layer")
     assert source.tokens[:, 0, 0].tolist() == [0, 0.75, 1.5, 2.25]
@@ -77,6 +84,14 @@ def test_windows_read_the_anchor_that_another_window_left():
     assert read[:, 0, 0].tolist() == [0, 0, 2, 2]
     other_layer = edit.read(tokens(4) + 100, later, memory, "another layer").per_frame(2)
     assert other_layer[:, 0, 0].tolist() == [100, 100, 102, 102], "not seen yet: the window's first frame"
+
+
+def test_a_window_of_one_frame_reads_the_anchor_and_a_clip_of_one_frame_is_left_alone():
+    memory, edit = AnchorMemory(), CrossFrameEdit()
+    edit.read(tokens(2), call((0,), is_part=True), memory, "layer")
+    assert rows_read(edit, call((7,), is_part=True), memory) == [[0], [1]]
+    assert edit.strength_at(call((7,), is_part=True)) == 1
+    assert edit.strength_at(call((0,))) == 0
 
 
 def test_tiles_of_a_picture_read_the_same_tile_of_the_anchor():

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from frameloom.models.metrics import describe, displacement, frame_similarity, measure
@@ -100,3 +105,52 @@ def test_the_table_shows_both_controls_and_motion_a_second():
     assert table.splitlines()[0].split() == ["video", "frozen", "shuffled"]
     per_frame, per_second = (float(line.split()[-3]) for line in table.splitlines()[3:5])
     assert per_second == pytest.approx(10 * per_frame, rel=0.01)
+
+
+LONG = """
+import re
+from pathlib import Path
+import torch
+from frameloom.models.metrics import measure
+
+video = torch.rand(24, 384, 384, 3)
+for frames in (6, 24):
+    measure(video[:frames])
+    print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]))
+"""
+
+
+def test_a_video_takes_little_memory_beside_it():
+    """What grows with it is its reduced pictures, here less than half of it.
+
+    The highest mark is the process's own, as Linux has it; what ``getrusage`` gives begins with its parent's.
+    """
+    tests = Path(__file__).resolve().parents[1]
+    script = f"import runpy; runpy.run_path({str(tests / 'conftest.py')!r})\n{LONG}"
+    given_back = {
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+        "OMP_NUM_THREADS": "1",
+    }  # at once, so that runs are alike
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tests,
+        env=os.environ | given_back,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    short, long = map(int, done.stdout.split())
+    assert long - short < 0.5 * 24 * 384 * 384 * 3 * 4
+
+
+def test_figures_are_those_of_the_whole_video_at_once():
+    """Frames are worked on a few at a time, which must lose no pair at a joint."""
+    images = moving_square(4, 300, noise=0.03)
+    frames, figures = images.movedim(-1, 1), measure(images).video
+    similarity, motion = frame_similarity(frames[:-1], frames[1:]), displacement(frames)
+    torch.testing.assert_close(figures.similarity_by_frame, similarity, rtol=0, atol=1e-6)
+    torch.testing.assert_close(figures.motion_by_frame, motion, rtol=0, atol=1e-6)
+    flicker = (frames[2:] - 2 * frames[1:-1] + frames[:-2]).abs().mean()
+    assert figures.flicker == pytest.approx(float(flicker), abs=1e-6)
+    assert figures.drift == pytest.approx(1 - float(frame_similarity(frames[:1], frames[-1:])), abs=1e-6)

@@ -97,6 +97,8 @@ def test_keyframes_are_reached_and_crossed_straight():
         ("0: 0 0\n4 0 0", r"line 2: got '4 0 0'"),
         ("x: 0 0", r"line 1: got 'x: 0 0'"),
         ("0: 1", "line 1"),
+        ("0: 0 0\n4: nan 0", r"line 2: got '4: nan 0'; expected"),
+        ("0: 0 0 inf", r"line 1: got '0: 0 0 inf'; expected"),
         ("0: 0 0 1 2 3", "line 1"),
         ("-1: 0 0", "line 1"),
         ("2: 0 0\n2: 1 1", "line 2: frame 2 comes twice"),

@@ -109,6 +109,12 @@ def test_a_clip_cut_out_of_a_latent_keeps_its_frames_noise(mode):
     assert torch.equal(FrameNoise(9, mode, frame_offset=5).generate_noise(latent(3)), whole[5:8])
 
 
+def test_numbers_of_other_frames_are_refused():
+    message = r"batch_index has 1 numbers for 4 frames; expected one a frame.*Latent From Batch"
+    with pytest.raises(ValueError, match=message):
+        FrameNoise(9).generate_noise(latent(batch_index=[2]))
+
+
 def test_noise_has_the_latents_dtype():
     assert FrameNoise(9).generate_noise({"samples": torch.zeros(2, 4, 8, 8).half()}).dtype == torch.float16
 

@@ -56,6 +56,12 @@ def test_windows_have_their_length_and_are_different():
         assert not short or (plan.schedule == "batched" and short == windows[-1:]), (plan, frames)
 
 
+def test_no_frame_is_asked_about_alone_if_it_need_not_be():
+    for plan, frames, step in plans():
+        if min(plan.length, frames) > 1:
+            assert min(map(len, plan.windows(frames, step))) > 1, (plan, frames)
+
+
 def test_windows_with_the_first_frame_come_first():
     for plan, frames, step in plans():
         has = [0 in window for window in plan.windows(frames, step)]
@@ -70,6 +76,8 @@ def test_windows_with_the_first_frame_come_first():
         (WindowPlan(16, 4), 41, [(0, 15), (12, 27), (24, 39), (25, 40)]),
         (WindowPlan(16, 0), 17, [(0, 15), (1, 16)]),
         (WindowPlan(16, 4, "batched"), 40, [(0, 15), (16, 31), (32, 39)]),
+        (WindowPlan(16, 4, "batched"), 33, [(0, 15), (16, 31), (17, 32)]),
+        (WindowPlan(16, 4, "batched"), 34, [(0, 15), (16, 31), (32, 33)]),
         (WindowPlan(16, 4, "uniform"), 32, [(0, 15), (12, 27), (16, 31)]),
         (WindowPlan(8, 2, "looped"), 16, [(0, 7), (12, 3), (6, 13)]),
         (WindowPlan(16, 4), 16, [(0, 15)]),

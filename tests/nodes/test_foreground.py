@@ -135,7 +135,9 @@ def test_dilation_only_adds(nodes, demo, drawn):
 
 
 def test_what_cannot_be_asked_is_refused(nodes, demo, drawn):
-    latent, _, prompt, _ = drawn
+    latent, _, prompt, phrase = drawn
+    with pytest.raises(ValueError, match="batch_index has 1 numbers for 2 frames"):
+        find(nodes, demo, {**latent, "batch_index": [2]}, prompt, phrase)
     for phrase in ("", "  "):
         with pytest.raises(
             ValueError, match=r"phrase is empty; expected words of the prompt .* or connect a mask"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from frameloom.models.motion_path import translation
 from frameloom.models.noise import draw_noise
+from frameloom.tests.support.layout import lay_out
 
 STEPS = 8
 EMPTY = {"samples": torch.zeros(1, 4, 16, 16)}
@@ -28,7 +29,7 @@ def prompts(host, demo):
 def draw(nodes, demo, prompts):
     """The sampler node, with its settings replaced at will."""
 
-    def run(path, model=None, latent=EMPTY, **settings):
+    def run(path, model=None, latent=EMPTY, positive=None, **settings):
         defaults = {
             "seed": 5,
             "steps": STEPS,
@@ -41,7 +42,7 @@ def draw(nodes, demo, prompts):
             "chunk_size": 0,
         }
         out = nodes["ZeroShotSampler"].execute(
-            model or demo[0], *prompts, latent, path, **(defaults | settings)
+            model or demo[0], positive or prompts[0], prompts[1], latent, path, **(defaults | settings)
         )
         return out[0]["samples"]
 
@@ -90,6 +91,26 @@ def test_chunks_change_nothing(draw):
     whole = draw(path)
     for size in (2, 3, 6, 9):
         close(draw(path, chunk_size=size), whole)
+
+
+def test_layouts_are_for_all_frames_at_once(host, demo, draw):
+    laid_out = lay_out(host, demo[1], frames=4)
+    with pytest.raises(ValueError, match=r"positive: got a layout.* and 2 chunks.*set chunk_size to 0"):
+        draw(translation(4, 30, 0), positive=laid_out, chunk_size=3)
+    assert len(draw(translation(4, 30, 0), positive=laid_out, chunk_size=4)) == 4
+
+
+@pytest.mark.parametrize("rows", [3, 5])
+def test_what_is_for_each_frame_is_for_as_many_as_the_path_has(draw, prompts, rows):
+    tokens, options = prompts[0][0]
+    for positive, what in (
+        ([[tokens.expand(rows, -1, -1), options]], "prompts"),
+        ([[tokens, options | {"mask": torch.ones(rows, 16, 16)}]], "masks"),
+    ):
+        with pytest.raises(ValueError, match=f"positive: got {what} for {rows} frames, the path has 4"):
+            draw(translation(4, 30, 0), positive=positive)
+    each = [[tokens.expand(4, -1, -1), options | {"mask": torch.ones(4, 16, 16)}]]
+    close(draw(translation(4, 30, 0), positive=each), draw(translation(4, 30, 0)))
 
 
 def test_levels_in_percent_are_the_same_levels(draw):
@@ -219,6 +240,45 @@ def test_a_wrong_input_is_named_before_anything_is_sampled(host, demo, draw, mon
     with pytest.raises(ValueError, match=message):
         draw(translation(4, 30, 0), **settings)
     assert demo[0].edits == ()
+
+
+class Away(torch.Tensor):
+    """What lies on the compute device, where a machine has only one, until it is moved to a device by name."""
+
+    def to(self, *args, **kwargs):
+        moved = super().to(*args, **kwargs)
+        return moved.as_subclass(torch.Tensor) if isinstance(args[0], torch.device) else moved
+
+
+def test_a_video_lies_where_its_latent_lay(host, draw, monkeypatch):
+    """ComfyUI's sampler leaves what it makes on the compute device."""
+    sample, path = type(host).sample, translation(3, 30, 0)
+    here = draw(path)
+
+    def leaving(*args, **settings):
+        out = sample(*args, **settings)
+        return out | {"samples": out["samples"].as_subclass(Away)}
+
+    monkeypatch.setattr(type(host), "sample", leaving)
+    brought = draw(path)
+    assert type(brought) is torch.Tensor
+    assert torch.equal(brought, here)
+
+
+PICKED = EMPTY | {"batch_index": [2], "kept": True}  # a picture from Latent From Batch
+
+
+def test_a_video_does_not_say_of_itself_what_the_picture_said(nodes, host, demo, prompts):
+    path, levels = translation(3, 30, 0), torch.tensor([10.0, 7.0])
+    warped = nodes["NoiseWarp"].execute(
+        demo[0], PICKED | {"noise_mask": MASKED["noise_mask"]}, path, levels, 1
+    )[0]
+    drawn = nodes["ZeroShotSampler"].execute(
+        demo[0], *prompts, PICKED, path, 5, STEPS, 3.0, "ddim", "normal", 640.0, 720.0, "timestep", 0
+    )[0]
+    for video in (warped, drawn):
+        assert set(video) == {"samples", "kept"}
+        assert len(nodes["VideoNoise"].execute(7, "mixed", 0.4)[0].generate_noise(video)) == 3
 
 
 @pytest.mark.parametrize(

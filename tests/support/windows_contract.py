@@ -119,11 +119,12 @@ def test_layouts_follow_their_frames(port, scene, demo, way):
     assert apart(scene.run(model, frames=FRAMES, positive=backwards), plain) > 1e-3
 
 
-def test_all_windows_read_the_first_frame_of_the_clip(port, scene, demo):
+@pytest.mark.parametrize("plan", [PLANS[0], WindowPlan(1, 0)], ids=lambda plan: f"length {plan.length}")
+def test_all_windows_read_the_first_frame_of_the_clip(port, scene, demo, plan):
     """Cross-frame attention under windows: the anchor is the clip's, not each window's."""
     crossing = scene.crossing(demo[0])
     plain = scene.run(crossing, frames=FRAMES)
-    assert apart(scene.run(windowed(port, crossing, PLANS[0]), frames=FRAMES), plain) <= 1e-4
+    assert apart(scene.run(windowed(port, crossing, plan), frames=FRAMES), plain) <= 1e-4
 
 
 def test_the_last_plan_counts_and_the_model_stays_as_it_was(port, scene, demo, motion):
