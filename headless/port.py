@@ -30,7 +30,7 @@ from ..models.learning import Base, FrozenForward, Learner, describe_base
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_module import slot_widths
 from ..models.nuwa_jobs import Recursion, Watch, Work, run_jobs
-from ..models.phrases import Ranges
+from ..models.phrases import Ranges, check_found
 from .conditions import select_frames
 from .control_loading import load_controlnet
 from .denoise import Denoiser, sample
@@ -187,11 +187,14 @@ class HeadlessHost:
         """Return the standard deviation, in a LATENT's units, of noise of sigma 1."""
         return 1 / model.latent_scale
 
-    def encode_text(self, clip: CLIP, text: str, phrases: Sequence[str] = ()) -> tuple[Conditioning, Spans]:
+    def encode_text(
+        self, clip: CLIP, text: str, phrases: Sequence[str] = (), optional: Sequence[str] = ()
+    ) -> tuple[Conditioning, Spans]:
         """Encode a prompt, and say where its phrases and the given ones lie."""
+        found = {phrase: find_spans(clip, text, phrase) for phrase in (*phrases, *optional)}
+        check_found(found, phrases, text)
         tokens, pooled = encode_prompt(clip, text)
-        spans = phrase_spans(clip, text) | {phrase: find_spans(clip, text, phrase) for phrase in phrases}
-        return [[tokens, {"pooled_output": pooled}]], spans
+        return [[tokens, {"pooled_output": pooled}]], phrase_spans(clip, text) | found
 
     def encode_without(self, clip: CLIP, text: str, places: Ranges) -> Conditioning:
         """Encode a prompt from which some tokens are taken out."""
