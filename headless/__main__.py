@@ -101,15 +101,16 @@ def _run(options: argparse.Namespace) -> int:
         return _fail(INVALID, "--workers is of --ray; expected both; add --ray.")
     try:
         text = options.workflow.read_text("utf-8")
-        prompt = with_settings(read_workflow(text), options.settings)
-        cluster = _cluster(options)
-        graph = check_workflow(prompt, _select_host(options, cluster))
     except OSError as error:
         return _fail(
             INVALID, f"{options.workflow}: {error.strerror}; expected a workflow in ComfyUI's API form."
         )
     except UnicodeDecodeError:
         return _fail(INVALID, f"{options.workflow}: got a file that is not text, expected JSON in UTF-8.")
+    try:
+        prompt = with_settings(read_workflow(text), options.settings)
+        cluster = _cluster(options)
+        graph = check_workflow(prompt, _select_host(options, cluster))
     except (InvalidWorkflowError, BadSettingError) as error:
         return _fail(INVALID, str(error))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,7 @@ class HeadlessHost:
         """Return the path of a listed file.
 
         Raises:
-            ValueError: it isn't listed, or leads outside its folder.
+            ValueError: it isn't listed.
         """
         if kind == INPUT_FOLDERS:
             return folder_in(self.input_dir, name)
@@ -249,15 +250,12 @@ class HeadlessHost:
         if bundled is not None:
             return bundled
         folder = self.models_dir / kind
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"{kind}: {name!r} leads outside {folder.name}/; choose a listed file.")
         if name not in self._own_files(kind):
             listed = ", ".join(self.list_files(kind)[:5]) or "none"
             raise ValueError(
                 f"{kind}: {name!r} was not found; expected one of: {listed}; put the file into {folder}."
             )
-        return path
+        return folder / name
 
     def new_model(self, kind: str, prefix: str, extension: str) -> tuple[str, Path]:
         """Return the name and the path of a model file to write."""
@@ -281,9 +279,7 @@ class HeadlessHost:
 
     def user_dir(self) -> Path:
         """Return the folder for the user's own settings."""
-        folder = Path.home() / ".config" / "frameloom"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return Path.home() / ".config" / "frameloom"
 
     def run_jobs(self, recursion: Recursion, work: Work) -> None:
         """Do a recursion's jobs, one after another, or on a cluster."""
@@ -308,8 +304,17 @@ class HeadlessHost:
     def _own_files(self, kind: str) -> list[str]:
         folder = self.models_dir / kind
         endings = ENDINGS.get(kind, _ENDINGS)
-        found = [path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file()]
+        files = [path for path in _files_below(folder) if path.is_file()]
+        found = [path for path in files if path.suffix.lower() in endings]
         if kind != LANGUAGE_MODELS:
-            adapters = {path.parent for path in folder.rglob(CONFIG) if path.parent != folder}
+            adapters = {path.parent for path in files if path.name == CONFIG and path.parent != folder}
             found = [path for path in found if path.parent not in adapters] + list(adapters)
         return names_of(kind, sorted(path.relative_to(folder).as_posix() for path in found))
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, behind links too, as in ComfyUI; a link to a folder above it is not followed."""
+    for parent, names, files in os.walk(folder, followlinks=True):
+        above = {each.resolve() for each in (Path(parent), *Path(parent).parents)}
+        names[:] = [name for name in names if Path(parent, name).resolve() not in above]
+        yield from (Path(parent, name) for name in files)

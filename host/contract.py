@@ -204,7 +204,7 @@ class Host(Protocol):
         ...
 
     def user_dir(self) -> Path:
-        """Return the folder for the user's own settings."""
+        """Return the folder for the user's own settings; who writes there makes it."""
         ...
 
     def run_jobs(self, recursion: Recursion, work: Work) -> None:

@@ -233,9 +233,7 @@ class ComfyHost:
 
     def user_dir(self) -> Path:
         """Return the folder for the user's own settings."""
-        folder = Path(folder_paths.get_user_directory()) / "frameloom"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return Path(folder_paths.get_user_directory()) / "frameloom"
 
     def run_jobs(self, recursion: Recursion, work: Work) -> None:
         """Do a recursion's jobs, one after another."""

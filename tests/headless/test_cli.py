@@ -166,6 +166,12 @@ def test_a_file_that_is_not_there_returns_2(run, tmp_path, capsys):
     assert "none.json: No such file or directory; expected a workflow" in capsys.readouterr().err
 
 
+def test_a_home_that_cannot_be_written_stops_no_run(run, tmp_path, monkeypatch):
+    (tmp_path / "home").touch()  # no folder can be made in a file, not even by root
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert run()[0] == 0
+
+
 @pytest.mark.parametrize("arguments", [[], ["run"], ["walk"], ["run", "x.json", "--speed=9"]])
 def test_bad_usage_returns_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
