@@ -73,7 +73,7 @@ class HeadlessHost:
         """Choose where to run and where files are.
 
         Args:
-            device: torch's name of it; None: the first accelerator, else the CPU.
+            device: torch's name of it; None: the first GPU of CUDA, else the CPU.
             input_dir: pictures and clips that workflows load.
             output_dir: where results go.
             models_dir: has a folder for each kind: ``checkpoints``, ``loras``, ``animatediff_models``, ...

@@ -180,6 +180,15 @@ def test_bad_usage_returns_2(arguments, capsys):
     assert "usage: frameloom" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["run", "x.json"], ["train", "x.toml"]])
+def test_a_device_that_torch_does_not_know_is_bad_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--device", "gpu"])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("error: argument --device: got 'gpu'; expected cpu, cuda, cuda:1 or mps")
+
+
 def test_a_failed_run_returns_1_and_names_the_node_in_one_line(run, tmp_path):
     workflow = {**WORKFLOW, "2": {**WORKFLOW["2"], "inputs": {"images": ["1", 0], "filename_prefix": "../x"}}}
     code, out, err = run(workflow)
