@@ -82,8 +82,21 @@ def _add_common(parser: argparse.ArgumentParser, setting: str, what: str) -> Non
         default=Path(os.environ.get("FRAMELOOM_MODELS", "models")),
         help="folder of weights, laid out as ComfyUI's models folder ($FRAMELOOM_MODELS, or models)",
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (the best there is)")
+    parser.add_argument(
+        "--device", type=_device, help="cpu, cuda, cuda:1, mps (the first GPU of CUDA, else the CPU)"
+    )
     parser.add_argument("--traceback", action="store_true", help="on failure, show where in the code")
+
+
+def _device(name: str) -> str:
+    """Return a device's name, if it is one of torch's."""
+    from .device import pick_device
+
+    try:
+        pick_device(name)
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"got {name!r}; expected cpu, cuda, cuda:1 or mps") from error
+    return name
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -101,15 +114,16 @@ def _run(options: argparse.Namespace) -> int:
         return _fail(INVALID, "--workers is of --ray; expected both; add --ray.")
     try:
         text = options.workflow.read_text("utf-8")
-        prompt = with_settings(read_workflow(text), options.settings)
-        cluster = _cluster(options)
-        graph = check_workflow(prompt, _select_host(options, cluster))
     except OSError as error:
         return _fail(
             INVALID, f"{options.workflow}: {error.strerror}; expected a workflow in ComfyUI's API form."
         )
     except UnicodeDecodeError:
         return _fail(INVALID, f"{options.workflow}: got a file that is not text, expected JSON in UTF-8.")
+    try:
+        prompt = with_settings(read_workflow(text), options.settings)
+        cluster = _cluster(options)
+        graph = check_workflow(prompt, _select_host(options, cluster))
     except (InvalidWorkflowError, BadSettingError) as error:
         return _fail(INVALID, str(error))
 

@@ -26,6 +26,7 @@ from ..host import api
 from ..models.errors import HostError
 from ..models.nuwa_jobs import Recursion, Watch, Work
 from ..models.nuwa_tree import Job, find_makespan
+from ..models.whole_file import whole_file
 from .device import pick_device
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Cluster:
     Args:
         address: host and port of a cluster's head, ``auto`` for the one this machine belongs to, or ``local``.
         workers: how many; None: as many as there are GPUs, or CPU cores where the command computes on the CPU.
-        device: the command's, by name; None: the best there is.
+        device: the command's, by name; None: the first GPU, else the CPU.
 
     Raises:
         HostError: on entering, Ray is not installed, nothing answers in time, or there are fewer devices than workers.
@@ -85,6 +86,10 @@ class Cluster:
         self.spans: list[Span] = []
 
     def __enter__(self) -> Cluster:
+        if self._asked is not None and self._asked < 1:
+            raise HostError(
+                f"--workers: got {self._asked}; expected 1 or more; leave it out for as many as there can be."
+            )
         try:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -179,8 +184,8 @@ class Cluster:
         wanted = self._asked or there
         if not 1 <= wanted <= there:
             raise HostError(
-                f"--workers: got {wanted}, and the cluster has {there} {self._resource}s; expected 1 or more, and one "
-                "of them for each worker; change --workers, or --device."
+                f"--workers: got {wanted}, and the cluster has {there} {self._resource}s; expected one of them for "
+                "each worker; change --workers, or --device."
             )
         return wanted
 
@@ -211,7 +216,8 @@ class Cluster:
         logger.info("%s", figures)
         path = api.port().output_path("frameloom/timeline", "png")
         bars = [(span.worker, span.job, span.begin, span.end) for span in crew.spans]
-        to_pictures(draw_timeline(bars, figures.bound))[0].save(path)
+        with whole_file(path) as part:
+            to_pictures(draw_timeline(bars, figures.bound))[0].save(part, "PNG")
         logger.info("Timeline: %s", path)
 
 

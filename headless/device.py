@@ -6,7 +6,7 @@ import torch
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
-    """Return a device by its name; None: the best there is."""
+    """Return a device by its name; None: the first GPU of CUDA, else the CPU."""
     if device is not None:
         return torch.device(device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

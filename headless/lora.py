@@ -30,6 +30,7 @@ _PAIRS = (
     (".lora_B.default.weight", ".lora_A.default.weight"),
 )
 _TEXT = ("lora_te", "text_encoder", "te.")
+_BESIDE = (".alpha", *(down for _, down in _PAIRS))  # read with an up
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def read_lora(path: Path, unet: UNet2DConditionModel, size: UNetSize) -> LoRA:
     Parts for a text encoder are left out; what else is not known is logged.
 
     Raises:
-        CheckpointError: the file can't be read, changes nothing of this UNet, or has other shapes.
+        CheckpointError: the file can't be read, changes nothing of this UNet, has other shapes, or is a DoRA.
     """
     file = open_weights(path)
     state = file.load(file.shapes)
@@ -59,12 +60,17 @@ def read_lora(path: Path, unet: UNet2DConditionModel, size: UNetSize) -> LoRA:
     pairs: dict[str, tuple[Tensor, Tensor, float]] = {}
     unknown = []
     for key, up in state.items():
-        ending = next((each for each in _PAIRS if key.endswith(each[0])), None)
-        if ending is None or key.startswith(_TEXT):
+        if key.startswith(_TEXT) or key.endswith(_BESIDE):
             continue
+        if key.endswith(".dora_scale"):
+            raise CheckpointError(
+                f"{file.name}: {key} makes it a DoRA, which is not built headless; expected a plain LoRA; run the "
+                "workflow in ComfyUI, or choose another file."
+            )
+        ending = next((each for each in _PAIRS if key.endswith(each[0])), ("", ""))
         layer = key.removesuffix(ending[0])
         down = state.get(layer + ending[1])
-        if layer not in names or down is None:
+        if not ending[0] or layer not in names or down is None:
             unknown.append(key)
             continue
         alpha = state.get(layer + ".alpha")
@@ -77,7 +83,10 @@ def read_lora(path: Path, unet: UNet2DConditionModel, size: UNetSize) -> LoRA:
         )
     if unknown:
         logger.warning(
-            "%s: %d keys name no layer of this UNet (first: %s).", file.name, len(unknown), unknown[0]
+            "%s: %d tensors are left out (first: %s): no layer of this UNet, or of a kind that is not built headless.",
+            file.name,
+            len(unknown),
+            unknown[0],
         )
     _check_shapes(file.name, pairs, unet)
     return LoRA(file.name, pairs)

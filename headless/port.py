@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from ..models.learning import Base, FrozenForward, Learner, describe_base
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_module import slot_widths
 from ..models.nuwa_jobs import Recursion, Watch, Work, run_jobs
-from ..models.phrases import Ranges
+from ..models.phrases import Ranges, check_found
 from .conditions import select_frames
 from .control_loading import load_controlnet
 from .denoise import Denoiser, sample
@@ -73,7 +74,7 @@ class HeadlessHost:
         """Choose where to run and where files are.
 
         Args:
-            device: torch's name of it; None: the first accelerator, else the CPU.
+            device: torch's name of it; None: the first GPU of CUDA, else the CPU.
             input_dir: pictures and clips that workflows load.
             output_dir: where results go.
             models_dir: has a folder for each kind: ``checkpoints``, ``loras``, ``animatediff_models``, ...
@@ -188,11 +189,14 @@ class HeadlessHost:
         """Return the standard deviation, in a LATENT's units, of noise of sigma 1."""
         return 1 / model.latent_scale
 
-    def encode_text(self, clip: CLIP, text: str, phrases: Sequence[str] = ()) -> tuple[Conditioning, Spans]:
+    def encode_text(
+        self, clip: CLIP, text: str, phrases: Sequence[str] = (), optional: Sequence[str] = ()
+    ) -> tuple[Conditioning, Spans]:
         """Encode a prompt, and say where its phrases and the given ones lie."""
+        found = {phrase: find_spans(clip, text, phrase) for phrase in (*phrases, *optional)}
+        check_found(found, phrases, text)
         tokens, pooled = encode_prompt(clip, text)
-        spans = phrase_spans(clip, text) | {phrase: find_spans(clip, text, phrase) for phrase in phrases}
-        return [[tokens, {"pooled_output": pooled}]], spans
+        return [[tokens, {"pooled_output": pooled}]], phrase_spans(clip, text) | found
 
     def encode_without(self, clip: CLIP, text: str, places: Ranges) -> Conditioning:
         """Encode a prompt from which some tokens are taken out."""
@@ -247,7 +251,7 @@ class HeadlessHost:
         """Return the path of a listed file.
 
         Raises:
-            ValueError: it isn't listed, or leads outside its folder.
+            ValueError: it isn't listed.
         """
         if kind == INPUT_FOLDERS:
             return folder_in(self.input_dir, name)
@@ -255,15 +259,12 @@ class HeadlessHost:
         if bundled is not None:
             return bundled
         folder = self.models_dir / kind
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"{kind}: {name!r} leads outside {folder.name}/; choose a listed file.")
         if name not in self._own_files(kind):
             listed = ", ".join(self.list_files(kind)[:5]) or "none"
             raise ValueError(
                 f"{kind}: {name!r} was not found; expected one of: {listed}; put the file into {folder}."
             )
-        return path
+        return folder / name
 
     def new_model(self, kind: str, prefix: str, extension: str) -> tuple[str, Path]:
         """Return the name and the path of a model file to write."""
@@ -287,9 +288,7 @@ class HeadlessHost:
 
     def user_dir(self) -> Path:
         """Return the folder for the user's own settings."""
-        folder = Path.home() / ".config" / "frameloom"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return Path.home() / ".config" / "frameloom"
 
     def run_jobs(self, recursion: Recursion, work: Work) -> None:
         """Do a recursion's jobs, one after another, or on a cluster."""
@@ -314,8 +313,17 @@ class HeadlessHost:
     def _own_files(self, kind: str) -> list[str]:
         folder = self.models_dir / kind
         endings = ENDINGS.get(kind, _ENDINGS)
-        found = [path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file()]
+        files = [path for path in _files_below(folder) if path.is_file()]
+        found = [path for path in files if path.suffix.lower() in endings]
         if kind != LANGUAGE_MODELS:
-            adapters = {path.parent for path in folder.rglob(CONFIG) if path.parent != folder}
+            adapters = {path.parent for path in files if path.name == CONFIG and path.parent != folder}
             found = [path for path in found if path.parent not in adapters] + list(adapters)
         return names_of(kind, sorted(path.relative_to(folder).as_posix() for path in found))
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, behind links too, as in ComfyUI; a link to a folder above it is not followed."""
+    for parent, names, files in os.walk(folder, followlinks=True):
+        above = {each.resolve() for each in (Path(parent), *Path(parent).parents)}
+        names[:] = [name for name in names if Path(parent, name).resolve() not in above]
+        yield from (Path(parent, name) for name in files)

@@ -6,6 +6,7 @@ Owns text and token ids; the encoder is ``text``'s.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,13 +82,14 @@ class Tokenizer:
         Raises:
             ValueError: it names an embedding, which is not built headless.
         """
-        if prompt.startswith("embedding:") or " embedding:" in prompt:
+        parts = weighted_parts(prompt)
+        if any(re.search(r"(?:^|\s)embedding:", text) for text, _ in parts):
             raise ValueError(
                 "prompt: got 'embedding:', which is not built headless; take it out of the text."
             )
         chunks: list[list[Token]] = [[]]
         room = CHUNK - 2
-        for group in self._groups(prompt):
+        for group in self._groups(parts):
             while group:
                 free = room - len(chunks[-1])
                 if len(group) <= free:
@@ -99,11 +101,11 @@ class Tokenizer:
                 chunks.append([])
         return [self._close(chunk) for chunk in chunks]
 
-    def _groups(self, prompt: str) -> list[list[Token]]:
+    def _groups(self, parts: list[tuple[str, float]]) -> list[list[Token]]:
         """Return the tokens of each run of equal weight."""
         groups = []
         offset = 0
-        for text, weight in weighted_parts(prompt):
+        for text, weight in parts:
             found = self.words(text)
             groups.append([Token(id, weight, (a + offset, b + offset)) for id, (a, b) in found])
             offset += len(text)

@@ -20,7 +20,7 @@ def with_settings(prompt: Prompt, settings: Iterable[str]) -> Prompt:
     Args:
         prompt: the workflow.
         settings: ``NODE.INPUT=VALUE``; NODE is an id, or a class or a title that one node has. VALUE is JSON, or else
-            text.
+            text; in the place of a text it is text.
 
     Raises:
         BadSettingError: with what there is to choose from.
@@ -36,7 +36,7 @@ def with_settings(prompt: Prompt, settings: Iterable[str]) -> Prompt:
             there = ", ".join(inputs) or "none"
             node = f"node {node_id} ({changed[node_id].get('class_type')})"
             raise BadSettingError(f"--set {setting}: {node} has no input {name}; expected one of: {there}.")
-        inputs[name] = read_value(text)
+        inputs[name] = read_value(text, inputs[name])
     return changed
 
 
@@ -66,9 +66,15 @@ def _names(node: Any) -> list[Any]:
     return [node.get("class_type"), (node.get("_meta") or {}).get("title")]
 
 
-def read_value(text: str) -> Any:
-    """Return a value of the command line: JSON, or else text."""
+def read_value(text: str, present: Any) -> Any:
+    """Return a value of the command line: JSON, or else text; in the place of a text, nothing but text.
+
+    Examples:
+        >>> read_value("1.50", 2), read_value("1.50", "a circle"), read_value('"a cross"', "a circle")
+        (1.5, '1.50', 'a cross')
+    """
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError:
         return text
+    return text if isinstance(present, str) and not isinstance(value, str) else value

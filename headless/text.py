@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..models.phrases import CHUNK, Ranges, find_asked, join_places
+from ..models.phrases import CHUNK, Ranges, find_phrase, join_places
 from .prompt import Token, weighted_parts
 
 if TYPE_CHECKING:
@@ -70,11 +70,7 @@ def phrase_spans(clip: CLIP, prompt: str) -> Spans:
 
 
 def find_spans(clip: CLIP, prompt: str, phrase: str) -> Ranges:
-    """Return where a phrase from anywhere in a prompt lies in its encoding, as ``phrase_spans`` does.
-
-    Raises:
-        ValueError: the prompt does not have it.
-    """
+    """Return where a phrase from anywhere in a prompt lies in its encoding, as ``phrase_spans`` does."""
     words = [
         (number * CHUNK + place, token.id)
         for number, chunk in enumerate(clip.tokenizer.chunks(prompt))
@@ -82,7 +78,7 @@ def find_spans(clip: CLIP, prompt: str, phrase: str) -> Ranges:
         if token.span is not None
     ]
     plain = "".join(part for part, _ in weighted_parts(phrase))
-    return find_asked(words, [token for token, _ in clip.tokenizer.words(plain)], phrase, prompt)
+    return find_phrase(words, [token for token, _ in clip.tokenizer.words(plain)])
 
 
 def without_places(clip: CLIP, prompt: str, places: Ranges) -> list[list[Token]]:

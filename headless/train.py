@@ -249,7 +249,8 @@ class _Show:
         folder = self._config.folder
         with whole_file(folder / CONFIG) as part:
             part.write_text(self._config.to_toml(), "utf-8")
-        Image.fromarray(self._preview[0].mul(255).byte().numpy()).save(folder / PREVIEW)
+        with whole_file(folder / PREVIEW) as part:
+            Image.fromarray(self._preview[0].mul(255).byte().numpy()).save(part, "PNG")
         self._is_noted = True
 
 

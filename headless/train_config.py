@@ -155,7 +155,7 @@ def _set(given: dict[str, Any], setting: str) -> None:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
             raise ConfigError(f"--set {setting}: {parent} holds no keys; expected the path of a key.")
-    place[name] = read_value(text)
+    place[name] = read_value(text, place.get(name))
 
 
 def _check_table(path: str, given: Any, table: Table) -> dict[str, Any]:

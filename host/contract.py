@@ -110,11 +110,14 @@ class Host(Protocol):
         """
         ...
 
-    def encode_text(self, clip: Any, text: str, phrases: Sequence[str] = ()) -> tuple[Conditioning, Spans]:
+    def encode_text(
+        self, clip: Any, text: str, phrases: Sequence[str] = (), optional: Sequence[str] = ()
+    ) -> tuple[Conditioning, Spans]:
         """Encode a prompt. Spans: for every comma-separated phrase, its [start, stop) token ranges in the output.
 
         ``phrases``: more of them to find, anywhere in the prompt: whole words side by side, in any case, weight syntax
-        in them or around them. Raises ValueError for one that the prompt does not have.
+        in them or around them. Raises ValueError for one that the prompt does not have. ``optional``: more that it may
+        lack, or have within a longer token only, such as the comma of ``.,``: they have no ranges then.
         """
         ...
 
@@ -212,7 +215,7 @@ class Host(Protocol):
         ...
 
     def user_dir(self) -> Path:
-        """Return the folder for the user's own settings."""
+        """Return the folder for the user's own settings; who writes there makes it."""
         ...
 
     def run_jobs(self, recursion: Recursion, work: Work) -> None:

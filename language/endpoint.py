@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from hashlib import sha256
 from typing import Any, Literal, NoReturn, TypeVar, get_args
 from urllib.parse import urljoin, urlsplit
 
@@ -76,7 +77,8 @@ class Endpoint:
     @property
     def identity(self) -> str:
         """What tells its answers from another model's, for a cache. A server's only model is not told from its next."""
-        return json.dumps([self.label, self.profile.model, self.temperature])
+        address = sha256(self.profile.base_url.encode()).hexdigest()
+        return json.dumps([self.label, address, self.profile.model, self.temperature])
 
     def complete(
         self, messages: Sequence[Message], schema: Mapping[str, Any], *, seed: int, watch: Watch

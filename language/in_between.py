@@ -78,12 +78,13 @@ def write_between(
     most = count_questions(tree, levels)
     _check_numbers(tree, levels, most)
     conversation = Conversation(model, ROLE, "question", REMEDY, seed, repairs, cache, watch)
+    longest = max(wire.MAX_TEXT, *(2 * len(prompt) for prompt in tree.prompts.values()))
     prompts, asked = dict(tree.prompts), 0
     for level in range(2, levels + 1):
         for job in _gaps(tree, level, prompts):
             progress(asked / most)
             asked += 1
-            written = _ask(conversation, job, prompts)
+            written = _ask(conversation, job, prompts, longest)
             prompts.update(zip(job.frame_ids[1:-1], written, strict=True))
     progress(1.0)
     return replace(tree, prompts=dict(sorted(prompts.items())))
@@ -114,16 +115,16 @@ def _gaps(tree: Tree, level: int, prompts: Keys) -> list[Job]:
     ]
 
 
-def _ask(conversation: Conversation, job: Job, prompts: Keys) -> list[str]:
+def _ask(conversation: Conversation, job: Job, prompts: Keys, longest: int) -> list[str]:
     first, *between, last = job.frame_ids
     count = len(between)
     return conversation.ask(
         "prompts between two",
-        TASK,
+        f"{TASK} None is longer than {longest} characters.",
         EXAMPLE,
         {"before": prompts[first], "after": prompts[last], "count": count},
         wire.prompts_schema(count),
-        lambda value: wire.read_prompts(value, count),
+        lambda value: wire.read_prompts(value, count, longest),
         where=f", {job}",
     )
 

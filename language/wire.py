@@ -207,14 +207,14 @@ def read_boxes(value: Mapping[str, Any], ids: Sequence[str]) -> dict[str, list[d
     return found
 
 
-def read_prompts(value: Mapping[str, Any], count: int) -> list[str]:
+def read_prompts(value: Mapping[str, Any], count: int, longest: int = MAX_TEXT) -> list[str]:
     """Check prompts for the pictures between two, and return them; line breaks in them become spaces.
 
     Raises:
-        AnswerError: it is not what ``prompts_schema`` says, or a prompt is empty or longer than ``MAX_TEXT``.
+        AnswerError: it is not what ``prompts_schema`` says, or a prompt is empty or longer than ``longest``.
     """
     prompts = _fields(value, "$", ("prompts",))["prompts"]
-    return [_text(item, place) for place, item in _items(prompts, "$.prompts", count, count)]
+    return [_text(item, place, longest=longest) for place, item in _items(prompts, "$.prompts", count, count)]
 
 
 def _read_key(value: Any, place: str) -> dict[str, int]:
@@ -276,9 +276,9 @@ def _items(value: Any, place: str, shortest: int, longest: int) -> list[tuple[st
     return [(f"{place}[{number}]", item) for number, item in enumerate(value)]
 
 
-def _text(value: Any, place: str, *, empty: bool = False) -> str:
-    if not isinstance(value, str) or len(value) > MAX_TEXT or (not empty and not value.strip()):
-        raise AnswerError(place, value, f"a text of {0 if empty else 1} to {MAX_TEXT} characters")
+def _text(value: Any, place: str, *, empty: bool = False, longest: int = MAX_TEXT) -> str:
+    if not isinstance(value, str) or len(value) > longest or (not empty and not value.strip()):
+        raise AnswerError(place, value, f"a text of {0 if empty else 1} to {longest} characters")
     if re.search(r"[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f]", value):
         raise AnswerError(place, ascii(value), "a text without control characters")
     return " ".join(value.split())

@@ -23,6 +23,7 @@ from torch.nn import functional
 from .errors import CheckpointError
 from .weight_file import WeightFile, open_weights
 from .weight_kind import identify, refuse
+from .whole_file import whole_file
 
 KIND, VERSION = "layout_prior", "1"
 Cache = list[tuple[Tensor, Tensor]]  # of each layer, keys and values [B, heads, tokens, dim_head]
@@ -168,9 +169,8 @@ def save_prior(path: str | Path, network: LayoutGPT, sequence: str) -> None:
         "frameloom.heads": str(network.size.heads),
         "frameloom.words": json.dumps(network.words),
     }
-    partial = Path(path).with_suffix(".partial")
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, partial, metadata)
-    partial.replace(path)
+    with whole_file(Path(path)) as part:
+        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, part, metadata)
 
 
 def read_prior(path: str | Path, sequence: str, vocabulary: int) -> LayoutGPT:

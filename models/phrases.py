@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 Ranges = list[tuple[int, int]]
 CHUNK = 77  # tokens that CLIP reads at once
@@ -36,30 +36,23 @@ def find_phrase(words: Sequence[tuple[int, Hashable]], wanted: Sequence[Hashable
     return ranges
 
 
-def find_asked(
-    words: Sequence[tuple[int, Hashable]], wanted: Sequence[Hashable], phrase: str, prompt: str
-) -> Ranges:
-    """Find a phrase that was asked for by name.
+def check_found(spans: Mapping[str, Ranges], phrases: Sequence[str], prompt: str) -> None:
+    """Check that a prompt has what was asked for by name.
 
     Args:
-        words: see ``find_phrase``.
-        wanted: see ``find_phrase``.
-        phrase: as it was asked for.
-        prompt: in which to look.
-
-    Returns:
-        See ``find_phrase``; at least one.
+        spans: where each phrase lies.
+        phrases: as they were asked for.
+        prompt: in which they were looked for.
 
     Raises:
-        ValueError: the prompt does not have it.
+        ValueError: the prompt does not have one.
     """
-    ranges = find_phrase(words, wanted)
-    if not ranges:
-        raise ValueError(
-            f"phrase={phrase!r} is not in the prompt {prompt!r}; expected words that stand in it side by side, whole "
-            "and in this order; copy them from the prompt."
-        )
-    return ranges
+    for phrase in phrases:
+        if not spans[phrase]:
+            raise ValueError(
+                f"phrase={phrase!r} is not in the prompt {prompt!r}; expected words that stand in it side by side, "
+                "whole and in this order; copy them from the prompt."
+            )
 
 
 def move_up(ranges: Ranges, gone: Ranges) -> Ranges:
@@ -100,10 +93,18 @@ def with_phrases(prompt: str, phrases: Sequence[str]) -> str:
     """Return a prompt in which every phrase stands literally: what is missing is added at the end.
 
     Examples:
-        >>> with_phrases("a red circle", ["a red circle", "navy background"])
-        'a red circle, navy background'
+        >>> with_phrases("A red circle.", ["a red circle", "navy background"])
+        'A red circle, navy background'
     """
+    phrases = [phrase for phrase in phrases if phrase]
+    if all(_says(prompt, phrase) for phrase in phrases):
+        return prompt
+    prompt = prompt.rstrip(" .,;")
     for phrase in phrases:
-        if phrase and not re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", prompt, re.IGNORECASE):
+        if not _says(prompt, phrase):
             prompt = f"{prompt}, {phrase}" if prompt else phrase
     return prompt
+
+
+def _says(prompt: str, phrase: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", prompt, re.IGNORECASE) is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -23,8 +22,6 @@ io = api.io
 Method = Literal["bias + gather", "bias", "bias + energy (experimental)"]
 Conditioning = list[list[Any]]
 _ARTICLES, _JOINTS = ("a", "an", "the"), ("and", ",")
-# How a prompt says them; not as parts of an embedding's name.
-_LINKS = {",": ",", **{word: rf"(?<![\w:-]){word}(?![\w:-])" for word in (*_ARTICLES, "and")}}
 
 
 class LayoutConditioning(io.ComfyNode):
@@ -61,7 +58,7 @@ class LayoutConditioning(io.ComfyNode):
                     default="",
                     multiline=True,
                     tooltip="What to draw; it has to say every entity's text word for word. Empty takes the scene's "
-                    "prompt, and adds the texts that it lacks.",
+                    "prompt, and adds the texts and the background that it lacks.",
                 ),
                 *_method_inputs(),
                 io.Conditioning.Input(
@@ -103,7 +100,8 @@ class LayoutConditioning(io.ComfyNode):
         """Run the node."""
         scene = storyboard.only_scene()
         if conditioning is None and not prompt.strip():
-            prompt = with_phrases(scene.prompt, [entity.text for entity in _placed(scene)])
+            texts = [entity.text for entity in _placed(scene)]
+            prompt = with_phrases(scene.prompt, [*texts, scene.background])
         encoded, layout = read_layout(clip, prompt.strip() or scene.prompt, scene, pooled=gligen is not None)
         bias = BoxBias(strength, end_percent)
         gather = BoxGather(end_percent, gather_percent) if method == "bias + gather" else None
@@ -210,9 +208,7 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
             f"storyboard: no entity of scene {scene.id} has boxes; expected one that does; give it a track."
         )
     texts = list(dict.fromkeys(entity.text for entity in placed))
-    found = [word for word, mark in _LINKS.items() if re.search(mark, prompt, re.IGNORECASE)]
-    encoded, spans = port.encode_text(clip, prompt, [*texts, *found])
-    links = {word: spans[word] for word in found}
+    encoded, spans = port.encode_text(clip, prompt, texts, (*_ARTICLES, *_JOINTS))
     embeddings = {text: port.pool_text(clip, text) if pooled else None for text in texts}
     named: list[tuple[Ranges, list[Entity]]] = []
     for text in texts:
@@ -233,7 +229,7 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
         return Reading(tokens, tuple(replace(one, spans=move_up(one.spans, places)) for one in kept))
 
     def only(one: Region) -> Reading:
-        others = [span for other in regions if other is not one for span in _with_links(other.spans, links)]
+        others = [span for other in regions if other is not one for span in _with_links(other.spans, spans)]
         return without(list(dict.fromkeys(others)), one)
 
     whole = Reading(encoded[0][0], tuple(regions))
@@ -248,9 +244,7 @@ def _placed(scene: Scene) -> list[Entity]:
 
 def _with_links(spans: Ranges, links: Mapping[str, Ranges]) -> Ranges:
     """Return spans with what makes no sense without them: an article, and the joint behind, or else before."""
-    articles, joints = (
-        [span for word in words for span in links.get(word, ())] for words in (_ARTICLES, _JOINTS)
-    )
+    articles, joints = ([span for word in words for span in links[word]] for words in (_ARTICLES, _JOINTS))
     found: Ranges = []
     for start, stop in spans:
         start = next((first for first, last in articles if last == start), start)

@@ -117,7 +117,7 @@ def _profile_names() -> list[str]:
 
     try:
         return profile_names(api.port().user_dir())
-    except (OSError, LanguageModelError):  # which validate_inputs tells whoever uses it
+    except LanguageModelError:  # which validate_inputs tells whoever uses it
         return list(BUILT_IN)
 
 

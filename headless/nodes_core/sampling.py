@@ -13,13 +13,14 @@ from ..denoise import sample
 from ..guidance import CFG, Conditioning, DualCFG, Guidance
 from ..model import Model
 from ..noise import NoNoise, SeededNoise, draw_noise
-from ..samplers import Sampler, find_sampler
-from ..sigmas import run_sigmas, schedule_sigmas
+from ..samplers import SAMPLERS, Sampler, find_sampler
+from ..sigmas import SCHEDULERS, run_sigmas, schedule_sigmas
 from .core_node import CoreNode
 
 Latent = dict[str, Any]
 # Notes of EmptyLatentImage that a sampler uses up.
 _CONSUMED = ("downscale_ratio_spacial", "downscale_ratio_temporal")
+_BUILT = {"sampler_name": SAMPLERS, "scheduler": SCHEDULERS}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class KSampler(CoreNode):
     """The whole of sampling in one node."""
 
     @classmethod
+    def validate_inputs(cls, sampler_name: str | None, scheduler: str | None) -> bool | str:
+        """Say what is built."""
+        return _check_built(sampler_name=sampler_name, scheduler=scheduler)
+
+    @classmethod
     def execute(
         cls,
         model: Model,
@@ -77,6 +83,11 @@ class KSampler(CoreNode):
 
 class KSamplerAdvanced(CoreNode):
     """A part of the steps of a run."""
+
+    @classmethod
+    def validate_inputs(cls, sampler_name: str | None, scheduler: str | None) -> bool | str:
+        """Say what is built."""
+        return _check_built(sampler_name=sampler_name, scheduler=scheduler)
 
     @classmethod
     def execute(
@@ -180,6 +191,11 @@ class KSamplerSelect(CoreNode):
     """A sampler by name."""
 
     @classmethod
+    def validate_inputs(cls, sampler_name: str | None) -> bool | str:
+        """Say what is built."""
+        return _check_built(sampler_name=sampler_name)
+
+    @classmethod
     def execute(cls, sampler_name: str) -> io.NodeOutput:
         """Find it."""
         return io.NodeOutput(find_sampler(sampler_name))
@@ -187,6 +203,11 @@ class KSamplerSelect(CoreNode):
 
 class BasicScheduler(CoreNode):
     """Noise levels by the name of a scheduler."""
+
+    @classmethod
+    def validate_inputs(cls, scheduler: str | None) -> bool | str:
+        """Say what is built."""
+        return _check_built(scheduler=scheduler)
 
     @classmethod
     def execute(cls, model: Model, scheduler: str, steps: int, denoise: float) -> io.NodeOutput:
@@ -201,6 +222,14 @@ class SplitSigmas(CoreNode):
     def execute(cls, sigmas: Tensor, step: int) -> io.NodeOutput:
         """Cut them."""
         return io.NodeOutput(sigmas[: step + 1], sigmas[step:])
+
+
+def _check_built(**chosen: str | None) -> bool | str:
+    """Return True, or which of ComfyUI's names there are here; None, a link's, is told when the node runs."""
+    missing = [name for name, value in chosen.items() if value is not None and value not in _BUILT[name]]
+    return not missing or " and ".join(
+        f"a {name} built headless: {', '.join(_BUILT[name])}" for name in missing
+    )
 
 
 NODES: list[type[io.ComfyNode]] = [

@@ -24,7 +24,7 @@ from ...models.errors import HostError
 from ...models.learning import Base, FrozenForward, Learner
 from ...models.motion_checkpoint import MotionWeights
 from ...models.nuwa_jobs import Recursion, Work, run_jobs
-from ...models.phrases import Ranges
+from ...models.phrases import Ranges, check_found
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
 from ..model_folders import CONFIG, INPUT_FOLDERS, check_new_name, folder_in, folders_in, names_of
@@ -130,10 +130,13 @@ class ComfyHost:
             )
         return 1 / model.get_model_object("latent_format").scale_factor
 
-    def encode_text(self, clip: Any, text: str, phrases: Sequence[str] = ()) -> tuple[Conditioning, Spans]:
+    def encode_text(
+        self, clip: Any, text: str, phrases: Sequence[str] = (), optional: Sequence[str] = ()
+    ) -> tuple[Conditioning, Spans]:
         """Encode a prompt and find its phrases and the given ones."""
-        spans = phrase_spans(clip, text) | {phrase: find_spans(clip, text, phrase) for phrase in phrases}
-        return clip.encode_from_tokens_scheduled(clip.tokenize(text)), spans
+        found = {phrase: find_spans(clip, text, phrase) for phrase in (*phrases, *optional)}
+        check_found(found, phrases, text)
+        return clip.encode_from_tokens_scheduled(clip.tokenize(text)), phrase_spans(clip, text) | found
 
     def encode_without(self, clip: Any, text: str, places: Ranges) -> Conditioning:
         """Encode a prompt from which some tokens are taken out."""
@@ -238,9 +241,7 @@ class ComfyHost:
 
     def user_dir(self) -> Path:
         """Return the folder for the user's own settings."""
-        folder = Path(folder_paths.get_user_directory()) / "frameloom"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return Path(folder_paths.get_user_directory()) / "frameloom"
 
     def run_jobs(self, recursion: Recursion, work: Work) -> None:
         """Do a recursion's jobs, one after another."""

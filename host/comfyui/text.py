@@ -7,7 +7,7 @@ from typing import Any
 
 import comfy.sd1_clip
 
-from ...models.phrases import Ranges, find_asked, find_phrase
+from ...models.phrases import Ranges, find_phrase
 
 
 def phrase_spans(clip: Any, text: str) -> dict[str, Ranges]:
@@ -29,12 +29,8 @@ def phrase_spans(clip: Any, text: str) -> dict[str, Ranges]:
 
 
 def find_spans(clip: Any, text: str, phrase: str) -> Ranges:
-    """Find a phrase from anywhere in a prompt, as ``phrase_spans`` does.
-
-    Raises:
-        ValueError: the prompt does not have it.
-    """
-    return find_asked(_words(clip, text), _tokens(clip, _plain(phrase)), phrase, text)
+    """Find a phrase from anywhere in a prompt, as ``phrase_spans`` does."""
+    return find_phrase(_words(clip, text), _tokens(clip, _plain(phrase)))
 
 
 def without_places(clip: Any, text: str, places: Ranges) -> dict[str, list[list[Any]]]:

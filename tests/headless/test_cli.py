@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 import torch
 from frameloom.headless.__main__ import main
 from frameloom.headless.nodes_core.mask import EmptyImage
+from frameloom.headless.nodes_core.sampling import KSampler, KSamplerAdvanced
 from frameloom.headless.nodes_core.video_file import read_frames
 from frameloom.headless.settings import BadSettingError, with_settings
 from frameloom.host import api
@@ -112,6 +114,39 @@ def test_an_invalid_workflow_runs_nothing_and_returns_2(run, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("workflow", "settings", "message"),
+    [
+        (
+            "text2image_demo",
+            ["KSampler.sampler_name=lms", "KSampler.scheduler=beta"],
+            r"got \['lms', 'beta'\], expected a sampler_name built headless: euler, .* and a scheduler ",
+        ),
+        (
+            "layout_video_demo",
+            ["KSamplerSelect.sampler_name=lms"],
+            r"\(KSamplerSelect\), input sampler_name: got \['lms'\], expected a sampler_name built headless: euler, ",
+        ),
+        (
+            "layout_video_demo",
+            ["BasicScheduler.scheduler=beta"],
+            r"\(BasicScheduler\), input scheduler: got \['beta'\], expected a scheduler built headless: normal, ",
+        ),
+    ],
+)
+def test_a_sampler_that_is_not_built_is_refused_before_anything_runs(run, workflow, settings, message):
+    text = (ROOT / "workflows" / "api" / f"{workflow}.json").read_text("utf-8")
+    code, out, err = run(text, *(f"--set={setting}" for setting in settings))
+    assert (code, out, len(err)) == (2, [], 1)
+    assert re.search(message, err[0])
+
+
+def test_both_samplers_know_the_same_names():
+    for node in (KSampler, KSamplerAdvanced):
+        assert node.validate_inputs("euler", "karras") is node.validate_inputs(None, None) is True
+        assert node.validate_inputs("euler", "beta").startswith("a scheduler built headless: normal, ")
+
+
+@pytest.mark.parametrize(
     ("workflow", "message"),
     [
         ("not json", r"invalid_prompt: workflow: got text that is not JSON"),
@@ -131,12 +166,27 @@ def test_a_file_that_is_not_there_returns_2(run, tmp_path, capsys):
     assert "none.json: No such file or directory; expected a workflow" in capsys.readouterr().err
 
 
+def test_a_home_that_cannot_be_written_stops_no_run(run, tmp_path, monkeypatch):
+    (tmp_path / "home").touch()  # no folder can be made in a file, not even by root
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert run()[0] == 0
+
+
 @pytest.mark.parametrize("arguments", [[], ["run"], ["walk"], ["run", "x.json", "--speed=9"]])
 def test_bad_usage_returns_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
     assert "usage: frameloom" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["run", "x.json"], ["train", "x.toml"]])
+def test_a_device_that_torch_does_not_know_is_bad_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--device", "gpu"])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("error: argument --device: got 'gpu'; expected cpu, cuda, cuda:1 or mps")
 
 
 def test_a_failed_run_returns_1_and_names_the_node_in_one_line(run, tmp_path):
@@ -174,6 +224,19 @@ def test_a_bad_setting_names_what_there_is(setting, message):
 def test_a_bad_setting_returns_2(run):
     code, _, err = run(WORKFLOW, "--set", "1.widht=3")
     assert (code, len(err)) == (2, 1)
+
+
+def test_a_text_is_set_to_text_whatever_it_looks_like():
+    workflow = {"1": {"class_type": "Any", "inputs": {"text": "a board", "steps": 3}}}
+    board = '{"version": 1}'
+    for given, wanted in [
+        (board, board),
+        ("1.50", "1.50"),
+        ('["1", 0]', '["1", 0]'),
+        ('"a \\n b"', "a \n b"),
+    ]:
+        assert with_settings(workflow, [f"1.text={given}"])["1"]["inputs"] == {"text": wanted, "steps": 3}
+    assert with_settings(workflow, ["1.steps=5"])["1"]["inputs"]["steps"] == 5
 
 
 def test_settings_take_json_or_else_text_and_find_nodes_by_id_class_and_title():

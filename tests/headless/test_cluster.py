@@ -259,6 +259,7 @@ def test_the_command_shares_the_demos_jobs_bit_for_bit(tmp_path):
     ("options", "said"),
     [
         (["--workers=2"], "--workers is of --ray; expected both"),
+        (["--ray", "--workers=0"], "--workers: got 0; expected 1 or more"),
         (["--ray=auto"], "--ray auto: Ray says: Could not find any running Ray instance"),
     ],
 )

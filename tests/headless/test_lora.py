@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from frameloom.headless.lora import layer_names, merge, read_lora
@@ -70,6 +72,23 @@ def test_loras_add_up_and_the_network_stays(unet, tmp_path):
     assert all(torch.equal(value, before[key]) for key, value in unet.state_dict().items())
 
 
+def test_what_is_left_out_is_logged_once(unet, tmp_path, caplog):
+    name, up_key, down_key = FORMS["kohya, LDM"]
+    up, down = pair()
+    wanted = {name + up_key: up, name + down_key: down, f"{name}.alpha": torch.tensor(1.0)}
+    text = ("lora_te_x.lora_up.weight", "lora_te_x.dora_scale")
+    save_file(wanted | {key: torch.zeros(4) for key in text}, tmp_path / "whole.safetensors")
+    read_lora(tmp_path / "whole.safetensors", unet, DEMO.unet)
+    assert caplog.messages == []
+    kinds = ("lora_unet_a.hada_w1_a", "lora_unet_b.diff", f"{name}.diff_b", "lora_unet_c.alpha")
+    save_file(wanted | {key: torch.zeros(4) for key in kinds}, tmp_path / "some.safetensors")
+    read_lora(tmp_path / "some.safetensors", unet, DEMO.unet)
+    (message,) = caplog.messages
+    assert re.match(
+        r"some.safetensors: 3 tensors are left out \(first: .*\): no layer of this UNet, or ", message
+    )
+
+
 def test_convolutions_are_changed_too(unet, tmp_path):
     lora = read_lora(write_lora(tmp_path / "lora.safetensors"), unet, DEMO.unet)
     changed = merge(unet, [(lora, 1.0)])["down_blocks.0.resnets.0.conv1.weight"]
@@ -94,8 +113,12 @@ def test_every_weight_has_a_name_of_each_kind(unet):
             },
             r"up \(64, 4\).*the model has \(32, 32\)",
         ),
+        (
+            {f"unet.{LAYER}.lora_B.weight": torch.zeros(32, 4), f"unet.{LAYER}.dora_scale": torch.zeros(32)},
+            "dora_scale makes it a DoRA, which is not built headless; expected a plain LoRA",
+        ),
     ],
-    ids=["unknown", "text only", "another width"],
+    ids=["unknown", "text only", "another width", "DoRA"],
 )
 def test_wrong_loras_are_named(unet, tmp_path, state, message):
     save_file(state, tmp_path / "bad.safetensors")

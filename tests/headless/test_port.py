@@ -56,16 +56,23 @@ def test_bundled_files_come_first_then_the_users(host):
 def test_names_outside_the_folder_are_refused(host, name):
     (host.models_dir / "loras").mkdir(parents=True)
     (host.models_dir / "secret.ckpt").touch()
-    with pytest.raises(ValueError, match="leads outside loras/"):
+    with pytest.raises(ValueError, match="was not found"):
         host.resolve("loras", name)
 
 
-def test_links_out_of_the_folder_are_refused(host, tmp_path):
-    (host.models_dir / "loras").mkdir(parents=True)
-    (tmp_path / "secret.ckpt").touch()
-    (host.models_dir / "loras" / "link.ckpt").symlink_to(tmp_path / "secret.ckpt")
-    with pytest.raises(ValueError, match="leads outside loras/"):
-        host.resolve("loras", "link.ckpt")
+def test_links_to_files_and_folders_are_followed_once(host, tmp_path):
+    loras, disk = host.models_dir / "loras", tmp_path / "disk"
+    for folder in (loras / "own", disk / "deep"):
+        folder.mkdir(parents=True)
+    (disk / "deep" / "a.ckpt").touch()
+    (loras / "file.ckpt").symlink_to(disk / "deep" / "a.ckpt")
+    (loras / "gone.ckpt").symlink_to(disk / "gone.ckpt")
+    (loras / "folder").symlink_to(disk)
+    (loras / "own" / "all").symlink_to(loras)
+    (disk / "deep" / "back").symlink_to(disk)
+    assert host.list_files("loras") == ["file.ckpt", "folder/deep/a.ckpt"]
+    for name in host.list_files("loras"):
+        assert host.resolve("loras", name) == loras / name
 
 
 def test_an_absent_file_is_named_with_those_there(host):

@@ -60,9 +60,19 @@ def test_long_prompts_lose_no_word(tokenizer):
     assert len(tokenizer.chunks(prompt)) > 2
 
 
-def test_embeddings_are_refused(tokenizer):
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "embedding:foo",
+        "a embedding:bad-hands",
+        "(embedding:easynegative:1.2)",
+        "low quality\nembedding:foo",
+        "a (b)embedding:c",
+    ],
+)
+def test_embeddings_are_refused(tokenizer, prompt):
     with pytest.raises(ValueError, match="'embedding:', which is not built headless"):
-        tokenizer.chunks("a embedding:bad-hands")
+        tokenizer.chunks(prompt)
 
 
 def test_a_weight_of_1_is_the_plain_prompt(clip):

@@ -88,7 +88,9 @@ def test_a_question_carries_the_conversation_the_schema_and_the_settings():
     }
     assert stub.asked[0].path == "/v1/chat/completions"
     assert model.label == "mine"
-    assert json.loads(model.identity) == ["mine", "m", 0.25]
+    label, address, name, temperature = json.loads(model.identity)
+    assert (label, name, temperature) == ("mine", "m", 0.25)
+    assert json.loads(model_of("http://127.0.0.1:9/v1").identity)[1] != address
 
 
 def test_without_max_tokens_the_server_has_its_own_limit():

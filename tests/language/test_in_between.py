@@ -147,6 +147,16 @@ def test_prompts_are_one_line_each_and_prose_around_them_is_left_out():
     assert (finer.prompts[1], finer.prompts[2]) == ("one more", "two")
 
 
+def test_prompts_may_be_twice_as_long_as_the_longest_given():
+    given = Tree(4, 2, {0: "x" * 500, 3: "b"})
+    answers = [json.dumps({"prompts": ["one", "y" * length]}) for length in (1001, 1000)]
+    finer, model = write(given, *answers)
+    assert finer.prompts[2] == "y" * 1000
+    first, second = model.asked
+    assert "None is longer than 1000 characters." in first[0].text
+    assert "expected a text of 1 to 1000 characters" in second[-1].text
+
+
 def test_what_was_answered_before_a_failure_is_kept_and_a_second_run_asks_for_the_rest(tmp_path):
     tree, cache = Tree(3, 2, {0: "a", 2: "b", 4: "c"}), AnswerCache(tmp_path)
     broken = BetweenModel('{"prompts": ["one"]}', LanguageModelError("scripted: the server is down"))

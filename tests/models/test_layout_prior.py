@@ -73,6 +73,14 @@ def test_a_file_comes_back_and_opens_in_hugging_face(network, tmp_path):
         torch.testing.assert_close(theirs(TOKENS).logits, network(TOKENS)[0], atol=1e-5, rtol=1e-5)
 
 
+def test_a_prior_that_cannot_be_written_leaves_no_file(network, tmp_path):
+    path = tmp_path / "prior.safetensors"
+    path.mkdir()
+    with pytest.raises(OSError, match=r"prior.safetensors"):
+        save_prior(path, network, "test 1")
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_its_words_come_back_and_files_that_name_none_have_none(network, tmp_path):
     path = tmp_path / "prior.safetensors"
     spoken = LayoutGPT(SIZE, [" a", " 猫"])

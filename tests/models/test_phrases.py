@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from frameloom.models.phrases import find_asked, find_phrase, join_places
+from frameloom.models.phrases import check_found, find_phrase, join_places, with_phrases
 
 WORDS = list(enumerate("a red hat and a red red hat".split(), start=1))
 
@@ -39,4 +39,21 @@ def test_a_missing_phrase_says_what_was_asked_of_which_prompt():
     with pytest.raises(
         ValueError, match=r"phrase='blue hat' is not in the prompt 'a red hat'; expected words .* copy"
     ):
-        find_asked(WORDS, ["blue", "hat"], "blue hat", "a red hat")
+        check_found({"red": [(2, 3)], "blue hat": []}, ["red", "blue hat"], "a red hat")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wanted"),
+    [
+        ("A ball rolls. ", "A ball rolls, a red hat"),
+        ("A ball rolls,", "A ball rolls, a red hat"),
+        ("...", "a red hat"),
+        ("A red hat.", "A red hat."),
+    ],
+)
+def test_what_a_sentence_lacks_is_added_in_place_of_its_full_stop(prompt, wanted):
+    assert with_phrases(prompt, ["a red hat", ""]) == wanted
+
+
+def test_a_phrase_that_ends_in_a_full_stop_still_stands_literally():
+    assert with_phrases("On 5th Ave.", ["5th Ave.", "a hat"]) == "On 5th Ave, 5th Ave., a hat"

@@ -89,6 +89,16 @@ def test_alone_an_entity_is_named_without_the_others_and_their_joints(
         torch.testing.assert_close(got.tokens, encode(host, demo, wanted)[0][0])
 
 
+def test_an_article_behind_an_apostrophe_is_no_token_and_nothing_is_refused(lay_out, host, demo):
+    prompt = "'the red circle' and a blue cross"  # CLIP reads 't and he
+    layout = layout_of(lay_out(TWO, prompt)[1])
+    circle, cross = (
+        encode(host, demo, text)[0][0] for text in ("'the red circle'", "'the ' and a blue cross")
+    )
+    torch.testing.assert_close(layout.alone[0].tokens, circle)
+    torch.testing.assert_close(layout.alone[1].tokens, cross)
+
+
 def test_a_prompt_lacks_nothing(lay_out, host, demo):
     (tokens, _), *_ = lay_out(
         board(
@@ -96,6 +106,18 @@ def test_a_prompt_lacks_nothing(lay_out, host, demo):
         )
     )[1]
     assert torch.equal(tokens, encode(host, demo, "A Red Circle, red ball")[0][0])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wanted"),
+    [("A red circle.", "A red circle, navy background"), (BOTH, BOTH)],
+    ids=["missing", "said"],
+)
+def test_the_background_is_said_once(lay_out, host, demo, prompt, wanted):
+    scene = board(entity("circle", "red circle", CIRCLE), prompt=prompt).scenes[0]
+    behind = Storyboard(scenes=[scene.model_copy(update={"background": "navy background"})])
+    ((tokens, _),) = lay_out(behind)[1]
+    assert torch.equal(tokens, encode(host, demo, wanted)[0][0])
 
 
 def test_things_named_apart_by_one_text_have_a_region_each_and_named_together_one(lay_out):

@@ -76,7 +76,7 @@ def test_a_wrong_text_is_told_the_line(run):
 @pytest.fixture
 def folder(nodes, host):
     folder = host.user_dir() / "layouts"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     return folder
 
 

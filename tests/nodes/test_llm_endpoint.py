@@ -76,11 +76,3 @@ def test_a_broken_file_leaves_the_built_in_profiles_in_the_list_and_is_told_to_w
     assert FILE in node.validate_inputs("ollama")
     with pytest.raises(LanguageModelError, match=FILE):
         node.execute(**SETTINGS | {"profile": "ollama"})
-
-
-def test_a_home_that_cannot_be_written_leaves_the_built_in_profiles(node, host, monkeypatch):
-    def user_dir():
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(host, "user_dir", user_dir)
-    assert choices(node) == list(BUILT_IN)

@@ -87,6 +87,11 @@ def test_a_phrase_that_the_prompt_does_not_have_is_refused(port, demo, phrase):
         port.encode_text(demo[1], "a red circle", [phrase])
 
 
+def test_a_phrase_that_a_prompt_may_lack_has_no_spans_there(port, demo):
+    _, spans = port.encode_text(demo[1], "a red circle", ["red"], ["a", "and"])
+    assert {name: spans[name] for name in ("a", "red", "and")} == {"a": [(1, 2)], "red": [(2, 3)], "and": []}
+
+
 @pytest.mark.parametrize(
     ("text", "rest"),
     [

@@ -3,12 +3,66 @@
 from __future__ import annotations
 
 import comfy.context_windows
+import comfy.sd
+import comfy.sd1_clip
+import comfy.supported_models_base
 import pytest
 import torch
 from frameloom.models.errors import HostError
+from frameloom.models.phrases import with_phrases
+from frameloom.models.storyboard import BoxKey, Entity, Scene
 from frameloom.tests.support.layout import lay_out, obey
 
 OVERRIDE = "optimized_attention_override"
+
+
+class SmallTextEncoder(comfy.sd1_clip.SDClipModel):
+    """CLIP's text encoder, small, with CLIP's whole vocabulary."""
+
+    def __init__(self, device="cpu", dtype=None, model_options=None):
+        sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        rest = {"max_position_embeddings": 77, "eos_token_id": 49407, "hidden_act": "quick_gelu"}
+        super().__init__(
+            device=device, dtype=dtype, textmodel_json_config=sizes | rest, model_options=model_options
+        )
+
+
+class SmallPromptEncoder(comfy.sd1_clip.SD1ClipModel):
+    """The text encoder as a CLIP holds it."""
+
+    def __init__(self, device="cpu", dtype=None, model_options=None):
+        super().__init__(
+            device=device, dtype=dtype, model_options=model_options or {}, clip_model=SmallTextEncoder
+        )
+
+
+@pytest.fixture(scope="module")
+def clip(port):
+    """SD1.5's own tokenizer before it."""
+    target = comfy.supported_models_base.ClipTarget(comfy.sd1_clip.SD1Tokenizer, SmallPromptEncoder)
+    clip = comfy.sd.CLIP(target, parameters=1_000_000)
+    torch.manual_seed(0)
+    for weight in clip.cond_stage_model.parameters():
+        torch.nn.init.normal_(weight)
+    return clip
+
+
+@pytest.mark.parametrize(
+    ("prompt", "alone"),
+    [
+        ("A red ball., a blue box", "A red ball.,"),
+        ("'the red ball!, a blue box...", "'the red ball!, ..."),
+        ('a "red ball", a blue box', 'a "red ball",'),
+        (with_phrases("A red ball rolls.", ["red ball", "blue box"]), "A red ball rolls"),
+    ],
+)
+def test_punctuation_that_clip_reads_as_one_token_is_in_no_layouts_way(port, clip, prompt, alone):
+    from frameloom.nodes.layout_conditioning import read_layout
+
+    track = [BoxKey(f=0, box=(0.1, 0.1, 0.4, 0.4))]
+    entities = [Entity(id=text, text=text, track=track, hold=True) for text in ("red ball", "blue box")]
+    _, layout = read_layout(clip, prompt, Scene(id=1, prompt=prompt, frames=2, entities=entities))
+    torch.testing.assert_close(layout.alone[0].tokens, port.encode_text(clip, alone)[0][0][0])
 
 
 def replacing(query, key, value, extra):
