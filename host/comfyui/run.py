@@ -26,6 +26,7 @@ from .attention import Crossing, LiveAttention
 from .compose import ask_composed
 from .control import ControlCopies
 from .motion import attention_of
+from .predict import OnePass
 from .slots import KEY
 from .windows import find_window, publish
 
@@ -269,7 +270,8 @@ def sampler_sample(
         return executor(guider, levels, extra_args, show, start, latent_image, denoise_mask, *args, **kwargs)
 
     highest = float(guider.inner_model.model_sampling.sigma_max)
-    return sample_repeatedly(run.edits, once, noise, latent_image, sigmas, highest=highest)
+    edits = () if isinstance(executor.class_obj, OnePass) else run.edits
+    return sample_repeatedly(edits, once, noise, latent_image, sigmas, highest=highest)
 
 
 def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
