@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -149,5 +150,7 @@ def is_ours(options: dict[str, Any]) -> bool:
         for patch in patches
         if patch not in (*_OWN, (slots.Slot, slots.run_slot)) and not isinstance(patch, gligen.GligenPatch)
     ]
-    wrappers = {key for kind in options.get("wrappers", {}).values() for key in kind}
+    # How memory is made ready changes no prediction; ComfyUI's handler of windows, which ours is, has a hand in it.
+    kinds = options.get("wrappers", {}).items()
+    wrappers = {key for kind, keys in kinds if kind != WrappersMP.PREPARE_SAMPLING for key in keys}
     return not others and not any(options.get("patches_replace", {}).values()) and wrappers <= {KEY}
