@@ -104,19 +104,6 @@ def guide(run: Any, networks: list[nn.Module], call: Call, inputs: Inputs, ask: 
     )
 
 
-def check_whole(shift: Tensor, noisy: Tensor) -> None:
-    """Check that the latents that were asked about are all of them.
-
-    Raises:
-        ValueError: a condition has an area.
-    """
-    if shift.shape[-2:] != noisy.shape[-2:]:
-        raise ValueError(
-            f"conditioning: got {shift.shape[-2]} x {shift.shape[-1]} cells of {noisy.shape[-2]} x {noisy.shape[-1]} "
-            "(an area, or a mask's bounds) with a layout; expected all of them; set set_cond_area to default."
-        )
-
-
 class _Within(nn.Module):
     """Calls a function while ``functional_call`` has other tensors in some networks."""
 
