@@ -123,11 +123,12 @@ class CrossFrameEdit:
 
 
 class AnchorMemory:
-    """An anchor's tokens by layer, for model calls that see only part of a clip (context windows).
+    """An anchor's tokens by layer and condition, for model calls that see only part of a clip (context windows).
 
-    A call with the anchor in it leaves the anchor's tokens here, a call without it reads the latest. So all windows of
-    a step read the same anchor if the window that holds it comes first; else they read it as of the step before. Of
-    all this, nothing outlives the run.
+    A call with the anchor in it leaves the anchor's tokens here, a call without it reads the latest, whatever
+    conditions share its batch. So all windows of a step read the same anchor if the window that holds it comes first;
+    else they read it as of the step before. Of all this, nothing outlives the run. A call that a gradient is taken of
+    reads and leaves anchors as the call does that it is about, which comes next and leaves the same.
     """
 
     def __init__(self) -> None:
@@ -142,18 +143,20 @@ class AnchorMemory:
             layer: names the layer.
             frame: absolute number of the anchor. Where it was not seen yet, the clip's first frame here stands in.
         """
-        key = (layer, tuple(condition.key for condition in call.conditions))
-        if frame in call.frame_ids:
-            place = call.frame_ids.index(frame)
-            tokens = own[:, place : place + 1]
-            if call.is_part:
-                self._tokens[key] = tokens.clone()
-            return tokens
-        stored = self._tokens.get(key)
-        if stored is not None and stored.shape[2:] == own.shape[2:]:
-            return stored
-        place = call.frame_ids.index(min(call.frame_ids))
-        return own[:, place : place + 1]
+        keys = [(layer, condition.index, condition.key) for condition in call.conditions]
+        place = call.frame_ids.index(frame if frame in call.frame_ids else min(call.frame_ids))
+        tokens = own[:, place : place + 1]
+        parts = list(zip(keys, tokens.chunk(len(keys)), strict=True))
+        if frame not in call.frame_ids:
+            return torch.cat([self._remembered(key, part) for key, part in parts])
+        if call.is_part:
+            self._tokens |= {key: part.detach().clone() for key, part in parts}
+        return tokens
+
+    def _remembered(self, key: Hashable, part: Tensor) -> Tensor:
+        """Return what was kept under a key if it is of the shape of a part, [videos, 1, R, L, C], else the part."""
+        kept = self._tokens.get(key)
+        return kept if kept is not None and kept.shape == part.shape else part
 
 
 def _previous(frame_ids: tuple[int, ...]) -> list[int]:

@@ -175,9 +175,7 @@ def find_shift(guide: BoxEnergy, call: Call, seen: Tensor, ask: Ask, *, apart: b
             first = number * call.frames + start
             rows = slice(first, first + len(ids))
             conditions = (call.conditions[number],)
-            # Not a part, whatever it is: what edits remember for later calls is not this one's to write. So an anchor
-            # of cross-frame attention that a window lacks is stood in for by the window's first frame.
-            part = replace(call, frames=len(ids), conditions=conditions, frame_ids=ids, is_part=False)
+            part = replace(call, frames=len(ids), conditions=conditions, frame_ids=ids)
             with torch.inference_mode(False), torch.enable_grad():
                 noisy, energy = seen[rows].clone().detach().requires_grad_(), _Sum(guide)
                 ask(noisy, rows, part, energy)

@@ -3,11 +3,13 @@
 Three official points work together. The ``attn2`` patch says that a layer's cross-attention comes next; the override of
 attention in the model call's options, which ComfyUI asks for every attention, gives it the bias as a mask and calls the
 override it found; the ``attn2`` output patch sees to it that this happened. So other packs' patches, replacements and
-overrides stay, and one that leaves the bias out is named.
+overrides stay, and a replacement that leaves the bias out is named. SageAttention takes masks and forgets them: ComfyUI
+is told not to use it for a layer with a bias, and of an override that attends by itself the answer is not taken.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -82,11 +84,22 @@ class LiveBias:
     def _attend(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Attend, with the bias where one is ready; ComfyUI's override of attention."""
         bias, self._ready = self._ready, None
-        if bias is not None:
-            bias = functional.pad(bias, (0, args[1].shape[-2] - bias.shape[-1]))  # tokens that others added
-            earlier = args[_MASK] if len(args) > _MASK else kwargs.pop("mask", None)
-            mask = bias if earlier is None else bias + earlier
-            args = (*args[:_MASK], mask, *args[_MASK + 1 :])
+        if bias is None:
+            ask = function if self._earlier is None else partial(self._earlier, function)
+            return ask(*args, **kwargs)
+        bias = functional.pad(bias, (0, args[1].shape[-2] - bias.shape[-1]))  # tokens that others added
+        mask = args[_MASK] if len(args) > _MASK else kwargs.pop("mask", None)
+        args = (*args[:_MASK], bias if mask is None else bias + mask, *args[_MASK + 1 :])
+        kwargs["low_precision_attention"] = False
+        asked = False
+
+        def note(*args: Any, **kwargs: Any) -> Any:
+            nonlocal asked
+            asked = True
+            return function(*args, **kwargs)
+
         if self._earlier is not None:
-            return self._earlier(function, *args, **kwargs)
+            answer = self._earlier(note, *args, **kwargs)
+            if asked:
+                return answer
         return function(*args, **kwargs)

@@ -38,6 +38,7 @@ class ControlCopies:
         self._window: Window | None = None
         self._cross: Cross | None = None
         self._at_work: Crossing | None = None
+        self._asked = 0
 
     @contextmanager
     def exchanged(
@@ -70,7 +71,7 @@ class ControlCopies:
         with ExitStack() as hooks:
             for network in networks.values() if cross is not None else ():
                 for name, level, layer in _self_attentions(network):
-                    reading = _Reading(self, (id(network), name), level)
+                    reading = _Reading(self, name, level)
                     hooks.callback(layer.register_forward_pre_hook(reading.read, with_kwargs=True).remove)
                     hooks.callback(layer.register_forward_hook(reading.unfold).remove)
             yield exchanged
@@ -80,6 +81,11 @@ class ControlCopies:
         """What acts in the ControlNet that is asked right now."""
         return self._at_work
 
+    @property
+    def asked(self) -> int:
+        """Tells the ControlNet that is asked right now from others of the run, also from those of one network."""
+        return self._asked
+
     def _exchange(self, condition: dict[str, Any]) -> dict[str, Any]:
         control = condition.get("control")
         return condition if control is None else {**condition, "control": self._copy(control)}
@@ -87,11 +93,11 @@ class ControlCopies:
     def _copy(self, control: Any) -> Any:
         if id(control) not in self._copies:
             link = _copy_link(control, None if _follows_windows(control) else self._window, self._copy)
-            link.get_control = self._tell(link)
+            link.get_control = self._tell(link, id(control))
             self._copies[id(control)] = control, link
         return self._copies[id(control)][1]
 
-    def _tell(self, link: Any) -> Callable[..., Any]:
+    def _tell(self, link: Any, number: int) -> Callable[..., Any]:
         ask = link.get_control
         # Advanced-ControlNet's carry their methods with them: a copy's are the user's, with its chain and state.
         owner = getattr(ask, "__self__", link)
@@ -99,13 +105,14 @@ class ControlCopies:
         def get_control(
             x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
         ) -> Any:
-            earlier, chained = self._at_work, owner.previous_controlnet
+            earlier, chained = (self._at_work, self._asked), owner.previous_controlnet
             self._at_work = self._cross and self._cross(x_noisy, t, transformer_options)
+            self._asked = number
             owner.previous_controlnet = link.previous_controlnet
             try:
                 return ask(x_noisy, t, cond, batched_number, transformer_options)
             finally:
-                self._at_work, owner.previous_controlnet = earlier, chained
+                (self._at_work, self._asked), owner.previous_controlnet = earlier, chained
 
         return get_control
 
@@ -193,8 +200,8 @@ def describe_conditions(conditioning: list[list[Any]]) -> list[Any]:
 class _Reading:
     """Hooks of one layer."""
 
-    def __init__(self, copies: ControlCopies, layer: tuple[int, str], level: int) -> None:
-        self._copies, self._layer, self._level = copies, layer, level
+    def __init__(self, copies: ControlCopies, name: str, level: int) -> None:
+        self._copies, self._name, self._level = copies, name, level
         self._frames = 1
 
     def read(
@@ -202,7 +209,7 @@ class _Reading:
     ) -> tuple[tuple[Tensor, ...], dict[str, Any]] | None:
         """Give the layer other frames' tokens; queries of all frames are laid end to end where they share an anchor."""
         crossing = self._copies.at_work
-        source = crossing and crossing.source(inputs[0], self._level, self._layer)
+        source = crossing and crossing.source(inputs[0], self._level, (self._copies.asked, self._name))
         if crossing is None or source is None:
             return None
         query = inputs[0]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -103,19 +104,6 @@ def guide(run: Any, networks: list[nn.Module], call: Call, inputs: Inputs, ask: 
     )
 
 
-def check_whole(shift: Tensor, noisy: Tensor) -> None:
-    """Check that the latents that were asked about are all of them.
-
-    Raises:
-        ValueError: a condition has an area.
-    """
-    if shift.shape[-2:] != noisy.shape[-2:]:
-        raise ValueError(
-            f"conditioning: got {shift.shape[-2]} x {shift.shape[-1]} cells of {noisy.shape[-2]} x {noisy.shape[-1]} "
-            "(an area, or a mask's bounds) with a layout; expected all of them; set set_cond_area to default."
-        )
-
-
 class _Within(nn.Module):
     """Calls a function while ``functional_call`` has other tensors in some networks."""
 
@@ -149,5 +137,7 @@ def is_ours(options: dict[str, Any]) -> bool:
         for patch in patches
         if patch not in (*_OWN, (slots.Slot, slots.run_slot)) and not isinstance(patch, gligen.GligenPatch)
     ]
-    wrappers = {key for kind in options.get("wrappers", {}).values() for key in kind}
+    # How memory is made ready changes no prediction; ComfyUI's handler of windows, which ours is, has a hand in it.
+    kinds = options.get("wrappers", {}).items()
+    wrappers = {key for kind, keys in kinds if kind != WrappersMP.PREPARE_SAMPLING for key in keys}
     return not others and not any(options.get("patches_replace", {}).values()) and wrappers <= {KEY}

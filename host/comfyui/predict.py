@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 
 
+class OnePass(comfy.samplers.KSAMPLER):
+    """A sampler of one forward pass from noisy latents, which no edit has repeated."""
+
+
 def predict_denoised(model: Any, conditioning: Any, noisy: Tensor, sigma: float) -> Tensor:
     """Predict the clean latents from noisy ones.
 
@@ -30,7 +34,7 @@ def predict_denoised(model: Any, conditioning: Any, noisy: Tensor, sigma: float)
     def evaluate(denoiser: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: Any) -> Tensor:
         return denoiser(x, sigmas[:1].expand(x.shape[0]), **extra_args)
 
-    sampler = comfy.samplers.KSAMPLER(evaluate)
+    sampler = OnePass(evaluate)
     # No noise is added: ComfyUI scales it by sigma and adds the latents, which hold it already.
     return guider.sample(
         torch.zeros_like(noisy), noisy, sampler, torch.tensor([sigma, 0.0]), disable_pbar=True, seed=0

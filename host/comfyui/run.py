@@ -26,6 +26,7 @@ from .attention import Crossing, LiveAttention
 from .compose import ask_composed
 from .control import ControlCopies
 from .motion import attention_of
+from .predict import OnePass
 from .slots import KEY
 from .windows import find_window, publish
 
@@ -85,7 +86,8 @@ class Acting:
 class Run(Acting):
     """One sampling run of an edited model."""
 
-    def __init__(self, guider: Any) -> None:
+    def __init__(self, guider: Any, frames: int) -> None:
+        """Take what samples, and the number of frames of the clip."""
         patcher = guider.model_patcher
         if patcher.get_additional_models_with_key("multigpu"):
             raise HostError(
@@ -93,6 +95,7 @@ class Run(Acting):
             )
         modules = [motion.model for motion in patcher.get_additional_models_with_key(KEY)]
         super().__init__(patcher.get_attachment(KEY), modules)
+        self.frames = self.asked = frames
         self.controls = ControlCopies()
         self.payloads = {
             condition["uuid"]: condition.get(KEY, {})
@@ -141,6 +144,9 @@ class Run(Acting):
             noisy: its batch, [N, C, H, W].
             timestep: of training, 0 to 999.
             options: ComfyUI's ``transformer_options`` of it.
+
+        Raises:
+            HostError: the batch is no clip's and no window's.
         """
         chunks = options.get("cond_or_uncond", [0])
         frames = count_videos(
@@ -148,6 +154,12 @@ class Run(Acting):
         )  # ComfyUI: a batch of chunks, each the frames of one video
         uuids = options.get("uuids", [None] * len(chunks))
         window = find_window(options, frames)
+        if window is None and frames != self.asked:
+            raise HostError(
+                f"model: got a call with {frames} pictures for each condition; expected {self.asked}, the frames of "
+                "the clip or of a context window; take the node out that cuts pictures into tiles (Tiled Diffusion, "
+                "say), or clips into windows of its own (use Context Windows)."
+            )
         return Call(
             frames=frames,
             videos=1,
@@ -231,7 +243,7 @@ def ensure_markers(unet: nn.Module, *, over_clip: bool) -> None:
 def outer_sample(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Open a run; ComfyUI's OUTER_SAMPLE wrapper. The guider's options are this run's own copy."""
     options = executor.class_obj.model_options["transformer_options"]
-    options[RUN_KEY] = run = Run(executor.class_obj)
+    options[RUN_KEY] = run = Run(executor.class_obj, len(noise))
     try:
         return executor(arrange_noise(run.edits, noise), *args, **kwargs)
     finally:
@@ -269,7 +281,8 @@ def sampler_sample(
         return executor(guider, levels, extra_args, show, start, latent_image, denoise_mask, *args, **kwargs)
 
     highest = float(guider.inner_model.model_sampling.sigma_max)
-    return sample_repeatedly(run.edits, once, noise, latent_image, sigmas, highest=highest)
+    edits = () if isinstance(executor.class_obj, OnePass) else run.edits
+    return sample_repeatedly(edits, once, noise, latent_image, sigmas, highest=highest)
 
 
 def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -285,6 +298,28 @@ def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwar
     return prediction
 
 
+def check_areas(sides: Any, noisy: Tensor) -> None:
+    """Check that no condition which carries a payload has an area: its boxes are parts of whole pictures.
+
+    An area of all cells won't do either: ComfyUI gives the other side a copy of it, with the payload.
+
+    Args:
+        sides: ComfyUI's lists of conditions.
+        noisy: [F, C, H, W]. Their latents.
+
+    Raises:
+        ValueError: one has an area.
+    """
+    for condition in (each for side in sides for each in side or ()):
+        if condition.get(KEY) and "area" in condition:
+            rows, columns, *_ = condition["area"]
+            raise ValueError(
+                f"conditioning: got {rows} x {columns} cells of {noisy.shape[-2]} x {noisy.shape[-1]} (an area, or a "
+                "mask's bounds) with a layout; expected no area; use Conditioning (Set Mask), with set_cond_area at "
+                "default."
+            )
+
+
 def calc_cond_batch(
     executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor, model_options: dict[str, Any]
 ) -> Any:
@@ -293,7 +328,9 @@ def calc_cond_batch(
     run = options.get(RUN_KEY)
     if run is None:
         return executor(model, conds, x_in, timestep, model_options)
+    check_areas(conds, x_in)
     window = find_window(options, len(x_in))
+    run.asked = run.frames if window is None else len(window)
     if window is not None:
         model_options = {**model_options, "transformer_options": publish(options, window)}
 
@@ -307,7 +344,6 @@ def calc_cond_batch(
         run.shifts.clear()
         answers = executor(model, sides, x_in, timestep, model_options)
         for shift in run.shifts:
-            energy.check_whole(shift, x_in)
             # Of every side, so that no guidance scales it; without channels that stand beside the latents.
             answers = [answer + shift[:, : x_in.shape[1]] for answer in answers]
         return answers

@@ -37,8 +37,13 @@ def reschedule(model: Any, schedule: BetaSchedule) -> Any:
     class OwnSchedule(type(sampling)):  # type: ignore[misc]  the prediction type is a base class
         """The model's sampling, its schedule held in plain attributes."""
 
-        def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-            """Keep the first value for good."""
-            self.__dict__.setdefault(name, tensor)
+        is_made = False
 
-    return OwnSchedule(SimpleNamespace(sampling_settings=settings))
+        def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+            """Keep for good what construction leaves; LCM's replaces the schedule it began with."""
+            if not self.is_made:
+                self.__dict__[name] = tensor
+
+    made = OwnSchedule(SimpleNamespace(sampling_settings=settings))
+    made.is_made = True
+    return made

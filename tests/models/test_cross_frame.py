@@ -94,6 +94,36 @@ def test_a_window_of_one_frame_reads_the_anchor_and_a_clip_of_one_frame_is_left_
     assert edit.strength_at(call((0,))) == 0
 
 
+@pytest.mark.parametrize("batches", [[(1,), (0,)], [(0, 1)], [(2, 0), (1,)]], ids=str)
+def test_the_anchor_is_found_whatever_conditions_share_a_batch(batches):
+    """ComfyUI decides it from call to call; a condition that is new reads the window's first frame."""
+    memory, edit = AnchorMemory(), CrossFrameEdit()
+    edit.read(tokens(4), call((0, 1), (1, 0), is_part=True), memory, "layer")
+    left = {1: 0, 0: 2, 2: 100}
+    for conditions in batches:
+        own = tokens(2 * len(conditions)) + 100
+        read = edit.read(own, call((4, 5), conditions, is_part=True), memory, "layer").per_frame(2)
+        assert read[:, 0, 0].tolist() == [left[index] for index in conditions for _ in range(2)]
+
+
+def test_what_is_kept_of_an_anchor_keeps_no_graph():
+    memory, own = AnchorMemory(), tokens(2).clone().requires_grad_()
+    CrossFrameEdit().read(own, call((0, 1), (0,), is_part=True), memory, "layer")
+    later = CrossFrameEdit().read(tokens(2), call((4, 5), (0,), is_part=True), memory, "layer")
+    assert not later.tokens.requires_grad
+
+
+def test_two_conditions_of_one_key_and_unlike_sides_have_their_own_anchors():
+    """ComfyUI's twin of a condition with an area has its id."""
+    memory, edit = AnchorMemory(), CrossFrameEdit()
+    first, later = (
+        Call(2, 1, (Condition(0, key="id"), Condition(1, key="id")), ids, 1.0, 0.5, (16, 16), is_part=True)
+        for ids in ((0, 1), (4, 5))
+    )
+    edit.read(tokens(4), first, memory, "layer")
+    assert edit.read(tokens(4) + 100, later, memory, "layer").per_frame(2)[:, 0, 0].tolist() == [0, 0, 2, 2]
+
+
 def test_tiles_of_a_picture_read_the_same_tile_of_the_anchor():
     assert rows_read(CrossFrameEdit(), call((0, 1), (0,)), rows=6) == [[0], [1], [2], [0], [1], [2]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -181,6 +182,14 @@ def test_a_few_frames_at_a_time_give_what_all_at_once_give():
     assert whole.rows == [slice(0, 6)]
     assert pieces.rows == [slice(0, 4), slice(4, 6)]
     assert pieces.calls[1].frame_ids == (4, 5)
+
+
+@pytest.mark.parametrize("is_part", [True, False])
+def test_a_window_is_told_to_be_one(is_part):
+    """So it reads the clip's anchor of cross-frame attention, and not a frame of its own."""
+    model, asked = TinyModel(), replace(call(reading([(1, 3)])), is_part=is_part)
+    find_shift(BoxEnergy(), asked, draw(FRAMES, 4, SIDE, SIDE), model, apart=False)
+    assert [each.is_part for each in model.calls] == [is_part]
 
 
 @pytest.mark.parametrize("mixes", [True, False])

@@ -143,3 +143,11 @@ def test_a_part_of_a_run_is_refused_and_the_model_stays_as_it_was(port, demo, mo
     assert torch.equal(
         draw(port, scene, none, noise, None, part), draw(port, scene, model, noise, None, part)
     )
+
+
+def test_one_forward_pass_is_not_repeated(port, demo, scene):
+    """Foreground Mask makes such."""
+    noisy = {"samples": scene.noise(FRAMES) * port.noise_unit(demo[0])}
+    model = again(port, demo[0], NoiseReinit(2))
+    wanted = port.predict(demo[0], scene.positive, noisy, 3.0)
+    assert torch.equal(port.predict(model, scene.positive, noisy, 3.0), wanted)

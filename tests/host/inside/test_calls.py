@@ -5,7 +5,9 @@ from __future__ import annotations
 import comfy.context_windows
 import pytest
 import torch
-from frameloom.models.edit import TemporalEdit
+from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.errors import HostError
+from frameloom.models.windows import WindowPlan
 
 
 class Recorder(TemporalEdit):
@@ -21,8 +23,6 @@ class Recorder(TemporalEdit):
 
 @pytest.fixture
 def recorded(demo, motion, port):
-    from frameloom.models.edit import Edit
-
     Recorder.calls = []
     return port.install(demo[0], Edit("test", Recorder(motion)))
 
@@ -46,6 +46,28 @@ def test_payloads_reach_the_chunk_of_their_condition(recorded, scene):
             0: payload,
             1: {},
         }
+
+
+def tiled(apply, given):
+    """What Tiled Diffusion and its like do: ask about parts of pictures as further pictures."""
+    halves = torch.cat(given["input"].chunk(2, -1))
+    options = given["c"] | {"c_crossattn": given["c"]["c_crossattn"].repeat(2, 1, 1)}
+    return torch.cat(apply(halves, given["timestep"].repeat(2), **options).chunk(2), -1)
+
+
+def test_pictures_in_tiles_are_refused(recorded, scene):
+    recorded.set_model_unet_function_wrapper(tiled)
+    with pytest.raises(HostError, match=r"a call with 8 pictures for each condition; expected 4, .* \(Tiled"):
+        scene.run(recorded)
+
+
+def test_a_windows_pictures_in_tiles_are_refused(recorded, scene, port):
+    """Also where there are as many tiles as the clip has frames."""
+    model = port.install(recorded, Edit("windows", windows=WindowPlan(4, 0)))
+    scene.run(model, frames=8)
+    model.set_model_unet_function_wrapper(tiled)
+    with pytest.raises(HostError, match=r"a call with 8 pictures for each condition; expected 4, "):
+        scene.run(model, frames=8)
 
 
 def test_windows_give_absolute_frame_ids(recorded, scene):

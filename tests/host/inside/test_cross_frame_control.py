@@ -8,6 +8,8 @@ import comfy.model_management
 import pytest
 import torch
 from frameloom.models.architecture import DEMO
+from frameloom.models.edit import Edit
+from frameloom.models.windows import WindowPlan
 
 FINEST = "input_blocks.1.1.transformer_blocks.0.attn1"
 
@@ -40,10 +42,10 @@ def net():
         return network(1)
 
 
-def control(net, frames=4, previous=None):
+def control(net, frames=4, previous=None, seed=2):
     """A ControlNet with a hint for each frame, as ControlNetApplyAdvanced hangs it on a condition."""
     made = comfy.controlnet.ControlNet(net, load_device=comfy.model_management.get_torch_device())
-    made.set_cond_hint(torch.rand(frames, 3, 128, 128, generator=torch.Generator().manual_seed(2)), 0.5)
+    made.set_cond_hint(torch.rand(frames, 3, 128, 128, generator=torch.Generator().manual_seed(seed)), 0.5)
     return made if previous is None else made.set_previous_controlnet(previous)
 
 
@@ -51,13 +53,13 @@ def controlled(conditions, link):
     return [[tokens, {**options, "control": link}] for tokens, options in conditions]
 
 
-def run(scene, model, link):
+def run(scene, model, link, frames=4):
     both = controlled(scene.positive, link), controlled(scene.negative, link)
     return scene.port.sample(
         model,
         *both,
-        {"samples": torch.zeros(4, 4, 16, 16)},
-        noise=scene.noise(4),
+        {"samples": torch.zeros(frames, 4, 16, 16)},
+        noise=scene.noise(frames),
         sigmas=scene.port.sigmas(model, 3, "normal"),
         sampler="euler",
         cfg=3.0,
@@ -94,6 +96,22 @@ def test_the_first_frame_is_what_it_is_alone(demo, scene, net):
     torch.testing.assert_close(crossed[0], plain[0], rtol=1e-3, atol=1e-4)
     unet_alone = run(scene, scene.crossing(demo[0], in_control=False), control(net))
     assert not torch.allclose(crossed[1], unet_alone[1], atol=1e-2)
+
+
+def test_in_windows_each_link_of_one_network_keeps_its_own_anchor(demo, scene):
+    """Two Apply ControlNet nodes of one loader, on one prompt."""
+
+    def draw(*nets):
+        link = None
+        for seed, net in enumerate(nets):
+            link = control(net, 7, link, seed)
+        model = scene.port.install(scene.crossing(demo[0]), Edit("windows", windows=WindowPlan(4, 1)))
+        return run(scene, model, link, 7)
+
+    first, second = network(1), network(1)
+    for net in (first, second):
+        net.input_hint_block[-1].weight.mul_(50.0)  # else random convolutions leave little of a hint
+    torch.testing.assert_close(draw(first, first), draw(first, second), rtol=1e-3, atol=1e-4)
 
 
 def test_nothing_is_left_behind(demo, scene, net):

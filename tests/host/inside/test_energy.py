@@ -8,6 +8,7 @@ import pytest
 import torch
 from frameloom.models.energy import BoxEnergy
 from frameloom.models.errors import HostError
+from frameloom.models.windows import WindowPlan
 from frameloom.tests.support.energy_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.energy_contract import network_of, predict
 from frameloom.tests.support.layout import guide, lay_out
@@ -64,6 +65,16 @@ def test_windows_move_by_the_boxes_of_their_own_frames(port, demo, scene):
     )  # fmt: skip
     whole = port.predict(model, laid_out, noisy, 3.0)
     torch.testing.assert_close(port.predict(windowed, laid_out, noisy, 3.0), whole, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_windows_with_an_anchor_are_guided(port, demo, scene, strength):
+    """What a window left of the anchor, in inference mode, is read while gradients are taken of the next."""
+    model = guide(port, scene.crossing(demo[0], strength=strength))
+    model = port.install(model, Edit("windows", windows=WindowPlan(3, 1)))  # noqa: F405
+    laid_out = lay_out(port, demo[1], frames=6)
+    drawn = scene.run(model, frames=6, positive=laid_out)
+    assert torch.isfinite(drawn).all()
 
 
 def test_an_area_is_refused(port, demo, scene):

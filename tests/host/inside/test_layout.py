@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import comfy.context_windows
+import comfy.ldm.modules.attention
 import comfy.sd
 import comfy.sd1_clip
 import comfy.supported_models_base
@@ -12,6 +13,8 @@ from frameloom.models.errors import HostError
 from frameloom.models.phrases import with_phrases
 from frameloom.models.storyboard import BoxKey, Entity, Scene
 from frameloom.tests.support.layout import lay_out, obey
+
+import nodes
 
 OVERRIDE = "optimized_attention_override"
 
@@ -111,6 +114,50 @@ def test_an_override_that_was_there_is_called_with_the_bias(port, demo, scene):
     assert torch.equal(scene.run(model, positive=laid_out), wanted)
     assert len(masks) == 3 * 32  # steps, self- and cross-attention
     assert sum(mask is not None for mask in masks) == 16  # one step of three lies in the first third
+
+
+def test_an_override_that_attends_by_itself_does_without_the_bias_but_its_answer_is_not_taken(
+    port, demo, scene
+):
+    """SageAttention's: it takes the mask, and forgets it."""
+    told = []
+
+    def sage(function, query, key, value, heads, mask=None, **options):
+        told.append(mask is not None and options["low_precision_attention"])
+        parts = [part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (query, key, value)]
+        return torch.nn.functional.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+
+    laid_out = lay_out(port, demo[1])
+    model = obey(port, demo[0]).clone()
+    model.model_options["transformer_options"][OVERRIDE] = sage
+    wanted = scene.run(obey(port, demo[0]), positive=laid_out)
+    torch.testing.assert_close(scene.run(model, positive=laid_out), wanted, rtol=1e-4, atol=1e-4)
+    assert len(told) == 3 * 32
+    assert not any(told)
+
+
+@pytest.mark.parametrize("name", ["basic", "sub_quad", "split", "pytorch", "sage", "flash"])
+def test_comfyuis_functions_take_a_bias_where_they_are_told_to(name, caplog):
+    """SageAttention's goes over to PyTorch's then, without trying."""
+    attention = comfy.ldm.modules.attention
+    generator = torch.Generator().manual_seed(0)
+    query, key, value, bias = (
+        torch.randn(shape, generator=generator) for shape in ((2, 9, 16), (2, 7, 16), (2, 7, 16), (2, 9, 7))
+    )
+    got = getattr(attention, f"attention_{name}")(query, key, value, 2, bias, low_precision_attention=False)
+    wanted = attention.attention_pytorch(query, key, value, 2, bias)
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+    assert "sage" not in caplog.text
+
+
+def test_an_area_is_refused_but_beside_a_layout(port, demo, scene):
+    laid_out, model = lay_out(port, demo[1]), obey(port, demo[0])
+    for width in (64, 128):
+        (part,) = nodes.ConditioningSetArea().append(laid_out, width, 128, 0, 0, 1.0)
+        with pytest.raises(ValueError, match=rf"got 16 x {width // 8} cells of 16 x 16 \(an area"):
+            scene.run(model, positive=part)
+    (beside,) = nodes.ConditioningSetArea().append(scene.positive, 64, 128, 0, 0, 1.0)
+    scene.run(model, positive=[*laid_out, *beside])
 
 
 def test_tokens_that_another_pack_adds_have_no_bias(port, demo, scene):

@@ -9,6 +9,7 @@ import comfy.model_sampling
 import comfy.utils
 import pytest
 import torch
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from einops import rearrange
 from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.errors import CheckpointError, HostError, PredictionError
@@ -197,6 +198,27 @@ def test_schedule_survives_comfyui_issue_16490(demo, motion, scene):
     victim.add_wrapper_with_key("prepare_sampling", "test", restore)
     assert torch.equal(scene.run(victim), moved)
     assert torch.equal(scene.run(demo[0]), plain)
+
+
+def test_lcms_steps_are_those_of_the_schedule(demo, motion, scene):
+    """LCM builds a schedule of 1000 and puts every twentieth of it in its place."""
+    lcm = ModelSamplingDiscrete().patch(demo[0], "lcm", False)[0]
+    moving = scene.moving(lcm, motion, schedule=ANIMATEDIFF)
+    sampling = moving.get_model_object("model_sampling")
+    torch.testing.assert_close(sampling.sigmas, ANIMATEDIFF.sigmas()[19::20], rtol=1e-5, atol=0)
+    assert sampling.timestep(sampling.sigmas[[0, -1]]).tolist() == [19, 999]
+    scene.run(moving, sampler="lcm")
+    again = scene.moving(moving, motion, schedule=ANIMATEDIFF).get_model_object("model_sampling")
+    assert torch.equal(again.sigmas, sampling.sigmas)
+
+
+def test_lcm_behind_a_schedule_stops_the_run(demo, motion, scene):
+    moving = scene.moving(demo[0], motion, schedule=ANIMATEDIFF)
+    behind = ModelSamplingDiscrete().patch(moving, "lcm", False)[0]
+    with pytest.raises(
+        HostError, match=r"runs with 50 sigmas up to 14\.61.* expected sqrt_linear's 1000 up to"
+    ):
+        scene.run(behind, sampler="lcm")
 
 
 def test_displaced_schedule_stops_the_run(demo, motion, scene):

@@ -6,6 +6,8 @@ import copy
 
 import pytest
 import torch
+from frameloom.models.edit import Edit
+from frameloom.models.windows import WindowPlan
 from frameloom.tests.support.training_contract import *  # noqa: F403  the tests, which pytest finds by name
 
 
@@ -73,7 +75,9 @@ def test_what_other_packs_patched_is_said_not_to_act(port, demo, scene, caplog):
     wrapped.set_model_unet_function_wrapper(
         lambda apply, given: apply(given["input"], given["timestep"], **given["c"])
     )
-    for model, count in ((demo[0], 0), (scene.crossing(demo[0]), 0), (patched, 1), (wrapped, 2)):
+    windowed = port.install(demo[0], Edit("windows", windows=WindowPlan()))
+    ours = ((demo[0], 0), (scene.crossing(demo[0]), 0), (windowed, 0))
+    for model, count in (*ours, (patched, 1), (wrapped, 2)):
         port.train_forward(model, 4)
         assert caplog.text.count("other packs' nodes have patched it") == count
 
