@@ -256,13 +256,7 @@ class NuwaInterpolate(io.ComfyNode):
         positive: Conditioning | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        given = keyframes["samples"]
-        check_keyframes(tree, given)
-        if "noise_mask" in keyframes:
-            raise ValueError(
-                "keyframes: got a noise mask; expected none, since whole frames are given or drawn; take out the node "
-                "that sets it."
-            )
+        given = _given(keyframes, tree)
         asked = ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
         filling = Filling(start, correlation, resample_rounds, resample_share, denoise)
         work = LocalWork(asked, filling, seed)
@@ -439,6 +433,16 @@ def _folder(work: LocalWork, keyframes: Tensor) -> JobFolder:
         for step in sorted({0, steps // 2, steps - 1})  # what is timed acts at some of them
     ]
     return open_folder(port.user_dir() / "nuwa", key, torch.cat(answers))
+
+
+def _given(keyframes: dict[str, Any], tree: Tree) -> Tensor:
+    check_keyframes(tree, keyframes["samples"])
+    if "noise_mask" in keyframes:
+        raise ValueError(
+            "keyframes: got a noise mask; expected none, since whole frames are given or drawn; take out the node that "
+            "sets it."
+        )
+    return keyframes["samples"]
 
 
 def _mask_of_ends(job: Job, latents: Tensor) -> Tensor:
