@@ -1,4 +1,5 @@
-# Every target does its own set-up; Python >= 3.10, make and PyPI are all it needs, and demo-model a C++ compiler. Start with `make demo`.
+# Every target does its own set-up; Python >= 3.10, make and PyPI are all it needs, and demo-model a C++ compiler. Start
+# with `make demo`.
 
 PYTHON ?= python3
 VENV ?= .venv

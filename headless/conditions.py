@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 # What ComfyUI may hang on a condition and this host can't do; ignoring it would give another picture.
 _NOT_BUILT = ("area", "hooks", "default")
-# What may have a row for each frame.
 
 
 @dataclass(frozen=True, eq=False)

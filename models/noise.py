@@ -107,6 +107,26 @@ def check_frames(samples: Tensor) -> Tensor:
     return samples
 
 
+def one_frame(latent: dict[str, Any], why: str) -> Tensor:
+    """Return the samples of a LATENT if they are one whole frame, [1, C, H, W].
+
+    Args:
+        latent: it.
+        why: it has to be, for the message: who says how many frames there will be.
+
+    Raises:
+        ValueError: they are not, or there is a noise mask.
+    """
+    samples = latent["samples"]
+    if samples.dim() != 4 or samples.shape[0] != 1 or "noise_mask" in latent:
+        masked = " with a noise mask" if "noise_mask" in latent else ""
+        raise ValueError(
+            f"latent is {tuple(samples.shape)}{masked}; expected one frame, [1, channels, height, width], without a "
+            f"mask; set batch_size to 1: {why}."
+        )
+    return samples
+
+
 def number_frames(latent: dict[str, Any]) -> Sequence[int]:
     """Return the number of each frame of a LATENT: its ``batch_index``, where it has one, else from 0.
 

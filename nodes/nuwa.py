@@ -16,7 +16,7 @@ from ..models.cross_frame import CrossFrameEdit
 from ..models.edit import PAYLOAD, Edit
 from ..models.frames import PER_FRAME
 from ..models.keys import hash_settings, plain
-from ..models.noise import check_frames, draw_noise
+from ..models.noise import draw_noise, one_frame
 from ..models.nuwa_fill import Filling, Start, fill_between
 from ..models.nuwa_jobs import JobFolder, Recursion, Watch, check_keyframes, open_folder
 from ..models.nuwa_tree import Job, Tree
@@ -196,7 +196,7 @@ class NuwaKeyframes(io.ComfyNode):
         positive: Conditioning | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        job, shape = tree.keyframes, _one_frame(latent).shape[1:]
+        job, shape = tree.keyframes, one_frame(latent, "the tree says how many keyframes there are").shape[1:]
         if shared_attention > 0:
             cross_frame = CrossFrameEdit(strength=shared_attention)
             model = api.port().install(model, Edit("shared look", cross_frame=cross_frame))
@@ -450,17 +450,6 @@ def _mask_of_ends(job: Job, latents: Tensor) -> Tensor:
     mask = torch.ones(len(job.frame_ids), 1, *latents.shape[2:])
     mask[[0, -1]] = 0
     return mask
-
-
-def _one_frame(latent: dict[str, Any]) -> Tensor:
-    samples = check_frames(latent["samples"])
-    if samples.shape[0] != 1 or "noise_mask" in latent:
-        masked = " with a noise mask" if "noise_mask" in latent else ""
-        raise ValueError(
-            f"latent is {tuple(samples.shape)}{masked}; expected one frame, [1, channels, height, width], without a "
-            "mask; set batch_size to 1: the tree says how many keyframes there are."
-        )
-    return samples
 
 
 NODES: list[type] = [NuwaKeyframes, NuwaInterpolate]

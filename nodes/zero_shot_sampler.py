@@ -12,7 +12,7 @@ from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
 from ..models.edit import PAYLOAD, Edit
 from ..models.motion_path import MotionPath as Path
-from ..models.noise import draw_noise, renew_frames
+from ..models.noise import draw_noise, one_frame, renew_frames
 from ..models.schedules import TRAIN_TIMESTEPS
 from ..models.zero_shot import (
     MEMORYLESS,
@@ -120,7 +120,8 @@ class ZeroShotSampler(io.ComfyNode):
         keep: float = 0.4,
     ) -> io.NodeOutput:
         """Run the node."""
-        start = _one_frame(latent)
+        start = one_frame(latent, "the path says how many frames the video has")
+        check_finite(start)
         _check(sampler_name, mask, path)
         sigmas = api.port().sigmas(model, steps, scheduler)
         levels = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
@@ -280,18 +281,6 @@ def _check_conditions(sides: dict[str, Conditioning], frames: int, chunks: int) 
                 f"{name}: got a layout, whose boxes go by the frames' numbers, and {chunks} chunks, in each of which "
                 "frames are numbered from 0; expected one chunk; set chunk_size to 0."
             )
-
-
-def _one_frame(latent: dict[str, Any]) -> Tensor:
-    samples = latent["samples"]
-    if samples.dim() != 4 or samples.shape[0] != 1 or "noise_mask" in latent:
-        masked = " with a noise mask" if "noise_mask" in latent else ""
-        raise ValueError(
-            f"latent is {tuple(samples.shape)}{masked}; expected one frame, [1, channels, height, width], without a "
-            "mask; set batch_size to 1: the path says how many frames the video has."
-        )
-    check_finite(samples)
-    return samples
 
 
 def _sigma(model: Any, level: float, unit: str) -> float:

@@ -23,7 +23,6 @@ from ...models.windows import Window
 from .attention import Crossing, level_of
 
 _BLOCKS = {"input_blocks": "input", "middle_block": "middle", "output_blocks": "output"}
-# What may have a row for each frame, of what core hangs on a condition.
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
 # (the batch, its sigmas, ComfyUI's options of the call) -> what acts in it
 Cross = Callable[[Tensor, Tensor, dict[str, Any]], Crossing | None]

@@ -6,6 +6,7 @@ import comfy.context_windows
 import comfy.ops
 import pytest
 import torch
+from frameloom.models.edit import Edit
 from frameloom.models.energy import BoxEnergy
 from frameloom.models.errors import HostError
 from frameloom.models.windows import WindowPlan
@@ -43,7 +44,7 @@ def test_frames_go_in_pieces_unless_another_pack_may_let_them_read_each_other(po
     def note(query, key, value, extra):
         return query, key, value
 
-    model = port.install(demo[0], Edit("layout", guide=Noted(100.0, 1.0)))  # noqa: F405
+    model = port.install(demo[0], Edit("layout", guide=Noted(100.0, 1.0)))
     other = model.clone()
     other.set_model_attn1_patch(note)
     laid_out, noisy = lay_out(port, demo[1], frames=6), {"samples": scene.noise(6) * 10}
@@ -71,7 +72,7 @@ def test_windows_move_by_the_boxes_of_their_own_frames(port, demo, scene):
 def test_windows_with_an_anchor_are_guided(port, demo, scene, strength):
     """What a window left of the anchor, in inference mode, is read while gradients are taken of the next."""
     model = guide(port, scene.crossing(demo[0], strength=strength))
-    model = port.install(model, Edit("windows", windows=WindowPlan(3, 1)))  # noqa: F405
+    model = port.install(model, Edit("windows", windows=WindowPlan(3, 1)))
     laid_out = lay_out(port, demo[1], frames=6)
     drawn = scene.run(model, frames=6, positive=laid_out)
     assert torch.isfinite(drawn).all()
