@@ -40,10 +40,12 @@ NODES = {node.__name__: node for file in (conditioning, loaders, sampling) for n
 CASES = cases() | control_cases() | region_cases() | window_cases()
 EDIT = replace(DEMO, unet=replace(DEMO.unet, in_channels=8), prediction_type="eps")
 CPU = torch.device("cpu")
-# Six hints for one chunk of three frames are cut to three; where both scales are 1 only the first prompt is left.
+# Six hints for one chunk of three frames are cut to three; where both scales are 1 only the first prompt is left; of
+# three frames in batched windows of two the last would be alone, so its window is moved back, to where a static one is.
 ALIKE = [
     ("control-positive-alone", "control-positive-alone-six-hints"),
     ("edit-first-alone", "edit-nested-at-1"),
+    ("windows-static", "windows-batched"),
 ]
 # Both compute in float32, in other orders; ten steps of a random network carry 1e-7 to about 1e-5.
 TOLERANCE = 1e-3
@@ -146,4 +148,4 @@ def test_the_cases_tell_rules_of_control_editing_regions_and_long_video_apart(ex
         for start in ("control-", "edit-", "region-", "free-", "init-", "told-", "windows-", "travel")
     ):
         for pair in itertools.combinations(names, 2):
-            assert pair in ALIKE or apart(*pair) > 10 * TOLERANCE, pair
+            assert (apart(*pair) <= 10 * TOLERANCE) == (pair in ALIKE), pair
