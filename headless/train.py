@@ -33,7 +33,7 @@ from .progress import shown_log
 from .train_config import ConfigError, TrainConfig, read_config
 
 OK, FAILED, INVALID, STOPPED = 0, 1, 2, 130
-CONFIG, PREVIEW, BOARD = "config.toml", "dataset.png", "tensorboard"
+CONFIG, PREVIEW, CURVE, BOARD = "config.toml", "dataset.png", "curve.png", "tensorboard"
 
 
 class StoppedError(Exception):
@@ -133,7 +133,7 @@ def _describe_stop(config: TrainConfig) -> str:
 
 def _train(config: TrainConfig, team: Team, stop: _Stop) -> list[str]:
     """Train, and return what to say of the result."""
-    from ..nodes.train_motion import make_job
+    from ..nodes.train_motion import draw_curve, make_job
 
     parts, motion = _load_model(config), _load_start(config)
     dataset, report, preview = _load_dataset(config)
@@ -150,6 +150,7 @@ def _train(config: TrainConfig, team: Team, stop: _Stop) -> list[str]:
     path = config.folder / config.output["file"]
     if team.rank == 0:
         save_motion(path, trained.learned, config.output["dtype"])
+        _save_picture(config.folder / CURVE, draw_curve(trained.losses))
     return [
         str(path),
         f"loss {trained.losses[-1]:.5f} in the last of {len(trained.losses)} steps" if trained.losses else "",
@@ -249,9 +250,14 @@ class _Show:
         folder = self._config.folder
         with whole_file(folder / CONFIG) as part:
             part.write_text(self._config.to_toml(), "utf-8")
-        with whole_file(folder / PREVIEW) as part:
-            Image.fromarray(self._preview[0].mul(255).byte().numpy()).save(part, "PNG")
+        _save_picture(folder / PREVIEW, self._preview)
         self._is_noted = True
+
+
+def _save_picture(path: Path, picture: Tensor) -> None:
+    """Write a picture, [1, H, W, 3] in 0..1."""
+    with whole_file(path) as part:
+        Image.fromarray(picture[0].mul(255).byte().numpy()).save(part, "PNG")
 
 
 def _say(code: int, message: object) -> int:

@@ -16,14 +16,13 @@ from pathlib import Path
 
 import torch
 from einops import rearrange
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .errors import CheckpointError
 from .weight_file import WeightFile, open_weights
 from .weight_kind import identify, refuse
-from .whole_file import whole_file
+from .whole_file import write_tensors
 
 KIND, VERSION = "layout_prior", "1"
 Cache = list[tuple[Tensor, Tensor]]  # of each layer, keys and values [B, heads, tokens, dim_head]
@@ -161,6 +160,9 @@ def save_prior(path: str | Path, network: LayoutGPT, sequence: str) -> None:
         path: of the new file.
         network: what to write, in its dtype.
         sequence: name of the sequence format it was trained on, version included.
+
+    Raises:
+        OSError: the disk is full, or the folder can't be written to.
     """
     metadata = {
         "frameloom.kind": KIND,
@@ -169,8 +171,8 @@ def save_prior(path: str | Path, network: LayoutGPT, sequence: str) -> None:
         "frameloom.heads": str(network.size.heads),
         "frameloom.words": json.dumps(network.words),
     }
-    with whole_file(Path(path)) as part:
-        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, part, metadata)
+    state = {key: value.contiguous() for key, value in network.state_dict().items()}
+    write_tensors(Path(path), state, metadata)
 
 
 def read_prior(path: str | Path, sequence: str, vocabulary: int) -> LayoutGPT:

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from .motion_checkpoint import MotionWeights, pack_motion
 from .motion_lora import MotionLoRA, pack_motion_lora
-from .whole_file import whole_file
+from .whole_file import write_tensors
 
 FileDtype = Literal["fp16", "bf16", "fp32"]
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -41,13 +39,4 @@ def save_motion(
     is_lora = isinstance(motion, MotionLoRA)
     state, metadata = pack_motion_lora(motion) if is_lora else pack_motion(motion)
     state = {key: tensor.detach().to("cpu", _DTYPES[dtype]).clone() for key, tensor in state.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as part:
-            save_file(state, part, {"format": "pt", **metadata, **(facts or {})})
-    except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
-        size = sum(tensor.nbytes for tensor in state.values())
-        raise OSError(
-            f"{path}: could not be written ({error}); expected {size:,} bytes of room in a folder that can be written "
-            "to; make room, or choose another name."
-        ) from error
+    write_tensors(path, state, {"format": "pt", **metadata, **(facts or {})})

@@ -27,7 +27,8 @@ class SaveMotionModule(io.ComfyNode):
             category="frameloom/training",
             description="Write a motion module, or the last motion LoRA on it, in AnimateDiff's layout, with "
             "positional encodings: our loaders, AnimateDiff-Evolved and diffusers read it; mask adapters work with "
-            "ours alone. No file is overwritten.",
+            "ours alone. diffusers' motion module normalises over a whole clip instead of frame by frame, so its "
+            "pictures differ a little. No file is overwritten.",
             search_aliases=["export motion module", "save motion LoRA", "AnimateDiff", "merge motion LoRA"],
             is_output_node=True,
             inputs=[

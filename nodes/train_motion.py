@@ -34,9 +34,10 @@ class TrainMotionModule(io.ComfyNode):
             display_name="Train Motion Module",
             category="frameloom/training",
             description="Train a motion module on clips, by the error of the predicted noise on video, as AnimateDiff "
-            "was. The model itself is frozen: its weights are hashed before and after. A run that is stopped keeps a "
-            "checkpoint in the user folder, in frameloom/training, with a motion.safetensors that can be used as it "
-            "is; the same graph goes on from there.",
+            "was. The model is frozen: training goes through its UNet, whose weights are hashed before and after. A "
+            "run that is stopped keeps a checkpoint in the user folder, in frameloom/training, with a "
+            "motion.safetensors that can be used as it is; the log names the run's own folder. The same graph goes on "
+            "from there.",
             search_aliases=[
                 "AnimateDiff training",
                 "train motion LoRA",
@@ -94,7 +95,7 @@ class TrainMotionModule(io.ComfyNode):
         run = MotionRun(api.port(), (model, clip, vae), dataset, job, motion, show)
         trained = run.train(lambda key: api.port().user_dir() / TRAINING / key[:16])
         logger.info("%s: the base is unchanged, SHA-256 %s.", job.name, trained.base[:12])
-        return io.NodeOutput(run.motion_of(trained.learned), _curve(trained.losses))
+        return io.NodeOutput(run.motion_of(trained.learned), draw_curve(trained.losses))
 
 
 def _part_inputs() -> list[Any]:
@@ -126,7 +127,13 @@ def _what_inputs() -> list[Any]:
             tooltip="AdamW's; 0.0001 is AnimateDiff's. The demo model learns with 0.001, a LoRA on it with 0.004.",
         ),
         io.Int.Input(
-            "seed", default=0, min=0, max=0xFFFFFFFF, tooltip="Of every draw: same seed, same training."
+            "seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFF,
+            control_after_generate=io.ControlAfterGenerate.fixed,
+            tooltip="Of every draw: same seed, same training. Keep it fixed: another seed is another run, and begins "
+            "at the first step.",
         ),
         io.String.Input("name", default="trained", tooltip="What the result is called in messages."),
     ]
@@ -314,14 +321,14 @@ class _Show:
     def step(self, step: int, losses: Sequence[float]) -> None:
         """Show a step."""
         shown = (step + 1) % SHOW_EVERY == 0
-        self._bar.update(self._clips + step + 1, _curve(losses)[0] if shown else None)
+        self._bar.update(self._clips + step + 1, draw_curve(losses)[0] if shown else None)
         api.port().check_interrupt()
 
     def sample(self, strip: Tensor) -> None:
         """Show nothing: it is in the run's folder."""
 
 
-def _curve(losses: Sequence[float]) -> Tensor:
+def draw_curve(losses: Sequence[float]) -> Tensor:
     """Draw every step's loss, and its average over the last fifty."""
     averages, mean = [], 0.0
     for index, loss in enumerate(losses):

@@ -196,7 +196,7 @@ def _shape_inputs() -> list[Any]:
             default=0,
             min=0,
             max=0xFFFFFFFFFFFFFFFF,
-            control_after_generate=True,
+            control_after_generate=io.ControlAfterGenerate.fixed,
             tooltip="For source shapes: of their looks, places and ways.",
         ),
     ]

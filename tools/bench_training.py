@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time a training step of a motion module beside a plain loop over diffusers, and write docs/bench_training.md.
 
-usage: bench_training.py [--rounds N] [--steps N] [--only SIZE ...]
+usage: bench_training.py [--rounds N] [--only SIZE ...]
 
 Both train a new motion module in a frozen UNet, with random weights, clips and captions, in float32 on the CPU. The
 plain loop is what one writes with diffusers: ``UNetMotionModel.from_unet2d``, ``freeze_unet2d_params``, AdamW, the
@@ -62,17 +62,19 @@ class Size:
         model: its sizes.
         frames: of a clip; a batch is one clip.
         side: of latents.
+        steps: of a turn, that are timed.
     """
 
     title: str
     model: ModelSize
     frames: int
     side: int
+    steps: int
 
 
 SIZES = {
-    "demo": Size("Demo model's sizes, 16 frames of 128 px", DEMO, 16, 16),
-    "sd15": Size("SD1.5's sizes, 8 frames of 128 px", SD15, 8, 16),
+    "demo": Size("Demo model's sizes, 16 frames of 128 px", DEMO, 16, 16, 5),
+    "sd15": Size("SD1.5's sizes, 8 frames of 128 px", SD15, 8, 16, 2),
 }
 
 
@@ -181,7 +183,7 @@ def train_ours(size: Size, done: Done, *, save_memory: bool) -> None:
         )
 
 
-def work(arm: str, size: Size, steps: int) -> None:
+def work(arm: str, size: Size) -> None:
     """Measure one arm in this process, print the figures, and end it."""
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds: list[float] = []
@@ -190,7 +192,7 @@ def work(arm: str, size: Size, steps: int) -> None:
     def done() -> None:
         nonlocal clock
         seconds.append(time.process_time() - clock)
-        if len(seconds) == WARM_UP + steps:
+        if len(seconds) == WARM_UP + size.steps:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             print(json.dumps([seconds[WARM_UP:], (peak - start) / 1024]), flush=True)
             os._exit(0)  # a run that stops writes a checkpoint, which for SD1.5 is gigabytes
@@ -202,9 +204,9 @@ def work(arm: str, size: Size, steps: int) -> None:
         train_ours(size, done, save_memory=arm == SAVING)
 
 
-def run_apart(name: str, arm: str, steps: int) -> Run:
+def run_apart(name: str, arm: str) -> Run:
     """Measure one arm in a process of its own."""
-    call = [sys.executable, __file__, "--work", arm, "--only", name, "--steps", str(steps)]
+    call = [sys.executable, __file__, "--work", arm, "--only", name]
     answer = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout
     run = Run(*json.loads(answer.splitlines()[-1]))
     print(f"{name}, {arm}: {[round(each, 2) for each in run.seconds]} s, {run.mebibytes:.0f} MiB", flush=True)
@@ -225,7 +227,7 @@ def report(size: Size, runs: dict[str, list[Run]]) -> list[str]:
     seconds = {arm: [each for run in found for each in run.seconds] for arm, found in runs.items()}
     memory = {arm: max(run.mebibytes for run in found) for arm, found in runs.items()}
     lines = [
-        f"## {size.title}",
+        f"## {size.title}, {size.steps} steps a turn",
         "",
         "| arm | CPU s a step, median | over the plain loop on latents (95 % interval) | over that from pictures "
         "| memory, MiB | over the plain loop on latents | over that from pictures |",
@@ -248,12 +250,11 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3, help="turns of every arm")
-    parser.add_argument("--steps", type=int, default=5, help="timed steps of a turn")
     parser.add_argument("--only", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--work", choices=ARMS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
-        work(arguments.work, SIZES[arguments.only[0]], arguments.steps)
+        work(arguments.work, SIZES[arguments.only[0]])
         return 1
     lines = [
         "# Bench: training a motion module",
@@ -261,9 +262,8 @@ def main() -> int:
         "Written by `make bench` (`tools/bench_training.py`): a step of training beside a plain loop over diffusers' "
         "`UNetMotionModel`, both of a new module in a frozen UNet, with batches of one clip, float32, CPU, "
         f"threads: {torch.get_num_threads()}. Time is the CPU's, of all threads. Arms take turns, {arguments.rounds} "
-        f"of {arguments.steps} steps, each a "
-        "process of its own. Memory is the peak of the whole process above what it had before there was any network: "
-        "weights, gradients, the optimiser's state and what a step remembers. No arm averages "
+        "of each, every turn a process of its own. Memory is the peak of the whole process above what it had before "
+        "there was any network: weights, gradients, the optimiser's state and what a step remembers. No arm averages "
         "weights. The plain loop from pictures encodes a clip and its caption at every step, as "
         f"AnimateDiff's own script does; ours does so once a clip, before the first. Target for each: <= {TARGET} of "
         "the plain loop.",
@@ -274,7 +274,7 @@ def main() -> int:
         for turn in range(arguments.rounds):
             shift = turn % len(ARMS)
             for arm in ARMS[shift:] + ARMS[:shift]:
-                runs[arm].append(run_apart(name, arm, arguments.steps))
+                runs[arm].append(run_apart(name, arm))
         lines += report(SIZES[name], runs)
     print("\n".join(lines))
     REPORT.write_text("\n".join(lines), encoding="utf-8")

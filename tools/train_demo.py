@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Train the demo model of assets/demo from nothing: VAE, text, image, layout prior.
+"""Train the demo's image model of assets/demo from nothing: VAE, text, image.
 
-usage: train_demo.py [--stages vae,text,image,layout,export] [--work DIR] [--threads N] [--no-compile]
+usage: train_demo.py [--stages vae,text,image,export] [--work DIR] [--threads N] [--no-compile]
 
-What moves is trained in it by ``frameloom train``, with configs/demo_*.toml: see the Makefile's demo-model.
+What moves is trained in it by ``frameloom train``, with configs/demo_*.toml, and the layout prior by its workflow: see
+the Makefile's demo-model.
 
 Everything is drawn (training/shapes.py) and every draw comes from a seed. Checkpoints go to --work (default: a folder
 ``frameloom-demo`` in the user's cache), and a stage that was stopped goes on where it was. ``export`` writes
@@ -24,7 +25,6 @@ import torch
 from frameloom.headless import keys, networks
 from frameloom.models.architecture import DEMO
 from frameloom.models.schedules import STABLE_DIFFUSION
-from frameloom.tools import demo_layout
 from frameloom.training import shapes
 from frameloom.training.loop import LoopSettings, step_generator, train
 from frameloom.training.targets import noise_mse
@@ -371,7 +371,7 @@ def load_frozen(module: nn.Module, path: Path) -> nn.Module:
 
 
 def export(work: Path) -> None:
-    """Write what is finished to assets/demo: LDM and GPT-2 keys, float16."""
+    """Write what is finished to assets/demo: LDM keys, float16."""
     if (work / "unet.pt").exists():
         unet, vae, text = (torch.load(work / f"{name}.pt") for name in ("unet", "vae", "text_final"))
         state = {keys.UNET_PREFIX + key: value for key, value in keys.unet_to_ldm(unet, DEMO.unet).items()}
@@ -380,7 +380,6 @@ def export(work: Path) -> None:
             state[keys.TEXT_PREFIX + "text_model." + key.removeprefix("text_model.")] = value
         metadata = {"frameloom.kind": "model", "frameloom.prediction_type": "v"}
         save_half(state, ASSETS / "model.safetensors", metadata)
-    demo_layout.export_layout(work, ASSETS)
 
 
 def save_half(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -395,7 +394,6 @@ STAGES: dict[str, tuple[Callable[[Path], nn.Module], str]] = {
     "vae": (train_vae, "vae"),
     "text": (train_text, "text_final"),
     "image": (train_image, "unet"),
-    "layout": (lambda _: demo_layout.train_layout(report), demo_layout.WEIGHTS),
 }
 
 
@@ -405,7 +403,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stages", default="vae,text,image,layout,export")
+    parser.add_argument("--stages", default="vae,text,image,export")
     parser.add_argument("--work", type=Path, default=CACHE / "frameloom-demo")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--no-compile", action="store_true")

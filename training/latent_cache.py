@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +28,10 @@ from .video_dataset import Dataset
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "frameloom-latents/1"
+FORMAT = "frameloom-latents/2"
 _STALE_SECONDS = 24 * 3600  # after which a half-written file belongs to no run that is alive
 _NAME = "value"
+_EXCERPT = 60  # characters of a caption in an error
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,32 @@ def encode_clips(
     cache = _Cache(folder, base_key)
     cache.remove_stale()
     with torch.inference_mode(False), torch.no_grad():
-        latents, used, skipped = _encode_pictures(dataset, encode_pictures, cache, watch, check_interrupt)
         every = dataset.captions
+        rows: dict[str, Tensor] = {}
+        for text in dict.fromkeys(["", *every]):
+            check_interrupt()
+            rows[text] = cache.get("caption", text, 2, lambda text=text: encode_text(text))
+        length = _common_length(rows)
+        latents, used, skipped = _encode_pictures(dataset, encode_pictures, cache, watch, check_interrupt)
         captions = [every[index] for index in used]
-        texts = list(dict.fromkeys(["", *captions]))
-        rows = [cache.get("caption", text, 2, lambda text=text: encode_text(text)) for text in texts]
-        length = common_length([row.shape[0] for row in rows])
-        tokens = torch.stack([row.repeat(length // row.shape[0], 1) for row in rows])
-        row_of = {text: row for row, text in enumerate(texts)}
+        row_of = {text: row for row, text in enumerate(dict.fromkeys(["", *captions]))}
+        tokens = rows[""].new_empty(len(row_of), length, rows[""].shape[1])
+        for text, row in row_of.items():
+            made = rows.pop(text)
+            tokens[row] = made.repeat(length // made.shape[0], 1)
         return EncodedClips(latents, tokens, torch.tensor([row_of[text] for text in captions]), skipped)
+
+
+def _common_length(rows: Mapping[str, Tensor]) -> int:
+    """Return how many tokens all captions are repeated to."""
+    try:
+        return common_length([row.shape[0] for row in rows.values()])
+    except ValueError as error:
+        longest = max(rows, key=lambda text: rows[text].shape[0])
+        raise ValueError(
+            f"dataset: the captions' encodings can't be brought to one length ({error}); the longest caption begins "
+            f"{longest[:_EXCERPT]!r}; shorten it."
+        ) from error
 
 
 def _encode_pictures(

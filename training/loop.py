@@ -8,6 +8,7 @@ and several processes, which deal a step's micro-batches out among them, what on
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import os
 import pickle
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 
 from ..models.whole_file import whole_file
 from .team import ALONE, Team, check_shares, gather
+
+logger = logging.getLogger(__name__)
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -113,6 +116,8 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     run.check_team()
+    if checkpoint is not None and team.rank == 0:
+        logger.info("%s: from step %d of %d.", checkpoint.parent, run.step, settings.steps)
 
     def save() -> None:
         if checkpoint is not None and team.rank == 0:
@@ -171,6 +176,8 @@ class _Run:
             self._check_finite("gradient", float(norm))
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.scaler.is_enabled() and self.scaler.get_scale() < 1:  # no scale was small enough
+            self._check_finite("gradient", float(norm))
         decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(self.average, [value.detach().float() for value in self.values], 1 - decay)
@@ -248,7 +255,8 @@ class _Run:
             )
         if state["key"] != self.key:
             raise ValueError(
-                f"checkpoint {path}: was made with other settings, data or base; expected those of this run; give "
+                f"checkpoint {path}: was made with other settings, data or base, or where they are encoded to other "
+                "bits: on another machine, another number of threads, another torch; expected those of this run; give "
                 "another checkpoint path, or delete the file to start afresh."
             )
         if state["step"] > self.settings.steps:

@@ -6,6 +6,7 @@ trained on them next.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,7 +129,10 @@ def encode_dataset(
         return port.encode(vae, images)["samples"] / unit
 
     def encode_text(text: str) -> Tensor:
-        return port.encode_text(clip, text)[0][0][0][0]
+        literal = re.sub(
+            r"([()])", r"\\\1", text
+        )  # a prompt's parentheses are weights, a caption's are its own
+        return port.encode_text(clip, literal)[0][0][0][0]
 
     # What can't be hashed, a VAE and a text encoder with whatever is on them, shows in what it makes of a probe.
     pattern = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1

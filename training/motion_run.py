@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ..host.contract import Host, Motion
 from ..models.edit import Edit, TemporalEdit
-from ..models.errors import ClipError
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import merge_loras
+from ..models.whole_file import whole_file
 from .motion_job import MotionJob, run_job
 from .motion_lessons import Learned
 from .motion_training import Trained
@@ -77,7 +77,7 @@ class MotionRun:
         self._start = None if motion is None else (motion.weights, motion.loras)
         self._show, self._team = show, team
         self._losses: list[float] = []
-        self._stops, self._path = False, Path()
+        self._stops, self._steps, self._path = False, 0, Path()
 
     def train(self, folder: Callable[[str], Path]) -> Trained:
         """Run it, from where it was stopped.
@@ -114,6 +114,7 @@ class MotionRun:
 
     def _step(self, step: int, loss: float) -> None:
         self._losses.append(loss)
+        self._steps = step + 1
         if (step + 1) % SHOW_EVERY == 0 and self._team.rank == 0:
             recent = self._losses[-50:]
             mean, steps = sum(recent) / len(recent), self._job.settings.loop.steps
@@ -129,11 +130,16 @@ class MotionRun:
         try:
             with torch.inference_mode():
                 strip = torch.cat(list(self._sample(learned)), 1)
-        except ClipError as error:  # its latents are kept; the video is gone
-            logger.warning("%s; this checkpoint has no sample.", error)
+            with whole_file(self._path / f"sample-{self._steps:06}.png") as part:
+                Image.fromarray(strip.mul(255).byte().cpu().numpy()).save(part, "PNG")
+        except (
+            ArithmeticError,
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # no memory, no room, the video is gone
+            logger.warning("%s: this checkpoint has no sample (%s).", self._job.name, error)
             return
-        name = f"sample-{len(list(self._path.glob('sample-*.png'))):04}.png"
-        Image.fromarray(strip.mul(255).byte().cpu().numpy()).save(self._path / name)
         self._show.sample(strip)
 
     def _sample(self, learned: Learned) -> Tensor:

@@ -132,7 +132,8 @@ def train_motion(
 
     Args:
         port: the host.
-        model: a MODEL without a motion module; it stays as it is, which is checked to the last bit.
+        model: a MODEL without a motion module. Its UNet, a copy where the host needs one, stays as it is, which is
+            checked to the last bit.
         clips: encoded.
         lesson: what to learn, on the host's device.
         settings: how.
@@ -242,7 +243,7 @@ def check_frozen(before: str, forward: FrozenForward) -> None:
     if after != before:
         raise HostError(
             f"model: its weights changed in training (SHA-256 {before[:12]} before, {after[:12]} after); expected a "
-            "frozen base; the result is not to be used; take out other packs' nodes that train or patch it."
+            "frozen base; the result is not to be used; delete the run's folder, and report it with the workflow."
         )
 
 

@@ -23,9 +23,12 @@ from torch import Tensor
 from ..models.errors import ClipError
 
 MAX_PIXELS = 64 * 1024 * 1024  # of a frame, as it is stored and as it is scaled
-_FORMAT = "frameloom-clip/1"  # of keys; a change of what is decoded or how it is scaled must change it
+_FORMAT = "frameloom-clip/2"  # of keys; a change of what is decoded or how it is scaled must change it
 _SEEK_SECONDS = 1.0  # before the first frame: those right behind a keyframe may lean on frames before it
 _BLOCK = 1 << 20
+_UNTIMED = (
+    "avi",
+)  # its stamps are of packets, not of pictures, and its header counts those that were left out, too
 Stamp = tuple[int, int]  # size in bytes, time of change in nanoseconds
 
 
@@ -185,9 +188,10 @@ def look_through(path: Path) -> Video:
                     times.append(packet.pts)
             if first is None:
                 raise ClipError("holds no frame that can be decoded")
-            if packets < stream.frames:
+            is_timed = source.format.name not in _UNTIMED
+            if is_timed and packets < stream.frames:
                 raise ClipError(f"is cut short: {packets} of {stream.frames} frames are there")
-            has_times = None not in times
+            has_times = is_timed and None not in times
             shown = tuple(sorted(times)) if has_times else tuple(range(len(times)))
             return Video(path, _hash(path), stamp, first.width, first.height, shown, has_times)
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
@@ -20,6 +21,7 @@ from frameloom.host import api
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import read_motion_lora
 from frameloom.tests.support.processes import run_together
+from frameloom.tools.evidence.layout_prior import SETTINGS
 from frameloom.training import motion_run
 from frameloom.training.motion_job import Target
 from safetensors import safe_open
@@ -98,8 +100,8 @@ def test_a_run_says_where_the_result_is_and_the_folder_holds_all_of_it(run):
     assert out[1].endswith(" in the last of 4 steps")
     assert out[2].startswith("the base is unchanged, SHA-256 ")
     assert {each.name for each in Path("run").iterdir()} == {
-        "checkpoint.pt", "config.toml", "dataset.png", "metrics.jsonl", "motion.safetensors", "sample-0000.png",
-        "sample-0001.png", "trained.safetensors",
+        "checkpoint.pt", "config.toml", "curve.png", "dataset.png", "metrics.jsonl", "motion.safetensors",
+        "sample-000003.png", "sample-000004.png", "trained.safetensors",
     }  # fmt: skip
     assert same(state("run/trained.safetensors"), state("run/motion.safetensors"))
 
@@ -160,10 +162,12 @@ def test_what_goes_on_a_module_is_learned_on_what_start_names(run, target):
     assert any(not torch.equal(up, others[name][1]) for name, (_, up) in pairs.items())
 
 
+RECIPE = (ROOT / "Makefile").read_text().split("\ndemo-model:")[1].split("\n\n")[0].replace("\\\n", "")
+
+
 def demo_trainings():
     """The calls of ``make demo-model``: a config, where it leaves its result, and the file that ships."""
-    recipe = (ROOT / "Makefile").read_text().split("\ndemo-model:")[1].split("\n\n")[0]
-    return re.findall(r"frameloom train (\S+)\n\tcp (\S+) (\S+)", recipe)
+    return re.findall(r"frameloom train (\S+)\n\tcp (\S+) (\S+)", RECIPE)
 
 
 def test_all_that_moves_in_the_demo_comes_of_the_command():
@@ -177,6 +181,10 @@ def test_the_demos_configs_make_files_like_those_that_ship(run, config, made, sh
     settings = [part for name, value in short.items() for part in ("--set", f"{name}={value}")]
     code, _, err = run("train", str(ROOT / config), "--device", "cpu", *settings)
     assert code == 0, err
+    check_alike(made, ships)
+
+
+def check_alike(made, ships):
     with safe_open(made, "pt") as ours, safe_open(ROOT / ships, "pt") as theirs:
         assert ours.metadata()["frameloom.kind"] == theirs.metadata()["frameloom.kind"]
         keys = list(theirs.keys())
@@ -184,6 +192,20 @@ def test_the_demos_configs_make_files_like_those_that_ship(run, config, made, sh
         for key in keys:
             one, other = ours.get_tensor(key), theirs.get_tensor(key)
             assert (one.shape, one.dtype) == (other.shape, other.dtype), key
+
+
+def test_the_demos_layout_prior_comes_of_its_workflow_with_the_settings_that_evidence_names(run):
+    [(workflow, settings, made, ships)] = re.findall(
+        r"frameloom run (\S+) (.+)\n\tcp (\S+) (\S+layout_prior\S+)", RECIPE
+    )
+    told = {name: int(value) for name, value in re.findall(r"--set 1\.(\w+)=(\d+)", settings)}
+    inputs = json.loads((ROOT / workflow).read_text())["1"]["inputs"] | told
+    assert {name: inputs.get(name) for name in asdict(SETTINGS)} == asdict(SETTINGS)
+    code, _, err = run(
+        "run", str(ROOT / workflow), *settings.split(), "--set", "1.steps=1", "--device", "cpu"
+    )
+    assert code == 0, err
+    check_alike(made, ships)
 
 
 def test_frames_that_attend_to_the_first_are_another_model_to_train_in(run):

@@ -113,6 +113,13 @@ def test_merged_loras_are_what_they_change():
     assert all(merged.state[key] is made.state[key] for key in others)
 
 
+def test_others_may_read_what_is_saved_as_they_may_any_new_file(tmp_path):
+    """Safetensors writes to a file of its own, which is its owner's alone."""
+    (tmp_path / "any").touch()
+    save_motion(tmp_path / "made.safetensors", weights(middle=False))
+    assert (tmp_path / "made.safetensors").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 def test_a_full_disk_is_one_error_and_leaves_what_was_there(tmp_path):
     path = tmp_path / "made.safetensors"
     save_motion(path, weights(middle=False))

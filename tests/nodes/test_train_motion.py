@@ -72,11 +72,11 @@ def user(tmp_path, monkeypatch, host):
 def train(host):
     from frameloom.nodes.train_motion import TrainMotionModule
 
-    parts, dataset = host.load_demo(), Squares()
+    parts = host.load_demo()
 
     def run(**changes):
         with torch.inference_mode():  # as hosts run nodes
-            return TrainMotionModule.execute(*parts, dataset, **{**WIDGETS, **changes})
+            return TrainMotionModule.execute(*parts, **{"dataset": Squares(), **WIDGETS, **changes})
 
     return run
 
@@ -140,7 +140,7 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_weights(host, train, monk
 
     def interrupt(self):
         calls.append(1)
-        if len(calls) == 4:  # two clips, then two steps
+        if len(calls) == 7:  # three captions, two clips, then two steps
             raise Interrupted
 
     monkeypatch.setattr(type(host), "check_interrupt", interrupt)
@@ -219,8 +219,41 @@ def test_a_clip_that_is_gone_costs_a_mask_adapter_its_samples_alone(host, train,
     monkeypatch.setattr(Squares, "pictures", gone)
     motion = train(target="mask adapter", motion=module, steps=1, seed=1)[0]
     assert motion.loras
-    assert "one.mp4: is gone; this checkpoint has no sample." in caplog.text
-    assert len(list((user / "training").glob("*/sample-*.png"))) == 1
+    assert "trained: this checkpoint has no sample (one.mp4: is gone)." in caplog.text
+    assert [path.name for path in (user / "training").glob("*/sample-*.png")] == ["sample-000001.png"]
+
+
+def test_a_device_without_room_for_a_sample_costs_the_sample_alone(host, train, user, monkeypatch, caplog):
+    def full(self, *_args, **_settings):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(type(host), "sample", full)
+    assert train()[0].weights.family == "frameloom"
+    assert caplog.text.count("this checkpoint has no sample (out of memory)") == 2
+    assert list((user / "training").glob("*/sample-*.png")) == []
+
+
+def test_captions_are_dropped_as_often_as_the_dataset_says(train, user, monkeypatch):
+    """With all of them dropped, what they say is nothing to the loss; with none, it is."""
+    losses = []
+    for dropout, captions in ((1.0, "ab"), (1.0, "cd"), (0.0, "ab"), (0.0, "cd")):
+        train(dataset=Squares(caption_dropout=dropout, captions=tuple(captions)), steps=1)
+        losses.append(json.loads(newest(user / "training").joinpath("metrics.jsonl").read_text())["loss"])
+    assert losses[0] == losses[1]
+    assert losses[2] != losses[3]
+
+
+def newest(folder):
+    return max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+
+
+def test_a_run_names_its_folder_and_the_step_it_begins_at(train, user, caplog):
+    caplog.set_level("INFO")
+    train(steps=2)
+    train(steps=3)
+    [folder] = (user / "training").iterdir()
+    assert f"{folder}: from step 0 of 2." in caplog.text
+    assert f"{folder}: from step 2 of 3." in caplog.text
 
 
 def test_clips_that_are_all_gone_are_one_error(train, monkeypatch):

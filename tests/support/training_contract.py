@@ -53,7 +53,7 @@ def numbers_of(network):
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("target", ["module", "motion LoRA"])
+@pytest.mark.parametrize("target", ["module", "motion LoRA", "mask adapter"])
 def test_no_weight_of_the_base_has_a_gradient_and_only_the_lessons_change(watching, demo, tmp_path, target):
     networks = networks_of(demo)
     assert len(networks) == 3
@@ -84,7 +84,8 @@ def test_no_weight_of_the_base_has_a_gradient_and_only_the_lessons_change(watchi
         assert not any(torch.equal(now[name], start.state[name].to(now[name])) for name in learned)
     else:
         assert isinstance(trained.learned, MotionLoRA)
-        assert {name.rpartition(".")[2] for name in learned} == {"down", "up"}
+        assert {name.rpartition(".")[2] for name in learned if "mask" not in name} == {"down", "up"}
+        assert any("mask" in name for name in learned) == (target == "mask adapter")
         kept = [
             (name, name.replace("parametrizations.weight.original", "weight")) for name in set(now) - learned
         ]

@@ -13,7 +13,7 @@ CODECS = {
     "h264": ("h264", "yuv420p", {"bf": "2"}),
     "mkv": ("ffv1", "bgr0", {}),
     "webm": ("libvpx-vp9", "yuv420p", {"g": "12"}),
-    "avi": ("mpeg4", "yuv420p", {"g": "12"}),
+    "avi": ("h264", "yuv420p", {"bf": "3", "g": "12"}),
     "gif": ("gif", "rgb8", {}),
 }
 
@@ -31,8 +31,8 @@ def numbers_of(pictures):
     return (((middle + 1) * 127.5 - 10) / STEP).round().int().tolist()
 
 
-def write_video(path, pictures, rate=10, options=None, turn=0):
-    """Write pictures [F, H, W, 3] uint8 as the path's ending says."""
+def write_video(path, pictures, rate=10, options=None, turn=0, gap=1):
+    """Write pictures [F, H, W, 3] uint8 as the path's ending says, each shown for ``gap`` frames' time."""
     import av
 
     codec, pixels, known = CODECS[path.suffix[1:]]
@@ -43,9 +43,11 @@ def write_video(path, pictures, rate=10, options=None, turn=0):
         stream.pix_fmt, stream.options = pixels, known
         if turn:
             stream.set_display_rotation(turn)
-        for picture in pictures:
+        for number, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture.contiguous().numpy(), format="rgb24")
-            file.mux(stream.encode(frame.reformat(format=pixels)))
+            frame = frame.reformat(format=pixels)
+            frame.pts = number * gap
+            file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
     return path
 

@@ -51,7 +51,11 @@ def test_resumed_run_equals_an_unbroken_one_to_the_last_bit(tmp_path):
     with pytest.raises(Stopped):
         train(parameters, loss, SETTINGS, checkpoint=path, checkpoint_every=4, on_step=stop_at(8))
     _, fresh, loss = problem()
-    resumed = train(fresh, loss, SETTINGS, checkpoint=path, checkpoint_every=4)
+    steps = []
+    resumed = train(
+        fresh, loss, SETTINGS, checkpoint=path, checkpoint_every=4, on_step=lambda step, _: steps.append(step)
+    )
+    assert steps == [9, 10, 11]
     for name in expected:
         assert torch.equal(resumed[name], expected[name]), name
         assert torch.equal(fresh[name], whole[name]), name
@@ -93,6 +97,37 @@ def test_a_gradient_that_is_not_finite_changes_no_weight_and_no_checkpoint(tmp_p
         train(parameters, steep, SETTINGS, checkpoint=path, checkpoint_every=4)
     assert torch.equal(model.weight, before[0])
     assert torch.load(path)["step"] == 4
+
+
+def test_a_gradient_that_fp16_cannot_scale_is_one_error_too(tmp_path):
+    """A scaler leaves steps out in silence, as many as come."""
+    _, parameters, _ = problem()
+    before = parameters["weight"].detach().clone()
+
+    def steep(step, generator):
+        return (parameters["weight"] - parameters["weight"].detach()).square().sum().sqrt()
+
+    settings = replace(SETTINGS, steps=100, precision="fp16", ema_decay=0.0)
+    with pytest.raises(FloatingPointError, match="gradient is nan at step 16; lower learning_rate"):
+        train({"weight": parameters["weight"]}, steep, settings)
+    assert torch.equal(parameters["weight"], before)
+
+
+def test_averages_are_those_of_the_formula():
+    """Their decay grows from 0.1 towards its bound: (1 + n) / (10 + n)."""
+    _, parameters, loss = problem()
+    seen = [{name: value.detach().clone() for name, value in parameters.items()}]
+
+    def note(step, number):
+        seen.append({name: value.detach().clone() for name, value in parameters.items()})
+
+    averages = train(parameters, loss, replace(SETTINGS, ema_decay=0.4), on_step=note)
+    for name, average in averages.items():
+        expected = seen[0][name]
+        for step, values in enumerate(seen[1:]):
+            decay = min(0.4, (1 + step) / (10 + step))
+            expected = decay * expected + (1 - decay) * values[name]
+        torch.testing.assert_close(average, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_a_checkpoint_of_more_steps_is_refused(tmp_path):
@@ -189,7 +224,9 @@ def test_fp16_resumes_with_its_scale(tmp_path):
         train(parameters, loss, settings, checkpoint=path, on_step=stop_at(5))
     assert torch.load(path)["scaler"]["scale"] < 65536  # it overflowed at first
     _, fresh, loss = problem()
-    resumed = train(fresh, loss, settings, checkpoint=path)
+    steps = []
+    resumed = train(fresh, loss, settings, checkpoint=path, on_step=lambda step, _: steps.append(step))
+    assert steps[0] == 6
     assert all(torch.equal(resumed[name], expected[name]) for name in expected)
 
 

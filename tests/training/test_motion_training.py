@@ -16,7 +16,7 @@ from frameloom.models.learning import FrozenForward
 from frameloom.models.mask_adapter import MASK_KEY
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import MotionLoRA, read_motion_lora
-from frameloom.models.schedules import STABLE_DIFFUSION
+from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.motion import tiny_module
 from frameloom.tests.support.training import (
     Clips,
@@ -195,9 +195,17 @@ def test_a_stopped_run_goes_on_to_the_same_curve_and_weights(port, model, tmp_pa
         )
     read = read_motion_weights if kind == "new" else read_motion_lora
     assert weights_of(read(tmp_path / "b" / "motion.safetensors")).keys() == weights_of(whole.learned).keys()
+    steps = []
     resumed = train_motion(
-        port, model, clips, lesson_of(port, model, kind), settings(), lambda key: tmp_path / "b"
+        port,
+        model,
+        clips,
+        lesson_of(port, model, kind),
+        settings(),
+        lambda key: tmp_path / "b",
+        lambda step, loss: steps.append(step),
     )
+    assert steps == [3, 4, 5]
     assert resumed.losses == whole.losses
     assert same(resumed.learned, whole.learned)
     assert same(read(tmp_path / "b" / "motion.safetensors"), whole.learned)
@@ -225,7 +233,7 @@ def test_a_killed_run_goes_on_to_the_same_curve_and_weights(port, model, tmp_pat
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len((tmp_path / "b" / "metrics.jsonl").read_text().splitlines()) == 5
-    clips = moving_clips()
+    clips, steps = moving_clips(), {"a": [], "b": []}
     whole, resumed = (
         train_motion(
             port,
@@ -234,9 +242,11 @@ def test_a_killed_run_goes_on_to_the_same_curve_and_weights(port, model, tmp_pat
             lesson_of(port, model, "new"),
             settings(),
             lambda _, name=name: tmp_path / name,
+            lambda step, _, name=name: steps[name].append(step),
         )
-        for name in ("a", "b")
+        for name in steps
     )
+    assert steps == {"a": list(range(6)), "b": [4, 5]}
     assert resumed.losses == whole.losses
     assert same(resumed.learned, whole.learned)
     rows = [json.loads(line) for line in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()]
@@ -275,21 +285,43 @@ def test_more_steps_go_on_with_a_finished_run_of_constant_rate(port, model, tmp_
     assert same(more.learned, whole.learned)
 
 
-def test_saving_memory_is_the_same_run(port, model, tmp_path):
+def test_saving_memory_is_the_same_run_and_works_blocks_out_again(port, model, tmp_path):
     """A checkpoint of one is the other's."""
-    runs = [
-        train_motion(
-            port,
-            model,
-            moving_clips(),
-            lesson_of(port, model, "lora"),
-            settings(2, save_memory=save),
-            lambda _, save=save: tmp_path / str(save),
+    lesson, calls, runs = lesson_of(port, model, "lora"), [], []
+    slot = lesson.learner.slots[0]
+    lesson.learner.network.transformer(slot).norm.register_forward_hook(lambda *_: calls.append(slot))
+    for steps, save, name in ((2, False, "a"), (1, False, "b"), (2, True, "b")):
+        runs.append(
+            train_motion(
+                port,
+                model,
+                moving_clips(),
+                lesson if save else lesson_of(port, model, "lora"),
+                settings(steps, save_memory=save),
+                lambda key, name=name: tmp_path / name / key,
+            )
         )
-        for save in (False, True)
-    ]
-    assert runs[0].losses == runs[1].losses
-    assert same(runs[0].learned, runs[1].learned)
+    assert calls == 2 * [slot]  # forward, and again for gradients, in the one step that was left
+    assert runs[0].folder.name == runs[2].folder.name
+    assert runs[0].losses == runs[2].losses
+    assert same(runs[0].learned, runs[2].learned)
+
+
+@pytest.mark.parametrize("save_memory", [False, True])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("kind", ["new", "lora", "adapter"])
+def test_half_precision_computes_about_the_same_loss(port, model, tmp_path, kind, precision, save_memory):
+    losses = []
+    for each in ("fp32", precision):
+        run = settings(2, save_memory=save_memory)
+        run = replace(run, loop=replace(run.loop, precision=each))
+        lesson = lesson_of(port, model, kind)
+        losses += train_motion(port, model, moving_clips(), lesson, run, lambda key: tmp_path / key).losses[
+            :1
+        ]
+        assert {value.dtype for value in lesson.parameters.values()} == {torch.float32}
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
 def test_a_run_is_known_by_what_its_numbers_depend_on(port, model):
@@ -369,14 +401,19 @@ def test_a_step_of_too_few_or_too_many_frames_is_refused(port, model, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("schedule", [STABLE_DIFFUSION, ANIMATEDIFF])
+@pytest.mark.parametrize("gamma", [0.0, 0.5])
 @pytest.mark.parametrize("prediction_type", ["eps", "v"])
-def test_the_loss_is_of_the_bases_own_prediction_type(port, model, tmp_path, prediction_type):
+def test_the_loss_is_of_the_bases_prediction_type_the_modules_schedule_and_its_weight(
+    port, model, tmp_path, prediction_type, gamma, schedule
+):
     """The first loss of a frozen model, worked out beside the trainer."""
     asked = replace(model, base_sampling=replace(model.base_sampling, prediction=prediction_type))
-    clips, run = moving_clips(), settings(1)
-    trained = train_motion(port, asked, clips, lesson_of(port, asked, "new"), run, lambda key: tmp_path)
+    clips, run = moving_clips(), settings(1, min_snr=gamma)
+    lesson = learn_module(new_module(port.base(model).widths, schedule), "new", port.compute_device())
+    trained = train_motion(port, asked, clips, lesson, run, lambda key: tmp_path)
     batch = draw_batch(clips, run, step_generator(0, 0))
-    alpha = STABLE_DIFFUSION.alphas_cumprod().float()[batch.timesteps]
+    alpha = schedule.alphas_cumprod().float()[batch.timesteps]
     noisy = alpha.sqrt() * batch.latents[0] + (1 - alpha).sqrt() * batch.noise[0]
     forward = port.train_forward(asked, 4)
     out = forward(noisy, batch.timesteps.expand(4), batch.tokens.expand(4, -1, -1))
@@ -385,7 +422,9 @@ def test_the_loss_is_of_the_bases_own_prediction_type(port, model, tmp_path, pre
         if prediction_type == "eps"
         else alpha.sqrt() * batch.noise[0] - (1 - alpha).sqrt() * batch.latents[0]
     )
-    assert trained.losses[0] == pytest.approx(float((out - target).square().mean().detach()), rel=1e-5)
+    error, snr = float((out - target).square().mean().detach()), float(alpha / (1 - alpha))
+    weight = min(snr, gamma) / (snr + (prediction_type == "v")) if gamma else 1.0
+    assert trained.losses[0] == pytest.approx(weight * error, rel=1e-5)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_last_result(port, model, tmp_path):

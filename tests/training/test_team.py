@@ -11,14 +11,15 @@ from frameloom.tests.training.test_loop import SETTINGS, problem
 from frameloom.training.loop import train
 from frameloom.training.team import ALONE, gather
 
-SHARED = replace(SETTINGS, accumulation=4)
+# Gradients as they are: clipping and AdamW's division would hide that they are of another size.
+SHARED = replace(SETTINGS, accumulation=4, clip_norm=1e9)
 SCRIPT = """
 import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
 from frameloom.tests.training.test_loop import problem
-from frameloom.tests.training.test_team import SHARED, StoppedError
+from frameloom.tests.training.test_team import SHARED, StoppedError, grad
 from frameloom.training.loop import train
 from frameloom.training.team import Accelerated, gather
 folder, stop_at, key = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -34,7 +35,8 @@ try:
         parameters, loss, SHARED, checkpoint=folder / "run.pt", checkpoint_every=5, key=key.format(team.rank),
         on_step=on_step, on_checkpoint=saved.append, team=team,
     )
-    torch.save([averages, {name: value.detach() for name, value in parameters.items()}], folder / f"{team.rank}.pt")
+    values, gradients = ({name: part(value) for name, value in parameters.items()} for part in (torch.detach, grad))
+    torch.save([averages, values, gradients], folder / f"{team.rank}.pt")
 except StoppedError:
     print("stopped")
 print(len(saved))
@@ -45,16 +47,23 @@ class StoppedError(RuntimeError):
     pass
 
 
+def grad(value):
+    """The last step's gradient."""
+    return value.grad
+
+
 def train_together(folder, stop_at=-1, key="same"):
     return run_together(SCRIPT, 2, str(folder), str(stop_at), key)
 
 
 @pytest.fixture(scope="module")
 def alone():
-    """Averages and weights of one process."""
+    """Averages, weights and the last step's gradients of one process."""
     _, parameters, loss = problem()
     averages = train(parameters, loss, SHARED)
-    return averages, {name: value.detach() for name, value in parameters.items()}
+    return averages, *(
+        {name: part(value) for name, value in parameters.items()} for part in (torch.detach, grad)
+    )
 
 
 def check_equal(folder, expected):

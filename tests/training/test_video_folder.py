@@ -1,6 +1,8 @@
 """A folder of videos: what is found, what is skipped and why, and what leads out of it."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 from frameloom.tests.support.videos import numbered, numbers_of, write_sound, write_video
@@ -93,14 +95,31 @@ def test_links_out_of_the_folder_and_what_is_no_file_are_not_opened(folder, tmp_
     (folder / "inside.mkv").symlink_to(folder / "a.mkv")
     (folder / "inside.txt").write_text("a link that stays")
     (folder / "dead.mkv").symlink_to(folder / "nowhere.mkv")
+    (folder / "loop.mkv").symlink_to(folder / "loop.mkv")
     os.mkfifo(folder / "pipe.mp4")
     found = read_folder(folder, CUT, "skip")
     assert [clip.name for clip in found.clips] == ["a.mkv", "c.gif", "deep/b.mp4", "inside.mkv"]
     reasons = dict(found.skipped)
     assert reasons["link.mkv"] == reasons["silent.txt"] == "is a link that leads out of the folder"
     assert reasons["silent.mkv"] == "has no caption"
-    assert reasons["dead.mkv"] == reasons["pipe.mp4"] == "is no file"
+    assert reasons["dead.mkv"] == reasons["loop.mkv"] == reasons["pipe.mp4"] == "is no file"
+    assert reasons["far"] == "is a link to a folder; copy it here"
     assert "secret" not in describe(folder_dataset(found, "clips", CUT, 0.0), "", found.skipped)
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
+    """Who runs tests may read every folder, so the system's answer is made up."""
+    scan = os.scandir
+
+    def refuse(place):
+        if Path(place).name == "deep":
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = read_folder(folder, CUT, "skip")
+    assert [clip.name for clip in found.clips] == ["a.mkv", "c.gif"]
+    assert dict(found.skipped)["deep"] == "is a folder that can't be read (Permission denied)"
 
 
 def test_a_long_caption_is_refused(folder):

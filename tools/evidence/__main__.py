@@ -18,14 +18,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from frameloom.tools.demo_layout import FILE as PRIOR_FILE
-
 from .foreground import DILATION, mask_rows, smoothing_rows
 from .free_init import free_init_rows
 from .free_noise import free_noise_rows
 from .layout import CROP, SIDE, energy_rows, layout_rows, two_rows
 from .layout import FRAMES as LAYOUT_FRAMES
 from .layout_prior import FAR, prior_rows
+from .layout_prior import FILE as PRIOR_FILE
 from .long_video import DEPTH, LENGTH, adapted_rows, long_rows
 from .long_video import FRAMES as LONG_FRAMES
 from .mask_adapter import adapter_rows

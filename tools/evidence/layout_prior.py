@@ -15,17 +15,20 @@ from frameloom.models.layout_metrics import compare_points, track_features
 from frameloom.models.layout_prior import LayoutGPT
 from frameloom.models.layout_sequence import Words
 from frameloom.models.storyboard import Entity, Scene
-from frameloom.tools.demo_layout import FILE, SETTINGS, demo_scenes
-from frameloom.training import shapes
+from frameloom.training import layout_scenes, shapes
 from frameloom.training.layout_report import is_valid, sample_freely
 from frameloom.training.layout_scenes import GRID, at_keyframes
-from frameloom.training.layout_training import make_corpus, new_prior, score
+from frameloom.training.layout_training import LayoutSettings, make_corpus, new_prior, score
 from frameloom.training.loop import step_generator
 from torch import Tensor
 
 from .rows import SEED, Row, row
 from .studio import ASSETS
 
+FILE, SETTINGS = (
+    "layout_prior.safetensors",
+    LayoutSettings(steps=4000, context=160, seed=2026),
+)  # of demo-model
 DEFAULTS, UNIFORM = Sampling(), Sampling(temperature=1e9, top_k=0)
 PRIOR, WEIGHTS, BOXES = "layout prior", "random weights", "random boxes"
 ANOTHER, EXCHANGED = "layout prior, another caption", "layout prior, names exchanged in the caption"
@@ -46,7 +49,8 @@ Things = list[
 def prior_rows(studio: object, samples: int) -> list[Row]:
     """Return the rows; ``studio`` isn't needed."""
     del studio
-    corpus = make_corpus(demo_scenes(), SETTINGS)
+    scenes = layout_scenes.draw_scenes(layout_scenes.SCENES, step_generator(SETTINGS.seed, 0))
+    corpus = make_corpus(scenes, SETTINGS)
     network = read_layout_prior(ASSETS / FILE)
     untrained = new_prior(SETTINGS, corpus.words).eval()
     held_out = [at_keyframes(scene, ENDS) for scene in corpus.held_out[:samples]]

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from frameloom.models.edit import Edit
+from frameloom.models.errors import HostError
 from frameloom.models.windows import WindowPlan
 from frameloom.tests.support.training_contract import *  # noqa: F403  the tests, which pytest finds by name
 
@@ -88,3 +89,18 @@ def test_a_base_that_reads_more_than_latents_is_refused(port, demo, monkeypatch)
         ValueError, match=r"model: its UNet reads 9 channels, .* expected 4, the noisy latents"
     ):
         port.base(demo[0])
+
+
+@pytest.mark.parametrize("predicts", ["x0", "flow"])
+def test_a_base_that_predicts_neither_noise_nor_velocity_is_refused(port, demo, predicts):
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingSD3
+
+    nodes = {
+        "x0": lambda: ModelSamplingDiscrete().patch(demo[0], "x0", False),
+        "flow": lambda: ModelSamplingSD3().patch(demo[0], 3.0),
+    }
+    (model,) = nodes[predicts]()
+    with pytest.raises(
+        HostError, match=r"model: is a .*, which predicts neither noise nor velocity; expected a"
+    ):
+        port.base(model)
