@@ -6,6 +6,7 @@ Owns what such files may look like. A caption never says where a video is: it is
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TextIO
@@ -28,6 +29,16 @@ class Skipped(NamedTuple):
 
     name: str
     reason: str
+
+
+def as_prompt(caption: str) -> str:
+    r"""Return the prompt that says a caption word for word: its parentheses give no weights.
+
+    Examples:
+        >>> print(as_prompt("a dog (running)"))
+        a dog \(running\)
+    """
+    return re.sub(r"([()])", r"\\\1", caption)
 
 
 def read_captions(folder: Path, files: Iterable[str]) -> tuple[dict[str, str], list[Skipped]]:

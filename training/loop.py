@@ -255,9 +255,9 @@ class _Run:
             )
         if state["key"] != self.key:
             raise ValueError(
-                f"checkpoint {path}: was made with other settings, data or base, or where they are encoded to other "
-                "bits: on another machine, another number of threads, another torch; expected those of this run; give "
-                "another checkpoint path, or delete the file to start afresh."
+                f"checkpoint {path}: was made with other settings, data or base, or where clips are encoded to other "
+                "bits (another machine, number of threads or torch); expected those of this run; give another "
+                "checkpoint path, or delete the file to start afresh."
             )
         if state["step"] > self.settings.steps:
             raise ValueError(

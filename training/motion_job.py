@@ -6,7 +6,6 @@ trained on them next.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..models.keys import hash_settings
 from ..models.motion_checkpoint import MotionWeights, check_fit
 from ..models.motion_lora import MotionLoRA, merge_loras
 from ..models.schedules import ANIMATEDIFF, BetaName, BetaSchedule
+from .captions import as_prompt
 from .motion_lessons import Learned, Lesson, learn_lora, learn_module, new_module
 from .motion_training import MotionSettings, Trained, check_frames, train_motion
 from .team import ALONE, Team, gather
@@ -129,10 +129,7 @@ def encode_dataset(
         return port.encode(vae, images)["samples"] / unit
 
     def encode_text(text: str) -> Tensor:
-        literal = re.sub(
-            r"([()])", r"\\\1", text
-        )  # a prompt's parentheses are weights, a caption's are its own
-        return port.encode_text(clip, literal)[0][0][0][0]
+        return port.encode_text(clip, as_prompt(text))[0][0][0][0]
 
     # What can't be hashed, a VAE and a text encoder with whatever is on them, shows in what it makes of a probe.
     pattern = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1

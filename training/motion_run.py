@@ -19,6 +19,7 @@ from ..models.edit import Edit, TemporalEdit
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import merge_loras
 from ..models.whole_file import whole_file
+from .captions import as_prompt
 from .motion_job import MotionJob, run_job
 from .motion_lessons import Learned
 from .motion_training import Trained
@@ -147,7 +148,8 @@ class MotionRun:
         port, (model, clip, vae), dataset = self._port, self._parts, self._dataset
         motion = self.motion_of(learned)
         moving = port.install(model, Edit("sample", TemporalEdit(motion), motion.weights.beta_schedule))
-        positive, negative = (port.encode_text(clip, text)[0] for text in (dataset.captions[0], ""))
+        texts = as_prompt(dataset.captions[0]), ""
+        positive, negative = (port.encode_text(clip, text)[0] for text in texts)
         latents, mask = torch.zeros(dataset.frames, 4, dataset.height // 8, dataset.width // 8), None
         noise = torch.randn(
             latents.shape, generator=torch.Generator().manual_seed(self._job.settings.loop.seed)

@@ -5,13 +5,15 @@ The tests need the fixtures ``port``, ``demo``, ``motion`` and ``scene``, as ``p
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from frameloom.models.motion_lora import MotionLoRA
 from frameloom.models.schedules import STABLE_DIFFUSION
 from frameloom.tests.support.training import lesson_of, module_weights, moving_clips, settings
 from frameloom.training.loop import step_generator
-from frameloom.training.motion_job import MotionJob, run_job
+from frameloom.training.motion_job import MotionJob, encode_dataset, run_job
 from frameloom.training.motion_lessons import learn_module
 from frameloom.training.motion_training import draw_batch, train_motion
 from frameloom.training.video_dataset import drawn_dataset
@@ -127,6 +129,20 @@ def test_captions_may_be_one_a_video_or_one_a_frame(port, demo):
         torch.testing.assert_close(
             one, forward(noisy, timesteps, tokens.repeat_interleave(3, 0)), rtol=1e-4, atol=1e-5
         )
+
+
+def test_a_captions_parentheses_are_its_own(watching, demo):
+    """In a prompt they weigh what is in them; with a backslash each, they are said."""
+    drawn = drawn_dataset(2, "circle", 0, frames=3, width=64, height=64, caption_dropout=0.1)
+    texts = "a (red:1.5) circle", "a circle, (blue)"
+    clips = tuple(replace(clip, caption=text) for clip, text in zip(drawn.clips, texts, strict=True))
+    encoded = encode_dataset(watching, *demo, replace(drawn, clips=clips), lambda done: None)
+    said = r"a \(red:1.5\) circle", r"a circle, \(blue\)"
+    for index, (text, literal) in enumerate(zip(texts, said, strict=True)):
+        row = encoded.tokens[encoded.caption[index]]
+        weighed, wanted = (watching.encode_text(demo[1], each)[0][0][0][0] for each in (text, literal))
+        torch.testing.assert_close(row, wanted.float().cpu())
+        assert (row - weighed.float().cpu()).abs().max() > 0.1
 
 
 def test_a_module_learns_through_cross_frame_attention(port, demo, scene, tmp_path):

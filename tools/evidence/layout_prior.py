@@ -25,10 +25,8 @@ from torch import Tensor
 from .rows import SEED, Row, row
 from .studio import ASSETS
 
-FILE, SETTINGS = (
-    "layout_prior.safetensors",
-    LayoutSettings(steps=4000, context=160, seed=2026),
-)  # of demo-model
+FILE = "layout_prior.safetensors"
+SETTINGS = LayoutSettings(steps=4000, context=160, seed=2026)  # the Makefile's demo-model
 DEFAULTS, UNIFORM = Sampling(), Sampling(temperature=1e9, top_k=0)
 PRIOR, WEIGHTS, BOXES = "layout prior", "random weights", "random boxes"
 ANOTHER, EXCHANGED = "layout prior, another caption", "layout prior, names exchanged in the caption"
