@@ -1,10 +1,11 @@
-"""Evidence of zero-shot video: clips are the node's own, prompts name no place, figures are as by hand."""
+"""Evidence: all of it is of the files that ship; of zero-shot video, clips are the node's own, figures as by hand."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from frameloom.models.motion_path import translation
+from frameloom.tools.evidence import __main__ as evidence
 from frameloom.tools.evidence import zero_shot
 from frameloom.tools.evidence.rows import Row, judge, row
 from frameloom.tools.evidence.studio import CFG, SAMPLER, SCHEDULER, Studio
@@ -16,6 +17,14 @@ PLACES = {*shapes.ROWS, *shapes.COLUMNS, *shapes.DIRECTIONS, "moving", "standing
 def pairs(*axes):
     """One clip an axis: its way, the path's."""
     return torch.tensor(axes, dtype=torch.float64)[None, :, None]
+
+
+def test_every_section_is_measured_on_the_files_that_ship_and_the_report_shows_it(tmp_path, monkeypatch):
+    stored, shown = evidence.read_rows(), evidence.REPORT.read_text("utf-8")
+    assert [name for name in evidence.SECTIONS if not stored["sections"].get(name)] == []
+    monkeypatch.setattr(evidence, "REPORT", tmp_path / "evidence.md")
+    evidence.write_report(stored)
+    assert shown == evidence.REPORT.read_text("utf-8")
 
 
 def test_a_clip_is_the_zero_shot_samplers(nodes):
