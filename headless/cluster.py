@@ -26,7 +26,6 @@ from ..host import api
 from ..models.errors import HostError
 from ..models.nuwa_jobs import Recursion, Watch, Work
 from ..models.nuwa_tree import Job, find_makespan
-from ..models.whole_file import whole_file
 from .device import pick_device
 
 logger = logging.getLogger(__name__)
@@ -210,14 +209,13 @@ class Cluster:
 
     def _report(self, recursion: Recursion, crew: _Crew, *, whole: bool) -> None:
         from ..nodes.plot import draw_timeline
-        from .ui import to_pictures
+        from .ui import write_png
 
         figures = Figures.of(crew.spans, recursion, crew.size, whole=whole)
         logger.info("%s", figures)
         path = api.port().output_path("frameloom/timeline", "png")
         bars = [(span.worker, span.job, span.begin, span.end) for span in crew.spans]
-        with whole_file(path) as part:
-            to_pictures(draw_timeline(bars, figures.bound))[0].save(part, "PNG")
+        write_png(path, draw_timeline(bars, figures.bound))
         logger.info("Timeline: %s", path)
 
 

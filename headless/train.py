@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..host import api
@@ -150,7 +149,7 @@ def _train(config: TrainConfig, team: Team, stop: _Stop) -> list[str]:
     path = config.folder / config.output["file"]
     if team.rank == 0:
         save_motion(path, trained.learned, config.output["dtype"])
-        _save_picture(config.folder / CURVE, draw_curve(trained.losses))
+        ui.write_png(config.folder / CURVE, draw_curve(trained.losses))
     return [
         str(path),
         f"loss {trained.losses[-1]:.5f} in the last of {len(trained.losses)} steps" if trained.losses else "",
@@ -250,14 +249,8 @@ class _Show:
         folder = self._config.folder
         with whole_file(folder / CONFIG) as part:
             part.write_text(self._config.to_toml(), "utf-8")
-        _save_picture(folder / PREVIEW, self._preview)
+        ui.write_png(folder / PREVIEW, self._preview)
         self._is_noted = True
-
-
-def _save_picture(path: Path, picture: Tensor) -> None:
-    """Write a picture, [1, H, W, 3] in 0..1."""
-    with whole_file(path) as part:
-        Image.fromarray(picture[0].mul(255).byte().numpy()).save(part, "PNG")
 
 
 def _say(code: int, message: object) -> int:

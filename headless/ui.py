@@ -147,6 +147,12 @@ def hidden_texts(cls: type[ComfyNode] | None) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in (prompt | (cls.hidden.extra_pnginfo or {})).items()}
 
 
+def write_png(path: Path, picture: Tensor) -> None:
+    """Write [1, H, W, 3 or 4], 0..1, whole or not at all."""
+    with whole_file(path) as part:
+        to_pictures(picture)[0].save(part, "PNG")
+
+
 def to_pictures(images: Tensor) -> list[Image.Image]:
     """Turn [N, H, W, C], 0..1, into 8-bit pictures, rounding down as ComfyUI does."""
     pixels = np.clip(255.0 * images.float().cpu().numpy(), 0, 255).astype(np.uint8)

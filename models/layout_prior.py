@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .errors import CheckpointError
-from .weight_file import WeightFile, open_weights
+from .weight_file import WeightFile, open_weights, write_tensors
 from .weight_kind import identify, refuse
-from .whole_file import write_tensors
 
 KIND, VERSION = "layout_prior", "1"
 Cache = list[tuple[Tensor, Tensor]]  # of each layer, keys and values [B, heads, tokens, dim_head]

@@ -13,7 +13,7 @@ import torch
 
 from .motion_checkpoint import MotionWeights, pack_motion
 from .motion_lora import MotionLoRA, pack_motion_lora
-from .whole_file import write_tensors
+from .weight_file import write_tensors
 
 FileDtype = Literal["fp16", "bf16", "fp32"]
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}

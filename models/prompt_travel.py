@@ -285,7 +285,7 @@ def _read_frame(text: str, at: int, frames: int) -> tuple[int, int]:
     number = _FRAME.fullmatch(key["frame"].strip())
     if number is None or float(number[2] or 0) > 100:
         expected = "a frame, counted from 0, or 0% to 100% of the clip before the colon"
-        raise _error(text, at, expected, "correct the number", _quote(key["frame"].strip()))
+        raise _error(text, at, expected, "correct the number", quote(key["frame"].strip()))
     if number[1]:
         return int(number[1]), key.end()
     return int(float(number[2]) / 100 * max(frames - 1, 0) + 0.5), key.end()
@@ -329,9 +329,10 @@ def _error(text: str, at: int, expected: str, advice: str, got: str = "") -> Val
     """Return what to raise about a place; ``got``: what stands there, if that isn't the rest of its line."""
     line, column = text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1
     rest = _rest(text, at).rstrip()
-    got = got or (_quote(rest) if at < len(text) else "the end of the text")
+    got = got or (quote(rest) if at < len(text) else "the end of the text")
     return ValueError(f"prompts line {line}, column {column}: got {got}; expected {expected}; {advice}.")
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
+    """Return the beginning of a text in quotes, for an error."""
     return repr(text if len(text) <= MAX_EXCERPT else f"{text[: MAX_EXCERPT - 3]}...")

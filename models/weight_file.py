@@ -1,6 +1,6 @@
 """Open a weight file without trusting it: safetensors, or a pickle of plain tensors; a file or a diffusers folder.
 
-Owns reading and saying what is wrong with a file as a file. What its keys mean is ``weight_kind``'s.
+Owns reading, saying what is wrong with a file as a file, and writing one. What its keys mean is ``weight_kind``'s.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import CheckpointError
+from .whole_file import whole_file
 
 # What diffusers calls the weights of a model's folder, best first.
 _FOLDER_FILES = tuple(
@@ -209,3 +211,26 @@ def _find_tensors(content: object) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         return {}
     return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file of a model; the folder is made if there is none.
+
+    Args:
+        path: of the file.
+        tensors: contiguous, no two of one memory.
+        metadata: of its header.
+
+    Raises:
+        OSError: the disk is full, or the folder can't be written to; says what to do.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part:
+            save_file(dict(tensors), part, dict(metadata))
+    except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        raise OSError(
+            f"{path}: could not be written ({error}); expected {size:,} bytes of room in a folder that can be written "
+            "to; make room, or choose another name."
+        ) from error

@@ -5,12 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-
-from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -49,27 +45,4 @@ def write_whole(path: Path, data: bytes, kept: str) -> None:
             error.errno,
             f"{path}: {error.strerror}; expected {len(data):,} bytes of room in a folder that can be written to; "
             f"make room and queue again: {kept}",
-        ) from error
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file of a model; the folder is made if there is none.
-
-    Args:
-        path: of the file.
-        tensors: contiguous, no two of one memory.
-        metadata: of its header.
-
-    Raises:
-        OSError: the disk is full, or the folder can't be written to; says what to do.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as part:
-            save_file(dict(tensors), part, dict(metadata))
-    except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
-        size = sum(tensor.nbytes for tensor in tensors.values())
-        raise OSError(
-            f"{path}: could not be written ({error}); expected {size:,} bytes of room in a folder that can be written "
-            "to; make room, or choose another name."
         ) from error

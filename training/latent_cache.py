@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..models.errors import ClipError
 from ..models.guards import check_frames
-from ..models.prompt_travel import common_length
+from ..models.prompt_travel import common_length, quote
 from ..models.whole_file import write_whole
 from .video_dataset import Dataset
 
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 FORMAT = "frameloom-latents/2"
 _STALE_SECONDS = 24 * 3600  # after which a half-written file belongs to no run that is alive
 _NAME = "value"
-_EXCERPT = 60  # characters of a caption in an error
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _common_length(rows: Mapping[str, Tensor]) -> int:
         longest = max(rows, key=lambda text: rows[text].shape[0])
         raise ValueError(
             f"dataset: the captions' encodings can't be brought to one length ({error}); the longest caption begins "
-            f"{longest[:_EXCERPT]!r}; shorten it."
+            f"{quote(longest)}; shorten it."
         ) from error
 
 

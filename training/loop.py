@@ -172,12 +172,12 @@ class _Run:
         number = self._accumulate(loss)
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.values, self.settings.clip_norm)
-        if not self.scaler.is_enabled():  # a scaler leaves such a step out
+        if (
+            self.scaler.get_scale() <= 1
+        ):  # above, a scaler leaves such a step out and lowers its scale; 1 is none
             self._check_finite("gradient", float(norm))
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.scaler.is_enabled() and self.scaler.get_scale() < 1:  # no scale was small enough
-            self._check_finite("gradient", float(norm))
         decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(self.average, [value.detach().float() for value in self.values], 1 - decay)

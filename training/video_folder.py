@@ -74,25 +74,24 @@ def list_folder(folder: Path) -> tuple[list[str], list[Skipped]]:
     skipped: list[Skipped] = []
     root = os.path.realpath(folder)
 
-    def unread(error: OSError) -> None:
-        name = Path(error.filename).relative_to(folder).as_posix()
-        skipped.append(Skipped(name, f"is a folder that can't be read ({error.strerror})"))
+    def skip(path: Path, reason: str) -> None:
+        skipped.append(Skipped(path.relative_to(folder).as_posix(), reason))
 
-    for place, folders, names in os.walk(folder, onerror=unread):
+    def skip_unread(error: OSError) -> None:
+        skip(Path(error.filename), f"is a folder that can't be read ({error.strerror})")
+
+    for place, folders, names in os.walk(folder, onerror=skip_unread):
         folders[:] = sorted(each for each in folders if not each.startswith("."))
         for path in (Path(place) / each for each in folders):
             if path.is_symlink():
-                skipped.append(
-                    Skipped(path.relative_to(folder).as_posix(), "is a link to a folder; copy it here")
-                )
+                skip(path, "is a link to a folder; copy it here")
         for path in (Path(place) / name for name in sorted(names) if not name.startswith(".")):
-            name = path.relative_to(folder).as_posix()
             if not Path(os.path.realpath(path)).is_relative_to(root):
-                skipped.append(Skipped(name, "is a link that leads out of the folder"))
+                skip(path, "is a link that leads out of the folder")
             elif not path.is_file():
-                skipped.append(Skipped(name, "is no file"))
+                skip(path, "is no file")
             else:
-                files.append(name)
+                files.append(path.relative_to(folder).as_posix())
     return sorted(files), skipped
 
 

@@ -1,7 +1,5 @@
 """Files of motion modules and LoRAs: read again here to the last bit, and by diffusers to the same numbers."""
 
-import resource
-
 import pytest
 import torch
 from diffusers import MotionAdapter
@@ -10,6 +8,7 @@ from frameloom.models.motion_lora import MotionLoRA, merge_loras, read_motion_lo
 from frameloom.models.motion_module import MotionModel
 from frameloom.models.motion_save import save_motion
 from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.tests.support.disk import room_for
 from frameloom.tests.support.motion import save, tiny_lora, tiny_size, tiny_state
 from safetensors import safe_open
 
@@ -123,12 +122,11 @@ def test_others_may_read_what_is_saved_as_they_may_any_new_file(tmp_path):
 def test_a_full_disk_is_one_error_and_leaves_what_was_there(tmp_path):
     path = tmp_path / "made.safetensors"
     save_motion(path, weights(middle=False))
-    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
-    try:
-        with pytest.raises(OSError, match=r"made\.safetensors: could not be written .*bytes of room"):
-            save_motion(path, weights(middle=True))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    before = path.read_bytes()
+    with (
+        room_for(8192),
+        pytest.raises(OSError, match=r"made\.safetensors: could not be written .*bytes of room"),
+    ):
+        save_motion(path, weights(middle=True))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["made.safetensors"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from frameloom.headless.nodes_core import core_node_classes
 from frameloom.headless.nodes_core.video import GetVideoComponents
 from frameloom.tests.support.decode_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.decode_contract import FFV1, H264, bytes_of, decode, files_of, latents, read
+from frameloom.tests.support.disk import room_for
 
 
 @pytest.fixture
@@ -86,16 +86,14 @@ def test_headless_any_size_of_chunk_gives_the_same_bits(port, demo, decode_to_vi
 
 @pytest.mark.parametrize("form", [H264, FFV1])
 def test_a_full_disk_is_said_and_leaves_no_file(demo, decode_to_video, output, form):
-    """A limit on the size of files is the same to who writes, and noise doesn't compress."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    try:
-        with pytest.raises(
+    """Noise doesn't compress."""
+    with (
+        room_for(4096),
+        pytest.raises(
             OSError, match=r"^take_00001_\.m..: writing the video failed after \d+ frames \(File too large\);"
-        ):
-            decode(decode_to_video, demo[2], latents(40), form, size=4)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        ),
+    ):
+        decode(decode_to_video, demo[2], latents(40), form, size=4)
     assert files_of(output) == []
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import resource
-
 import pytest
 import torch
 from frameloom.language.layout_prior import read_layout_prior
 from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
+from frameloom.tests.support.disk import room_for
 from frameloom.tests.support.layouts import sample
 from frameloom.training import layout_report, layout_scenes
 from safetensors import safe_open
@@ -130,16 +129,11 @@ def test_a_cancel_leaves_no_file(make, host, monkeypatch, after):
 
 
 def test_a_full_disk_is_one_error_and_leaves_no_file(make, host):
-    """A limit on the size of files is the same to who writes."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(
-            OSError, match=r"shapes_00001_\.safetensors: could not be written .*bytes of room"
-        ):
-            make()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with (
+        room_for(4096),
+        pytest.raises(OSError, match=r"shapes_00001_\.safetensors: could not be written .*bytes of room"),
+    ):
+        make()
     assert priors(host) == []
 
 

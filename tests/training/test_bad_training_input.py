@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from dataclasses import replace
 
 import pytest
@@ -10,6 +9,7 @@ import torch
 from frameloom.headless.port import HeadlessHost
 from frameloom.models.errors import CheckpointError
 from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.tests.support.disk import room_for
 from frameloom.tests.support.training import lesson_of, module_weights, moving_clips, settings
 from frameloom.training.motion_job import MotionJob, run_job
 from frameloom.training.motion_lessons import learn_lora
@@ -100,17 +100,14 @@ def assert_kept(folder, before):
 
 @pytest.mark.parametrize("full", ["checkpoint.pt", "metrics.jsonl"])
 def test_a_disk_that_is_full_leaves_the_last_checkpoint(port, parts, good, full):
-    """A limit on the size of files is the same to who writes."""
     folder, before = good
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ((folder / full).stat().st_size - 1, limit[1]))
-    try:
-        with pytest.raises(
+    with (
+        room_for((folder / full).stat().st_size - 1),
+        pytest.raises(
             OSError, match=r"checkpoint\.pt: a checkpoint could not be written .* make room and start"
-        ):
-            train(port, parts, folder, 4)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        ),
+    ):
+        train(port, parts, folder, 4)
     assert_kept(folder, before)
     assert {path.name for path in folder.iterdir()} == {
         "checkpoint.pt",

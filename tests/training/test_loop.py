@@ -1,4 +1,3 @@
-import resource
 import signal
 import subprocess
 import sys
@@ -6,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from frameloom.tests.support.disk import room_for
 from frameloom.training.loop import LoopSettings, step_generator, train
 from torch import nn
 
@@ -287,7 +287,6 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
 
 
 def test_a_full_disk_is_one_error_and_the_last_checkpoint_loads(tmp_path):
-    """A limit on the size of files is the same to who writes."""
     path = tmp_path / "run.pt"
     model = nn.Linear(64, 64)
 
@@ -295,13 +294,11 @@ def test_a_full_disk_is_one_error_and_the_last_checkpoint_loads(tmp_path):
         return model(torch.randn(4, 64, generator=generator)).square().mean()
 
     train(dict(model.named_parameters()), loss, replace(SETTINGS, steps=4), checkpoint=path)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
-    try:
-        with pytest.raises(OSError, match=r"run\.pt: a checkpoint could not be written .*about 66,560 bytes"):
-            train(dict(model.named_parameters()), loss, SETTINGS, checkpoint=path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with (
+        room_for(8192),
+        pytest.raises(OSError, match=r"run\.pt: a checkpoint could not be written .*about 66,560 bytes"),
+    ):
+        train(dict(model.named_parameters()), loss, SETTINGS, checkpoint=path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.pt"]
     assert torch.load(path)["step"] == 4
     train(dict(model.named_parameters()), loss, SETTINGS, checkpoint=path)

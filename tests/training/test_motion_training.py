@@ -179,32 +179,17 @@ def mean_loss(forward, clips, run, draws=6):
 
 @pytest.mark.parametrize("kind", ["new", "lora", "adapter"])
 def test_a_stopped_run_goes_on_to_the_same_curve_and_weights(port, model, tmp_path, kind):
-    clips = moving_clips()
-    whole = train_motion(
-        port, model, clips, lesson_of(port, model, kind), settings(), lambda key: tmp_path / "a"
-    )
+    def run(name, on_step=None):
+        lesson = lesson_of(port, model, kind)
+        return train_motion(port, model, clips, lesson, settings(), lambda key: tmp_path / name, on_step)
+
+    clips, steps = moving_clips(), []
+    whole = run("a")
     with pytest.raises(Stopped):
-        train_motion(
-            port,
-            model,
-            clips,
-            lesson_of(port, model, kind),
-            settings(),
-            lambda key: tmp_path / "b",
-            stop_at(2),
-        )
+        run("b", stop_at(2))
     read = read_motion_weights if kind == "new" else read_motion_lora
     assert weights_of(read(tmp_path / "b" / "motion.safetensors")).keys() == weights_of(whole.learned).keys()
-    steps = []
-    resumed = train_motion(
-        port,
-        model,
-        clips,
-        lesson_of(port, model, kind),
-        settings(),
-        lambda key: tmp_path / "b",
-        lambda step, loss: steps.append(step),
-    )
+    resumed = run("b", lambda step, loss: steps.append(step))
     assert steps == [3, 4, 5]
     assert resumed.losses == whole.losses
     assert same(resumed.learned, whole.learned)
