@@ -131,11 +131,11 @@ NOTES = {
     "long video": f"{LONG_FRAMES} frames of a shape at a place that the prompt names. NUWA: L {LENGTH}, depth {DEPTH}, "
     "with the nodes' defaults. Seams are around given frames, at windows' ends and at clips'. A cross-fade of NUWA's "
     "own keyframes is what one has without a model: it jumps nowhere, and nothing moves in it.",
-    "mask adapter": "Clips of the training set's kind, drawn anew, of which both ends or the first frame are given. "
+    "mask adapter": "Clips of the training set's kind, drawn anew, of which both ends or the first frames are given. "
     "Prompts say color, shape and background, neither place nor way. With the adapter: Nuwa Interpolate from own "
-    "noise, without resampling, and a run with the first frame held. Training-free: Nuwa Interpolate's defaults. The "
-    "clip itself went through the VAE, and is as good as one can be. After a first frame, its trail tells the way, and "
-    "nothing how far: the distances are from one of many clips that would be right.",
+    "noise, without resampling, and a run with the first frames held. Training-free: Nuwa Interpolate's defaults. The "
+    "clip itself went through the VAE, and is as good as one can be. After one frame, its trail tells the way, and "
+    "nothing how far: the distances are from one of many clips that would be right. Four frames tell how fast as well.",
     "long video, mask adapter": "The keyframes of the section above, with the adapter between them: own noise, no "
     "resampling. It was trained on 16 frames, and here has 7.",
     "FreeNoise": "48 frames, three windows. Windows alone: the motion module attends in windows, and every frame has "

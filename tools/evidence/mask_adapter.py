@@ -1,4 +1,4 @@
-"""A mask adapter: frames between two that are given, and after one, beside what a motion module does untrained for it.
+"""A mask adapter: frames between two that are given, and after the first ones, beside a module untrained for either.
 
 The given frames are those of clips like the training set's, drawn anew, so that the clip itself tells what was to come.
 """
@@ -26,6 +26,7 @@ ADAPTED, FREE, HELD = "mask adapter", "training-free", "held, nothing told"
 FADED, ITSELF = "cross-fade", "the clip itself"
 ARMS = (ADAPTED, FREE, HELD, FADED, ITSELF)
 AFTER = (ADAPTED, HELD, ITSELF)
+SEVERAL = 4  # first frames that show how the shape moves
 CLAIMS = (
     "jump at the given frames over the others",
     "new frames with the color, shape and background of the given",
@@ -55,18 +56,19 @@ class Task:
 
 
 def adapter_rows(studio: Studio, samples: int) -> list[Row]:
-    """Draw what is between the ends of each clip, and what comes after its first frame, in every way."""
+    """Draw what is between the ends of each clip, and what comes after its first frames, in every way."""
     count = max(8, samples // 2)
     drawn = studio.each("mask adapter", count, partial(_task, count))
-    ends, first = (torch.stack(figures, 1) for figures in zip(*drawn, strict=True))
+    ends, first, several = (torch.stack(figures, 1) for figures in zip(*drawn, strict=True))
     return [
         *table("ends given", ARMS, CLAIMS, ends, TARGETS, ADAPTED),
         *table("first given", AFTER, CLAIMS, first, TARGETS, ADAPTED),
+        *table(f"first {SEVERAL} given", AFTER, CLAIMS, several, TARGETS, ADAPTED),
     ]
 
 
-def _task(count: int, studio: Studio, number: int) -> tuple[Tensor, Tensor]:
-    """Return the figures of one clip by every arm, [arms, claims], with its ends given, and with its first frame."""
+def _task(count: int, studio: Studio, number: int) -> tuple[Tensor, ...]:
+    """Return the figures of one clip by every arm, [arms, claims]: its ends given, its first frame, its first ones."""
     studio.select()
     clips = shapes.sample_clips(count, step_generator(SEED, 61))
     task = Task(clips.select(torch.tensor([number])), number)
@@ -80,15 +82,17 @@ def _task(count: int, studio: Studio, number: int) -> tuple[Tensor, Tensor]:
         FADED: torch.lerp(latents[:1], latents[-1:], torch.linspace(0, 1, FRAMES).view(-1, 1, 1, 1)),
         ITSELF: latents,
     }
-    after = {
-        ADAPTED: _after(studio, task, latents, adapted),
-        HELD: _after(studio, task, latents, plain),
-        ITSELF: latents,
-    }
-    ends, first = [0, FRAMES - 1], [0]
+    asked = [([0, FRAMES - 1], between)]
+    for first in (1, SEVERAL):
+        after = {
+            ADAPTED: _after(studio, task, latents, first, adapted),
+            HELD: _after(studio, task, latents, first, plain),
+            ITSELF: latents,
+        }
+        asked.append(([*range(first)], after))
     return tuple(
         torch.stack([_figures(studio.decode(clip), pictures, task.truth, given) for clip in clips.values()])
-        for clips, given in ((between, ends), (after, first))
+        for given, clips in asked
     )
 
 
@@ -101,10 +105,10 @@ def _between(studio: Studio, task: Task, latents: Tensor, model: object, filling
     return LocalWork(asked, filling, 60_000 + task.number)(tree.job(1, 0), latents[[0, -1]], lambda *_: None)
 
 
-def _after(studio: Studio, task: Task, latents: Tensor, model: object) -> Tensor:
+def _after(studio: Studio, task: Task, latents: Tensor, first: int, model: object) -> Tensor:
     mask = torch.ones(FRAMES, 1, *latents.shape[-2:])
-    mask[0] = 0
-    start = torch.cat([latents[:1], torch.zeros_like(latents[1:])])
+    mask[:first] = 0
+    start = torch.cat([latents[:first], torch.zeros_like(latents[first:])])
     positive, negative = (studio.host.encode_text(studio.clip, text)[0] for text in (task.prompt, ""))
     return studio.host.sample(
         model,
@@ -125,7 +129,7 @@ def _figures(images: Tensor, pictures: Tensor, truth: shapes.Clips, given: list[
     jumps = (unit[1:] - unit[:-1]).abs().mean((1, 2, 3))
     is_new = torch.ones(FRAMES, dtype=torch.bool)
     is_new[given] = False
-    at_given = ~(is_new[1:] & is_new[:-1])
+    at_given, between_new = is_new[1:] != is_new[:-1], is_new[1:] & is_new[:-1]
     looks = torch.stack(
         [agreement(getattr(found, name), getattr(truth, name)) for name in ("color", "shape", "background")]
     )
@@ -133,7 +137,7 @@ def _figures(images: Tensor, pictures: Tensor, truth: shapes.Clips, given: list[
     there = is_new & (found.shape >= 0)
     return torch.stack(
         [
-            (jumps[at_given].mean() / jumps[~at_given].mean().clamp(min=1e-6)).double(),
+            (jumps[at_given].mean() / jumps[between_new].mean().clamp(min=1e-6)).double(),
             looks.amin(0)[is_new].mean(),
             (unit - (pictures + 1) / 2)[is_new].abs().mean().double(),
             (apart[there].mean() if there.any() else torch.tensor(0.5)).double(),
