@@ -24,7 +24,7 @@ CORE_NODES = """
     CheckpointLoaderSimple LoraLoaderModelOnly CLIPTextEncode
     ControlNetLoader ControlNetApplyAdvanced InstructPixToPixConditioning
     GLIGENLoader GLIGENTextBoxApply ConditioningCombine ConditioningSetMask
-    EmptyLatentImage RepeatLatentBatch LatentFromBatch SetLatentNoiseMask SaveLatent LoadLatent
+    EmptyLatentImage RepeatLatentBatch LatentFromBatch LatentCompositeMasked SetLatentNoiseMask SaveLatent LoadLatent
     KSampler KSamplerAdvanced SamplerCustomAdvanced RandomNoise DisableNoise CFGGuider DualCFGGuider KSamplerSelect
     BasicScheduler SplitSigmas VAEDecode VAEEncode
     EmptyImage ImageBatch ImageToMask

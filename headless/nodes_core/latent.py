@@ -8,6 +8,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ...host import api
 from ...models.whole_file import whole_file
@@ -61,10 +62,39 @@ class LatentFromBatch(CoreNode):
         cut = samples | {"samples": latents[chosen].clone()}
         mask = samples.get("noise_mask")
         if mask is not None:
-            filled = _repeat(mask, math.ceil(count / mask.shape[0]))[:count]
-            cut["noise_mask"] = (mask if mask.shape[0] == 1 else filled[chosen]).clone()
+            cut["noise_mask"] = (mask if mask.shape[0] == 1 else _fill(mask, count)[chosen]).clone()
         cut["batch_index"] = samples.get("batch_index", list(range(count)))[chosen]
         return io.NodeOutput(cut)
+
+
+class LatentCompositeMasked(CoreNode):
+    """One batch of latents laid over another at a place, where a mask is 1; x and y are in pixels."""
+
+    @classmethod
+    def execute(
+        cls,
+        destination: Latent,
+        source: Latent,
+        x: int,
+        y: int,
+        resize_source: bool,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        """Return the destination with the source over it; what lies beyond its edges is left out."""
+        under = destination["samples"].clone()
+        over = source["samples"].to(under.device)
+        if resize_source:
+            over = functional.interpolate(over, under.shape[-2:], mode="bilinear")
+        over = _fill(over, len(under))
+        shown = torch.ones_like(over[:, :1])
+        if mask is not None:
+            frames = mask.to(under.device).reshape(-1, 1, *mask.shape[-2:])
+            shown = _fill(functional.interpolate(frames, over.shape[-2:], mode="bilinear"), len(over))
+        top, left = y // 8, x // 8
+        place = under[..., top : top + over.shape[-2], left : left + over.shape[-1]]
+        over, shown = (each[..., : place.shape[-2], : place.shape[-1]] for each in (over, shown))
+        place.copy_(shown * over + (1 - shown) * place)
+        return io.NodeOutput(destination | {"samples": under})
 
 
 class SetLatentNoiseMask(CoreNode):
@@ -122,4 +152,16 @@ def _repeat(tensor: Tensor, times: int) -> Tensor:
     return tensor.repeat(times, *[1] * (tensor.ndim - 1))
 
 
-NODES = [EmptyLatentImage, RepeatLatentBatch, LatentFromBatch, SetLatentNoiseMask, SaveLatent, LoadLatent]
+def _fill(tensor: Tensor, count: int) -> Tensor:
+    return _repeat(tensor, math.ceil(count / len(tensor)))[:count]
+
+
+NODES = [
+    EmptyLatentImage,
+    RepeatLatentBatch,
+    LatentFromBatch,
+    LatentCompositeMasked,
+    SetLatentNoiseMask,
+    SaveLatent,
+    LoadLatent,
+]

@@ -196,6 +196,7 @@ def test_latent_nodes_leave_their_input_alone(port):
     before = dict(samples)
     latent.LatentFromBatch.execute(samples, 0, 1)[0]["samples"].zero_()
     latent.RepeatLatentBatch.execute(samples, 2)
+    latent.LatentCompositeMasked.execute(samples, {"samples": torch.zeros(1, 4, 2, 2)}, 0, 0, False)
     latent.SetLatentNoiseMask.execute(samples, torch.zeros(1, 16, 16))
     assert samples == before
     assert samples["samples"].min() == 1

@@ -9,12 +9,15 @@ import socket
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
+import torch
 from frameloom.headless import cluster
 from frameloom.headless.__main__ import main
 from frameloom.host import api
 from frameloom.models import whole_file
-from PIL import Image
+from frameloom.training.detector import measure
+from PIL import Image, ImageSequence
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS, INPUTS = ROOT / "workflows" / "api", ROOT / "assets" / "inputs"
@@ -52,6 +55,16 @@ def test_a_clip_goes_on_from_the_first_frame_that_its_mask_adapter_is_told(run):
     check(told, 16)
     untold = run(name, "KSampler.steps=2", "3.strength=0") / f"{name}_00003_.webp"
     assert told.read_bytes() != untold.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["animate_image_demo", "animate_image_adapter_demo"])
+def test_what_a_given_first_frame_shows_goes_where_the_prompt_says(run, name):
+    """It stood still while the frames to be made began as the first one: at full noise, a latent shines through."""
+    with Image.open(run(name, "KSampler.steps=8") / f"{name}_00001_.webp") as clip:
+        frames = np.stack([np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(clip)])
+    centers = measure(torch.from_numpy(frames).movedim(-1, 1) / 127.5 - 1).centers
+    assert centers[-1, 0] - centers[0, 0] > 0.25
+    assert (centers[-1, 1] - centers[0, 1]).abs() < 0.15
 
 
 def test_a_clip_is_made_several_times(run):

@@ -24,7 +24,9 @@ def tensors() -> dict[str, torch.Tensor]:
         "images": torch.rand(3, 34, 50, 3, generator=generator),
         "wild": torch.randn(2, 32, 48, 3, generator=generator),
         "latents": torch.randn(5, 4, 6, 7, generator=generator),
+        "large": torch.randn(2, 4, 9, 8, generator=generator),
         "mask": torch.rand(1, 48, 56, generator=generator),
+        "masks": torch.rand(3, 48, 56, generator=generator),
         "noise_mask": torch.rand(2, 1, 6, 7, generator=generator),
         "one_mask": torch.rand(1, 1, 6, 7, generator=generator),
     }
@@ -64,6 +66,13 @@ def cases() -> dict[str, dict[str, Any]]:
         name = f"repeat_{'_'.join([*extra, *map(str, extra.values())]).replace('@', '')}"
         add(name, "RepeatLatentBatch", samples={"samples": "@latents", **extra}, amount=3)
     add("empty", "EmptyLatentImage", width=136, height=64, batch_size=2)
+    under = {"samples": "@latents", "noise_mask": "@noise_mask"}
+    for source in ("latents", "large"):
+        for name, mask in {"all": {}, "one": {"mask": "@mask"}, "frames": {"mask": "@masks"}}.items():
+            for x, y, resize_source in ((0, 0, False), (16, 8, False), (8, 0, True), (400, 400, False)):
+                over = {"source": {"samples": f"@{source}"}, "x": x, "y": y, "resize_source": resize_source}
+                case = f"composite_{source}_{name}_{x}_{y}"
+                add(case, "LatentCompositeMasked", destination=under, **over, **mask)
     add("mask", "SetLatentNoiseMask", samples={"samples": "@latents"}, mask="@mask")
     for file in FILES:
         add(f"load_{file.replace('.', '_')}", "LoadImage", image=file)
