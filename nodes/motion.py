@@ -84,7 +84,7 @@ class MotionLoRALoader(io.ComfyNode):
             description="Add a motion LoRA (a camera move such as zoom, pan, tilt or roll) to a motion module. Chain "
             "several to combine moves. AnimateDiff's own eight are for its v2 module. A mask adapter loads here, "
             "too: with it, the module is told which frames a noise mask holds, such as a first frame, or the ends of "
-            "Nuwa Interpolate's jobs.",
+            "Nuwa Interpolate's jobs. Empty the frames that are to be made: as copies of a given one they stand still.",
             search_aliases=["AnimateDiff LoRA", "ADE_AnimateDiffLoRALoader", "camera motion"],
             inputs=[
                 Motion.Input("motion", tooltip="The motion module to add it to; a copy is returned."),
