@@ -22,8 +22,15 @@ pytestmark = pytest.mark.host
 API = ROOT / "workflows" / "api"
 TRAINING = API / "train_motion_demo.json"
 WORKFLOWS = sorted({*API.glob("*_demo.json"), API / "layout_prior.json"} - {TRAINING})
-# Lengths that a storyboard decides.
-FRAMES = {"layout_video_demo": 12, "layout_masks_demo": 12, "storyboard_demo": 24, "prompt_travel_demo": 32}
+# Lengths that neither a path nor an empty latent decides.
+FRAMES = {
+    "animate_image_demo": 16,
+    "animate_image_adapter_demo": 16,
+    "layout_video_demo": 12,
+    "layout_masks_demo": 12,
+    "storyboard_demo": 24,
+    "prompt_travel_demo": 32,
+}
 INPUTS = sorted((ROOT / "assets" / "inputs").glob("*"))
 NODE_IDS = {
     "Frameloom_DemoModelLoader",
