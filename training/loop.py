@@ -172,9 +172,8 @@ class _Run:
         number = self._accumulate(loss)
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.values, self.settings.clip_norm)
-        if (
-            self.scaler.get_scale() <= 1
-        ):  # above, a scaler leaves such a step out and lowers its scale; 1 is none
+        # Above a scale of 1, a scaler leaves such a step out and lowers its scale; 1 is also that of no scaler.
+        if self.scaler.get_scale() <= 1:
             self._check_finite("gradient", float(norm))
         self.scaler.step(self.optimizer)
         self.scaler.update()

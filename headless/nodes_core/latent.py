@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ...host import api
 from ...models.whole_file import whole_file
 from .. import io
+from ..denoise import prepare_mask
+from ..fitting import cycle, scale
 from ..folders import folders
 from ..ui import SavedResult, hidden_texts
 from .core_node import CoreNode
@@ -62,7 +62,7 @@ class LatentFromBatch(CoreNode):
         cut = samples | {"samples": latents[chosen].clone()}
         mask = samples.get("noise_mask")
         if mask is not None:
-            cut["noise_mask"] = (mask if mask.shape[0] == 1 else _fill(mask, count)[chosen]).clone()
+            cut["noise_mask"] = (mask if mask.shape[0] == 1 else cycle(mask, count)[chosen]).clone()
         cut["batch_index"] = samples.get("batch_index", list(range(count)))[chosen]
         return io.NodeOutput(cut)
 
@@ -84,12 +84,9 @@ class LatentCompositeMasked(CoreNode):
         under = destination["samples"].clone()
         over = source["samples"].to(under.device)
         if resize_source:
-            over = functional.interpolate(over, under.shape[-2:], mode="bilinear")
-        over = _fill(over, len(under))
-        shown = torch.ones_like(over[:, :1])
-        if mask is not None:
-            frames = mask.to(under.device).reshape(-1, 1, *mask.shape[-2:])
-            shown = _fill(functional.interpolate(frames, over.shape[-2:], mode="bilinear"), len(over))
+            over = scale(over, under.shape[-1], under.shape[-2], "bilinear", center=False)
+        over = cycle(over, len(under))
+        shown = torch.ones_like(over) if mask is None else prepare_mask(mask, over)
         top, left = y // 8, x // 8
         place = under[..., top : top + over.shape[-2], left : left + over.shape[-1]]
         over, shown = (each[..., : place.shape[-2], : place.shape[-1]] for each in (over, shown))
@@ -150,10 +147,6 @@ class LoadLatent(CoreNode):
 
 def _repeat(tensor: Tensor, times: int) -> Tensor:
     return tensor.repeat(times, *[1] * (tensor.ndim - 1))
-
-
-def _fill(tensor: Tensor, count: int) -> Tensor:
-    return _repeat(tensor, math.ceil(count / len(tensor)))[:count]
 
 
 NODES = [
