@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.headless.__main__ import main
+from frameloom.headless.__main__ import NEEDED, main
 from frameloom.headless.nodes_core.mask import EmptyImage
 from frameloom.headless.nodes_core.sampling import KSampler, KSamplerAdvanced
 from frameloom.headless.nodes_core.video_file import read_frames
@@ -21,6 +21,11 @@ from frameloom.host import api
 from frameloom.host.video_file import Encoding, NewVideo
 from frameloom.tests.support.random_demo import write_control
 from PIL import Image
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = {
@@ -178,6 +183,42 @@ def test_bad_usage_returns_2(arguments, capsys):
         main(arguments)
     assert caught.value.code == 2
     assert "usage: frameloom" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert re.fullmatch(r"frameloom \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "x.json"], ["run", "x.json", "--device=cpu"], ["train", "x.toml"]]
+)
+def test_an_installation_without_the_extra_is_told_which_one_it_lacks(arguments, tmp_path):
+    """As after `pip install .`: our package, and nothing of the extra."""
+    script = (
+        "import runpy, sys; "
+        f"runpy.run_path({str(ROOT / 'tests' / 'conftest.py')!r}); "
+        "from frameloom.headless.__main__ import main; "
+        f"sys.exit(main({arguments}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"frameloom {arguments[0]}: got an installation without diffusers, ")
+    assert done.stderr.endswith(
+        """expected the extra headless; pip install ".[headless]" in Frameloom's folder.\n"""
+    )
+
+
+def test_what_the_command_needs_is_what_the_extra_brings():
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"][
+        "headless"
+    ]
+    names = [re.split(r"[<>=;]", line)[0].replace("pillow", "PIL") for line in extra]
+    assert set(names) - {"tomli"} == set(NEEDED) - {"tomli"}
 
 
 @pytest.mark.parametrize("arguments", [["run", "x.json"], ["train", "x.toml"]])
