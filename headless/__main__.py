@@ -129,6 +129,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from .folders import expected_model_file
     from .graph import InvalidWorkflowError, check_workflow, read_workflow
     from .settings import BadSettingError, with_settings
 
@@ -147,7 +148,12 @@ def _run(options: argparse.Namespace) -> int:
         prompt = with_settings(read_workflow(text), options.settings)
         cluster = _cluster(options)
         graph = check_workflow(prompt, _select_host(options, cluster))
-    except (InvalidWorkflowError, BadSettingError) as error:
+    except InvalidWorkflowError as error:
+        is_file_missing = any(each.expected.startswith("a file;") for each in error.errors)
+        return _fail(
+            INVALID, f"{error}\nexpected {expected_model_file()}." if is_file_missing else str(error)
+        )
+    except BadSettingError as error:
         return _fail(INVALID, str(error))
 
     from ..models.errors import HostError

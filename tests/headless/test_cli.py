@@ -262,6 +262,18 @@ def test_a_bad_setting_names_what_there_is(setting, message):
         with_settings(two, [setting])
 
 
+def test_a_model_that_is_not_there_names_the_folder_and_whether_it_exists(run, tmp_path):
+    lacking = {
+        "1": node("CheckpointLoaderSimple", ckpt_name="sd15.safetensors"),
+        "2": node("PreviewAny", source=["1", 0]),
+    }
+    code, _, err = run(lacking)
+    folder = f"expected a file in a folder of {tmp_path / 'models'}, which"
+    assert (code, err[1:]) == (2, [f"{folder} does not exist; give another by --models."])
+    (tmp_path / "models").mkdir()
+    assert run(lacking)[2][1:] == [f"{folder} holds none of this kind."]
+
+
 def test_a_bad_setting_returns_2(run):
     code, _, err = run(WORKFLOW, "--set", "1.widht=3")
     assert (code, len(err)) == (2, 1)
