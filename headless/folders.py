@@ -19,6 +19,7 @@ from ..host import api
 class _HasFolders(Protocol):
     input_dir: Path
     output_dir: Path
+    models_dir: Path
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,13 @@ def folders() -> Folders:
     """Return the folders of the selected host."""
     host = cast(_HasFolders, api.port())
     return Folders(Path(host.input_dir), Path(host.output_dir))
+
+
+def expected_model_file() -> str:
+    """Say where files of models are looked for, where there is none to choose from."""
+    folder = cast(_HasFolders, api.port()).models_dir
+    state = "holds none of this kind" if folder.is_dir() else "does not exist; give another by --models"
+    return f"a file in a folder of {folder.absolute()}, which {state}"
 
 
 def _now() -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..host import api
+from .folders import expected_model_file
 from .io import ComfyNode
 from .node_info import InputInfo, read_node_info
 from .settings import read_value
@@ -219,7 +220,7 @@ def _expected(spec: Any) -> str:
     options = spec.options
     if spec.kind == "COMBO":
         names = [name for name in options["options"] if name][:_MOST_SHOWN]
-        return f"one of: {', '.join(names)}" if names else "a file, of which the models folder has none"
+        return f"one of: {', '.join(names)}" if names else expected_model_file()
     text = _WIDGETS[spec.kind]
     if "min" in options and "max" in options:
         text += f" from {options['min']} to {options['max']}"

@@ -19,6 +19,7 @@ from frameloom.tools.schemas import own_nodes
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "web" / "docs"
 MOST_CHOICES = 12
+FILE_ENDINGS = (".safetensors", ".gguf")  # of the bundled files, which every machine lists
 # Wide limits say nothing to a reader.
 ENDLESS = 1_000_000
 
@@ -73,8 +74,9 @@ def _inputs(entry: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _choices(choices: list[str]) -> str:
-    """List the choices, unless they are files, which differ by machine."""
-    if any("." in str(choice) for choice in choices) or not choices or len(choices) > MOST_CHOICES:
+    """List the choices, unless they are files, which differ by machine. A dot alone makes no file: "mp4 (H.264)"."""
+    are_files = not choices or any(Path(str(choice)).suffix in FILE_ENDINGS for choice in choices)
+    if are_files or len(choices) > MOST_CHOICES:
         return "a file" if len(choices) <= MOST_CHOICES else f"{len(choices)} choices"
     return ", ".join(f"`{choice}`" for choice in choices)
 

@@ -1,7 +1,8 @@
-"""Put ComfyUI into the cache folder, for the host tests; or list what is there.
+"""Put ComfyUI into the cache folder, for the host tests; or say what is there.
 
     python tools/host.py install --from PATH_OR_URL [--revision v0.33.0]
-    python tools/host.py list
+    python tools/host.py list    each version, and whether it works
+    python tools/host.py find    each version's folder alone, for scripts
 
 The source is a git directory (bare or not; --revision says which commit or tag), an exported tree, or a path or URL of
 a zip or tar. Each version lies in its own folder beside one virtual environment that all of them share:
@@ -28,6 +29,12 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+NONE_FOUND = """\
+======================================================================================
+NO COMFYUI FOUND: the host tests DID NOT RUN. This run says nothing about a real host.
+Looked at FRAMELOOM_COMFYUI and in {cache}
+To get one:  python tools/host.py install --from PATH_OR_URL   (a ComfyUI checkout or archive)
+======================================================================================"""
 # What the tests need in ComfyUI's environment, over its own requirements.
 TEST_REQUIREMENTS = ("pytest", "einops", "kornia", "av")
 # utils first, as main.py has it: another module of that name comes onto the path later.
@@ -180,6 +187,7 @@ def main() -> int:
     add.add_argument("--torch", nargs="+", default=["torch", "torchvision", "torchaudio"], help="torch pins")
     add.add_argument("--torch-index", help="package index for torch alone, e.g. one with CPU builds")
     commands.add_parser("list", help="print what is cached and whether it works")
+    commands.add_parser("find", help="print the folders alone, one a line")
     options = parser.parse_args()
     if options.command == "install":
         try:
@@ -189,9 +197,16 @@ def main() -> int:
             return 1
         print(f"{host.version}  {host.tree}  {probe(host)}")
         return 0
-    hosts = find_hosts()
+    try:
+        hosts = find_hosts()
+    except ValueError as error:
+        print(f"host: {error}", file=sys.stderr)
+        return 1
     if not hosts:
-        print(f"no ComfyUI in {cache_folder()}; get one: python tools/host.py install --from PATH_OR_URL")
+        print(NONE_FOUND.format(cache=cache_folder()), file=sys.stderr)
+    if options.command == "find":
+        print(*(host.tree for host in hosts), sep="\n")
+        return 0
     states = [probe(host) for host in hosts]
     for host, state in zip(hosts, states, strict=True):
         print(f"{host.version}  {host.tree}  {state}")

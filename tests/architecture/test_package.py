@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
 from frameloom.tests.architecture.test_budget import tracked_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +95,29 @@ print(json.dumps({{
     }
 
 
+@pytest.mark.parametrize("name", ["ComfyUI-Frameloom", "frame loom", "Främe.löom", "build"])
+def test_lint_passes_in_a_clone_of_any_name(name: str, tmp_path: Path) -> None:
+    clone = tmp_path / name
+    for path in [ROOT / "pyproject.toml", *tracked_files("*.py")]:
+        copy = clone / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "."]
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_lint_still_refuses_a_module_that_cannot_be_imported(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").write_text('"""A package."""\n', encoding="utf-8")
+    (tmp_path / "models" / "free-noise.py").write_text('"""A module."""\n', encoding="utf-8")
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format=concise", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "N999 Invalid module name: 'free-noise'" in done.stdout
+    assert done.stdout.endswith("Found 1 error.\n")
+
+
 def test_importing_the_root_runs_nothing_but_the_standard_library(tmp_path: Path) -> None:
     script = f"""
 import runpy, sys
@@ -135,6 +159,19 @@ def test_no_dependency_touches_what_comfyui_brings_or_pins_it() -> None:
     names = {match.group().lower() for match in wanted if match}
     assert names.isdisjoint({"torch", "torchvision", "torchaudio", "numpy", "transformers", "diffusers"})
     assert [line for line in pyproject()["project"]["dependencies"] if "==" in line or "<" in line] == []
+
+
+def test_every_package_of_our_own_environment_has_an_exact_version() -> None:
+    project = pyproject()["project"]
+    wanted = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
+    names = {re.split(r"[\[<>=;]", line)[0] for line in wanted} - {"torch"}  # the Makefile's TORCH
+    lines = (ROOT / "tools" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = {line.partition("==")[0] for line in lines if re.match(r"[\w.-]+==[\w.]+(;|$)", line)}
+    assert sorted(names - pins) == []
+    assert [line for line in lines if "==" not in line and not line.startswith("#")] == []
 
 
 def test_the_extras_are_those_the_readme_may_name() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.headless.__main__ import main
+from frameloom.headless.__main__ import NEEDED, main
 from frameloom.headless.nodes_core.mask import EmptyImage
 from frameloom.headless.nodes_core.sampling import KSampler, KSamplerAdvanced
 from frameloom.headless.nodes_core.video_file import read_frames
@@ -21,6 +21,11 @@ from frameloom.host import api
 from frameloom.host.video_file import Encoding, NewVideo
 from frameloom.tests.support.random_demo import write_control
 from PIL import Image
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = {
@@ -180,6 +185,42 @@ def test_bad_usage_returns_2(arguments, capsys):
     assert "usage: frameloom" in capsys.readouterr().err
 
 
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert re.fullmatch(r"frameloom \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "x.json"], ["run", "x.json", "--device=cpu"], ["train", "x.toml"]]
+)
+def test_an_installation_without_the_extra_is_told_which_one_it_lacks(arguments, tmp_path):
+    """As after `pip install .`: our package, and nothing of the extra."""
+    script = (
+        "import runpy, sys; "
+        f"runpy.run_path({str(ROOT / 'tests' / 'conftest.py')!r}); "
+        "from frameloom.headless.__main__ import main; "
+        f"sys.exit(main({arguments}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"frameloom {arguments[0]}: got an installation without diffusers, ")
+    assert done.stderr.endswith(
+        """expected the extra headless; pip install ".[headless]" in Frameloom's folder.\n"""
+    )
+
+
+def test_what_the_command_needs_is_what_the_extra_brings():
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"][
+        "headless"
+    ]
+    names = [re.split(r"[<>=;]", line)[0].replace("pillow", "PIL") for line in extra]
+    assert set(names) - {"tomli"} == set(NEEDED) - {"tomli"}
+
+
 @pytest.mark.parametrize("arguments", [["run", "x.json"], ["train", "x.toml"]])
 def test_a_device_that_torch_does_not_know_is_bad_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
@@ -219,6 +260,18 @@ def test_a_bad_setting_names_what_there_is(setting, message):
     two = {**WORKFLOW, "4": WORKFLOW["3"]}
     with pytest.raises(BadSettingError, match=message):
         with_settings(two, [setting])
+
+
+def test_a_model_that_is_not_there_names_the_folder_and_whether_it_exists(run, tmp_path):
+    lacking = {
+        "1": node("CheckpointLoaderSimple", ckpt_name="sd15.safetensors"),
+        "2": node("PreviewAny", source=["1", 0]),
+    }
+    code, _, err = run(lacking)
+    folder = f"expected a file in a folder of {tmp_path / 'models'}, which"
+    assert (code, err[1:]) == (2, [f"{folder} does not exist; give another by --models."])
+    (tmp_path / "models").mkdir()
+    assert run(lacking)[2][1:] == [f"{folder} holds none of this kind."]
 
 
 def test_a_bad_setting_returns_2(run):

@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 import torch
 from frameloom.models.motion_checkpoint import read_motion_weights
-from frameloom.tests.host.server import PACK_FOLDER, ROOT, documented_client, running_server
+from frameloom.tests.host.server import PACK_FOLDER, ROOT, START_SECONDS, documented_client, running_server
 from frameloom.tests.support.decode_contract import read
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
 from frameloom.tools import object_info
@@ -224,10 +224,10 @@ def test_latents_become_a_video_file_that_clients_find(server, tmp_path, form, e
     assert all(path.name.startswith("small_") for path in folder.iterdir())
 
 
-def recursion_graph():
+def recursion_graph(seed=1):
     """39 jobs of four frames, and their latents."""
     graph = small_graph()
-    sampling = {"seed": 1, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal"}
+    sampling = {"seed": seed, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal"}
     scene = {"clip": ["1", 1], "tree": ["6", 0], "negative": ["2", 0]}
     graph["3"]["inputs"]["batch_size"] = 1
     graph["6"] = {
@@ -304,6 +304,41 @@ def test_an_interrupted_recursion_is_kept_and_the_next_run_goes_on(server, tmp_p
     assert {path: path.read_bytes() for path in kept} == kept
     assert len(jobs()) == 39
     assert f"{len(kept)} of 39 jobs were finished" in server.log.read_text()
+
+
+def test_the_documented_client_cancels_its_own_prompt_and_no_other(server, tmp_path):
+    """One runs, two wait; the first that waits is cancelled, then the one that runs. The third is made."""
+    client = documented_client(tmp_path)
+
+    def queued():
+        state = server.get("/queue")
+        return len(state["queue_running"]), len(state["queue_pending"])
+
+    def start(graph, name):
+        return asyncio.create_task(client.run(server.url, graph, tmp_path / name))
+
+    async def until(state):
+        while await asyncio.to_thread(queued) != state:
+            await asyncio.sleep(0.05)
+
+    async def cancelled():
+        running = start(recursion_graph(seed=11), "running")
+        await until((1, 0))
+        waiting = start(small_graph(seed=12), "waiting")
+        await until((1, 1))
+        last = start(small_graph(seed=13), "last")
+        await until((1, 2))
+        waiting.cancel()
+        await until((1, 1))
+        running.cancel()
+        files = await last
+        return [each.cancelled() for each in (running, waiting)], files
+
+    ended, (saved,) = asyncio.run(asyncio.wait_for(cancelled(), START_SECONDS))
+    assert ended == [True, True]
+    assert load_file(saved)["latent_tensor"].shape[1:] == (4, 16, 16)
+    assert {path.name for path in tmp_path.iterdir()} == {"client.py", "last"}
+    assert queued() == (0, 0)
 
 
 def test_too_many_frames_are_refused_in_words(server, tmp_path):
