@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import graphlib
 import inspect
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..host.values import Refusal, is_socket, refuse_literal, refuse_value, show
 from .io import ComfyNode, overrides
+from .json_text import BadJSONError, read_json
 from .node_info import DYNAMIC_COMBO, InputInfo, NodeInfo, given_inputs, read_node_info
 
 
@@ -86,15 +86,16 @@ class _Check:
 
 
 def read_workflow(text: str) -> dict[str, Any]:
-    """Read API-format JSON.
+    """Read API-format JSON: a workflow, the body of a request that queues one, or an entry of ComfyUI's history.
 
     Raises:
-        InvalidWorkflowError: it isn't JSON, or not ComfyUI's API form.
+        InvalidWorkflowError: it isn't JSON, or no workflow in ComfyUI's API form.
     """
     try:
-        prompt = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InvalidWorkflowError([_workflow_error(f"text that is not JSON ({error})")]) from error
+        given = read_json(text)
+    except BadJSONError as error:
+        raise InvalidWorkflowError([_workflow_error(str(error))]) from error
+    prompt = _prompt_of(given)
     if isinstance(prompt, dict) and isinstance(prompt.get("nodes"), list):
         raise InvalidWorkflowError(
             [_workflow_error("a workflow saved by the editor (it has a list of nodes)")]
@@ -102,6 +103,22 @@ def read_workflow(text: str) -> dict[str, Any]:
     if not isinstance(prompt, dict):
         raise InvalidWorkflowError([_workflow_error(type(prompt).__name__)])
     return prompt
+
+
+def _prompt_of(given: Any) -> Any:
+    """Return the workflow in what a program sends to ``/prompt``, or gets from ``/history``."""
+    if not isinstance(given, dict):
+        return given
+    entries = [
+        each for each in given.values() if isinstance(each, dict) and isinstance(each.get("prompt"), list)
+    ]
+    if len(entries) > 1:
+        got = f"a history of {len(entries)} runs"
+        raise InvalidWorkflowError([GraphError("invalid_prompt", None, None, None, got, "one of them")])
+    prompt = (entries[0] if entries else given).get("prompt")
+    if isinstance(prompt, list):  # number, id, workflow, ...
+        return next((each for each in prompt if isinstance(each, dict)), prompt)
+    return prompt if isinstance(prompt, dict) and "class_type" not in prompt else given
 
 
 def check_workflow(prompt: Mapping[str, Any], classes: Iterable[type[ComfyNode]]) -> Graph:

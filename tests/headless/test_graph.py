@@ -117,6 +117,22 @@ WRONG = {
         changed("2", images=[1, 0]),
         r"bad_linked_input: node 2 .*got \[1, 0\], expected \[node id",
     ),
+    "link to a result that is no number": (
+        changed("2", images=["1", float("nan")]),
+        r"bad_linked_input: node 2 .*got \['1', nan\], expected \[node id",
+    ),
+    "a number for a choice": (
+        changed("1", colour=3),
+        r"value_not_in_list: node 1 \(Square\), input colour: got 3, expected one of \['red', 'blue'\]",
+    ),
+    "a number for a file": (
+        {"1": {"class_type": "LoadImage", "inputs": {"image": 3}}, "2": SAVE},
+        r"value_not_in_list: node 1 \(LoadImage\), input image: got 3, expected a file",
+    ),
+    "a list for a choice": (
+        changed("1", colour={"__value__": [["red"], {}]}),
+        r"value_not_in_list: node 1 \(Square\), input colour: got \[\['red'\], {}\]",
+    ),
     "link to no node": (
         changed("2", images=["9", 0]),
         r"bad_linked_input: node 2 .*a link to node 9, expected one of",
