@@ -56,7 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run", help="run a workflow", description='Run a workflow that ComfyUI saved with "Export (API)".'
     )
-    run.add_argument("workflow", type=Path, metavar="WORKFLOW.json")
+    run.add_argument(
+        "workflow",
+        type=Path,
+        metavar="WORKFLOW.json",
+        help="or the body of a request, an entry of ComfyUI's history, or a PNG, WebP or video saved with its workflow",
+    )
     _add_common(
         run, "NODE.INPUT=VALUE", "replace a value; NODE is an id, or a class or title that only one node has"
     )
@@ -113,10 +118,12 @@ def _device(name: str) -> str:
     """Return a device's name, if it is one of torch's; where there is no torch, ``main`` says so."""
     if find_spec("torch") is None:
         return name
-    from .device import pick_device
+    from .device import NoDeviceError, pick_device
 
     try:
         pick_device(name)
+    except NoDeviceError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
     except RuntimeError as error:
         raise argparse.ArgumentTypeError(f"got {name!r}; expected cpu, cuda, cuda:1 or mps") from error
     return name
@@ -132,18 +139,19 @@ def _run(options: argparse.Namespace) -> int:
     from .folders import expected_model_file
     from .graph import InvalidWorkflowError, check_workflow, read_workflow
     from .settings import BadSettingError, with_settings
+    from .workflow_file import NoWorkflowError, read_workflow_text
 
     started = time.perf_counter()
     if options.workers is not None and options.ray is None:
         return _fail(INVALID, "--workers is of --ray; expected both; add --ray.")
     try:
-        text = options.workflow.read_text("utf-8")
+        text = read_workflow_text(options.workflow)
     except OSError as error:
         return _fail(
             INVALID, f"{options.workflow}: {error.strerror}; expected a workflow in ComfyUI's API form."
         )
-    except UnicodeDecodeError:
-        return _fail(INVALID, f"{options.workflow}: got a file that is not text, expected JSON in UTF-8.")
+    except NoWorkflowError as error:
+        return _fail(INVALID, str(error))
     try:
         prompt = with_settings(read_workflow(text), options.settings)
         cluster = _cluster(options)

@@ -18,7 +18,7 @@ from ..models.edit import AttentionObserver, Call, check_composed
 from ..models.energy import find_guide, find_shift, keep_frames_apart
 from ..models.free_init import sample_repeatedly
 from ..models.free_noise import arrange_noise
-from ..models.guards import check_prediction
+from ..models.guards import check_frames, check_prediction, check_sampled
 from ..models.mask_adapter import given_by_mask
 from ..models.schedules import TRAIN_TIMESTEPS
 from ..models.windows import Window
@@ -239,7 +239,7 @@ def sample(
 
     Raises:
         ValueError: shapes don't match, or a condition holds what is not built here or doesn't fit the model.
-        PredictionError: a prediction is not finite.
+        PredictionError: the latent, a prediction or the result is not finite.
     """
     if noise.shape != latent.shape:
         raise ValueError(
@@ -248,6 +248,7 @@ def sample(
         )
     if len(sigmas) < 2:
         return latent, latent
+    check_frames(latent, "latent")
     home = latent.device
     noise = arrange_noise(model.edits, noise).to(model.device).float()
     start = latent.to(model.device).float() * model.latent_scale
@@ -282,4 +283,5 @@ def sample(
 
     highest = float(model.sampling.sigmas[-1])
     result = sample_repeatedly(model.edits, once, noise, start, sigmas.cpu().float(), highest=highest)
+    check_sampled(result)
     return (result / model.latent_scale).to(home), (last / model.latent_scale).to(home)

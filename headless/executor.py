@@ -14,9 +14,11 @@ from typing import Any
 import torch
 
 from ..host import api
+from ..host.values import refuse_input
 from .graph import Graph, GraphNode, Link
 from .io import ComfyNode, Hidden, HiddenHolder, NodeOutput, overrides
 from .node_info import nest
+from .nodes_core.core_node import CoreNode
 
 Results = list[list[Any]]
 """Per result of a node: the list of its values, one long unless lists are in play."""
@@ -152,6 +154,7 @@ class Executor:
             self.report.blocked[node.node_id] = blocked.message
             return NodeOutput(*[blocked] * len(node.info.outputs))
         api.port().check_interrupt()
+        _check_links(node, values)
         output = node_class.execute(**nest(node.specs, values))
         if inspect.isawaitable(output):
             output = asyncio.run(_wait(output))
@@ -215,6 +218,22 @@ def _slices(values: dict[str, list[Any]]) -> list[dict[str, Any]]:
     """
     count = max((len(each) for each in values.values()), default=1) if all(values.values()) else 0
     return [{name: each[min(i, len(each) - 1)] for name, each in values.items()} for i in range(count)]
+
+
+def _check_links(node: GraphNode, values: dict[str, Any]) -> None:
+    """Refuse what came over a link and the input can't take; what was written was checked with the workflow.
+
+    Raises:
+        ValueError: names the input.
+    """
+    free = issubclass(node.info.node, CoreNode) and overrides(node.info.node, "validate_inputs")
+    for name, spec in node.specs.items():
+        if not isinstance(node.inputs.get(name), Link):
+            continue
+        for value in values[name] if node.info.is_input_list else [values[name]]:
+            refusal = refuse_input(spec.kind, spec.options, value, required=spec.required, choices=not free)
+            if refusal is not None:
+                raise ValueError(f"{name}: got {refusal.got} over a link; expected {refusal.expected}.")
 
 
 def _first_blocked(values: dict[str, Any], are_lists: bool) -> _Blocked | None:

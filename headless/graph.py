@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import graphlib
 import inspect
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..host.values import Refusal, is_socket, refuse_literal, refuse_value, show
 from .io import ComfyNode, overrides
+from .json_text import BadJSONError, read_json
 from .node_info import DYNAMIC_COMBO, InputInfo, NodeInfo, given_inputs, read_node_info
-
-MOST_CHOICES_SHOWN = 20  # as in the host: lists of files can be very long
 
 
 @dataclass(frozen=True)
 class GraphError:
-    """One thing wrong. ``kind`` is ComfyUI's error type."""
+    """One thing wrong. ``kind`` is ComfyUI's error type; ``expected`` is empty where ``got`` says it."""
 
     kind: str
     node_id: str | None
@@ -34,7 +33,8 @@ class GraphError:
         """Say it in one line."""
         node = f" node {self.node_id} ({self.class_type})" if self.node_id is not None else " workflow"
         place = f", input {self.input_name}" if self.input_name is not None else ""
-        return " ".join(f"{self.kind}:{node}{place}: got {self.got}, expected {self.expected}.".split())
+        wrong = f"{self.got}, expected {self.expected}" if self.expected else self.got
+        return " ".join(f"{self.kind}:{node}{place}: got {wrong}.".split())
 
 
 class InvalidWorkflowError(ValueError):
@@ -86,15 +86,16 @@ class _Check:
 
 
 def read_workflow(text: str) -> dict[str, Any]:
-    """Read API-format JSON.
+    """Read API-format JSON: a workflow, the body of a request that queues one, or an entry of ComfyUI's history.
 
     Raises:
-        InvalidWorkflowError: it isn't JSON, or not ComfyUI's API form.
+        InvalidWorkflowError: it isn't JSON, or no workflow in ComfyUI's API form.
     """
     try:
-        prompt = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InvalidWorkflowError([_workflow_error(f"text that is not JSON ({error})")]) from error
+        given = read_json(text)
+    except BadJSONError as error:
+        raise InvalidWorkflowError([_workflow_error(str(error))]) from error
+    prompt = _prompt_of(given)
     if isinstance(prompt, dict) and isinstance(prompt.get("nodes"), list):
         raise InvalidWorkflowError(
             [_workflow_error("a workflow saved by the editor (it has a list of nodes)")]
@@ -102,6 +103,22 @@ def read_workflow(text: str) -> dict[str, Any]:
     if not isinstance(prompt, dict):
         raise InvalidWorkflowError([_workflow_error(type(prompt).__name__)])
     return prompt
+
+
+def _prompt_of(given: Any) -> Any:
+    """Return the workflow in what a program sends to ``/prompt``, or gets from ``/history``."""
+    if not isinstance(given, dict):
+        return given
+    entries = [
+        each for each in given.values() if isinstance(each, dict) and isinstance(each.get("prompt"), list)
+    ]
+    if len(entries) > 1:
+        got = f"a history of {len(entries)} runs"
+        raise InvalidWorkflowError([GraphError("invalid_prompt", None, None, None, got, "one of them")])
+    prompt = (entries[0] if entries else given).get("prompt")
+    if isinstance(prompt, list):  # number, id, workflow, ...
+        return next((each for each in prompt if isinstance(each, dict)), prompt)
+    return prompt if isinstance(prompt, dict) and "class_type" not in prompt else given
 
 
 def check_workflow(prompt: Mapping[str, Any], classes: Iterable[type[ComfyNode]]) -> Graph:
@@ -217,8 +234,8 @@ def _check_link(
     free: bool,
 ) -> Any:
     pair = "[node id, number of the result]"
-    if len(value) != 2 or not isinstance(value[0], str) or not isinstance(value[1], int | float):
-        check.fail("bad_linked_input", name, repr(value)[:60], f"{pair}, or a list as {{'__value__': [...]}}")
+    if len(value) != 2 or not isinstance(value[0], str) or not _is_whole(value[1]):
+        check.fail("bad_linked_input", name, show(value), f"{pair}, or a list as {{'__value__': [...]}}")
         return _BAD
     source, slot = value[0], int(value[1])
     if source not in prompt:
@@ -239,6 +256,10 @@ def _check_link(
     return Link(source, slot)
 
 
+def _is_whole(slot: Any) -> bool:
+    return isinstance(slot, int | float) and slot % 1 == 0  # NaN and infinity leave NaN
+
+
 def _fits(received: str, wanted: str) -> bool:
     received_kinds, wanted_kinds = (
         {kind.strip() for kind in kinds.split(",")} for kinds in (received, wanted)
@@ -254,25 +275,20 @@ def _check_value(check: _Check, name: str, value: Any, spec: InputInfo, limits: 
         try:
             value = _CONVERT[spec.kind](value)
         except (TypeError, ValueError, OverflowError):
-            check.fail("invalid_input_type", name, repr(value)[:60], f"a value that is a {spec.kind}")
+            check.fail("invalid_input_type", name, show(value), f"a value that is a {spec.kind}")
             return _BAD
-    least, most = spec.options.get("min"), spec.options.get("max")
-    if limits and least is not None and value < least:
-        check.fail("value_smaller_than_min", name, value, f"at least {least}")
+    if value is None and spec.required and is_socket(spec.kind):
+        refusal = Refusal("required_input_missing", "nothing", f"a {spec.kind}")
+    elif spec.kind == DYNAMIC_COMBO:
+        names = [each["key"] for each in spec.options.get("options", [])]
+        refusal = refuse_value("COMBO", {"options": names}, value)
+    else:
+        refusal = refuse_literal(spec.kind, value) or refuse_value(
+            spec.kind, spec.options, value, choices=limits
+        )
+    if refusal is not None:
+        check.fail(refusal.kind, name, refusal.got, refusal.expected)
         return _BAD
-    if limits and most is not None and value > most:
-        check.fail("value_bigger_than_max", name, value, f"at most {most}")
-        return _BAD
-    if spec.kind == DYNAMIC_COMBO or (limits and spec.kind == "COMBO"):
-        choices = spec.options.get("options", [])
-        names = [each["key"] for each in choices] if spec.kind == DYNAMIC_COMBO else list(choices)
-        several = value if spec.options.get("multiselect") and isinstance(value, list) else [value]
-        if any(each not in names for each in several):
-            shown = f"one of {names}" if len(names) <= MOST_CHOICES_SHOWN else f"one of {len(names)} names"
-            check.fail(
-                "value_not_in_list", name, repr(value), shown if names else "a file; the folder has none"
-            )
-            return _BAD
     return value
 
 
@@ -301,9 +317,10 @@ def _check_custom(
         }
     answer = node.info.node.validate_inputs(**arguments)
     if answer is not True:
-        names = ", ".join(wanted)
-        reason = answer if isinstance(answer, str) else "values that the node accepts"
-        check.fail("custom_validation_failed", names, list(wanted.values()), str(reason).rstrip("."))
+        reason = answer if isinstance(answer, str) else "values that the node takes"
+        said = reason if "expected" in reason else f"expected {reason}"
+        got = f"{show(list(wanted.values()))}, {said}"
+        check.fail("custom_validation_failed", ", ".join(wanted), got.rstrip("."), "")
 
 
 def _order(nodes: Mapping[str, GraphNode], errors: list[GraphError]) -> list[str]:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from .json_text import BadJSONError, read_json
+
 Prompt = dict[str, Any]
 
 
@@ -31,12 +33,15 @@ def with_settings(prompt: Prompt, settings: Iterable[str]) -> Prompt:
         if not equals or "." not in target:
             raise BadSettingError(f"--set {setting}: got no NODE.INPUT=VALUE, expected for example 3.seed=7.")
         node_id, name = _find(changed, target)
-        inputs = changed[node_id].setdefault("inputs", {})
-        if name not in inputs:
-            there = ", ".join(inputs) or "none"
-            node = f"node {node_id} ({changed[node_id].get('class_type')})"
+        inputs = changed[node_id].get("inputs") if isinstance(changed[node_id], dict) else None
+        if not isinstance(inputs, dict) or name not in inputs:
+            there = ", ".join(inputs or ()) or "none"
+            node = f"node {node_id} ({_names(changed[node_id])[0]})"
             raise BadSettingError(f"--set {setting}: {node} has no input {name}; expected one of: {there}.")
-        inputs[name] = read_value(text, inputs[name])
+        try:
+            inputs[name] = read_value(text, inputs[name])
+        except BadJSONError as error:
+            raise BadSettingError(f"--set {target}: got {error}; expected a value.") from error
     return changed
 
 
@@ -63,7 +68,8 @@ def _find(prompt: Prompt, target: str) -> tuple[str, str]:
 def _names(node: Any) -> list[Any]:
     if not isinstance(node, dict):
         return [None]
-    return [node.get("class_type"), (node.get("_meta") or {}).get("title")]
+    notes = node.get("_meta")
+    return [node.get("class_type"), notes.get("title") if isinstance(notes, dict) else None]
 
 
 def read_value(text: str, present: Any) -> Any:
@@ -74,7 +80,9 @@ def read_value(text: str, present: Any) -> Any:
         (1.5, '1.50', 'a cross')
     """
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        return text
+        value = read_json(text)
+    except BadJSONError as error:
+        if isinstance(present, str) or isinstance(error.__cause__, json.JSONDecodeError):
+            return text
+        raise
     return text if isinstance(present, str) and not isinstance(value, str) else value

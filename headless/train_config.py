@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from ..host import api
 from .folders import expected_model_file
 from .io import ComfyNode
+from .json_text import BadJSONError
 from .node_info import InputInfo, read_node_info
 from .settings import read_value
 
@@ -90,7 +91,9 @@ def read_config(path: Path, settings: Iterable[str]) -> TrainConfig:
         raise ConfigError(
             f"{path}: {error.strerror}; expected a config, such as configs/demo_circle.toml."
         ) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError as error:
+        raise ConfigError(f"{path}: got lists within lists without end; expected a config.") from error
+    except ValueError as error:  # not UTF-8, not TOML, or a number of thousands of digits
         raise ConfigError(f"{path}: got a file that is not TOML ({error}); expected it in UTF-8.") from error
     for setting in settings:
         _set(given, setting)
@@ -156,7 +159,10 @@ def _set(given: dict[str, Any], setting: str) -> None:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
             raise ConfigError(f"--set {setting}: {parent} holds no keys; expected the path of a key.")
-    place[name] = read_value(text, place.get(name))
+    try:
+        place[name] = read_value(text, place.get(name))
+    except BadJSONError as error:
+        raise ConfigError(f"--set {key}: got {error}; expected a value.") from error
 
 
 def _check_table(path: str, given: Any, table: Table) -> dict[str, Any]:
@@ -201,7 +207,7 @@ def _check_value(path: str, value: Any, spec: InputInfo) -> Any:
     least, most, step = options.get("min"), options.get("max"), options.get("step")
     fits = {
         "INT": isinstance(value, int) and not isinstance(value, bool),
-        "FLOAT": isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+        "FLOAT": isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf,
         "BOOLEAN": isinstance(value, bool),
     }.get(spec.kind, isinstance(value, str))
     if fits and spec.kind == "COMBO":

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
+from ..models.guards import check_frames
 from ..models.whole_file import whole_file
 from .folders import folders
 from .io import ComfyNode, FolderType
@@ -154,6 +155,7 @@ def write_png(path: Path, picture: Tensor) -> None:
 
 
 def to_pictures(images: Tensor) -> list[Image.Image]:
-    """Turn [N, H, W, C], 0..1, into 8-bit pictures, rounding down as ComfyUI does."""
+    """Turn [N, H, W, C], 0..1, into 8-bit pictures, rounding down as ComfyUI does; NaN, which has none, is refused."""
+    check_frames(images, "images")
     pixels = np.clip(255.0 * images.float().cpu().numpy(), 0, 255).astype(np.uint8)
     return [Image.fromarray(each) for each in pixels]

@@ -53,6 +53,25 @@ def check_frames(frames: Tensor, what: str, first: int = 0) -> None:
         )
 
 
+def check_sampled(latents: Tensor) -> None:
+    """Check what a sampler made of answers that were all finite.
+
+    Args:
+        latents: [F, C, H, W] float. The end of a run.
+
+    Raises:
+        PredictionError: a frame holds NaN or infinity.
+    """
+    if torch.isfinite(latents).all():
+        return
+    bad = (~torch.isfinite(latents)).flatten(1).any(1)
+    raise PredictionError(
+        f"sampled latents: got NaN or infinity in {int(bad.sum())} of {len(bad)} frames, though every answer of the "
+        "model was finite; expected finite numbers; guidance or the sampler made them: look at cfg and at the noise "
+        "that sampling began with, or choose another sampler."
+    )
+
+
 def check_schedule(live: Tensor, wanted: Tensor, name: str) -> None:
     """Check that the model samples on the schedule it was given.
 

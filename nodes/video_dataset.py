@@ -89,7 +89,7 @@ class VideoDataset(io.ComfyNode):
             dataset, report = _read(folder, cut, missing_captions, caption_dropout)
         else:
             form = {"frames": frames, "width": width, "height": height, "caption_dropout": caption_dropout}
-            dataset = made.drawn_dataset(clips, motion, seed, **form)
+            dataset = made.drawn_dataset(clips, motion, seed, **form, watch=_start(clips))
             report = made.describe(dataset, f"drawn ({motion}, seed {seed})")
         return io.NodeOutput(dataset, report, made.contact_sheet(dataset))
 
@@ -215,10 +215,10 @@ def _read(
     return dataset, describe(dataset, f"from {files} of {folder}", found.skipped)
 
 
-def _start(files: int) -> Callable[[int], None]:
-    """Return what shows progress and notices a cancel."""
+def _start(count: int) -> Callable[[int], None]:
+    """Return what shows progress, of files or of clips, and notices a cancel."""
     port = api.port()
-    bar = port.progress(max(files, 1))
+    bar = port.progress(max(count, 1))
 
     def watch(done: int) -> None:
         port.check_interrupt()

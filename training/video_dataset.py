@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
@@ -30,6 +30,7 @@ Motion = Literal["straight", "circle", "pan left"]
 MOST_NAMED = 50  # skipped files in a report
 MOST_IN_ERROR = 5
 SHEET_CLIPS, SHEET_FRAMES = 8, 4
+WATCHED = 64  # drawn clips from one look for a cancel to the next
 _FORMAT = "frameloom-shapes/1"  # of keys; a change of how shapes are drawn must change it
 _SAMPLERS = {
     "straight": shapes.sample_clips,
@@ -124,7 +125,15 @@ class DrawnClip:
 
 
 def drawn_dataset(
-    clips: int, motion: Motion, seed: int, *, frames: int, width: int, height: int, caption_dropout: float
+    clips: int,
+    motion: Motion,
+    seed: int,
+    *,
+    frames: int,
+    width: int,
+    height: int,
+    caption_dropout: float,
+    watch: Callable[[int], None] = lambda _: None,
 ) -> Dataset:
     """Return a dataset of drawn shapes, one in each clip. It depends on the arguments only.
 
@@ -138,6 +147,7 @@ def drawn_dataset(
         width: in pixels.
         height: in pixels; shapes are drawn in squares.
         caption_dropout: see ``Dataset``.
+        watch: told now and then how many clips are done; stops the work by raising.
 
     Raises:
         ValueError: the picture is no square.
@@ -149,6 +159,8 @@ def drawn_dataset(
     drawn = _SAMPLERS[motion](clips, step_generator(seed, 0), frames)
     made = []
     for index in range(clips):
+        if index % WATCHED == 0:
+            watch(index)
         one = drawn.select(torch.tensor([index]))
         caption = shapes.caption(one, 0, with_place=False)
         made.append(DrawnClip(f"shape {index}", caption, _key(one, width), one, width))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...host import api
 from ...models.gligen import Gligen
+from ...models.guards import check_frames
 from .. import io
 from ..control import Control
 from ..gligen import CoreBoxes
@@ -35,7 +36,10 @@ class VAEDecode(CoreNode):
     @classmethod
     def execute(cls, samples: dict[str, Any], vae: VAE) -> io.NodeOutput:
         """Decode them."""
-        return io.NodeOutput(api.port().decode(vae, samples))
+        check_frames(samples["samples"], "samples")
+        images = api.port().decode(vae, samples)
+        check_frames(images, "decoded picture")
+        return io.NodeOutput(images)
 
 
 class VAEEncode(CoreNode):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ...host import api
+from ...models.guards import check_frames
 from ...models.whole_file import whole_file
 from .. import io
 from ..denoise import prepare_mask
@@ -109,6 +112,7 @@ class SaveLatent(CoreNode):
     @classmethod
     def execute(cls, samples: Latent, filename_prefix: str) -> io.NodeOutput:
         """Save ``samples["samples"]``."""
+        check_frames(samples["samples"], "samples")
         new = folders().new_files(filename_prefix)
         name = new.filename("latent")
         tensors = {
@@ -140,9 +144,37 @@ class LoadLatent(CoreNode):
     @classmethod
     def execute(cls, latent: str) -> io.NodeOutput:
         """Load it on the CPU in float32, as ComfyUI does."""
-        tensors = safetensors.torch.load_file(folders().existing(latent))
+        tensors = _read_latent(folders().existing(latent))
         scale = 1.0 if "latent_format_version_0" in tensors else OLD_FORMAT_SCALE
         return io.NodeOutput({"samples": tensors["latent_tensor"].float() * scale})
+
+
+def _read_latent(path: Path) -> dict[str, Tensor]:
+    """Return a file's tensors.
+
+    Raises:
+        ValueError: it is no file of latents, or not of latents that are worked with here.
+        PredictionError: a frame holds NaN or infinity.
+    """
+    advice = "save it again with SaveLatent"
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path.name}: got a file that is no whole safetensors file ({error}); expected latents; {advice}."
+        ) from error
+    if "latent_tensor" not in tensors:
+        raise ValueError(
+            f"{path.name}: got {', '.join(list(tensors)[:5]) or 'nothing'}; expected latent_tensor; {advice}."
+        )
+    latents = tensors["latent_tensor"]
+    if latents.ndim != 4 or latents.shape[1] != 4 or not latents.numel() or not latents.is_floating_point():
+        raise ValueError(
+            f"{path.name}: got latents of shape {list(latents.shape)}, {latents.dtype}; expected [frames, 4, height, "
+            "width] of a Stable Diffusion 1.5 model; run a workflow with others in ComfyUI."
+        )
+    check_frames(latents, path.name)
+    return tensors
 
 
 def _repeat(tensor: Tensor, times: int) -> Tensor:

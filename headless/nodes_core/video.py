@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...host import api
 from ...host.video_file import Encoding, NewVideo
+from ...models.guards import check_frames
 from .. import io
 from ..folders import folders
 from ..ui import hidden_texts, show_video
@@ -90,6 +91,7 @@ class SaveVideo(CoreNode):
             raise ValueError(
                 f"codec={codec_name!r} doesn't go into WebM; expected av1 or auto; choose one, or mp4."
             )
+        check_frames(video.images, "video")
         encoding = Encoding(
             container,
             {"h264": "h264", "av1": "libsvtav1"}[codec_name],

@@ -9,6 +9,7 @@ from comfy_api.latest import ComfyExtension, io, ui
 
 from .. import api
 from ..model_folders import ENDINGS
+from .checked import checked
 from .port import ComfyHost
 from .version import TolerantIo, check_version
 
@@ -26,7 +27,7 @@ class FrameloomExtension(ComfyExtension):
         api.select(io=TolerantIo(io), ui=ui, extension=ComfyExtension, port=ComfyHost())
         from ...nodes import node_classes  # node files need a selected host
 
-        return node_classes()
+        return [checked(node) for node in node_classes()]
 
 
 def register_folders() -> None:

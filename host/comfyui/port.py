@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ...models.edit import Edit
 from ...models.errors import HostError
+from ...models.guards import check_frames, check_sampled
 from ...models.learning import Base, FrozenForward, Learner
 from ...models.motion_checkpoint import MotionWeights
 from ...models.nuwa_jobs import Recursion, Work, run_jobs
@@ -84,6 +85,7 @@ class ComfyHost:
         progress: Any = None,
     ) -> Latent:
         """Run ComfyUI's sampler. Samplers that draw noise draw it from seed 0."""
+        check_frames(latent["samples"], "latent")
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(positive, negative)
         guider.set_cfg(cfg)
@@ -103,6 +105,7 @@ class ComfyHost:
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=0,
         )
+        check_sampled(samples)
         return {**latent, "samples": samples}
 
     def predict(self, model: Any, conditioning: Conditioning, latent: Latent, sigma: float) -> Tensor:

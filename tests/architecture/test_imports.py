@@ -31,6 +31,7 @@ LAW: dict[str, tuple[str, ...]] = {
         "host.api",
         "host.bundled",
         "host.model_folders",
+        "host.values",
         "host.video_file",
         "models",
         "nodes",

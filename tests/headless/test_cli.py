@@ -230,6 +230,49 @@ def test_a_device_that_torch_does_not_know_is_bad_usage(arguments, capsys):
     assert said.endswith("error: argument --device: got 'gpu'; expected cpu, cuda, cuda:1 or mps")
 
 
+@pytest.mark.parametrize("device", ["cuda:99", *([] if torch.cuda.is_available() else ["cuda"])])
+def test_a_device_that_is_not_there_is_bad_usage(device, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "x.json", "--device", device])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        f"got '{device}', but torch finds {torch.cuda.device_count()} devices of cuda here; expected" in said
+    )
+
+
+DIGITS, DEEP = "9" * 5000, "[" * 100_000
+WRONG_TEXTS = {
+    "deep": (DEEP, "JSON with thousands of lists"),
+    "deep and whole": ("[" * 200 + "]" * 200, "JSON with more than 100 lists or objects within"),
+    "a number of 5,000 digits": (f'{{"1": {DIGITS}}}', "JSON with a number of thousands of digits"),
+    "notes that are text": (
+        {**WORKFLOW, "1": {**WORKFLOW["1"], "_meta": "x"}},
+        "node 1 .EmptyImage. has no input x",
+    ),
+    "no inputs": (
+        {"1": {"class_type": "EmptyImage", "inputs": None}},
+        "has no input x; expected one of: none",
+    ),
+    "a node that is a list": ({"1": []}, "node 1 .None. has no input x; expected one of: none"),
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG_TEXTS))
+def test_a_workflow_that_is_none_is_refused_in_a_line(run, name):
+    workflow, said = WRONG_TEXTS[name]
+    code, out, err = run(workflow, "--set", "1.x=3")
+    assert (code, out, len(err)) == (2, [], 1)
+    assert re.search(said, err[0])
+
+
+@pytest.mark.parametrize("value", [DEEP, DIGITS, "[" * 200 + "]" * 200])
+def test_a_value_that_can_not_be_read_is_bad_usage(run, value):
+    code, _, err = run(WORKFLOW, "--set", f"1.width={value}")
+    assert (code, len(err)) == (2, 1)
+    assert err[0].startswith("--set 1.width: got JSON with ")
+
+
 def test_a_failed_run_returns_1_and_names_the_node_in_one_line(run, tmp_path):
     workflow = {**WORKFLOW, "2": {**WORKFLOW["2"], "inputs": {"images": ["1", 0], "filename_prefix": "../x"}}}
     code, out, err = run(workflow)

@@ -117,6 +117,22 @@ WRONG = {
         changed("2", images=[1, 0]),
         r"bad_linked_input: node 2 .*got \[1, 0\], expected \[node id",
     ),
+    "link to a result that is no number": (
+        changed("2", images=["1", float("nan")]),
+        r"bad_linked_input: node 2 .*got \['1', nan\], expected \[node id",
+    ),
+    "a number for a choice": (
+        changed("1", colour=3),
+        r"value_not_in_list: node 1 \(Square\), input colour: got 3, expected one of \['red', 'blue'\]",
+    ),
+    "a number for a file": (
+        {"1": {"class_type": "LoadImage", "inputs": {"image": 3}}, "2": SAVE},
+        r"value_not_in_list: node 1 \(LoadImage\), input image: got 3, expected a file",
+    ),
+    "a list for a choice": (
+        changed("1", colour={"__value__": [["red"], {}]}),
+        r"value_not_in_list: node 1 \(Square\), input colour: got \[\['red'\], {}\]",
+    ),
     "link to no node": (
         changed("2", images=["9", 0]),
         r"bad_linked_input: node 2 .*a link to node 9, expected one of",
@@ -205,6 +221,10 @@ WRONG = {
         ),
         r"value_bigger_than_max: node 3 .*input format\.codec\.encoding\.crf: got 90.0, expected at most 51.0",
     ),
+    "own rule, and a limit": (
+        changed("1", even=12),
+        r"value_bigger_than_max: node 1 \(Square\), input even: got 12, expected at most 10",
+    ),
     "own rule": (
         changed("1", even=3),
         r"custom_validation_failed: node 1 \(Square\), input even: .*expected an even number",
@@ -277,11 +297,6 @@ def test_titles_and_inputs_that_no_node_has_are_ignored(port):
     workflow["1"]["_meta"] = {"title": "A square"}
     workflow["1"]["is_changed"] = [1]
     assert check_workflow(workflow, CLASSES).nodes["1"].inputs == {"side": 8}
-
-
-def test_a_node_that_names_an_input_checks_it_alone(port):
-    graph = check_workflow(changed("1", even=12), CLASSES)
-    assert graph.nodes["1"].inputs["even"] == 12  # above the schema's 10: its own rule decides, as in ComfyUI
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.errors import HostError, PredictionError
-from frameloom.models.guards import check_prediction, check_schedule
+from frameloom.models.guards import check_prediction, check_sampled, check_schedule
 from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 
 
@@ -23,6 +23,16 @@ def test_a_prediction_that_is_not_finite_is_named(bad, dtype):
 
 def test_a_finite_prediction_passes():
     check_prediction(torch.full((16, 4, 8, 8), 65504.0, dtype=torch.float16), step=0, sigma=1.0, frames=8)
+
+
+def test_sampled_latents_that_are_not_finite_are_not_blamed_on_the_model():
+    latents = torch.zeros(4, 4, 2, 2)
+    check_sampled(latents)
+    latents[1, 0, 0, 0], latents[3, 2, 1, 1] = float("nan"), float("inf")
+    with pytest.raises(
+        PredictionError, match=r"in 2 of 4 frames, though every answer of the model was finite; .*cfg"
+    ):
+        check_sampled(latents)
 
 
 def test_a_displaced_schedule_is_named_with_the_known_issue():

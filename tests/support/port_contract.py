@@ -15,7 +15,7 @@ import torch
 from frameloom.models.architecture import DEMO
 from frameloom.models.cross_frame import LEVELS
 from frameloom.models.edit import Edit, TemporalEdit
-from frameloom.models.errors import CheckpointError
+from frameloom.models.errors import CheckpointError, PredictionError
 from frameloom.models.foreground import layer_grid
 from frameloom.models.learning import Learner, hash_weights, recompute
 from frameloom.models.motion_checkpoint import MotionWeights
@@ -25,6 +25,7 @@ from frameloom.tests.support.layout import CIRCLE, CROSS, lay_out, obey
 from frameloom.tests.support.motion import tiny_module
 
 BUNDLED_MOTION = "frameloom_demo_motion.safetensors"
+NAN = float("nan")
 
 
 def test_phrases_have_spans(port, demo):
@@ -165,6 +166,17 @@ def test_mask_holds_what_it_says(port, demo, scene):
     torch.testing.assert_close(out["samples"][0], held[0], rtol=1e-4, atol=1e-4)
     assert not torch.allclose(out["samples"][1], held[1])
     assert out["batch_index"] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("latent", "cfg", "said"), [(NAN, 2.0, "^latent: got NaN"), (0.0, NAN, "^sampled latents: ")]
+)
+def test_a_run_that_is_not_finite_is_stopped(port, demo, scene, latent, cfg, said):
+    with pytest.raises(PredictionError, match=said):
+        port.sample(
+            demo[0], scene.positive, scene.negative, {"samples": torch.full((2, 4, 16, 16), latent)},
+            noise=scene.noise(2), sigmas=port.sigmas(demo[0], 1, "normal"), sampler="euler", cfg=cfg,
+        )  # fmt: skip
 
 
 def test_the_bundled_module_is_listed_first_and_resolved(port):

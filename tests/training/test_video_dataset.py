@@ -82,6 +82,20 @@ def test_a_few_frames_without_a_shape_leave_a_circle_one():
     assert not measure_circling(centers, there).is_circle.any()
 
 
+def test_drawing_many_clips_stops_soon_after_a_cancel():
+    told: list[int] = []
+
+    def watch(done: int) -> None:
+        told.append(done)
+        if done >= 128:
+            raise KeyboardInterrupt
+
+    form = {"frames": 4, "width": 32, "height": 32, "caption_dropout": 0.0}
+    with pytest.raises(KeyboardInterrupt):
+        drawn_dataset(1000, "straight", 0, **form, watch=watch)
+    assert told == [0, 64, 128]
+
+
 def test_drawn_datasets_depend_on_their_settings_only():
     assert drawn().keys == drawn().keys
     assert torch.equal(drawn().pictures(2), drawn().pictures(2))

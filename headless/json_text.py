@@ -1,0 +1,41 @@
+"""JSON that people write: read whole, or refused in words, however deep it is and however long its numbers are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+DEEPEST = 100
+"""Lists and objects within each other; a workflow has about five."""
+
+
+class BadJSONError(ValueError):
+    """Text that is no JSON, or JSON that nothing here can use; says what it is."""
+
+
+def read_json(text: str) -> Any:
+    """Read JSON.
+
+    Raises:
+        BadJSONError: it is none, or it nests too deep, or has a number that Python does not read.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadJSONError(f"text that is not JSON ({error})") from error
+    except ValueError as error:  # Python reads whole numbers of some thousand digits at most
+        raise BadJSONError("JSON with a number of thousands of digits") from error
+    except RecursionError as error:
+        raise BadJSONError("JSON with thousands of lists or objects within each other") from error
+    if _depth(value) > DEEPEST:
+        raise BadJSONError(f"JSON with more than {DEEPEST} lists or objects within each other")
+    return value
+
+
+def _depth(value: Any) -> int:
+    """Return how many lists and objects lie within each other, without a call for each."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, list | dict)]:
+        depth += 1
+        level = [part for each in level for part in (each.values() if isinstance(each, dict) else each)]
+    return depth

@@ -1,0 +1,104 @@
+"""The headless runner's own check and run of every node there is, with values that no input may have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from frameloom.headless import io
+from frameloom.headless.executor import Executor, NodeFailedError
+from frameloom.headless.graph import Graph, GraphNode, InvalidWorkflowError, Link, check_workflow
+from frameloom.headless.node_info import given_inputs, read_node_info
+from frameloom.headless.nodes_core import core_node_classes
+from frameloom.tests.support.input_table import bad_numbers, sockets_of, widget_values
+
+
+class Source(io.ComfyNode):
+    """Gives something for sockets, and a value."""
+
+    value: Any = None
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(node_id="Source", outputs=[io.AnyType.Output("any"), io.AnyType.Output("value")])
+
+    @classmethod
+    def execute(cls):
+        return io.NodeOutput(object(), cls.value)
+
+
+class Sink(io.ComfyNode):
+    """Asks for a result."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(node_id="Sink", inputs=[io.AnyType.Input("value")], is_output_node=True)
+
+    @classmethod
+    def execute(cls, value):
+        return io.NodeOutput()
+
+
+@pytest.fixture
+def every_node(nodes):
+    return [*core_node_classes(), *nodes.values()]
+
+
+def errors(node, **inputs):
+    """Return what the check says of a node whose sockets have links and whose widgets have their defaults."""
+    given = {**widget_values(node), **{name: ["0", 0] for name in sockets_of(node)}, **inputs}
+    prompt = {
+        "0": {"class_type": "Source"},
+        "1": {"class_type": read_node_info(node).name, "inputs": given},
+        "2": {"class_type": "Sink", "inputs": {"value": ["1", 0]}},
+    }
+    with pytest.raises(InvalidWorkflowError) as caught:
+        check_workflow(prompt, [Source, Sink, node])
+    return {error.input_name: str(error) for error in caught.value.errors if error.node_id == "1"}
+
+
+def run(node, linked, value):
+    """Run a node that gets a value over a link at ``linked``, and links at its sockets."""
+    info, source = read_node_info(node), read_node_info(Source)
+    given = {**widget_values(node), **dict.fromkeys(sockets_of(node), Link("0", 0)), linked: Link("0", 1)}
+    nodes = {
+        "0": GraphNode("0", "Source", source, {}, {}),
+        "1": GraphNode("1", info.name, info, given, given_inputs(info, given)),
+    }
+    Source.value = value
+    Executor(Graph(nodes, ("1",), {})).run()
+
+
+def test_the_check_names_every_number_that_is_out_of_bounds_or_none(every_node):
+    tried = list(bad_numbers(every_node))
+    assert len(tried) > 700
+    missed = [
+        (node.__name__, name, value)
+        for node, name, value in tried
+        if f"input {name}: got {value!r}, expected" not in errors(node, **{name: value}).get(name, "")
+    ]
+    assert not missed
+
+
+def test_a_run_names_every_such_number_that_came_over_a_link(every_node):
+    for node, name, value in bad_numbers(every_node):
+        with pytest.raises(NodeFailedError) as caught:
+            run(node, name, value)
+        assert f"ValueError: {name}: got {value!r} over a link; expected" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["1", 3, {}, True, None, {"samples": 1}])
+def test_a_value_can_not_stand_in_the_place_of_a_link(every_node, value):
+    for node in every_node:
+        optional = {name for name, spec in read_node_info(node).inputs.items() if not spec.required}
+        for name, kind in sockets_of(node).items():
+            if value is not None or name not in optional:
+                said = errors(node, **{name: value})[name]
+                assert kind in said.partition("expected")[2], said
+
+
+def test_a_choice_over_a_link_is_one_of_the_list(nodes):
+    with pytest.raises(NodeFailedError, match=r"kind: got 'sideways' over a link; expected one of \['trans"):
+        run(nodes["MotionPath"], "kind", "sideways")
+    with pytest.raises(NodeFailedError, match=r"images: got nothing over a link; expected a IMAGE"):
+        run(nodes["VideoMetrics"], "images", None)
