@@ -15,7 +15,7 @@ from ..models.edit import Condition
 from ..models.frames import PER_FRAME, pick_frames
 from ..models.gligen import Change, Gligen, Grounding, check_fit, ground
 from .control import Control
-from .fitting import scale, spread
+from .fitting import cycle, scale, spread
 from .gligen import ground_still, share_boxes, transformer_widths
 from .guidance import Conditioning
 from .model import Model
@@ -181,7 +181,10 @@ def _prepare(
 
 
 def _weight(options: Mapping[str, Any], shape: torch.Size) -> Tensor:
-    """Bring a condition's masks, [N, H', W'], to a weight for each cell of a clip, [F, 1, H, W]."""
+    """Bring a condition's masks, [N, H', W'], to a weight for each cell of a clip, [F, 1, H, W].
+
+    Fewer than frames begin again after their last.
+    """
     frames, _, height, width = shape
     if options.get("set_area_to_bounds"):
         raise ValueError(
@@ -189,14 +192,9 @@ def _weight(options: Mapping[str, Any], shape: torch.Size) -> Tensor:
             "ComfyUI."
         )
     masks = options["mask"][:frames]
-    if frames % len(masks):
-        raise ValueError(
-            f"conditioning: got {len(masks)} masks for {frames} frames; expected one, or as many as frames; make a "
-            "mask for each frame."
-        )
     scaled = scale(masks[:, None].float(), width, height, "bilinear", center=False)
     strength = options.get("mask_strength", 1.0) * options.get("strength", 1.0)
-    return strength * scaled.repeat(frames // len(masks), 1, 1, 1)
+    return strength * cycle(scaled, frames)
 
 
 def _concat(latents: Tensor | None, model: Model, shape: torch.Size) -> Tensor | None:

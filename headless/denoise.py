@@ -5,6 +5,7 @@ Nodes and the port end here. Latents that come in and go out are ComfyUI's: divi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -29,7 +30,8 @@ from .fitting import cycle
 from .gligen import between_attentions
 from .guidance import Guidance
 from .model import Model
-from .samplers import OnStep, Sampler
+from .samplers import Sampler
+from .walk import OnStep
 
 
 class Denoiser:
@@ -41,9 +43,11 @@ class Denoiser:
         run: EditedRun,
         guidance: Guidance,
         shape: torch.Size,
+        levels: Tensor,
         given: Tensor | None = None,
     ) -> None:
         self._model, self._run, self._guidance, self._given = model, run, guidance, given
+        self._levels = levels.tolist()
         self._frames, self._channels = shape[:2]
         windows = next((edit.windows for edit in model.edits[::-1] if edit.windows is not None), None)
         self._windows = windows if windows is not None and windows.is_needed(self._frames) else None
@@ -57,8 +61,9 @@ class Denoiser:
 
     def __call__(self, noisy: Tensor, sigma: Tensor) -> Tensor:
         """Return denoised latents, [F, C, H, W] float32. A side without a condition at this sigma answers 0."""
+        near = (step for step, level in enumerate(self._levels) if math.isclose(level, sigma, rel_tol=1e-4))
+        self._step = next(near, self._step)  # a look between two levels is of the step before
         answers = self._in_windows(noisy, sigma) if self._windows else self._ask_sides(noisy, sigma)
-        self._step += 1
         return self._guidance.combine(answers)
 
     def _in_windows(self, noisy: Tensor, sigma: Tensor) -> list[Tensor]:
@@ -246,14 +251,14 @@ def sample(
             f"noise is {tuple(noise.shape)}, latent is {tuple(latent.shape)}; expected equal shapes; make the noise "
             "from this latent."
         )
-    if len(sigmas) < 2:
+    if len(sigmas) == 0:
         return latent, latent
     check_frames(latent, "latent")
     home = latent.device
     noise = arrange_noise(model.edits, noise).to(model.device).float()
     start = latent.to(model.device).float() * model.latent_scale
     blend = None if mask is None else prepare_mask(mask.to(model.device), start)
-    last = start
+    last: Tensor | None = None
 
     def once(drawn: Tensor, levels: Tensor, shown: Callable[[int], int]) -> Tensor:
         mask_noise = drawn
@@ -264,11 +269,11 @@ def sample(
         def step_done(step: int, clean: Tensor) -> None:
             nonlocal last
             last = clean
-            if on_step is not None:
-                on_step(shown(step), clean / model.latent_scale)
+            if on_step is not None:  # a sampler of free stride may take more steps than there are levels
+                on_step(shown(min(step, len(levels) - 2)), clean / model.latent_scale)
 
         with edited(model.unet, model.edits) as run:
-            predict = Denoiser(model, run, guidance, latent.shape, given_by_mask(start, blend))
+            predict = Denoiser(model, run, guidance, latent.shape, levels, given_by_mask(start, blend))
 
             def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
                 if check_interrupt is not None:
@@ -284,4 +289,5 @@ def sample(
     highest = float(model.sampling.sigmas[-1])
     result = sample_repeatedly(model.edits, once, noise, start, sigmas.cpu().float(), highest=highest)
     check_sampled(result)
+    last = result if last is None else last
     return (result / model.latent_scale).to(home), (last / model.latent_scale).to(home)

@@ -169,8 +169,9 @@ class HeadlessHost:
         samples = latent["samples"]
         noisy = samples.to(model.device).float() * model.latent_scale
         with edited(model.unet, model.edits) as run:
-            denoise = Denoiser(model, run, CFG(conditioning, [], 1.0), samples.shape)
-            clean = denoise(noisy, torch.tensor(sigma))
+            level = torch.tensor(sigma)
+            denoise = Denoiser(model, run, CFG(conditioning, [], 1.0), samples.shape, level[None])
+            clean = denoise(noisy, level)
         return (clean / model.latent_scale).to(samples.device)
 
     def sigmas(self, model: Model, steps: int, scheduler: str) -> Tensor:

@@ -1,34 +1,21 @@
-"""Samplers in ComfyUI's sigma units, step for step what ComfyUI does: euler, euler_ancestral, ddim, dpmpp_2m.
+"""The samplers by ComfyUI's names, step for step what ComfyUI does.
 
-A sampler is a function of a denoiser and the first noisy latents; it knows nothing of models or conditions.
-
-Source: Karras et al. 2022, https://arxiv.org/abs/2206.00364 (Euler); DPM-Solver++, https://arxiv.org/abs/2211.01095;
-ancestral steps as in k-diffusion.
+No library has them with ComfyUI's numbers. k-diffusion, which ComfyUI's grew from, lacks half of the names (lcm, ddpm,
+uni_pc, deis, ...), draws another Brownian path, and brings wandb and clean-fid along; diffusers' schedulers count in
+whole timesteps of their own tables. So the steps are written here, a few lines each, and compared with ComfyUI by the
+name: docs/samplers.md. Brownian paths are torchsde's, as ComfyUI's are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
-import torch
 from torch import Tensor
 
-# (noisy [F, C, H, W], sigma []) -> denoised [F, C, H, W]
-Denoise = Callable[[Tensor, Tensor], Tensor]
-# (0-based step, denoised) -> None
-OnStep = Callable[[int, Tensor], None]
-
-
-class SamplerFunction(Protocol):
-    """A sampler's loop."""
-
-    def __call__(
-        self, denoise: Denoise, noisy: Tensor, sigmas: Tensor, seed: int | None, on_step: OnStep
-    ) -> Tensor:
-        """Go from noisy to clean latents, [F, C, H, W], along ``sigmas``: [steps + 1] float32 on the CPU."""
-        ...
+from . import ode, sde
+from .walk import Denoise, OnStep, Walk
 
 
 @dataclass(frozen=True)
@@ -37,70 +24,78 @@ class Sampler:
 
     Attributes:
         name: ComfyUI's name.
-        run: its function.
+        function: goes from noisy to clean latents, [F, C, H, W], along a walk.
         fresh_mask_noise: kept parts of a masked run are noised by other noise than the rest.
+        skips_a_level: KSampler asks the scheduler for one step more and leaves its last level above 0 out.
+        fewest_steps: that it can do anything in.
     """
 
     name: str
-    run: SamplerFunction
+    function: Callable[[Walk, Tensor], Tensor]
     fresh_mask_noise: bool = False
+    skips_a_level: bool = False
+    fewest_steps: int = 1
+
+    def run(
+        self, denoise: Denoise, noisy: Tensor, sigmas: Tensor, seed: int | None, on_step: OnStep
+    ) -> Tensor:
+        """Go from noisy to clean latents, [F, C, H, W].
+
+        Args:
+            denoise: the model, guided.
+            noisy: [F, C, H, W].
+            sigmas: [steps + 1] float32 on the CPU, descending.
+            seed: of the noise that is drawn on the way.
+            on_step: called at each step.
+
+        Raises:
+            ValueError: there are too few steps.
+        """
+        walk = Walk(denoise, sigmas, seed, on_step)
+        if walk.steps == 0:
+            return noisy
+        if walk.steps < self.fewest_steps:
+            raise ValueError(
+                f"sampler_name={self.name!r}: got {walk.steps} step; expected at least {self.fewest_steps}, or it "
+                "would return its noise; raise steps, or choose euler."
+            )
+        return self.function(walk, noisy)
 
 
-def _euler(denoise: Denoise, noisy: Tensor, sigmas: Tensor, seed: int | None, on_step: OnStep) -> Tensor:
-    del seed
-    for step in range(len(sigmas) - 1):
-        clean = denoise(noisy, sigmas[step])
-        on_step(step, clean)
-        noisy = noisy + (noisy - clean) / sigmas[step] * (sigmas[step + 1] - sigmas[step])
-    return noisy
+def _sde(name: str, function: Callable[..., Tensor]) -> list[Sampler]:
+    """Return a sampler of a Brownian path that the CPU draws, and the one whose path the model's device draws."""
+    return [Sampler(name, function), Sampler(f"{name}_gpu", partial(function, on_cpu=False))]
 
 
-def _euler_ancestral(
-    denoise: Denoise, noisy: Tensor, sigmas: Tensor, seed: int | None, on_step: OnStep
-) -> Tensor:
-    generator = None
-    if seed is not None:
-        # One more on the CPU: there the first draws of the seed itself are the starting noise.
-        generator = torch.Generator(noisy.device).manual_seed(seed + (noisy.device.type == "cpu"))
-    for step in range(len(sigmas) - 1):
-        clean = denoise(noisy, sigmas[step])
-        on_step(step, clean)
-        here, there = sigmas[step], sigmas[step + 1]
-        up = torch.minimum(there, (there**2 * (here**2 - there**2) / here**2) ** 0.5)
-        down = (there**2 - up**2) ** 0.5
-        if float(down) == 0:
-            noisy = clean
-            continue
-        drawn = torch.randn(noisy.shape, dtype=noisy.dtype, device=noisy.device, generator=generator)
-        noisy = noisy + (noisy - clean) / here * (down - here) + drawn * up
-    return noisy
-
-
-def _dpmpp_2m(denoise: Denoise, noisy: Tensor, sigmas: Tensor, seed: int | None, on_step: OnStep) -> Tensor:
-    del seed
-    earlier: Tensor | None = None
-    for step in range(len(sigmas) - 1):
-        clean = denoise(noisy, sigmas[step])
-        on_step(step, clean)
-        here, there = sigmas[step].log().neg(), sigmas[step + 1].log().neg()
-        stride = there - here
-        target = clean
-        if earlier is not None and float(sigmas[step + 1]) != 0:
-            ratio = (here - sigmas[step - 1].log().neg()) / stride
-            target = (1 + 1 / (2 * ratio)) * clean - 1 / (2 * ratio) * earlier
-        noisy = there.neg().exp() / here.neg().exp() * noisy - (-stride).expm1() * target
-        earlier = clean
-    return noisy
-
-
-# In sigma units ddim without noise is Euler; ComfyUI's differs only under a mask.
 SAMPLERS: dict[str, Sampler] = {
     sampler.name: sampler
     for sampler in (
-        Sampler("euler", _euler),
-        Sampler("euler_ancestral", _euler_ancestral),
-        Sampler("dpmpp_2m", _dpmpp_2m),
-        Sampler("ddim", _euler, fresh_mask_noise=True),
+        Sampler("euler", ode.euler),
+        Sampler("euler_ancestral", sde.euler_ancestral),
+        Sampler("heun", ode.heun),
+        Sampler("heunpp2", ode.heunpp2),
+        Sampler("dpm_2", ode.dpm_2, skips_a_level=True),
+        Sampler("dpm_2_ancestral", sde.dpm_2_ancestral, skips_a_level=True),
+        Sampler("lms", ode.remembering(4, ode.own_strides)),
+        Sampler("dpm_fast", ode.dpm_fast, fewest_steps=2),
+        Sampler("dpm_adaptive", ode.dpm_adaptive, fewest_steps=2),
+        Sampler("dpmpp_2s_ancestral", sde.dpmpp_2s_ancestral),
+        *_sde("dpmpp_sde", sde.dpmpp_sde),
+        Sampler("dpmpp_2m", ode.dpmpp_2m),
+        *_sde("dpmpp_2m_sde", sde.dpmpp_2m_sde),
+        *_sde("dpmpp_2m_sde_heun", partial(sde.dpmpp_2m_sde, heun=True)),
+        *_sde("dpmpp_3m_sde", sde.dpmpp_3m_sde),
+        Sampler("ddpm", sde.euler_ancestral),
+        Sampler("lcm", sde.lcm),
+        Sampler("ipndm", ode.remembering(4, ode.equal_strides)),
+        Sampler("deis", ode.remembering(3, ode.own_times)),
+        Sampler("res_multistep", ode.res_multistep),
+        Sampler("res_multistep_ancestral", sde.res_multistep_ancestral),
+        Sampler("gradient_estimation", ode.remembering(2, ode.doubled_change)),
+        # In sigma units ddim without noise is Euler; ComfyUI's differs only under a mask.
+        Sampler("ddim", ode.euler, fresh_mask_noise=True),
+        Sampler("uni_pc", ode.uni_pc, skips_a_level=True, fewest_steps=2),
+        Sampler("uni_pc_bh2", partial(ode.uni_pc, second_kind=True), skips_a_level=True, fewest_steps=2),
     )
 }
 

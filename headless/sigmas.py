@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,6 +88,10 @@ def _normal(sampling: Sampling, steps: int) -> list[float]:
     return [sampling.sigma(timestep) for timestep in torch.linspace(_LAST, 0, steps)] + [0.0]
 
 
+def _sgm_uniform(sampling: Sampling, steps: int) -> list[float]:
+    return [sampling.sigma(timestep) for timestep in torch.linspace(_LAST, 0, steps + 1)[:-1]] + [0.0]
+
+
 def _simple(sampling: Sampling, steps: int) -> list[float]:
     stride = TRAIN_TIMESTEPS / steps
     return [float(sampling.sigmas[-(1 + int(step * stride))]) for step in range(steps)] + [0.0]
@@ -97,16 +102,56 @@ def _karras(sampling: Sampling, steps: int, rho: float = 7.0) -> list[float]:
     return [*((high + torch.linspace(0, 1, steps) * (low - high)) ** rho).tolist(), 0.0]
 
 
+def _exponential(sampling: Sampling, steps: int) -> list[float]:
+    low, high = math.log(float(sampling.sigmas[0])), math.log(float(sampling.sigmas[-1]))
+    return [*torch.linspace(high, low, steps).exp().tolist(), 0.0]
+
+
 def _ddim_uniform(sampling: Sampling, steps: int) -> list[float]:
     stride = max(TRAIN_TIMESTEPS // steps, 1)
     return [*reversed(sampling.sigmas[1::stride].tolist()), 0.0]
 
 
+def _beta(sampling: Sampling, steps: int, shape: float = 0.6) -> list[float]:
+    """Timesteps by the quantiles of a beta distribution, https://arxiv.org/abs/2407.12173; each once."""
+    from scipy.stats import beta
+
+    shares = beta.ppf(1 - np.linspace(0, 1, steps, endpoint=False), shape, shape)
+    timesteps = dict.fromkeys(np.rint(shares * _LAST).astype(int).tolist())
+    return [*sampling.sigmas[list(timesteps)].tolist(), 0.0]
+
+
+def _linear_quadratic(sampling: Sampling, steps: int, threshold: float = 0.025) -> list[float]:
+    """Half of the steps down by a straight line to 1 - ``threshold``, the rest by a parabola that goes on from it."""
+    linear = steps // 2
+    slope = threshold / max(linear, 1)
+    rest = steps - linear
+    curve = (1 - threshold - slope * rest) / rest**2 if linear else 1.0
+    fallen = [slope * step + curve * max(step - linear, 0) ** 2 for step in range(steps)]
+    return [*(torch.tensor([1 - each for each in fallen]) * sampling.sigmas[-1]).tolist(), 0.0]
+
+
+def _kl_optimal(sampling: Sampling, steps: int) -> list[float]:
+    """Equal steps of the level's arctangent."""
+    if steps < 2:
+        raise ValueError(
+            f"scheduler='kl_optimal': got steps={steps}; expected at least 2, for it divides by steps - 1; raise steps."
+        )
+    share = torch.arange(steps) / (steps - 1)
+    low, high = math.atan(float(sampling.sigmas[0])), math.atan(float(sampling.sigmas[-1]))
+    return [*(share * low + (1 - share) * high).tan().tolist(), 0.0]
+
+
 SCHEDULERS: dict[str, Callable[[Sampling, int], list[float]]] = {
     "normal": _normal,
+    "sgm_uniform": _sgm_uniform,
     "simple": _simple,
     "karras": _karras,
+    "exponential": _exponential,
     "ddim_uniform": _ddim_uniform,
+    "beta": _beta,
+    "linear_quadratic": _linear_quadratic,
+    "kl_optimal": _kl_optimal,
 }
 
 
@@ -120,7 +165,7 @@ def schedule_sigmas(sampling: Sampling, scheduler: str, steps: int) -> Tensor:
 
     Returns:
         [steps + 1] float32, descending, ending in 0. ``ddim_uniform`` gives a few more where ``steps`` does not divide
-        1000, as it does in ComfyUI.
+        1000, and ``beta`` fewer where steps are so many that some fall on one timestep, as in ComfyUI.
 
     Raises:
         ValueError: the scheduler is unknown here, or there are no steps.
@@ -134,14 +179,26 @@ def schedule_sigmas(sampling: Sampling, scheduler: str, steps: int) -> Tensor:
     return torch.tensor(SCHEDULERS[scheduler](sampling, steps), dtype=torch.float32)
 
 
-def run_sigmas(sampling: Sampling, scheduler: str, steps: int, denoise: float = 1.0) -> Tensor:
+def run_sigmas(
+    sampling: Sampling, scheduler: str, steps: int, denoise: float = 1.0, *, skip_a_level: bool = False
+) -> Tensor:
     """Return the noise levels of a run that starts part of the way down: the last ``steps`` of ``steps / denoise``.
+
+    Args:
+        sampling: the model's.
+        scheduler: a name in ``SCHEDULERS``.
+        steps: how many steps.
+        denoise: share of the way; 0 to 1.
+        skip_a_level: ask for one step more, and leave the last level above 0 out.
 
     Returns:
         As ``schedule_sigmas``; empty for ``denoise`` 0.
     """
     if denoise <= 0:
         return torch.zeros(0)
-    if denoise > 0.9999:
-        return schedule_sigmas(sampling, scheduler, steps)
-    return schedule_sigmas(sampling, scheduler, int(steps / denoise))[-(steps + 1) :]
+    sigmas = schedule_sigmas(
+        sampling, scheduler, (steps if denoise > 0.9999 else int(steps / denoise)) + skip_a_level
+    )
+    if skip_a_level:
+        sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
+    return sigmas if denoise > 0.9999 else sigmas[-(steps + 1) :]

@@ -14,13 +14,12 @@ from ..guidance import CFG, Conditioning, DualCFG, Guidance
 from ..model import Model
 from ..noise import NoNoise, SeededNoise, draw_noise
 from ..samplers import SAMPLERS, Sampler, find_sampler
-from ..sigmas import SCHEDULERS, run_sigmas, schedule_sigmas
+from ..sigmas import run_sigmas
 from .core_node import CoreNode
 
 Latent = dict[str, Any]
 # Notes of EmptyLatentImage that a sampler uses up.
 _CONSUMED = ("downscale_ratio_spacial", "downscale_ratio_temporal")
-_BUILT = {"sampler_name": SAMPLERS, "scheduler": SCHEDULERS}
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,9 @@ class KSampler(CoreNode):
     """The whole of sampling in one node."""
 
     @classmethod
-    def validate_inputs(cls, sampler_name: str | None, scheduler: str | None) -> bool | str:
+    def validate_inputs(cls, sampler_name: str | None) -> bool | str:
         """Say what is built."""
-        return _check_built(sampler_name=sampler_name, scheduler=scheduler)
+        return _check_built(sampler_name)
 
     @classmethod
     def execute(
@@ -75,19 +74,20 @@ class KSampler(CoreNode):
         denoise: float,
     ) -> io.NodeOutput:
         """Sample."""
-        sigmas = run_sigmas(model.sampling, scheduler, steps, denoise)
+        sampler = find_sampler(sampler_name)
+        sigmas = run_sigmas(model.sampling, scheduler, steps, denoise, skip_a_level=sampler.skips_a_level)
         noise = draw_noise(latent_image["samples"], seed, latent_image.get("batch_index"))
         guider = Guider(model, CFG(positive, negative, cfg))
-        return io.NodeOutput(guider.run(noise, find_sampler(sampler_name), sigmas, latent_image, seed)[0])
+        return io.NodeOutput(guider.run(noise, sampler, sigmas, latent_image, seed)[0])
 
 
 class KSamplerAdvanced(CoreNode):
     """A part of the steps of a run."""
 
     @classmethod
-    def validate_inputs(cls, sampler_name: str | None, scheduler: str | None) -> bool | str:
+    def validate_inputs(cls, sampler_name: str | None) -> bool | str:
         """Say what is built."""
-        return _check_built(sampler_name=sampler_name, scheduler=scheduler)
+        return _check_built(sampler_name)
 
     @classmethod
     def execute(
@@ -107,18 +107,17 @@ class KSamplerAdvanced(CoreNode):
         return_with_leftover_noise: Literal["enable", "disable"],
     ) -> io.NodeOutput:
         """Sample from one step to another."""
-        sigmas = schedule_sigmas(model.sampling, scheduler, steps)
+        sampler = find_sampler(sampler_name)
+        sigmas = run_sigmas(model.sampling, scheduler, steps, skip_a_level=sampler.skips_a_level)
         if end_at_step < len(sigmas) - 1:
             sigmas = sigmas[: end_at_step + 1]
             if return_with_leftover_noise == "disable":
                 sigmas[-1] = 0
-        sigmas = sigmas[start_at_step:]
+        sigmas = sigmas[start_at_step:] if start_at_step < len(sigmas) - 1 else sigmas[:0]
         source = SeededNoise(noise_seed) if add_noise == "enable" else NoNoise()
         guider = Guider(model, CFG(positive, negative, cfg))
         noise = source.generate_noise(latent_image)
-        return io.NodeOutput(
-            guider.run(noise, find_sampler(sampler_name), sigmas, latent_image, noise_seed)[0]
-        )
+        return io.NodeOutput(guider.run(noise, sampler, sigmas, latent_image, noise_seed)[0])
 
 
 class SamplerCustomAdvanced(CoreNode):
@@ -193,7 +192,7 @@ class KSamplerSelect(CoreNode):
     @classmethod
     def validate_inputs(cls, sampler_name: str | None) -> bool | str:
         """Say what is built."""
-        return _check_built(sampler_name=sampler_name)
+        return _check_built(sampler_name)
 
     @classmethod
     def execute(cls, sampler_name: str) -> io.NodeOutput:
@@ -203,11 +202,6 @@ class KSamplerSelect(CoreNode):
 
 class BasicScheduler(CoreNode):
     """Noise levels by the name of a scheduler."""
-
-    @classmethod
-    def validate_inputs(cls, scheduler: str | None) -> bool | str:
-        """Say what is built."""
-        return _check_built(scheduler=scheduler)
 
     @classmethod
     def execute(cls, model: Model, scheduler: str, steps: int, denoise: float) -> io.NodeOutput:
@@ -224,12 +218,10 @@ class SplitSigmas(CoreNode):
         return io.NodeOutput(sigmas[: step + 1], sigmas[step:])
 
 
-def _check_built(**chosen: str | None) -> bool | str:
+def _check_built(sampler_name: str | None) -> bool | str:
     """Return True, or which of ComfyUI's names there are here; None, a link's, is told when the node runs."""
-    missing = [name for name, value in chosen.items() if value is not None and value not in _BUILT[name]]
-    return not missing or " and ".join(
-        f"a {name} built headless: {', '.join(_BUILT[name])}" for name in missing
-    )
+    is_built = sampler_name is None or sampler_name in SAMPLERS
+    return is_built or f"a sampler_name built headless: {', '.join(SAMPLERS)}"
 
 
 NODES: list[type[io.ComfyNode]] = [

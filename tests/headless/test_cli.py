@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from frameloom.headless.__main__ import NEEDED, main
+from frameloom.headless.nodes_core.core_node import stored_object_info
 from frameloom.headless.nodes_core.mask import EmptyImage
-from frameloom.headless.nodes_core.sampling import KSampler, KSamplerAdvanced
+from frameloom.headless.nodes_core.sampling import KSampler, KSamplerAdvanced, KSamplerSelect
 from frameloom.headless.nodes_core.video_file import read_frames
+from frameloom.headless.samplers import SAMPLERS
 from frameloom.headless.settings import BadSettingError, with_settings
+from frameloom.headless.sigmas import SCHEDULERS
 from frameloom.host import api
 from frameloom.host.video_file import Encoding, NewVideo
 from frameloom.tests.support.random_demo import write_control
@@ -123,18 +126,13 @@ def test_an_invalid_workflow_runs_nothing_and_returns_2(run, tmp_path):
     [
         (
             "text2image_demo",
-            ["KSampler.sampler_name=lms", "KSampler.scheduler=beta"],
-            r"got \['lms', 'beta'\], expected a sampler_name built headless: euler, .* and a scheduler ",
+            ["KSampler.sampler_name=sa_solver"],
+            r"\(KSampler\), input sampler_name: got \['sa_solver'\], expected a sampler_name built headless: euler, ",
         ),
         (
             "layout_video_demo",
-            ["KSamplerSelect.sampler_name=lms"],
-            r"\(KSamplerSelect\), input sampler_name: got \['lms'\], expected a sampler_name built headless: euler, ",
-        ),
-        (
-            "layout_video_demo",
-            ["BasicScheduler.scheduler=beta"],
-            r"\(BasicScheduler\), input scheduler: got \['beta'\], expected a scheduler built headless: normal, ",
+            ["KSamplerSelect.sampler_name=sa_solver"],
+            r"\(KSamplerSelect\), input sampler_name: got \['sa_solver'\], expected a sampler_name built headless: ",
         ),
     ],
 )
@@ -145,10 +143,13 @@ def test_a_sampler_that_is_not_built_is_refused_before_anything_runs(run, workfl
     assert re.search(message, err[0])
 
 
-def test_both_samplers_know_the_same_names():
-    for node in (KSampler, KSamplerAdvanced):
-        assert node.validate_inputs("euler", "karras") is node.validate_inputs(None, None) is True
-        assert node.validate_inputs("euler", "beta").startswith("a scheduler built headless: normal, ")
+def test_every_scheduler_of_comfyui_is_built_and_every_sampler_built_is_comfyuis():
+    inputs = stored_object_info()["KSampler"]["input"]["required"]
+    assert set(SCHEDULERS) == set(inputs["scheduler"][0])
+    assert set(SAMPLERS) < set(inputs["sampler_name"][0])
+    for node in (KSampler, KSamplerAdvanced, KSamplerSelect):
+        assert node.validate_inputs("uni_pc") is node.validate_inputs(None) is True
+        assert node.validate_inputs("sa_solver").startswith("a sampler_name built headless: euler, ")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from frameloom.headless import denoise
@@ -14,6 +16,7 @@ from frameloom.headless.prompt import Tokenizer
 from frameloom.headless.samplers import SAMPLERS, find_sampler
 from frameloom.headless.shared_attention import share_tokens
 from frameloom.headless.sigmas import SCHEDULERS, Sampling, run_sigmas, schedule_sigmas
+from frameloom.headless.walk import Walk
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO
 from frameloom.models.edit import Edit, TemporalEdit
@@ -68,10 +71,32 @@ def test_schedules_descend_from_the_highest_sigma_to_zero(scheduler):
 
 
 def test_unknown_names_are_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"scheduler='beta'.*normal, simple, karras, ddim_uniform"):
-        schedule_sigmas(EPS, "beta", 5)
-    with pytest.raises(ValueError, match=r"sampler_name='uni_pc'.*euler, euler_ancestral, dpmpp_2m, ddim"):
-        find_sampler("uni_pc")
+    with pytest.raises(ValueError, match=r"scheduler='ays'.*normal, sgm_uniform, simple, karras"):
+        schedule_sigmas(EPS, "ays", 5)
+    with pytest.raises(ValueError, match=r"sampler_name='sa_solver'.*euler, euler_ancestral, heun"):
+        find_sampler("sa_solver")
+
+
+@pytest.mark.parametrize("name", ["uni_pc", "uni_pc_bh2", "dpm_fast", "dpm_adaptive"])
+def test_a_sampler_that_one_step_leaves_noisy_refuses_it(name):
+    """ComfyUI returns the noise, scaled, in silence."""
+    noise = torch.randn(1, 4, 8, 8)
+    with pytest.raises(ValueError, match=rf"sampler_name='{name}': got 1 step; expected at least 2"):
+        find_sampler(name).run(
+            lambda noisy, sigma: noisy, noise, torch.tensor([14.6, 0.0]), 0, lambda *_: None
+        )
+
+
+def test_kl_optimal_refuses_one_step_of_which_it_makes_nan():
+    with pytest.raises(ValueError, match=r"kl_optimal.*steps=1; expected at least 2"):
+        schedule_sigmas(EPS, "kl_optimal", 1)
+
+
+def test_some_samplers_leave_the_last_level_out_of_one_step_more():
+    sigmas = schedule_sigmas(EPS, "karras", 6)
+    assert torch.equal(run_sigmas(EPS, "karras", 5, skip_a_level=True), sigmas[[0, 1, 2, 3, 4, 6]])
+    part = run_sigmas(EPS, "karras", 5, 0.5, skip_a_level=True)
+    assert torch.equal(part, schedule_sigmas(EPS, "karras", 11)[[5, 6, 7, 8, 9, 11]])
 
 
 def test_denoise_takes_the_last_steps():
@@ -101,34 +126,67 @@ def test_a_perfect_prediction_is_turned_into_the_clean_latents(sampling):
     assert torch.allclose(sampling.denoised(output, clean + sigma * noise, sigma), clean, atol=1e-5)
 
 
+SIGMAS = schedule_sigmas(EPS, "karras", 6)
+# What noise a sampler leaves where the levels end in 0.
+LEAVES = {"dpm_fast": SIGMAS[-2], "dpm_adaptive": SIGMAS[-2], "uni_pc": 0.001, "uni_pc_bh2": 0.001}
+
+
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_samplers_reach_the_answer_of_a_perfect_denoiser(name):
-    clean = torch.randn(2, 4, 8, 8)
-    sigmas = schedule_sigmas(EPS, "karras", 6)
+    clean, noise = torch.randn(2, 2, 4, 8, 8)
     steps = []
-    got = find_sampler(name).run(
-        lambda noisy, sigma: clean,
-        clean + torch.randn(2, 4, 8, 8) * sigmas[0],
-        sigmas,
-        0,
-        lambda *seen: steps.append(seen[0]),
-    )
-    assert torch.allclose(got, clean, atol=1e-5)
-    assert steps == [0, 1, 2, 3, 4, 5]
+    start = clean + noise * SIGMAS[0]
+    got = find_sampler(name).run(lambda *_: clean, start, SIGMAS, 0, lambda step, _clean: steps.append(step))
+    assert torch.allclose(got, clean + noise * LEAVES.get(name, 0), atol=1e-5)
+    assert steps[:3] == [0, 1, 2]
+    assert len(steps) == 6 or name in ("dpm_fast", "dpm_adaptive")
 
 
-def test_dpmpp_2m_is_of_higher_order_than_euler():
+@pytest.mark.parametrize(
+    "name",
+    ["heun", "dpm_2", "lms", "dpm_adaptive", "dpmpp_2m", "deis", "res_multistep", "uni_pc", "uni_pc_bh2"],
+)
+def test_samplers_of_higher_order_are_closer_than_euler(name):
     """A Gaussian of variance 4: its exact denoiser and its exact trajectory are known."""
-    start = torch.randn(1, 4, 8, 8) * (14.6**2 + 4) ** 0.5
-    sigmas = torch.cat([torch.logspace(1.16, -1, 16), torch.zeros(1)])
-    exact = start * 2 / (float(sigmas[0]) ** 2 + 4) ** 0.5
-    errors = {}
-    for name in ("euler", "dpmpp_2m"):
-        got = find_sampler(name).run(
-            lambda noisy, sigma: noisy * 4 / (4 + sigma**2), start, sigmas, None, lambda *_: None
+    sigmas = torch.logspace(1.16, -1, 17)
+    start = torch.randn(1, 4, 8, 8) * (sigmas[0] ** 2 + 4) ** 0.5
+    exact = start * ((sigmas[-1] ** 2 + 4) / (sigmas[0] ** 2 + 4)) ** 0.5
+
+    def error(sampler):
+        got = find_sampler(sampler).run(
+            lambda x, sigma: x * 4 / (4 + sigma**2), start, sigmas, 0, lambda *_: None
         )
-        errors[name] = float((got - exact).norm() / exact.norm())
-    assert errors["dpmpp_2m"] < errors["euler"] / 2
+        return relative_error(got, exact)
+
+    assert error(name) < error("euler") / 2
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_samplers_that_draw_noise_follow_the_seed(name):
+    start = torch.randn(2, 4, 8, 8) * SIGMAS[0]
+
+    def end(seed):
+        return find_sampler(name).run(
+            lambda x, sigma: x / (1 + sigma**2), start, SIGMAS, seed, lambda *_: None
+        )
+
+    assert torch.equal(end(1), end(1))
+    draws = "ancestral" in name or "_sde" in name or name in ("ddpm", "lcm")
+    assert torch.equal(end(1), end(2)) != draws
+
+
+def test_a_brownian_path_is_one_whatever_the_steps_it_is_read_in():
+    def read(levels):
+        draw = Walk(lambda x, _: x, torch.tensor([14.0, 1.0, 0.0]), 7, lambda *_: None).brownian(
+            torch.zeros(8, 4, 16, 16)
+        )
+        steps = [(torch.tensor(here), torch.tensor(there)) for here, there in itertools.pairwise(levels)]
+        return [draw(here, there) * (here - there).sqrt() for here, there in steps]
+
+    (whole,), (first, second) = read([14.0, 1.0]), read([14.0, 5.0, 1.0])
+    assert torch.allclose(first + second, whole, atol=1e-4)
+    assert float((first / 3).std()) == pytest.approx(1, abs=0.03)  # of 8,192 draws
+    assert abs(float(torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1])) < 0.05
 
 
 def test_noise_of_a_frame_depends_on_its_index_alone():
@@ -140,11 +198,18 @@ def test_noise_of_a_frame_depends_on_its_index_alone():
     )
 
 
-@pytest.mark.parametrize("name", list(SAMPLERS))
-def test_a_run_repeats_bit_for_bit_and_follows_its_seed(model, name):
-    assert torch.equal(draw(model, sampler=name), draw(model, sampler=name))
-    differs = not torch.equal(draw(model, sampler=name), draw(model, sampler=name, seed=2))
-    assert differs == (name == "euler_ancestral")
+def test_a_run_repeats_bit_for_bit_and_follows_its_seed(model):
+    assert torch.equal(draw(model, sampler="euler_ancestral"), draw(model, sampler="euler_ancestral"))
+    assert not torch.equal(
+        draw(model, sampler="euler_ancestral"), draw(model, sampler="euler_ancestral", seed=2)
+    )
+
+
+def test_a_run_without_a_step_is_noised_to_its_level(model):
+    latent, level = torch.randn(2, 4, 8, 8), torch.tensor([2.0])
+    got = draw(model, latent=latent, sigmas=level)
+    assert torch.allclose(got, latent + 2 * draw_noise(latent, 1) / model.latent_scale, atol=1e-5)
+    assert torch.equal(draw(model, latent=latent, sigmas=level[:0]), latent)
 
 
 def test_cfg_1_never_runs_the_negative_prompt(model):

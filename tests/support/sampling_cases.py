@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-SAMPLERS = ("euler", "euler_ancestral", "ddim", "dpmpp_2m")
-SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
+SAMPLERS = (
+    ("euler", "normal"),
+    ("euler", "karras"),
+    ("euler_ancestral", "normal"),
+    ("dpmpp_2m", "normal"),
+    ("dpmpp_2m_sde", "beta"),
+)
 LONG = "a (big:1.4) red circle, moving right on a navy background, " * 8
 
 
@@ -28,7 +33,8 @@ def workflow(prompt="a big (red:1.3) circle, on navy", negative="", latent=("giv
     }
 
 
-def _advanced(**settings):
+def advanced(**settings):
+    """A part of the steps of a run, by KSamplerAdvanced."""
     steps = workflow()
     inputs = steps["out"]["inputs"]
     shared = {name: inputs[name] for name in inputs if name not in ("seed", "denoise")}
@@ -38,7 +44,8 @@ def _advanced(**settings):
     return steps
 
 
-def _custom(part):
+def custom(part, sampler="euler_ancestral", cut=3, noise=None):
+    """Sampling put together from its nodes: a part of the levels, by a sampler, from some noise."""
     steps = workflow()
     link = {name: [name, 0] for name in ("noise", "guider", "sampler")}
     steps |= {
@@ -46,13 +53,13 @@ def _custom(part):
             "class_type": "SamplerCustomAdvanced",
             "inputs": link | {"sigmas": ["cut", part], "latent_image": ["given", 0]},
         },
-        "noise": {"class_type": "RandomNoise", "inputs": {"noise_seed": 11}},
-        "sampler": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler_ancestral"}},
+        "noise": noise or {"class_type": "RandomNoise", "inputs": {"noise_seed": 11}},
+        "sampler": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": sampler}},
         "all": {
             "class_type": "BasicScheduler",
             "inputs": {"model": ["demo", 0], "scheduler": "karras", "steps": 6, "denoise": 0.8},
         },
-        "cut": {"class_type": "SplitSigmas", "inputs": {"sigmas": ["all", 0], "step": 3}},
+        "cut": {"class_type": "SplitSigmas", "inputs": {"sigmas": ["all", 0], "step": cut}},
         "guider": {
             "class_type": "CFGGuider",
             "inputs": {
@@ -102,12 +109,11 @@ def cases() -> dict[str, dict]:
     """Return every case: prediction type, and a workflow whose node ``out`` is compared."""
     found = {}
     for prediction in ("eps", "v"):
-        for sampler in SAMPLERS:
-            for scheduler in SCHEDULERS:
-                found[f"{prediction}-{sampler}-{scheduler}"] = {
-                    "prediction": prediction,
-                    "workflow": workflow(sampler_name=sampler, scheduler=scheduler),
-                }
+        for sampler, scheduler in SAMPLERS:
+            found[f"{prediction}-{sampler}-{scheduler}"] = {
+                "prediction": prediction,
+                "workflow": workflow(sampler_name=sampler, scheduler=scheduler),
+            }
         for sampler in ("euler", "ddim"):
             found[f"{prediction}-{sampler}-masked"] = {
                 "prediction": prediction,
@@ -128,11 +134,11 @@ def cases() -> dict[str, dict]:
         "long-prompt": workflow(prompt=LONG),
         "escapes": workflow(prompt="a \\(red\\) ((circle)) (moving:0.4) (up", negative="blue"),
         "text-only": {"out": text},
-        "advanced": _advanced(),
-        "advanced-rest": _advanced(add_noise="disable", start_at_step=4, end_at_step=10000),
-        "advanced-forced": _advanced(return_with_leftover_noise="disable"),
-        "custom-high": _custom(0),
-        "custom-low": _custom(1),
+        "advanced": advanced(),
+        "advanced-rest": advanced(add_noise="disable", start_at_step=4, end_at_step=10000),
+        "advanced-forced": advanced(return_with_leftover_noise="disable"),
+        "custom-high": custom(0),
+        "custom-low": custom(1),
         "lora": lora,
         "decode": {"out": decode},
         "encode": {"out": encode},
@@ -145,7 +151,7 @@ def cases() -> dict[str, dict]:
         "free-noise": _free(fusion=False),
         "free-fusion": _free(noise=False),
         "free-both": _free(),
-        "free-custom": _free(lambda: _custom(0)),
+        "free-custom": _free(lambda: custom(0)),
         "init-none": _init(iterations=0),
         "init-one": _init(iterations=1),
         "init-two": _init(),

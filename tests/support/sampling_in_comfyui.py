@@ -42,6 +42,7 @@ _spec = spec_from_file_location("frameloom", ROOT / "__init__.py", submodule_sea
 sys.modules["frameloom"] = module_from_spec(_spec)
 _spec.loader.exec_module(sys.modules["frameloom"])
 
+from frameloom.host.bundled import BUNDLED  # noqa: E402
 from frameloom.host.comfyui.demo import DemoConfig, load_demo  # noqa: E402
 from frameloom.host.comfyui.install import install  # noqa: E402
 from frameloom.host.comfyui.motion import load_motion  # noqa: E402
@@ -49,6 +50,8 @@ from frameloom.models.architecture import DEMO  # noqa: E402
 from frameloom.models.motion_checkpoint import read_motion_weights  # noqa: E402
 from frameloom.tests.support.gligen import WideClip  # noqa: E402
 from frameloom.tests.support.workflow_steps import run  # noqa: E402
+
+DEMO_MOTION = BUNDLED["animatediff_models"]["frameloom_demo_motion.safetensors"]
 
 
 class EpsSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
@@ -125,6 +128,8 @@ def main():
             "wide": (WideClip(clip),),
             "motion": (load_motion(read_motion_weights(folder / "motion.safetensors")),),
             "told": (load_motion(read_motion_weights(folder / "told.safetensors")),),
+            "trained": load_demo(),
+            "moves": (load_motion(read_motion_weights(DEMO_MOTION)),),
         }
         for name, case in json.loads((folder / "cases.json").read_text()).items():
             demo = (eps if case["prediction"] == "eps" else model, clip, vae)

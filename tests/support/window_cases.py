@@ -48,6 +48,7 @@ def window_cases() -> dict[str, dict]:
         "control": windowed(controlled(*chain)),
         "boxes": windowed(moving(single([]))),
         "masks": windowed(single([mask("masks-3", 0.7)], [mask("masks-1")])),
+        "masks-few": windowed(single([mask("masks-2", 0.7)])),
         "layout": windowed(laid_out("lay_out", gather_percent=0.6)),
         "energy": windowed(laid_out("guide")),
         "travel": windowed(travelled(), "looped", 0),

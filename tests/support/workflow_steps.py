@@ -35,7 +35,7 @@ def hints():
 def masks():
     """Masks by their number, of another shape than the latents."""
     drawn = torch.rand(5, 40, 56, generator=torch.Generator().manual_seed(8))
-    return {f"masks-{count}": (drawn[:count],) for count in (1, 3, 5)}
+    return {f"masks-{count}": (drawn[:count],) for count in (1, 2, 3, 5)}
 
 
 def carry_boxes(conditioning):

@@ -1,0 +1,107 @@
+"""Run small workflows in ComfyUI and headless, on the same weights."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from frameloom.headless import io, ui
+from frameloom.headless.control_loading import load_controlnet
+from frameloom.headless.gligen import load_gligen
+from frameloom.headless.loading import load_checkpoint
+from frameloom.headless.motion import LoadedMotion
+from frameloom.headless.nodes_core import conditioning, latent, loaders, sampling
+from frameloom.headless.port import HeadlessHost
+from frameloom.headless.prompt import Tokenizer
+from frameloom.host import api
+from frameloom.host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
+from frameloom.models.architecture import DEMO
+from frameloom.models.mask_adapter import MASK_KEY
+from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.tests.support.gligen import WideText, write_gligen
+from frameloom.tests.support.mask_adapter_contract import encoder
+from frameloom.tests.support.motion import save, tiny_state
+from frameloom.tests.support.random_demo import write_control, write_lora, write_model
+from frameloom.tests.support.workflow_steps import run
+from safetensors.torch import load_file
+
+SCRIPT = Path(__file__).with_name("sampling_in_comfyui.py")
+NODES = {node.__name__: node for file in (conditioning, latent, loaders, sampling) for node in file.NODES}
+EDIT = replace(DEMO, unet=replace(DEMO.unet, in_channels=8), prediction_type="eps")
+CPU = torch.device("cpu")
+
+
+def write_models(folder: Path) -> None:
+    """Write the random models that cases sample with."""
+    write_model(folder / "model.safetensors")
+    write_model(folder / "edit.safetensors", EDIT, seed=7)
+    write_control(folder / "net.safetensors")
+    write_control(folder / "other.safetensors", seed=4, prefix="")
+    write_control(folder / "net_shuffle.safetensors")
+    write_gligen(folder / "gligen.safetensors", gate=0.3)
+    save(folder / "motion.safetensors", tiny_state())
+    save(folder / "told.safetensors", tiny_state() | {MASK_KEY: encoder()})
+    (folder / "models" / "loras").mkdir(parents=True)
+    (folder / "custom_nodes").mkdir()
+    write_lora(folder / "models" / "loras" / "small.safetensors")
+
+
+def comfyuis(host: Any, folder: Path, cases: dict[str, dict]) -> dict[str, torch.Tensor]:
+    """Return what a ComfyUI makes of cases with the models of a folder."""
+    (folder / "cases.json").write_text(json.dumps(cases))
+    command = [host.python, SCRIPT, folder, "--cpu", "--disable-api-nodes", "--base-directory", folder]
+    done = subprocess.run([str(each) for each in command], cwd=host.tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return load_file(folder / "results.safetensors")
+
+
+def load_sockets(folder: Path) -> dict[str, tuple]:
+    """Return the models of a folder, and the pack's own, as headless nodes return them."""
+    tokenizer = Tokenizer.from_folder(DEMO_TOKENIZER)
+    demo = load_checkpoint(folder / "model.safetensors", tokenizer, CPU, DEMO)
+    motions = {name: folder / f"{name}.safetensors" for name in ("motion", "told")}
+    motions["moves"] = BUNDLED["animatediff_models"]["frameloom_demo_motion.safetensors"]
+    return {
+        "demo": demo,
+        "trained": load_checkpoint(DEMO_MODEL, tokenizer, CPU, DEMO),
+        "wide": (replace(demo[1], network=WideText(demo[1].network)),),
+        "gligen": (load_gligen(folder / "gligen.safetensors", CPU),),
+        "edit": load_checkpoint(folder / "edit.safetensors", tokenizer, CPU, EDIT),
+        "net": (load_controlnet(folder / "net.safetensors", CPU),),
+        "pooled": (load_controlnet(folder / "net_shuffle.safetensors", CPU),),
+        "other": (load_controlnet(folder / "other.safetensors", CPU),),
+        **{
+            name: (LoadedMotion(read_motion_weights(path), CPU, torch.float32),)
+            for name, path in motions.items()
+        },
+    }
+
+
+def select_headless(folder: Path) -> None:
+    """Choose the headless host, with the models of a folder."""
+    host = HeadlessHost("cpu", folder, folder, folder / "models")
+    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=host)
+
+
+def ours(sockets: dict[str, tuple], case: dict) -> torch.Tensor:
+    """Return what the headless host makes of a case."""
+    model, clip, vae = sockets["demo"]
+    model = replace(model, base_sampling=replace(model.base_sampling, prediction=case["prediction"]))
+    nodes: dict[str, Callable] = {name: node.execute for name, node in NODES.items()}
+    with torch.inference_mode():
+        return run(
+            case,
+            sockets | {"demo": (model, clip, vae)},
+            lambda name, inputs: nodes[name](**inputs).args,
+            api.port().install,
+        )
+
+
+def relative_error(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Return the length of the difference by that of what is wanted."""
+    return float((got - wanted).norm() / wanted.norm())
