@@ -8,15 +8,19 @@ from typing import Any
 
 from ..models.errors import LanguageModelError
 from .key import Key
+from .reading import ends_whole
 
 MAX_CHARACTERS = 1_000_000  # of an answer, thoughts included
+BLANKS = 400  # characters behind a whole answer, after which nothing more is waited for
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # what servers call them
 
 
 class Answer:
     """What has come so far.
 
-    Reads OpenAI's answers, streamed or whole, and those of Ollama's own interface. What ends a line ends no character:
-    pieces may be cut anywhere.
+    Reads OpenAI's answers, streamed or whole, and those of Ollama's own interface; text that comes in parts; an answer
+    that a server takes for a thought or a tool's arguments. What ends a line ends no character: pieces may be cut
+    anywhere.
 
     Args:
         who: begins every error.
@@ -28,9 +32,9 @@ class Answer:
         self._rest = bytearray()  # of a line that has not ended
         self._event: list[bytes] = []
         self._plain: list[bytes] = []  # lines that are neither events nor whole JSON
-        self._texts: dict[str, list[str]] = {"content": [], "thoughts": [], "refusal": []}
+        self._texts: dict[str, list[str]] = {"content": [], "thoughts": [], "refusal": [], "arguments": []}
         self._finish: str | None = None
-        self._choices = 0
+        self._choices = self._blanks = 0
         self.characters = 0
         self.done = False
 
@@ -55,12 +59,14 @@ class Answer:
         self._read_line(b"")
         if self._plain:
             self._read_json(b"\n".join(self._plain))
-        content, thoughts, refusal = (_join(texts) for texts in self._texts.values())
+        content, thoughts, refusal, arguments = (_join(texts) for texts in self._texts.values())
+        if not content.strip():
+            content = arguments or (thoughts if ends_whole(f"<think>{thoughts}") else content)
         if not self._choices:
             raise self._error("sent no choices", "an answer", "look at the server's log")
         if refusal:
             raise self._error(f"refuses: {self._excerpt(refusal)}", "an answer", "change the script")
-        if self._finish == "length":
+        if self._finish == "length" and not ends_whole(content):
             limit = f"max_tokens={max_tokens}" if max_tokens else "the server's own limit"
             raise self._error(
                 f"stopped at {limit}, after {self._excerpt(content or thoughts)}",
@@ -137,15 +143,30 @@ class Answer:
             self.done |= bool(self._finish)
 
     def _read_message(self, message: Mapping[str, Any], part: Any) -> None:
-        thoughts = next(
-            (name for name in ("reasoning_content", "reasoning", "thinking") if message.get(name)), ""
-        )
+        thoughts = next((name for name in _THOUGHTS if message.get(name)), "")
         for kind, name in (("content", "content"), ("thoughts", thoughts), ("refusal", "refusal")):
-            text = message.get(name) or ""
-            if not isinstance(text, str):
-                raise self._unknown(part)
-            self._texts[kind].append(text)
-            self._count(len(text))
+            self._read_text(kind, message.get(name) or "", part)
+        called = message.get("tool_calls")
+        for call in called[:1] if isinstance(called, list) else ():
+            function = call.get("function") if isinstance(call, dict) else None
+            arguments = function.get("arguments") if isinstance(function, dict) else None
+            self._read_text("arguments", arguments or "", part)
+
+    def _read_text(self, kind: str, text: Any, part: Any) -> None:
+        """Read text, or a list of parts of text, each of a type."""
+        if isinstance(text, list) and all(isinstance(each, dict) for each in text):
+            for each in text:
+                inner = str(each.get("type", "text"))
+                means = "thoughts" if inner in _THOUGHTS else inner if inner in self._texts else kind
+                self._read_text(means, each.get("text") or each.get(inner) or "", part)
+            return
+        if not isinstance(text, str):
+            raise self._unknown(part)
+        self._texts[kind].append(text)
+        self._count(len(text))
+        self._blanks = self._blanks + len(text) if text.isspace() else self._blanks * (not text)
+        if kind == "content" and self._blanks > BLANKS >= self._blanks - len(text):
+            self.done |= ends_whole(_join(self._texts[kind]))
 
     def _count(self, more: int) -> None:
         self.characters += more

@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 from ..models.errors import LanguageModelError
 from . import wire
 from .cache import AnswerCache
-from .model import LanguageModel, Message, Watch
+from .json_text import write_json
+from .model import LanguageModel, Message, Tell, Watch
+from .reading import Found, read_answer
 
 RETURNED = 4000  # characters of a wrong answer that go back to the model
 
@@ -34,6 +36,7 @@ class Conversation:
         repairs: how often a wrong answer goes back, with what is wrong.
         cache: where right answers are kept, and looked for.
         watch: see ``LanguageModel.complete``.
+        tell: told, in a sentence, where an answer was not read as it was asked for.
     """
 
     model: LanguageModel
@@ -44,6 +47,7 @@ class Conversation:
     repairs: int
     cache: AnswerCache | None
     watch: Watch
+    tell: Tell
 
     def ask(
         self,
@@ -72,39 +76,44 @@ class Conversation:
         Raises:
             models.errors.LanguageModelError: there is no answer, or none that can be used.
         """
-        asked = json.dumps(question)
-        key = (stage, wire.VERSION, asked, self.model.identity, self.seed, *also)
+        (name,) = schema["properties"]
+        key = (stage, wire.VERSION, json.dumps(question), self.model.identity, self.seed, *also)
         kept = self.cache.read(key) if self.cache else None
         if kept is not None:
             try:
-                return check(wire.extract_object(kept))
+                return read_answer(kept, name, check).checked
             except wire.AnswerError:
                 pass  # a file that was cut or changed: ask again, and write it anew
         messages = [
             Message("system", f"{self._introduce()}\n\n{_explain(task, example, schema)}"),
-            Message("user", f"The question, as JSON:\n{asked}"),
+            Message("user", f"The question, as JSON:\n{write_json(question)}"),
         ]
-        value, checked = self._converse(f"{stage}{where}", messages, schema, check)
+        found = self._converse(
+            f"{stage}{where}", messages, schema, lambda text: read_answer(text, name, check)
+        )
+        if found.count > 1:
+            self.tell(
+                f"{stage}{where}: the answer held {found.count} that could be used; the last one is taken"
+            )
         if self.cache:
-            self.cache.write(key, json.dumps(value, sort_keys=True, separators=(",", ":")))
-        return checked
+            self.cache.write(key, json.dumps(found.value, sort_keys=True, separators=(",", ":")))
+        return found.checked
 
     def _converse(
         self,
         stage: str,
         messages: list[Message],
         schema: Mapping[str, Any],
-        check: Callable[[Mapping[str, Any]], T],
-    ) -> tuple[dict[str, Any], T]:
-        """Return the first right answer, as JSON and checked."""
+        read: Callable[[str], Found[T]],
+    ) -> Found[T]:
+        """Return what is read of the first right answer."""
         rounds = 0
         while True:
             self.watch(0)
             answer = self.model.complete(messages, schema, seed=self.seed, watch=self.watch)
             rounds += 1
             try:
-                value = wire.extract_object(answer)
-                return value, check(value)
+                return read(answer)
             except wire.AnswerError as fault:
                 if rounds > self.repairs:
                     raise LanguageModelError(
@@ -124,8 +133,8 @@ class Conversation:
 def _explain(
     task: str, example: tuple[Mapping[str, Any], Mapping[str, Any]], schema: Mapping[str, Any]
 ) -> str:
-    question, answer = map(json.dumps, example)
+    question, answer = map(write_json, example)
     return (
-        f"{task}\n\nJSON schema of the answer:\n{json.dumps(schema)}\n\n"
+        f"{task}\n\nJSON schema of the answer:\n{write_json(schema)}\n\n"
         f"Example of a question:\n{question}\nand its answer:\n{answer}"
     )

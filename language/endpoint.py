@@ -9,49 +9,65 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from typing import Any, Literal, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from ..models.errors import LanguageModelError
 from .answer import Answer
+from .dialect import Dialect
 from .exchange import Clock, DisconnectedError, OutOfTimeError, Reply, TooLongError, exchange
+from .json_text import write_json
 from .key import Key, read_key
 from .model import Message, Watch
 from .profiles import FILE, Profile
 
 logger = logging.getLogger(__name__)
 
-# How an answer is held to its schema: the server's grammar, Ollama's own, any JSON, or nothing but the prompt.
-Level = Literal["json_schema", "ollama format", "json_object", "no format"]
-LEVELS: tuple[Level, ...] = get_args(Level)
 AGAIN = (408, 429)  # HTTP status, beside 5xx, of what may work a little later
-UNSUITED = (400, 422)  # of what a server may not know
+UNSUITED = (400, 404, 422)  # of what a server may not know
+BROKEN = (500, 501)  # of what a server may fail at again and again: a schema
+LOADING = re.compile(
+    r"(?i)\b(loading|being loaded|warming up|initiali[sz]ing|starting|not ready)\b"
+)  # in a 503
+LOOK_AGAIN = 1.0  # seconds between two looks at whether a model is loaded
 BACKOFF = 0.5  # seconds before the second attempt; twice as long before each further one
 MAX_BYTES = 65_536  # of an error's body
+READING = 2  # of answers; before, a draft among a model's thoughts could be taken for its answer
 SHOWN = 12  # models that an error names
 
-_levels: dict[
-    tuple[str, str], Level
-] = {}  # that a server took, by base_url and model, while this process runs
+_dialects: dict[tuple[str, str], Dialect] = {}  # that a server took, by profile and model, in this process
 
 T = TypeVar("T")
 
 
 class _AgainError(Exception):
-    """An attempt failed in a way that may pass; ``wait``: seconds that the server asks for."""
+    """An attempt failed in a way that may pass.
 
-    def __init__(self, what: str, wait: float = 0.0) -> None:
+    Attributes:
+        wait: seconds that the server asks for.
+        status: of HTTP, where it answered.
+        loading: it says that it still loads its model.
+    """
+
+    def __init__(self, what: str, wait: float = 0.0, status: int = 0, loading: bool = False) -> None:
         super().__init__(what)
-        self.wait = wait
+        self.wait, self.status, self.loading = wait, status, loading
 
 
 class _UnsuitedError(LanguageModelError):
-    """The server does not know something of what it was asked."""
+    """The server does not know something of what it was asked; ``words``: what it answered."""
+
+    words = ""
+
+
+class _BrokenError(LanguageModelError):
+    """The server failed each time."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,8 @@ class Endpoint:
     def identity(self) -> str:
         """What tells its answers from another model's, for a cache. A server's only model is not told from its next."""
         address = sha256(self.profile.base_url.encode()).hexdigest()
-        return json.dumps([self.label, address, self.profile.model, self.temperature])
+        given = [self.label, address, self.profile.model, self.temperature]
+        return json.dumps([READING, *given, *([self.profile.omit] if self.profile.omit else [])])
 
     def complete(
         self, messages: Sequence[Message], schema: Mapping[str, Any], *, seed: int, watch: Watch
@@ -110,43 +127,65 @@ class _Errand:
         self._base = endpoint.profile.base_url
 
     def answer(self, messages: Sequence[Message], schema: Mapping[str, Any], seed: int) -> str:
-        """Return the answer at the highest level that the server takes."""
+        """Return the answer in the dialect that asks most of what the server takes."""
         model = self._of.profile.model or self._only_model()
-        known = self._base, model
+        known = self._of.profile.model_dump_json(), model
         turns = [{"role": message.role, "content": message.text} for message in messages]
-        start, refusal = _levels.get(known, LEVELS[0]), ""
-        for level in LEVELS[LEVELS.index(start) :]:
-            if level == "ollama format" and level != start and not self._is_ollama():
+        first = _dialects.get(known) or Dialect.of(self._of.profile)
+        refusal: LanguageModelError | None = None
+        for level in first.below():
+            # A server that fails at a schema is asked once for less: it may be broken altogether.
+            attempts = 1 if isinstance(refusal, _BrokenError) else 0
+            if level.level == "ollama format" and level != first and not self._is_ollama():
                 continue
             try:
-                text = self._ask(level, {"model": model, "messages": turns, "stream": True}, schema, seed)
-            except _UnsuitedError as error:
-                refusal = str(error)
+                text, taken = self._ask(level, attempts, model, turns, schema, seed)
+            except (_UnsuitedError, _BrokenError) as error:
+                refusal = refusal if isinstance(refusal, _BrokenError) else error
                 continue
-            if level != start:
+            if taken.level != first.level:
                 logger.warning(
-                    "%s: its server takes no %s; it is asked with %s", self._of.label, start, level
+                    "%s: its server takes no %s; it is asked with %s",
+                    *(self._of.label, first.level, taken.level),
                 )
-            _levels[known] = level
+            _dialects[known] = taken
             return text
-        raise LanguageModelError(refusal)
+        raise LanguageModelError(str(refusal))
 
-    def _ask(self, level: Level, question: dict[str, Any], schema: Mapping[str, Any], seed: int) -> str:
-        of, seed = self._of, seed % 2**31
-        if level == "ollama format":
-            options = {"temperature": of.temperature, "seed": seed, "num_predict": of.max_tokens or -1}
-            return self._request(
-                "/api/chat", self._read, question | {"format": schema, "options": options}, root=True
-            )
-        question |= {"temperature": of.temperature, "seed": seed}
-        if of.max_tokens:
-            question[_limit_name(self._base)] = of.max_tokens
-        if level == "json_schema":
-            form = {"name": "answer", "strict": True, "schema": schema}
-            question["response_format"] = {"type": level, "json_schema": form}
-        elif level == "json_object":
-            question["response_format"] = {"type": level}
-        return self._request("/chat/completions", self._read, question)
+    def _ask(
+        self,
+        dialect: Dialect,
+        attempts: int,
+        model: str,
+        turns: Sequence[Mapping[str, str]],
+        schema: Mapping[str, Any],
+        seed: int,
+    ) -> tuple[str, Dialect]:
+        """Return the answer, and the dialect that is left when the server has refused what it does not know."""
+        changes: list[str] = []
+        while True:
+            settings = {
+                "stream": True,
+                "temperature": self._of.temperature,
+                "seed": seed % 2**31,
+                "max_tokens": self._of.max_tokens or None,
+            }
+            own = dialect.level == "ollama format"
+            write = dialect.ollama_question if own else dialect.question
+            question = write(model, turns, schema, **settings)
+            try:
+                path = "/api/chat" if own else "/chat/completions"
+                text = self._request(path, self._read, question, root=own, attempts=attempts)
+            except _UnsuitedError as error:
+                change = None if own else dialect.without(question, error.words)
+                if change is None:
+                    raise
+                dialect = change[0]
+                changes.append(change[1])
+                continue
+            if changes:
+                logger.warning("%s: its server is asked with %s", self._of.label, " and ".join(changes))
+            return text, dialect
 
     def _read(self, reply: Reply) -> str:
         answer = Answer(self._of.label, self._key)
@@ -205,19 +244,44 @@ class _Errand:
         """
         url = (self._base.removesuffix("/v1") if root else self._base) + path
         attempts = attempts or self._of.attempts
-        for attempt in range(1, attempts + 1):
+        attempt, looks = 1, 0
+        while True:
             try:
                 return self._attempt(url, read, question)
             except _AgainError as error:
-                what, wait = str(error), max(error.wait, BACKOFF * 2 ** (attempt - 1))
+                fault, wait = error, max(error.wait, BACKOFF * 2 ** (attempt - 1))
             except OutOfTimeError:
                 self._fail_late()
-            if attempt < attempts:
-                self._sleep(wait, what)
-        times = f"{attempts} times" if attempts > 1 else "once"
+            if fault.loading:
+                looks += 1
+                self._wait_for_model(fault, looks)
+                continue
+            if attempt >= attempts or fault.status == 501:
+                break
+            attempt += 1
+            self._sleep(wait, str(fault))
+        times = f"{attempt} times" if attempt > 1 else "once"
         self._fail(
-            f"{what}, {times}", "a server that answers", f"start it, wait, or correct base_url in {FILE}"
+            f"{fault}, {times}",
+            "a server that answers",
+            f"start it, wait, or correct base_url in {FILE}",
+            _BrokenError if fault.status in BROKEN else LanguageModelError,
         )
+
+    def _wait_for_model(self, fault: _AgainError, looks: int) -> None:
+        """Wait before the next look at a server that loads its model; said at the 1st look, the 2nd, the 4th..."""
+        wait = max(fault.wait, LOOK_AGAIN)
+        if wait >= self._clock.left:
+            self._fail(
+                f"{fault}, and its model is not loaded within timeout={self._of.timeout:g}",
+                "a model that is loaded",
+                "raise timeout, or load it before",
+            )
+        if looks & (looks - 1) == 0:
+            logger.info(
+                "%s: its server loads a model; %.0f seconds are left", self._of.label, self._clock.left
+            )
+        self._sleep(wait, str(fault))
 
     def _attempt(self, url: str, read: Callable[[Reply], T], question: Mapping[str, Any] | None) -> T:
         headers = {
@@ -225,7 +289,7 @@ class _Errand:
             "User-Agent": "frameloom",
             **self._key.headers,
         }
-        body = None if question is None else json.dumps(question).encode()
+        body = None if question is None else write_json(question).encode()
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
@@ -250,12 +314,18 @@ class _Errand:
                 "an answer from the profile's own address, since a key goes nowhere else",
                 f"if you trust that address, write it as base_url into {FILE}",
             )
-        what = f"the server answered {status}: {self._key.excerpt(reply.read(MAX_BYTES))}"
+        said = reply.read(MAX_BYTES)
+        what = f"the server answered {status}: {self._key.excerpt(said)}"
         if status in AGAIN or status >= 500:
-            raise _AgainError(what, _seconds(reply.headers.get("retry-after", "")))
-        if status in UNSUITED:
-            self._fail(what, "200", "see to what it says", _UnsuitedError)
+            loading = status == 503 and LOADING.search(said.decode("utf-8", "replace")) is not None
+            raise _AgainError(what, _seconds(reply.headers.get("retry-after", "")), status, loading)
         remedy = f"correct base_url and model in {FILE}"
+        if status in UNSUITED:
+            unsuited = _UnsuitedError(
+                self._words(what, "200", remedy if status == 404 else "see to what it says")
+            )
+            unsuited.words = said.decode("utf-8", "replace")
+            raise unsuited
         if status in (401, 403):
             variable = self._of.profile.api_key_env
             remedy = f"check the key in {variable}" if variable else f"name its key as api_key_env in {FILE}"
@@ -283,7 +353,10 @@ class _Errand:
     def _fail(
         self, what: str, expected: str, remedy: str, kind: type[LanguageModelError] = LanguageModelError
     ) -> NoReturn:
-        raise kind(f"{self._of.label}: {what}; expected {expected}; {remedy}.")
+        raise kind(self._words(what, expected, remedy))
+
+    def _words(self, what: str, expected: str, remedy: str) -> str:
+        return f"{self._of.label}: {what}; expected {expected}; {remedy}."
 
 
 def _read_json(reply: Reply) -> Any:
@@ -291,11 +364,6 @@ def _read_json(reply: Reply) -> Any:
         return json.loads(b"".join(reply.pieces))
     except (ValueError, RecursionError):
         return None
-
-
-def _limit_name(base_url: str) -> str:
-    """Return what a server calls the longest answer: OpenAI's newer models refuse the name that others know."""
-    return "max_completion_tokens" if urlsplit(base_url).hostname == "api.openai.com" else "max_tokens"
 
 
 def _without_secrets(url: str, location: str) -> str:

@@ -18,7 +18,7 @@ from ..models.prompt_travel import Keys
 from . import wire
 from .cache import AnswerCache
 from .conversation import Conversation
-from .model import LanguageModel, Watch
+from .model import LanguageModel, Tell, Watch
 
 MAX_QUESTIONS = 256  # of one tree; AnswerCache holds twice as many answers
 
@@ -57,6 +57,7 @@ def write_between(
     cache: AnswerCache | None = None,
     watch: Watch = lambda characters: None,
     progress: Callable[[float], None] = lambda share: None,
+    tell: Tell = lambda sentence: None,
 ) -> Tree:
     """Return a tree with prompts between those of its keyframes.
 
@@ -69,6 +70,7 @@ def write_between(
         cache: where right answers are kept, and looked for.
         watch: see ``LanguageModel.complete``.
         progress: told the share that is done, 0..1.
+        tell: told, in a sentence, where an answer was not read as it was asked for.
 
     Raises:
         ValueError: it would take more than ``MAX_QUESTIONS``, or answers of more than ``wire.MAX_PROMPTS`` prompts.
@@ -77,7 +79,7 @@ def write_between(
     levels = min(levels, tree.depth)
     most = count_questions(tree, levels)
     _check_numbers(tree, levels, most)
-    conversation = Conversation(model, ROLE, "question", REMEDY, seed, repairs, cache, watch)
+    conversation = Conversation(model, ROLE, "question", REMEDY, seed, repairs, cache, watch, tell)
     longest = max(wire.MAX_TEXT, *(2 * len(prompt) for prompt in tree.prompts.values()))
     prompts, asked = dict(tree.prompts), 0
     for level in range(2, levels + 1):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Watch = Callable[[int], None]  # told how many characters have come; raises what stops the work
+Tell = Callable[[str], None]  # told what is to be known of how something was read
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..models.storyboard import Provenance, Storyboard
+from ..models.storyboard import Provenance, Scene, Storyboard
 from . import wire
 from .assemble import assemble
 from .cache import AnswerCache
 from .conversation import Conversation
-from .model import LanguageModel, Watch
+from .model import LanguageModel, Tell, Watch
+from .places import Unit
 
 MAX_SCRIPT = 20_000
 
@@ -83,6 +84,7 @@ def plan_with_model(
     cache: AnswerCache | None = None,
     watch: Watch = lambda characters: None,
     progress: Callable[[float], None] = lambda share: None,
+    tell: Tell = lambda sentence: None,
 ) -> Storyboard:
     """Make a storyboard of a script with a language model.
 
@@ -97,6 +99,7 @@ def plan_with_model(
         cache: where right answers are kept, and looked for.
         watch: see ``LanguageModel.complete``.
         progress: told the share that is done, 0..1.
+        tell: told, in a sentence, where an answer was not read as it was asked for.
 
     Raises:
         ValueError: the script is empty or too long.
@@ -106,39 +109,51 @@ def plan_with_model(
         raise ValueError(
             f"script: got {len(script):,} characters; expected 1 to {MAX_SCRIPT:,}, and some words; write or split it."
         )
-    conversation = Conversation(model, ROLE, "script", REMEDY, seed, repairs, cache, watch)
+    conversation = Conversation(model, ROLE, "script", REMEDY, seed, repairs, cache, watch, tell)
     question, schema = {"script": script}, wire.scenes_schema()
     answer = conversation.ask(
         "scenes", SCENES_TASK, SCENES_EXAMPLE, question, schema, wire.read_scenes, also=(frames,)
     )
-    planned = []
+    planned: list[Scene] = []
+    unit: Unit | None = None
     for number, scene in enumerate(answer, 1):
         progress(number / (len(answer) + 1))
-        boxes = _ask_boxes(conversation, script, number, scene, frames)
-        planned.append(wire.to_scene(number, scene, boxes, frames))
+        boxes = _ask_boxes(conversation, script, number, scene, frames, unit)
+        planned.append(wire.to_scene(number, scene, boxes.keys, frames))
+        unit = boxes.unit if boxes.keys else unit
     progress(1.0)
     provenance = Provenance(planner="language model", model=model.label, seed=seed)
     return assemble(planned, fps=fps, size=size, provenance=provenance)
 
 
 def _ask_boxes(
-    conversation: Conversation, script: str, number: int, scene: Mapping[str, Any], frames: int
-) -> dict[str, list[dict[str, int]]]:
+    conversation: Conversation,
+    script: str,
+    number: int,
+    scene: Mapping[str, Any],
+    frames: int,
+    before: Unit | None,
+) -> wire.Boxes:
     ids = [entity["id"] for entity in scene["entities"]]
     if not ids:
-        return {}
+        return wire.Boxes({}, "percent", "percent")
     question = {
         "script": script,
         "scene": number,
         "prompt": scene["prompt"],
         "entities": scene["entities"],
     }
-    return conversation.ask(
-        f"boxes of scene {number}",
+    stage = f"boxes of scene {number}"
+    boxes = conversation.ask(
+        stage,
         BOXES_TASK,
         BOXES_EXAMPLE,
         question,
         wire.boxes_schema(ids),
-        lambda value: wire.read_boxes(value, ids),
+        lambda value: wire.read_boxes(value, ids, before),
         also=(frames,),
     )
+    for what, unit in (("places", boxes.unit), ("times", boxes.times)):
+        if unit != "percent":
+            conversation.tell(f"{stage}: {what} are read as {unit}, where percent was asked for")
+    return boxes

@@ -9,14 +9,24 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ..models.errors import LanguageModelError
 
 FILE = "llm_profiles.json"  # in the folder for the user's own settings
+Setting = Literal[
+    "temperature", "seed", "stream", "max_tokens", "response_format"
+]  # what a question carries beside it
 
 
 def _has_host(url: str) -> bool:
@@ -34,6 +44,8 @@ class Profile(BaseModel):
         base_url: of an OpenAI-compatible interface, up to where ``/chat/completions`` follows.
         model: its name there; None: the only one that the server has.
         api_key_env: name of the environment variable that holds the server's key; None: no key is sent.
+        omit: settings of a question that are not sent, because the server refuses them.
+        rename: what the server calls a setting that it knows by another name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -41,6 +53,8 @@ class Profile(BaseModel):
     base_url: str
     model: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] | None = None
     api_key_env: str | None = None
+    omit: tuple[Setting, ...] = ()
+    rename: dict[Setting, Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]] = {}
 
     @field_validator("base_url")
     @classmethod
@@ -61,6 +75,17 @@ class Profile(BaseModel):
                 "that variable"
             )
         return name
+
+    @model_validator(mode="after")
+    def _has_one_name_for_each(self) -> Profile:
+        names = [self.rename.get(setting, setting) for setting in ("model", "messages", *get_args(Setting))]
+        twice = [name for name in names if names.count(name) > 1]
+        both = [setting for setting in self.omit if setting in self.rename]
+        if both:
+            raise ValueError(f"{both[0]} in omit or in rename, not in both")
+        if twice:
+            raise ValueError(f"each setting under a name of its own in rename; {twice[0]} is another's")
+        return self
 
 
 BUILT_IN = {
@@ -131,11 +156,24 @@ def _read_entries(folder: Path) -> dict[str, Any]:
     return entries
 
 
+# What the fields are that are no texts, for errors.
+_FORMS = {
+    ("omit",): 'a list of settings, such as ["temperature", "seed"]',
+    ("rename",): 'names by setting, such as {"max_tokens": "max_completion_tokens"}',
+}
+
+
 def _explain(name: str, fault: Any) -> str:  # pydantic's ErrorDetails, a TypedDict with optional keys
-    path = ".".join(["$", name, *map(str, fault["loc"])])
+    path = ".".join(["$", name, *(str(part) for part in fault["loc"] if part != "[key]")])
     got, expected = "another value", str(fault.get("ctx", {}).get("error") or fault["msg"])
     if fault["type"] == "missing":
         got, expected = "nothing", "a value"
     elif fault["type"] == "extra_forbidden":
         got, expected = "a field that profiles don't have", ", ".join(Profile.model_fields)
+    elif fault["type"] == "literal_error":
+        expected = f"one of {', '.join(get_args(Setting))}"
+    elif fault["loc"] in _FORMS:
+        expected = _FORMS[fault["loc"]]
+    elif fault["loc"][:1] == ("rename",):
+        expected = "a name of letters, digits and _, as the server knows it"
     return f"{FILE} {path}: got {got}; expected {expected}; correct it there."

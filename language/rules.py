@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ..models.storyboard import Box, BoxKey, Entity, Provenance, Scene, Storyboard
 from .assemble import assemble
 from .english import Motion, Reading, Thing, read_script
+from .model import Tell
 from .vocabulary import APPEARING, ENTERING, LEAVING, VANISHING
 
 SIDE = 0.32  # of a box, as a share of the picture; its square is below 1/9
@@ -40,7 +41,13 @@ class _Way:
 
 
 def plan_by_rules(
-    script: str, *, frames: int, fps: float = 8.0, size: tuple[int, int] = (512, 512), seed: int = 0
+    script: str,
+    *,
+    frames: int,
+    fps: float = 8.0,
+    size: tuple[int, int] = (512, 512),
+    seed: int = 0,
+    tell: Tell = lambda sentence: None,
 ) -> Storyboard:
     """Make a storyboard of a script in plain English.
 
@@ -50,6 +57,7 @@ def plan_by_rules(
         fps: frames a second.
         size: width and height in pixels.
         seed: kept in the provenance; nothing is drawn at random.
+        tell: told, in a sentence, what of the script was not read.
 
     Raises:
         ValueError: there is nothing in the script, or too much.

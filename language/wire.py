@@ -7,22 +7,22 @@ x, y, w, h rather than corners, whose order no schema can say. What comes a litt
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any
 
 from ..models.storyboard import Box, BoxKey, Entity, Scene
+from .places import TOLERANCE, WHOLE, Key, Unit, find_time_unit, find_unit, turn_corners
 
 VERSION = 1  # of the wire; part of every cache key
-MAX_BYTES = 1_000_000  # of an answer
-MAX_DEPTH = 16
 MAX_SCENES = 16
 MAX_ENTITIES = 8
 KEYS = (2, 4)  # key frames of an entity
 MAX_PROMPTS = 64  # between two
 MAX_TEXT = 400
 GRID = list(range(0, 101, 5))
-TOLERANCE = 10  # percent by which a box may leave the picture and is moved back
 EXCERPT = 160
 
 _CORNERS = (("x0", "y0", "x1", "y1"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"))
@@ -38,7 +38,7 @@ class AnswerError(ValueError):
     """
 
     def __init__(self, path: str, got: object, expected: str) -> None:
-        text = got if isinstance(got, str) else json.dumps(got, default=repr)
+        text = got if isinstance(got, str) else json.dumps(got, default=repr, ensure_ascii=False)
         self.path, self.expected = path, expected
         self.got = text if len(text) <= EXCERPT else text[: EXCERPT - 3] + "..."
         super().__init__(f"{path}: got {self.got!r}; expected {expected}")
@@ -80,76 +80,6 @@ def _list(item: dict[str, Any], shortest: int, longest: int) -> dict[str, Any]:
     return {"type": "array", "items": item, "minItems": shortest, "maxItems": longest}
 
 
-def extract_object(answer: str) -> dict[str, Any]:
-    """Return the first JSON object in an answer, whatever stands around it.
-
-    Raises:
-        AnswerError: there is none that is whole and JSON; or the answer is too long, too deep, or has what JSON has not
-            (NaN, infinity) or what has no one meaning (a name twice).
-    """
-    if len(answer) > MAX_BYTES or len(answer.encode("utf-8", "replace")) > MAX_BYTES:
-        raise AnswerError("$", f"{len(answer):,} characters: {answer[:80]}", f"at most {MAX_BYTES:,} bytes")
-    start = answer.rfind("</think>") + 1 if "</think>" in answer else 0
-    start = answer.find("{", start)
-    if start < 0:
-        raise AnswerError("$", answer, "a JSON object")
-    fault: AnswerError | None = None
-    while start >= 0:
-        end = _balanced(answer, start)
-        if end is None:
-            raise fault or AnswerError(
-                "$", answer[-EXCERPT:], "an object that is closed; the answer was cut off"
-            )
-        try:
-            return _load(answer[start:end])
-        except AnswerError as found:
-            fault = fault or found
-        start = answer.find("{", end)
-    raise fault or AnswerError("$", answer, "a JSON object")
-
-
-def _balanced(text: str, start: int) -> int | None:
-    """Return where the object that begins at ``start`` ends; None: nowhere."""
-    depth, quoted, at = 0, False, start
-    for match in re.compile(r'\\.|["{}\[\]]', re.DOTALL).finditer(text, start):
-        sign, at = match.group(), match.end()
-        if sign == '"':
-            quoted = not quoted
-        elif not quoted and sign in "{[":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise AnswerError(
-                    "$", text[start : start + 80], f"at most {MAX_DEPTH} objects and lists in each other"
-                )
-        elif not quoted and sign in "}]":
-            depth -= 1
-            if depth == 0:
-                return at
-    return None
-
-
-def _load(text: str) -> dict[str, Any]:
-    def refuse(constant: str) -> NoReturn:
-        raise AnswerError("$", constant, "numbers that JSON has")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        fields = dict(pairs)
-        if len(fields) < len(pairs):
-            names = [name for name, _ in pairs]
-            raise AnswerError("$", f"{max(names, key=names.count)} twice in an object", "each name once")
-        return fields
-
-    try:
-        return json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        near = text[max(error.pos - 40, 0) : error.pos + 40]
-        raise AnswerError("$", near, f"JSON ({error.msg} at character {error.pos})") from error
-    except AnswerError:
-        raise
-    except ValueError as error:  # a whole number of thousands of digits
-        raise AnswerError("$", text, f"JSON that can be read ({str(error)[:60]})") from error
-
-
 def read_scenes(value: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Check the first answer, and return its scenes: prompt, background, and entities of id and text.
 
@@ -176,17 +106,38 @@ def read_scenes(value: Mapping[str, Any]) -> list[dict[str, Any]]:
     return scenes
 
 
-def read_boxes(value: Mapping[str, Any], ids: Sequence[str]) -> dict[str, list[dict[str, int]]]:
-    """Check the second answer, and return each entity's keys: t, x, y, w, h in percent, inside the picture.
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes of one scene.
+
+    Attributes:
+        keys: t, x, y, w, h by entity, in percent, inside the picture.
+        unit: what the answer's places were counted in.
+        times: what its times were counted in.
+    """
+
+    keys: dict[str, list[Key]]
+    unit: Unit
+    times: Unit
+
+
+def read_boxes(value: Mapping[str, Any], ids: Sequence[str], before: Unit | None = None) -> Boxes:
+    """Check the second answer, and return each entity's keys.
 
     Corners are taken for what they are where they are named so, or where every box of the answer can be corners and
-    some box cannot be anything else.
+    some box cannot be anything else. Shares and thousandths are told from percent by all boxes of the answer.
+
+    Args:
+        value: the answer.
+        ids: of the entities to be placed.
+        before: what boxes of scenes before were counted in.
 
     Raises:
-        AnswerError: it is not what ``boxes_schema`` says, or an entity is missing, unknown, or there twice.
+        AnswerError: it is not what ``boxes_schema`` says, an entity is missing, unknown, or there twice, or its places
+            can be read in two ways.
     """
-    found: dict[str, list[dict[str, int]]] = {}
-    places: list[tuple[str, dict[str, int]]] = []
+    found: dict[str, list[Key]] = {}
+    places: list[tuple[str, Key]] = []
     entities = _fields(value, "$", ("entities",))["entities"]
     for place, item in _items(entities, "$.entities", 0, MAX_ENTITIES):
         fields = _fields(item, place, ("id", "keys"))
@@ -195,16 +146,44 @@ def read_boxes(value: Mapping[str, Any], ids: Sequence[str]) -> dict[str, list[d
             raise AnswerError(f"{place}.id", name, f"one of {', '.join(ids)}, each once")
         found[name] = [_read_key(key, inner) for inner, key in _items(fields["keys"], f"{place}.keys", *KEYS)]
         places += [(f"{place}.keys[{number}]", key) for number, key in enumerate(found[name])]
-        times = [key["t"] for key in found[name]]
-        if times != sorted(set(times)):
-            raise AnswerError(f"{place}.keys", times, "values of t that rise from key to key")
     missing = [name for name in ids if name not in found]
     if missing:
         raise AnswerError("$.entities", list(found), f"an entry for {missing[0]} too")
-    _turn_corners([key for _, key in places])
+    unit, times = _scale(places, before)
+    for number, keys in enumerate(found.values()):
+        when = [key["t"] for key in keys]
+        if when != sorted(set(when)):
+            raise AnswerError(f"$.entities[{number}].keys", when, "values of t that rise from key to key")
     for place, key in places:
         _move_inside(key, place)
-    return found
+    return Boxes(found, unit, times)
+
+
+def _scale(places: Sequence[tuple[str, Key]], before: Unit | None) -> tuple[Unit, Unit]:
+    """Bring places and times to percent, as all keys together say what they are counted in."""
+    keys = [key for _, key in places]
+    unit, doubt = find_unit(keys, before)
+    if unit is None:
+        raise AnswerError(
+            "$.entities", [key[name] for key in keys for name in "xywh"], _percent(doubt, "x, y, w, h")
+        )
+    times, doubt = find_time_unit([key["t"] for key in keys], unit)
+    if times is None:
+        raise AnswerError("$.entities", [key["t"] for key in keys], _percent(doubt, "t"))
+    turn_corners(keys, unit)
+    for place, key in places:
+        for name, value in key.items():
+            counted = times if name == "t" else unit
+            if counted == "percent" and 0 < abs(value) < 1:
+                raise AnswerError(f"{place}.{name}", value, "a number in percent, as the others are")
+            key[name] = value if counted == "percent" else round(value * 100 / WHOLE[counted], 6)
+        if not 0 <= key["t"] <= 100:
+            raise AnswerError(f"{place}.t", key["t"], "a number from 0 to 100, in percent of the scene")
+    return unit, times
+
+
+def _percent(doubt: str, names: str) -> str:
+    return f"{names} in percent, 0 to 100: these can be read as {doubt}"
 
 
 def read_prompts(value: Mapping[str, Any], count: int, longest: int = MAX_TEXT) -> list[str]:
@@ -217,43 +196,29 @@ def read_prompts(value: Mapping[str, Any], count: int, longest: int = MAX_TEXT) 
     return [_text(item, place, longest=longest) for place, item in _items(prompts, "$.prompts", count, count)]
 
 
-def _read_key(value: Any, place: str) -> dict[str, int]:
-    """Return a key's whole numbers; named corners become x, y, w, h."""
+def _read_key(value: Any, place: str) -> Key:
+    """Return a key's numbers; named corners become x, y, w, h."""
     for names in _CORNERS:
         if isinstance(value, dict) and set(value) == {"t", *names}:
-            left, top, right, bottom = (_whole(value[name], f"{place}.{name}") for name in names)
+            left, top, right, bottom = (_number(value[name], f"{place}.{name}") for name in names)
             box = {"x": left, "y": top, "w": right - left, "h": bottom - top}
-            return {"t": _time(value["t"], f"{place}.t")} | box
+            return {"t": _number(value["t"], f"{place}.t")} | box
     fields = _fields(value, place, ("t", "x", "y", "w", "h"))
-    return {"t": _time(fields["t"], f"{place}.t")} | {
-        name: _whole(fields[name], f"{place}.{name}") for name in "xywh"
-    }
+    return {name: _number(fields[name], f"{place}.{name}") for name in ("t", "x", "y", "w", "h")}
 
 
-def _turn_corners(keys: list[dict[str, int]]) -> None:
-    """Read w and h as right and bottom where they can be nothing else."""
-    outside = any(
-        key["x"] + key["w"] > 100 + TOLERANCE or key["y"] + key["h"] > 100 + TOLERANCE for key in keys
-    )
-    corners = all(key["w"] > key["x"] and key["h"] > key["y"] for key in keys)
-    within = all(key[name] <= 100 + TOLERANCE for key in keys for name in "wh")
-    if outside and corners and within:
-        for key in keys:
-            key["w"], key["h"] = key["w"] - key["x"], key["h"] - key["y"]
-
-
-def _move_inside(key: dict[str, int], place: str) -> None:
+def _move_inside(key: Key, place: str) -> None:
     for start, length in ("xw", "yh"):
         if key[length] <= 0:
             raise AnswerError(f"{place}.{length}", key[length], "a length above 0, in percent")
-        if key[start] < -TOLERANCE or key[start] + key[length] > 100 + TOLERANCE:
+        if key[start] < -100 * TOLERANCE or key[start] + key[length] > 100 * (1 + TOLERANCE):
             raise AnswerError(
                 place,
                 {name: key[name] for name in (start, length)},
                 f"{start} of 0 or more, and {start} + {length} of 100 or less",
             )
-        key[length] = min(key[length], 100)
-        key[start] = min(max(key[start], 0), 100 - key[length])
+        key[length] = min(key[length], 100.0)
+        key[start] = min(max(key[start], 0.0), 100 - key[length])
 
 
 def _fields(value: Any, place: str, names: Sequence[str]) -> dict[str, Any]:
@@ -284,24 +249,18 @@ def _text(value: Any, place: str, *, empty: bool = False, longest: int = MAX_TEX
     return " ".join(value.split())
 
 
-def _whole(value: Any, place: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+def _number(value: Any, place: str) -> float:
+    """Return a number that may stand in quotes, with or without a sign of percent."""
+    if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,6}(\.\d{1,9})?\s*%?\s*", value):
+        value = float(value.strip(" \t\r\n%"))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise AnswerError(place, value, "a whole number, in percent of the picture")
-    if abs(value) > 1000:
+    if abs(value) > 10_000:
         raise AnswerError(place, value, "a whole number from 0 to 100")
-    return int(value)
+    return int(value) if value == int(value) else value
 
 
-def _time(value: Any, place: str) -> int:
-    time = _whole(value, place)
-    if not 0 <= time <= 100:
-        raise AnswerError(place, value, "a whole number from 0 to 100, in percent of the scene")
-    return time
-
-
-def to_scene(
-    number: int, scene: Mapping[str, Any], boxes: Mapping[str, list[dict[str, int]]], frames: int
-) -> Scene:
+def to_scene(number: int, scene: Mapping[str, Any], boxes: Mapping[str, Sequence[Key]], frames: int) -> Scene:
     """Return a scene of our storyboard: an entity's box stands still before its first key and after its last."""
     entities = tuple(
         Entity(id=each["id"], text=each["text"], track=_track(boxes[each["id"]], frames), hold=True)
@@ -316,7 +275,7 @@ def to_scene(
     )
 
 
-def _track(keys: Sequence[Mapping[str, int]], frames: int) -> tuple[BoxKey, ...]:
+def _track(keys: Sequence[Key], frames: int) -> tuple[BoxKey, ...]:
     """Return keys at frames; of several that fall on one frame the last counts."""
     boxes: dict[int, Box] = {}
     for key in keys:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
 from typing import Any
 
 from ..host import api
+from ..models.storyboard import Storyboard
 from .sockets import LLMType, StoryboardType
 
+logger = logging.getLogger(__name__)
 io = api.io
 
 RULES, LANGUAGE_MODEL = "rules (no LLM)", "language model"
@@ -70,6 +74,12 @@ class LayoutFromLLM(io.ComfyNode):
                 io.String.Output(
                     "json", display_name="json", tooltip="The storyboard as text, to keep or edit."
                 ),
+                io.String.Output(
+                    "summary",
+                    display_name="summary",
+                    tooltip="Who planned how much, and all that was not read as it stands: what the rules left out, "
+                    "several answers, other units.",
+                ),
             ],
         )
 
@@ -89,11 +99,13 @@ class LayoutFromLLM(io.ComfyNode):
         """Run the node."""
         from ..language.rules import plan_by_rules
 
+        notes: list[str] = []
+        video = {"fps": fps, "size": (width, height), "tell": notes.append}
         if planner == RULES:
-            board = plan_by_rules(script, frames=frames, fps=fps, size=(width, height), seed=seed)
+            board = plan_by_rules(script, frames=frames, seed=seed, **video)
         else:
-            board = _ask(llm, script, frames, seed, repairs, fps=fps, size=(width, height))
-        return io.NodeOutput(board, board.to_json())
+            board = _ask(llm, script, frames, seed, repairs, **video)
+        return io.NodeOutput(board, board.to_json(), _summarize(board, notes))
 
 
 def _video_inputs() -> list[Any]:
@@ -140,6 +152,21 @@ def _ask(llm: Any, script: str, frames: int, seed: int, repairs: int, **video: A
         progress=lambda share: bar.update(round(100 * share)),
         **video,
     )
+
+
+def _summarize(board: Storyboard, notes: list[str]) -> str:
+    """Return what a storyboard holds and what is to be known of how it was read, which the log tells, too."""
+    for note in notes:
+        logger.warning("Layout From LLM: %s.", note)
+    made = board.provenance
+    by = f"{made.planner}, {made.model}" if made.model else made.planner
+    things = {entity.id for scene in board.scenes for entity in scene.entities}
+    scenes = [f"scene {scene.id}: {scene.prompt}" for scene in board.scenes]
+    return "\n".join([f"{_count(scenes, 'scene')} with {_count(things, 'thing')} by {by}", *notes, *scenes])
+
+
+def _count(items: Collection[object], noun: str) -> str:
+    return f"{len(items)} {noun}" + "s" * (len(items) != 1)
 
 
 NODES: list[type] = [LayoutFromLLM]

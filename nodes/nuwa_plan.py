@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import Any, get_args
 
 from ..host import api
@@ -106,9 +106,12 @@ class NuwaPlan(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run the node."""
         given = _plan(prompts, storyboard, length, depth, interpolation)
-        tree = given if llm is None else _ask(llm, given, prompt_levels, prompt_seed, storyboard)
+        notes: list[str] = []
+        tree = (
+            given if llm is None else _ask(llm, given, prompt_levels, prompt_seed, storyboard, notes.append)
+        )
         written = tree.prompts.keys() - given.prompts.keys()
-        report = _describe(tree, width, height, seconds_per_job) + _list_prompts(tree, written, llm)
+        report = _describe(tree, width, height, seconds_per_job) + notes + _list_prompts(tree, written, llm)
         return io.NodeOutput(tree, draw_tree(tree, written), "\n".join(report))
 
 
@@ -180,7 +183,14 @@ def _plan(
     return Tree(length, depth, spread_prompts(scenes, frames, length, depth), "hold")
 
 
-def _ask(llm: Any, tree: Tree, levels: int, seed: int, storyboard: Storyboard | None) -> Tree:
+def _ask(
+    llm: Any,
+    tree: Tree,
+    levels: int,
+    seed: int,
+    storyboard: Storyboard | None,
+    tell: Callable[[str], None],
+) -> Tree:
     """Return a tree with a language model's prompts between those it has.
 
     Raises:
@@ -204,6 +214,7 @@ def _ask(llm: Any, tree: Tree, levels: int, seed: int, storyboard: Storyboard | 
         cache=AnswerCache(port.user_dir() / "prompt_cache"),
         watch=lambda _: port.check_interrupt(),
         progress=lambda share: bar.update(round(100 * share)),
+        tell=tell,
     )
 
 

@@ -59,7 +59,7 @@ def machine(tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.setenv("FRAMELOOM_TEST_KEY", KEY)
     monkeypatch.setattr(api, "_selected", {})  # a command is a process of its own
     monkeypatch.setattr(endpoint, "BACKOFF", 0.01)
-    monkeypatch.setattr(endpoint, "_levels", {})
+    monkeypatch.setattr(endpoint, "_dialects", {})
     return Machine(tmp_path, capfd, caplog)
 
 

@@ -17,9 +17,9 @@ from frameloom.language import exchange
 from frameloom.language.answer import Answer
 from frameloom.language.endpoint import Endpoint
 from frameloom.language.key import Key
-from frameloom.language.model import Message
 from frameloom.language.profiles import Profile
 from frameloom.models.errors import LanguageModelError
+from frameloom.tests.support.llm_question import SCHEMA, TEXT, ask, model_of, refused
 from frameloom.tests.support.llm_stub import (
     PATIENCE,
     breaks,
@@ -30,7 +30,6 @@ from frameloom.tests.support.llm_stub import (
     events,
     free_address,
     hangs,
-    knows_only,
     returns,
     says,
     sends,
@@ -38,31 +37,11 @@ from frameloom.tests.support.llm_stub import (
     streamed,
 )
 
-TALK = [Message("system", "Answer in JSON."), Message("user", "Where is the fox?")]
-SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}}
-TEXT = '{"x": "füchsin 狐 🦊", "y": 1}'
-
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(endpoint_file, "BACKOFF", 0.01)
-    monkeypatch.setattr(endpoint_file, "_levels", {})
-
-
-def model_of(stub, **settings):
-    profile = Profile(base_url=getattr(stub, "url", stub), model="m", api_key_env=settings.pop("env", None))
-    return Endpoint("mine", profile, **{"timeout": PATIENCE, **settings})
-
-
-def ask(model, watch=lambda _: None):
-    return model.complete(TALK, SCHEMA, seed=7, watch=watch)
-
-
-def refused(model, match):
-    with pytest.raises(LanguageModelError, match=match) as caught:
-        ask(model)
-    assert str(caught.value).startswith("mine: ")
-    return caught.value
+    monkeypatch.setattr(endpoint_file, "_dialects", {})
 
 
 def test_a_question_carries_the_conversation_the_schema_and_the_settings():
@@ -88,9 +67,9 @@ def test_a_question_carries_the_conversation_the_schema_and_the_settings():
     }
     assert stub.asked[0].path == "/v1/chat/completions"
     assert model.label == "mine"
-    label, address, name, temperature = json.loads(model.identity)
+    _, label, address, name, temperature = json.loads(model.identity)
     assert (label, name, temperature) == ("mine", "m", 0.25)
-    assert json.loads(model_of("http://127.0.0.1:9/v1").identity)[1] != address
+    assert json.loads(model_of("http://127.0.0.1:9/v1").identity)[2] != address
 
 
 def test_without_max_tokens_the_server_has_its_own_limit():
@@ -144,60 +123,9 @@ def test_watch_is_told_how_many_characters_have_come():
     assert 0 < told[-1] <= len(TEXT)
 
 
-@pytest.mark.parametrize("status", [400, 422])
-@pytest.mark.parametrize(
-    ("known", "asked"),
-    [
-        ("json_object", ["json_schema", "json_object"]),
-        (None, ["json_schema", "json_object", None]),
-    ],
-)
-def test_structured_output_steps_down_once_and_for_all(status, known, asked, caplog):
-    with serving(knows_only(known, otherwise=status)) as stub:
-        assert ask(model_of(stub)) == "yes"
-        assert stub.formats == asked
-        assert ask(model_of(stub)) == "yes"
-        assert stub.formats == [*asked, known]
-    assert [record.getMessage() for record in caplog.records if record.name == endpoint_file.__name__] == [
-        f"mine: its server takes no json_schema; it is asked with {known or 'no format'}"
-    ]
-
-
-def test_ollama_is_asked_in_its_own_way_before_less_is_asked_for():
-    lines = [{"message": {"content": each}, "done": False} for each in TEXT]
-    lines += [{"message": {"content": ""}, "done": True, "done_reason": "stop"}]
-
-    def act(handler):
-        path = handler.path
-        if path == "/v1/chat/completions":
-            handler.send(400, [b"no"])
-        elif path == "/api/version":
-            handler.send(200, [b'{"version": "0.5.0"}'])
-        elif path == "/api/chat":
-            handler.send(200, cut("".join(json.dumps(line) + "\n" for line in lines).encode(), 11))
-
-    with serving(act) as stub:
-        assert [ask(model_of(stub, max_tokens=50)), ask(model_of(stub))] == [TEXT, TEXT]
-    first, second = (each for each in stub.asked if each.path == "/api/chat")
-    assert (first.body["format"], first.body["model"]) == (SCHEMA, "m")
-    assert first.body["options"] == {"temperature": 0.7, "seed": 7, "num_predict": 50}
-    assert [each.path for each in stub.asked][-2:] == [
-        first.path,
-        second.path,
-    ]  # no second look for what it is
-
-
-def test_what_no_level_suits_is_told_in_the_servers_words():
-    with serving(sends(b'{"error": "context too long"}', status=400)) as stub:
-        refused(
-            model_of(stub), r"the server answered 400: '\{\"error\": \"context too long\"\}'; expected 200"
-        )
-    assert stub.formats == ["json_schema", "json_object", None]
-
-
 @pytest.mark.parametrize(
     ("status", "remedy"),
-    [(401, "name its key as api_key_env"), (404, "correct base_url and model"), (418, "correct")],
+    [(401, "name its key as api_key_env"), (418, "correct")],
 )
 def test_other_refusals_are_final(status, remedy):
     with serving(sends(b"no such thing", status=status)) as stub:
@@ -216,7 +144,7 @@ def test_a_busy_server_is_asked_again(status):
 def test_a_server_that_stays_broken_is_asked_as_often_as_told():
     with serving(sends(b"out of memory", status=500)) as stub:
         refused(model_of(stub, attempts=4), r"the server answered 500: 'out of memory', 4 times; expected")
-        assert len(stub.asked) == 4
+        assert stub.formats == [*["json_schema"] * 4, "json_object", None]
         refused(model_of(stub, attempts=1), "out of memory', once")
 
 
@@ -347,6 +275,10 @@ def test_watch_is_called_twice_a_second_before_the_first_byte(monkeypatch):
         (returns(completion(None, refusal="I won't.")), "refuses: 'I won't.'"),
         (returns(completion('{"x": ', "length")), r"stopped at max_tokens=4096, after '\{\"x\":'; .*raise max_tokens"),
         (returns(completion("", "length", reasoning="Hm")), "stopped at max_tokens=4096, after 'Hm'"),
+        (returns(completion('<think>Hm {"x": 1}\n\n', "length")), "stopped at max_tokens=4096, after '<think>"),
+        (returns(completion(None, reasoning='Maybe {"x": 1}')), "thought, and then said nothing"),
+        (returns(completion([{"type": "refusal", "refusal": "I won't."}])), "refuses: 'I won't.'"),
+        (returns(completion([{"type": "image_url", "image_url": {"url": "x"}}])), "sent JSON of another form"),
         (returns(completion("x", "content_filter")), "stopped at its content filter"),
         (sends(events(delta("x"), {"error": {"message": "crashed"}})), r"reports '\{\"message\": \"crashed\"\}'"),
         (sends(b"x" * 100_000, *[b"x" * 1_000_000] * 20), "the answer does not end"),

@@ -24,7 +24,7 @@ RIGHT = '{"prompts": ["one", "two"]}'
 WRONG = {
     "empty": ("", "$", "''"),
     "a refusal": ("I cannot do that.", "$", "I cannot do that."),
-    "a list": ('["one", "two"]', "$", "a JSON object"),
+    "a list of numbers": ("[1, 2]", "$", "a JSON object"),
     "truncated": ('{"prompts": ["one", "tw', "$", "cut off"),
     "another form": ('{"captions": ["one", "two"]}', "$.prompts", "nothing"),
     "a storyboard": ('{"prompts": ["one", "two"], "scenes": []}', "$", "scenes"),
@@ -145,6 +145,14 @@ def test_prompts_are_one_line_each_and_prose_around_them_is_left_out():
         PAIR, 'Here they are:\n```json\n{"prompts": ["one\\n  more", "\\ttwo "]}\n```', repairs=0
     )
     assert (finer.prompts[1], finer.prompts[2]) == ("one more", "two")
+
+
+def test_of_several_answers_the_last_is_taken_and_that_is_told():
+    told = []
+    finer, _ = write(PAIR, 'Perhaps ["a", "b"], or better: ["one", "two"]', repairs=0, tell=told.append)
+    assert (finer.prompts[1], finer.prompts[2]) == ("one", "two")
+    where = "prompts between two, level 2, job 1 (frames 0 to 3)"
+    assert told == [f"{where}: the answer held 2 that could be used; the last one is taken"]
 
 
 def test_prompts_may_be_twice_as_long_as_the_longest_given():

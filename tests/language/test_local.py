@@ -56,6 +56,14 @@ def test_random_weights_give_answers_that_follow_the_schema(folder):
             Answer.model_validate_json(model.complete(ASK, SCHEMA, seed=seed, watch=ignore), strict=True)
 
 
+def test_words_of_a_schema_are_written_in_their_own_characters(folder):
+    schema = {"größe": {"const": 'Füchslein 狐 🦊 "x"'}}
+    form = {"type": "object", "properties": schema, "required": ["größe"], "additionalProperties": False}
+    model = LocalModel(folder, "tiny", max_tokens=200, temperature=0.7, device=CPU)
+    answer = model.complete(ASK, form, seed=0, watch=lambda _: None)
+    assert answer == '{"größe": "Füchslein 狐 🦊 \\"x\\""}'
+
+
 def test_a_seed_decides_the_answer_and_torchs_own_random_numbers_stay(folder):
     before = torch.get_rng_state()
     model = make(folder)

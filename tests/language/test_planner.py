@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import time
 
@@ -43,11 +44,19 @@ END = key(100, 60)
 READ = {
     "prose around": f"Sure! Here are the boxes:\n\n{BOXES_TEXT}\n\nTell me if you want more.",
     "a fence": f"```json\n{BOXES_TEXT}\n```",
-    "two objects": BOXES_TEXT + boxes(key(x=70), key(100, x=0)),
+    "two objects": boxes(key(x=70), key(100, x=0)) + BOXES_TEXT,
     "braces in prose": f"The {{ball}} rolls: {BOXES_TEXT}",
     "thoughts first": f'<think>{{"entities": []}} is not enough</think>{BOXES_TEXT}',
     "floats that are whole": BOXES_TEXT.replace('"x": 5,', '"x": 5.0,'),
+    "numbers as text": boxes(key(x="5", w="30%"), END),
     "off the grid": boxes(key(x=7), END),
+    "finer than whole": boxes(key(x=6.5), END),
+    "shares": boxes(key(0, 0.05, 0.5, 0.3, 0.3), key(1, 0.6, 0.5, 0.3, 0.3)),
+    "shares as corners": boxes(key(0, 0.05, 0.5, 0.35, 0.8), key(1, 0.6, 0.5, 0.9, 0.8)),
+    "shares of places alone": boxes(key(0, 0.05, 0.5, 0.3, 0.3), key(100, 0.6, 0.5, 0.3, 0.3)),
+    "thousandths": boxes(key(0, 50, 500, 300, 300), key(1000, 600, 500, 300, 300)),
+    "thousandths of places alone": boxes(key(0, 50, 500, 300, 300), key(100, 600, 500, 300, 300)),
+    "thousandths as corners": boxes(key(0, 50, 500, 350, 800), key(100, 600, 500, 900, 800)),
     "a little outside": boxes(key(x=-5), key(100, x=75)),
     "corners by name": boxes(
         {"t": 0, "x0": 5, "y0": 50, "x1": 35, "y1": 80}, {"t": 100, "x0": 60, "y0": 50, "x1": 90, "y1": 80}
@@ -99,8 +108,19 @@ WRONG_BOXES = {
     "width negative": (boxes(key(w=-30), END), "$.entities[0].keys[0].w", "-30"),
     "width zero": (boxes(key(w=0), END), "$.entities[0].keys[0].w", "0"),
     "corners for sizes, not all": (boxes(key(0, 40, 50, 80, 90), END), "$.entities[0].keys[0]", "80"),
-    "pixels": (boxes(key(0, 128, 256, 64, 64), END), "$.entities[0].keys[0]", "128"),
-    "shares": (boxes(key(0, 0.1, 0.5, 0.3, 0.3), END), "$.entities[0].keys[0].x", "0.1"),
+    "pixels, or thousandths": (
+        boxes(key(0, 128, 256, 64, 64), END),
+        "$.entities",
+        "read as 0..1000 and pixels",
+    ),
+    "pixels of a wide picture": (boxes(key(0, 1280, 256, 64, 64), END), "$.entities[0].keys[0]", "1280"),
+    "percent, or shares": (
+        boxes(key(0, 0, 0, 1, 1), key(100, 0, 0, 1, 1)),
+        "$.entities",
+        "read as percent and 0..1",
+    ),
+    "times in percent, or shares": (boxes(key(), key(1)), "$.entities", "read as percent and 0..1"),
+    "shares among percent": (boxes(key(0, 0.1, 0.5, 0.3, 0.3), END), "$.entities[0].keys[0].x", "0.1"),
     "NaN": (boxes(key()).replace('"x": 5', '"x": NaN'), "$", "NaN"),
     "infinity": (boxes(key()).replace('"x": 5', '"x": -Infinity'), "$", "Infinity"),
     "infinity by its exponent": (
@@ -108,7 +128,7 @@ WRONG_BOXES = {
         "$.entities[0].keys[0].x",
         "Infinity",
     ),
-    "numbers as text": (boxes(key(x="5"), END), "$.entities[0].keys[0].x", "'5'"),
+    "words for numbers": (boxes(key(x="five"), END), "$.entities[0].keys[0].x", "'five'"),
     "true": (boxes(key(x=True), END), "$.entities[0].keys[0].x", "true"),
     "a box as a list": (boxes({"t": 0, "box": [5, 5, 9, 9]}, END), "$.entities[0].keys[0].x", "nothing"),
     "unknown id": (BOXES_TEXT.replace("ball", "dog"), "$.entities[0].id", "dog"),
@@ -155,6 +175,48 @@ def test_a_wrong_answer_goes_back_once_and_then_stops_with_path_and_excerpt(befo
     assert f"{path}: got " in str(caught.value)
     assert excerpt in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+def test_other_units_are_told_and_percent_is_not():
+    told = []
+    plan(SCENES_TEXT, READ["thousandths"], tell=told.append)
+    plan(SCENES_TEXT, READ["shares of places alone"], tell=told.append)
+    plan(*RIGHT, tell=told.append)
+    assert told == [
+        "boxes of scene 1: places are read as 0..1000, where percent was asked for",
+        "boxes of scene 1: times are read as 0..1000, where percent was asked for",
+        "boxes of scene 1: places are read as 0..1, where percent was asked for",
+    ]
+
+
+def test_what_one_scene_leaves_open_the_scenes_before_decide():
+    two = json.dumps({"scenes": SCENES["scenes"] * 2})
+    full = boxes(key(0, 0, 0, 1, 1), key(1, 0, 0, 1, 1))
+    board, _ = plan(two, READ["shares"], full, repairs=0)
+    assert board.scenes[1].entities[0].track[0].box == (0, 0, 1, 1)
+    with pytest.raises(
+        LanguageModelError, match=r"boxes of scene 2: answer 1, \$\.entities: .*percent and 0\.\.1"
+    ):
+        plan(two, BOXES_TEXT, full, repairs=0)
+
+
+def test_of_several_answers_the_last_is_taken_and_that_is_told():
+    told = []
+    draft = scenes(("scenes", 0, "prompt"), "a draft")
+    board, _ = plan(f"First idea: {draft}\nBut better: {SCENES_TEXT}", BOXES_TEXT, tell=told.append)
+    assert board.scenes[0].prompt == "a red ball in a park"
+    assert told == ["scenes: the answer held 2 that could be used; the last one is taken"]
+
+
+def test_words_of_any_script_reach_the_model_in_their_own_characters():
+    model = ScriptedModel(*RIGHT)
+    script = 'Ein Füchslein 狐 läuft 🦊 "schnell"'
+    plan_with_model(script, model, frames=4)
+    for _, user in model.asked:
+        assert 'Ein Füchslein 狐 läuft 🦊 \\"schnell\\"' in user.text
+    wrong = scenes((*ENTITIES, 0, "text"), {"größe": 1})
+    _, model = plan(wrong, *RIGHT)
+    assert "größe" in model.asked[1][-1].text
 
 
 def test_a_conversation_does_not_grow_with_wrong_answers():
@@ -224,7 +286,7 @@ def test_schemas_are_portable_and_the_examples_follow_them():
     assert '"enum": [0, 5, 10' in text
     example = [json.loads(asked[0].text.rpartition("and its answer:\n")[2]) for asked in model.asked]
     assert len(wire.read_scenes(example[0])) == 2
-    assert set(wire.read_boxes(example[1], ["ball"])["ball"][0].values()) <= set(wire.GRID)
+    assert set(wire.read_boxes(example[1], ["ball"]).keys["ball"][0].values()) <= set(wire.GRID)
 
 
 def test_keys_that_fall_on_one_frame_become_one():
@@ -266,6 +328,16 @@ def test_another_question_is_asked_anew(tmp_path, change):
     script, frames = change.get("script", SCRIPT), change.get("frames", 11)
     plan_with_model(script, model, frames=frames, seed=change.get("seed", 0), cache=cache)
     assert len(model.asked) == 2
+
+
+def test_what_was_kept_before_is_found_again_in_scripts_of_any_letters(tmp_path):
+    """Answers are kept by ASCII text, though models are asked in their own characters."""
+    asked = ["scenes", 1, json.dumps({"script": "Füchse 狐"}), "scripted 1", 3, 4]
+    name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    (tmp_path / f"{name}.json").write_text(SCENES_TEXT)
+    model = ScriptedModel(BOXES_TEXT)
+    plan_with_model("Füchse 狐", model, frames=4, seed=3, cache=AnswerCache(tmp_path))
+    assert len(model.asked) == 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b'{"entities": []}', SCENES_TEXT[:30].encode()])

@@ -124,9 +124,21 @@ ADDRESS = r"\.base_url: got another value; expected an address as http://127\.0\
         ({"api_key_env": SENTINEL}, r"\.api_key_env: got another value; expected the name of an environment variable"),
         ({"api_key_env": "skSENTINELx"}, r"\.api_key_env: got another value; expected the name"),
         ({"api_key_env": ""}, r"\.api_key_env: got another value; expected the name"),
+        ({"omit": "seed"}, r"\$\.mine\.omit: got another value; expected a list of settings, such as"),
+        ({"omit": None}, r"\$\.mine\.omit: got another value; expected a list of settings, such as"),
+        ({"omit": ["seed", SENTINEL]}, r"\$\.mine\.omit\.1: got another value; expected one of temperature, seed"),
+        ({"omit": [["seed"]]}, r"\$\.mine\.omit\.0: got another value; expected one of temperature, seed"),
+        ({"omit": ["model"]}, r"\$\.mine\.omit\.0: got another value; expected one of temperature"),
+        ({"rename": ["seed"]}, r"\$\.mine\.rename: got another value; expected names by setting, such as"),
+        ({"rename": {"top_p": "p"}}, r"\$\.mine\.rename\.top_p: got another value; expected one of temperature, seed"),
+        ({"rename": {"seed": SENTINEL}}, r"\$\.mine\.rename\.seed: got another value; expected a name of letters"),
+        ({"rename": {"seed": None}}, r"\$\.mine\.rename\.seed: got another value; expected a name of letters"),
+        ({"rename": {"seed": "messages"}}, r"\$\.mine: got .*; expected each setting under a name of its own"),
+        ({"rename": {"seed": "a", "stream": "a"}}, r"\$\.mine: got .*; expected each setting under a name of its own"),
+        ({"omit": ["seed"], "rename": {"seed": "a"}}, r"\$\.mine: got .*; expected seed in omit or in rename, not"),
         (
             {"api_key": SENTINEL},
-            r"\.api_key: got a field that profiles don't have; expected base_url, model, api_key_env",
+            r"\.api_key: got a field that profiles don't have; expected base_url, model, api_key_env, omit, rename",
         ),
         (None, r"\$\.mine: got another value; expected"),
         (SENTINEL, r"\$\.mine: got another value; expected"),
@@ -153,7 +165,9 @@ def test_addresses_of_servers_are_taken(url):
 
 
 def test_a_profile_is_plain_data():
-    profile = Profile.model_validate(MINE)
+    more = {"omit": ["temperature", "stream"], "rename": {"seed": "random_seed"}}
+    profile = Profile.model_validate(MINE | more)
+    assert (profile.omit, profile.rename) == (("temperature", "stream"), {"seed": "random_seed"})
     assert pickle.loads(pickle.dumps(profile)) == profile
 
 

@@ -29,18 +29,27 @@ def make(nodes, tmp_path, monkeypatch):
 
 def test_the_rules_ask_nobody(make):
     model = ScriptedModel()
-    board, text = make(planner="rules (no LLM)", llm=model)
+    board, text, summary = make(planner="rules (no LLM)", llm=model)
+    assert summary == "1 scene with 1 thing by rules\nscene 1: a red ball in a park"
     assert board == plan_by_rules(SCRIPT, frames=8, fps=8.0, size=(256, 128), seed=5)
     assert parse_storyboard(text) == board
     assert model.asked == []
 
 
 def test_a_language_model_is_asked_once_and_its_answers_are_kept_in_the_users_folder(make, host):
-    board, text = make(llm=ScriptedModel(*RIGHT))
+    board, text, summary = make(llm=ScriptedModel(*RIGHT))
+    assert summary.startswith("1 scene with 1 thing by language model, scripted\n")
     assert parse_storyboard(text) == board
     assert (board.provenance.planner, board.size) == ("language model", (256, 128))
     assert len(list((host.user_dir() / "layout_cache").iterdir())) == 2
     assert make(llm=ScriptedModel())[0] == board
+
+
+def test_what_was_not_read_as_it_was_asked_for_stands_in_the_summary_and_in_the_log(make, caplog):
+    _, _, summary = make(llm=ScriptedModel(RIGHT[0], f"Perhaps {RIGHT[1].replace('60', '55')} or {RIGHT[1]}"))
+    note = "boxes of scene 1: the answer held 2 that could be used; the last one is taken"
+    assert summary.splitlines()[1] == note
+    assert f"Layout From LLM: {note}." in caplog.text
 
 
 def test_without_a_language_model_the_node_says_what_to_connect(make):

@@ -63,7 +63,7 @@ def llm(nodes, user, monkeypatch):
     """What LLM Endpoint hands on for a server whose key stands in the environment."""
     monkeypatch.setenv("FRAMELOOM_TEST_KEY", KEY)
     monkeypatch.setattr(endpoint, "BACKOFF", 0.01)
-    monkeypatch.setattr(endpoint, "_levels", {})
+    monkeypatch.setattr(endpoint, "_dialects", {})
 
     def connect(stub, timeout=PATIENCE):
         profile = {"base_url": stub.url, "model": "m", "api_key_env": "FRAMELOOM_TEST_KEY"}

@@ -21,6 +21,7 @@ class Asked:
     path: str
     headers: Mapping[str, str]
     body: Any
+    raw: bytes = b""
 
 
 @dataclass
@@ -55,16 +56,21 @@ class Handler(BaseHTTPRequestHandler):
     stub: Stub
 
     def do_GET(self):
-        self.play(None)
+        self.play(b"")
 
     def do_POST(self):
-        self.play(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.play(self.rfile.read(int(self.headers["Content-Length"])))
 
-    def play(self, body):
+    def play(self, raw):
         stub = self.stub
         act = stub.acts[min(len(stub.asked), len(stub.acts) - 1)]
         stub.asked.append(
-            Asked(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            Asked(
+                self.path,
+                {name.lower(): value for name, value in self.headers.items()},
+                json.loads(raw) if raw else None,
+                raw,
+            )
         )
         self.close_connection = True
         try:
@@ -124,14 +130,14 @@ def free_address() -> str:
         return f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
 
 
-def completion(text: str | None = None, finish: str | None = "stop", **message: Any) -> dict[str, Any]:
+def completion(content: Any = None, finish: str | None = "stop", **message: Any) -> dict[str, Any]:
     """A whole answer as OpenAI has it."""
-    return {"choices": [{"index": 0, "message": {"content": text, **message}, "finish_reason": finish}]}
+    return {"choices": [{"index": 0, "message": {"content": content, **message}, "finish_reason": finish}]}
 
 
-def delta(text: str | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
+def delta(content: Any = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
     """A bit of a streamed answer."""
-    return {"choices": [{"index": 0, "delta": {"content": text, **more}, "finish_reason": finish}]}
+    return {"choices": [{"index": 0, "delta": {"content": content, **more}, "finish_reason": finish}]}
 
 
 def events(*bits: dict[str, Any], end: str = "\n", ascii_only: bool = False) -> bytes:
@@ -175,6 +181,24 @@ def knows_only(*formats: str | None, otherwise: int = 400) -> Callable[[Handler]
             handler.send(404, [b"not here"])
         elif asked.body.get("response_format", {}).get("type") not in formats:
             handler.send(otherwise, [b'{"error": "unknown response_format"}'])
+        else:
+            handler.send(200, [streamed("yes")])
+
+    return act
+
+
+def takes_no(
+    *settings: str, status: int = 400, words: str = "{} is not supported here"
+) -> Callable[[Handler], None]:
+    """Play a server that refuses settings, one at a time, and is no Ollama; ``words``: with {} for the setting."""
+
+    def act(handler):
+        asked = handler.stub.asked[-1]
+        refused = [name for name in settings if asked.body and name in asked.body]
+        if asked.body is None:
+            handler.send(404, [b"not here"])
+        elif refused:
+            handler.send(status, [json.dumps({"error": words.format(f"'{refused[0]}'")}).encode()])
         else:
             handler.send(200, [streamed("yes")])
 

@@ -1,0 +1,122 @@
+"""What one server takes of a question: how an answer is held to its schema, and which settings it knows by what name.
+
+A dialect begins with what a profile says, and learns from what the server refuses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from .profiles import Profile, Setting
+
+# How an answer is held to its schema: the server's grammar, Ollama's own, any JSON, or nothing but the prompt.
+Level = Literal["json_schema", "ollama format", "json_object", "no format"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+_FORMAT = "response_format"
+# What others call the longest answer: a refusal that names one of these says what to write instead.
+_OTHER_NAMES: dict[str, tuple[str, ...]] = {
+    "max_tokens": ("max_completion_tokens", "max_output_tokens", "max_new_tokens")
+}
+MOST_NAMED = 3  # settings in a refusal that tells which one is wrong; one with more repeats the question
+_SPOKEN = {"stream": r"stream(?:ing)?"}  # what a refusal may say instead of a setting's name
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A server's.
+
+    Attributes:
+        level: how an answer is held to its schema.
+        left_out: settings that are not sent.
+        renamed: what else a setting is called.
+    """
+
+    level: Level = LEVELS[0]
+    left_out: frozenset[str] = frozenset()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, profile: Profile) -> Dialect:
+        """Return what a profile says, before its server was asked."""
+        level = LEVELS[-1] if _FORMAT in profile.omit else LEVELS[0]
+        # OpenAI's newer models refuse the name that others know.
+        openai = urlsplit(profile.base_url).hostname == "api.openai.com"
+        renamed = {"max_tokens": "max_completion_tokens"} if openai else {}
+        return cls(level, frozenset(profile.omit), renamed | dict(profile.rename))
+
+    def question(
+        self, model: str, turns: Sequence[Mapping[str, str]], schema: Mapping[str, Any], **settings: Any
+    ) -> dict[str, Any]:
+        """Return the body of a question to ``/chat/completions``; ``settings``: None for one that is not sent."""
+        if self.level == "json_schema":
+            form = {"name": "answer", "strict": True, "schema": schema}
+            settings[_FORMAT] = {"type": self.level, "json_schema": form}
+        elif self.level == "json_object":
+            settings[_FORMAT] = {"type": self.level}
+        sent = {
+            self.renamed.get(name, name): value
+            for name, value in settings.items()
+            if value is not None and name not in self.left_out
+        }
+        return {"model": model, "messages": list(turns), **sent}
+
+    def ollama_question(
+        self,
+        model: str,
+        turns: Sequence[Mapping[str, str]],
+        schema: Mapping[str, Any],
+        *,
+        max_tokens: int | None,
+        stream: bool,
+        **settings: Any,
+    ) -> dict[str, Any]:
+        """Return the body of a question to Ollama's own ``/api/chat``; see ``question``."""
+        options = {name: value for name, value in settings.items() if name not in self.left_out}
+        if "max_tokens" not in self.left_out:
+            options["num_predict"] = max_tokens or -1
+        body = {"model": model, "messages": list(turns), "stream": stream and "stream" not in self.left_out}
+        return body | {"format": schema, "options": options}
+
+    def below(self) -> list[Dialect]:
+        """Return this dialect, and after it those that hold an answer less to its schema."""
+        return [replace(self, level=level) for level in LEVELS[LEVELS.index(self.level) :]]
+
+    def without(self, sent: Mapping[str, Any], refusal: str) -> tuple[Dialect, str] | None:
+        """Return a dialect without the setting that a refusal names, or with another name for it; and what changed.
+
+        Args:
+            sent: the question's body.
+            refusal: what the server answered.
+
+        Examples:
+            >>> dialect, change = Dialect().without({"max_tokens": 9}, "use 'max_completion_tokens' instead")
+            >>> dict(dialect.renamed), change
+            ({'max_tokens': 'max_completion_tokens'}, 'max_tokens as max_completion_tokens')
+            >>> Dialect().without({"seed": 9}, "'seed' is not supported")[1]
+            'no seed'
+        """
+        places = {}
+        for setting in set(get_args(Setting)) - {_FORMAT}:  # which a lower level leaves out
+            name = self.renamed.get(setting, setting)
+            place = _find(refusal, _SPOKEN.get(name, re.escape(name))) if name in sent else None
+            others = [each for each in _OTHER_NAMES.get(setting, ()) if _find(refusal, each) is not None]
+            if name in sent and setting not in self.renamed and others:
+                renamed = {**self.renamed, setting: others[0]}
+                return replace(self, renamed=renamed), f"{setting} as {others[0]}"
+            if place is not None:
+                places[place] = setting
+        if not places or len(places) > MOST_NAMED:
+            return None
+        setting = places[min(places)]
+        return replace(self, left_out=self.left_out | {setting}), f"no {setting}"
+
+
+def _find(text: str, pattern: str) -> int | None:
+    """Return where a text has a word; what is named as the fault comes before all else."""
+    fault = re.search(rf'"(?:param|loc)"\s*:[^}}\]]*"{pattern}"', text, re.IGNORECASE)
+    word = fault or re.search(rf"(?<![\w-]){pattern}(?![\w-])", text, re.IGNORECASE)
+    return None if word is None else word.start() - len(text) * bool(fault)
