@@ -27,6 +27,7 @@ from ..models.errors import HostError
 from ..models.nuwa_jobs import Recursion, Watch, Work
 from ..models.nuwa_tree import Job, find_makespan
 from .device import pick_device
+from .parcel import pack
 
 logger = logging.getLogger(__name__)
 
@@ -267,7 +268,7 @@ class _Crew:
         self._ray = ray
         needs = {"num_cpus": 1, "num_gpus": 1} if resource == "GPU" else {"num_cpus": 1}
         self._kind = ray.remote(**needs, max_restarts=0)(_Worker)
-        self._work, self._settings = ray.put(pickle.dumps(work, pickle.HIGHEST_PROTOCOL)), settings
+        self._work, self._settings = ray.put(pack(work)), settings
         self._idle: list[tuple[int, Any]] = []
         self._busy: dict[Any, _Task] = {}
         self._deaths: Counter[Job] = Counter()

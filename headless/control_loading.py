@@ -10,9 +10,9 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 
 from ..models.architecture import SD15, UNetSize
 from ..models.errors import CheckpointError
-from ..models.weight_file import WeightFile, open_weights
-from ..models.weight_kind import identify, refuse
-from .keys import control_modules
+from ..models.weight_file import WeightFile, find_nearest, open_weights, require
+from ..models.weight_kind import expect
+from .keys import control_modules, rename
 from .loading import fill
 from .networks import build_control
 from .shared_attention import share_tokens
@@ -42,17 +42,18 @@ def load_controlnet(path: Path, device: torch.device) -> ControlNetModel:
         CheckpointError: it is not such a ControlNet.
     """
     file = open_weights(path)
-    kind = identify(file.shapes)
-    if kind != "controlnet":
-        raise refuse(file.name, kind, _WANTED, file.shapes)
+    expect(file.name, file.shapes, ("controlnet",), _WANTED)
     for part, what in _OTHERS.items():
         if any(part in key for key in file.shapes):
             raise CheckpointError(f"{file.name} is {what}; expected {_WANTED}; choose another file.")
     names = _diffusers_names(file.shapes)
     size, hint_channels = _measure(file, names)
     network = build_control(size, hint_channels, pooled=path.stem.endswith(_POOLED))
-    loaded = file.load(names.values())
-    state = {ours: loaded[theirs] for ours, theirs in names.items()}
+    wanted = {ours: tuple(value.shape) for ours, value in network.state_dict().items()}
+    theirs = {ours: names.get(ours) or _name_in(file.shapes, ours) for ours in wanted}
+    require(file, {theirs[ours]: shape for ours, shape in wanted.items()}, _WANTED)
+    loaded = file.load(theirs.values())
+    state = {ours: loaded[key] for ours, key in theirs.items()}
     dtype = torch.float32 if device.type == "cpu" else torch.float16
     fill(file.name, share_tokens(network), state, device, dtype)
     return network
@@ -62,7 +63,7 @@ def _diffusers_names(shapes: Mapping[str, object]) -> dict[str, str]:
     """Map diffusers' names to the file's keys; a file's other keys, of a whole checkpoint say, are left out."""
     if any(key.startswith("controlnet_cond_embedding.") for key in shapes):
         return {key: key for key in shapes}
-    prefix = _PREFIX if any(key.startswith(_PREFIX) for key in shapes) else ""
+    prefix = _prefix(shapes)
     table = control_modules(SD15.unet)  # names depend on topology alone, and that is SD1.5's in every size
     names = {}
     for ours, ldm in table.items():
@@ -71,25 +72,56 @@ def _diffusers_names(shapes: Mapping[str, object]) -> dict[str, str]:
     return names
 
 
+def _name_in(shapes: Mapping[str, object], ours: str) -> str:
+    """Return what a file would call a tensor that it lacks."""
+    if any(key.startswith("controlnet_cond_embedding.") for key in shapes):
+        return ours
+    return _prefix(shapes) + next(iter(rename({ours: torch.empty(0)}, control_modules(SD15.unet))))
+
+
+def _prefix(shapes: Mapping[str, object]) -> str:
+    return _PREFIX if any(key.startswith(_PREFIX) for key in shapes) else ""
+
+
 def _measure(file: WeightFile, names: Mapping[str, str]) -> tuple[UNetSize, int]:
     """Read a ControlNet's sizes and the channels of its hints off its tensors."""
 
-    def shape(name: str) -> tuple[int, ...]:
+    def shape(name: str, rank: int) -> tuple[int, ...]:
         if name not in names:
+            known = set(names.values())
+            near = find_nearest(_name_in(file.shapes, name), (key for key in file.shapes if key not in known))
             raise CheckpointError(
-                f"{file.name}: lacks {name} (in diffusers' names); expected {_WANTED}; ControlNets for SDXL, SD2 and "
-                "later models are not built headless."
+                f"{file.name}: lacks {name} (in diffusers' names){near}; expected {_WANTED}; ControlNets for SDXL, SD2 "
+                "and later models are not built headless."
             )
-        return file.shapes[names[name]]
+        found = file.shapes[names[name]]
+        if len(found) != rank or 0 in found:
+            raise CheckpointError(
+                f"{file.name}: {names[name]} is {found}; expected {rank} dimensions there, as in {_WANTED}; "
+                "download it again, or choose another file."
+            )
+        return found
 
-    width, channels = shape("conv_in.weight")[:2]
-    ends = [shape(f"down_blocks.{level}.resnets.0.conv2.weight")[0] for level in range(4)]
-    context = shape("mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight")[1]
-    hint_channels = shape("controlnet_cond_embedding.conv_in.weight")[1]
-    if channels != 4 or len(shape("mid_block.attentions.0.proj_in.weight")) != 4:
+    width, channels = shape("conv_in.weight", 4)[:2]
+    ends = [shape(f"down_blocks.{level}.resnets.0.conv2.weight", 4)[0] for level in range(4)]
+    context = shape("mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight", 2)[1]
+    hint_channels = shape("controlnet_cond_embedding.conv_in.weight", 4)[1]
+    projection = names.get("mid_block.attentions.0.proj_in.weight", "")
+    if channels != 4 or len(file.shapes.get(projection, ())) == 2:
         raise CheckpointError(
             f"{file.name}: a ControlNet with {channels} latent channels and text width {context}; expected "
             f"{_WANTED} (4 and 768); choose one made for this base model."
         )
     heads = file.config.get("num_attention_heads") or file.config.get("attention_head_dim") or 8
+    odd = next((each for each in (width, *ends) if each % 32), None)
+    if (
+        odd is not None
+        or not isinstance(heads, int)
+        or heads < 1
+        or any(each % heads for each in (width, *ends))
+    ):
+        raise CheckpointError(
+            f"{file.name}: widths {width, *ends} with {heads!r} heads; expected widths that 32 groups and the heads "
+            f"divide, as in {_WANTED}; choose one made for this base model."
+        )
     return UNetSize(width, tuple(each // width for each in ends), context, heads), hint_channels

@@ -1,6 +1,7 @@
 """LoRAs for the UNet, in the key forms that ComfyUI knows: kohya (LDM or diffusers names), diffusers, PEFT, plain.
 
-Owns reading them and adding them up; the network's own tensors are never changed.
+Owns reading them and adding them up; the network's own tensors are never changed. A layer of this UNet is changed as
+ComfyUI changes it, or the file is refused by the key; layers of other networks are left out there, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 from ..models.architecture import UNetSize
 from ..models.errors import CheckpointError
 from ..models.weight_file import open_weights
+from ..models.weight_kind import expect, find_variant
 from .keys import unet_modules
 
 logger = logging.getLogger(__name__)
@@ -30,7 +32,15 @@ _PAIRS = (
     (".lora_B.default.weight", ".lora_A.default.weight"),
 )
 _TEXT = ("lora_te", "text_encoder", "te.")
-_BESIDE = (".alpha", *(down for _, down in _PAIRS))  # read with an up
+_DOWNS = tuple(down for _, down in _PAIRS)
+# What ComfyUI reads beside a layer's name and what is not built here.
+_OTHERS = (
+    ".dora_scale", ".lora_mid.weight", ".reshape_weight", ".diff", ".diff_b", ".set_weight", ".w_norm", ".b_norm",
+    ".hada_w1_a", ".hada_w1_b", ".hada_w2_a", ".hada_w2_b", ".hada_t1", ".hada_t2",
+    ".lokr_w1", ".lokr_w1_a", ".lokr_w1_b", ".lokr_w2", ".lokr_w2_a", ".lokr_w2_b", ".lokr_t2",
+    ".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight", ".oft_blocks", ".oft_diag", ".rescale",
+    ".lora_linear_layer.up.weight", ".lora_linear_layer.down.weight", ".lora_B", ".lora_A",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,44 +62,72 @@ def read_lora(path: Path, unet: UNet2DConditionModel, size: UNetSize) -> LoRA:
     Parts for a text encoder are left out; what else is not known is logged.
 
     Raises:
-        CheckpointError: the file can't be read, changes nothing of this UNet, has other shapes, or is a DoRA.
+        CheckpointError: the file can't be read, changes nothing of this UNet, has other shapes, or changes a layer in
+            another way than by a plain LoRA.
     """
     file = open_weights(path)
-    state = file.load(file.shapes)
+    expect(file.name, file.shapes, ("sd_lora", "domain_adapter", "motion_lora"), "a LoRA for SD1.5")
     names = layer_names(unet, size)
-    pairs: dict[str, tuple[Tensor, Tensor, float]] = {}
-    unknown = []
-    for key, up in state.items():
-        if key.startswith(_TEXT) or key.endswith(_BESIDE):
-            continue
-        if key.endswith(".dora_scale"):
-            raise CheckpointError(
-                f"{file.name}: {key} makes it a DoRA, which is not built headless; expected a plain LoRA; run the "
-                "workflow in ComfyUI, or choose another file."
-            )
-        ending = next((each for each in _PAIRS if key.endswith(each[0])), ("", ""))
-        layer = key.removesuffix(ending[0])
-        down = state.get(layer + ending[1])
-        if not ending[0] or layer not in names or down is None:
-            unknown.append(key)
-            continue
-        alpha = state.get(layer + ".alpha")
-        pairs[names[layer]] = (up, down, 1.0 if alpha is None else float(alpha) / down.shape[0])
+    keys = [key for key in file.shapes if not key.startswith(_TEXT)]
+    unknown = [key for key in keys if not _is_known(file.name, key, names)]
+    state = file.load(key for key in keys if key not in unknown)
+    pairs = {
+        names[layer]: _read_pair(file.name, state, layer, ups, downs)
+        for ups, downs in _PAIRS
+        for layer in {
+            key.removesuffix(end): None for end in (ups, downs) for key in state if key.endswith(end)
+        }
+    }
     if not pairs:
-        shown = ", ".join(list(state)[:3])
+        shown = ", ".join(list(file.shapes)[:3])
         raise CheckpointError(
-            f"{file.name}: none of its {len(state)} tensors changes this UNet (first: {shown}); expected a LoRA for "
-            "SD1.5; choose another file, or MotionLoRALoader for a motion LoRA."
+            f"{file.name}: none of its {len(file.shapes)} tensors changes this UNet (first: {shown}); expected a LoRA "
+            "for SD1.5; choose another file, or MotionLoRALoader for a motion LoRA."
         )
     if unknown:
         logger.warning(
-            "%s: %d tensors are left out (first: %s): no layer of this UNet, or of a kind that is not built headless.",
+            "%s: %d tensors are left out (first: %s): they change no layer of this UNet.",
             file.name,
             len(unknown),
             unknown[0],
         )
     _check_shapes(file.name, pairs, unet)
     return LoRA(file.name, pairs)
+
+
+def _read_pair(
+    file: str, state: Mapping[str, Tensor], layer: str, ups: str, downs: str
+) -> tuple[Tensor, Tensor, float]:
+    """Return a layer's matrices and the factor on their product."""
+    up, down, alpha = state.get(layer + ups), state.get(layer + downs), state.get(layer + ".alpha")
+    if up is None or down is None:
+        there, absent = (ups, downs) if down is None else (downs, ups)
+        raise CheckpointError(
+            f"{file}: {layer}{there} has no {absent} beside it; expected pairs of both; download it again."
+        )
+    if down.dim() < 2 or up.dim() < 2 or (alpha is not None and alpha.numel() != 1):
+        raise CheckpointError(
+            f"{file}: {layer} has up {tuple(up.shape)} and down {tuple(down.shape)}; expected matrices, and one "
+            "number as alpha; download it again."
+        )
+    return up, down, 1.0 if alpha is None else float(alpha) / down.shape[0]
+
+
+def _is_known(file: str, key: str, names: Mapping[str, str]) -> bool:
+    """Tell whether a key belongs to a layer of the UNet.
+
+    Raises:
+        CheckpointError: it does, in a form that is not built headless.
+    """
+    other = next((each for each in _OTHERS if key.endswith(each) and key.removesuffix(each) in names), None)
+    if other is not None:
+        form = f"a {find_variant({key: ()})}" if find_variant({key: ()}) else f"a LoRA with {other}"
+        raise CheckpointError(
+            f"{file}: {key} makes it {form}, which is not built headless; expected a plain LoRA; run the workflow in "
+            "ComfyUI, or choose another file."
+        )
+    endings = (*(up for up, _ in _PAIRS), *_DOWNS, ".alpha")
+    return any(key.endswith(each) and key.removesuffix(each) in names for each in endings)
 
 
 def layer_names(unet: UNet2DConditionModel, size: UNetSize) -> dict[str, str]:

@@ -20,13 +20,15 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..models.errors import LanguageModelError
-from ..models.weight_file import fingerprint
+from ..models.errors import CheckpointError, LanguageModelError
+from ..models.weight_file import fingerprint, open_weights, parse_json, refuse_leftovers
 from .model import Message, Watch
 
 PACKAGES = ("transformers", "llguidance")
 GGUF_PACKAGES = ("gguf", "accelerate")  # which transformers reads GGUF with
 PIECE = 256  # tokens of a prompt that are read before the next look at a cancel
+_SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json")
+_POINTER = 1_000_000  # bytes; what a download leaves in place of a file is smaller
 # What transformers raises for a model it can't read.
 _UNREADABLE = (
     OSError, ValueError, RuntimeError, ImportError, KeyError, IndexError, AttributeError, TypeError, SafetensorError
@@ -212,10 +214,15 @@ def _check_files(path: Path, label: str) -> None:
     """Refuse what is not a model's folder or a GGUF file, and pickles."""
     if path.is_file():
         with path.open("rb") as file:
-            head = file.read(4)
-        if head != b"GGUF":
+            head = file.read(1024)
+        if not head.startswith(b"GGUF"):
+            try:
+                refuse_leftovers(path.name, head, path.stat().st_size)
+            except CheckpointError as error:
+                raise LanguageModelError(f"{label}: {error}") from error
             raise LanguageModelError(
-                f"{label}: its first bytes are {head!r}; expected a GGUF file; download it again, or choose another."
+                f"{label}: its first bytes are {head[:4]!r}; expected a GGUF file; download it again, or choose "
+                "another."
             )
         return
     names = sorted(each.name for each in path.iterdir()) if path.is_dir() else []
@@ -228,6 +235,24 @@ def _check_files(path: Path, label: str) -> None:
             f"{label}: a folder without safetensors (it holds {', '.join(names[:6])}); expected config.json, a "
             "tokenizer and safetensors, since pickles can run code; download the model as safetensors or GGUF."
         )
+    _check_contents(path, names, label)
+
+
+def _check_contents(folder: Path, names: Sequence[str], label: str) -> None:
+    """Refuse a folder whose files were not downloaded whole."""
+    for name in names:
+        try:
+            if name.endswith(".safetensors"):
+                open_weights(folder / name)
+            elif name in _SETTINGS and (folder / name).stat().st_size < _POINTER:
+                parse_json((folder / name).read_bytes())
+        except CheckpointError as error:
+            raise LanguageModelError(f"{label}: {error}") from error
+        except ValueError as error:
+            raise LanguageModelError(
+                f"{label}: {name} is not JSON ({error}); expected the file as its page has it, not a git-lfs "
+                "pointer or a web page; download it again."
+            ) from error
 
 
 def _read(path: Path, label: str, dtype: torch.dtype) -> _Loaded:

@@ -26,8 +26,8 @@ from .edit import Call
 from .errors import CheckpointError
 from .frames import check_length
 from .motion_module import FeedForward, attend
-from .weight_file import open_weights
-from .weight_kind import identify, refuse
+from .weight_file import open_weights, require
+from .weight_kind import expect
 
 MAX_ENTITIES = 30  # boxes a picture in GLIGEN's training
 GROUNDING = "grounding"  # key of a condition's payload
@@ -321,9 +321,7 @@ def read_gligen(path: str | Path) -> tuple[Gligen, Mapping[str, Tensor]]:
         CheckpointError: it is not such a file, or lacks something.
     """
     file = open_weights(path)
-    kind = identify(file.shapes)
-    if kind != "gligen":
-        raise refuse(file.name, kind, _WANTED, file.shapes)
+    expect(file.name, file.shapes, ("gligen",), _WANTED)
     if any(key.endswith("linears_text.0.weight") for key in file.shapes):
         raise CheckpointError(
             f"{file.name}: a GLIGEN for texts and pictures; expected {_WANTED}; choose the text box one."
@@ -335,15 +333,29 @@ def read_gligen(path: str | Path) -> tuple[Gligen, Mapping[str, Tensor]]:
         for key, found in places.items()
     }
     names |= {key: key[key.index(_POSITION) :] for key in file.shapes if _POSITION in key}
-    shapes = {name: file.shapes[key] for key, name in names.items()}
-    try:
-        linears = [shapes[f"module_list.{number}.linear.weight"] for number in range(len(order))]
-        text, context = shapes["position_net.null_positive_feature"][0], linears[0][1]
-    except (KeyError, IndexError) as error:
-        raise CheckpointError(
-            f"{file.name}: lacks {error.args[0]}; expected {_WANTED}; download it again, or choose another one."
-        ) from error
-    with torch.device("meta"):
-        network = Gligen([linear[0] for linear in linears], context, text)
+    network = _build({name: file.shapes[key] for key, name in names.items()})
+    keys = {name: key for key, name in names.items()}
+    begins = {names[key].removesuffix(found[3]): key.removesuffix(found[3]) for key, found in places.items()}
+    for name in network.state_dict():
+        block = next((each for each in begins if name.startswith(each)), "")
+        keys.setdefault(name, begins.get(block, "") + name.removeprefix(block))
+    wanted = {keys[name]: tuple(value.shape) for name, value in network.state_dict().items()}
+    require(file, wanted, _WANTED)
     state = file.load(names)
     return network, {name: state[key] for key, name in names.items()}
+
+
+def _build(shapes: Mapping[str, tuple[int, ...]]) -> Gligen:
+    """Build the network of a file's sizes, on the meta device; impossible sizes are left to the check behind it."""
+    blocks = {name.split(".")[1] for name in shapes if name.startswith("module_list.")}
+    linears = [shapes.get(f"module_list.{number}.linear.weight", ()) for number in range(len(blocks))]
+    linears = [
+        each if len(each) == 2 and 0 not in each and each[0] % HEADS == 0 else (HEADS, SD1_WIDTH)
+        for each in linears
+    ]
+    null = shapes.get("position_net.null_positive_feature", ())
+    context = next((each[1] for each in linears), SD1_WIDTH)
+    with torch.device("meta"):
+        return Gligen(
+            [width for width, _ in linears], context, null[0] if len(null) == 1 and null[0] else SD1_WIDTH
+        )

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .errors import CheckpointError
-from .weight_file import WeightFile, open_weights, write_tensors
-from .weight_kind import identify, refuse
+from .weight_file import WeightFile, open_weights, parse_json, write_tensors
+from .weight_kind import expect
 
 KIND, VERSION = "layout_prior", "1"
 Cache = list[tuple[Tensor, Tensor]]  # of each layer, keys and values [B, heads, tokens, dim_head]
@@ -190,21 +190,13 @@ def read_prior(path: str | Path, sequence: str, vocabulary: int) -> LayoutGPT:
             or misshapes some weights.
     """
     file = open_weights(path)
-    kind = identify(file.shapes)
-    if kind != "gpt2":
-        raise refuse(file.name, kind, "a layout prior", file.shapes)
+    expect(file.name, file.shapes, ("gpt2",), "a layout prior")
     _check_header(file, sequence)
     words = _read_words(file)
     size = _measure(file, vocabulary + len(words))
     network = LayoutGPT(size, words, device="meta")
     _check_complete(file, {key: tuple(value.shape) for key, value in network.state_dict().items()})
     state = {key: value.float() for key, value in file.load(network.state_dict()).items()}
-    bad = next((key for key, value in state.items() if not value.isfinite().all()), None)
-    if bad is not None:
-        raise CheckpointError(
-            f"{file.name}: {bad} holds NaN or infinity; expected numbers; its training went wrong, choose an earlier "
-            "file of it."
-        )
     network.load_state_dict(state, assign=True)
     return network.eval()
 
@@ -286,7 +278,7 @@ def _read_words(file: WeightFile) -> list[str]:
     """Return the words of the header; files that were written before there were any have none."""
     text = file.metadata.get("frameloom.words", "[]")
     try:
-        words = json.loads(text)
+        words = parse_json(text)
     except ValueError:
         words = None
     if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
@@ -307,10 +299,10 @@ def _measure(file: WeightFile, vocabulary: int) -> PriorSize:
             f"({vocabulary}, width) and (context, width); choose another file."
         )
     context, width = rows["wpe"]
-    if not heads.isdecimal() or int(heads) < 1 or width % int(heads):
+    if not heads.isdecimal() or len(heads) > 4 or int(heads) < 1 or width % int(heads):
         raise CheckpointError(
-            f"{file.name}: its header says heads={heads!r}; expected a number that divides its width {width}; train "
-            "the prior again."
+            f"{file.name}: its header says heads={heads[:40]!r}; expected a number that divides its width {width}; "
+            "train the prior again."
         )
     layers = sum(key.endswith(".attn.c_attn.weight") for key in file.shapes)
     return PriorSize(vocabulary, context, width, layers, int(heads))

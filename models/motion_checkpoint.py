@@ -23,8 +23,8 @@ from .errors import CheckpointError
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 from .motion_module import MotionModel, MotionSize, positional_encoding
 from .schedules import ANIMATEDIFF, BetaName, BetaSchedule
-from .weight_file import WeightFile, open_weights
-from .weight_kind import identify, refuse
+from .weight_file import WeightFile, find_nearest, open_weights
+from .weight_kind import expect
 
 Family = Literal["v1", "v2", "v3", "animatelcm", "frameloom"]
 MID_SLOT = "mid_block.motion_modules.0"
@@ -92,11 +92,8 @@ def read_motion_weights(path: str | Path) -> MotionWeights:
             misshapes some weights.
     """
     file = open_weights(path)
-    kind = identify(file.shapes)
-    if kind != "motion":
-        raise refuse(file.name, kind, "an AnimateDiff motion module for SD1.5", file.shapes)
-    keys = {ours: key for key in file.shapes if (ours := motion_key(key)) is not None}
-    keys |= {MASK_KEY: MASK_KEY} if MASK_KEY in file.shapes else {}
+    expect(file.name, file.shapes, ("motion",), "an AnimateDiff motion module for SD1.5")
+    keys = _find_keys(file)
     state = file.load(keys.values())
     state = _share_encodings({ours: state[key] for ours, key in keys.items()})
     return _build(file, state)
@@ -188,6 +185,21 @@ def check_fit(weights: MotionWeights, channels: Mapping[str, int]) -> None:
             )
 
 
+def _find_keys(file: WeightFile) -> dict[str, str]:
+    """Map the names of a ``MotionModel``'s tensors to the file's keys."""
+    keys: dict[str, str] = {}
+    for key in file.shapes:
+        ours = key if key == MASK_KEY else motion_key(key)
+        if ours in keys:
+            raise CheckpointError(
+                f"{file.name}: holds {ours} twice, as {keys[ours]!r} and as {key!r}; expected one motion module; save "
+                "one of the two alone."
+            )
+        if ours is not None:
+            keys[ours] = key
+    return keys
+
+
 def _share_encodings(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Give every attention of a block the one encoding that diffusers keeps a block."""
     shared = {key: tensor for key, tensor in state.items() if key.endswith(_DIFFUSERS_ENCODING)}
@@ -203,9 +215,10 @@ def _build(file: WeightFile, state: dict[str, Tensor]) -> MotionWeights:
     size, stores_encoding = _measure(file, state)
     if not stores_encoding:
         for query in [key for key in state if key.endswith(".to_q.weight")]:
-            encoding = positional_encoding(size.max_frames, state[query].shape[0])
+            width = size.channels.get(query.partition(".temporal_transformer.")[0], 2)
+            encoding = positional_encoding(size.max_frames, width)
             state[query.removesuffix("to_q.weight") + "pos_encoder.pe"] = encoding.to(state[query].dtype)
-    _check_complete(file.name, size, state)
+    _check_complete(file, size, state)
     family, beta_schedule = _recognise(file, size, stores_encoding)
     return MotionWeights(file.name, family, size, state, beta_schedule, clip_norm=family == "v1")
 
@@ -215,7 +228,7 @@ def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize,
     channels: dict[str, int] = {}
     for slot in TEMPORAL_SLOTS:
         norm = state.get(f"{slot}.temporal_transformer.norm.weight")
-        if norm is not None:
+        if norm is not None and norm.dim() == 1:
             channels[slot] = norm.shape[0]
     absent = [slot for slot in TEMPORAL_SLOTS if slot not in channels and slot != MID_SLOT]
     if absent:
@@ -236,8 +249,8 @@ def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize,
         channels=channels,
         max_frames=encodings[0].shape[1] if encodings and encodings[0].dim() == 3 else longest,
         heads=heads,
-        blocks=1 + max(_numbers(state, r"transformer_blocks\.(\d+)\."), default=0),
-        attentions=1 + max(_numbers(state, r"attention_blocks\.(\d+)\."), default=0),
+        blocks=_count(state, r"transformer_blocks\.(\d+)\."),
+        attentions=_count(state, r"attention_blocks\.(\d+)\."),
         mask_encoder=MASK_KEY in state,
     ), bool(encodings)
 
@@ -245,38 +258,41 @@ def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize,
 def _setting(file: WeightFile, name: str, default: int | str) -> int:
     """Return a whole number of the config."""
     value = str(file.config.get(name, default))
-    if not value.isdecimal() or int(value) < 1:
+    if not value.isdecimal() or len(value) > 4 or int(value) < 1:
         raise CheckpointError(
-            f"{file.name}: {name} is {value!r}; expected a whole number of at least 1; correct its config, or download "
-            "it again."
+            f"{file.name}: {name} is {value[:40]!r}; expected a whole number from 1 to 9999; correct its config, or "
+            "download it again."
         )
     return int(value)
 
 
-def _numbers(state: Mapping[str, Tensor], pattern: str) -> list[int]:
-    return [int(found.group(1)) for key in state if (found := re.search(pattern, key))]
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    """Return how many different numbers keys have in one place; a number beyond them is then a key too many."""
+    return max(1, len({found.group(1) for key in state if (found := re.search(pattern, key))}))
 
 
-def _check_complete(name: str, size: MotionSize, state: Mapping[str, Tensor]) -> None:
+def _check_complete(file: WeightFile, size: MotionSize, state: Mapping[str, Tensor]) -> None:
     """Compare with the network these sizes give."""
+    name = file.name
     wanted = {key: tuple(value.shape) for key, value in MotionModel(size, device="meta").state_dict().items()}
     missing = [key for key in wanted if key not in state]
-    if missing:
-        raise CheckpointError(
-            f"{name}: lacks {missing[0]} and {len(missing) - 1} more of {len(wanted)} weights; expected a whole motion "
-            "module; download it again."
-        )
     extra = [key for key in state if key not in wanted]
+    if missing:
+        others = [*extra, *(key for key in file.shapes if motion_key(key) is None)]
+        raise CheckpointError(
+            f"{name}: lacks {missing[0]} and {len(missing) - 1} more of {len(wanted)} weights"
+            f"{find_nearest(missing[0], others)}; expected a whole motion module; download it again."
+        )
     if extra:
         raise CheckpointError(
             f"{name}: holds {extra[0]}, which AnimateDiff v1 to v3 don't have ({len(extra)} such keys); choose a plain "
             "AnimateDiff module for SD1.5."
         )
     for key, shape in wanted.items():
-        if tuple(state[key].shape) != shape or not state[key].is_floating_point():
+        if tuple(state[key].shape) != shape:
             raise CheckpointError(
-                f"{name}: {key} is {tuple(state[key].shape)} {state[key].dtype}; expected {shape} of a float type; "
-                "download it again, or choose another module."
+                f"{name}: {key} is {tuple(state[key].shape)}; expected {shape}; download it again, or choose another "
+                "module."
             )
 
 

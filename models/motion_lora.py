@@ -1,6 +1,8 @@
 """Read motion LoRAs: low-rank changes of a motion module's weights, trained for a camera move, or a mask adapter.
 
 Layouts: AnimateDiff's (``processor.to_q_lora.down.weight``), diffusers' and PEFT's, kohya's flattened names with alpha.
+Every linear layer of a module can be changed: attentions, feed-forwards and the projections around them. What is
+neither applied nor known is refused by its key.
 A mask adapter has a mask encoder beside them, ``mask_encoder.conv.weight``: AnimateDiff-Evolved drops it, diffusers
 refuses such a file.
 
@@ -13,6 +15,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from torch import Tensor
@@ -22,13 +25,23 @@ from .errors import CheckpointError
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 from .motion_checkpoint import MID_SLOT, MotionWeights, motion_key
 from .weight_file import open_weights
-from .weight_kind import identify, refuse
+from .weight_kind import expect, find_variant
 
 logger = logging.getLogger(__name__)
 
 # What follows a layer's name, per layout; the first alternative is AnimateDiff's own.
 _ROLE = re.compile(r"(?:_lora\.|\.lora\.|\.lora_)(down|up|A|B)(?:\.default)?\.weight$")
-_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
+# The linear layers of a temporal transformer: ours -> diffusers'.
+_BLOCK = "transformer_blocks.0"
+_LAYERS = {
+    **{
+        f"{_BLOCK}.attention_blocks.{number}.{layer}": f"{_BLOCK}.attn{number + 1}.{layer}"
+        for number in (0, 1)
+        for layer in ("to_q", "to_k", "to_v", "to_out.0")
+    },
+    **{each: each for each in (f"{_BLOCK}.ff.net.0.proj", f"{_BLOCK}.ff.net.2", "proj_in", "proj_out")},
+}
+_WHERE = ".temporal_transformer."
 
 
 @dataclass(frozen=True)
@@ -105,27 +118,27 @@ def read_motion_lora(path: str | Path) -> MotionLoRA:
             half of a pair, or pairs that don't multiply.
     """
     file = open_weights(path)
-    kind = identify(file.shapes)
-    if kind != "motion_lora":
-        raise refuse(file.name, kind, "a motion LoRA of AnimateDiff", file.shapes)
+    expect(file.name, file.shapes, ("motion_lora",), "a motion LoRA of AnimateDiff")
     state = file.load(file.shapes)
     halves: dict[str, dict[str, Tensor]] = {}
-    flattened = _flattened_names()
+    used = {MASK_KEY}
     for key, tensor in state.items():
         role = _ROLE.search(key)
         if role is None:
             continue
-        name = _weight_name(key[: role.start()], flattened)
+        name = _weight_name(key[: role.start()])
         if name is None:
             raise CheckpointError(
                 f"{file.name}: {key} names no layer of a motion module; expected keys like "
                 "'down_blocks.0.motion_modules.0...to_q_lora.down.weight'; choose a motion LoRA of AnimateDiff."
             )
         side = "down" if role.group(1) in ("down", "A") else "up"
-        alpha = state.get(key[: role.start()] + ".alpha")
-        if side == "down" and alpha is not None:
-            tensor = tensor * (alpha.to(tensor) / tensor.shape[0])
+        scale = key[: role.start()] + ".alpha"
+        used |= {key, scale}
+        if side == "down" and scale in state:
+            tensor = tensor * (state[scale].to(tensor) / tensor.shape[0])
         halves.setdefault(name, {})[side] = tensor
+    _refuse_unused(file.name, [key for key in state if key not in used])
     pairs = {name: _pair(file.name, name, half) for name, half in halves.items()}
     return MotionLoRA(file.name, pairs, state.get(MASK_KEY))
 
@@ -157,29 +170,40 @@ def merge_loras(weights: MotionWeights, loras: Sequence[tuple[MotionLoRA, float]
     return replace(weights, state=state)
 
 
-def _weight_name(layer: str, flattened: Mapping[str, str]) -> str | None:
+def _refuse_unused(file: str, keys: Sequence[str]) -> None:
+    """Raise for tensors that would be left out."""
+    if keys:
+        variant = find_variant(dict.fromkeys(keys, ()))
+        what = (
+            f"a {variant}, a form of LoRA that motion modules don't take"
+            if variant
+            else "no part of a LoRA's pair"
+        )
+        raise CheckpointError(
+            f"{file}: {keys[0]} is {what} ({len(keys)} such keys); expected pairs of down and up, with or without "
+            "alpha; choose a plain motion LoRA."
+        )
+
+
+def _weight_name(layer: str) -> str | None:
     """Return the ``MotionModel`` weight of a LoRA's layer, whatever the layout."""
     if layer.startswith("lora_unet_"):
-        return flattened.get(layer.removeprefix("lora_unet_"))
+        return _flattened_names().get(layer.removeprefix("lora_unet_"))
     name = motion_key(layer.replace(".processor.", "."))
     if name is None:
         return None
     return (name + ".0" if name.endswith(".to_out") else name) + ".weight"
 
 
-def _flattened_names() -> dict[str, str]:
+@cache
+def _flattened_names() -> Mapping[str, str]:
     """Map kohya's names, in which every dot became an underscore, to weights; with and without diffusers' names."""
-    table = {}
-    for slot in TEMPORAL_SLOTS:
-        for attention in (0, 1):
-            for layer in _LAYERS:
-                block = f"{slot}.temporal_transformer.transformer_blocks.0"
-                weight = f"{block}.attention_blocks.{attention}.{layer}.weight"
-                ours = f"{block}.attention_blocks.{attention}.{layer}"
-                theirs = f"{slot}.transformer_blocks.0.attn{attention + 1}.{layer}"
-                for name in (ours, theirs):
-                    table[name.replace(".", "_")] = weight
-    return table
+    return {
+        f"{slot}{where}{name}".replace(".", "_"): f"{slot}{_WHERE}{ours}.weight"
+        for slot in TEMPORAL_SLOTS
+        for ours, theirs in _LAYERS.items()
+        for where, name in ((_WHERE, ours), (".", theirs))
+    }
 
 
 def _pair(file: str, name: str, half: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -49,7 +49,8 @@ class MotionModuleLoader(io.ComfyNode):
                     "file",
                     options=api.port().list_files(MODULE_FILES),
                     tooltip="A file in ComfyUI's models/animatediff_models. Of a diffusers folder in there, take its "
-                    "diffusion_pytorch_model.safetensors.",
+                    "diffusion_pytorch_model.safetensors. An AnimateDiff-Lightning file is a v2 module by its keys; "
+                    "only its name tells: sample it with euler, sgm_uniform, cfg 1 and as many steps as its name has.",
                 ),
             ],
             outputs=[

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ...models.architecture import DEMO
 from ...models.errors import CheckpointError
+from ...models.weight_file import open_weights
 from ..bundled import DEMO_MODEL, DEMO_TOKENIZER
 
 State = dict[str, Tensor]
@@ -134,13 +135,15 @@ def load_demo(path: Path = DEMO_MODEL) -> tuple[Any, comfy.sd.CLIP, comfy.sd.VAE
         MODEL, CLIP and VAE, under ComfyUI's memory management.
 
     Raises:
-        CheckpointError: the file is not there.
+        CheckpointError: the file is not there, or is damaged.
     """
     if not path.exists():
         raise CheckpointError(
             f"demo model: {path.name} is missing from the pack's assets/demo; expected it with the pack; reinstall "
             "Frameloom, or make it with `make demo-model`."
         )
+    file = open_weights(path)
+    file.load(file.shapes)  # ComfyUI, which loads it below, would not say what is wrong with it
     return load_demo_unet(path), _load_clip(path), _load_vae(path)
 
 

@@ -19,13 +19,16 @@ from frameloom.headless import cluster, io, ui
 from frameloom.headless.cluster import Cluster
 from frameloom.headless.port import HeadlessHost
 from frameloom.host import api
+from frameloom.host.bundled import BUNDLED
 from frameloom.models.errors import HostError
 from frameloom.models.nuwa_jobs import JobFolder, Recursion, run_jobs
 from frameloom.models.nuwa_tree import Tree
 from frameloom.tests.support.cluster_work import smooth
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+MODULES = "animatediff_models"
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
 TREE, SMALL = Tree(9, 3, {0: "a"}), Tree(4, 3, {0: "a"})  # 72 and 12 jobs behind the keyframes
 # A head of its own, until its input ends.
@@ -244,13 +247,25 @@ def command(tmp_path, name, *options):
     return done, {path.name: load_file(path)["frames"] for path in jobs}
 
 
-def test_the_command_shares_the_demos_jobs_bit_for_bit(tmp_path):
-    done, jobs = command(tmp_path, "shared", "--ray", "--workers=2")
+def float8_module(tmp_path):
+    """A models folder with the bundled motion module in float8, and the command's options for it."""
+    name = "frameloom_demo_motion.safetensors"
+    state = {key: value.to(torch.float8_e4m3fn) for key, value in load_file(BUNDLED[MODULES][name]).items()}
+    (tmp_path / MODULES).mkdir()
+    with safe_open(BUNDLED[MODULES][name], framework="pt") as file:
+        save_file(state, tmp_path / MODULES / "float8.safetensors", file.metadata())
+    return [f"--models={tmp_path}", "--set=2.file=float8.safetensors"]
+
+
+@pytest.mark.parametrize("dtype", ["as bundled", "float8"])
+def test_the_command_shares_the_demos_jobs_bit_for_bit(tmp_path, dtype):
+    options = float8_module(tmp_path) if dtype == "float8" else []
+    done, jobs = command(tmp_path, "shared", "--ray", "--workers=2", *options)
     assert done.returncode == 0, done.stderr
     assert "6 jobs on 2 workers" in done.stderr
     assert "Ray" not in done.stdout
     assert len(jobs) == 6
-    alone = command(tmp_path, "alone")[1]
+    alone = command(tmp_path, "alone", *options)[1]
     assert alone.keys() == jobs.keys()
     assert all(torch.equal(alone[name], jobs[name]) for name in jobs)
 

@@ -12,6 +12,7 @@ from frameloom.headless.prompt import Tokenizer
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO, SD15, TextSize, UNetSize, VAESize
 from frameloom.models.errors import CheckpointError
+from frameloom.models.weight_file import open_weights
 from frameloom.tests.support.random_demo import write_model
 from safetensors.torch import load_file, save_file
 
@@ -59,8 +60,7 @@ def test_an_sd15_checkpoint_loads_without_a_socket(checkpoint, tokenizer, no_net
 
 
 def test_sizes_are_read_off_the_tensors(checkpoint):
-    shapes = {key: tuple(value.shape) for key, value in load_file(checkpoint).items()}
-    assert measure("x", shapes) == NARROW
+    assert measure(open_weights(checkpoint)) == NARROW
 
 
 def test_a_pickle_of_tensors_loads(checkpoint, tokenizer, tmp_path):
@@ -82,6 +82,14 @@ def test_an_instruct_pix2pix_checkpoint_has_eight_input_channels(tokenizer, tmp_
     assert (model.unet.config.in_channels, model.unet.config.out_channels) == (8, 4)
 
 
+OUT = "model.diffusion_model.out.2.bias"
+STEM = "model.diffusion_model.input_blocks.1.0.out_layers.3.weight"
+
+
+def misspelt(state, key, other):
+    return {other if name == key else name: value for name, value in state.items()}
+
+
 def without(state, prefix):
     return {key: value for key, value in state.items() if not key.startswith(prefix)}
 
@@ -91,27 +99,66 @@ def without(state, prefix):
     [
         (
             lambda state: without(state, "model."),
-            "holds no model.diffusion_model",
+            r"is a VAE; expected a whole SD1.5 checkpoint; put it into vae",
         ),
         (
             lambda state: without(state, "first"),
-            "lacks encoder.conv_in.weight",
+            "lacks first_stage_model.encoder.conv_in.weight",
         ),
         (
             lambda state: without(state, "cond"),
-            "lacks embeddings.token_embedding",
+            "lacks cond_stage_model.transformer.embeddings.token_embedding",
         ),
         (
             lambda state: state | {"model.diffusion_model.label_emb.0.0.weight": torch.zeros(1)},
             "expected an SD1.5 checkpoint",
         ),
-        (lambda state: without(state, "model.diffusion_model.out.2.bias"), "is nothing"),
+        (
+            lambda state: without(state, "model.diffusion_model.out.2.bias"),
+            r"lacks model.diffusion_model.out.2.bias, one of 1 tensors",
+        ),
         (
             lambda state: state | {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(32, 9, 3, 3)},
             r"has 9 input channels .*; expected an SD1.5 checkpoint \(4 and 768\) or an instruct-pix2pix one",
         ),
+        (
+            lambda state: misspelt(state, OUT, OUT.replace("bias", "biat")),
+            rf"lacks {OUT} \(it holds '{OUT.replace('bias', 'biat')}', which belongs to nothing: is that it\?\)",
+        ),
+        (
+            lambda state: misspelt(state, STEM, STEM.replace("out_l", "owt_l")),
+            rf"lacks {STEM} \(it holds '{STEM.replace('out_l', 'owt_l')}', which belongs to nothing",
+        ),
+        (
+            lambda state: state | {f"{OUT}.x": torch.zeros(4)},
+            r"holds .*out.2.bias.x, which a whole SD1.5 check",
+        ),
+        (lambda state: state | {OUT: torch.zeros(4, dtype=torch.int64)}, rf"{OUT} is int64, of shape \(4,\)"),
+        (
+            lambda state: {key: value.to(torch.uint8) for key, value in state.items()},
+            r" is uint8, of shape .*expected weights of a float type",
+        ),
+        (lambda state: state | {OUT: torch.full((4,), torch.inf)}, rf"{OUT} holds NaN or infinity \(4 of 4"),
+        (
+            lambda state: state | {"first_stage_model.quant_conv.bias": torch.full((8,), torch.nan)},
+            r"first_stage_model.quant_conv.bias holds NaN or infinity",
+        ),
     ],
-    ids=["no unet", "no vae", "no text", "sdxl", "truncated", "inpaint"],
+    ids=[
+        "no unet",
+        "no vae",
+        "no text",
+        "sdxl",
+        "truncated",
+        "inpaint",
+        "misspelt",
+        "misspelt where sizes are read",
+        "a key too many",
+        "int64",
+        "uint8",
+        "infinity",
+        "NaN in the VAE",
+    ],
 )
 def test_wrong_checkpoints_are_named(checkpoint, tokenizer, tmp_path, change, message):
     path = tmp_path / "wrong.safetensors"

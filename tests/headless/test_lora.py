@@ -29,6 +29,9 @@ FORMS = {
 }
 
 
+PAIR = {f"unet.{LAYER}.lora_A.weight": torch.ones(4, 32), f"unet.{LAYER}.lora_B.weight": torch.ones(32, 4)}
+
+
 @pytest.fixture(scope="module")
 def unet():
     torch.manual_seed(0)
@@ -80,12 +83,12 @@ def test_what_is_left_out_is_logged_once(unet, tmp_path, caplog):
     save_file(wanted | {key: torch.zeros(4) for key in text}, tmp_path / "whole.safetensors")
     read_lora(tmp_path / "whole.safetensors", unet, DEMO.unet)
     assert caplog.messages == []
-    kinds = ("lora_unet_a.hada_w1_a", "lora_unet_b.diff", f"{name}.diff_b", "lora_unet_c.alpha")
+    kinds = ("lora_unet_a.hada_w1_a", "lora_unet_b.diff", "lora_unet_c.alpha")
     save_file(wanted | {key: torch.zeros(4) for key in kinds}, tmp_path / "some.safetensors")
     read_lora(tmp_path / "some.safetensors", unet, DEMO.unet)
     (message,) = caplog.messages
     assert re.match(
-        r"some.safetensors: 3 tensors are left out \(first: .*\): no layer of this UNet, or ", message
+        r"some.safetensors: 3 tensors are left out \(first: .*\): they change no layer of this UNet", message
     )
 
 
@@ -117,8 +120,44 @@ def test_every_weight_has_a_name_of_each_kind(unet):
             {f"unet.{LAYER}.lora_B.weight": torch.zeros(32, 4), f"unet.{LAYER}.dora_scale": torch.zeros(32)},
             "dora_scale makes it a DoRA, which is not built headless; expected a plain LoRA",
         ),
+        (
+            {f"unet.{LAYER}.hada_w1_a": torch.zeros(32, 4)},
+            "hada_w1_a makes it a LoHa, which is not built headless",
+        ),
+        (
+            {f"lora_unet_{LDM.replace('.', '_')}.diff_b": torch.zeros(32), **PAIR},
+            "diff_b makes it a LoRA with .diff_b, which is not built headless",
+        ),
+        (
+            {f"unet.{LAYER}.lora_B.weight": torch.zeros(32, 4)},
+            ".lora_B.weight has no .lora_A.weight beside it",
+        ),
+        (
+            {f"unet.{LAYER}.lora_A.weight": torch.zeros(4, 32)},
+            ".lora_A.weight has no .lora_B.weight beside it",
+        ),
+        (
+            {key: value.to(torch.int8) for key, value in PAIR.items()},
+            r"lora_A.weight is int8, of shape \(4, 32\)",
+        ),
+        ({key: value / 0 for key, value in PAIR.items()}, r"lora_A.weight holds NaN or infinity"),
+        ({"head.modulation": torch.zeros(2, 2)}, "is a Wan video model; expected a LoRA for SD1.5"),
+        ({"lora_te2_x.lora_up.weight": torch.zeros(4, 4)}, "is a LoRA of SDXL; expected a LoRA for SD1.5"),
     ],
-    ids=["unknown", "text only", "another width", "DoRA"],
+    ids=[
+        "unknown",
+        "text only",
+        "another width",
+        "DoRA",
+        "LoHa",
+        "difference",
+        "no down",
+        "no up",
+        "integers",
+        "NaN",
+        "another model",
+        "SDXL",
+    ],
 )
 def test_wrong_loras_are_named(unet, tmp_path, state, message):
     save_file(state, tmp_path / "bad.safetensors")

@@ -262,7 +262,9 @@ def test_pickles_are_refused(folder, tmp_path):
         LanguageModelError, match=r"tiny: a folder without safetensors \(it holds .*pytorch_model.bin"
     ):
         make(tmp_path / "copy")
-    (tmp_path / "copy" / "vae.safetensors").write_bytes(b"")  # one that is no part of the model
+    (tmp_path / "copy" / "vae.safetensors").write_bytes(
+        b"\x08\0\0\0\0\0\0\0{}      "
+    )  # one that is no part of the model
     with pytest.raises(LanguageModelError, match="tiny: transformers can't read it"):
         complete(tmp_path / "copy")
 
@@ -287,8 +289,19 @@ def test_code_of_a_models_folder_does_not_run(folder, tmp_path):
     ("damage", "message"),
     [
         (lambda copy: (copy / "config.json").unlink(), "no model folder; expected one with config.json"),
-        (lambda copy: (copy / "config.json").write_text("{"), "can't read it"),
-        (lambda copy: (copy / "model.safetensors").write_bytes(b"<html>"), "can't read it"),
+        (
+            lambda copy: (copy / "config.json").write_text("{"),
+            r"tiny: config.json is not JSON \(.*\); expected the file",
+        ),
+        (lambda copy: (copy / "config.json").write_text("[" * 50_000), r"not JSON \(nested too deep\)"),
+        (
+            lambda copy: (copy / "tokenizer.json").write_text("version https://git-lfs"),
+            r"tokenizer.json is not JSON",
+        ),
+        (
+            lambda copy: (copy / "model.safetensors").write_bytes(b"<html>"),
+            r"tiny: model.safetensors: a web page",
+        ),
         (
             lambda copy: (copy / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      "),
             r"lacks lm_head.weight.* and \d+ more",
@@ -304,9 +317,17 @@ def test_a_damaged_folder_is_an_error_without_its_place(folder, tmp_path, damage
     assert str(tmp_path) not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b"\x80\x02"])
-def test_what_is_no_gguf_file_is_refused(tmp_path, monkeypatch, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"tiny: a.gguf: the file is empty"),
+        (b"<html>", r"tiny: a.gguf: a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", r"tiny: a.gguf: a git-lfs pointer"),
+        (b"\x80\x02", r"first bytes are .*; expected a GGUF file"),
+    ],
+)
+def test_what_is_no_gguf_file_is_refused(tmp_path, monkeypatch, content, message):
     monkeypatch.setattr(local, "GGUF_PACKAGES", ())
     (tmp_path / "a.gguf").write_bytes(content)
-    with pytest.raises(LanguageModelError, match=r"first bytes are .*; expected a GGUF file"):
+    with pytest.raises(LanguageModelError, match=message):
         make(tmp_path / "a.gguf")

@@ -39,7 +39,7 @@ def test_every_tensor_of_a_file_is_read_into_its_place(file, tmp_path):
         (lambda state: {**state, "position_net.linears_text.0.weight": torch.zeros(1)}, "texts and pictures"),
         (
             lambda state: {key: value for key, value in state.items() if "null_positive" not in key},
-            "lacks position_net.null_positive_feature",
+            "lacks position_net.null_positive_feature, one of 1 tensors",
         ),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from frameloom.models.errors import CheckpointError
 from frameloom.models.motion_checkpoint import MID_SLOT, MotionWeights
-from frameloom.models.motion_lora import read_motion_lora
+from frameloom.models.motion_lora import MotionLoRA, merge_loras, pack_motion_lora, read_motion_lora
 from frameloom.models.schedules import ANIMATEDIFF
 from frameloom.tests.support.motion import save, tiny_lora, tiny_size, tiny_state
 
@@ -69,6 +69,48 @@ def test_pickled_loras_are_read_as_released(tmp_path):
         {"state_dict": {"module." + key: value for key, value in tiny_lora().items()}}, tmp_path / "l.ckpt"
     )
     assert len(read_motion_lora(tmp_path / "l.ckpt").pairs) == 168
+
+
+def linears():
+    """A pair for every linear layer of a module, by the layer's name."""
+    generator = torch.Generator().manual_seed(4)
+    return {
+        key.removesuffix(".weight"): (
+            torch.randn(value.shape[0], 4, generator=generator), torch.randn(4, value.shape[1], generator=generator)
+        )
+        for key, value in tiny_state().items()
+        if value.dim() == 2
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name_of", [lambda key: key, to_diffusers_names], ids=["ours", "diffusers"])
+def test_kohyas_keys_change_every_linear_layer(tmp_path, name_of):
+    """Projections and feed-forwards, too: W + strength * alpha / rank * up @ down, computed here in float64."""
+    state = {}
+    for layer, (up, down) in linears().items():
+        kohya = f"lora_unet_{name_of(layer).replace('.', '_')}"
+        state |= {
+            f"{kohya}.lora_up.weight": up,
+            f"{kohya}.lora_down.weight": down,
+            f"{kohya}.alpha": torch.tensor(2.0),
+        }
+    lora = read_motion_lora(save(tmp_path / "lora.safetensors", state)).fit(weights())
+    merged = merge_loras(weights(), [(lora, 0.5)]).state
+    assert {key.rsplit(".", 2)[1] for key in lora.pairs} >= {"proj_in", "proj_out", "proj", "2", "to_q"}
+    for layer, (up, down) in linears().items():
+        wanted = tiny_state()[f"{layer}.weight"].double() + 0.5 * 2.0 / 4 * (up.double() @ down.double())
+        torch.testing.assert_close(merged[f"{layer}.weight"].double(), wanted, rtol=1e-5, atol=1e-5)
+    assert sorted(lora.pairs) == sorted(f"{layer}.weight" for layer in linears())
+
+
+def test_what_changes_every_linear_layer_is_written_and_read_again(tmp_path):
+    pairs = {f"{layer}.weight": (down, up) for layer, (up, down) in linears().items()}
+    state, metadata = pack_motion_lora(MotionLoRA("x", pairs))
+    again = read_motion_lora(save(tmp_path / "again.safetensors", state, metadata))
+    assert again.pairs.keys() == pairs.keys()
+    assert all(
+        torch.equal(one, two) for key in pairs for one, two in zip(pairs[key], again.pairs[key], strict=True)
+    )
 
 
 def test_alpha_over_rank_scales_the_change(tmp_path):
@@ -142,6 +184,23 @@ BROKEN = {
         r"has down \(8, 32\) and up \(32, 4\); expected \[R, C\] and \[C, R\]",
     ),
     "a convolution": (tiny_lora() | {DOWN: torch.zeros(4, 32, 1, 1)}, r"has down \(4, 32, 1, 1\)"),
+    "a magnitude": (
+        tiny_lora() | {f"{BLOCK}.attention_blocks.0.to_q.dora_scale": torch.ones(32)},
+        r"to_q.dora_scale is a DoRA, a form of LoRA that motion modules don't take \(1 such keys\)",
+    ),
+    "a Hadamard product": (
+        tiny_lora() | {f"{BLOCK}.attention_blocks.0.to_q.hada_w1_a": torch.ones(32, 4)},
+        "to_q.hada_w1_a is a LoHa",
+    ),
+    "a difference": (
+        tiny_lora() | {f"{BLOCK}.ff_norm.diff": torch.ones(32)},
+        "ff_norm.diff is no part of a LoRA's",
+    ),
+    "integers": (
+        tiny_lora() | {DOWN: torch.ones(4, 32, dtype=torch.int8)},
+        rf"{DOWN} is int8, of shape \(4, 32\)",
+    ),
+    "NaN": (tiny_lora() | {DOWN: torch.full((4, 32), torch.nan)}, rf"{DOWN} holds NaN or infinity"),
     "an unknown layer": (
         {"lora_unet_down_blocks_0_motion_modules_0_elsewhere.lora_down.weight": torch.zeros(4, 32)},
         r"elsewhere.lora_down.weight names no layer of a motion module",

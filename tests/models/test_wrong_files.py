@@ -51,7 +51,7 @@ OTHER_KINDS = {
     ),
     "SparseCtrl": (
         tiny_state() | {"controlnet_cond_embedding.weight": SOME},
-        r"is a SparseCtrl network; expected an AnimateDiff motion module.*v3",
+        r"is a SparseCtrl network for pictures \(rgb\); expected an AnimateDiff motion module.*v3",
     ),
     "diffusers ControlNet": (
         {"controlnet_cond_embedding.conv_in.weight": CONV, "down_blocks.0.resnets.0.conv1.weight": CONV},
@@ -151,6 +151,14 @@ def zip_of_text() -> bytes:
     return buffer.getvalue()
 
 
+def torchscript() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("net/data.pkl", b"")
+        archive.writestr("net/code/__torch__/net.py", b"")
+    return buffer.getvalue()
+
+
 NO_WEIGHTS = {
     "empty": (b"", r"the file is empty \(0 bytes\)"),
     "web page": (
@@ -177,8 +185,16 @@ NO_WEIGHTS = {
         b"\x89PNG\r\n\x1a\n" + bytes(64),
         r"its first bytes are b'\\x89PNG.*neither safetensors nor a torch",
     ),
-    "other archive": (zip_of_text(), r"a torch file of \d+ bytes that can't be read"),
+    "other archive": (zip_of_text(), r"a zip archive that holds 'readme.txt' \(1 files\).*unpack it"),
     "few bytes": (b"\x00\x01\x02", r"its first bytes are"),
+    "room without content": (bytes(5000), r"begins with zeros alone, so room was made for its 5000 bytes"),
+    "GGUF": (
+        b"GGUF\x03\0\0\0" + bytes(99),
+        r"\(a GGUF file of quantised weights\), neither safetensors nor a torch",
+    ),
+    "gzip": (b"\x1f\x8b\x08" + bytes(range(99)), r"\(a gzip archive\)"),
+    "deep header": (struct.pack("<Q", 50_002) + b"{" + b"[" * 50_001, r"damaged safetensors of 50010 bytes"),
+    "TorchScript": (torchscript(), r"a TorchScript program; expected plain tensors"),
     "a tensor alone": (pickled(SOME), r"a file without tensors"),
     "numbers": (pickled({"epoch": 3}), r"a file without tensors"),
 }
@@ -214,7 +230,66 @@ def test_a_folder_without_weights_is_named(tmp_path):
         read_motion_weights(tmp_path)
 
 
-@pytest.mark.parametrize(("config", "message"), [("{", "not JSON"), ("[]", "got a list; expected an object")])
+def test_a_folder_of_many_models_is_named(tmp_path):
+    (tmp_path / "model_index.json").write_text("{}")
+    (tmp_path / "text_encoder").mkdir()
+    with pytest.raises(CheckpointError, match=r"the folder of a whole diffusers pipeline \(model_index.json"):
+        read_motion_weights(tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"^text_encoder: the part text_encoder of a diffusers pipeline"
+    ):
+        read_motion_weights(tmp_path / "text_encoder")
+
+
+def test_a_file_that_is_no_regular_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "mm.ckpt")
+    with pytest.raises(CheckpointError, match=r"mm.ckpt: a device or a pipe; expected a weight file"):
+        read_motion_weights(tmp_path / "mm.ckpt")
+
+
+@pytest.mark.parametrize("name", ["pickle.safetensors", "safetensors.ckpt"])
+def test_the_content_decides_not_the_ending(tmp_path, name):
+    content = pickled(tiny_state()) if name.startswith("pickle") else to_bytes(tiny_state())
+    (tmp_path / name).write_bytes(content)
+    state = read_motion_weights(tmp_path / name).state
+    assert all(torch.equal(state[key], value) for key, value in tiny_state().items())
+
+
+NESTED = {
+    "known": {"state_dict": tiny_state(), "epoch": 3, "animatediff_config": {"x": 1}},
+    "twice": {"checkpoint": {"state_dict": tiny_state()}, "step": 1},
+    "unknown": {"generator": tiny_state(), "hyper": {"rate": 0.1}},
+    "beside an optimizer": {"model": tiny_state(), "optimizer": {"state": {0: {"exp_avg": SOME}}}},
+}
+
+
+@pytest.mark.parametrize("way", NESTED)
+def test_nested_pickles_are_read(tmp_path, way):
+    torch.save(NESTED[way], tmp_path / "mm.ckpt")
+    state = read_motion_weights(tmp_path / "mm.ckpt").state
+    assert all(torch.equal(state[key], value) for key, value in tiny_state().items())
+
+
+def test_two_modules_in_one_pickle_are_named_by_key(tmp_path):
+    torch.save({"model": tiny_state(), "ema": tiny_state(1)}, tmp_path / "mm.ckpt")
+    with pytest.raises(
+        CheckpointError, match=r"holds down_blocks.* twice, as 'model.down_blocks.* and as 'ema.down"
+    ):
+        read_motion_weights(tmp_path / "mm.ckpt")
+
+
+def test_a_pickle_that_holds_itself_ends(tmp_path):
+    content: dict = {"epoch": 3}
+    content["state_dict"] = content
+    torch.save(content, tmp_path / "mm.ckpt")
+    with pytest.raises(CheckpointError, match="a file without tensors"):
+        read_motion_weights(tmp_path / "mm.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [("{", "not JSON"), ("[" * 50_000, r"not JSON \(nested too deep\)"), ("[]", "got a list; expected an object")],
+)
 def test_a_folder_with_a_broken_config_is_named(tmp_path, config, message):
     save(tmp_path / "diffusion_pytorch_model.safetensors", tiny_state())
     (tmp_path / "config.json").write_text(config)
@@ -223,6 +298,7 @@ def test_a_folder_with_a_broken_config_is_named(tmp_path, config, message):
 
 
 QUERY = f"{SLOT}.temporal_transformer.transformer_blocks.0.attention_blocks.0.to_q.weight"
+VALUE = QUERY.replace("to_q", "to_v")
 ENCODING = QUERY.replace("to_q.weight", "pos_encoder.pe")
 
 
@@ -243,7 +319,34 @@ MALFORMED = {
     ),
     "a weight is quantised": (
         tiny_state() | {QUERY: torch.zeros(32, 32, dtype=torch.int8)},
-        r"torch.int8; expected \(32, 32\) of a float type",
+        r"to_q.weight is int8, of shape \(32, 32\); expected weights of a float type",
+    ),
+    "a weight is empty": (
+        tiny_state() | {QUERY: torch.zeros(0, 32)},
+        rf"{QUERY} is empty, of shape \(0, 32\)",
+    ),
+    "a number is NaN": (
+        tiny_state() | {QUERY: torch.full((32, 32), torch.nan)},
+        rf"{QUERY} holds NaN or infinity \(1,024 of 1,024 numbers\)",
+    ),
+    "a number is infinite": (
+        tiny_state() | {QUERY: torch.full((32, 32), -torch.inf).half()},
+        rf"{QUERY} holds NaN or infinity",
+    ),
+    "a float8 number is NaN": (
+        tiny_state() | {QUERY: torch.full((32, 32), torch.nan).to(torch.float8_e4m3fn)},
+        rf"{QUERY} holds NaN or infinity",
+    ),
+    "a key is misspelt": (
+        {key.replace("to_v", "to_w") if key == VALUE else key: value for key, value in tiny_state().items()},
+        rf"lacks {VALUE} and 0 more of .*\(it holds '{VALUE.replace('to_v', 'to_w')}', which belongs to nothing",
+    ),
+    "a number in a key is huge": (
+        {
+            key.replace("blocks.0.norms", "blocks.99999999.norms"): value
+            for key, value in tiny_state().items()
+        },
+        r"lacks .* more of \d+ weights",
     ),
     "an encoding is shorter": (
         tiny_state() | {ENCODING: torch.zeros(1, 16, 32)},
@@ -272,6 +375,22 @@ def test_a_malformed_module_is_refused_by_key_and_shape(tmp_path, fault):
     state, message = MALFORMED[fault]
     with pytest.raises(CheckpointError, match=rf"^mm.safetensors: .*({message})"):
         read_motion_weights(save(tmp_path / "mm.safetensors", state))
+
+
+NO_DENSE = {
+    "sparse": (torch.eye(32).to_sparse(), r"is float32 \(sparse\)"),
+    "meta": (torch.zeros(32, 32, device="meta"), r"is float32 \(without values\)"),
+    "quantised": (torch.quantize_per_tensor(torch.ones(32, 32), 0.1, 0, torch.qint8), "is qint8"),
+    "complex": (torch.zeros(32, 32, dtype=torch.complex64), "is complex64"),
+}
+
+
+@pytest.mark.parametrize("what", NO_DENSE)
+def test_tensors_of_a_pickle_that_are_no_numbers_are_refused(tmp_path, what):
+    tensor, message = NO_DENSE[what]
+    torch.save(tiny_state() | {QUERY: tensor}, tmp_path / "mm.ckpt")
+    with pytest.raises(CheckpointError, match=rf"^mm.ckpt: {QUERY} {message}"):
+        read_motion_weights(tmp_path / "mm.ckpt")
 
 
 def test_a_refused_safetensors_file_is_not_loaded(tmp_path):
