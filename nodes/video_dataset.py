@@ -27,9 +27,14 @@ class VideoDataset(io.ComfyNode):
             category="frameloom/training",
             description="Gather captioned clips to train on: from a folder of videos in ComfyUI's input folder, its "
             "subfolders included, or as drawn shapes, which need no files. A caption is a text file beside its video, "
-            "clip.txt and clip.mp4, or a row of a CSV file in the folder, as WebVid has it (videoid, name, page_dir), "
-            "or with the columns file and caption. A file that can't be used is skipped and named in the report. Clips "
-            "are cut as AnimateDiff's were: evenly spaced frames, scaled to cover the picture, the middle kept.",
+            "clip.txt and clip.mp4, or a row of a table in the folder: metadata.jsonl with file_name and text in each "
+            "line, or a CSV file as WebVid has it (videoid, name, page_dir), or with the columns file and caption. "
+            "Of several, the first of clip.mp4.txt, clip.mp4.caption, clip.txt, clip.caption and tables counts. "
+            "Animated WebP, GIF and PNG are videos, too, and so is a subfolder of numbered pictures "
+            "(walk/frame_0001.png, ...) with its caption beside it (walk.txt). Videos are turned and mirrored as they "
+            "are shown, their pixels made square, and what is transparent becomes white. HDR is refused. A file that "
+            "can't be used is skipped and named in the report. Clips are cut as AnimateDiff's were: evenly spaced "
+            "frames, scaled to cover the picture, the middle kept.",
             search_aliases=[
                 "WebVid",
                 "load videos",
@@ -38,7 +43,7 @@ class VideoDataset(io.ComfyNode):
                 "AnimateDiff training",
                 "clips",
             ],
-            inputs=[*_source_inputs(), *_cut_inputs(), *_folder_inputs(), *_shape_inputs()],
+            inputs=[*_source_inputs(), *_cut_inputs(), *_folder_inputs(), *_shape_inputs(), *_time_inputs()],
             outputs=[
                 DatasetType.Output(
                     "dataset",
@@ -79,13 +84,15 @@ class VideoDataset(io.ComfyNode):
         clips: int,
         motion: Literal["straight", "circle", "pan left"],
         seed: int,
+        fps: float = 0.0,
+        loop: bool = False,
     ) -> io.NodeOutput:
         """Run the node."""
         from ..training import video_dataset as made
-        from ..training.video_clip import Cut
+        from ..training.cut import Cut
 
         if source == FOLDER:
-            cut = Cut(frames, stride, width, height, clips_per_video, flip)
+            cut = Cut(frames, stride, width, height, clips_per_video, flip, fps, loop)
             dataset, report = _read(folder, cut, missing_captions, caption_dropout)
         else:
             form = {"frames": frames, "width": width, "height": height, "caption_dropout": caption_dropout}
@@ -106,8 +113,9 @@ def _source_inputs() -> list[Any]:
             "folder",
             options=[NONE, *api.port().list_files(FOLDERS)],
             default=NONE,
-            tooltip="For source folder: a folder in ComfyUI's input folder, with videos of any kind that FFmpeg reads "
-            "and their captions. A link to a folder elsewhere is not followed.",
+            tooltip="For source folder: a folder in ComfyUI's input folder, with videos of any kind that FFmpeg reads, "
+            "animated pictures and subfolders of numbered ones, and their captions. A link to a folder elsewhere is "
+            "not followed.",
         ),
     ]
 
@@ -202,6 +210,32 @@ def _shape_inputs() -> list[Any]:
     ]
 
 
+def _time_inputs() -> list[Any]:
+    return [
+        io.Float.Input(
+            "fps",
+            optional=True,
+            default=0.0,
+            min=0.0,
+            max=1000.0,
+            step=0.001,
+            tooltip="For source folder: frames a second at which every video is read, whatever its own rate, even one "
+            "that changes: at each time the frame that a player would show then. stride counts these. Above a video's "
+            "own rate frames come more than once, which the report says. Numbered pictures have no times, and count as "
+            "taken at this rate. 0: the frames of the file, one after another, however long each is shown.",
+        ),
+        io.Boolean.Input(
+            "loop",
+            optional=True,
+            default=False,
+            tooltip="For source folder, where all videos are loops: each clip goes round its whole video, so that its "
+            "last frame leads to its first one by a step as long as all others. It goes round once, or as many times "
+            "as bring the step closest to stride. With clips_per_video, clips start at other places of the round. A "
+            "last frame that is the first one again, to the last bit, is left out. Drawn circles are loops anyway.",
+        ),
+    ]
+
+
 def _read(
     folder: str, cut: Any, missing_captions: Literal["skip", "empty"], dropout: float
 ) -> tuple[Any, str]:
@@ -212,7 +246,7 @@ def _read(
     found = read_folder(api.port().resolve(FOLDERS, folder), cut, missing_captions, _start)
     dataset = folder_dataset(found, folder, cut, dropout)
     files = f"{found.videos} file{'s' * (found.videos != 1)}"
-    return dataset, describe(dataset, f"from {files} of {folder}", found.skipped)
+    return dataset, describe(dataset, f"from {files} of {folder}", found.skipped, found.noted)
 
 
 def _start(count: int) -> Callable[[int], None]:

@@ -1,4 +1,4 @@
-"""Captions of the videos of a folder: a text file beside each, or tables (CSV) of many.
+"""Captions of the videos of a folder: a text file beside each, or tables of many (CSV, JSON lines).
 
 Owns what such files may look like. A caption never says where a video is: it is matched to files that were found.
 """
@@ -6,22 +6,29 @@ Owns what such files may look like. A caption never says where a video is: it is
 from __future__ import annotations
 
 import csv
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
+from unicodedata import normalize
 
 MAX_CAPTION = 2000  # characters
-SIDECAR, TABLE = ".txt", ".csv"
+SIDECARS, CSV, LINES = (".txt", ".caption"), ".csv", ".jsonl"
 # Names of columns, best first. In WebVid's tables (videoid, name, page_dir) the caption is called name.
 _CAPTIONS = ("caption", "text", "prompt", "name")
-_FILES = ("videoid", "file", "file_name", "filename", "video", "path", "name")
+_FILES = (
+    "videoid", "file", "file_name", "filename", "video", "video_path", "media_path", "path", "name",
+)  # fmt: skip
 _FOLDER = "page_dir"
 _DELIMITERS = ",;\t"
 _ENCODING = "utf-8-sig"  # UTF-8, with the mark at its beginning that Windows programs write, or without
+_MAX_LINE = 1 << 20  # characters of a line of JSON
 
 Index = Mapping[str, str | None]
 """What a table may call a video -> its name; None: several are called so."""
+Row = Mapping[str, str]
 
 
 class Skipped(NamedTuple):
@@ -41,44 +48,66 @@ def as_prompt(caption: str) -> str:
     return re.sub(r"([()])", r"\\\1", caption)
 
 
-def read_captions(folder: Path, files: Iterable[str]) -> tuple[dict[str, str], list[Skipped]]:
+def read_captions(
+    folder: Path, files: Iterable[str], videos: Iterable[str], folders: Iterable[str] = ()
+) -> tuple[dict[str, str], list[Skipped]]:
     """Read every caption of a folder.
 
-    ``clip.txt`` belongs to ``clip.mp4`` beside it, and goes before tables. A table's first row names its columns; a row
-    names its video by WebVid's ``videoid`` and ``page_dir``, or by its name, with or without folder and ending. Line
-    breaks and runs of spaces become one space.
+    The first of these that says something is a video's caption: ``clip.mp4.txt``, ``clip.mp4.caption``, ``clip.txt``,
+    ``clip.caption``, the row of a table, of tables the first by name, of its rows the first. A table's columns have
+    names, in a CSV's first row or in every line of JSON; a row names its video by WebVid's ``videoid`` and
+    ``page_dir``, or by its name, from the table's folder or the whole folder, with or without folder and ending. Two
+    spellings of one letter, composed or not, are the same name. Line breaks and runs of spaces become one space.
 
     Args:
         folder: where the files are.
-        files: names relative to it, with ``/``; captions and videos.
+        files: names of those with captions, relative to it, with ``/``.
+        videos: names of files that are videos.
+        folders: names of folders that are a video each.
 
     Returns:
-        Video -> caption, for those that have one; and the files that could not be read.
+        Video -> caption, for those that have one; and the files that could not be read, or name no video that is here.
     """
-    names = sorted(files)
-    videos = [name for name in names if not is_caption(name)]
-    index, beside = _index(videos), {name: _without_ending(name) for name in videos}
-    texts: dict[str, str] = {}  # text file without its ending -> what it says
+    beside = {name: [name, _without_ending(name)] for name in sorted(videos)} | {
+        name: [name] for name in folders
+    }
+    index = _index(list(beside))
+    texts: dict[str, str] = {}  # text file -> what it says
     rows: dict[str, str] = {}
     skipped = []
-    for name in (name for name in names if is_caption(name)):
+    for name in sorted(files):
+        path = PurePosixPath(name)
         try:
             with (folder / name).open(encoding=_ENCODING, newline="") as file:
-                if PurePosixPath(name).suffix.lower() == TABLE:
-                    rows = _read_table(file, index) | rows
+                if path.suffix.lower() in SIDECARS:
+                    kept = _same(str(path.with_suffix(path.suffix.lower())))
+                    texts[name] = texts[kept] = _clean(file.read(2 * MAX_CAPTION))
                 else:
-                    texts[_without_ending(name)] = _clean(file.read(2 * MAX_CAPTION))
+                    table = _read_csv(file) if path.suffix.lower() == CSV else _read_lines(file)
+                    rows = _match(table, str(path.parent), index) | rows
         except UnicodeDecodeError as error:
             skipped.append(Skipped(name, f"is not UTF-8 (byte {error.start}); save it as UTF-8"))
         except (csv.Error, OSError, ValueError) as error:
             skipped.append(Skipped(name, str(error)))
-    captions = {video: texts.get(beside[video]) or rows.get(video, "") for video in videos}
-    return {video: text for video, text in captions.items() if text}, skipped
+    captions = {name: _beside(texts, stems) or rows.get(name, "") for name, stems in beside.items()}
+    return {name: text for name, text in captions.items() if text}, skipped
 
 
 def is_caption(name: str) -> bool:
     """Tell whether a file holds captions, by its ending."""
-    return PurePosixPath(name).suffix.lower() in (SIDECAR, TABLE)
+    return PurePosixPath(name).suffix.lower() in (*SIDECARS, CSV, LINES)
+
+
+def _beside(texts: Mapping[str, str], stems: Iterable[str]) -> str:
+    """Return the first caption of the text files that may be beside a video."""
+    names = [stem + ending for stem in stems for ending in SIDECARS]
+    found = (texts.get(name) or texts.get(_same(name)) for name in names)
+    return next(filter(None, found), "")
+
+
+def _same(name: str) -> str:
+    """Return the one spelling that stands for all of a name: e and an accent, or a letter with one."""
+    return normalize("NFC", name)
 
 
 def _without_ending(name: str) -> str:
@@ -88,23 +117,55 @@ def _without_ending(name: str) -> str:
 def _index(videos: Sequence[str]) -> Index:
     index: dict[str, str | None] = {}
     for video in videos:
-        path = PurePosixPath(video)
+        path = PurePosixPath(_same(video))
         for key in {str(path), str(path.with_suffix("")), path.name, path.stem}:
             index[key] = None if key in index else video
-    index.update((video, video) for video in videos)  # a whole name is that video's, whatever else ends so
+    # A whole name is that video's, whatever else ends so.
+    index.update((_same(video), video) for video in reversed(videos))
     return index
 
 
-def _read_table(file: TextIO, index: Index) -> dict[str, str]:
+def _read_csv(file: TextIO) -> Iterator[Row]:
     """Read a table a row at a time: WebVid's own has ten million, of which few are here.
 
     Raises:
-        ValueError: it has no columns that we know.
         csv.Error: it is no table.
     """
     head = file.readline()
     delimiter = max(_DELIMITERS, key=head.count)
     columns = [column.strip().lower() for column in next(csv.reader([head], delimiter=delimiter), [])]
+    yield dict.fromkeys(columns, "")  # which there are
+    for row in csv.reader(file, delimiter=delimiter):
+        yield dict(zip(columns, row, strict=False))
+
+
+def _read_lines(file: TextIO) -> Iterator[Row]:
+    """Read JSON lines, an object each.
+
+    Raises:
+        ValueError: a line is none.
+    """
+    number = 0
+    while line := file.readline(_MAX_LINE):
+        number += 1
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"has no JSON in line {number} ({error}); expected an object in each") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"has no object in line {number}; expected file_name and text in each")
+        yield {str(name).strip().lower(): _text(value) for name, value in row.items()}
+
+
+def _match(table: Iterator[Row], place: str, index: Index) -> dict[str, str]:
+    """Return the captions of a table, by video.
+
+    Raises:
+        ValueError: it has no columns that we know, or names no video that is here.
+    """
+    columns = next(table, {})
     caption = next((name for name in _CAPTIONS if name in columns), None)
     video = next((name for name in _FILES if name in columns and name != caption), None)
     if caption is None or video is None:
@@ -113,18 +174,37 @@ def _read_table(file: TextIO, index: Index) -> dict[str, str]:
             "file and caption; name them in the first row"
         )
     captions: dict[str, str] = {}
-    for row in csv.reader(file, delimiter=delimiter):
-        values = dict(zip(columns, row, strict=False))
-        found = _find(values.get(_FOLDER, ""), values.get(video, ""), index)
-        text = _clean(values.get(caption, ""))
+    first, is_of_here = "", False
+    for row in chain([columns], table):
+        name = row.get(video, "")
+        first = first or name
+        found = _find(place, row.get(_FOLDER, ""), name, index)
+        is_of_here |= found is not None
+        text = _clean(row.get(caption, ""))
         if found is not None and text:
             captions.setdefault(found, text)
+    if first and not is_of_here:
+        raise ValueError(f"names no video that is here; its first is {first[:100]!r}")
     return captions
 
 
-def _find(folder: str, video: str, index: Index) -> str | None:
-    video = video.strip().replace("\\", "/").removeprefix("./")
-    return index.get(f"{folder.strip()}/{video}") or index.get(video)
+def _find(place: str, folder: str, video: str, index: Index) -> str | None:
+    """Return the video that a row names, in the table's folder first."""
+    name = _same(video.strip().replace("\\", "/").removeprefix("./"))
+    inner = f"{_same(folder.strip())}/{name}"
+    return next(
+        (
+            index[each]
+            for each in (f"{_same(place)}/{inner}", inner, f"{_same(place)}/{name}", name)
+            if index.get(each)
+        ),
+        None,
+    )
+
+
+def _text(value: Any) -> str:
+    """Return a value of JSON that is text, or a number that names a file."""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def _clean(text: str) -> str:

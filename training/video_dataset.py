@@ -20,8 +20,8 @@ from torch.nn.functional import pad
 from ..models.errors import ClipError
 from . import shapes
 from .captions import Skipped
+from .cut import Cut
 from .loop import step_generator
-from .video_clip import Cut
 from .video_folder import Found
 
 logger = logging.getLogger(__name__)
@@ -188,11 +188,15 @@ def folder_dataset(found: Found, name: str, cut: Cut, caption_dropout: float) ->
         )
     for each in found.skipped:
         logger.warning("%s: %s %s; it is skipped.", name, each.name, each.reason)
+    for each in found.noted:
+        logger.warning("%s: %s %s.", name, each.name, each.reason)
     return Dataset(found.clips, cut.frames, cut.width, cut.height, caption_dropout)
 
 
-def describe(dataset: Dataset, origin: str, skipped: Sequence[Skipped] = ()) -> str:
-    r"""Say what a dataset holds, and what was skipped and why.
+def describe(
+    dataset: Dataset, origin: str, skipped: Sequence[Skipped] = (), noted: Sequence[Skipped] = ()
+) -> str:
+    r"""Say what a dataset holds, what was skipped and why, and what else to know of files.
 
     Examples:
         >>> dataset = drawn_dataset(3, "circle", 1, frames=16, width=64, height=64, caption_dropout=0.1)
@@ -209,8 +213,9 @@ def describe(dataset: Dataset, origin: str, skipped: Sequence[Skipped] = ()) -> 
     ]
     if "" in dataset.captions:
         lines.append(f"without caption: {_count(dataset.captions.count(''), 'clip')}")
-    if skipped:
-        lines += [f"skipped: {len(skipped)}", *_named(skipped)]
+    for what, files in (("skipped", skipped), ("noted", noted)):
+        if files:
+            lines += [f"{what}: {len(files)}", *_named(files)]
     return "\n".join(lines)
 
 

@@ -1,19 +1,22 @@
 """A folder of videos with captions, looked through: the clips that can be used, and what can't, with reasons.
 
-A file that can't be used is skipped and named; it never ends a run.
+A file that can't be used is skipped and named; it never ends a run. A subfolder of numbered pictures is a video, too.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ..models.errors import ClipError
 from .captions import MAX_CAPTION, Skipped, is_caption, read_captions
-from .video_clip import Cut, VideoClip, cut_clips, look_through
+from .cut import Cut
+from .picture_folder import find_sequences, is_still
+from .video import Video
+from .video_clip import VideoClip, cut_clips, look_through
 
 MissingCaptions = Literal["skip", "empty"]
 
@@ -26,11 +29,13 @@ class Found:
         clips: those that can be used, by name.
         videos: how many files they come from.
         skipped: files that are not used.
+        noted: what the user should know of files that are.
     """
 
     clips: tuple[VideoClip, ...]
     videos: int
     skipped: tuple[Skipped, ...]
+    noted: tuple[Skipped, ...] = ()
 
 
 def read_folder(
@@ -48,21 +53,31 @@ def read_folder(
         start: told how many files there are; what it returns, how many of them are done. That may raise to stop.
     """
     files, skipped = list_folder(folder)
-    captions, unread = read_captions(folder, files)
+    sequences = find_sequences(folder, files)
+    parts = {name for names in sequences.values() for name in names}
+    texts = [name for name in files if is_caption(name)]
+    videos = sorted({*files, *sequences} - {*texts, *parts})
+    captions, unread = read_captions(folder, texts, set(videos) - set(sequences), sequences)
     skipped += unread
     clips: list[VideoClip] = []
-    names = [name for name in files if not is_caption(name)]
-    videos, watch = 0, start(len(names))
-    for done, name in enumerate(names):
+    noted: list[Skipped] = []
+    count, watch = 0, start(len(videos))
+    for done, name in enumerate(videos):
         watch(done)
         try:
+            if name not in sequences and is_still(folder, name):
+                raise ClipError("is a still picture; expected a video, or a subfolder of numbered pictures")
             caption = _caption_of(captions.get(name, ""), missing_captions)
-            clips += cut_clips(look_through(folder / name), name, caption, cut)
-            videos += 1
+            pictures = sequences.get(name, ())
+            video = look_through(folder if pictures else folder / name, pictures)
+            own = cut_clips(video, name, caption, cut)
+            clips += own
+            noted += [Skipped(name, note) for note in (*video.notes, *_notes(video, own, cut))]
+            count += 1
         except ClipError as error:
             skipped.append(Skipped(name, str(error)))
-    watch(len(names))
-    return Found(tuple(clips), videos, tuple(sorted(skipped)))
+    watch(len(videos))
+    return Found(tuple(clips), count, tuple(sorted(skipped)), tuple(noted))
 
 
 def list_folder(folder: Path) -> tuple[list[str], list[Skipped]]:
@@ -99,6 +114,14 @@ def fingerprint_folder(folder: Path) -> str:
     """Return a text that changes when a file of a folder is added, removed or replaced; reads no content."""
     facts = [(name, (folder / name).stat()) for name in list_folder(folder)[0]]
     return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts])
+
+
+def _notes(video: Video, clips: Sequence[VideoClip], cut: Cut) -> Iterator[str]:
+    """Say what of a cut the user may not have meant."""
+    if not cut.fps and video.timeline.is_uneven:
+        yield "has frames that are shown for longer than others; set fps to read it by time"
+    if any(len(set(clip.order)) < len(clip.order) for clip in clips):
+        yield "has too few frames for this cut, so that some come more than once; lower fps"
 
 
 def _caption_of(caption: str, missing: MissingCaptions) -> str:

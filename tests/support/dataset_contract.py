@@ -10,7 +10,13 @@ import pickle
 
 import pytest
 import torch
-from frameloom.tests.support.videos import numbered, numbers_of, write_video
+from frameloom.tests.support.videos import (
+    numbered,
+    numbers_of,
+    write_animation,
+    write_pictures,
+    write_video,
+)
 
 DEFAULTS = {
     "source": "folder", "folder": "mine", "frames": 4, "stride": 2, "width": 32, "height": 32,
@@ -57,6 +63,28 @@ def test_every_setting_reaches_the_clips(port, video_dataset, input_folder):
     assert torch.equal(dataset.pictures(1), dataset.pictures(0).flip(-1))
     assert "left out in 25 % of the steps" in report
     assert "  bad.mp4 is no video that FFmpeg can read" in report
+
+
+def test_videos_are_read_by_time_and_loops_are_gone_round(port, video_dataset, input_folder):
+    """An animated WebP, which Pillow reads, and a folder of pictures, which is the only thing in its folder."""
+    write_animation(input_folder / "moving" / "a.webp", numbered(8), [50] * 4 + [200] * 4)
+    write_pictures(input_folder / "still" / "walk", numbered(8))
+    for name in ("moving/a.txt", "still/walk.txt"):
+        (input_folder / name).write_text("a caption")
+    cut = {"frames": 5, "stride": 2, "fps": 10.0}
+    (moving, report, _), (still, *_) = (
+        run(video_dataset, folder=name, **cut, missing_captions="skip") for name in ("moving", "still")
+    )
+    assert numbers_of(moving.pictures(0)) == [0, 4, 5, 6, 7]
+    assert numbers_of(still.pictures(0)) == [0, 1, 3, 5, 7]
+    assert "skipped" not in report
+    once, *_ = run(video_dataset, folder="still", frames=4, stride=1, loop=True)
+    assert numbers_of(once.pictures(0)) == [0, 2, 4, 6]
+    _, report, _ = run(video_dataset, folder="moving", frames=16, stride=1, fps=30.0)
+    assert "noted: 1\n  a.webp has too few frames for this cut" in report
+    assert run(video_dataset, folder="moving", frames=4, stride=1)[1].endswith(
+        "noted: 1\n  a.webp has frames that are shown for longer than others; set fps to read it by time"
+    )
 
 
 def test_shapes_need_no_folder(port, video_dataset, input_folder):

@@ -1,9 +1,12 @@
 """Captions beside videos and in tables, in all the ways people write them; and files that are neither."""
 
+import json
 import random
+import re
+from unicodedata import normalize
 
 import pytest
-from frameloom.training.captions import MAX_CAPTION, read_captions
+from frameloom.training.captions import MAX_CAPTION, is_caption, read_captions
 
 VIDEOS = ["1066.mp4", "7.webm", "deep/2000.mp4"]
 
@@ -13,7 +16,7 @@ def captions_of(folder, files, videos=VIDEOS):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_captions(folder, [*videos, *files])
+    return read_captions(folder, filter(is_caption, files), videos)
 
 
 def test_a_text_file_is_the_caption_of_the_video_beside_it(tmp_path):
@@ -104,7 +107,8 @@ def test_names_in_tables_open_nothing(tmp_path):
     (tmp_path / "secret.mp4").write_bytes(b"")
     folder = tmp_path / "folder"
     rows = "videoid,name,page_dir\n../secret,a,x\n../secret.mp4,b,\n/etc/passwd,c,\nsecret,d,..\n"
-    assert captions_of(folder, {"a.csv": rows}) == ({}, [])
+    skipped = [("a.csv", "names no video that is here; its first is '../secret'")]
+    assert captions_of(folder, {"a.csv": rows}) == ({}, skipped)
 
 
 def test_no_table_whatever_is_in_it_ends_a_run(tmp_path):
@@ -127,3 +131,85 @@ def test_no_table_whatever_is_in_it_ends_a_run(tmp_path):
         assert [each.name for each in skipped] in ([], ["a.csv"])
         outcomes.add((bool(found), bool(skipped)))
     assert outcomes == {(True, False), (False, True), (False, False)}
+
+
+def test_json_lines_are_tables_as_hugging_face_has_them(tmp_path):
+    lines = [
+        {"file_name": "1066.mp4", "text": "a cat", "fps": 8},
+        {"file_name": "2000.mp4", "text": "of the folder above, where none is"},
+        {"file_name": "7.webm", "text": None},
+        {"file_name": 7, "text": "a dog"},
+    ]
+    inner = [{"file_name": "2000.mp4", "text": "a cow"}]
+    found, skipped = captions_of(
+        tmp_path,
+        {
+            "metadata.jsonl": "\n".join(map(json.dumps, lines)) + "\n\n",
+            "deep/metadata.jsonl": json.dumps(inner[0]),
+        },
+    )
+    assert found["1066.mp4"] == "a cat"
+    assert found["7.webm"] == "a dog"
+    assert found["deep/2000.mp4"] == "a cow"
+    assert skipped == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"file_name": "7", "text": "a"}\nno', r"^has no JSON in line 2 \(Expecting value"),
+        ("[" * 100_000, r"^has no JSON in line 1 \("),
+        ('["7", "a"]', r"^has no object in line 1; expected file_name and text in each$"),
+        ('{"a": 1}', r"^has the columns a; expected videoid and name"),
+        ('{"file_name": "gone.mp4", "text": "a"}', r"^names no video that is here; its first is 'gone.mp4'$"),
+        ("", r"^has the columns \(none\); expected"),
+    ],
+)
+def test_bad_json_lines_are_named_with_their_line(tmp_path, content, reason):
+    found, skipped = captions_of(tmp_path, {"metadata.jsonl": content})
+    assert found == {}
+    assert [name for name, _ in skipped] == ["metadata.jsonl"]
+    assert re.search(reason, skipped[0].reason)
+
+
+def test_of_several_captions_the_first_of_a_stated_order_counts(tmp_path):
+    files = {
+        "7.webm.txt": "whole name, txt",
+        "7.webm.caption": "whole name, caption",
+        "7.txt": "txt",
+        "7.caption": "caption",
+        "a.csv": "file,caption\n7,csv\n",
+        "b.jsonl": '{"file_name": "7", "text": "jsonl"}',
+    }
+    expected = dict(files) | {"a.csv": "csv", "b.jsonl": "jsonl"}
+    while files:
+        first = next(iter(files))
+        found, _ = captions_of(tmp_path, files)
+        assert found["7.webm"] == expected[first]
+        (tmp_path / first).unlink()
+        del files[first]
+
+
+def test_an_empty_caption_leaves_the_word_to_the_next(tmp_path):
+    found, _ = captions_of(tmp_path, {"7.webm.txt": " ", "7.caption": "a dog"})
+    assert found == {"7.webm": "a dog"}
+
+
+@pytest.mark.parametrize("of_video", ["NFC", "NFD"])
+@pytest.mark.parametrize("of_caption", ["NFC", "NFD"])
+@pytest.mark.parametrize("form", ["{}.txt", "{}.mp4.txt", "{}.caption", "a.jsonl", "a.csv"])
+def test_a_letter_with_an_accent_may_be_written_as_one_or_two(tmp_path, of_video, of_caption, form):
+    """macOS writes two into names of files, most other programs one."""
+    video, name = normalize(of_video, "café.mp4"), normalize(of_caption, "café")
+    texts = {
+        "a.jsonl": json.dumps({"file_name": f"{name}.mp4", "text": "a cup"}),
+        "a.csv": f"file,caption\n{name},a cup",
+    }
+    found, skipped = captions_of(tmp_path, {form.format(name): texts.get(form, "a cup")}, [video])
+    assert (found, skipped) == ({video: "a cup"}, [])
+
+
+def test_two_names_that_differ_in_spelling_alone_have_a_caption_each(tmp_path):
+    one, two = normalize("NFC", "é"), normalize("NFD", "é")
+    found, _ = captions_of(tmp_path, {f"{one}.txt": "one", f"{two}.txt": "two"}, [f"{one}.mp4", f"{two}.mp4"])
+    assert found == {f"{one}.mp4": "one", f"{two}.mp4": "two"}

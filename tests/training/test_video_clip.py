@@ -10,7 +10,8 @@ import pytest
 import torch
 from frameloom.models.errors import ClipError
 from frameloom.tests.support.videos import CODECS, numbered, numbers_of, write_sound, write_video
-from frameloom.training.video_clip import Cut, cut_clips, look_through
+from frameloom.training.cut import Cut
+from frameloom.training.video_clip import cut_clips, look_through
 from torch.nn.functional import interpolate
 
 CUT = Cut(frames=4, stride=4, width=32, height=32)
@@ -54,8 +55,8 @@ def test_a_clip_deep_in_a_video_is_the_same_as_if_all_was_decoded(tmp_path, kind
     path = write_video(tmp_path / f"clip.{kind}", moving, rate=rate)
     late = 0
     for clip in clips_of(path, Cut(4, 2, 64, 48, clips_per_video=4)):
-        late += not clip._decode(seek=True)
-        wanted = torch.stack(clip._decode(seek=False)).permute(0, 3, 1, 2) / 127.5 - 1
+        late += not clip.frames.decode(64, 48, seek=True)
+        wanted = torch.stack(clip.frames.decode(64, 48, seek=False)).permute(0, 3, 1, 2) / 127.5 - 1
         assert torch.equal(clip.pictures(), wanted)
     assert (late > 0) == (kind == "ts" and rate == 5)
 

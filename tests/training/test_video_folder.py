@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from frameloom.tests.support.videos import numbered, numbers_of, write_sound, write_video
-from frameloom.training.video_clip import Cut
+from frameloom.training.cut import Cut
 from frameloom.training.video_dataset import contact_sheet, describe, folder_dataset
 from frameloom.training.video_folder import fingerprint_folder, read_folder
 

@@ -1,0 +1,197 @@
+"""Which frames of a video a clip takes: by their number, or by the time at which they are shown.
+
+Owns arithmetic on numbers and times alone; nothing here opens a file.
+
+The cut is that of AnimateDiff's official data loader (Guo et al. 2023, https://arxiv.org/abs/2307.04725): evenly
+spaced frames from one start. It differs because latents are made once and kept: clips start at fixed places instead of
+a random one, and a mirrored copy takes the place of random mirroring.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import accumulate, pairwise
+from statistics import median
+
+from ..models.errors import ClipError
+
+_SHORTEST, _INSTEAD = Fraction(1, 100), Fraction(1, 10)  # seconds, of frames of animations
+_ROUNDED = Fraction(1, 1000)  # seconds: times are rounded to this or less; longer units are exact
+_UNEVEN = 1.5  # from the shortest to the longest frame: more than rounded time stamps make of an even rate
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When the frames of a video are shown.
+
+    Attributes:
+        times: of each frame, from the first on, which is 0; rising, in units.
+        end: when the last one is no longer shown, in units.
+        unit: seconds; None: it has no times, and a unit is a step of whatever rate it is read at.
+    """
+
+    times: tuple[int, ...]
+    end: int
+    unit: Fraction | None
+
+    @staticmethod
+    def from_stamps(stamps: Sequence[int], last: int, unit: Fraction | None) -> Timeline:
+        """Return the timeline of rising stamps, which may begin anywhere.
+
+        Args:
+            stamps: of each frame, in units; one at least.
+            last: how long the last frame is shown, in units. 0: not known; then as long as most others.
+            unit: see ``Timeline``.
+        """
+        times = tuple(stamp - stamps[0] for stamp in stamps)
+        gaps = [after - before for before, after in pairwise(times)]
+        return Timeline(times, times[-1] + max(1, last or round(median(gaps or [1]))), unit)
+
+    @staticmethod
+    def from_durations(durations: Sequence[int], unit: Fraction) -> Timeline:
+        """Return the timeline of an animated picture.
+
+        Args:
+            durations: of each frame, in units. What browsers don't show so short counts as long as they show it.
+            unit: seconds.
+        """
+        shown = [each if each * unit > _SHORTEST else round(_INSTEAD / unit) for each in durations]
+        *times, end = accumulate(shown, initial=0)
+        return Timeline(tuple(times), end, unit)
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether some frames are shown for clearly longer than others. The last one doesn't count."""
+        gaps = [after - before for before, after in pairwise(self.times)]
+        return bool(self.unit and gaps) and max(gaps) - 1 > _UNEVEN * (min(gaps) + 1)
+
+    def without_last(self) -> Timeline:
+        """Return the timeline that ends where the last frame begins."""
+        return replace(self, times=self.times[:-1], end=self.times[-1])
+
+    def length(self, fps: Fraction) -> Fraction:
+        """Return how long it is in steps of a rate; how many frames it has at rate 0."""
+        return self.end * self._step(fps) if fps else Fraction(len(self.times))
+
+    def steps(self, fps: Fraction) -> int:
+        """Return how many steps of a rate begin before its end; how many frames it has at rate 0."""
+        return math.ceil((self.end - self._slack(fps)) * self._step(fps)) if fps else len(self.times)
+
+    def shown(self, place: Fraction, fps: Fraction) -> int:
+        """Return the number of the frame that a player shows ``place / fps`` seconds after the first.
+
+        Stamps are whole units, so a frame may be marked a unit late: at 24 frames a second, Matroska says 42
+        milliseconds for the frame of 41.67. One that begins within that slack counts as shown.
+        """
+        if not fps:
+            return math.floor(place)
+        moment = math.floor(place / self._step(fps) + self._slack(fps))
+        return max(0, bisect_right(self.times, moment) - 1)
+
+    def _step(self, fps: Fraction) -> Fraction:
+        """Return how many steps of a rate one unit is."""
+        return Fraction(1) if self.unit is None else self.unit * fps
+
+    def _slack(self, fps: Fraction) -> Fraction:
+        """Return by how many units stamps may be late: one where they are rounded, but little of a frame."""
+        if self.unit is None or self.unit > _ROUNDED:
+            return Fraction(0)
+        return min(Fraction(1), Fraction(self.end, len(self.times)) / 4, 1 / self._step(fps) / 4)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How clips are cut.
+
+    Attributes:
+        frames: F of each.
+        stride: source frames from one to the next; of a video read by time, steps of its rate.
+        width, height: in pixels, after scaling and cropping.
+        clips_per_video: at most; from one file, at evenly spread starts.
+        mirror: whether every clip comes a second time, with left and right exchanged.
+        fps: frames a second at which videos are read, whatever rates they have; 0: their own frames, one after another.
+        loop: whether every clip goes round its whole video, so that its last frame leads to its first one.
+    """
+
+    frames: int
+    stride: int
+    width: int
+    height: int
+    clips_per_video: int = 1
+    mirror: bool = False
+    fps: float = 0.0
+    loop: bool = False
+
+    def clips(self, timeline: Timeline) -> list[tuple[int, ...]]:
+        """Return the numbers of the frames of each clip of a video. A number may come more than once.
+
+        Args:
+            timeline: the video's.
+
+        Raises:
+            ClipError: it has too few frames, or is too short.
+        """
+        fps = Fraction(self.fps).limit_denominator(1001)
+        if self.loop:
+            return self._rounds(timeline, fps)
+        steps = timeline.steps(fps)
+        if fps and steps < self.frames:
+            raise ClipError(
+                f"has {steps} frame{'s' * (steps != 1)} at fps={self.fps:g}; expected at least {self.frames}"
+            )
+        clips = [
+            tuple(timeline.shown(Fraction(place), fps) for place in chosen) for chosen in self.choose(steps)
+        ]
+        return list(dict.fromkeys(clips))
+
+    def choose(self, count: int) -> list[tuple[int, ...]]:
+        """Return the numbers of the frames of each clip of a video of evenly spaced frames that is no loop.
+
+        A video shorter than ``(frames - 1) * stride + 1`` gives frames evenly spread over what there is.
+
+        Args:
+            count: frames of the video.
+
+        Raises:
+            ClipError: it has fewer than ``frames``.
+
+        Examples:
+            >>> Cut(frames=4, stride=4, width=64, height=64).choose(15)
+            [(1, 5, 9, 13)]
+            >>> Cut(frames=4, stride=4, width=64, height=64, clips_per_video=2).choose(15)
+            [(0, 4, 8, 12), (2, 6, 10, 14)]
+            >>> Cut(frames=4, stride=4, width=64, height=64).choose(8)
+            [(0, 2, 4, 7)]
+        """
+        if count < self.frames:
+            raise ClipError(f"has {count} frame{'s' * (count != 1)}; expected at least {self.frames}")
+        reach = min(count - 1, (self.frames - 1) * self.stride)
+        spare = count - 1 - reach
+        last = self.clips_per_video - 1
+        starts = [spare // 2] if not last else sorted({spare * place // last for place in range(last + 1)})
+        gaps = max(self.frames - 1, 1)
+        return [tuple(start + reach * place // gaps for place in range(self.frames)) for start in starts]
+
+    def _rounds(self, timeline: Timeline, fps: Fraction) -> list[tuple[int, ...]]:
+        """Return clips that go round a video a whole number of times.
+
+        As many times, at least once, as bring the step between frames closest to ``stride``. The step from the last
+        frame to the first is like all others. Starts are evenly spread over the round.
+        """
+        if len(timeline.times) < 2:
+            raise ClipError("has 1 frame; expected at least 2 for a loop")
+        length = timeline.length(fps)
+        rounds = max(1, math.floor(self.frames * self.stride / length + Fraction(1, 2)))
+        step, starts = rounds * length / self.frames, range(self.clips_per_video)
+        clips = [
+            tuple(
+                timeline.shown((length * start / len(starts) + place * step) % length, fps)
+                for place in range(self.frames)
+            )
+            for start in starts
+        ]
+        return list(dict.fromkeys(clips))
