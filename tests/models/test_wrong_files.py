@@ -288,7 +288,11 @@ def test_a_pickle_that_holds_itself_ends(tmp_path):
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [("{", "not JSON"), ("[" * 50_000, r"not JSON \(nested too deep\)"), ("[]", "got a list; expected an object")],
+    [
+        ("{", "not JSON"),
+        ("[" * 50_000, r"not JSON \(nested too deep\)"),
+        ("[]", "got a list; expected an object"),
+    ],
 )
 def test_a_folder_with_a_broken_config_is_named(tmp_path, config, message):
     save(tmp_path / "diffusion_pytorch_model.safetensors", tiny_state())
