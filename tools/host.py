@@ -12,6 +12,9 @@ a zip or tar. Each version lies in its own folder beside one virtual environment
 
 FRAMELOOM_COMFYUI overrides all of this by the path of one checkout, whose Python is FRAMELOOM_COMFYUI_PYTHON, else the
 checkout's own venv or .venv, else the shared one.
+
+Other packs that ours has to get on with are looked for by name in the folder FRAMELOOM_PEERS, else beside these, in
+frameloom/peers; they are put there by hand.
 """
 
 from __future__ import annotations
@@ -53,6 +56,11 @@ class Host:
 def cache_folder() -> Path:
     """Return the folder of all versions."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "frameloom" / "comfyui"
+
+
+def peers_folder() -> Path:
+    """Return the folder of other packs that tests run beside ours."""
+    return Path(os.environ.get("FRAMELOOM_PEERS") or cache_folder().parent / "peers")
 
 
 def shared_python() -> Path:

@@ -34,12 +34,7 @@ def unfold(output: Tensor, extra_options: dict[str, Any]) -> Tensor:
     return output if live is None or live.attention is None else live.attention.unfold(output)
 
 
-def put_on(clone: Any) -> None:
-    """Give a model both patches, once."""
-    present = clone.model_options["transformer_options"].get("patches", {})
-    if read_frames not in present.get("attn1_patch", []):
-        clone.set_model_attn1_patch(read_frames)
-        clone.set_model_attn1_output_patch(unfold)
+PATCHES = {"attn1_patch": read_frames, "attn1_output_patch": unfold}
 
 
 class Crossing:

@@ -43,12 +43,7 @@ def confirm(output: Tensor, extra_options: dict[str, Any]) -> Tensor:
     return output
 
 
-def put_on(clone: Any) -> None:
-    """Give a model both patches, once."""
-    present = clone.model_options["transformer_options"].get("patches", {})
-    if announce not in present.get("attn2_patch", []):
-        clone.set_model_attn2_patch(announce)
-        clone.set_model_attn2_output_patch(confirm)
+PATCHES = {"attn2_patch": announce, "attn2_output_patch": confirm}
 
 
 class LiveBias:

@@ -18,13 +18,12 @@ from torch.func import functional_call
 from ...models.edit import AttentionObserver, Call
 from ...models.energy import find_shift, keep_frames_apart
 from ...models.errors import HostError
-from . import attention, bias, gligen, observe, slots
+from . import patches
 from .slots import KEY
 
 # Runs the UNet.
 AskPart = Callable[["Inputs", Call, Sequence[AttentionObserver]], Any]
 _AFTER_SKIP = "input_block_patch_after_skip"
-_OWN = (attention.read_frames, attention.unfold, bias.announce, bias.confirm, observe.show, slots.run_stem)
 
 
 def _copy(hidden: Tensor, _options: dict[str, Any]) -> Tensor:
@@ -61,10 +60,10 @@ class Inputs:
                 return [take(each) for each in value]
             return value[rows].clone() if isinstance(value, Tensor) and len(value) == count else value
 
-        patches = self.options.get("patches", {})
+        present = self.options.get("patches", {})
         told = {
             **self.options,
-            "patches": {**patches, _AFTER_SKIP: [_copy, *patches.get(_AFTER_SKIP, [])]},
+            "patches": {**present, _AFTER_SKIP: [_copy, *present.get(_AFTER_SKIP, [])]},
             "cond_or_uncond": [each.index for each in call.conditions],
             "uuids": [each.key for each in call.conditions],
         }
@@ -131,13 +130,8 @@ def _readable(name: str, weight: Tensor, device: torch.device) -> Tensor:
 
 def is_ours(options: dict[str, Any]) -> bool:
     """Tell whether no other pack has patches on a model call; one might let frames read each other."""
-    patches = [patch for kind in options.get("patches", {}).values() for patch in kind]
-    others = [
-        patch
-        for patch in patches
-        if patch not in (*_OWN, (slots.Slot, slots.run_slot)) and not isinstance(patch, gligen.GligenPatch)
-    ]
+    are_ours = all(patches.are_ours(place, each) for place, each in options.get("patches", {}).items())
     # How memory is made ready changes no prediction; ComfyUI's handler of windows, which ours is, has a hand in it.
     kinds = options.get("wrappers", {}).items()
     wrappers = {key for kind, keys in kinds if kind != WrappersMP.PREPARE_SAMPLING for key in keys}
-    return not others and not any(options.get("patches_replace", {}).values()) and wrappers <= {KEY}
+    return are_ours and not any(options.get("patches_replace", {}).values()) and wrappers <= {KEY}

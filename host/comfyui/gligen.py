@@ -8,35 +8,34 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from comfy.ldm.modules.attention import SpatialTransformer
 from torch import Tensor
 
-from ...models.gligen import GligenEdit, check_fit
+from ...models.gligen import Gligen, GligenEdit, check_fit
 from . import slots
 from .slots import KEY
 
+MODELS_KEY = f"{KEY}.gligen"
 
-class GligenPatch:
-    """What a model's transformers call between their attentions."""
 
-    def __init__(self, patcher: Any) -> None:
-        """Take what core's GLIGENLoader returned."""
-        self._patcher = patcher
+def between(tokens: Tensor, extra_options: dict[str, Any]) -> Tensor:
+    """Ground the tokens of a transformer, [N, L, C], as the model call says; ComfyUI's ``middle_patch``."""
+    live = extra_options.get(KEY)
+    if live is None or live.ground is None:
+        return tokens
+    return live.ground(tokens, extra_options["transformer_index"])
 
-    def __call__(self, tokens: Tensor, extra_options: dict[str, Any]) -> Tensor:
-        """Ground the tokens of a transformer, [N, L, C], as the model call says."""
-        live = extra_options.get(KEY)
-        if live is None or live.ground is None:
-            return tokens
-        return live.ground(tokens, extra_options["transformer_index"])
 
-    def models(self) -> list[Any]:
-        """Return what ComfyUI has to load with the model."""
-        return [self._patcher]
+PATCHES = {"middle_patch": between}
 
 
 def put_on(clone: Any, edit: GligenEdit) -> GligenEdit:
-    """Give a model the patch, in the place of an earlier edit's; returns the edit with its network.
+    """Give a model the layers, in the place of an earlier edit's; returns the edit with its network.
+
+    Args:
+        clone: a MODEL.
+        edit: its ``network`` is what core's GLIGENLoader returned.
 
     Raises:
         ValueError: the model is not an SD1.x UNet.
@@ -44,14 +43,20 @@ def put_on(clone: Any, edit: GligenEdit) -> GligenEdit:
     """
     unet, patcher = clone.model.diffusion_model, edit.network
     slots.find_places(unet)
-    blocks = (*unet.input_blocks, unet.middle_block, *unet.output_blocks)
-    transformers: list[Any] = [
-        child for block in blocks for child in block.children() if isinstance(child, SpatialTransformer)
-    ]
+    transformers: list[Any] = [each for each in slots.layers_of(unet) if isinstance(each, SpatialTransformer)]
     widths = [each.transformer_blocks[0].norm2.normalized_shape[0] for each in transformers]
     check_fit(patcher.model, widths)
-    patches = clone.model_options["transformer_options"].setdefault("patches", {})
-    others = [patch for patch in patches.get("middle_patch", []) if not isinstance(patch, GligenPatch)]
-    patches["middle_patch"] = others
-    clone.set_model_patch(GligenPatch(patcher), "middle_patch")
+    clone.set_additional_models(MODELS_KEY, [patcher])
     return replace(edit, network=patcher.model)
+
+
+def to_train_through(edit: GligenEdit, device: torch.device) -> GligenEdit:
+    """Return an edit with layers of its own in float32, for gradients: of ComfyUI's, only the numbers are taken.
+
+    Dynamic VRAM keeps native handles on those, which must not be copied.
+    """
+    theirs: Any = edit.network
+    widths = [layer.norm1.normalized_shape[0] for layer in theirs.module_list]
+    own = Gligen(widths, theirs.module_list[0].linear.in_features, theirs.position_net.in_dim)
+    own.load_state_dict(theirs.state_dict())
+    return replace(edit, network=own.to(device).requires_grad_(False))

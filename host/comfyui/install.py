@@ -1,4 +1,4 @@
-"""Put an edit on a clone of a ComfyUI model, through its wrappers, injections, patches and additional models alone."""
+"""Put an edit on a clone of a ComfyUI model, through its wrappers, patches and additional models alone."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from comfy.patcher_extension import WrappersMP
 
 from ...models.edit import Edit, TemporalEdit
 from ...models.motion_checkpoint import check_fit
-from . import attention, bias, clip_norm, gligen, observe, run, schedule, slots, windows
+from . import gligen, patches, run, schedule, slots, windows
 from .motion import ComfyMotion
 from .slots import KEY
 
-CLIP_NORM_KEY = f"{KEY}.clip_norm"
 _WRAPPERS = (
     (WrappersMP.OUTER_SAMPLE, run.outer_sample),
     (WrappersMP.SAMPLER_SAMPLE, run.sampler_sample),
@@ -41,19 +40,11 @@ def install(model: Any, edit: Edit) -> Any:
     clone = model.clone()
     if edit.temporal is not None:
         edit = replace(edit, temporal=_add_motion(clone, edit.temporal))
-    if edit.cross_frame is not None:
-        slots.find_places(clone.model.diffusion_model)
-        attention.put_on(clone)
-    if edit.observe is not None or edit.guide is not None:
-        slots.find_places(clone.model.diffusion_model)
-        observe.put_on(clone)
-    if edit.bias is not None:
-        slots.find_places(clone.model.diffusion_model)
-        bias.put_on(clone)
     if edit.gligen is not None:
         edit = replace(edit, gligen=gligen.put_on(clone, edit.gligen))
-    if edit.noise is not None or edit.fusion is not None or edit.reinit is not None:
+    if patches.of_edit(edit) or any(part is not None for part in (edit.noise, edit.fusion, edit.reinit)):
         slots.find_places(clone.model.diffusion_model)
+    patches.put_on(clone, edit)
     if edit.schedule is not None:
         sampling = schedule.reschedule(clone, edit.schedule)
         clone.add_object_patch("model_sampling", sampling)
@@ -81,12 +72,4 @@ def _add_motion(clone: Any, temporal: TemporalEdit) -> TemporalEdit:
     if any(motion.patcher.is_clone(other) for other in present):
         motion = motion.separate()
     clone.set_additional_models(KEY, [*present, motion.patcher])
-    clone.set_injections(KEY, [slots.injection()])
-    if motion.weights.clip_norm:
-        clone.set_injections(CLIP_NORM_KEY, [clip_norm.injection()])
-    patches = clone.model_options["transformer_options"].get("patches", {})
-    if (slots.Slot, slots.run_slot) not in patches.get("forward_timestep_embed_patch", []):
-        clone.set_model_forward_timestep_embed_patch((slots.Slot, slots.run_slot))
-    if motion.weights.size.mask_encoder and slots.run_stem not in patches.get("input_block_patch", []):
-        clone.set_model_input_block_patch(slots.run_stem)
     return replace(temporal, motion=motion)

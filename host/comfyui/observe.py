@@ -31,11 +31,7 @@ def show(
     return query, key, value
 
 
-def put_on(clone: Any) -> None:
-    """Give a model the patch, once."""
-    present = clone.model_options["transformer_options"].get("patches", {})
-    if show not in present.get("attn2_patch", []):
-        clone.set_model_attn2_patch(show)
+PATCHES = {"attn2_patch": show}
 
 
 def watching(unet: Any, call: Call, observers: Sequence[AttentionObserver]) -> dict[str, Watch]:

@@ -21,7 +21,7 @@ from ...models.free_noise import arrange_noise, find_fusion
 from ...models.gligen import Change, check_boxes
 from ...models.guards import check_prediction, check_schedule
 from ...models.mask_adapter import given_by_mask, given_in
-from . import bias, clip_norm, energy, observe, slots
+from . import bias, energy, guests, hooks, observe, patches
 from .attention import Crossing, LiveAttention
 from .compose import ask_composed
 from .control import ControlCopies
@@ -205,7 +205,11 @@ class LiveCall:
         self.attention = None if crossing is None else LiveAttention(crossing, transformer_options)
         biases = acting.bias(call)
         self.ground = acting.ground(call)
-        self.bias = {} if biases is None else bias.LiveBias(biases, transformer_options).options()
+        self._bias = {} if biases is None else bias.LiveBias(biases, transformer_options).options()
+
+    def options(self, transformer_options: dict[str, Any]) -> dict[str, Any]:
+        """Return the call's options with what our patches read in them."""
+        return {**transformer_options, KEY: self, **self._bias}
 
     @property
     def norm_frames(self) -> int:
@@ -213,12 +217,11 @@ class LiveCall:
         over_clip = any(edit.motion.weights.clip_norm for edit, _, _ in self.active)
         return self.call.frames if over_clip else 1
 
-    def run_slot(self, name: str, hidden: Tensor, options: dict[str, Any]) -> Tensor:
+    def run_slot(self, name: str, hidden: Tensor) -> Tensor:
         """Run a slot of every motion module that has it, in the order of their edits."""
-        with attention_of(options):
-            for _, module, strength in self.active:
-                if name in module.size.channels:
-                    hidden = module(name, hidden, self.call.frames, strength, self.fusion)
+        for _, module, strength in self.active:
+            if name in module.slots:
+                hidden = module(name, hidden, self.call.frames, strength, self.fusion)
         return hidden
 
     def run_stem(self, hidden: Tensor) -> Tensor:
@@ -227,17 +230,6 @@ class LiveCall:
             for encoder, strength in self._encoders:
                 hidden = encoder(hidden, self._given, strength)
         return hidden
-
-
-def ensure_markers(unet: nn.Module, *, over_clip: bool) -> None:
-    """Put back what another clone took out.
-
-    ComfyUI copies the flag "is injected" to every clone, so one that is dropped ejects what a running one needs.
-    """
-    if not slots.are_in(unet):
-        slots.put_in(unet)
-    if over_clip and not clip_norm.are_in(unet):
-        clip_norm.put_in(unet)
 
 
 def outer_sample(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -373,22 +365,23 @@ def diffusion_model(
     transformer_options: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """Tell the slots what is called; ComfyUI's DIFFUSION_MODEL wrapper."""
+    """Let the UNet do what edits say; ComfyUI's DIFFUSION_MODEL wrapper."""
     options = transformer_options or {}
     run = options.get(RUN_KEY)
     if run is None:
         return executor(x, timesteps, context, y, control, options, **kwargs)
-    unet, call = executor.class_obj, run.call(x, float(timesteps.flatten()[0]), options)
+    unet = executor.class_obj
+    patches.check_present(run.edits, options)
+    guests.check(unet, run.edits)
+    call = run.call(x, float(timesteps.flatten()[0]), options)
     inputs = energy.Inputs(x, timesteps, context, {"y": y, "control": control, **kwargs}, options)
 
     def ask(given: energy.Inputs, asked: Call, observers: Sequence[AttentionObserver]) -> Tensor:
         live = LiveCall(asked, run, given.options)
-        if live.active:
-            ensure_markers(unet, over_clip=live.norm_frames > 1)
-        told = {**given.options, KEY: live, **live.bias, **observe.watching(unet, asked, observers)}
+        told = {**live.options(given.options), **observe.watching(unet, asked, observers)}
         rest = dict(given.rest)
         y, control = rest.pop("y"), rest.pop("control")
-        with clip_norm.clip_of(live.norm_frames):
+        with hooks.at_work(unet, live), attention_of(told):
             return executor(given.noisy, given.timesteps, given.context, y, control, told, **rest)
 
     shift = energy.guide(run, [unet, *run.networks], call, inputs, ask)

@@ -1,58 +1,49 @@
-"""Places in ComfyUI's UNet where temporal layers run: markers without weights, put in and taken out by its injections.
+"""Places in ComfyUI's UNet where temporal layers run: behind which of its layers, and what is added to its stem.
 
-A marker is a child of a block's ``Sequential`` that ComfyUI hands to ``run_slot``. It has no parameters, and existing
-children keep their names, so state dicts, LoRA keys and loaders never see it. A marker that is left in a model by
-another clone does nothing.
+ComfyUI's own patches do not reach all of these places in every version. So the layers carry torch's forward hooks, as
+``hooks`` has them, and the containers that they lie in stay untouched: other packs put layers of theirs in there.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
-from comfy.patcher_extension import PatcherInjection
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ...models.edit import TEMPORAL_SLOTS
 
 KEY = "frameloom"
-MARKER = "frameloom_slot"
-
-
-class Slot(nn.Module):
-    """A marker: says which slot runs here."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Change nothing; ``run_slot`` is called in its stead when a run is on."""
-        return hidden
 
 
 class Place(NamedTuple):
-    """Where a slot lies: after the child ``after`` of ``block``; ``channels`` wide."""
+    """Where a slot lies: behind ``layer``, whose output is ``channels`` wide."""
 
-    block: nn.Sequential
-    after: str
+    layer: nn.Module
     channels: int
 
 
-def run_slot(
-    layer: Slot,
-    hidden: Tensor,
-    emb: Tensor,
-    context: Tensor,
-    transformer_options: dict[str, Any],
-    *_: Any,
-) -> Tensor:
-    """Run a slot; ComfyUI's ``forward_timestep_embed_patch``."""
-    live = transformer_options.get(KEY)
-    return hidden if live is None else live.run_slot(layer.name, hidden, transformer_options)
+def hook(unet: Any, live: Callable[[], Any]) -> Iterator[RemovableHandle]:
+    """Run the temporal slots of a UNet as a model call says, until the handles are removed.
+
+    Args:
+        unet: an SD1.x UNet.
+        live: returns the model call that is on, with a method ``run_slot``; None: no call is.
+
+    Yields:
+        Handles of the hooks.
+    """
+
+    def run(name: str, _layer: nn.Module, _inputs: Any, hidden: Tensor) -> Tensor:
+        call = live()
+        return hidden if call is None else call.run_slot(name, hidden)
+
+    for name, place in find_places(unet).items():
+        yield place.layer.register_forward_hook(partial(run, name))
 
 
 def run_stem(hidden: Tensor, transformer_options: dict[str, Any]) -> Tensor:
@@ -60,6 +51,9 @@ def run_stem(hidden: Tensor, transformer_options: dict[str, Any]) -> Tensor:
     live = transformer_options.get(KEY)
     is_stem = transformer_options["block"] == ("input", 0)
     return live.run_stem(hidden) if is_stem and live is not None else hidden
+
+
+PATCHES = {"input_block_patch": run_stem}
 
 
 def find_places(unet: Any) -> dict[str, Place]:
@@ -83,58 +77,18 @@ def find_places(unet: Any) -> dict[str, Place]:
     return dict(zip(TEMPORAL_SLOTS, places, strict=True))
 
 
-def injection() -> PatcherInjection:
-    """Return ComfyUI's handle that puts markers in and takes them out.
-
-    ComfyUI may call either twice, or on a module that another clone left as it is; both bear that.
-    """
-    return PatcherInjection(
-        inject=lambda patcher: put_in(patcher.model.diffusion_model),
-        eject=lambda patcher: take_out(patcher.model.diffusion_model),
-    )
-
-
-def put_in(unet: Any) -> None:
-    """Put a marker in each slot's place, once."""
-    take_out(unet)
-    for name, place in find_places(unet).items():
-        insert_after(place.block, place.after, MARKER, Slot(name))
-
-
-def take_out(unet: Any) -> None:
-    """Take all markers out."""
+def layers_of(unet: Any) -> Iterator[nn.Module]:
+    """Yield what lies in a UNet's blocks, in the order in which it runs."""
     for block in (*unet.input_blocks, unet.middle_block, *unet.output_blocks):
-        remove(block, lambda child: isinstance(child, Slot))
-
-
-def are_in(unet: Any) -> bool:
-    """Tell whether every slot has its marker."""
-    return all(MARKER in place.block._modules for place in find_places(unet).values())
-
-
-def insert_after(block: nn.Sequential, after: str, name: str, module: nn.Module) -> None:
-    """Put a child behind another. A ``Sequential`` runs in the order of its dict, whatever the names."""
-    children = list(block._modules.items())
-    block._modules.clear()
-    for key, child in children:
-        block._modules[key] = child
-        if key == after:
-            block._modules[name] = module
-
-
-def remove(block: nn.Sequential, doomed: Callable[[nn.Module | None], bool]) -> None:
-    """Take out the children that ``doomed`` says."""
-    for key in [key for key, child in block._modules.items() if doomed(child)]:
-        del block._modules[key]
+        yield from block.children()
 
 
 def _has(block: nn.Module, kind: type[nn.Module]) -> bool:
     return any(isinstance(child, kind) for child in block.children())
 
 
-def _place(block: nn.Sequential) -> Place:
+def _place(block: nn.Module) -> Place:
     """After the spatial transformer of a block if it has one, else after its first residual block."""
-    named = [(key, child) for key, child in block._modules.items() if re.fullmatch(r"\d+", key)]
-    residual: Any = next((key, child) for key, child in named if isinstance(child, ResBlock))
-    attention = [key for key, child in named if isinstance(child, SpatialTransformer)]
-    return Place(block, attention[-1] if attention else residual[0], residual[1].out_channels)
+    residual: Any = next(child for child in block.children() if isinstance(child, ResBlock))
+    transformers = [child for child in block.children() if isinstance(child, SpatialTransformer)]
+    return Place(transformers[-1] if transformers else residual, residual.out_channels)

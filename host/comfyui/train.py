@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from dataclasses import replace
 from typing import Any
 
 import comfy.model_management
@@ -16,9 +17,10 @@ from torch import Tensor
 from ...models.edit import Edit, Given, TemporalEdit, training_call
 from ...models.errors import HostError
 from ...models.learning import Base, FrozenForward, Learner, check_learner, describe_base, recompute
-from . import attention, clip_norm, slots
+from . import gligen, hooks, slots
 from .energy import is_ours
 from .install import installed
+from .patches import all_patches
 from .run import Acting, LiveCall
 from .slots import KEY
 
@@ -54,9 +56,8 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
     edits = installed(model)
     check_learner(edits, learner, _widths(model))
     options = model.model_options
-    if "model_function_wrapper" in options or not is_ours(
-        {**options["transformer_options"], "wrappers": model.wrappers}
-    ):
+    told = {**options["transformer_options"], "wrappers": model.wrappers}
+    if "model_function_wrapper" in options or model.injections or not is_ours(told):
         logger.warning(
             "model: other packs' nodes have patched it; that does not act in training; take them out to be sure."
         )
@@ -66,11 +67,12 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
     comfy.model_management.load_models_gpu([model, *motions], force_full_load=True)
     with torch.inference_mode(False):
         device = comfy.model_management.get_torch_device()  # some weights are elsewhere where memory is short
-        unet = copy.deepcopy(model.model.diffusion_model).to(device, torch.float32).requires_grad_(False)
+        with model.use_ejected():  # layers that other packs put into it are theirs
+            unet = copy.deepcopy(model.model.diffusion_model).to(device, torch.float32).requires_grad_(False)
         unet.dtype = torch.float32  # what the UNet casts its time embedding to
         modules = [copy.deepcopy(motion.model).to(device, torch.float32) for motion in motions]
-    slots.put_in(unet)
-    clip_norm.put_in(unet)
+        edits = tuple(_with_own_gligen(edit, device) for edit in edits)
+    tuple(hooks.hook(unet, over_clip=True))  # on a network of its own: for good, since blocks may run again
     if save_memory:
         for block in unet.modules():
             if isinstance(block, ResBlock | SpatialTransformer):
@@ -78,23 +80,22 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
     if learner is not None:
         edits = (*edits, Edit("training", temporal=TemporalEdit(learner)))
         modules.append(learner.network)
-    ours: dict[str, Any] = {
-        "patches": {
-            "forward_timestep_embed_patch": [(slots.Slot, slots.run_slot)],
-            "input_block_patch": [slots.run_stem],
-            "attn1_patch": [attention.read_frames],
-            "attn1_output_patch": [attention.unfold],
-        }
-    }
+    ours: dict[str, Any] = {"patches": all_patches()}
 
     def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
             context = tokens.repeat_interleave(len(noisy) // len(tokens), 0)
             live = LiveCall(training_call(noisy, frames, given), Acting(edits, modules), ours)
-            with clip_norm.clip_of(live.norm_frames):
-                return unet(noisy, timesteps, context=context, transformer_options={**ours, KEY: live})
+            with hooks.telling(live):
+                return unet(noisy, timesteps, context=context, transformer_options=live.options(ours))
 
     return FrozenForward(unet, forward)
+
+
+def _with_own_gligen(edit: Edit, device: torch.device) -> Edit:
+    if edit.gligen is None:
+        return edit
+    return replace(edit, gligen=gligen.to_train_through(edit.gligen, device))
 
 
 def _widths(model: Any) -> dict[str, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from frameloom.tests.host.reference import write_reference
+from frameloom.tools.host import peers_folder
 
 pytestmark = pytest.mark.host
 
@@ -20,9 +21,25 @@ def reference(tmp_path_factory):
     return write_reference(tmp_path_factory.mktemp("reference") / "reference.safetensors")
 
 
-def test_in_comfyui(host, reference):
-    """All in one process: ComfyUI takes longer to import than most of the files to run."""
-    environment = {**os.environ, "FRAMELOOM_INSIDE": str(host.tree), "FRAMELOOM_REFERENCE": str(reference)}
-    command = [host.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(INSIDE)]
+def run_inside(host, path, **settings):
+    """Run a file or folder of tests in a host's Python."""
+    environment = {**os.environ, "FRAMELOOM_INSIDE": str(host.tree), **settings}
+    command = [host.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
     done = subprocess.run(command, cwd=INSIDE, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-12000:] + done.stderr[-2000:]
+
+
+def test_in_comfyui(host, reference):
+    """All in one process: ComfyUI takes longer to import than most of the files to run."""
+    run_inside(host, INSIDE, FRAMELOOM_REFERENCE=str(reference))
+
+
+def test_beside_animatediff_evolved(host):
+    """In a process of its own: that pack replaces functions of ComfyUI and torch while it samples."""
+    peer = peers_folder() / "ComfyUI-AnimateDiff-Evolved"
+    if not (peer / "__init__.py").exists():
+        pytest.skip(
+            f"AnimateDiff-Evolved was not found: the tests beside it DID NOT RUN. Put its folder to {peer}, or name "
+            "the folder that holds it in FRAMELOOM_PEERS."
+        )
+    run_inside(host, INSIDE / "beside_animatediff_evolved.py", FRAMELOOM_PEER=str(peer))

@@ -15,6 +15,7 @@ from frameloom.models.errors import CheckpointError
 from frameloom.models.gligen import Grounding
 from frameloom.models.storyboard import parse_storyboard
 from frameloom.tests.support.gligen import BOXES, edit, embeddings, grounded, grounding, write_gligen
+from frameloom.tests.support.training import predict_in_training
 from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart, windowed
 
 SIGMA = 5.0
@@ -123,6 +124,27 @@ def test_an_absent_entity_is_none(port, demo, scene, network):
     before, after = (predict(port, model, grounded(scene.positive, each)) for each in (one, other))
     torch.testing.assert_close(before[1], after[1], rtol=1e-5, atol=1e-5)
     assert not torch.allclose(before[0], after[0], atol=1e-2)
+
+
+@pytest.mark.parametrize("save_memory", [False, True])
+def test_training_goes_through_the_layers_with_the_null_set(port, demo, scene, network, save_memory):
+    """A step of training sees what a step of sampling does without boxes, and gives gradients."""
+    model, latent = ground(port, demo[0], network), scene.noise(3) * 20
+    sampled = port.predict(model, scene.positive, {"samples": latent}, SIGMA)
+    plain = port.predict(demo[0], scene.positive, {"samples": latent}, SIGMA)
+    assert apart(sampled, plain) > 1e-2, "the layers do nothing here"
+    assert apart(predict_in_training(port, model, scene.positive, latent, SIGMA), sampled) <= 1e-4
+    with torch.inference_mode(False):
+        forward = port.train_forward(model, 3, save_memory=save_memory)
+        device = next(forward.unet.parameters()).device
+        noisy = (
+            torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+            .to(device)
+            .requires_grad_(True)
+        )
+        tokens = scene.positive[0][0].clone().to(device)
+        forward(noisy, torch.full((3,), 300, device=device), tokens).square().mean().backward()
+    assert noisy.grad.abs().max() > 0
 
 
 def test_schedule_0_strength_0_and_closed_gates_are_bit_identical_to_plain(

@@ -54,3 +54,25 @@ def lesson_of(port, model, kind: str):
     if kind == "continued":
         return learn_module(module_weights(), "continued", device)
     return learn_lora(module_weights(), 2, kind, device, mask_encoder=kind == "adapter")
+
+
+def predict_in_training(port, model, conditioning, latent, sigma):
+    """The clean latents of a training forward, as ``port.predict`` gives those of a sampling step.
+
+    Args:
+        port: a host.
+        model: one that predicts velocity, as the demo model does.
+        conditioning: of one prompt.
+        latent: [F, 4, H, W], as ``port.predict`` takes it.
+        sigma: noise level.
+    """
+    assert port.base(model).prediction_type == "v"
+    with torch.inference_mode(False):
+        unit, scale = port.noise_unit(model), (1 + sigma**2) ** 0.5
+        noisy = latent.clone() / unit / scale
+        timesteps = torch.full((len(latent),), port.sigma_to_timestep(model, sigma))
+        tokens = conditioning[0][0].clone()
+        forward = port.train_forward(model, len(latent))
+        device = next(forward.unet.parameters()).device
+        raw = forward(*(part.to(device) for part in (noisy, timesteps, tokens)))
+        return (noisy / scale - raw.detach().to(noisy) * sigma / scale) * unit

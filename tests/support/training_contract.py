@@ -11,7 +11,13 @@ import pytest
 import torch
 from frameloom.models.motion_lora import MotionLoRA
 from frameloom.models.schedules import STABLE_DIFFUSION
-from frameloom.tests.support.training import lesson_of, module_weights, moving_clips, settings
+from frameloom.tests.support.training import (
+    lesson_of,
+    module_weights,
+    moving_clips,
+    predict_in_training,
+    settings,
+)
 from frameloom.training.loop import step_generator
 from frameloom.training.motion_job import MotionJob, encode_dataset, run_job
 from frameloom.training.motion_lessons import learn_module
@@ -102,17 +108,7 @@ def test_a_step_of_training_sees_what_a_step_of_sampling_does(port, demo, motion
     sampled = port.predict(model, scene.positive, {"samples": latent}, sigma)
     alone = port.predict(scene.moving(demo[0], motion), scene.positive, {"samples": latent}, sigma)
     assert not torch.allclose(sampled[1:], alone[1:], atol=1e-2), "the edit does nothing here"
-    with torch.inference_mode(False):
-        unit, scale = port.noise_unit(model), (1 + sigma**2) ** 0.5
-        noisy = latent.clone() / unit / scale
-        timesteps = torch.full((4,), port.sigma_to_timestep(model, sigma))
-        tokens = scene.positive[0][0].clone()
-        forward = port.train_forward(model, 4)
-        raw = forward(
-            *(part.to(next(forward.unet.parameters()).device) for part in (noisy, timesteps, tokens))
-        )
-        assert port.base(demo[0]).prediction_type == "v"
-        denoised = (noisy / scale - raw.detach().to(noisy) * sigma / scale) * unit
+    denoised = predict_in_training(port, model, scene.positive, latent, sigma)
     torch.testing.assert_close(denoised, sampled.to(denoised), rtol=1e-3, atol=1e-3)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import comfy.lora
 import comfy.model_management
 import comfy.utils
@@ -19,6 +21,11 @@ class StopAt:
     def update(self, done, preview=None):
         if done == self.step:
             self.stop()
+
+
+def hooks_on(network):
+    """The number of forward hooks on a network's layers."""
+    return sum(len(each._forward_hooks) + len(each._forward_pre_hooks) for each in network.modules())
 
 
 def test_strength_zero_is_bit_identical(demo, motion, scene):
@@ -75,30 +82,37 @@ def test_a_dropped_clone_does_not_take_the_slots_along(demo, motion, scene):
     moving = scene.moving(demo[0], motion)
     moved = scene.run(moving)
     dropped = moving.clone()
-    del dropped  # ComfyUI ejects here: the clone says that it is injected
+    del dropped  # ComfyUI takes a dropped clone's changes out of the network that they share
     assert torch.equal(scene.run(moving), moved)
 
 
 def test_no_run_state_is_left(demo, motion, scene):
     moving = scene.moving(demo[0], motion)
     scene.run(moving)
-    assert set(moving.model_options["transformer_options"]) == {"patches"}
+    assert set(moving.model_options["transformer_options"]) == set()
     assert set(demo[0].model_options["transformer_options"]) == set()
 
 
-def test_state_dict_is_unchanged_while_injected(demo, motion, scene):
-    from frameloom.host.comfyui import slots
+def test_names_are_unchanged_within_a_call_and_hooks_gone_after_it(port, demo, motion, scene):
+    unet = demo[0].model.diffusion_model
+    names, keys = [name for name, _ in unet.named_modules()], list(demo[0].model.state_dict())
+    seen = []
 
-    scene.run(demo[0])
-    assert not slots.are_in(demo[0].model.diffusion_model)
-    keys = list(demo[0].model.state_dict())
-    moving = scene.moving(demo[0], motion)  # held: ComfyUI ejects when the last reference goes
+    def look(executor, *args, **kwargs):
+        seen.append(
+            ([name for name, _ in unet.named_modules()], list(demo[0].model.state_dict()), hooks_on(unet))
+        )
+        return executor(*args, **kwargs)
+
+    moving = scene.moving(demo[0], port.load_motion(replace(motion.weights, clip_norm=True)))
+    moving.add_wrapper_with_key("diffusion_model", "test", look)
     scene.run(moving)
-    assert slots.are_in(demo[0].model.diffusion_model)
-    assert list(demo[0].model.state_dict()) == keys
+    assert all(found[:2] == (names, keys) and found[2] > 21 for found in seen)
+    assert len(seen) == 3
+    assert hooks_on(unet) == 0
 
 
-def test_every_lora_key_patches_while_injected(demo, motion, scene):
+def test_every_lora_key_patches_a_model_that_has_moved(demo, motion, scene):
     lora = {}
     generator = torch.Generator().manual_seed(1)
     state = demo[0].model.state_dict()

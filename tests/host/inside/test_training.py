@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import pkgutil
 
 import pytest
 import torch
+from comfy.patcher_extension import PatcherInjection
 from frameloom.models.edit import Edit
 from frameloom.models.errors import HostError
 from frameloom.models.windows import WindowPlan
@@ -81,6 +84,36 @@ def test_what_other_packs_patched_is_said_not_to_act(port, demo, scene, caplog):
     for model, count in (*ours, (patched, 1), (wrapped, 2)):
         port.train_forward(model, 4)
         assert caplog.text.count("other packs' nodes have patched it") == count
+
+
+def test_every_patch_of_a_file_is_in_the_list_that_training_reads(port):
+    from frameloom.host import comfyui
+    from frameloom.host.comfyui.patches import all_patches
+
+    files = [f"{comfyui.__name__}.{each.name}" for each in pkgutil.iter_modules(comfyui.__path__)]
+    found = [getattr(importlib.import_module(name), "PATCHES", {}) for name in files]
+    listed = {(place, patch) for place, patches in all_patches().items() for patch in patches}
+    assert {each for patches in found for each in patches.items()} == listed
+    assert len(listed) == 7
+
+
+def test_layers_of_another_pack_do_not_come_along(port, demo, caplog):
+    class Layer(torch.nn.Module):
+        def forward(self, hidden):
+            return hidden
+
+    def put_in(patcher):
+        patcher.model.diffusion_model.input_blocks[1].insert(1, Layer())
+
+    def take_out(patcher):
+        patcher.model.diffusion_model.input_blocks[1].pop(1)
+
+    guest = demo[0].clone()
+    guest.set_injections("guest", [PatcherInjection(inject=put_in, eject=take_out)])
+    forward = port.train_forward(guest, 4)
+    assert not any(isinstance(each, Layer) for each in forward.unet.modules())
+    assert caplog.text.count("other packs' nodes have patched it") == 1
+    assert forward.hash_weights() == port.train_forward(demo[0], 4).hash_weights()
 
 
 def test_a_base_that_reads_more_than_latents_is_refused(port, demo, monkeypatch):

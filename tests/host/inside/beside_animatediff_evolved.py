@@ -1,0 +1,149 @@
+"""AnimateDiff-Evolved on the same model: refused in words or right, and nothing is wrong afterwards.
+
+``test_inside.py`` runs this file by itself, where that pack is found. Its motion models have the widths of SD1.5; here
+its modules are made as wide as the demo model's, and all else is as it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import server
+import torch
+from frameloom.models.edit import Edit
+from frameloom.models.errors import HostError
+from frameloom.models.windows import WindowPlan
+
+import nodes
+
+PEER = Path(os.environ["FRAMELOOM_PEER"])
+ASSETS = Path(__file__).parents[3] / "assets" / "demo"
+REFUSED = (
+    r"model: got layers of another pack in its UNet \(VanillaTemporalModule of ComfyUI-AnimateDiff-Evolved\); expected "
+    r"none beside Frameloom's (test|windows): .*leave m_models of Use Evolved Sampling unconnected"
+)
+
+
+@pytest.fixture(scope="module")
+def peer(tmp_path_factory):
+    """That pack's nodes, loaded as ComfyUI loads them."""
+    folder = tmp_path_factory.mktemp("custom_nodes") / PEER.name
+    shutil.copytree(PEER, folder, ignore=shutil.ignore_patterns(".git"))  # it may write beside its files
+
+    async def load():
+        server.PromptServer(asyncio.get_running_loop())
+        assert await nodes.load_custom_node(str(folder))
+
+    asyncio.run(load())
+    shutil.copy(ASSETS / "motion.safetensors", folder / "models" / "demo.safetensors")
+    name = next(name for name in sys.modules if name.endswith(f"{PEER.name}.animatediff.motion_module_ad"))
+    layers = sys.modules[name]
+
+    class Narrow(layers.MotionModule):
+        def __init__(self, channels, *args, **kwargs):
+            super().__init__(32 if channels == 320 else 64, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(layers, "MotionModule", Narrow)
+        yield nodes.NODE_CLASS_MAPPINGS
+
+
+def call(peer, name, **inputs):
+    node = peer[name]
+    return getattr(node(), node.FUNCTION)(**inputs)[0]
+
+
+@pytest.fixture(scope="module")
+def motion_models(peer):
+    loaded = call(peer, "ADE_LoadAnimateDiffModel", model_name="demo.safetensors")
+    return call(peer, "ADE_ApplyAnimateDiffModelSimple", motion_model=loaded)
+
+
+@pytest.fixture
+def evolved(peer):
+    def evolve(model, motion_models=None):
+        return call(
+            peer, "ADE_UseEvolvedSampling", model=model, beta_schedule="autoselect", m_models=motion_models
+        )
+
+    return evolve
+
+
+@pytest.fixture
+def edits(port, motion, scene):
+    return {
+        "motion": lambda model: scene.moving(model, motion),
+        "windows": lambda model: port.install(model, Edit("windows", windows=WindowPlan(4, 2))),
+        "crossing": scene.crossing,
+    }
+
+
+def names_of(model):
+    return [(name, id(each)) for name, each in model.model.diffusion_model.named_modules()]
+
+
+@pytest.fixture(scope="module")
+def fresh(demo, motion, scene):
+    with torch.inference_mode():
+        names = names_of(demo[0])
+        return names, scene.run(demo[0]), scene.run(scene.moving(demo[0], motion))
+
+
+@pytest.fixture
+def unharmed(demo, motion, scene, fresh):
+    """Checks, whatever the test did, that plain and our runs are bit-equal and the network is as it was."""
+    names, plain, moved = fresh
+    yield
+    assert torch.equal(scene.run(demo[0]), plain)
+    assert names_of(demo[0]) == names
+    assert torch.equal(scene.run(scene.moving(demo[0], motion)), moved)
+    assert names_of(demo[0]) == names
+
+
+@pytest.mark.parametrize("order", ["theirs, ours", "ours, theirs"])
+@pytest.mark.parametrize("edit", ["motion", "windows"])
+def test_its_motion_model_beside_ours_or_our_windows_is_refused(
+    demo, scene, evolved, motion_models, edits, fresh, unharmed, edit, order
+):
+    put_on = edits[edit]
+    model = (
+        put_on(evolved(demo[0], motion_models))
+        if order == "theirs, ours"
+        else evolved(put_on(demo[0]), motion_models)
+    )
+    for _ in range(2):
+        with pytest.raises(HostError, match=REFUSED):
+            scene.run(model, frames=8)
+
+
+def test_its_motion_model_alone_acts_as_before(demo, scene, evolved, motion_models, edits, fresh, unharmed):
+    model = evolved(demo[0], motion_models)
+    first = scene.run(model)
+    assert not torch.equal(first, fresh[1])
+    scene.run(edits["motion"](demo[0]))
+    assert torch.equal(scene.run(model), first)
+
+
+@pytest.mark.parametrize("edit", ["motion", "windows", "crossing"])
+def test_its_sampling_without_motion_models_is_right_in_both_orders(
+    demo, scene, evolved, edits, unharmed, edit
+):
+    put_on = edits[edit]
+    wanted = scene.run(put_on(demo[0]), frames=8)
+    assert torch.equal(scene.run(put_on(evolved(demo[0])), frames=8), wanted)
+    assert torch.equal(scene.run(evolved(put_on(demo[0])), frames=8), wanted)
+
+
+def test_its_motion_model_beside_our_other_edits_is_the_same_in_both_orders(
+    demo, scene, evolved, motion_models, edits, unharmed
+):
+    put_on = edits["crossing"]
+    both = scene.run(put_on(evolved(demo[0], motion_models)))
+    assert torch.equal(scene.run(evolved(put_on(demo[0]), motion_models)), both)
+    assert not torch.equal(both, scene.run(evolved(demo[0], motion_models)))
+    assert not torch.equal(both, scene.run(put_on(demo[0])))
