@@ -6,17 +6,16 @@ Owns the reading alone: ``rules`` decides where things are drawn. What it does n
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from . import vocabulary as v
+from .model import Tell
 from .noun_phrases import DESCRIBING, VERBS, NounPhrase, find_noun_phrase, participle, singular
+from .script import read_scenes, show
 
-MAX_CHARACTERS = 20_000
-MAX_SCENES = 64
 MAX_THINGS = 8  # in a scene
 
-_HEADER = re.compile(r"(?im)^[ \t]*(?:scene|shot)[ \t]*#?\d+[ \t]*[:.)\-–]?")
-_THEN = re.compile(r"(?i)(?:[,;]\s*)?(?:\band\s+)?\bthen\b,?")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[.,;:!?]")
 
 
@@ -80,54 +79,36 @@ class Reading:
     text: str = ""
 
 
-def split_scenes(script: str) -> list[str]:
-    """Cut a script into scenes: at ``Scene 2:``; or else at line breaks; or else at sentences. And at *then*.
-
-    Under ``Scene 2:`` nothing else cuts.
-
-    Raises:
-        ValueError: there is nothing in it, or too much.
-
-    Examples:
-        >>> split_scenes("A ball rolls left, then it falls. A dog sleeps.")
-        ['A ball rolls left', 'it falls', 'A dog sleeps']
-    """
-    if len(script) > MAX_CHARACTERS:
-        raise ValueError(
-            f"script: got {len(script):,} characters; expected at most {MAX_CHARACTERS:,}; split it into several."
-        )
-    lines = [line for line in script.splitlines() if line.strip()]
-    if _HEADER.search(script):
-        parts = _HEADER.split(script)
-    else:
-        parts = lines if len(lines) > 1 else re.split(r"[.!?]+(?=\s|$)", script)
-        parts = [piece for part in parts for piece in _THEN.split(part)]
-    scenes = [" ".join(part.split()).strip(" .,;") for part in parts]
-    scenes = [scene for scene in scenes if re.search(r"\w", scene)]
-    if not scenes:
-        raise ValueError(
-            "script: got no words; expected sentences, such as 'A red circle moves to the right.'; write some."
-        )
-    if len(scenes) > MAX_SCENES:
-        raise ValueError(
-            f"script: got {len(scenes)} scenes; expected at most {MAX_SCENES}; split it into several."
-        )
-    return scenes
-
-
-def read_script(script: str) -> list[Reading]:
+def read_script(script: str, tell: Tell = lambda sentence: None) -> list[Reading]:
     """Read every scene; the same thing keeps its id, and the background stays until another is named.
 
+    Args:
+        script: as it was typed.
+        tell: told what was left out.
+
     Raises:
-        ValueError: see ``split_scenes``.
+        ValueError: see ``script.read_scenes``; or nothing in it can be drawn.
     """
     known: list[Thing] = []
     readings: list[Reading] = []
-    for text in split_scenes(script):
-        reading = _Reader(text, known).read()
+    parts = read_scenes(script, tell)
+    for text in parts.scenes:
+        reader = _Reader(text, known, parts.names)
+        reading = reader.read()
+        for lost in reader.lost:
+            tell(f"{show(lost)} is left out: nothing in it can be drawn")
+        for name in dict.fromkeys(reader.crowd):
+            tell(f"{show(name)} is left out: a scene holds {MAX_THINGS} things at most")
+        if not reading.things and not reading.background:
+            continue
         if readings and not reading.background:
             reading.background, reading.setting = readings[-1].background, readings[-1].setting
         readings.append(reading)
+    if not readings:
+        raise ValueError(
+            f"script: got {show(script)}, in which nothing can be drawn; expected things and what they do, such as "
+            "'A red circle moves to the right.'; write some."
+        )
     return readings
 
 
@@ -153,11 +134,14 @@ _OPEN_SETTING = set("in inside against through across along around".split())  # 
 class _Reader:
     """Reads one scene from left to right; each ``_read_*`` takes what it knows at the place, or nothing."""
 
-    def __init__(self, text: str, known: list[Thing]) -> None:
+    def __init__(self, text: str, known: list[Thing], names: Collection[str] = ()) -> None:
         self.tokens = _WORD.findall(text.lower().replace("’", "'"))
         self.at = 0
-        self.known = known
+        self.known, self.names = known, names
         self.reading = Reading(text=text)
+        self.crowd: list[str] = []  # things for which there was no room
+        self.lost: list[str] = []  # sentences of which nothing was read
+        self.began, self.useful = 0, False  # of the sentence
         self._begin_clause()
 
     def read(self) -> Reading:
@@ -174,7 +158,14 @@ class _Reader:
         while self.at < len(self.tokens):
             if not any(reader() for reader in readers):
                 self.at += 1
+        self._end_sentence()
         return self.reading
+
+    def _end_sentence(self) -> None:
+        words = self.tokens[self.began : self.at]
+        if not self.useful and any(word[0].isalnum() for word in words):
+            self.lost.append(_joined(words))
+        self.began, self.useful = self.at + 1, False
 
     def _begin_clause(self) -> None:
         self.subjects: list[Thing] = []
@@ -197,6 +188,8 @@ class _Reader:
         word = self._word()
         if word in (".", ";", "!", "?", ":"):
             self._begin_clause()
+            if word in (".", "!", "?"):
+                self._end_sentence()
         elif word in (",", "and", "while", "but", "as"):
             self.joined = True
         else:
@@ -308,6 +301,7 @@ class _Reader:
         determiner = "the" if phrase.determiner in v.THAT | v.OWNED else phrase.determiner
         if backdrop:
             shown, determiner = "on", determiner or "a"
+        self.useful = True
         self.reading.background = text
         self.reading.setting = " ".join(part for part in (shown, determiner, text) if part)
         self.at, self.said = phrase.end, self.said or bool(self.subjects)
@@ -360,6 +354,8 @@ class _Reader:
             base = word
         if not base:
             return False
+        if self.at == 0 and word != base and self.known:  # ", then falls": who was last spoken of
+            self._take([self._here(self.known[-1])])
         self.at += 1
         if base in ("be", "have", "do", "there", "show", "see"):
             return True
@@ -371,8 +367,8 @@ class _Reader:
                 down_up = (base in v.FALLING) - (base in v.RISING)
                 thing.motion.step = thing.motion.step[0], thing.motion.step[1] or down_up
                 thing.motion.grow = (base in v.GROWING) - (base in v.SHRINKING)
-            elif base in _SHOWN or base == word:
-                thing.action = word if base == word else participle(base)
+            elif not self.negated and (base in _SHOWN or base == word):
+                thing.action = participle(base) if word in VERBS else word
         if base in v.SENDING:
             for thing in self.subjects:
                 thing.motion = Motion()
@@ -395,12 +391,16 @@ class _Reader:
         self.at += 1
         if found:
             self._take([self._here(thing) for thing in found])
+        self.joined = False
         return True
 
     def _read_thing(self) -> bool:
         phrase = self._phrase(self.at)
         if not phrase or (not phrase.determiner and not (self.joined or self.said or self.pending)):
             return False
+        if phrase.words[0] == "camera" and phrase.determiner not in v.ONE:
+            self._skip_camera()
+            return True
         previous = self._word(-1)
         self.at = phrase.end
         if phrase.noun in v.PICTURE:
@@ -415,10 +415,19 @@ class _Reader:
             self._take(things)
         return True
 
+    def _skip_camera(self) -> None:
+        """Pass over what the camera does, which boxes can't show."""
+        began = self.at
+        while self._word() not in ("", ",", "and", "while", "but", "as", ".", ";", "!", "?", ":"):
+            self.at += 1
+        self.lost.append(_joined(self.tokens[began : self.at]))
+        self.useful = True  # it is told
+
     def _take(self, things: list[Thing]) -> None:
         """Give things the part that they play in the clause."""
         if not things:
             return
+        self.useful = True
         if self.pending and not self.subjects:
             self.expected.append((self.pending, things))
         elif self.pending:
@@ -466,7 +475,7 @@ class _Reader:
         ]
 
     def _phrase(self, at: int) -> NounPhrase | None:
-        return find_noun_phrase(self.tokens, at, {thing.head for thing in self.known})
+        return find_noun_phrase(self.tokens, at, {*self.names, *(thing.head for thing in self.known)})
 
     def _resolve(self, phrase: NounPhrase) -> list[Thing]:
         """Return the things a phrase means: known ones, or new ones."""
@@ -485,9 +494,9 @@ class _Reader:
             found = found[-wanted:] if found else []
         while len(found) < (phrase.count if many else 1) and len(self.known) < 1000:
             found.append(self._new(phrase.determiner, words, noun))
-        return [
-            self._here(thing) for thing in found if len(self.reading.things) < MAX_THINGS or thing.id in here
-        ]
+        fits = [thing for thing in found if len(self.reading.things) < MAX_THINGS or thing.id in here]
+        self.crowd += [thing.text for thing in found if thing not in fits]
+        return [self._here(thing) for thing in fits]
 
     def _new(self, determiner: str, words: tuple[str, ...], head: str) -> Thing:
         article = "an" if words[0][0] in "aeiou" else "a"
@@ -515,3 +524,7 @@ class _Reader:
         """Make a thing the one that a pronoun means."""
         place = next(number for number, each in enumerate(self.known) if each.id == name)
         self.known.append(self.known.pop(place))
+
+
+def _joined(tokens: Sequence[str]) -> str:
+    return re.sub(r" (?=[.,;:!?])", "", " ".join(tokens))

@@ -28,7 +28,7 @@ VERBS = {
 } | v.IRREGULAR  # fmt: skip
 del VERBS["left"]  # far more often a place
 
-_DETERMINERS = v.ONE | v.THAT | v.OWNED | set(v.NUMBERS) | {"some", "several", "many", "an"}
+DETERMINERS = v.ONE | v.THAT | v.OWNED | set(v.NUMBERS) | {"some", "several", "many", "an"}
 DESCRIBING = v.COLORS | v.ADJECTIVES | set(v.SIZES)
 
 
@@ -58,7 +58,12 @@ def find_noun_phrase(tokens: Sequence[str], at: int, known: Collection[str]) -> 
 
 def _core(tokens: Sequence[str], at: int, known: Collection[str]) -> NounPhrase | None:
     determiner, count = "", 1
-    while at < len(tokens) and tokens[at] in _DETERMINERS:
+    if tokens[at : at + 1] == ["that"] and VERBS.get("".join(tokens[at + 1 : at + 2])) not in (
+        None,
+        *tokens[at + 1 : at + 2],
+    ):
+        return None  # that rolls
+    while at < len(tokens) and tokens[at] in DETERMINERS:
         word = tokens[at]
         determiner = determiner if determiner in v.THAT else word
         count = v.NUMBERS.get(word, count)
@@ -73,11 +78,13 @@ def _core(tokens: Sequence[str], at: int, known: Collection[str]) -> NounPhrase 
 
 
 def _ends(word: str, words: list[str], determiner: str, known: Collection[str]) -> bool:
-    if not word[0].isalnum() or word in v.FUNCTION_WORDS | _DETERMINERS | v.SINGULAR | v.PLURAL | v.MIDDLE:
+    if not word[0].isalnum() or word in v.FUNCTION_WORDS | DETERMINERS | v.SINGULAR | v.PLURAL | v.MIDDLE:
         return True
-    if word in v.COLUMNS or len(words) >= 5:
+    if word in v.COLUMNS or len(words) >= 5 or word.endswith("n't"):
         return True
     named = any(each not in DESCRIBING for each in words)
+    if not words and not any(letter.isalpha() for letter in word):
+        return True  # a number is no thing
     if not named:
         bare = not determiner and word not in DESCRIBING
         return bare and (word in VERBS or word.endswith("ly")) and word not in v.NOUNS_LIKE_VERBS
@@ -85,14 +92,14 @@ def _ends(word: str, words: list[str], determiner: str, known: Collection[str]) 
         return False
     if word in VERBS or word.endswith(("ing", "ed", "ly")):
         return True
-    single = determiner in v.ONE or (determiner == "the" and words[-1] in known)
+    single = determiner in v.ONE or (determiner in ("the", "") and words[-1] in known)
     return single and word.endswith("s") and not word.endswith(("ss", "us"))
 
 
 def _extend(phrase: NounPhrase, tokens: Sequence[str], known: Collection[str]) -> None:
-    """Add what describes the thing: ``of water``, ``in green``, ``in a red dress``, ``with a hat``."""
+    """Add what describes the thing: ``of water``, ``in green``, ``in a red dress``, ``with a hat``, ``named Ann``."""
     following = tokens[phrase.end] if phrase.end < len(tokens) else ""
-    if following not in ("of", "in", "with", "wearing"):
+    if following not in ("of", "in", "with", "wearing", "named", "called"):
         return
     start = phrase.end + 1
     stop = start

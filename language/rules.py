@@ -52,7 +52,7 @@ def plan_by_rules(
     """Make a storyboard of a script in plain English.
 
     Args:
-        script: sentences, lines, or ``Scene 2:`` and what follows; see ``english.split_scenes``.
+        script: sentences, lines, or ``Scene 2:`` and what follows; see ``script.split_scenes``.
         frames: of each scene.
         fps: frames a second.
         size: width and height in pixels.
@@ -60,10 +60,11 @@ def plan_by_rules(
         tell: told, in a sentence, what of the script was not read.
 
     Raises:
-        ValueError: there is nothing in the script, or too much.
+        ValueError: there is nothing in the script that can be read, or too much.
     """
     scenes = [
-        _plan_scene(reading, number, frames, size) for number, reading in enumerate(read_script(script), 1)
+        _plan_scene(reading, number, frames, size)
+        for number, reading in enumerate(read_script(script, tell), 1)
     ]
     return assemble(scenes, fps=fps, size=size, provenance=Provenance(planner="rules", seed=seed))
 

@@ -7,7 +7,7 @@ ONE = {"a", "an", "another", "one"}  # before one thing that may be new
 THAT = {"the", "this", "that", "these", "those", "both", "same"}  # before what may be known
 OWNED = {"his", "her", "its", "their", "my", "our", "your"}
 SINGULAR = {"it", "he", "she", "him"}
-PLURAL = {"they", "them", "both"}
+PLURAL = {"they", "them", "both", "everything", "everyone", "everybody"}
 
 SIZES = {
     "tiny": 0.16,
@@ -99,7 +99,7 @@ STANDING = (
 ACTING = (
     "cook chop bake eat drink read write sing dance play talk speak smile laugh wave stir cut wash clean open close "
     "paint draw build dig graze bark meow shine burn glow fish juggle type work point clap cry pour serve mix fry "
-    "catch pick put take give make bring cast blow study teach dream"
+    "catch pick put take give make bring cast blow study teach dream wake say"
 ).split()
 IRREGULAR = {
     "went": "go",
@@ -119,6 +119,12 @@ IRREGULAR = {
     "stood": "stand",
     "is": "be",
     "are": "be",
+    "am": "be",
+    "been": "be",
+    "being": "be",
+    "does": "do",
+    "did": "do",
+    "had": "have",
     "was": "be",
     "were": "be",
     "has": "have",
@@ -143,13 +149,21 @@ GARMENTS = set(
 )
 BACKDROPS = {"background", "backdrop"}
 
+# Of prompts for pictures, set between commas: neither a thing nor a place.
+QUALITY = {
+    "masterpiece", "best quality", "high quality", "highest quality", "highly detailed", "ultra detailed", "detailed",
+    "intricate details", "4k", "8k", "hd", "uhd", "hdr", "high resolution", "highres", "absurdres", "sharp focus",
+    "photorealistic", "realistic", "cinematic", "cinematic lighting", "award winning", "trending on artstation", "solo",
+}  # fmt: skip
+
 # End a thing's name, and are none themselves.
 FUNCTION_WORDS = set(
     "and or but while as with without in on at of to from into onto through across along past around over under above "
     "below beneath underneath behind beside near by between against toward towards away off out up down then when "
     "where who which that here again also too very not no slowly quickly now suddenly finally meanwhile later next "
     "still first back forward together inside outside for during before after until so diagonally we you i there "
-    "alone everywhere once twice always never straight halfway for all front top".split()
+    "alone everywhere once twice always never straight halfway for all front top since although though because if "
+    "however therefore will would could should might must please nothing about".split()
 )
 # Words that look like verbs or adverbs and are none.
 NOUNS_LIKE_VERBS = set(
