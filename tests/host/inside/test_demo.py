@@ -5,7 +5,11 @@ from __future__ import annotations
 import comfy.model_sampling
 import pytest
 import torch
+from frameloom.host.bundled import DEMO_MODEL
+from frameloom.host.comfyui.demo import load_demo
+from frameloom.models.errors import CheckpointError
 from frameloom.models.schedules import ANIMATEDIFF
+from safetensors.torch import load_file, save_file
 
 import nodes
 
@@ -78,3 +82,25 @@ def test_comfyui_can_build_a_fresh_one(demo, part):
     for key, value in patcher.model.state_dict().items():
         if not key.endswith("logit_scale"):
             assert torch.equal(fresh.model.state_dict()[key], value), key
+
+
+DAMAGE = {
+    "cut short": (lambda path: path.write_bytes(DEMO_MODEL.read_bytes()[:5000]), "cut short, 5000 of"),
+    "a git-lfs pointer": (
+        lambda path: path.write_text("version https://git-lfs.github.com"),
+        "a git-lfs pointer",
+    ),
+    "NaN": (
+        lambda path: save_file(load_file(DEMO_MODEL) | {OUT: torch.full((4,), torch.nan)}, path),
+        "model.diffusion_model.out.2.bias holds NaN",
+    ),
+}
+OUT = "model.diffusion_model.out.2.bias"
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_file_of_the_pack_is_named(tmp_path, how):
+    damage, message = DAMAGE[how]
+    damage(tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=rf"^model.safetensors: {message}"):
+        load_demo(tmp_path / "model.safetensors")

@@ -83,10 +83,11 @@ def test_positional_encodings_are_the_files(demo, motion, scene):
 
 def make_lora(motion, seed):
     generator = torch.Generator().manual_seed(seed)
-    names = [key for key in motion.weights.state if ".attention_blocks." in key and key.endswith(".weight")]
+    state = motion.weights.state  # attentions, feed-forwards and the projections around them
+    names = [key for key, value in state.items() if key.endswith(".weight") and value.dim() == 2]
     pairs = {}
     for name in names:
-        out, inner = motion.weights.state[name].shape
+        out, inner = state[name].shape
         pairs[name] = (
             0.2 * torch.randn(2, inner, generator=generator),
             0.2 * torch.randn(out, 2, generator=generator),
