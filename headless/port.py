@@ -25,6 +25,7 @@ from ..host.model_folders import (
 from ..models.architecture import DEMO
 from ..models.edit import Edit
 from ..models.errors import CheckpointError
+from ..models.family import Family, check_edit
 from ..models.gligen import Gligen
 from ..models.gligen import check_fit as check_gligen
 from ..models.keys import plain
@@ -84,12 +85,19 @@ class HeadlessHost:
         self._jobs = jobs
         self.input_dir, self.output_dir, self.models_dir = Path(input_dir), Path(output_dir), Path(models_dir)
 
+    def family(self, part: Model | CLIP | VAE) -> Family:
+        """Return Stable Diffusion 1.x: nothing else is loaded here."""
+        size = part.size if isinstance(part, Model) else None
+        name = "Stable Diffusion 1.x" + (" (instruct-pix2pix)" if size and size.in_channels == 8 else "")
+        return Family(name, channels=4, tokens=size.context_dim if size else 0, is_sd1=size is not None)
+
     def install(self, model: Model, edit: Edit) -> Model:
         """Return a clone with the edit added after those it has.
 
         Raises:
             CheckpointError: the edit's motion module, or its GLIGEN, is not for this model.
         """
+        check_edit(self.family(model), edit)
         if edit.temporal is not None:
             check_fit(edit.temporal.motion.weights, slot_widths(model.size))
         if edit.gligen is not None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..models.edit import Edit
+from ..models.family import Family
 from ..models.learning import Base, FrozenForward, Learner
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import MotionLoRA
@@ -54,8 +55,15 @@ class ProgressBar(Protocol):
 class Host(Protocol):
     """The port. A model is never changed: every method that edits returns a clone."""
 
+    def family(self, part: Any) -> Family:
+        """Return which family a MODEL, a CLIP or a VAE is of; of one that is not known, its class's name."""
+        ...
+
     def install(self, model: Any, edit: Edit) -> Any:
-        """Return a clone of the model with the edit added after those it has."""
+        """Return a clone of the model with the edit added after those it has.
+
+        Raises ValueError for a model that can't take it, by ``models.family.check_edit``.
+        """
         ...
 
     def load_motion(self, weights: MotionWeights) -> Motion:

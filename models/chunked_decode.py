@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .family import frames_of
 from .guards import check_frames
 
 logger = logging.getLogger(__name__)
@@ -32,22 +34,18 @@ def frames_that_fit(height: int, width: int) -> int:
     return max(1, CHUNK_BYTES // (height * width * PIXELS_A_CELL**2 * 3 * 4))
 
 
-def check_clip(latents: Tensor) -> None:
-    """Check that latents are frames that are decoded each by itself, and finite.
-
-    Args:
-        latents: [F, C, H, W] float.
+def check_clip(latent: dict[str, Any]) -> Tensor:
+    """Return the samples of a LATENT whose frames can be decoded each by itself, [F, C, H, W]; they are finite.
 
     Raises:
-        ValueError: they have other axes, or no frames.
+        ValueError: they are of a video model, whose frames depend on each other, or no pictures.
         PredictionError: a frame holds NaN or infinity.
     """
-    if latents.ndim != 4 or not len(latents):
-        raise ValueError(
-            f"latent has the shape {list(latents.shape)}; expected [frames, channels, height, width] with one frame at "
-            "least; latents of a video model, whose frames depend on each other, go to VAE Decode."
-        )
-    check_frames(latents, "latent")
+    samples = frames_of(
+        latent, "use core's VAE Decode, or VAE Decode Audio for sound, with the VAE of that model"
+    )
+    check_frames(samples, "latent")
+    return samples
 
 
 def decode_chunks(decode: Callable[[Tensor], Tensor], latents: Tensor, size: int) -> Iterator[Tensor]:

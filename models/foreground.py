@@ -13,6 +13,7 @@ cross-attention: Prompt-to-Prompt (Hertz et al. 2022), https://arxiv.org/abs/220
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -21,27 +22,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from .edit import Call
+from .family import frames_of
 from .zero_shot import check_finite
 
 Ranges = Sequence[tuple[int, int]]
 
 
-def check_clip(latent: Tensor) -> Tensor:
-    """Return the latents of a clip as they are.
-
-    Args:
-        latent: [F, C, H, W].
+def check_clip(latent: dict[str, Any]) -> Tensor:
+    """Return the samples of a clip's LATENT, [F, C, H, W].
 
     Raises:
-        ValueError: they have another number of axes, or are not finite.
+        ValueError: they are no pictures, or not finite.
     """
-    if latent.dim() != 4:
-        raise ValueError(
-            f"latent is {tuple(latent.shape)}; expected [frames, channels, height, width]; give the latents of an "
-            "image model, a frame each."
-        )
-    check_finite(latent)
-    return latent
+    samples = frames_of(latent, "give the latents of a model of pictures, a frame each")
+    check_finite(samples)
+    return samples
 
 
 def contrast(predictions: Tensor, without: Tensor, latent: Tensor) -> Tensor:

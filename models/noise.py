@@ -16,9 +16,12 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from .family import frames_of
+
 NoiseMode = Literal["independent", "shared", "mixed", "progressive"]
 # The noise that all frames have in common is drawn as this frame's.
 _SHARED = -1
+NOISE_OF_OTHERS = "use core's Random Noise for this one"
 
 
 def draw_noise(
@@ -93,20 +96,6 @@ def _draw(seed: int, frame: int, shape: Sequence[int]) -> Tensor:
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(state))
 
 
-def check_frames(samples: Tensor) -> Tensor:
-    """Return a latent's samples if they are frames, [F, C, H, W].
-
-    Raises:
-        ValueError: they are not.
-    """
-    if samples.dim() != 4:
-        raise ValueError(
-            f"latent is {tuple(samples.shape)}; expected [frames, channels, height, width]; use Empty Latent Image "
-            "with batch_size as the number of frames."
-        )
-    return samples
-
-
 def one_frame(latent: dict[str, Any], why: str) -> Tensor:
     """Return the samples of a LATENT if they are one whole frame, [1, C, H, W].
 
@@ -117,8 +106,8 @@ def one_frame(latent: dict[str, Any], why: str) -> Tensor:
     Raises:
         ValueError: they are not, or there is a noise mask.
     """
-    samples = latent["samples"]
-    if samples.dim() != 4 or samples.shape[0] != 1 or "noise_mask" in latent:
+    samples = frames_of(latent, "use Empty Latent Image with a batch_size of 1")
+    if samples.shape[0] != 1 or "noise_mask" in latent:
         masked = " with a noise mask" if "noise_mask" in latent else ""
         raise ValueError(
             f"latent is {tuple(samples.shape)}{masked}; expected one frame, [1, channels, height, width], without a "
@@ -182,7 +171,7 @@ class FrameNoise:
         Raises:
             ValueError: the samples are not [F, C, H, W], or ``batch_index`` is of others.
         """
-        samples = check_frames(latent["samples"])
+        samples = frames_of(latent, NOISE_OF_OTHERS)
         frame_ids = [self.frame_offset + number for number in number_frames(latent)]
         return draw_noise(self.seed, frame_ids, samples.shape[1:], self.mode, self.correlation).to(
             samples.dtype

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from .noise import NoiseMode, check_frames, draw_noise, number_frames
+from .family import frames_of
+from .noise import NOISE_OF_OTHERS, NoiseMode, draw_noise, number_frames
 from .storyboard import BoxKey, Entity, PointsKey, Scene, Storyboard
 
 Key = TypeVar("Key", BoxKey, PointsKey)
@@ -52,7 +53,7 @@ class SceneNoise:
         Raises:
             ValueError: the samples are not [F, C, H, W], or ``batch_index`` is of others.
         """
-        samples, scene = check_frames(latent["samples"]), self.storyboard.only_scene()
+        samples, scene = frames_of(latent, NOISE_OF_OTHERS), self.storyboard.only_scene()
         numbers = [number - self.lead for number in number_frames(latent)]
         shape, own = samples.shape[1:], [max(number, 0) for number in numbers]
         noise = draw_noise(self._seed_of(scene, "background", scene.background), own, shape, self.mode)
@@ -119,20 +120,23 @@ def _later(keys: tuple[Key, ...] | None, absent: Key, hold: bool) -> tuple[Key, 
     return absent, *held, *moved
 
 
-def empty_latent(frames: int, size: tuple[int, int], anchor: Tensor | None = None) -> dict[str, Any]:
+def empty_latent(
+    frames: int, size: tuple[int, int], anchor: Tensor | None = None, channels: int = 4
+) -> dict[str, Any]:
     """Return a LATENT to sample a scene from.
 
     Args:
         frames: of the scene.
         size: width and height of the picture, in pixels.
-        anchor: [1, 4, H, W]. A clean latent to put before the frames and to keep; its size is the latents'.
+        anchor: [1, C, H, W]. A clean latent to put before the frames and to keep; its size is the latents'.
+        channels: C, where there is no anchor.
 
     Returns:
-        ``samples``, zeros [F, 4, H, W] behind the anchor; with one also ``noise_mask`` [1 + F, 1, H, W], 0 where it
+        ``samples``, zeros [F, C, H, W] behind the anchor; with one also ``noise_mask`` [1 + F, 1, H, W], 0 where it
         stays as it is.
     """
     if anchor is None:
-        return {"samples": torch.zeros(frames, 4, size[1] // 8, size[0] // 8)}
+        return {"samples": torch.zeros(frames, channels, size[1] // 8, size[0] // 8)}
     samples = torch.cat([anchor, anchor.new_zeros(frames, *anchor.shape[1:])])
     mask = torch.ones(1 + frames, 1, *anchor.shape[2:], device=anchor.device)
     mask[0] = 0

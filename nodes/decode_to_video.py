@@ -11,6 +11,7 @@ from torch import Tensor
 from ..host import api
 from ..host.video_file import Encoding, NewVideo
 from ..models.chunked_decode import check_clip, decode_chunks
+from ..models.family import check_channels, check_makes_pictures
 
 io = api.io
 
@@ -93,19 +94,25 @@ class DecodeToVideo(io.ComfyNode):
         frames_per_chunk: int,
     ) -> io.NodeOutput:
         """Run the node."""
-        port, encoding = api.port(), FORMATS[format]
+        port, encoding, latents = api.port(), FORMATS[format], _check(latent, vae)
         if format == LOSSY:
             encoding = replace(encoding, crf=crf)
         name = partial(port.output_path, filename_prefix, encoding.container)
         with NewVideo(name, encoding, fps, port.file_texts(cls)) as file:
-            _decode_into(file, vae, latent["samples"], frames_per_chunk)
+            _decode_into(file, vae, latents, frames_per_chunk)
         video, shown = port.output_video(file.path)
         return io.NodeOutput(video, ui=shown)
 
 
+def _check(latent: dict[str, Any], vae: Any) -> Tensor:
+    latents, family = check_clip(latent), api.port().family(vae)
+    check_makes_pictures(family, "Decode To Video", "use core's VAE Decode and Save Video with it", "vae")
+    check_channels(family, latents)
+    return latents
+
+
 def _decode_into(file: NewVideo, vae: Any, latents: Tensor, frames_per_chunk: int) -> None:
     port = api.port()
-    check_clip(latents)
     bar = port.progress(len(latents))
     for images in decode_chunks(lambda part: port.decode(vae, {"samples": part}), latents, frames_per_chunk):
         file.add(images)

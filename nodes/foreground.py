@@ -10,6 +10,7 @@ from torch import Tensor
 from ..host import api
 from ..models.cross_frame import LEVELS
 from ..models.edit import Edit
+from ..models.family import INSTEAD, check_channels, check_is_sd1, check_tokens
 from ..models.foreground import PhraseAttention, check_clip, clean_masks, contrast, normalise
 from ..models.noise import draw_noise, number_frames
 from ..models.schedules import TRAIN_TIMESTEPS
@@ -86,8 +87,9 @@ class ForegroundMask(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        samples = check_clip(latent["samples"])
+        samples = check_clip(latent)
         if mask is None:
+            _check_family(model, clip, samples)
             noisy = _noisy_latents(model, latent, seed, passes, at_percent)
             find = _by_contrast if method == "contrast" else _by_attention
             maps = find(model, clip, prompt, _check_phrase(phrase), samples, noisy, read_levels(levels))
@@ -177,6 +179,14 @@ def _check_phrase(phrase: str) -> str:
             "or connect a mask."
         )
     return phrase
+
+
+def _check_family(model: Any, clip: Any, samples: Tensor) -> None:
+    port = api.port()
+    family = port.family(model)
+    check_is_sd1(family, "Foreground Mask", INSTEAD["observe"])
+    check_channels(family, samples)
+    check_tokens(family, port.encode_text(clip, "")[0], "clip")
 
 
 def _noisy_latents(model: Any, latent: dict[str, Any], seed: int, passes: int, at_percent: float) -> Noisy:

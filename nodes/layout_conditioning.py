@@ -11,6 +11,7 @@ import torch
 from ..host import api
 from ..models.edit import PAYLOAD, Edit
 from ..models.energy import BoxEnergy
+from ..models.family import INSTEAD, check_is_sd1, check_tokens
 from ..models.gligen import GligenEdit
 from ..models.layout import BoxBias, BoxGather, Layout, Reading, Region
 from ..models.phrases import Ranges, move_up, with_phrases
@@ -99,6 +100,7 @@ class LayoutConditioning(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run the node."""
         scene = storyboard.only_scene()
+        _check_family(model, clip)
         if conditioning is None and not prompt.strip():
             texts = [entity.text for entity in _placed(scene)]
             prompt = with_phrases(scene.prompt, [*texts, scene.background])
@@ -236,6 +238,13 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
     # Articles and joints stay: without them the rest of the picture changes, and would count as an entity's effect.
     bare = without([span for region in regions for span in region.spans])
     return encoded, Layout(whole, bare, tuple(map(only, regions)) if len(regions) > 1 else (whole,))
+
+
+def _check_family(model: Any, clip: Any) -> None:
+    port = api.port()
+    family = port.family(model)
+    check_is_sd1(family, "Layout Conditioning", INSTEAD["bias"])
+    check_tokens(family, port.encode_text(clip, "")[0], "clip")
 
 
 def _placed(scene: Scene) -> list[Entity]:

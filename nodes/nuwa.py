@@ -14,6 +14,7 @@ from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
 from ..models.edit import PAYLOAD, Edit
+from ..models.family import check_channels, check_makes_pictures, check_tokens, frames_of
 from ..models.frames import PER_FRAME
 from ..models.keys import hash_settings, plain
 from ..models.noise import draw_noise, one_frame
@@ -27,6 +28,7 @@ from .sockets import TreeType
 io = api.io
 logger = logging.getLogger(__name__)
 
+NUWA_INSTEAD = "let core's Wan First Last Frame To Video draw what is between two pictures"
 SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
 
 
@@ -196,6 +198,7 @@ class NuwaKeyframes(io.ComfyNode):
         positive: Conditioning | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
+        _check_family(model, latent, "latent")
         job, shape = tree.keyframes, one_frame(latent, "the tree says how many keyframes there are").shape[1:]
         if shared_attention > 0:
             cross_frame = CrossFrameEdit(strength=shared_attention)
@@ -256,7 +259,9 @@ class NuwaInterpolate(io.ComfyNode):
         positive: Conditioning | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
+        _check_family(model, keyframes, "keyframes")
         given = _given(keyframes, tree)
+        api.port().noise_unit(model)  # refuses flow models, before anything is sampled
         asked = ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
         filling = Filling(start, correlation, resample_rounds, resample_share, denoise)
         work = LocalWork(asked, filling, seed)
@@ -393,8 +398,16 @@ def ask(
             "plan's length."
         )
     encoded = {prompt: port.encode_text(clip, prompt)[0] for prompt in used_prompts(tree.prompts, blends)}
+    for name, side in (("clip", next(iter(encoded.values()))), ("negative", negative)):
+        check_tokens(port.family(model), side, name)
     sigmas = port.sigmas(model, steps, scheduler)
     return Asked(model, tree, encoded, negative, controls, sigmas, sampler, cfg, blends)
+
+
+def _check_family(model: Any, latent: dict[str, Any], what: str) -> None:
+    family = api.port().family(model)
+    check_makes_pictures(family, "Nuwa", NUWA_INSTEAD)
+    check_channels(family, frames_of(latent, NUWA_INSTEAD, what), what)
 
 
 def _check_rows(name: str, described: list[Any], frames: int) -> None:

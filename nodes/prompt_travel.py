@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from ..host import api
+from ..models.family import check_makes_pictures
 from ..models.prompt_travel import (
     MAX_FRAMES,
     Interpolation,
@@ -88,6 +89,12 @@ class PromptTravel(io.ComfyNode):
                     optional=True,
                     tooltip="Its scenes' prompts in place of the text, each from the frame on where its scene starts.",
                 ),
+                io.Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="The model that samples, where its text encoder doesn't tell whether it makes pictures or "
+                    "video. A model of video, such as Wan, would take the first prompt for all frames, and is refused.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(
@@ -116,8 +123,10 @@ class PromptTravel(io.ComfyNode):
         prepend: str,
         append: str,
         storyboard: Storyboard | None = None,
+        model: Any = None,
     ) -> io.NodeOutput:
         """Run the node."""
+        _check_family(clip, model)
         if storyboard is None:
             keys = parse_prompts(text, frames)
         else:
@@ -133,6 +142,13 @@ class PromptTravel(io.ComfyNode):
 def join_texts(*texts: str) -> str:
     """Return texts as one prompt, with commas between; empty ones are left out."""
     return ", ".join(text for text in map(str.strip, texts) if text)
+
+
+def _check_family(clip: Any, model: Any) -> None:
+    """Refuse what has one prompt for a whole clip: told by the model, or else by the text encoder."""
+    what, part = ("clip", clip) if model is None else ("model", model)
+    instead = "use core's Context Windows (Manual) with a prompt for each part of the clip, and split_conds_to_windows"
+    check_makes_pictures(api.port().family(part), "Prompt Travel", instead, what)
 
 
 NODES: list[type] = [PromptTravel]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from torch import Tensor
+
 from ..host import api
-from ..models.noise import NoiseMode, check_frames
+from ..models.family import check_channels, check_makes_pictures, frames_of
+from ..models.noise import NoiseMode
 from ..models.scene_start import SceneNoise, empty_latent, with_lead
 from ..models.storyboard import Storyboard
 from .sockets import StoryboardType
@@ -71,6 +74,13 @@ class SceneStart(io.ComfyNode):
                     tooltip="A finished picture of what recurs, sampled or encoded; its first frame is taken, and its "
                     "size. Leave it out where a motion module acts: that takes the anchor for the video's first frame.",
                 ),
+                io.Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="The model that samples the scene, if it isn't SD1.5: its kind of latent is made then, and "
+                    "a model of video, such as Wan, is refused. Without it, such a model makes a clip of one frame "
+                    "of each frame.",
+                ),
             ],
             outputs=[
                 StoryboardType.Output(
@@ -95,12 +105,27 @@ class SceneStart(io.ComfyNode):
         mode: NoiseMode,
         entity_share: float,
         anchor: dict[str, Any] | None = None,
+        model: Any = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        picture = None if anchor is None else check_frames(anchor["samples"])[:1]
-        latent = empty_latent(storyboard.only_scene().frames, storyboard.size, picture)
+        picture = (
+            None if anchor is None else frames_of(anchor, "take a still of a model of pictures", "anchor")[:1]
+        )
+        channels = _check_model(model, picture)
+        latent = empty_latent(storyboard.only_scene().frames, storyboard.size, picture, channels)
         noise = SceneNoise(storyboard, noise_seed, mode, entity_share, lead=0 if picture is None else 1)
         return io.NodeOutput(storyboard if picture is None else with_lead(storyboard), latent, noise)
+
+
+def _check_model(model: Any, anchor: Tensor | None) -> int:
+    """Return how many channels the latents of what samples a scene have; without a model, Stable Diffusion's."""
+    if model is None:
+        return 4
+    family = api.port().family(model)
+    check_makes_pictures(family, "Scene Start", "start from an empty latent of the family, as core has them")
+    if anchor is not None:
+        check_channels(family, anchor, "anchor")
+    return family.channels
 
 
 NODES: list[type] = [SceneStart]

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..host import api
+from ..models.family import check_is_sd1, check_makes_pictures, check_tokens
 from .motion import Motion
 from .plot import Panel, draw_panels
 from .save_motion import ADAPTER, LORA, MODULE
@@ -91,6 +92,7 @@ class TrainMotionModule(io.ComfyNode):
             min_snr, noise_bias, checkpoint_every, rank, max_frames, middle_block, beta_schedule, final_rate,
             frames_per_step,
         )  # fmt: skip
+        _check_family(model, clip, vae)
         show = _Show(job, dataset)
         run = MotionRun(api.port(), (model, clip, vae), dataset, job, motion, show)
         trained = run.train(lambda key: api.port().user_dir() / TRAINING / key[:16])
@@ -305,6 +307,15 @@ def make_job(
     )
     beta: Any = SCHEDULES[beta_schedule]
     return MotionJob(target, name, settings, rank, middle_block, max_frames, beta)
+
+
+def _check_family(model: Any, clip: Any, vae: Any) -> None:
+    """Refuse what can't be trained on, before clips are encoded, which can take hours."""
+    port = api.port()
+    family = port.family(model)
+    check_is_sd1(family, "training", "train this one with a trainer of its family")
+    check_tokens(family, port.encode_text(clip, "")[0], "clip")
+    check_makes_pictures(port.family(vae), "training", "take the VAE of the model's own checkpoint", "vae")
 
 
 class _Show:

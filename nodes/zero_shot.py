@@ -9,6 +9,7 @@ from torch import Tensor
 from ..host import api
 from ..models.cross_frame import LEVELS, Anchor, CrossFrameEdit
 from ..models.edit import Edit
+from ..models.family import check_channels, check_makes_pictures, frames_of
 from ..models.noise import renew_frames
 from ..models.zero_shot import smooth_background, warp_forward
 from .sockets import PathType
@@ -71,6 +72,11 @@ class NoiseWarp(io.ComfyNode):
         first_frame: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
+        family = api.port().family(model)
+        check_makes_pictures(
+            family, "Noise Warp", "leave Noise Warp out, since a video model moves by itself"
+        )
+        check_channels(family, frames_of(latent))
         frames = warp_forward(
             latent["samples"],
             path,
@@ -241,7 +247,7 @@ class BackgroundSmooth(io.ComfyNode):
     @classmethod
     def execute(cls, latent: dict[str, Any], mask: Tensor, path: Any, keep: float) -> io.NodeOutput:
         """Run the node."""
-        return io.NodeOutput({**latent, "samples": smooth_background(latent["samples"], mask, path, keep)})
+        return io.NodeOutput({**latent, "samples": smooth_background(frames_of(latent), mask, path, keep)})
 
 
 NODES: list[type] = [NoiseWarp, CrossFrameAttnPatch, BackgroundSmooth]

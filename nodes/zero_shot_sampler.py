@@ -11,6 +11,7 @@ from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
 from ..models.edit import PAYLOAD, Edit
+from ..models.family import check_channels, check_edit, check_tokens
 from ..models.motion_path import MotionPath as Path
 from ..models.noise import draw_noise, one_frame, renew_frames
 from ..models.schedules import TRAIN_TIMESTEPS
@@ -29,6 +30,7 @@ io = api.io
 
 SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
 UNITS = ("timestep", "percent")
+CROSSED = Edit("cross-frame attention", cross_frame=CrossFrameEdit())
 
 
 class ZeroShotSampler(io.ComfyNode):
@@ -120,8 +122,7 @@ class ZeroShotSampler(io.ComfyNode):
         keep: float = 0.4,
     ) -> io.NodeOutput:
         """Run the node."""
-        start = one_frame(latent, "the path says how many frames the video has")
-        check_finite(start)
+        start = _check_family(model, latent, {"positive": positive, "negative": negative})
         _check(sampler_name, mask, path)
         sigmas = api.port().sigmas(model, steps, scheduler)
         levels = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
@@ -168,7 +169,7 @@ class _Sampling:
 
     def finish(self, frames: Tensor, chunks: list[list[int]]) -> Tensor:
         """Sample all frames from t1 to the end, chunk by chunk, each behind frame 0."""
-        crossed = api.port().install(self._model, Edit("cross-frame attention", cross_frame=CrossFrameEdit()))
+        crossed = api.port().install(self._model, CROSSED)
         parts = [self._run(crossed, chunk, frames[chunk], self._to_end) for chunk in chunks]
         return torch.cat([part if index == 0 else part[1:] for index, part in enumerate(parts)])
 
@@ -265,6 +266,18 @@ def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:
         raise ValueError(_refusal(sampler_name))
     if mask is not None:
         check_masks(mask, len(path))
+
+
+def _check_family(model: Any, latent: dict[str, Any], sides: dict[str, Conditioning]) -> Tensor:
+    """Return the one frame to start from, if it and the prompts are of the model's kind, and that is SD1.x."""
+    family = api.port().family(model)
+    check_edit(family, CROSSED)
+    start = one_frame(latent, "the path says how many frames the video has")
+    check_finite(start)
+    check_channels(family, start)
+    for name, side in sides.items():
+        check_tokens(family, side, name)
+    return start
 
 
 def _check_conditions(sides: dict[str, Conditioning], frames: int, chunks: int) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.patcher_extension import WrappersMP
 
 from ...models.edit import Edit, TemporalEdit
+from ...models.family import check_edit
 from ...models.motion_checkpoint import check_fit
 from . import gligen, patches, run, schedule, slots, windows
+from .family import family_of
 from .motion import ComfyMotion
 from .slots import KEY
 
@@ -33,17 +36,16 @@ def install(model: Any, edit: Edit) -> Any:
         A clone; the model itself, and the network they share, stay as they are until the clone samples.
 
     Raises:
-        ValueError: the model is not an SD1.x UNet.
+        ValueError: the model's family can't take the edit.
         CheckpointError: a motion module, or GLIGEN, does not fit the model.
         HostError: the model's schedule can't be replaced.
     """
+    check_edit(family_of(model), edit)
     clone = model.clone()
     if edit.temporal is not None:
         edit = replace(edit, temporal=_add_motion(clone, edit.temporal))
     if edit.gligen is not None:
         edit = replace(edit, gligen=gligen.put_on(clone, edit.gligen))
-    if patches.of_edit(edit) or any(part is not None for part in (edit.noise, edit.fusion, edit.reinit)):
-        slots.find_places(clone.model.diffusion_model)
     patches.put_on(clone, edit)
     if edit.schedule is not None:
         sampling = schedule.reschedule(clone, edit.schedule)
@@ -52,9 +54,11 @@ def install(model: Any, edit: Edit) -> Any:
     if edit.windows is not None:
         windows.put_on(clone, edit.windows)
     clone.set_attachments(KEY, (*installed(model), edit))
+    is_unet = isinstance(clone.model.diffusion_model, UNetModel)
     for kind, wrapper in _WRAPPERS:
         clone.remove_wrappers_with_key(kind, KEY)
-        clone.add_wrapper_with_key(kind, KEY, wrapper)
+        if is_unet or kind != WrappersMP.DIFFUSION_MODEL:  # of others, each has arguments of its own
+            clone.add_wrapper_with_key(kind, KEY, wrapper)
     return clone
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ...models.edit import Edit
 from ...models.errors import HostError
+from ...models.family import Family
 from ...models.guards import check_frames, check_sampled
 from ...models.learning import Base, FrozenForward, Learner
 from ...models.motion_checkpoint import MotionWeights
@@ -33,6 +34,7 @@ from . import install, motion
 from .control import describe_conditions, select_frames
 from .decode import decode
 from .demo import load_demo
+from .family import family_of
 from .predict import predict_denoised
 from .text import find_spans, phrase_spans, without_places
 from .train import describe, differentiable
@@ -57,6 +59,10 @@ class ComfyProgress:
 
 class ComfyHost:
     """ComfyUI as a ``contract.Host``."""
+
+    def family(self, part: Any) -> Family:
+        """Return which family a MODEL, a CLIP or a VAE is of."""
+        return family_of(part)
 
     def install(self, model: Any, edit: Edit) -> Any:
         """Return a clone of the model with the edit added."""
@@ -128,8 +134,8 @@ class ComfyHost:
         """Return the standard deviation, in a LATENT's units, of noise of sigma 1."""
         if isinstance(model.get_model_object("model_sampling"), comfy.model_sampling.CONST):
             raise HostError(
-                "model: a flow model, which mixes noise in instead of adding it; expected a Stable Diffusion model; "
-                "load an SD1.5 checkpoint or the demo model."
+                f"model: got {family_of(model).name}, a flow model, which mixes noise in instead of adding it; "
+                "expected a Stable Diffusion model; load an SD1.5 checkpoint or the demo model."
             )
         return 1 / model.get_model_object("latent_format").scale_factor
 

@@ -19,6 +19,7 @@ from ...models.errors import HostError
 from ...models.learning import Base, FrozenForward, Learner, check_learner, describe_base, recompute
 from . import gligen, hooks, slots
 from .energy import is_ours
+from .family import family_of
 from .install import installed
 from .patches import all_patches
 from .run import Acting, LiveCall
@@ -33,8 +34,13 @@ def describe(model: Any) -> Base:
     kinds = comfy.model_sampling
     if isinstance(sampling, kinds.EDM | kinds.X0) or not isinstance(sampling, kinds.EPS):
         raise HostError(
-            f"model: is a {type(model.model).__name__}, which predicts neither noise nor velocity; expected a Stable "
+            f"model: is a {family_of(model).name}, which predicts neither noise nor velocity; expected a Stable "
             "Diffusion model; load an SD1.5 checkpoint or the demo model."
+        )
+    if not all(weight.is_floating_point() for weight in model.model.diffusion_model.parameters()):
+        raise HostError(
+            "model: has quantised weights (GGUF, say), through which no gradient goes; expected fp16, bf16, fp32 or "
+            "fp8; load such a file of the same checkpoint."
         )
     prediction, widths = "v" if isinstance(sampling, kinds.V_PREDICTION) else "eps", _widths(model)
     return describe_base(prediction, widths, model.model.diffusion_model.in_channels)

@@ -206,9 +206,9 @@ def test_wrong_masks_are_refused():
 
 
 def test_wrong_latents_are_refused():
-    with pytest.raises(ValueError, match=r"latent is \(1, 4, 2, 8, 8\); expected \[frames"):
-        check_clip(torch.zeros(1, 4, 2, 8, 8))
+    with pytest.raises(ValueError, match=r"latent: got one of a video model, \[1, 4, 2, 8, 8\]"):
+        check_clip({"samples": torch.zeros(1, 4, 2, 8, 8)})
     broken = torch.zeros(2, 4, 8, 8)
     broken[1, 0, 3, 3] = torch.nan
     with pytest.raises(ValueError, match="latent holds NaN or infinity; expected finite"):
-        check_clip(broken)
+        check_clip({"samples": broken})

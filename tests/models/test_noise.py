@@ -136,6 +136,7 @@ def test_wrong_settings_are_refused(arguments, message):
 
 def test_a_latent_of_a_video_model_is_refused():
     with pytest.raises(
-        ValueError, match=r"latent is \(1, 16, 5, 8, 8\); expected \[frames, channels, height, width\]"
+        ValueError,
+        match=r"got one of a video model, \[1, 16, 5, 8, 8\], as Wan 2.1, .*use core's Random Noise",
     ):
         FrameNoise(1).generate_noise({"samples": torch.zeros(1, 16, 5, 8, 8)})

@@ -153,5 +153,5 @@ def test_what_cannot_be_asked_is_refused(nodes, demo, drawn):
     broken = {"samples": torch.full((2, 4, 16, 16), torch.inf)}
     with pytest.raises(ValueError, match="latent holds NaN or infinity"):
         find(nodes, demo, broken, prompt, "background")
-    with pytest.raises(ValueError, match=r"latent is \(1, 4, 2, 16, 16\); expected \[frames"):
+    with pytest.raises(ValueError, match=r"latent: got one of a video model, \[1, 4, 2, 16, 16\]"):
         find(nodes, demo, {"samples": torch.zeros(1, 4, 2, 16, 16)}, prompt, "background")

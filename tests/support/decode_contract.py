@@ -173,7 +173,7 @@ def test_a_picture_that_is_not_finite_is_refused_by_its_number(demo, decode_to_v
 @pytest.mark.parametrize("shape", [(1, 4, 3, 8, 8), (0, 4, 8, 8), (4, 8, 8)])
 def test_latents_of_other_models_are_refused(demo, decode_to_video, output, shape):
     with pytest.raises(
-        ValueError, match=r"latent has the shape \[\d, .*expected \[frames, channels, height, width\]"
+        ValueError, match=r"latent: got one of .*\[\d, .*expected .*\[frames, channels, height, width\]"
     ):
         decode(decode_to_video, demo[2], torch.zeros(shape))
 

@@ -28,6 +28,15 @@ BUNDLED_MOTION = "frameloom_demo_motion.safetensors"
 NAN = float("nan")
 
 
+def test_a_family_is_known_of_a_model_and_its_parts(port, demo):
+    """They agree in what can be told of each."""
+    model, text, vae = (port.family(part) for part in demo)
+    assert (model.name, model.is_sd1, model.tokens) == ("Stable Diffusion 1.x", True, DEMO.text.hidden_size)
+    assert text.name == model.name
+    assert model.makes == text.makes == vae.makes == "pictures"
+    assert model.channels == vae.channels == 4
+
+
 def test_phrases_have_spans(port, demo):
     text = "a (big:1.3) red circle, moving right, a (big:1.3) red circle"
     conditioning, spans = port.encode_text(demo[1], text)

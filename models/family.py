@@ -1,0 +1,201 @@
+"""Which family a model, a text encoder, a VAE or a latent is of, and what to say where it won't do.
+
+Most techniques here are for Stable Diffusion 1.x, whose UNet takes the frames of a clip as a batch of pictures. Video
+models have time as an axis of its own, so such a technique fails on them far from its cause, or does nothing. The host
+says what something is (``host.contract.Host.family``); what it is good for is said here, before anything is sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from .edit import Edit
+
+Makes = Literal["pictures", "video", "sound", "shapes", "pictures or video"]
+
+# Channels of a clip's latents -> the models that have them, by axes: [clips, channels, time, height, width].
+VIDEO_LATENTS = {
+    12: "Mochi",
+    16: "Wan 2.1, HunyuanVideo or CogVideoX",
+    24: "MiniMax H3",
+    32: "HunyuanVideo 1.5",
+    48: "Wan 2.2 5B",
+    128: "LTX-Video",
+}
+SOUND_CHANNELS = 8  # of ACE-Step, whose latents have the axes of pictures
+
+# What does a technique's work on a model of video, by part of an edit. The names are those of core's nodes.
+WINDOWS = (
+    "use core's Context Windows (Manual) with dim 2, or its node for the family, such as WAN Context Windows"
+)
+INSTEAD = {
+    "temporal": "sample without Apply Motion Module, since a video model moves by itself",
+    "schedule": "sample without this node, since a video model moves by itself",
+    "observe": "make the mask with a segmenter, and connect it to mask",
+    "cross_frame": "take this node out, since in a video model all frames read each other",
+    "gligen": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "bias": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "compose": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "guide": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "noise": "use the freenoise of core's context windows",
+    "fusion": "use the freenoise of core's context windows",
+    "reinit": "take this node out, since FreeInit mends a fault of Stable Diffusion's noise schedule",
+    "windows": WINDOWS,
+}
+LOAD_SD1 = "load an SD1.5 checkpoint or the demo model"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What a model, a text encoder or a VAE belongs to.
+
+    Attributes:
+        name: as people call it.
+        makes: what comes out in the end.
+        channels: of its latents; 0: not known.
+        tokens: width of the text that a model reads; 0: not known.
+        is_sd1: the network is Stable Diffusion 1.x's or 2.x's UNet, with its slots and levels.
+    """
+
+    name: str
+    makes: Makes = "pictures"
+    channels: int = 0
+    tokens: int = 0
+    is_sd1: bool = False
+
+    def __str__(self) -> str:
+        """Return what errors say of it."""
+        return f"{self.name}, which makes {self.makes}"
+
+
+def check_edit(family: Family, edit: Edit) -> None:
+    """Check that a model can take an edit.
+
+    Context windows alone go with any model of pictures; other parts are places in the UNet of SD1.x.
+
+    Raises:
+        ValueError: it can't.
+    """
+    parts = [part for part in INSTEAD if getattr(edit, part) is not None]
+    if parts == ["windows"]:
+        check_makes_pictures(family, edit.name, WINDOWS)
+    elif parts:
+        check_is_sd1(family, edit.name, INSTEAD[parts[0]])
+
+
+def check_is_sd1(family: Family, user: str, instead: str) -> None:
+    """Check that a model is Stable Diffusion 1.x, or of its shape.
+
+    Args:
+        family: the model's.
+        user: what needs it.
+        instead: what to do with a model of video.
+
+    Raises:
+        ValueError: it is another.
+    """
+    if not family.is_sd1:
+        advice = f"{instead}, or {LOAD_SD1}" if family.makes == "video" else LOAD_SD1
+        raise ValueError(
+            f"model: got {family}; expected Stable Diffusion 1.x, since {user} changes layers of its UNet; {advice}."
+        )
+
+
+def check_makes_pictures(family: Family, user: str, instead: str, what: str = "model") -> None:
+    """Check that something has a batch of pictures for the frames of a clip.
+
+    Args:
+        family: of what was given.
+        user: what needs it.
+        instead: what to do with a model of video.
+        what: was given: the input's name.
+
+    Raises:
+        ValueError: it has time as an axis of its own, or makes no pictures.
+    """
+    if family.makes != "pictures":
+        advice = {
+            "video": f"{instead}, or {LOAD_SD1}",
+            "pictures or video": "connect the model, which tells, to model",
+        }.get(family.makes, LOAD_SD1)
+        raise ValueError(
+            f"{what}: got {family}; expected one that makes pictures (SD1.5, SDXL, Flux), since {user} takes the "
+            f"frames of a clip as a batch of pictures; {advice}."
+        )
+
+
+def check_channels(family: Family, samples: Tensor, what: str = "latent") -> None:
+    """Check that latents are of a model's or a VAE's kind.
+
+    Args:
+        family: the model's or the VAE's.
+        samples: [F, C, H, W].
+        what: the input's name.
+
+    Raises:
+        ValueError: they have another number of channels.
+    """
+    if family.channels and samples.shape[1] != family.channels:
+        empty = "Empty SD3 Latent Image" if family.channels == 16 else "Empty Latent Image"
+        raise ValueError(
+            f"{what}: got {samples.shape[1]} channels; expected {family.channels}, as {family.name} has them; take a "
+            f"latent that this model or VAE made, or an empty one of its kind (core's {empty})."
+        )
+
+
+def check_tokens(family: Family, conditioning: Sequence[Any], what: str) -> None:
+    """Check that prompts were encoded for a model.
+
+    Args:
+        family: the model's.
+        conditioning: of a CONDITIONING socket.
+        what: the input's name.
+
+    Raises:
+        ValueError: their tokens have another width.
+    """
+    for tokens, _ in conditioning:
+        if family.tokens and tokens is not None and tokens.shape[-1] != family.tokens:
+            raise ValueError(
+                f"{what}: got prompts whose tokens are {tokens.shape[-1]:,} wide; expected {family.tokens:,}, as "
+                f"{family.name} reads them; encode the prompt with the CLIP of this model's own checkpoint."
+            )
+
+
+def frames_of(
+    latent: dict[str, Any], instead: str = "use a latent of Stable Diffusion", what: str = "latent"
+) -> Tensor:
+    """Return the samples of a LATENT if they are frames, each a picture: [F, C, H, W].
+
+    Args:
+        latent: it.
+        instead: what to do with another.
+        what: the input's name.
+
+    Raises:
+        ValueError: they are of a video model, or sound.
+    """
+    samples = latent["samples"]
+    got = _another_kind(samples, latent.get("type"))
+    if got:
+        raise ValueError(
+            f"{what}: got {got}; expected the frames of a clip as a batch of pictures, [frames, channels, height, "
+            f"width]; {instead}."
+        )
+    return samples
+
+
+def _another_kind(samples: Any, kind: str | None) -> str:
+    """Say what samples are, if they are no pictures; else nothing."""
+    if not isinstance(samples, Tensor) or samples.is_nested:
+        return "a clip and its sound in one latent, as LTX-2 has them"
+    shape = list(samples.shape)
+    if kind == "audio" or len(shape) == 3 or (len(shape) == 4 and shape[1] == SOUND_CHANNELS):
+        return f"one of sound, {shape}"
+    if len(shape) == 5:
+        return f"one of a video model, {shape}, as {VIDEO_LATENTS.get(shape[1], 'some')} has it"
+    return "" if len(shape) == 4 and shape[0] else f"one of the shape {shape}"

@@ -1,0 +1,259 @@
+"""Every node that takes a model, a text encoder, a VAE, latents or prompts, on families that are not SD1.5."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import comfy.nested_tensor
+import pytest
+import torch
+from frameloom.models.edit import Edit
+from frameloom.models.motion_path import translation
+from frameloom.models.noise import FrameNoise
+from frameloom.models.windows import WindowPlan
+from frameloom.tests.host.inside.tiny_models import MODELS, VIDEO, build, text_encoder
+from frameloom.tests.support.nuwa_contract import FILLING, SAMPLING, plan
+from frameloom.tests.support.storyboard_graph import BOARD
+
+FRAMES = 4
+WATCHED = {"MODEL", "CLIP", "VAE", "LATENT", "CONDITIONING"}
+SIGMAS = torch.tensor([10.0, 5.0])
+SCENE = BOARD.model_copy(update={"scenes": BOARD.scenes[2:]})
+ZERO_SHOT = {
+    "seed": 0, "steps": 4, "cfg": 2.0, "sampler_name": "ddim", "scheduler": "normal", "t0": 640.0, "t1": 720.0,
+    "level_unit": "timestep", "chunk_size": 0,
+}  # fmt: skip
+FOREGROUND = {
+    "prompt": "a red circle", "phrase": "red circle", "method": "contrast", "seed": 0, "passes": 1, "at_percent": 0.6,
+    "levels": "0", "threshold": 0.4, "dilation": 1, "hold": 0,
+}  # fmt: skip
+LAYOUT = {"prompt": "", "method": "bias", "strength": 8.0, "end_percent": 0.3, "gather_percent": 1.0}
+TRAINING = {
+    "target": "module", "steps": 1, "learning_rate": 1e-3, "seed": 0, "name": "x", "batch": 1, "accumulation": 1,
+    "warmup": 0, "ema_decay": 0.0, "precision": "fp32", "save_memory": False, "min_snr": 0.0, "noise_bias": 1.0,
+    "checkpoint_every": 9, "rank": 2, "max_frames": 8, "middle_block": False,
+    "beta_schedule": "linear (Stable Diffusion)", "final_rate": 1.0, "frames_per_step": 0,
+}  # fmt: skip
+
+
+# Node -> its inputs, of what is given: p has model, clip, vae, latent, prompts and motion.
+CALLS = {
+    "ApplyMotionModule": lambda p: {
+        "model": p.model, "motion": p.motion, "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0,
+        "beta_schedule": "auto",
+    },
+    "CrossFrameAttnPatch": lambda p: {
+        "model": p.model, "anchor": "first", "frame": 0, "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0,
+        "levels": "0",
+    },
+    "NoiseWarp": lambda p: {
+        "model": p.model, "latent": p.latent, "path": translation(FRAMES, 1.0, 0.0), "sigmas": SIGMAS, "seed": 0,
+    },
+    "BackgroundSmooth": lambda p: {
+        "latent": p.latent, "mask": torch.zeros(FRAMES, 8, 8), "path": translation(FRAMES, 1.0, 0.0), "keep": 0.4,
+    },
+    "ForegroundMask": lambda p: {"model": p.model, "clip": p.clip, "latent": p.latent, **FOREGROUND},
+    "ZeroShotSampler": lambda p: {
+        "model": p.model, "positive": p.prompts, "negative": p.prompts, "latent": p.latent,
+        "path": translation(FRAMES, 1.0, 0.0), **ZERO_SHOT,
+    },
+    "SceneStart": lambda p: {
+        "storyboard": SCENE, "noise_seed": 0, "mode": "independent", "entity_share": 1.0, "model": p.model,
+    },
+    "LayoutConditioning": lambda p: {"model": p.model, "clip": p.clip, "storyboard": SCENE, **LAYOUT},
+    "PromptTravel": lambda p: {
+        "clip": p.clip, "text": "0: a red circle\n3: a blue cross", "frames": FRAMES, "interpolation": "linear",
+        "prepend": "", "append": "", "model": p.model,
+    },
+    "ContextWindows": lambda p: {
+        "model": p.model, "length": 2, "overlap": 1, "schedule": "static", "stride": 1, "weights": "flat", "frames": 4,
+    },
+    "FreeNoise": lambda p: {
+        "model": p.model, "window_length": 4, "stride": 2, "seed": 0, "reshuffle": True, "fuse": True,
+    },
+    "FreeInit": lambda p: {
+        "model": p.model, "extra_iterations": 1, "filter": "butterworth", "spatial_stop": 0.25, "temporal_stop": 0.25,
+        "order": 4, "coarse_to_fine": False,
+    },
+    "NuwaKeyframes": lambda p: {
+        "model": p.model, "clip": p.clip, "tree": plan(), "negative": p.prompts, "latent": p.latent,
+        "shared_noise": 0.4, "shared_attention": 0.0, **SAMPLING,
+    },
+    "NuwaInterpolate": lambda p: {
+        "model": p.model, "clip": p.clip, "tree": plan(), "negative": p.prompts, "keyframes": p.latent, **SAMPLING,
+        **FILLING,
+    },
+    "DecodeToVideo": lambda p: {
+        "latent": p.latent, "vae": p.vae, "fps": 8.0, "filename_prefix": "walk", "format": "mp4 (H.264)", "crf": 19.0,
+        "frames_per_chunk": 0,
+    },
+    "TrainMotionModule": lambda p: {
+        "model": p.model, "clip": p.clip, "vae": p.vae, "dataset": (), "motion": None, **TRAINING,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def nodes(port):
+    from frameloom.nodes import node_classes
+
+    return {node.__name__: node for node in node_classes()}
+
+
+@pytest.fixture(scope="module")
+def parts(port, demo, motion):
+    """Make what a node may be given, of a family; its prompts are the demo model's."""
+    prompts, _ = port.encode_text(demo[1], "a red circle")
+
+    def make(name):
+        latent = {"samples": torch.zeros(MODELS[name][2])}
+        return SimpleNamespace(
+            model=build(name), clip=demo[1], vae=demo[2], latent=latent, prompts=prompts, motion=motion
+        )
+
+    return make
+
+
+def test_every_node_that_takes_a_part_of_a_model_is_walked(nodes):
+    takes = {
+        name
+        for name, node in nodes.items()
+        if {each.io_type for each in node.define_schema().inputs} & WATCHED
+    }
+    assert takes == set(CALLS)
+
+
+@pytest.mark.parametrize("family", VIDEO)
+def test_every_node_refuses_a_model_of_video_by_its_name(nodes, parts, family):
+    """Each says what it got, what it takes and what to do; nothing is sampled."""
+    given = parts(family)
+    name = family.partition(",")[0]
+    for node, inputs in CALLS.items():
+        if node in ("BackgroundSmooth", "DecodeToVideo") and len(MODELS[family][2]) == 4:
+            continue  # frames, as pictures have them; they never see the model
+        with pytest.raises(ValueError, match=rf"got .*{name.split()[0]}.*; expected .*; ") as refused:
+            nodes[node].execute(**inputs(given))
+        assert refused.type is ValueError, node
+
+
+@pytest.mark.parametrize(
+    ("samples", "kind", "said"),
+    [
+        (
+            torch.zeros(1, 16, 9, 8, 8),
+            None,
+            r"one of a video model, \[1, 16, 9, 8, 8\], as Wan 2.1, HunyuanVideo",
+        ),
+        (torch.zeros(1, 128, 2, 8, 8), None, "one of a video model, .* as LTX-Video"),
+        (torch.zeros(1, 64, 100), "audio", "one of sound"),
+        (torch.zeros(1, 8, 16, 100), None, "one of sound"),
+        (comfy.nested_tensor.NestedTensor([torch.zeros(1, 128, 2, 8, 8)]), None, "a clip and its sound"),
+    ],
+)
+def test_latents_of_no_pictures_are_named(nodes, parts, samples, kind, said):
+    given = parts("Stable Diffusion 1.x")
+    given.latent = {"samples": samples, "type": kind}
+    takers = [name for name, inputs in CALLS.items() if {"latent", "keyframes"} & set(inputs(given))]
+    assert len(takers) == 7
+    for node in takers:
+        with pytest.raises(ValueError, match=rf"(latent|keyframes): got {said}.*; expected .*; "):
+            nodes[node].execute(**CALLS[node](given))
+    with pytest.raises(ValueError, match=rf"latent: got {said}.*; expected .*; use core's Random Noise"):
+        FrameNoise(0).generate_noise(given.latent)
+
+
+def test_latents_of_another_model_of_pictures_are_named(nodes, parts):
+    given = parts("Stable Diffusion 1.x")
+    given.latent = {"samples": torch.zeros(1, 16, 8, 8)}
+    takers = [name for name, inputs in CALLS.items() if {"latent", "vae"} & set(inputs(given))]
+    for node in set(takers) - {"BackgroundSmooth", "TrainMotionModule"}:
+        with pytest.raises(ValueError, match=r"latent: got 16 channels; expected 4, as .* has them"):
+            nodes[node].execute(**CALLS[node](given))
+
+
+def test_prompts_of_another_model_are_named(nodes, parts):
+    """The demo's prompts are 64 wide."""
+    given = parts("Stable Diffusion 2.x")
+    takers = ["ForegroundMask", "ZeroShotSampler", "LayoutConditioning", "NuwaKeyframes", "TrainMotionModule"]
+    for node in takers:
+        with pytest.raises(
+            ValueError, match=r"got prompts whose tokens are 64 wide; expected 1,024, as Stable Diff"
+        ):
+            nodes[node].execute(**CALLS[node](given))
+
+
+@pytest.mark.parametrize("family", ["SDXL", "Flux"])
+def test_what_changes_layers_of_sd1_refuses_other_models_of_pictures(nodes, parts, family):
+    given = parts(family)
+    refused = [
+        "ApplyMotionModule", "CrossFrameAttnPatch", "ForegroundMask", "ZeroShotSampler", "LayoutConditioning",
+        "FreeNoise", "FreeInit", "TrainMotionModule",
+    ]  # fmt: skip
+    for node in refused:
+        with pytest.raises(
+            ValueError, match=rf"model: got {family}, which makes pictures; expected Stable Diffusion 1"
+        ):
+            nodes[node].execute(**CALLS[node](given))
+
+
+def wide(port, clip, family):
+    """Prompts as a family's sampler wants them."""
+    return [
+        [tokens, {**more, "pooled_output": torch.zeros(1, 1280 if family == "SDXL" else 64)}]
+        for tokens, more in port.encode_text(clip, "a red circle")[0]
+    ]
+
+
+@pytest.mark.parametrize("family", ["SDXL", "Flux"])
+def test_windows_keyframes_and_travel_work_on_other_models_of_pictures(port, nodes, parts, family):
+    """One picture in a window is the picture by itself, and each frame follows its own prompt."""
+    given = parts(family)
+    shape = (FRAMES, *MODELS[family][2][1:])
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+    def sample(model, prompts):
+        return port.sample(
+            model, prompts, prompts, {"samples": torch.zeros(shape)}, noise=noise,
+            sigmas=port.sigmas(model, 2, "simple"), sampler="euler", cfg=1.0,
+        )["samples"]  # fmt: skip
+
+    prompts = wide(port, given.clip, family)
+    plain = sample(given.model, prompts)
+    windowed = sample(port.install(given.model, Edit("windows", windows=WindowPlan(2, 1))), prompts)
+    torch.testing.assert_close(windowed, plain, rtol=1e-3, atol=1e-4)
+    (tokens, options), *_ = nodes["PromptTravel"].execute(**CALLS["PromptTravel"](given))[0]
+    moved = sample(given.model, [[tokens, {**options, "pooled_output": prompts[0][1]["pooled_output"]}]])
+    torch.testing.assert_close(moved[0], plain[0], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(moved[-1], plain[-1], atol=1e-4)
+    latent = nodes["SceneStart"].execute(**CALLS["SceneStart"](given))[1]["samples"]
+    assert latent.shape == (SCENE.scenes[0].frames, shape[1], 8, 8)
+
+
+TEXTS = [
+    ("text_encoders.wan", "te", "Wan, which makes video"),
+    ("text_encoders.lt", "ltxv_te", "LTX-Video or Mochi, which makes video"),
+    ("text_encoders.hunyuan_video", "hunyuan_video_clip", "HunyuanVideo, which makes video"),
+    ("text_encoders.cosmos", "te", "Cosmos, which makes pictures or video; .*connect the model, which tells"),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "said"), TEXTS)
+def test_prompts_that_travel_ask_the_text_encoder_where_there_is_no_model(nodes, parts, module, name, said):
+    given = parts("Wan")
+    inputs = CALLS["PromptTravel"](given) | {"clip": text_encoder(module, name), "model": None}
+    with pytest.raises(ValueError, match=f"clip: got {said}"):
+        nodes["PromptTravel"].execute(**inputs)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("sd1_clip", "SD1ClipModel"), ("sdxl_clip", "SDXLClipModel"), ("text_encoders.flux", "flux_clip")],
+)
+def test_text_encoders_of_models_of_pictures_are_known(port, module, name):
+    assert port.family(text_encoder(module, name)).makes == "pictures"
+
+
+def test_a_windows_wrapper_leaves_the_arguments_of_other_networks_alone(port, parts):
+    """Flux's network takes arguments of its own; core hands them to every wrapper."""
+    model = port.install(parts("Flux").model, Edit("windows", windows=WindowPlan(2, 1)))
+    assert "frameloom" not in model.wrappers.get("diffusion_model", {})
