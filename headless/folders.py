@@ -9,11 +9,15 @@ import mimetypes
 import os
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
 from ..host import api
+
+_PREVIEW = re.compile(r"(ComfyUI_temp|preview)_\d{5,}_\.png")
+_KEPT_SECONDS = 24 * 3600
 
 
 class _HasFolders(Protocol):
@@ -108,6 +112,8 @@ class Folders:
                 f"filename_prefix={prefix!r} points outside {self.of(kind)}; give one inside it."
             )
         folder.mkdir(parents=True, exist_ok=True)
+        if kind == "temp":
+            _remove_old_previews(folder)
         pattern = re.compile(re.escape(relative.name) + r"_(\d+)", re.IGNORECASE if os.name == "nt" else 0)
         numbers = [int(match[1]) for name in os.listdir(folder) if (match := pattern.match(name))]
         subfolder = "" if relative.parent == Path() else str(relative.parent)
@@ -117,6 +123,15 @@ class Folders:
         """Return where one new file of a prefix goes in the output folder; see ``new_files``."""
         new = self.new_files(prefix, width=width, height=height)
         return new.folder / new.filename(extension)
+
+
+def _remove_old_previews(folder: Path) -> None:
+    """Remove previews of earlier days; nothing else, as the folder may hold files of others."""
+    for path in folder.iterdir():
+        if _PREVIEW.fullmatch(path.name):
+            with suppress(FileNotFoundError):  # another run was faster
+                if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
+                    path.unlink()
 
 
 def folders() -> Folders:

@@ -240,9 +240,9 @@ class HeadlessHost:
         """Return the device that models run on."""
         return self.device
 
-    def progress(self, total: int) -> StepBar:
+    def progress(self, total: int, noun: str = "step") -> StepBar:
         """Start a progress bar."""
-        return StepBar(total)
+        return StepBar(total, noun)
 
     def check_interrupt(self) -> None:
         """Do nothing: Ctrl-C raises KeyboardInterrupt wherever Python is."""

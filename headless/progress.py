@@ -18,13 +18,16 @@ class StepBar:
     """One bar.
 
     Args:
-        total: steps.
+        total: of what it counts.
+        noun: what that is.
     """
 
-    def __init__(self, total: int) -> None:
-        self._total = total
+    def __init__(self, total: int, noun: str = "step") -> None:
+        self._total, self._noun = total, noun
         self._done = 0
-        self._bar = tqdm(total=total, leave=False, dynamic_ncols=True) if sys.stderr.isatty() else None
+        self._bar = (
+            tqdm(total=total, unit=noun, leave=False, dynamic_ncols=True) if sys.stderr.isatty() else None
+        )
 
     def update(self, done: int, preview: Tensor | None = None) -> None:
         """Show that ``done`` of the total are done; a terminal shows no preview."""
@@ -34,7 +37,7 @@ class StepBar:
             if done >= self._total:
                 self._bar.close()
         elif done * LINES // self._total > self._done * LINES // self._total:
-            sys.stderr.write(f"  step {done} of {self._total}\n")
+            sys.stderr.write(f"  {self._noun} {done} of {self._total}\n")
             sys.stderr.flush()
         self._done = done
 

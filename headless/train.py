@@ -28,7 +28,7 @@ from ..training.motion_training import CHECKPOINT
 from ..training.team import ALONE, Accelerated, Team, check_shares, gather, launched
 from . import io, ui
 from .port import HeadlessHost
-from .progress import shown_log
+from .progress import StepBar, shown_log
 from .train_config import ConfigError, TrainConfig, read_config
 
 OK, FAILED, INVALID, STOPPED = 0, 1, 2, 130
@@ -199,18 +199,18 @@ def _load_dataset(config: TrainConfig) -> tuple[Any, str, Tensor]:
 
 
 class _Show:
-    """A bar, TensorBoard, and the user's wish to stop, which all processes heed at the same step."""
+    """Bars of clips and of steps, TensorBoard, and the user's wish to stop, which all processes heed at once."""
 
     def __init__(
         self, config: TrainConfig, loop: LoopSettings, clips: int, preview: Tensor, team: Team, stop: _Stop
     ) -> None:
-        self._config, self._loop, self._clips, self._preview = config, loop, clips, preview
+        self._config, self._loop, self._preview = config, loop, preview
         self._team, self._stop = team, stop
         is_main = team.rank == 0
-        self._bar = api.port().progress(clips + loop.steps) if is_main else None
+        self._bar = StepBar(clips, "clip") if is_main else None
         with_board = is_main and config.output["tensorboard"]
         self._board = Board(config.folder / BOARD) if with_board else None
-        self._since, self._is_noted = time.perf_counter(), not is_main
+        self._since, self._is_begun = time.perf_counter(), not is_main
 
     def clip(self, done: int) -> None:
         """Show that clips are encoded."""
@@ -222,15 +222,15 @@ class _Show:
 
     def step(self, step: int, losses: Sequence[float]) -> None:
         """Show a step; the first tells that the folder's checkpoint, if there is one, is of this run."""
-        if not self._is_noted:
-            self._note()
+        if not self._is_begun:
+            self._begin()
         now = time.perf_counter()
         if self._board is not None:
             rate = self._loop.rate(step)
             self._board.add(step, loss=losses[-1], learning_rate=rate, seconds_a_step=now - self._since)
         self._since = now
         if self._bar is not None:
-            self._bar.update(self._clips + step + 1)
+            self._bar.update(step + 1)
         if any(asked for (asked,) in gather(self._team, self._stop.asked)):
             raise StoppedError
 
@@ -244,13 +244,14 @@ class _Show:
         if self._board is not None:
             self._board.close()
 
-    def _note(self) -> None:
-        """Write down what is run, and on what."""
+    def _begin(self) -> None:
+        """Write down what is run, and on what; count steps from now on."""
+        self._bar = StepBar(self._loop.steps, "step")
         folder = self._config.folder
         with whole_file(folder / CONFIG) as part:
             part.write_text(self._config.to_toml(), "utf-8")
         ui.write_png(folder / PREVIEW, self._preview)
-        self._is_noted = True
+        self._is_begun = True
 
 
 def _say(code: int, message: object) -> int:

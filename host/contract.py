@@ -176,8 +176,8 @@ class Host(Protocol):
         """Return the device that models run on."""
         ...
 
-    def progress(self, total: int) -> ProgressBar:
-        """Start a progress bar of the node that is running."""
+    def progress(self, total: int, noun: str = "step") -> ProgressBar:
+        """Start a progress bar of the node that is running; ``noun`` is what it counts, where a host says it."""
         ...
 
     def check_interrupt(self) -> None:

@@ -16,11 +16,11 @@ from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from .errors import HostError
 from .guards import check_frames
+from .header_order import save_ordered
 from .nuwa_tree import Job, Tree
 from .whole_file import write_whole
 
@@ -191,7 +191,7 @@ class JobFolder:
         return self.path / f"{name}.safetensors"
 
     def _write(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        data = save(
+        data = save_ordered(
             {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()},
             {"format": FORMAT, "key": self.key},
         )

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import CheckpointError
+from .header_order import order_header
 from .whole_file import whole_file
 
 # What diffusers calls the weights of a model's folder, best first.
@@ -453,6 +454,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as part:
             save_file(dict(tensors), part, dict(metadata))
+            order_header(part)
     except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
         size = sum(tensor.nbytes for tensor in tensors.values())
         raise OSError(

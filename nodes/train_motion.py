@@ -319,20 +319,21 @@ def _check_family(model: Any, clip: Any, vae: Any) -> None:
 
 
 class _Show:
-    """A bar with the curve for a preview."""
+    """A bar for the clips that are encoded, then one for steps, with the curve for a preview."""
 
     def __init__(self, job: Any, dataset: Any) -> None:
-        self._clips = len(dataset)
-        self._bar = api.port().progress(self._clips + job.settings.loop.steps)
+        self._clips = api.port().progress(len(dataset), "clip")
+        self._total, self._steps = job.settings.loop.steps, None
 
     def clip(self, done: int) -> None:
         """Show that clips are encoded."""
-        self._bar.update(done)
+        self._clips.update(done)
 
     def step(self, step: int, losses: Sequence[float]) -> None:
         """Show a step."""
+        self._steps = self._steps or api.port().progress(self._total, "step")
         shown = (step + 1) % SHOW_EVERY == 0
-        self._bar.update(self._clips + step + 1, draw_curve(losses)[0] if shown else None)
+        self._steps.update(step + 1, draw_curve(losses)[0] if shown else None)
         api.port().check_interrupt()
 
     def sample(self, strip: Tensor) -> None:

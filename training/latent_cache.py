@@ -69,7 +69,7 @@ def encode_clips(
         encode_text: caption -> [L, D].
         folder: of the cache; made where there is none.
         base_key: tells this VAE and text encoder from others.
-        watch: told how many clips are done.
+        watch: told how many clips are done, skipped ones too.
         check_interrupt: called before each clip; raises to stop. What is done is kept.
 
     Returns:
@@ -128,6 +128,7 @@ def _encode_pictures(
         except ClipError as error:
             logger.warning("%s; the clip is skipped.", error)
             skipped.append(str(error))
+            watch(index + 1)
             continue
         if not used:  # a second copy of all latents, to stack them, would take as much memory again
             latents = clip.new_empty(len(dataset), *clip.shape)

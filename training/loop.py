@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +80,7 @@ def train(
     checkpoint_every: int = 250,
     key: str = "",
     on_step: Callable[[int, float], None] | None = None,
-    on_checkpoint: Callable[[dict[str, Tensor]], None] | None = None,
+    on_checkpoint: Callable[[int, dict[str, Tensor]], None] | None = None,
     team: Team = ALONE,
 ) -> dict[str, Tensor]:
     """Minimise a loss over the given parameters and return their averaged values.
@@ -96,7 +97,8 @@ def train(
         key: what stands for everything else a run depends on; a checkpoint goes on only with its own.
         on_step: called after each step, before any save, with (0-based step, loss); may raise to stop, which saves a
             checkpoint. Of several processes all must raise.
-        on_checkpoint: called after each save with the averages as they are.
+        on_checkpoint: called after each save with the number of steps done and the averages as they are. A run that
+            goes on from such a save calls it once more, at its start: the last one may have been killed in it.
         team: the processes that train together. The main one alone saves, and calls ``on_checkpoint``.
 
     Returns:
@@ -119,12 +121,20 @@ def train(
     if checkpoint is not None and team.rank == 0:
         logger.info("%s: from step %d of %d.", checkpoint.parent, run.step, settings.steps)
 
+    def tell() -> None:
+        if on_checkpoint is not None and team.rank == 0:
+            on_checkpoint(run.step, run.averages())
+
     def save() -> None:
         if checkpoint is not None and team.rank == 0:
             run.save(checkpoint)
-            if on_checkpoint is not None:
-                on_checkpoint(run.averages())
+            tell()
 
+    def is_due() -> bool:
+        return run.step == settings.steps or run.step % checkpoint_every == 0
+
+    if run.step and is_due():
+        tell()
     while run.step < settings.steps:
         number = run.advance(loss)
         if on_step is not None:
@@ -133,7 +143,7 @@ def train(
             except BaseException:
                 save()
                 raise
-        if run.step == settings.steps or run.step % checkpoint_every == 0:
+        if is_due():
             save()
     return run.averages()
 
@@ -275,11 +285,13 @@ class _Run:
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     """Read what ``_Run.save`` wrote."""
     try:
+        _check_sums(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, BadZipFile, pickle.UnpicklingError) as error:
         raise ValueError(
             f"checkpoint {path}: damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__}); "
-            "expected one that this loop wrote; delete it to start afresh."
+            "expected it as it was written; put a copy of it back, or delete it to start afresh. What else is in its "
+            "folder can be used."
         ) from error
     missing = [name for name in _STATE if name not in state] if isinstance(state, dict) else _STATE
     if missing:
@@ -287,3 +299,18 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
             f"checkpoint {path}: lacks {missing[0]}; expected one that this loop wrote; delete it to start afresh."
         )
     return state
+
+
+def _check_sums(path: Path) -> None:
+    """Check the sums that torch writes beside each tensor, and doesn't look at when it reads.
+
+    Raises:
+        ValueError: one is wrong.
+        BadZipFile, RuntimeError, EOFError, OSError: it is no file of torch's.
+    """
+    with ZipFile(path) as file:
+        if any(each.compress_type for each in file.infolist()):
+            raise ValueError("it is compressed, which torch's files are not")
+        broken = file.testzip()
+        if broken is not None:
+            raise ValueError(f"the checksum of {broken} is wrong")

@@ -66,7 +66,7 @@ def run_job(
     folder: Callable[[str], Path],
     on_clip: Callable[[int], None],
     on_step: Callable[[int, float], None],
-    on_checkpoint: Callable[[Learned], None] | None = None,
+    on_checkpoint: Callable[[int, Learned], None] | None = None,
     team: Team = ALONE,
 ) -> Trained:
     """Encode and train. Either goes on where an earlier run was stopped.

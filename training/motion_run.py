@@ -78,7 +78,7 @@ class MotionRun:
         self._start = None if motion is None else (motion.weights, motion.loras)
         self._show, self._team = show, team
         self._losses: list[float] = []
-        self._stops, self._steps, self._path = False, 0, Path()
+        self._stops, self._path = False, Path()
 
     def train(self, folder: Callable[[str], Path]) -> Trained:
         """Run it, from where it was stopped.
@@ -115,7 +115,6 @@ class MotionRun:
 
     def _step(self, step: int, loss: float) -> None:
         self._losses.append(loss)
-        self._steps = step + 1
         if (step + 1) % SHOW_EVERY == 0 and self._team.rank == 0:
             recent = self._losses[-50:]
             mean, steps = sum(recent) / len(recent), self._job.settings.loop.steps
@@ -124,14 +123,18 @@ class MotionRun:
         self._show.step(step, self._losses)
         self._stops = False
 
-    def _checkpoint(self, learned: Learned) -> None:
-        """Draw a sample of the first caption, of a mask adapter between given ends; but for a run that stops."""
-        if self._stops:
+    def _checkpoint(self, steps: int, learned: Learned) -> None:
+        """Draw a sample of the first caption, of a mask adapter between given ends; but for a run that stops.
+
+        A run that goes on draws that of its checkpoint if there is none: the last one may have been killed meanwhile.
+        """
+        path = self._path / f"sample-{steps:06}.png"
+        if self._stops or (not self._losses and path.exists()):
             return
         try:
             with torch.inference_mode():
                 strip = torch.cat(list(self._sample(learned)), 1)
-            with whole_file(self._path / f"sample-{self._steps:06}.png") as part:
+            with whole_file(path) as part:
                 Image.fromarray(strip.mul(255).byte().cpu().numpy()).save(part, "PNG")
         except (
             ArithmeticError,

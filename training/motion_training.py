@@ -125,7 +125,7 @@ def train_motion(
     settings: MotionSettings,
     folder: Callable[[str], Path],
     on_step: Callable[[int, float], None] | None = None,
-    on_checkpoint: Callable[[Learned], None] | None = None,
+    on_checkpoint: Callable[[int, Learned], None] | None = None,
     team: Team = ALONE,
 ) -> Trained:
     """Train, from the folder's checkpoint if it has one.
@@ -139,7 +139,8 @@ def train_motion(
         settings: how.
         folder: key of what the run depends on -> the folder of its files.
         on_step: told of each 0-based step and its loss; may raise to stop, which saves a checkpoint.
-        on_checkpoint: told what was learned so far.
+        on_checkpoint: told after each checkpoint how many steps are done, and what was learned so far; once more at
+            the start of a run that goes on.
         team: the processes that train together; the main one alone writes files, and calls ``on_checkpoint``.
 
     Returns:
@@ -361,7 +362,7 @@ class _Run:
         prediction_type: str,
         settings: MotionSettings,
         on_step: Callable[[int, float], None] | None,
-        on_checkpoint: Callable[[Learned], None] | None,
+        on_checkpoint: Callable[[int, Learned], None] | None,
         team: Team,
     ) -> None:
         self.folder, self.log = folder, MetricsLog(folder / METRICS)
@@ -379,9 +380,9 @@ class _Run:
         if self._on_step is not None:
             self._on_step(step, loss)
 
-    def checkpoint(self, averages: dict[str, Tensor]) -> None:
+    def checkpoint(self, steps: int, averages: dict[str, Tensor]) -> None:
         """Write what was learned so far."""
         learned = self._lesson.finish(averages)
         save_motion(self.folder / RESULT, learned, facts=self._facts)
         if self._on_checkpoint is not None:
-            self._on_checkpoint(learned)
+            self._on_checkpoint(steps, learned)

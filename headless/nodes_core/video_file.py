@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -67,20 +68,36 @@ def read_frames(path: Path) -> Tensor:
     """Read every frame of a picture or a video.
 
     Returns:
-        [N, H, W, 3], or [N, H, W, 4] where the file has alpha; float32 in 0..1. No frames of a file that FFmpeg can't
-        read whole.
+        [N, H, W, 3], or [N, H, W, 4] where the file has alpha; float32 in 0..1. No frames of a file that is none to
+        FFmpeg, or only part of one; others may read it.
+
+    Raises:
+        ValueError: FFmpeg knows the file and can't read it.
     """
-    import av
     from av.error import InvalidDataError
 
     try:
-        with av.open(str(path)) as source:
-            # Frames before time 0 are there for decoding alone.
-            shown = (frame for frame in source.decode(video=0) if frame.pts is None or frame.pts >= 0)
-            frames = [_to_array(frame) for frame in shown]
+        frames = [_to_array(frame) for frame in _decoded(path)]
     except (InvalidDataError, IndexError):
         frames = []
     return torch.from_numpy(np.stack(frames)) if frames else torch.zeros(0, 0, 0, 3)
+
+
+def _decoded(path: Path) -> Iterator[Any]:
+    """Give a file's frames that are shown: those before time 0 are there for decoding alone."""
+    import av
+    from av.error import FFmpegError, InvalidDataError
+
+    try:
+        with av.open(str(path)) as source:
+            yield from (frame for frame in source.decode(video=0) if frame.pts is None or frame.pts >= 0)
+    except InvalidDataError:
+        raise
+    except FFmpegError as error:
+        raise ValueError(
+            f"{path.name}: got a file that is damaged, or no picture or video ({error.strerror}); expected PNG, JPEG, "
+            "WebP, GIF or a video; save or download it again."
+        ) from error
 
 
 def _to_array(frame: Any) -> np.ndarray:
@@ -91,16 +108,21 @@ def _to_array(frame: Any) -> np.ndarray:
         pixels = frame.to_ndarray(format="rgba" if alpha else "rgb24").astype(np.float32) / np.float32(255)
     else:
         deep = "gbrapf32le" if alpha else "gbrpf32le"
-        padded = _pad(frame) if frame.width % 32 else frame
+        padded = frame
+        while frame.width % 32 and (padded.width % 32 or padded.height % 32):
+            padded = _pad(padded)
         pixels = padded.to_ndarray(format=deep)[: frame.height, : frame.width]
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation // 90)))
 
 
 def _pad(frame: Any) -> Any:
-    """Pad to multiples of 32 by repeating the border: FFmpeg's conversion is not exact at ragged edges."""
+    """Pad to multiples of 32 by repeating the border: FFmpeg's conversion is not exact at ragged edges.
+
+    Its filter fills no border that is wider than the picture: of sides under 16 pixels the picture is only doubled.
+    """
     from av.filter import Graph
 
-    width, height = (-(-side // 32) * 32 for side in (frame.width, frame.height))
+    width, height = (min(-(-side // 32) * 32, 2 * side) for side in (frame.width, frame.height))
     graph = Graph()
     size = {"width": frame.width, "height": frame.height}
     source = graph.add_buffer(**size, format=frame.format.name, time_base=frame.time_base)

@@ -179,8 +179,9 @@ class ComfyHost:
         """Return the device that models run on."""
         return comfy.model_management.get_torch_device()
 
-    def progress(self, total: int) -> ComfyProgress:
-        """Start a progress bar of the node that is running."""
+    def progress(self, total: int, noun: str = "step") -> ComfyProgress:
+        """Start a progress bar of the node that is running, which shows no words."""
+        del noun
         return ComfyProgress(total)
 
     def check_interrupt(self) -> None:

@@ -99,6 +99,12 @@ def test_a_run_says_where_the_result_is_and_the_folder_holds_all_of_it(run):
     assert out[1].startswith("loss ")
     assert out[1].endswith(" in the last of 4 steps")
     assert out[2].startswith("the base is unchanged, SHA-256 ")
+    counted = [line.strip() for line in err if re.fullmatch(r"  (clip|step) \d+ of \d+", line)]
+    assert [*counted[:1], *counted[-5:]] == [
+        "clip 1 of 3",
+        "clip 3 of 3",
+        *(f"step {n} of 4" for n in range(1, 5)),
+    ]
     assert {each.name for each in Path("run").iterdir()} == {
         "checkpoint.pt", "config.toml", "curve.png", "dataset.png", "metrics.jsonl", "motion.safetensors",
         "sample-000003.png", "sample-000004.png", "trained.safetensors",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 
 import numpy as np
@@ -231,6 +232,33 @@ def test_a_device_without_room_for_a_sample_costs_the_sample_alone(host, train, 
     assert train()[0].weights.family == "frameloom"
     assert caplog.text.count("this checkpoint has no sample (out of memory)") == 2
     assert list((user / "training").glob("*/sample-*.png")) == []
+
+
+def test_a_sample_that_was_being_drawn_when_a_run_was_killed_is_drawn_where_it_goes_on(
+    host, train, user, monkeypatch
+):
+    """To the same bits, and none that is there is drawn again."""
+    train(steps=4)
+    whole = {path.name: path.read_bytes() for path in (user / "training").glob("*/sample-*.png")}
+    sample, left = type(host).sample, [1]
+
+    def killed(self, *parts, **settings):
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return sample(self, *parts, **settings)
+
+    shutil.rmtree(user / "training")
+    monkeypatch.setattr(type(host), "sample", killed)
+    with pytest.raises(KeyboardInterrupt):  # in the second of two
+        train(steps=4)
+    [first] = (user / "training").glob("*/sample-*.png")
+    before = first.stat().st_mtime_ns
+    monkeypatch.setattr(type(host), "sample", sample)
+    train(steps=4)
+    assert {path.name: path.read_bytes() for path in (user / "training").glob("*/sample-*.png")} == whole
+    assert sorted(whole) == ["sample-000002.png", "sample-000004.png"]
+    assert first.stat().st_mtime_ns == before
 
 
 def test_captions_are_dropped_as_often_as_the_dataset_says(train, user, monkeypatch):

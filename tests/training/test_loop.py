@@ -1,6 +1,9 @@
+import pickle
+import random
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -234,9 +237,17 @@ def test_a_stop_keeps_what_was_learned_until_then(tmp_path):
     _, parameters, loss = problem()
     path, kept = tmp_path / "run.pt", []
     with pytest.raises(Stopped):
-        train(parameters, loss, SETTINGS, checkpoint=path, on_step=stop_at(6), on_checkpoint=kept.append)
+        train(
+            parameters,
+            loss,
+            SETTINGS,
+            checkpoint=path,
+            on_step=stop_at(6),
+            on_checkpoint=lambda *told: kept.append(told),
+        )
     assert torch.load(path)["step"] == 7
-    [averages] = kept
+    [(steps, averages)] = kept
+    assert steps == 7
     _, fresh, loss = problem()
     steps = []
     with pytest.raises(Stopped):
@@ -251,9 +262,14 @@ def test_a_stop_keeps_what_was_learned_until_then(tmp_path):
     _, whole, loss = problem()
     with pytest.raises(Stopped):
         train(
-            whole, loss, SETTINGS, checkpoint=tmp_path / "o.pt", on_step=stop_at(6), on_checkpoint=kept.append
+            whole,
+            loss,
+            SETTINGS,
+            checkpoint=tmp_path / "o.pt",
+            on_step=stop_at(6),
+            on_checkpoint=lambda *told: kept.append(told),
         )
-    assert all(torch.equal(kept[1][name], averages[name]) for name in averages)
+    assert all(torch.equal(kept[1][1][name], averages[name]) for name in averages)
 
 
 KILLED = """
@@ -303,6 +319,60 @@ def test_a_full_disk_is_one_error_and_the_last_checkpoint_loads(tmp_path):
     assert torch.load(path)["step"] == 4
     train(dict(model.named_parameters()), loss, SETTINGS, checkpoint=path)
     assert torch.load(path)["step"] == SETTINGS.steps
+
+
+def test_any_damaged_byte_of_a_checkpoint_is_refused_or_changes_nothing(tmp_path):
+    """torch reads a file whose tensors were changed without a word."""
+    _, parameters, loss = problem()
+    path = tmp_path / "run.pt"
+    whole = train(parameters, loss, SETTINGS, checkpoint=path)
+    data, draw = path.read_bytes(), random.Random(1)
+    refusals = []
+    for _ in range(200):
+        place = draw.randrange(len(data))
+        path.write_bytes(data[:place] + bytes([data[place] ^ (1 << draw.randrange(8))]) + data[place + 1 :])
+        _, fresh, loss = problem()
+        try:
+            again = train(fresh, loss, SETTINGS, checkpoint=path)
+        except ValueError as error:
+            refusals.append(str(error))
+        else:
+            assert all(torch.equal(again[name], whole[name]) for name in whole), place
+    assert 80 < len(refusals) < 200  # much of so small a file is padding
+    assert all(each.startswith(f"checkpoint {path}: damaged (") for each in refusals)
+
+
+@pytest.mark.parametrize(
+    "junk", [b"", b"junk", b"PK\x03\x04" + bytes(99), pickle.dumps([1]), bytes(range(256)) * 9]
+)
+def test_junk_in_place_of_a_checkpoint_is_refused_with_what_to_do(tmp_path, junk):
+    _, parameters, loss = problem()
+    path = tmp_path / "run.pt"
+    path.write_bytes(junk)
+    with pytest.raises(
+        ValueError, match=r"run\.pt: damaged \(.*\); expected it as it was written; put a copy"
+    ):
+        train(parameters, loss, SETTINGS, checkpoint=path)
+    assert path.read_bytes() == junk
+
+
+def test_who_is_told_of_checkpoints_is_told_again_where_a_run_goes_on_from_one(tmp_path):
+    """A run may be killed as its last checkpoint is drawn; a stopped one is no such checkpoint."""
+    path = tmp_path / "run.pt"
+    for stop, heard in ((3, [4]), (5, [4, 6]), (None, [8, 12]), (None, [12])):
+        told = []
+        _, parameters, loss = problem()
+        with pytest.raises(Stopped) if stop else nullcontext():
+            train(
+                parameters,
+                loss,
+                SETTINGS,
+                checkpoint=path,
+                checkpoint_every=4,
+                on_step=stop_at(stop),
+                on_checkpoint=lambda steps, _, told=told: told.append(steps),
+            )
+        assert told == heard
 
 
 def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):

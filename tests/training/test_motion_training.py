@@ -241,7 +241,7 @@ def test_a_killed_run_goes_on_to_the_same_curve_and_weights(port, model, tmp_pat
 def test_a_step_is_noted_before_its_checkpoint_so_that_a_kill_between_them_loses_none(port, model, tmp_path):
     noted = []
 
-    def count_rows(_learned):
+    def count_rows(_steps, _learned):
         noted.append(len((tmp_path / "metrics.jsonl").read_text().splitlines()))
 
     train_motion(

@@ -33,7 +33,7 @@ saved = []
 try:
     averages = train(
         parameters, loss, SHARED, checkpoint=folder / "run.pt", checkpoint_every=5, key=key.format(team.rank),
-        on_step=on_step, on_checkpoint=saved.append, team=team,
+        on_step=on_step, on_checkpoint=lambda *told: saved.append(told), team=team,
     )
     values, gradients = ({name: part(value) for name, value in parameters.items()} for part in (torch.detach, grad))
     torch.save([averages, values, gradients], folder / f"{team.rank}.pt")
