@@ -335,7 +335,8 @@ def _open_safetensors(name: str, path: Path, size: int, config: Mapping[str, Any
         with safe_open(path, framework="pt") as file:
             parts = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  not a dict
             shapes = {key: tuple(part.get_shape()) for key, part in parts.items()}
-            dtypes = {key: _DTYPES.get(kind := part.get_dtype(), kind) for key, part in parts.items()}
+            kinds = {key: str(part.get_dtype()) for key, part in parts.items()}
+            dtypes = {key: _DTYPES.get(kind, kind) for key, kind in kinds.items()}
             return WeightFile(name, shapes, dtypes, file.metadata() or {}, config, path)
     except SafetensorError as error:
         wanted = _safetensors_size(path)
@@ -358,7 +359,7 @@ def _safetensors_size(path: Path) -> int | None:
             + length
             + max(entry["data_offsets"][1] for key, entry in entries.items() if key != "__metadata__")
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Literal, cast
+from typing import Literal
 
 from .errors import CheckpointError
 
@@ -268,7 +268,10 @@ def identify(shapes: Shapes) -> Kind:
         shapes: shape of every tensor, by key.
     """
     keys = _Keys(shapes)
-    return next((kind for kind, holds in _RULES if holds(keys)), cast(Kind, "unknown"))
+    for kind, holds in _RULES:
+        if holds(keys):
+            return kind
+    return "unknown"
 
 
 def expect(name: str, shapes: Shapes, kinds: tuple[Kind, ...], wanted: str) -> Kind:

@@ -175,6 +175,10 @@ NO_WEIGHTS = {
     "text answer": (b"Entry not found", r"a text file that begins 'Entry not found'"),
     "truncated safetensors": (truncated_safetensors(0.6), r"cut short, \d+ of \d+ bytes; download it again"),
     "truncated header": (truncated_safetensors(0.01), r"cut short, \d+ of \d+ bytes"),
+    "half an offset": (
+        struct.pack("<Q", 55) + b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0.4]}} ' + bytes(4),
+        r"damaged safetensors of 67 bytes",
+    ),
     "damaged header": (struct.pack("<Q", 16) + b"{not json at all", r"damaged safetensors of 24 bytes"),
     "truncated pickle": (pickled(tiny_state())[:20_000], r"a torch file of 20000 bytes that can't be read"),
     "pickle with code": (
