@@ -58,13 +58,18 @@ class Denoiser:
         self._shift: Tensor | None = None
         self._control = ControlRun(model.sampling, run)
         self._step = 0
+        self._answers: list[Tensor] = []
 
     def __call__(self, noisy: Tensor, sigma: Tensor) -> Tensor:
         """Return denoised latents, [F, C, H, W] float32. A side without a condition at this sigma answers 0."""
         near = (step for step, level in enumerate(self._levels) if math.isclose(level, sigma, rel_tol=1e-4))
         self._step = next(near, self._step)  # a look between two levels is of the step before
-        answers = self._in_windows(noisy, sigma) if self._windows else self._ask_sides(noisy, sigma)
-        return self._guidance.combine(answers)
+        self._answers = self._in_windows(noisy, sigma) if self._windows else self._ask_sides(noisy, sigma)
+        return self._guidance.combine(self._answers)
+
+    def unguided(self) -> Tensor:
+        """Return the last answer as it was without guidance, [F, C, H, W] float32."""
+        return self._guidance.unguided(self._answers)
 
     def _in_windows(self, noisy: Tensor, sigma: Tensor) -> list[Tensor]:
         """Return every side's answer about a clip, [F, C, H, W], the weighted mean of those about its windows."""
@@ -254,6 +259,8 @@ def sample(
     if len(sigmas) == 0:
         return latent, latent
     check_frames(latent, "latent")
+    if sampler.needs_unguided:
+        guidance = guidance.asking_all()
     home = latent.device
     noise = arrange_noise(model.edits, noise).to(model.device).float()
     start = latent.to(model.device).float() * model.latent_scale
@@ -284,7 +291,7 @@ def sample(
                 return predict(noisy * blend + kept * (1 - blend), sigma) * blend + start * (1 - blend)
 
             noisy = model.sampling.add_noise(start, drawn, levels[0])
-            return sampler.run(denoise, noisy, levels, seed, step_done)
+            return sampler.run(denoise, noisy, levels, seed, step_done, predict.unguided)
 
     highest = float(model.sampling.sigmas[-1])
     result = sample_repeatedly(model.edits, once, noise, start, sigmas.cpu().float(), highest=highest)

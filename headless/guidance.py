@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -24,27 +24,44 @@ class Guidance(Protocol):
         """Return the clean latents that the sides' clean latents mean, all [F, C, H, W]."""
         ...
 
+    def unguided(self, answers: Sequence[Tensor]) -> Tensor:
+        """Return those of them that guidance leads away from."""
+        ...
+
+    def asking_all(self) -> Guidance:
+        """Return the same, asking sides too that a scale of 1 cancels."""
+        ...
+
 
 @dataclass(frozen=True)
 class CFG:
-    """Away from the negative prompt by ``scale``. At 1 the negative is not asked."""
+    """Away from the negative prompt by ``scale``. At 1 the negative is not asked, unless ``asks_all``."""
 
     positive: Conditioning
     negative: Conditioning
     scale: float
+    asks_all: bool = False
 
     @property
     def sides(self) -> Mapping[str, Conditioning | None]:
         """Positive, then negative."""
         return {
             "positive": self.positive,
-            "negative": None if math.isclose(self.scale, 1.0) else self.negative,
+            "negative": None if math.isclose(self.scale, 1.0) and not self.asks_all else self.negative,
         }
 
     def combine(self, answers: Sequence[Tensor]) -> Tensor:
         """Return negative + scale * (positive - negative)."""
         positive, negative = answers
         return negative + (positive - negative) * self.scale
+
+    def unguided(self, answers: Sequence[Tensor]) -> Tensor:
+        """Return the negative's."""
+        return answers[1]
+
+    def asking_all(self) -> CFG:
+        """Return the same, asking the negative at any scale."""
+        return replace(self, asks_all=True)
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,7 @@ class DualCFG:
         first_scale: between first and second.
         second_scale: between second and negative.
         nested: apply ``second_scale`` to the outcome of the first guidance too, not to second alone.
+        asks_all: sides too that a scale of 1 cancels.
     """
 
     first: Conditioning
@@ -64,11 +82,12 @@ class DualCFG:
     first_scale: float
     second_scale: float
     nested: bool = False
+    asks_all: bool = False
 
     @property
     def sides(self) -> Mapping[str, Conditioning | None]:
         """Negative, second, first. Sides that a scale of 1 cancels are not asked."""
-        skip_negative = not self.nested and math.isclose(self.second_scale, 1.0)
+        skip_negative = not (self.nested or self.asks_all) and math.isclose(self.second_scale, 1.0)
         skip_second = skip_negative and math.isclose(self.first_scale, 1.0)
         return {
             "negative": None if skip_negative else self.negative,
@@ -83,3 +102,11 @@ class DualCFG:
             guided = second + (first - second) * self.first_scale
             return negative + (guided - negative) * self.second_scale
         return negative + (second - negative) * self.second_scale + (first - second) * self.first_scale
+
+    def unguided(self, answers: Sequence[Tensor]) -> Tensor:
+        """Return the one that the innermost guidance starts from: the negative's, nested the second's."""
+        return answers[1 if self.nested else 0]
+
+    def asking_all(self) -> DualCFG:
+        """Return the same, asking every side."""
+        return replace(self, asks_all=True)

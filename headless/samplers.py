@@ -1,9 +1,9 @@
 """The samplers by ComfyUI's names, step for step what ComfyUI does.
 
-No library has them with ComfyUI's numbers. k-diffusion, which ComfyUI's grew from, lacks half of the names (lcm, ddpm,
-uni_pc, deis, ...), draws another Brownian path, and brings wandb and clean-fid along; diffusers' schedulers count in
-whole timesteps of their own tables. So the steps are written here, a few lines each, and compared with ComfyUI by the
-name: docs/samplers.md. Brownian paths are torchsde's, as ComfyUI's are.
+No library has them with ComfyUI's numbers. k-diffusion, which ComfyUI's grew from, has a third of the names (no lcm,
+uni_pc or deis), reads no seed for its Brownian paths, and brings wandb and clean-fid along; diffusers' schedulers count
+in whole timesteps of their own tables. So the steps are written here, a few lines each, and compared with ComfyUI by
+the name: docs/samplers.md. Brownian paths are torchsde's, as ComfyUI's are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 
 from torch import Tensor
 
-from . import ode, sde
+from . import cfg_pp, ode, sde
 from .walk import Denoise, OnStep, Walk
 
 
@@ -27,17 +27,27 @@ class Sampler:
         function: goes from noisy to clean latents, [F, C, H, W], along a walk.
         fresh_mask_noise: kept parts of a masked run are noised by other noise than the rest.
         skips_a_level: KSampler asks the scheduler for one step more and leaves its last level above 0 out.
+        stops_above_0: at the lowest level above 0, so that a last step to 0 is none.
         fewest_steps: that it can do anything in.
+        needs_unguided: the answer without guidance too, also at a scale of 1.
     """
 
     name: str
     function: Callable[[Walk, Tensor], Tensor]
     fresh_mask_noise: bool = False
     skips_a_level: bool = False
+    stops_above_0: bool = False
     fewest_steps: int = 1
+    needs_unguided: bool = False
 
     def run(
-        self, denoise: Denoise, noisy: Tensor, sigmas: Tensor, seed: int | None, on_step: OnStep
+        self,
+        denoise: Denoise,
+        noisy: Tensor,
+        sigmas: Tensor,
+        seed: int | None,
+        on_step: OnStep,
+        unguided: Callable[[], Tensor] | None = None,
     ) -> Tensor:
         """Go from noisy to clean latents, [F, C, H, W].
 
@@ -47,17 +57,19 @@ class Sampler:
             sigmas: [steps + 1] float32 on the CPU, descending.
             seed: of the noise that is drawn on the way.
             on_step: called at each step.
+            unguided: returns the last answer as it was without guidance.
 
         Raises:
             ValueError: there are too few steps.
         """
-        walk = Walk(denoise, sigmas, seed, on_step)
+        walk = Walk(denoise, sigmas, seed, on_step, unguided)
         if walk.steps == 0:
             return noisy
-        if walk.steps < self.fewest_steps:
+        fewest = self.fewest_steps + (self.stops_above_0 and float(sigmas[-1]) == 0)
+        if walk.steps < fewest:
             raise ValueError(
-                f"sampler_name={self.name!r}: got {walk.steps} step; expected at least {self.fewest_steps}, or it "
-                "would return its noise; raise steps, or choose euler."
+                f"sampler_name={self.name!r}: got {walk.steps} step; expected at least {fewest}, or it would return "
+                "its noise; raise steps, or choose euler."
             )
         return self.function(walk, noisy)
 
@@ -77,8 +89,8 @@ SAMPLERS: dict[str, Sampler] = {
         Sampler("dpm_2", ode.dpm_2, skips_a_level=True),
         Sampler("dpm_2_ancestral", sde.dpm_2_ancestral, skips_a_level=True),
         Sampler("lms", ode.remembering(4, ode.own_strides)),
-        Sampler("dpm_fast", ode.dpm_fast, fewest_steps=2),
-        Sampler("dpm_adaptive", ode.dpm_adaptive, fewest_steps=2),
+        Sampler("dpm_fast", ode.dpm_fast, stops_above_0=True),
+        Sampler("dpm_adaptive", ode.dpm_adaptive, stops_above_0=True),
         Sampler("dpmpp_2s_ancestral", sde.dpmpp_2s_ancestral),
         *_sde("dpmpp_sde", sde.dpmpp_sde),
         Sampler("dpmpp_2m", ode.dpmpp_2m),
@@ -96,6 +108,20 @@ SAMPLERS: dict[str, Sampler] = {
         Sampler("ddim", ode.euler, fresh_mask_noise=True),
         Sampler("uni_pc", ode.uni_pc, skips_a_level=True, fewest_steps=2),
         Sampler("uni_pc_bh2", partial(ode.uni_pc, second_kind=True), skips_a_level=True, fewest_steps=2),
+    )
+}
+
+
+SAMPLERS |= {
+    name: Sampler(name, function, needs_unguided=True)
+    for name, function in (
+        ("euler_cfg_pp", cfg_pp.euler),
+        ("euler_ancestral_cfg_pp", cfg_pp.euler_ancestral),
+        ("dpmpp_2s_ancestral_cfg_pp", cfg_pp.dpmpp_2s_ancestral),
+        ("dpmpp_2m_cfg_pp", cfg_pp.dpmpp_2m),
+        ("res_multistep_cfg_pp", cfg_pp.res_multistep),
+        ("res_multistep_ancestral_cfg_pp", partial(cfg_pp.res_multistep, ancestral=True)),
+        ("gradient_estimation_cfg_pp", cfg_pp.gradient_estimation),
     )
 }
 

@@ -25,7 +25,14 @@ class Walk:
     Iterating yields the steps: number, level to leave, level to reach.
     """
 
-    def __init__(self, denoise: Denoise, sigmas: Tensor, seed: int | None, on_step: OnStep) -> None:
+    def __init__(
+        self,
+        denoise: Denoise,
+        sigmas: Tensor,
+        seed: int | None,
+        on_step: OnStep,
+        unguided: Callable[[], Tensor] | None = None,
+    ) -> None:
         """Take what a run needs.
 
         Args:
@@ -33,8 +40,10 @@ class Walk:
             sigmas: [steps + 1] float32 on the CPU, so that no device is waited for.
             seed: of the noise that is drawn on the way; None: torch's global generator.
             on_step: called at each step with its number and the denoised latents.
+            unguided: returns the last answer as it was without guidance, [F, C, H, W]; CFG++ asks for it.
         """
         self.denoise, self.sigmas, self.seed, self._on_step = denoise, sigmas, seed, on_step
+        self.unguided = unguided or _not_told
 
     def __iter__(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield the steps."""
@@ -99,6 +108,10 @@ class Walk:
             return tree(_place(there), _place(here)).to(noisy) / -(here - there).sqrt()
 
         return between
+
+
+def _not_told() -> Tensor:
+    raise ValueError("unguided: got none; expected one, for CFG++; give the sampler what tells it.")
 
 
 def _place(level: Tensor) -> float:

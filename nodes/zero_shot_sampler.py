@@ -21,6 +21,7 @@ from ..models.zero_shot import (
     check_masks,
     chunk_frames,
     find_levels,
+    refuse_sampler,
     smooth_background,
     warp_forward,
 )
@@ -99,7 +100,7 @@ class ZeroShotSampler(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, sampler_name: str | None) -> bool | str:
         """Refuse samplers with a memory by name; a link's name, None here, is read when the node runs."""
-        return sampler_name is None or sampler_name in MEMORYLESS or _refusal(sampler_name)
+        return sampler_name is None or refuse_sampler(sampler_name) or True
 
     @classmethod
     def execute(
@@ -254,16 +255,10 @@ def _smoothing_inputs() -> list[Any]:
     ]
 
 
-def _refusal(sampler_name: str) -> str:
-    return (
-        f"sampler_name={sampler_name!r} remembers earlier steps or draws noise of its own, which the joints of the "
-        f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
-    )
-
-
 def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:
-    if sampler_name not in MEMORYLESS:
-        raise ValueError(_refusal(sampler_name))
+    refused = refuse_sampler(sampler_name)
+    if refused:
+        raise ValueError(refused)
     if mask is not None:
         check_masks(mask, len(path))
 

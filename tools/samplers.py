@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from frameloom.headless.nodes_core.core_node import stored_object_info
 from frameloom.headless.samplers import SAMPLERS
 from frameloom.headless.sigmas import SCHEDULERS
 from frameloom.tests.support import parity
@@ -20,13 +21,14 @@ from frameloom.tools.host import find_hosts
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "samplers.md"
 TEXT = """# Samplers and schedulers, headless
 
-`frameloom run` takes these names of ComfyUI's samplers, and all of its schedulers. A name of ComfyUI that is not here
-is refused before anything runs, with the names that can be chosen.
+`frameloom run` takes {built} of ComfyUI's {all} samplers, and all of its schedulers. The others are refused before
+anything runs, with the names that can be chosen: {missing}.
 
 Each was run in ComfyUI and headless on the demo model with its motion module: {frames} frames of {side} x {side}
 pixels, {steps} steps, cfg 4, seed 3, on a CPU. The figure is the length of the difference of the latents by the length
 of ComfyUI's latents. Both compute in float32 and add up in other orders, so 1e-6 is as close as two programs come; the
-tests ask for at most 1e-4 of each. `tools/samplers.py` wrote this page.
+tests ask for at most 1e-4 of each. They also compare runs under masks, in context windows that move, of a part of the
+steps, of few steps and of large seeds. `tools/samplers.py` wrote this page.
 
 ## Samplers, with `normal`
 
@@ -66,6 +68,7 @@ def table(
 def main() -> None:
     """Write the page."""
     cases = named_cases(SAMPLERS, SCHEDULERS)
+    known = stored_object_info()["KSampler"]["input"]["required"]["sampler_name"][0]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         parity.write_models(folder)
@@ -82,6 +85,9 @@ def main() -> None:
     ]
     PAGE.write_text(
         TEXT.format(
+            built=len(SAMPLERS),
+            all=len(known),
+            missing=", ".join(f"`{name}`" for name in known if name not in SAMPLERS),
             frames=FRAMES,
             side=SIDE,
             steps=STEPS,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -131,12 +133,23 @@ SIGMAS = schedule_sigmas(EPS, "karras", 6)
 LEAVES = {"dpm_fast": SIGMAS[-2], "dpm_adaptive": SIGMAS[-2], "uni_pc": 0.001, "uni_pc_bh2": 0.001}
 
 
+def go_down(name, denoise, start, sigmas=SIGMAS, seed=0, on_step=lambda *_: None):
+    """Run a sampler on a function, whose answer is what it is without guidance too."""
+    answers = []
+
+    def ask(noisy, sigma):
+        answers.append(denoise(noisy, sigma))
+        return answers[-1]
+
+    return find_sampler(name).run(ask, start, sigmas, seed, on_step, lambda: answers[-1])
+
+
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_samplers_reach_the_answer_of_a_perfect_denoiser(name):
     clean, noise = torch.randn(2, 2, 4, 8, 8)
     steps = []
     start = clean + noise * SIGMAS[0]
-    got = find_sampler(name).run(lambda *_: clean, start, SIGMAS, 0, lambda step, _clean: steps.append(step))
+    got = go_down(name, lambda *_: clean, start, on_step=lambda step, _clean: steps.append(step))
     assert torch.allclose(got, clean + noise * LEAVES.get(name, 0), atol=1e-5)
     assert steps[:3] == [0, 1, 2]
     assert len(steps) == 6 or name in ("dpm_fast", "dpm_adaptive")
@@ -153,10 +166,7 @@ def test_samplers_of_higher_order_are_closer_than_euler(name):
     exact = start * ((sigmas[-1] ** 2 + 4) / (sigmas[0] ** 2 + 4)) ** 0.5
 
     def error(sampler):
-        got = find_sampler(sampler).run(
-            lambda x, sigma: x * 4 / (4 + sigma**2), start, sigmas, 0, lambda *_: None
-        )
-        return relative_error(got, exact)
+        return relative_error(go_down(sampler, lambda x, sigma: x * 4 / (4 + sigma**2), start, sigmas), exact)
 
     assert error(name) < error("euler") / 2
 
@@ -164,15 +174,34 @@ def test_samplers_of_higher_order_are_closer_than_euler(name):
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_samplers_that_draw_noise_follow_the_seed(name):
     start = torch.randn(2, 4, 8, 8) * SIGMAS[0]
-
-    def end(seed):
-        return find_sampler(name).run(
-            lambda x, sigma: x / (1 + sigma**2), start, SIGMAS, seed, lambda *_: None
-        )
-
-    assert torch.equal(end(1), end(1))
+    first, again, other = (
+        go_down(name, lambda x, sigma: x / (1 + sigma**2), start, seed=seed) for seed in (1, 1, 2)
+    )
     draws = "ancestral" in name or "_sde" in name or name in ("ddpm", "lcm")
-    assert torch.equal(end(1), end(2)) != draws
+    assert torch.equal(first, again)
+    assert torch.equal(first, other) != draws
+
+
+# Not dpmpp_2s_ancestral_cfg_pp: in ComfyUI it takes the second look's answer from the first's.
+@pytest.mark.parametrize(
+    "name",
+    [name for name in SAMPLERS if name.endswith("_cfg_pp") and name != "dpmpp_2s_ancestral_cfg_pp"],
+)
+def test_cfg_pp_without_guidance_is_the_plain_sampler(name):
+    start = torch.randn(2, 4, 8, 8) * SIGMAS[0]
+    got, plain = (
+        go_down(each, lambda x, sigma: x / (1 + sigma**2), start)
+        for each in (name, name.removesuffix("_cfg_pp"))
+    )
+    assert relative_error(got, plain) <= 1e-5
+
+
+def test_cfg_pp_asks_the_negative_prompt_at_cfg_1_too(model):
+    def drawn(sampler, negative):
+        return draw(model, sampler=sampler, negative=negative, cfg=1.0)
+
+    assert torch.equal(drawn("euler", condition(2)), drawn("euler", condition(3)))
+    assert not torch.equal(drawn("euler_cfg_pp", condition(2)), drawn("euler_cfg_pp", condition(3)))
 
 
 def test_a_brownian_path_is_one_whatever_the_steps_it_is_read_in():
@@ -226,6 +255,24 @@ def test_masked_out_parts_keep_the_latents(model):
     got = draw(model, latent=latent, mask=mask)
     assert torch.allclose(got[..., :4], latent[..., :4], atol=1e-4)
     assert not torch.allclose(got[..., 4:], latent[..., 4:], atol=0.1)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_masks_of_a_condition_in_another_number_than_frames_begin_again_or_are_cut(model, rows):
+    masks = torch.rand(rows, 20, 28)
+
+    def drawn(masks):
+        sides = [[condition(1)[0][0], {"mask": masks}], *condition(3)]
+        return draw(model, positive=sides, frames=3)
+
+    assert torch.equal(drawn(masks), drawn(masks[torch.arange(3) % rows]))
+
+
+def test_the_page_of_samplers_has_every_name_and_each_within_the_tests_tolerance():
+    page = (Path(__file__).parents[2] / "docs" / "samplers.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE)
+    assert [name for name, _ in rows] == [*SAMPLERS, *SCHEDULERS]
+    assert all(float(figure) <= 1e-4 for _, figures in rows for figure in figures.split(" | "))
 
 
 def test_one_row_of_text_equals_a_row_a_frame(model):

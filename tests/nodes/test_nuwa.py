@@ -85,3 +85,9 @@ def test_a_batch_of_empty_frames_is_refused(port, demo, scene):
         ValueError, match=r"latent is \(2, 4, 16, 16\); expected one frame.*set batch_size to 1"
     ):
         draw_keyframes(demo, scene, plan(), latent={"samples": torch.zeros(2, 4, SIZE, SIZE)})
+
+
+@pytest.mark.parametrize("sampler", ["uni_pc", "euler_ancestral"])
+def test_a_sampler_that_a_link_brings_is_refused_if_it_remembers_or_draws(port, demo, scene, sampler):
+    with pytest.raises(ValueError, match=rf"sampler_name='{sampler}' remembers.*expected one of ddim, euler"):
+        draw_keyframes(demo, scene, plan(), sampler_name=sampler)
