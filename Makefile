@@ -19,7 +19,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip install --constraint $(PINS)
 
-.PHONY: demo test lint types unit smoke test-host test-smollm smollm bench evidence demo-model format docs workflows setup clean
+.PHONY: demo test lint types unit smoke test-host test-smollm smollm bench evidence fuzz demo-model format docs workflows \
+	setup clean
 
 demo: $(READY)
 	$(BIN)/frameloom run workflows/api/animatediff_demo.json --output output
@@ -68,6 +69,10 @@ bench: $(READY)
 
 evidence: $(READY)
 	$(BIN)/python -m frameloom.tools.evidence
+
+# Not for Windows. What fails is kept below build/fuzz.
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m frameloom.tools.fuzz
 
 demo-model: $(READY)
 	$(BIN)/python tools/train_demo.py
