@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Hashable, Mapping, Sequence
 
 Ranges = list[tuple[int, int]]
 CHUNK = 77  # tokens that CLIP reads at once
+
+_WEIGHT = re.compile(
+    r"\\(?P<kept>[()])|\(|(?::[ \t]*[-+]?[0-9.]+[ \t]*)?\)"
+)  # brackets, but for escaped ones
+_WORD = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|(?:[^\s\w]|_)+")  # where CLIP's tokenizer cuts first
 
 
 def find_phrase(words: Sequence[tuple[int, Hashable]], wanted: Sequence[Hashable]) -> Ranges:
@@ -90,7 +96,9 @@ def join_places(places: Sequence[int]) -> Ranges:
 
 
 def with_phrases(prompt: str, phrases: Sequence[str]) -> str:
-    """Return a prompt in which every phrase stands literally: what is missing is added at the end.
+    """Return a prompt in which every phrase stands: what is missing is added at the end.
+
+    Phrases are compared by the words that CLIP reads, so ``a (red  ball:1.2)`` says a red ball.
 
     Examples:
         >>> with_phrases("A red circle.", ["a red circle", "navy background"])
@@ -107,4 +115,10 @@ def with_phrases(prompt: str, phrases: Sequence[str]) -> str:
 
 
 def _says(prompt: str, phrase: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", prompt, re.IGNORECASE) is not None
+    return bool(find_phrase(list(enumerate(_words(prompt))), _words(phrase)))
+
+
+def _words(text: str) -> list[str]:
+    """Return the words that CLIP reads in a text, whatever their case, spaces, weights and kind of accents."""
+    plain = _WEIGHT.sub(lambda mark: mark["kept"] or "", text)
+    return _WORD.findall(unicodedata.normalize("NFC", plain).casefold())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .phrases import CHUNK, with_phrases
+from .prompt_expression import ExpressionError, fill_in, has_expressions
 from .storyboard import MAX_CHARACTERS, Scene, Storyboard
 
 MAX_FRAMES = 10_000  # of a clip; each has its own row of tokens
@@ -29,10 +31,17 @@ Keys = dict[int, str]  # frame -> prompt; frames rise
 Conditioning = list[list[Any]]
 
 _SPACE = re.compile(r"\s+|#[^\n]*")
-_KEY = re.compile(r'(?P<quote>"?)(?P<frame>[^:"\n]*)(?P=quote)[ \t]*:[ \t]*')
+# Quotes that word processors and Asian keyboards write; a full-width colon or comma is read as a plain one, too.
+_CURLY = "\u201c\u201d\u201e\u201f\uff02"
+_KEY = re.compile(
+    rf'(?:["{_CURLY}](?P<quoted>[^:\uff1a"{_CURLY}\n]*)["{_CURLY}]|(?P<bare>[^:\uff1a"{_CURLY}\n]*))'
+    r"[ \t]*[:\uff1a][ \t]*"
+)
 _FRAME = re.compile(r"([0-9]{1,6})|([0-9]{1,3}(?:\.[0-9]{1,9})?)[ \t]*%")
 _QUOTED = re.compile(r'"([^"\\\n]*(?:\\.[^"\\\n]*)*)"')
-_BEHIND = re.compile(r"[ \t\r]*(?:,|$|(?=[\n#}]))")
+_IN_CURLY = re.compile(rf'[{_CURLY}]([^"{_CURLY}\\\n]*(?:\\.[^"{_CURLY}\\\n]*)*)["{_CURLY}]')
+_BEHIND = re.compile(r"[ \t\r]*(?:[,\uff0c]|$|(?=[\n#}]))")
+_NEGATIVE = re.compile(r"--neg\b")
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/nrt]))')
 _LETTERS = {"n": "\n", "r": "\r", "t": "\t"}
 
@@ -82,7 +91,10 @@ def parse_prompts(text: str, frames: int) -> Keys:
         frame, behind = _read_frame(text, at, frames)
         if frame in keys:
             raise _error(text, at, "every frame once", f"frame {frame} has a prompt already; delete one")
-        keys[frame], at = _read_prompt(text, behind, quoted=braces or text[at] == '"')
+        keys[frame], at = _read_prompt(text, behind, quoted=braces or text[at] in f'"{_CURLY}')
+        if negative := _NEGATIVE.search(text, behind, at):
+            advice = "write what follows it into another Prompt Travel, for negative, and delete it here"
+            raise _error(text, negative.start(), "what to draw alone", advice)
         at = _skip(text, at)
     if braces and at == len(text):
         raise _error(text, opened, "a bracket } that closes it", "write it at the end, or delete this one")
@@ -147,6 +159,39 @@ def plan_travel(keys: Keys, frames: int, interpolation: Interpolation) -> list[B
         eased = (1 - math.cos(math.pi * part)) / 2 if interpolation == "ease in-out" else part
         blends.append(Blend(before, after, eased))
     return blends
+
+
+def fill_travel(keys: Keys, blends: Sequence[Blend], text: str) -> tuple[Keys, list[Blend]]:
+    """Return prompts and blends in which each frame has the values of expressions such as `` `t / max_f` `` at it.
+
+    A prompt without any stays one; another becomes as many as its values need.
+
+    Args:
+        keys: prompts by frame.
+        blends: what every frame is drawn from.
+        text: in which the prompts were written, to say where a wrong expression stands.
+
+    Raises:
+        ValueError: one can't be read, or its value is not finite; names line and column.
+    """
+    filled = {key: prompt for key, prompt in keys.items() if not has_expressions(prompt)}
+    made: dict[tuple[int, str], int] = {}
+
+    def at(key: int, frame: int) -> int:
+        if not has_expressions(keys[key]):
+            return key
+        prompt = fill_in(keys[key], frame, len(blends))
+        number = made.setdefault((key, prompt), max(keys) + 1 + len(made))
+        filled[number] = prompt
+        return number
+
+    try:
+        moved = [Blend(at(one.before, f), at(one.after, f), one.part) for f, one in enumerate(blends)]
+    except ExpressionError as error:
+        place = text.find(error.expression)
+        where = "line {}, column {}".format(*_place(text, place)) if place >= 0 else "in prepend or append"
+        raise ValueError(f"prompts {where}: {error}.") from error
+    return filled, moved
 
 
 def used_prompts(keys: Keys, blends: Sequence[Blend]) -> list[str]:
@@ -282,10 +327,11 @@ def _read_frame(text: str, at: int, frames: int) -> tuple[int, int]:
     key = _KEY.match(text, at)
     if key is None:
         raise _error(text, at, "`frame: prompt`, such as `0: a red circle`", "begin the line with its frame")
-    number = _FRAME.fullmatch(key["frame"].strip())
+    said = unicodedata.normalize("NFKC", key["quoted"] or key["bare"] or "").strip()
+    number = _FRAME.fullmatch(said)
     if number is None or float(number[2] or 0) > 100:
         expected = "a frame, counted from 0, or 0% to 100% of the clip before the colon"
-        raise _error(text, at, expected, "correct the number", quote(key["frame"].strip()))
+        raise _error(text, at, expected, "correct the number", quote(said))
     if number[1]:
         return int(number[1]), key.end()
     return int(float(number[2]) / 100 * max(frames - 1, 0) + 0.5), key.end()
@@ -301,6 +347,10 @@ def _read_prompt(text: str, at: int, *, quoted: bool) -> tuple[str, int]:
         if behind is None:
             advice = r"put the whole prompt in quotes, and write \" for quotes in it"
             raise _error(text, string.end(), "a comma or the line's end behind the prompt", advice)
+        return _unescape(text, string), behind.end()
+    string = _IN_CURLY.match(text, at)
+    behind = string and _BEHIND.match(text, string.end())
+    if string and behind:
         return _unescape(text, string), behind.end()
     if quoted:
         raise _error(text, at, "the prompt in quotes, as in JSON", "write quotes around it")
@@ -325,9 +375,14 @@ def _rest(text: str, at: int) -> str:
     return text[at:] if end < 0 else text[at:end]
 
 
+def _place(text: str, at: int) -> tuple[int, int]:
+    """Return line and column of a place, from 1."""
+    return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1
+
+
 def _error(text: str, at: int, expected: str, advice: str, got: str = "") -> ValueError:
     """Return what to raise about a place; ``got``: what stands there, if that isn't the rest of its line."""
-    line, column = text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1
+    line, column = _place(text, at)
     rest = _rest(text, at).rstrip()
     got = got or (quote(rest) if at < len(text) else "the end of the text")
     return ValueError(f"prompts line {line}, column {column}: got {got}; expected {expected}; {advice}.")

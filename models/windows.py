@@ -27,8 +27,9 @@ class WindowPlan:
             last one that is moved back.
         schedule: ``static`` windows are the same in every step, the last one moved back to end with the clip;
             ``uniform`` ones begin elsewhere in each step, so that no seam stays; ``looped`` ones do too, and run on
-            from the clip's end to its beginning; ``batched`` ones stand side by side, the last being what is left,
-            or moved back too if that is one frame, in which nothing could move.
+            from the clip's end to its beginning, of a short clip too, which is one window then; ``batched`` ones stand
+            side by side, the last being what is left, or moved back too if that is one frame, in which nothing could
+            move.
         stride: how many spacings of frames a uniform or looped schedule has beside each other: every frame, every
             second, every fourth, ..., as far as such a window fits into the clip.
         weights: ``flat``; ``pyramid``, which rises to the window's middle; ``overlap-linear``, which rises over the
@@ -69,8 +70,8 @@ class WindowPlan:
         return self.schedule in ("uniform", "looped")
 
     def is_needed(self, frames: int) -> bool:
-        """Tell whether a clip is longer than a window; else the model is asked about the whole of it."""
-        return frames > self.length
+        """Tell whether a clip is asked about in windows: one longer than a window, and every one that loops."""
+        return frames > self.length or (self.schedule == "looped" and frames > 1)
 
     def windows(self, frames: int, step: int) -> list[Window]:
         """Return the windows of one step: absolute numbers of their frames, none twice in a window.
@@ -90,6 +91,8 @@ class WindowPlan:
         """
         if not self.is_needed(frames):
             return [tuple(range(frames))]
+        if frames <= self.length:
+            return [_looped(frames, frames, 1, round(frames * _halving(step)))]
         if self.schedule == "batched":
             starts = range(0, frames, self.length)
             if frames % self.length == 1:

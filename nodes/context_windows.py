@@ -26,7 +26,8 @@ class ContextWindows(io.ComfyNode):
             "about overlapping windows of frames, and their answers are averaged. Prompts, masks, ControlNet hints and "
             "layouts made for each frame follow their frames, with any ControlNet. Memory is that of one window; time "
             "is as many times a plain clip's as the picture says. A clip no longer than a window is sampled as without "
-            "this node. Windows know of each other only where they overlap, so a long clip's look may drift.",
+            "this node, unless it is looped. Windows know of each other only where they overlap, so a long clip's look "
+            "may drift.",
             search_aliases=[
                 "ADE_StandardStaticContextOptions",
                 "ADE_StandardUniformContextOptions",
@@ -57,8 +58,8 @@ class ContextWindows(io.ComfyNode):
                     options=list(get_args(WindowSchedule)),
                     default="static",
                     tooltip="static: the same windows in every step. uniform: they begin elsewhere in each, so that no "
-                    "seam stays. looped: so too, and the clip's end runs on into its beginning. batched: side by "
-                    "side, without overlap; a last one of a single frame is moved back.",
+                    "seam stays. looped: so too, and the clip's end runs on into its beginning, also where one window "
+                    "holds it. batched: side by side, without overlap; a last one of a single frame is moved back.",
                 ),
                 io.Int.Input(
                     "stride",

@@ -10,6 +10,7 @@ from ..models.prompt_travel import (
     MAX_FRAMES,
     Interpolation,
     describe_travel,
+    fill_travel,
     parse_prompts,
     plan_travel,
     storyboard_prompts,
@@ -54,8 +55,9 @@ class PromptTravel(io.ComfyNode):
                     multiline=True,
                     tooltip='A prompt at each keyframe, one a line: `16: a blue cross`. Or as JSON has it: `"16": "a '
                     'blue cross",`, in braces or not. 50% is the middle of the clip. Lines that begin with # are '
-                    "remarks. Frames count from 0; before the first keyframe its prompt holds. Not read where a "
-                    "storyboard is connected.",
+                    "remarks. Frames count from 0; before the first keyframe its prompt holds. Between back quotes is "
+                    "arithmetic, as in FizzNodes: (cross:`t / max_f`), t being the frame and max_f the last one. Not "
+                    "read where a storyboard is connected.",
                 ),
                 io.Int.Input(
                     "frames",
@@ -134,8 +136,9 @@ class PromptTravel(io.ComfyNode):
             frames = frames or length
         keys = {frame: join_texts(prepend, prompt, append) for frame, prompt in keys.items()}
         blends = plan_travel(keys, frames, interpolation)
-        encoded = {prompt: api.port().encode_text(clip, prompt)[0] for prompt in used_prompts(keys, blends)}
-        conditions = travel_conditions(encoded, keys, blends)
+        filled, moved = (keys, blends) if storyboard else fill_travel(keys, blends, text)
+        encoded = {prompt: api.port().encode_text(clip, prompt)[0] for prompt in used_prompts(filled, moved)}
+        conditions = travel_conditions(encoded, filled, moved)
         return io.NodeOutput(conditions, describe_travel(keys, blends), frames)
 
 

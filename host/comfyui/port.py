@@ -35,7 +35,7 @@ from .control import describe_conditions, select_frames
 from .decode import decode
 from .demo import load_demo
 from .family import family_of
-from .predict import predict_denoised
+from .predict import NodeGuider, predict_denoised
 from .text import find_spans, phrase_spans, without_places
 from .train import describe, differentiable
 
@@ -92,7 +92,7 @@ class ComfyHost:
     ) -> Latent:
         """Run ComfyUI's sampler. Samplers that draw noise draw it from seed 0."""
         check_frames(latent["samples"], "latent")
-        guider = comfy.samplers.CFGGuider(model)
+        guider = NodeGuider(model)
         guider.set_conds(positive, negative)
         guider.set_cfg(cfg)
         start = comfy.sample.fix_empty_latent_channels(model, latent["samples"])

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 
 
+class NodeGuider(comfy.samplers.CFGGuider):
+    """What samples for a node of ours, which knows how many frames it wants."""
+
+
 class OnePass(comfy.samplers.KSAMPLER):
     """A sampler of one forward pass from noisy latents, which no edit has repeated."""
 
@@ -25,7 +29,7 @@ def predict_denoised(model: Any, conditioning: Any, noisy: Tensor, sigma: float)
     Returns:
         [F, 4, H, W] float32, in LATENT units.
     """
-    guider = comfy.samplers.CFGGuider(model)
+    guider = NodeGuider(model)
     # Not asked, but ComfyUI hands a positive condition's GLIGEN boxes on, and divides by the number of negative ones.
     has_boxes = any("gligen" in options for _, options in conditioning)
     guider.set_conds(conditioning, conditioning if has_boxes else [])

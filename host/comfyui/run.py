@@ -19,14 +19,15 @@ from ...models.frames import count_videos
 from ...models.free_init import sample_repeatedly
 from ...models.free_noise import arrange_noise, find_fusion
 from ...models.gligen import Change, check_boxes
-from ...models.guards import check_prediction, check_schedule
+from ...models.guards import check_prediction, check_schedule, find_still
 from ...models.mask_adapter import given_by_mask, given_in
 from . import bias, energy, guests, hooks, observe, patches
 from .attention import Crossing, LiveAttention
 from .compose import ask_composed
 from .control import ControlCopies
 from .motion import attention_of
-from .predict import OnePass
+from .predict import NodeGuider, OnePass
+from .show import show_text
 from .slots import KEY
 from .windows import find_window, publish
 
@@ -236,6 +237,8 @@ def outer_sample(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any
     """Open a run; ComfyUI's OUTER_SAMPLE wrapper. The guider's options are this run's own copy."""
     options = executor.class_obj.model_options["transformer_options"]
     options[RUN_KEY] = run = Run(executor.class_obj, len(noise))
+    if not isinstance(executor.class_obj, NodeGuider) and (still := find_still(run.edits, run.frames)):
+        show_text(still)
     try:
         return executor(arrange_noise(run.edits, noise), *args, **kwargs)
     finally:

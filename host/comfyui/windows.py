@@ -41,6 +41,10 @@ class FrameWindows(IndexListContextHandler):
         )
         self._plan = plan
 
+    def should_use_context(self, _model: Any, _conds: Any, x_in: Tensor, *_: Any) -> bool:
+        """Tell whether the plan has windows for a clip."""
+        return self._plan.is_needed(len(x_in))
+
     def get_resized_cond(self, cond_in: Any, x_in: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return a window's part of conditions; ComfyUI takes that of tensors with a row for each frame.
 

@@ -55,5 +55,29 @@ def test_what_a_sentence_lacks_is_added_in_place_of_its_full_stop(prompt, wanted
     assert with_phrases(prompt, ["a red hat", ""]) == wanted
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a red  ball in a park",
+        "in a park, A Red\n ball",
+        "(a red ball:1.2) in a park",
+        "a (red:1.2) ((ball)), a park",
+        "a red ball2",  # two tokens of CLIP's, ball and 2
+        "a red ball\\(s\\)",
+    ],
+)
+def test_what_clip_reads_as_the_phrase_is_not_said_twice(prompt):
+    assert with_phrases(prompt, ["a red ball"]) == prompt
+
+
+@pytest.mark.parametrize("prompt", ["a red balloon", "a redball", "a ball, red", "a red (small) ball"])
+def test_what_clip_reads_as_something_else_is_no_phrase(prompt):
+    assert with_phrases(prompt, ["a red ball"]) == f"{prompt}, a red ball"
+
+
+def test_accents_are_the_same_in_one_character_and_in_two():
+    assert with_phrases("a cafe\u0301 in Paris", ["a caf\u00e9"]) == "a cafe\u0301 in Paris"
+
+
 def test_a_phrase_that_ends_in_a_full_stop_still_stands_literally():
     assert with_phrases("On 5th Ave.", ["5th Ave.", "a hat"]) == "On 5th Ave, 5th Ave., a hat"

@@ -51,6 +51,12 @@ def deadline():
         "0%: a\n50%: b",
         "00: a\n48.5 %: b",
         '"0": "a", 16: b',
+        "\u201c0\u201d: \u201ca\u201d,\n\u201c16\u201d :\u201cb\u201d,",
+        "0\uff1aa\n16\uff1a b",
+        '"0"\uff1a "a"\uff0c\n"16": "b"\uff0c',
+        "\uff10: a\n50\uff05: b",
+        "\u201e0\u201c: \u201ea\u201c, \uff0216\uff02\uff1a\uff02b\uff02",
+        '"0" :"a",\n"16" :"b",\n',
     ],
 )
 def test_every_form_says_the_same(text):
@@ -366,3 +372,19 @@ def test_a_scene_that_says_nothing_is_refused():
         ValueError, match=r"storyboard: scene 4 has no prompt, background or entity; expected"
     ):
         storyboard_prompts(Storyboard(scenes=[Scene(id=4, prompt=" ", frames=5)]))
+
+
+def test_quotes_of_other_kinds_stay_in_prompts():
+    text = '0: \u201cHello\u201d she said\n"1": "a \u201cred\u201d ball\uff0c round"'
+    assert parse_prompts(text, 2) == {
+        0: "\u201cHello\u201d she said",
+        1: "a \u201cred\u201d ball\uff0c round",
+    }
+
+
+def test_a_negative_part_is_refused_by_its_place():
+    """FizzNodes cuts prompts there."""
+    with pytest.raises(
+        ValueError, match=r"prompts line 2, column 6: got '--neg ugly'.*another Prompt Travel"
+    ):
+        parse_prompts("0: a\n1: b --neg ugly", 2)

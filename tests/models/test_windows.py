@@ -105,6 +105,19 @@ def test_a_stride_adds_windows_of_every_second_and_fourth_frame_as_far_as_they_f
     assert spacings(40, schedule="static") == {1}
 
 
+@pytest.mark.parametrize("frames", [2, 9, 16])
+def test_a_loop_of_one_window_begins_elsewhere_in_each_step(frames):
+    plan = WindowPlan(16, 4, "looped")
+    windows = [plan.windows(frames, step) for step in range(4)]
+    assert plan.is_needed(frames)
+    assert [len(each) for each in windows] == [1] * 4
+    assert len({window[0] for (window,) in windows}) == min(4, frames)
+    assert all(
+        window[place] == (window[0] + place) % frames for (window,) in windows for place in range(frames)
+    )
+    assert not plan.is_needed(1)
+
+
 def test_a_looped_plan_has_no_place_of_its_own_in_the_clip():
     """The same step of a loop whose frames are counted from elsewhere has the same windows, moved."""
     frames, plan = 24, WindowPlan(8, 2, "looped")

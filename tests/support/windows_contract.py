@@ -44,6 +44,17 @@ def test_a_window_as_long_as_the_clip_changes_no_bit(port, scene, demo, motion, 
     assert torch.equal(scene.run(windowed(port, moving, WindowPlan(LENGTH, 2)), frames=frames), plain)
 
 
+def test_a_clip_in_one_window_loops(port, scene, demo, motion):
+    """Each step, it begins elsewhere: so its motion differs, and what has none is as it was."""
+    loop = WindowPlan(LENGTH + 1, 1, "looped")
+    plain = scene.run(demo[0], frames=LENGTH)
+    assert apart(scene.run(windowed(port, demo[0], loop), frames=LENGTH), plain) <= 1e-5
+    moving = scene.moving(demo[0], motion)
+    assert (
+        apart(scene.run(windowed(port, moving, loop), frames=LENGTH), scene.run(moving, frames=LENGTH)) > 1e-2
+    )
+
+
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: f"{plan.schedule}-{plan.weights}-{plan.length}")
 def test_a_model_that_does_not_mix_frames_is_as_without_windows(port, scene, demo, whole, plan):
     assert apart(scene.run(windowed(port, demo[0], plan), frames=FRAMES), whole) <= 1e-5
