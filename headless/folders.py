@@ -9,7 +9,6 @@ import mimetypes
 import os
 import re
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -112,10 +111,10 @@ class Folders:
                 f"filename_prefix={prefix!r} points outside {self.of(kind)}; give one inside it."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        if kind == "temp":
-            _remove_old_previews(folder)
         pattern = re.compile(re.escape(relative.name) + r"_(\d+)", re.IGNORECASE if os.name == "nt" else 0)
         numbers = [int(match[1]) for name in os.listdir(folder) if (match := pattern.match(name))]
+        if kind == "temp":
+            _remove_old_previews(folder)
         subfolder = "" if relative.parent == Path() else str(relative.parent)
         return NewFiles(folder, subfolder, relative.name, max(numbers, default=0) + 1)
 
@@ -128,10 +127,11 @@ class Folders:
 def _remove_old_previews(folder: Path) -> None:
     """Remove previews of earlier days; nothing else, as the folder may hold files of others."""
     for path in folder.iterdir():
-        if _PREVIEW.fullmatch(path.name):
-            with suppress(FileNotFoundError):  # another run was faster
-                if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
-                    path.unlink()
+        try:
+            if _PREVIEW.fullmatch(path.name) and time.time() - path.stat().st_mtime > _KEPT_SECONDS:
+                path.unlink()
+        except FileNotFoundError:  # another run was faster
+            continue
 
 
 def folders() -> Folders:

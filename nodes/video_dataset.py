@@ -186,30 +186,6 @@ def _folder_inputs() -> list[Any]:
     ]
 
 
-def _shape_inputs() -> list[Any]:
-    return [
-        io.Int.Input(
-            "clips", default=64, min=1, max=100_000, tooltip="For source shapes: how many are drawn."
-        ),
-        io.Combo.Input(
-            "motion",
-            options=["straight", "circle", "pan left"],
-            default="straight",
-            tooltip="For source shapes. straight: across the picture or still, as the caption says; what the demo's "
-            "motion module knows. circle: once round, clockwise, which it has never seen; captions don't say it. "
-            "pan left: the camera's, so that shapes that stand still, as captions say, drift to the right.",
-        ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFFFFFFFFFF,
-            control_after_generate=io.ControlAfterGenerate.fixed,
-            tooltip="For source shapes: of their looks, places and ways.",
-        ),
-    ]
-
-
 def _time_inputs() -> list[Any]:
     return [
         io.Float.Input(
@@ -232,6 +208,30 @@ def _time_inputs() -> list[Any]:
             "last frame leads to its first one by a step as long as all others. It goes round once, or as many times "
             "as bring the step closest to stride. With clips_per_video, clips start at other places of the round. A "
             "last frame that is the first one again, to the last bit, is left out. Drawn circles are loops anyway.",
+        ),
+    ]
+
+
+def _shape_inputs() -> list[Any]:
+    return [
+        io.Int.Input(
+            "clips", default=64, min=1, max=100_000, tooltip="For source shapes: how many are drawn."
+        ),
+        io.Combo.Input(
+            "motion",
+            options=["straight", "circle", "pan left"],
+            default="straight",
+            tooltip="For source shapes. straight: across the picture or still, as the caption says; what the demo's "
+            "motion module knows. circle: once round, clockwise, which it has never seen; captions don't say it. "
+            "pan left: the camera's, so that shapes that stand still, as captions say, drift to the right.",
+        ),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFFFFFFFFFF,
+            control_after_generate=io.ControlAfterGenerate.fixed,
+            tooltip="For source shapes: of their looks, places and ways.",
         ),
     ]
 
