@@ -408,9 +408,15 @@ def _brief(error: Exception) -> str:
 
 
 def _cannot_start(error: Exception) -> None:
+    if "creation task" in str(error):  # it lived, and raised what Ray's last line says
+        raise HostError(
+            f"a worker could not read the model: {_brief(error)}; expected this version of "
+            "frameloom[headless,cluster], of torch and of Python on every machine; update them and queue again: "
+            "finished jobs are kept. Without --ray the jobs are done here."
+        ) from error
     raise HostError(
-        f"a worker could not start: {_brief(error)}; expected this version of frameloom[headless,cluster] on every "
-        "machine, and memory for a model on each worker; take fewer workers and queue again: finished jobs are kept."
+        f"a worker could not start: {_brief(error)}; expected one that lives, with memory for a model; take fewer "
+        "workers and queue again: finished jobs are kept."
     ) from error
 
 

@@ -23,7 +23,7 @@ from frameloom.host.bundled import BUNDLED
 from frameloom.models.errors import HostError
 from frameloom.models.nuwa_jobs import JobFolder, Recursion, run_jobs
 from frameloom.models.nuwa_tree import Tree
-from frameloom.tests.support.cluster_work import smooth
+from frameloom.tests.support.cluster_work import Unreadable, smooth
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -147,6 +147,13 @@ def test_what_a_job_raises_is_raised_as_it_is_and_not_tried_again(tmp_path, note
         share(SMALL, work, 1, folder)
     assert len(work.tries(3, 0)) == 1
     assert Recursion(SMALL, keyframes(SMALL), folder).kept == 3  # level 2
+
+
+def test_a_model_that_workers_cannot_read_is_not_blamed_on_memory(notes):
+    with pytest.raises(
+        HostError, match=r"could not read the model: .*this torch has no such dtype; expected this ver"
+    ):
+        share(SMALL, Unreadable(), 1)
 
 
 def test_an_interrupt_ends_the_workers_and_keeps_what_was_finished(tmp_path, notes):

@@ -67,3 +67,16 @@ def smooth(folder, **settings):
         torch.manual_seed(3)
         network = nn.Sequential(nn.Conv2d(4, 32, 3, padding=1), nn.SiLU(), nn.Conv2d(32, 4, 3, padding=1))
     return Smooth(network.requires_grad_(False), folder, **settings)
+
+
+class Unreadable:
+    """Work that no other process can read from its pickle."""
+
+    steps = 1
+
+    def __reduce__(self):
+        return _raise_at_reading, ()
+
+
+def _raise_at_reading():
+    raise AttributeError("this torch has no such dtype")
