@@ -19,6 +19,7 @@ from .vocabulary import PLACES, QUALITY
 MAX_CHARACTERS = 20_000
 MAX_SCENES = 64
 SHOWN = 60  # characters of a sentence that is named
+SHOWN_NOTES = 3  # of what was left out, where nothing remains
 LONG = 40  # words of a sentence, above which the rules mostly misread it
 
 _HEADER = re.compile(
@@ -101,7 +102,7 @@ def read_scenes(script: str, tell: Tell = lambda sentence: None) -> Script:
     lines = _Lines(script, found.names, tell)
     text = lines.read()
     if not re.search(r"[^\W_]", text) and lines.left_out:
-        _refuse("no sentence", "; ".join(lines.left_out))
+        _refuse("no sentence", "; ".join(lines.left_out[:SHOWN_NOTES]))
     kept = 0
     lost: list[tuple[str, str]] = []
     for scene in split_scenes(text):
@@ -133,16 +134,12 @@ def split_scenes(script: str) -> list[str]:
     Under ``Scene 2:`` nothing else cuts.
 
     Raises:
-        ValueError: there is nothing in it, or too much.
+        ValueError: there is nothing in it, or too many scenes.
 
     Examples:
         >>> split_scenes("A ball rolls left, then it falls. A dog sleeps.")
         ['A ball rolls left', 'it falls', 'A dog sleeps']
     """
-    if len(script) > MAX_CHARACTERS:
-        raise ValueError(
-            f"script: got {len(script):,} characters; expected at most {MAX_CHARACTERS:,}; split it into several."
-        )
     lines = [line for line in script.splitlines() if line.strip()]
     if _HEADER.search(script):
         parts = _HEADER.split(script)
@@ -176,7 +173,11 @@ def _refuse(got: str, more: str = "") -> NoReturn:
 
 
 def _check(script: str) -> None:
-    """Refuse what is no text for people, and what others fill in."""
+    """Refuse what is too long, what is no text for people, and what others fill in."""
+    if len(script) > MAX_CHARACTERS:
+        raise ValueError(
+            f"script: got {len(script):,} characters; expected at most {MAX_CHARACTERS:,}; split it into several."
+        )
     begun = script.lstrip()
     if begun.startswith(("{", "[{")):
         try:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ..host import api
-from ..models.storyboard import Provenance, Storyboard
+from ..models.storyboard import Storyboard
 from .sockets import LLMType, StoryboardType
 
 logger = logging.getLogger(__name__)
@@ -159,8 +159,8 @@ def _summarize(board: Storyboard, notes: list[str]) -> str:
     """Return what a storyboard holds and what is to be known of how it was read, which the log tells, too."""
     for note in notes:
         logger.warning("Layout From LLM: %s.", note)
-    made = board.provenance or Provenance()
-    by = ", ".join(filter(None, (made.planner, made.model)))
+    made = board.provenance
+    by = ", ".join(filter(None, (made.planner, made.model))) if made else "nobody"
     things = {entity.id for scene in board.scenes for entity in scene.entities}
     scenes = [f"scene {scene.id}: {scene.prompt}" for scene in board.scenes]
     return "\n".join([f"{_count(scenes, 'scene')} with {_count(things, 'thing')} by {by}", *notes, *scenes])
