@@ -117,6 +117,6 @@ class Dialect:
 
 def _find(text: str, pattern: str) -> int | None:
     """Return where a text has a word; what is named as the fault comes before all else."""
-    fault = re.search(rf'"(?:param|loc)"\s*:[^}}\]]*"{pattern}"', text, re.IGNORECASE)
+    fault = re.search(rf'"(?:param|loc)"\s*:[^}}\]]{{0,99}}"{pattern}"', text, re.IGNORECASE)
     word = fault or re.search(rf"(?<![\w-]){pattern}(?![\w-])", text, re.IGNORECASE)
     return None if word is None else word.start() - len(text) * bool(fault)

@@ -29,6 +29,7 @@ VERBS = {
 del VERBS["left"]  # far more often a place
 
 DETERMINERS = v.ONE | v.THAT | v.OWNED | set(v.NUMBERS) | {"some", "several", "many", "an"}
+MOST_DETERMINERS = 4  # side by side, as in "both the other two"
 DESCRIBING = v.COLORS | v.ADJECTIVES | set(v.SIZES)
 
 
@@ -63,7 +64,8 @@ def _core(tokens: Sequence[str], at: int, known: Collection[str]) -> NounPhrase 
         *tokens[at + 1 : at + 2],
     ):
         return None  # that rolls
-    while at < len(tokens) and tokens[at] in DETERMINERS:
+    first = at
+    while at < len(tokens) and tokens[at] in DETERMINERS and at - first < MOST_DETERMINERS:
         word = tokens[at]
         determiner = determiner if determiner in v.THAT else word
         count = v.NUMBERS.get(word, count)

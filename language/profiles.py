@@ -78,7 +78,7 @@ class Profile(BaseModel):
 
     @model_validator(mode="after")
     def _has_one_name_for_each(self) -> Profile:
-        names = [self.rename.get(setting, setting) for setting in ("model", "messages", *get_args(Setting))]
+        names = ["model", "messages", *(self.rename.get(setting, setting) for setting in get_args(Setting))]
         twice = [name for name in names if names.count(name) > 1]
         both = [setting for setting in self.omit if setting in self.rename]
         if both:

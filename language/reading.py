@@ -122,8 +122,10 @@ def _read_pieces(text: str) -> list[_Piece]:
         at = place.end()
         if place.lastgroup != "start":
             since = aside.meet(place)
-            for piece in pieces if since is not None else ():
-                piece.aside |= piece.start >= since
+            for piece in reversed(pieces):
+                if since is None or piece.start < since:
+                    break
+                piece.aside = True
             broken_to = 0
             continue
         piece, budget = _read_piece(text, place.start(), budget)

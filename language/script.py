@@ -19,6 +19,7 @@ from .vocabulary import PLACES, QUALITY
 MAX_CHARACTERS = 20_000
 MAX_SCENES = 64
 SHOWN = 60  # characters of a sentence that is named
+SHOWN_NOTES = 3  # of what was left out, where nothing remains
 LONG = 40  # words of a sentence, above which the rules mostly misread it
 
 _HEADER = re.compile(
@@ -58,11 +59,11 @@ _REQUEST = re.compile(
 _INLINE: tuple[tuple[str, str, str], ...] = (
     (r"!\[[^\]]*\]\([^)]*\)", "", "a link to a picture is left out"),
     (r"\[([^\]]+)\]\([^)]*\)", r"\1", ""),
-    (r"(?:https?://|www\.)\S+|\S+@\S+\.\w+", "", "an address is left out"),
+    (r"(?:https?://|www\.)\S+|[^\s@]{1,64}@[^\s@]{1,99}\.\w+", "", "an address is left out"),
     (r"\b(\w+)\((e?s)\)", r"\1\2", ""),
     (r"</?[A-Za-z][^<>]{0,200}>", "", ""),
     (r"\(([^():]+):\s*[\d.]+\)", r"\1", "weights of phrases are left out"),
-    (r"(?:^|(?<=\s))--?[a-z]+(?:\s+[\d:.]+)?(?=\s|$)", "", "options that begin with -- are left out"),
+    (r"(?:^|(?<=\s))--[a-z]+(?:\s+[\d:.]+)?(?=\s|$)", "", "options that begin with -- are left out"),
     (r"\*{1,3}|`+|~~|(?<![^\W_])_{1,3}|_{1,3}(?![^\W_])|(?<=\s)\*(?=\s)", "", ""),
     (r"[\"“„][^\"“”„]*[.!?,…][\"”“]", "", "speech is left out"),
     (r"(?<=[:,])(\s*)[\"“„][^\"“”„]*[\"”“]", r"\1", "speech is left out"),
@@ -101,7 +102,7 @@ def read_scenes(script: str, tell: Tell = lambda sentence: None) -> Script:
     lines = _Lines(script, found.names, tell)
     text = lines.read()
     if not re.search(r"[^\W_]", text) and lines.left_out:
-        _refuse("no sentence", "; ".join(lines.left_out))
+        _refuse("no sentence", "; ".join(lines.left_out[:SHOWN_NOTES]))
     kept = 0
     lost: list[tuple[str, str]] = []
     for scene in split_scenes(text):
@@ -133,16 +134,12 @@ def split_scenes(script: str) -> list[str]:
     Under ``Scene 2:`` nothing else cuts.
 
     Raises:
-        ValueError: there is nothing in it, or too much.
+        ValueError: there is nothing in it, or too many scenes.
 
     Examples:
         >>> split_scenes("A ball rolls left, then it falls. A dog sleeps.")
         ['A ball rolls left', 'it falls', 'A dog sleeps']
     """
-    if len(script) > MAX_CHARACTERS:
-        raise ValueError(
-            f"script: got {len(script):,} characters; expected at most {MAX_CHARACTERS:,}; split it into several."
-        )
     lines = [line for line in script.splitlines() if line.strip()]
     if _HEADER.search(script):
         parts = _HEADER.split(script)
@@ -176,7 +173,11 @@ def _refuse(got: str, more: str = "") -> NoReturn:
 
 
 def _check(script: str) -> None:
-    """Refuse what is no text for people, and what others fill in."""
+    """Refuse what is too long, what is no text for people, and what others fill in."""
+    if len(script) > MAX_CHARACTERS:
+        raise ValueError(
+            f"script: got {len(script):,} characters; expected at most {MAX_CHARACTERS:,}; split it into several."
+        )
     begun = script.lstrip()
     if begun.startswith(("{", "[{")):
         try:
@@ -185,7 +186,7 @@ def _check(script: str) -> None:
             pass
         else:
             _refuse("JSON", "Layout From Text reads storyboards")
-    if re.search(r"(?m)^\s*[\"']?\d+[\"']?\s*:\s*[\"']", script):
+    if re.search(r"(?m)^[ \t]*[\"']?\d+[\"']?[ \t]*:[ \t]*[\"']", script):
         _refuse("prompts by frame", "Prompt Travel reads them")
     if place := re.search(r"\{[^{}\n]{0,200}\}", script):
         _refuse(f"{show(place.group())}, a place in a template that nobody filled in")
@@ -197,14 +198,11 @@ def _why_not(sentence: str) -> str | None:
     """Return why a sentence is not read, if it is not."""
     if not re.search(r"[^\W_]", sentence):
         return "has no words"
-    tongue = find_tongue(sentence)
-    if tongue == "foreign":
-        return "seems not to be English"
-    return (
-        None
-        if tongue == "english"
-        else "has no word that the rules know; 'a dragon' is one thing, 'dragon' may be any word"
-    )
+    return {
+        "english": None,
+        "foreign": "seems not to be English",
+        "unknown": "has no word that the rules know; 'a dragon' is one thing, 'dragon' may be any word",
+    }[find_tongue(sentence)]
 
 
 class _Lines:
@@ -239,11 +237,12 @@ class _Lines:
         return re.sub(r"(?s)```(?P<language>\w*)[ \t]*\n(?P<inner>.*?)(?:```|\Z)", inner, script)
 
     def _read_line(self, line: str) -> str:
-        if re.fullmatch(r"\s*\|?[\s|:-]*\|[\s|:-]*", line) or re.fullmatch(r"\s*\|.*\|\s*", line):
-            return self._note("a table is left out") if re.search(r"[^\W_]", line) else ""
+        line = " ".join(line.split())
+        if line.startswith("|") and line.endswith("|"):
+            return self._note("a table is left out")
         if self._is_screenplay and (read := self._read_screenplay(line)) is not None:
             return read
-        if heading := re.fullmatch(r"\s{0,3}#{1,6}\s+(.*?)[\s#]*|\s*\*\*([^*.!?]+)\*\*\s*", line):
+        if heading := re.fullmatch(r"#{1,6} (.*?)[ #]*|\*\*([^*.!?]+)\*\*", line):
             return self._read_heading(heading[1] or heading[2] or "")
         line = _BULLET.sub("", line, count=1)
         if not _TIME.fullmatch(line) and (time := _TIME.match(line)) and time.group():

@@ -30,6 +30,7 @@ _KINDS = {
     "ends": r"<\|(?:end|return|call|start)\|> | <channel\|>",  # of a channel, if one is open
 }
 MARK = "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS.items())
+_WORD = re.compile(r"\S")
 _FRAME = re.compile(rf"{MARK} | ```\w* | <[|｜]\w+[|｜]> | </?s>", re.IGNORECASE | re.VERBOSE)
 
 
@@ -47,14 +48,18 @@ class Aside:
         A mark that closes what none has opened ends thoughts that were opened in the prompt, or by a mark around
         them: what stands between the mark before and this one is aside. A last one behind an answer says nothing.
         """
-        kind, since, rest = mark.lastgroup, self.since, mark.string[mark.end() :]
+        kind, since = mark.lastgroup, self.since
         if kind in ("opens", "channel"):
             self._channel = kind == "channel" if not self.is_open else self._channel
             self.is_open = True
             return None
         if kind == "ends" and not (self.is_open and self._channel):
             return None
-        stray = kind == "closes" and not self.is_open and (not self._closed or rest.strip())
+        stray = (
+            kind == "closes"
+            and not self.is_open
+            and (not self._closed or _WORD.search(mark.string, mark.end()) is not None)
+        )
         self._closed |= kind == "closes"
         self.is_open, self._channel = kind == "answered", False
         self.since = mark.end()

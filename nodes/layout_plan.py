@@ -44,7 +44,8 @@ class LayoutFromLLM(io.ComfyNode):
                     default=EXAMPLE,
                     multiline=True,
                     tooltip="What happens. Scenes begin at `Scene 2:`; without that, at each line; in a single line, "
-                    "at each sentence; and at *then*. A thing keeps its looks where it is named again.",
+                    "at each sentence; and at *then*. A thing keeps its looks where it is named again. The rules read "
+                    "English alone; Markdown, captions and speech they leave out, and the summary says so.",
                 ),
                 io.Combo.Input(
                     "planner",
@@ -77,8 +78,8 @@ class LayoutFromLLM(io.ComfyNode):
                 io.String.Output(
                     "summary",
                     display_name="summary",
-                    tooltip="Who planned how much, and all that was not read as it stands: what the rules left out, "
-                    "several answers, other units.",
+                    tooltip="How many scenes and things there are and who planned them; then what was not read as it "
+                    "stands: sentences that the rules left out, several answers, other units.",
                 ),
             ],
         )
@@ -159,7 +160,7 @@ def _summarize(board: Storyboard, notes: list[str]) -> str:
     for note in notes:
         logger.warning("Layout From LLM: %s.", note)
     made = board.provenance
-    by = f"{made.planner}, {made.model}" if made.model else made.planner
+    by = ", ".join(filter(None, (made.planner, made.model))) if made else "nobody"
     things = {entity.id for scene in board.scenes for entity in scene.entities}
     scenes = [f"scene {scene.id}: {scene.prompt}" for scene in board.scenes]
     return "\n".join([f"{_count(scenes, 'scene')} with {_count(things, 'thing')} by {by}", *notes, *scenes])

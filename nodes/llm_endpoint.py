@@ -42,8 +42,9 @@ class LLMEndpoint(io.ComfyNode):
                     tooltip="Yours stand in llm_profiles.json, in ComfyUI's user/frameloom folder (headless: "
                     '~/.config/frameloom), as {"my server": {"base_url": "http://127.0.0.1:8080/v1", "model": "...", '
                     '"api_key_env": "MY_SERVER_KEY"}}: the last is the name of an environment variable, never a key. '
-                    "One without a model takes the only one its server has. Built in: local servers at their usual "
-                    "ports, and openai; yours of the same name replace them.",
+                    "One without a model takes the only one its server has; omit and rename say which settings a "
+                    "server refuses or calls otherwise. Built in: local servers at their usual ports, and openai; "
+                    "yours of the same name replace them.",
                 ),
                 io.Float.Input(
                     "timeout",
@@ -59,7 +60,8 @@ class LLMEndpoint(io.ComfyNode):
                     default=3,
                     min=1,
                     max=10,
-                    tooltip="How often to ask while the server is busy or can't be reached.",
+                    tooltip="How often to ask while the server is busy or can't be reached. One that loads its model "
+                    "is waited for as long as timeout allows.",
                 ),
                 io.Int.Input(
                     "max_tokens",
@@ -75,8 +77,8 @@ class LLMEndpoint(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="How freely it chooses its words; 0 always takes the likeliest. Models of OpenAI that "
-                    "think take 1 alone.",
+                    tooltip="How freely it chooses its words; 0 always takes the likeliest. A server that refuses it, "
+                    "as some do for models that think, is asked without it.",
                 ),
             ],
             outputs=[LLMType.Output("llm", display_name="llm", tooltip="For Layout From LLM and Nuwa Plan.")],

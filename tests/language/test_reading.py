@@ -182,8 +182,10 @@ def test_whether_an_answer_is_complete(text, whole):
         '{"a":[' * 7 + "1," * 480_000,
         '{"a" ' + '{"b"} ' * 150_000,
         "{}" * 490_000,
+        "</think>" * 120_000,
+        "<think>{}</think> " * 50_000,
     ],
-    ids=["deep", "open", "mixed", "long", "many", "empty"],
+    ids=["deep", "open", "mixed", "long", "many", "empty", "marks", "thoughts"],
 )
 def test_any_megabyte_is_read_in_time(text):
     start = time.monotonic()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 import pytest
 from frameloom.language.rules import plan_by_rules
+from frameloom.language.script import MAX_CHARACTERS
 from frameloom.language.tongue import ENGLISH, FOREIGN, find_tongue
 from frameloom.tools.evidence.scripts import HELD_OUT, IN_VIEW
 
@@ -308,6 +312,16 @@ def test_what_a_script_says_of_ways_survives_its_marks():
         "1. **A red ball** rolls to the *right*\n2. A `dog` runs to the left #fast", frames=9
     )
     assert marked == plain
+
+
+@pytest.mark.parametrize(
+    "part", ["(a", "a ", "[A", "<a", '"a.', "a@", "|", "\n", "#", "# a", "`", "_", "and then "]
+)
+def test_twenty_thousand_characters_of_anything_are_read_in_time(part):
+    start = time.monotonic()
+    with contextlib.suppress(ValueError):
+        plan_by_rules("A dog runs. INT. " + part * ((MAX_CHARACTERS - 20) // len(part)), frames=2)
+    assert time.monotonic() - start < 60, "a deadline against a hang, no measurement"
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,13 @@ def test_a_changed_profile_is_read_again(node, user):
     assert "127" not in before
 
 
+def test_a_profile_with_a_setting_that_is_none_is_refused_before_the_run_by_file_and_key(node, user):
+    (user / FILE).write_text('{"mine": {"base_url": "http://127.0.0.1:1/v1", "omit": ["temprature"]}}')
+    assert node.validate_inputs("mine").startswith(
+        f"{FILE} $.mine.omit.0: got another value; expected one of temp"
+    )
+
+
 def test_a_profile_of_another_machine_is_refused_before_the_run(node):
     assert "profile 'mine': not on this machine" in node.validate_inputs("mine")
     assert node.validate_inputs(None) is True  # a link
