@@ -11,6 +11,7 @@ as in ComfyUI.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -49,8 +50,8 @@ def heunpp2(walk: Walk, noisy: Tensor) -> Tensor:
         levels = walk.sigmas[step : step + min(3, walk.steps - step) + 1]
         point, clean = noisy, walk.clean(step, noisy)
         mean = slope = first = (point - clean) / here
-        for level, ahead in zip(levels[1:-1], levels[:-2], strict=True):
-            point = point + slope * (level - ahead)
+        for before, level in itertools.pairwise(levels[:-1]):
+            point = point + slope * (level - before)
             slope = (point - walk.denoise(point, level)) / level
             mean = mean + level / ((len(levels) - 1) * walk.sigmas[0]) * (slope - first)
         noisy = noisy + mean * (there - here)
@@ -141,18 +142,14 @@ def _integrals(
         there: level that it reaches.
         place: level to that variable.
     """
-    points = np.array([place((here + there) / 2 + point * (there - here) / 2) for point in _POINTS])
-    return [
-        float(
-            (
-                _SHARES
-                * np.prod([(points - other) / (node - other) for other in nodes if other != node], axis=0)
-            ).sum()
-        )
-        * (there - here)
-        / 2
-        for node in nodes
-    ]
+    centre, half = (here + there) / 2, (there - here) / 2
+    points = np.array([place(centre + half * point) for point in _POINTS])
+
+    def integral(node: float) -> float:
+        factors = [(points - other) / (node - other) for other in nodes if other != node]
+        return half * float((_SHARES * np.prod(factors, axis=0)).sum())
+
+    return [integral(node) for node in nodes]
 
 
 def _time(sigma: float, lowest: float = 0.002, highest: float = 80.0, first: float = 1e-3) -> float:

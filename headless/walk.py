@@ -7,6 +7,7 @@ one: a first-order step of DDIM, of DPM-Solver and of DPM-Solver++ are all Euler
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,13 +99,12 @@ class Walk:
 
         seed = int(torch.randint(2**63 - 1, ())) if self.seed is None else self.seed
         zeros = torch.zeros_like(noisy, device="cpu" if on_cpu else noisy.device)
-        tree: BrownianTree | None = None
+        tree: Any = None  # its calls have many types of result
 
         def between(here: Tensor, there: Tensor) -> Tensor:
             nonlocal tree
             if tree is None:
-                lowest = self.sigmas[self.sigmas > 0].min()
-                tree = BrownianTree(_place(lowest), zeros, _place(self.sigmas.max()), entropy=seed)
+                tree = BrownianTree(_place(self.lowest), zeros, _place(self.sigmas.max()), entropy=seed)
             return tree(_place(there), _place(here)).to(noisy) / -(here - there).sqrt()
 
         return between
