@@ -48,8 +48,8 @@ def hook(unet: Any, live: Callable[[], Any]) -> Iterator[RemovableHandle]:
 
 def _norms(unet: Any) -> Iterator[nn.Module]:
     """Yield the norms to be taken over the clip."""
-    for layer in layers_of(unet):
-        if isinstance(layer, ResBlock):
-            yield layer.in_layers[0]
-            yield layer.out_layers[0]
+    blocks: list[Any] = [layer for layer in layers_of(unet) if isinstance(layer, ResBlock)]
+    for block in blocks:
+        yield block.in_layers[0]
+        yield block.out_layers[0]
     yield unet.out[0]

@@ -123,6 +123,7 @@ class Run(Acting):
         if self.started:
             return
         self.started = True
+        guests.check(guider.inner_model.diffusion_model, self.edits)
         scheduled = [edit.schedule for edit in self.edits if edit.schedule is not None]
         if scheduled:
             wanted = guider.model_patcher.get_attachment(SCHEDULE_KEY)
@@ -375,7 +376,7 @@ def diffusion_model(
         return executor(x, timesteps, context, y, control, options, **kwargs)
     unet = executor.class_obj
     patches.check_present(run.edits, options)
-    guests.check(unet, run.edits)
+    guests.check(unet, run.edits)  # again: some come for one call
     call = run.call(x, float(timesteps.flatten()[0]), options)
     inputs = energy.Inputs(x, timesteps, context, {"y": y, "control": control, **kwargs}, options)
 
