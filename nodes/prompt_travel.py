@@ -86,17 +86,7 @@ class PromptTravel(io.ComfyNode):
                     multiline=True,
                     tooltip="Goes behind every prompt, with a comma.",
                 ),
-                StoryboardType.Input(
-                    "storyboard",
-                    optional=True,
-                    tooltip="Its scenes' prompts in place of the text, each from the frame on where its scene starts.",
-                ),
-                io.Model.Input(
-                    "model",
-                    optional=True,
-                    tooltip="The model that samples, where its text encoder doesn't tell whether it makes pictures or "
-                    "video. A model of video, such as Wan, would take the first prompt for all frames, and is refused.",
-                ),
+                *_optional_inputs(),
             ],
             outputs=[
                 io.Conditioning.Output(
@@ -140,6 +130,22 @@ class PromptTravel(io.ComfyNode):
         encoded = {prompt: api.port().encode_text(clip, prompt)[0] for prompt in used_prompts(filled, moved)}
         conditions = travel_conditions(encoded, filled, moved)
         return io.NodeOutput(conditions, describe_travel(keys, blends), frames)
+
+
+def _optional_inputs() -> list[Any]:
+    return [
+        StoryboardType.Input(
+            "storyboard",
+            optional=True,
+            tooltip="Its scenes' prompts in place of the text, each from the frame on where its scene starts.",
+        ),
+        io.Model.Input(
+            "model",
+            optional=True,
+            tooltip="The model that samples, where its text encoder doesn't tell whether it makes pictures or "
+            "video. A model of video, such as Wan, would take the first prompt for all frames, and is refused.",
+        ),
+    ]
 
 
 def join_texts(*texts: str) -> str:

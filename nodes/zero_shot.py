@@ -72,11 +72,7 @@ class NoiseWarp(io.ComfyNode):
         first_frame: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        family = api.port().family(model)
-        check_makes_pictures(
-            family, "Noise Warp", "leave Noise Warp out, since a video model moves by itself"
-        )
-        check_channels(family, frames_of(latent))
+        _check_family(model, latent)
         frames = warp_forward(
             latent["samples"],
             path,
@@ -87,6 +83,12 @@ class NoiseWarp(io.ComfyNode):
             anchor=None if first_frame is None else first_frame["samples"],
         )
         return io.NodeOutput(renew_frames(latent, frames))
+
+
+def _check_family(model: Any, latent: dict[str, Any]) -> None:
+    family = api.port().family(model)
+    check_makes_pictures(family, "Noise Warp", "leave Noise Warp out, since a video model moves by itself")
+    check_channels(family, frames_of(latent))
 
 
 class CrossFrameAttnPatch(io.ComfyNode):

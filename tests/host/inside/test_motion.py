@@ -13,10 +13,13 @@ from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from einops import rearrange
 from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.errors import CheckpointError, HostError, PredictionError
+from frameloom.models.guards import STILL
 from frameloom.models.motion_lora import MotionLoRA
 from frameloom.models.motion_module import MotionModel
 from frameloom.models.schedules import ANIMATEDIFF
 from safetensors.torch import load_file
+
+import nodes
 
 
 def raw_unet(model, scene, noisy, tokens):
@@ -261,3 +264,13 @@ def test_a_module_of_another_width_is_refused(port, demo, motion):
         match=r"wide: down_blocks\.0\.motion_modules\.0 is 320 channels wide, the model has 32",
     ):
         port.install(demo[0], Edit("test", TemporalEdit(wide)))
+
+
+def test_a_single_frame_is_told_once(demo, motion, scene, caplog):
+    """A sampler of the graph tells it; a node of ours, which draws one frame on purpose, does not."""
+    moving = scene.moving(demo[0], motion)
+    for frames in (1, 2):
+        latent = {"samples": torch.zeros(frames, 4, 16, 16)}
+        nodes.common_ksampler(moving, 0, 1, 1.0, "euler", "normal", scene.positive, scene.negative, latent)
+    scene.run(moving, frames=1)
+    assert [message for message in caplog.messages if message == STILL] == [STILL]
