@@ -11,6 +11,7 @@ from torch import Tensor
 from ..host import api
 from ..host.video_file import Encoding, NewVideo
 from ..models.chunked_decode import check_clip, decode_chunks
+from .early import check_early, check_output
 
 io = api.io
 
@@ -80,6 +81,11 @@ class DecodeToVideo(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
+        """Refuse a place where no file can be written."""
+        return check_early(check_output, filename_prefix)
 
     @classmethod
     def execute(

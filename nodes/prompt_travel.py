@@ -16,6 +16,7 @@ from ..models.prompt_travel import (
     used_prompts,
 )
 from ..models.storyboard import Storyboard
+from .early import UNLINKED, check_early
 from .sockets import StoryboardType
 
 io = api.io
@@ -107,6 +108,11 @@ class PromptTravel(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, text: str | None, frames: int | None, storyboard: Any = UNLINKED) -> bool | str:
+        """Refuse a text that is no schedule, where it is read."""
+        return storyboard is not UNLINKED or check_early(_check_schedule, text, frames)
+
+    @classmethod
     def execute(
         cls,
         clip: Any,
@@ -128,6 +134,10 @@ class PromptTravel(io.ComfyNode):
         encoded = {prompt: api.port().encode_text(clip, prompt)[0] for prompt in used_prompts(keys, blends)}
         conditions = travel_conditions(encoded, keys, blends)
         return io.NodeOutput(conditions, describe_travel(keys, blends), frames)
+
+
+def _check_schedule(text: str, frames: int) -> None:
+    plan_travel(parse_prompts(text, frames), frames, "hold")
 
 
 def join_texts(*texts: str) -> str:

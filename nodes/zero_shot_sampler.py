@@ -23,12 +23,14 @@ from ..models.zero_shot import (
     smooth_background,
     warp_forward,
 )
+from .early import check_early
 from .sockets import PathType
 
 io = api.io
 
 SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
-UNITS = ("timestep", "percent")
+PERCENT = "percent"
+UNITS = ("timestep", PERCENT)
 
 
 class ZeroShotSampler(io.ComfyNode):
@@ -95,9 +97,16 @@ class ZeroShotSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, sampler_name: str | None) -> bool | str:
-        """Refuse samplers with a memory by name; a link's name, None here, is read when the node runs."""
-        return sampler_name is None or sampler_name in MEMORYLESS or _refusal(sampler_name)
+    def validate_inputs(
+        cls,
+        sampler_name: str | None,
+        t0: float | None = None,
+        t1: float | None = None,
+        level_unit: str | None = None,
+    ) -> bool | str:
+        """Refuse samplers with a memory by name, and levels in the wrong order."""
+        said = check_early(_check_sampler, sampler_name)
+        return said if said is not True else check_early(_check_levels, t0, t1, level_unit)
 
     @classmethod
     def execute(
@@ -253,18 +262,35 @@ def _smoothing_inputs() -> list[Any]:
     ]
 
 
-def _refusal(sampler_name: str) -> str:
-    return (
-        f"sampler_name={sampler_name!r} remembers earlier steps or draws noise of its own, which the joints of the "
-        f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
-    )
-
-
 def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:
-    if sampler_name not in MEMORYLESS:
-        raise ValueError(_refusal(sampler_name))
+    _check_sampler(sampler_name)
     if mask is not None:
         check_masks(mask, len(path))
+
+
+def _check_sampler(name: str) -> None:
+    if name not in MEMORYLESS:
+        raise ValueError(
+            f"sampler_name={name!r} remembers earlier steps or draws noise of its own, which the joints of the "
+            f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
+        )
+
+
+def _check_levels(t0: float, t1: float, unit: str) -> None:
+    for level in (t0, t1):
+        _check_unit(level, unit)
+    if t0 == t1 or (t0 > t1) != (unit == PERCENT):
+        raise ValueError(
+            f"t0={t0:g} is not below t1={t1:g} in noise; expected t1 the noisier one, such as timesteps 881 and 941, "
+            "or percents 0.118 and 0.058; exchange them."
+        )
+
+
+def _check_unit(level: float, unit: str) -> None:
+    if unit == PERCENT and level > 1:
+        raise ValueError(
+            f"t={level:g} is more than 1 with level_unit='percent'; expected 0 to 1; or choose 'timestep'."
+        )
 
 
 def _check_conditions(sides: dict[str, Conditioning], frames: int, chunks: int) -> None:
@@ -284,12 +310,9 @@ def _check_conditions(sides: dict[str, Conditioning], frames: int, chunks: int) 
 
 
 def _sigma(model: Any, level: float, unit: str) -> float:
-    last = TRAIN_TIMESTEPS - 1
-    if unit == "percent" and level > 1:
-        raise ValueError(
-            f"t={level:g} is more than 1 with level_unit='percent'; expected 0 to 1; or choose 'timestep'."
-        )
-    return api.port().timestep_to_sigma(model, (1 - level) * last if unit == "percent" else level)
+    _check_unit(level, unit)
+    timestep = (1 - level) * (TRAIN_TIMESTEPS - 1) if unit == PERCENT else level
+    return api.port().timestep_to_sigma(model, timestep)
 
 
 NODES: list[type] = [ZeroShotSampler]
