@@ -60,7 +60,7 @@ def _picture_texts(path: Path) -> dict[str, str]:
             exif = picture.getexif()
             tags = [str(exif[tag]) for tag in _EXIF_TAGS if tag in exif]
             written = {name: text for name, colon, text in (tag.partition(":") for tag in tags) if colon}
-            return written | {name: text for name, text in picture.info.items() if isinstance(text, str)}
+            return written | {str(name): text for name, text in picture.info.items() if isinstance(text, str)}
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise NoWorkflowError(
             f"{path}: got a picture that can't be read ({error}); save it again."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from ..host import api
 from .early import UNLINKED, check_early
@@ -130,7 +130,7 @@ def _check_planner(script: str, planner: str, frames: int, has_model: bool) -> N
         _refuse_none()
 
 
-def _refuse_none() -> None:
+def _refuse_none() -> NoReturn:
     raise ValueError(
         "llm: nothing is connected; expected a language model for planner='language model'; connect LLM Endpoint "
         "or Local LLM, or choose the rules."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 from ..host import api
 from ..models.nuwa_tree import MAX_DEPTH, Tree, find_makespan, read_keyframe_prompts, spread_prompts
@@ -199,7 +199,7 @@ def _check_prompts(prompts: str, length: int, depth: int) -> None:
     _plan(prompts, None, length, depth, "hold")
 
 
-def _refuse_model() -> None:
+def _refuse_model() -> NoReturn:
     raise ValueError(
         "llm: got one beside a storyboard, whose scenes change at once, so that nothing is between them; expected "
         "one of the two; disconnect llm, or the storyboard and write keyframes' prompts."

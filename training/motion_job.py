@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import torch
 from einops import rearrange
@@ -138,7 +138,7 @@ def encode_dataset(
     return encode_clips(dataset, encode_pictures, encode_text, folder, key, watch, port.check_interrupt)
 
 
-def refuse_nothing(target: str) -> None:
+def refuse_nothing(target: str) -> NoReturn:
     """Say that a LoRA or a mask adapter is to be learned on nothing.
 
     Raises:
