@@ -9,11 +9,13 @@ import mimetypes
 import os
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
 from ..host import api
+from ..models.whole_file import try_folder
 
 _PREVIEW = re.compile(r"(ComfyUI_temp|preview)_\d{5,}_\.png")
 _KEPT_SECONDS = 24 * 3600
@@ -91,6 +93,26 @@ class Folders:
                 return folder, folder / name[: -len(kind) - 2].rstrip()
         return self.input, self.input / name
 
+    def why_unwritable(self, prefix: str | None) -> bool | str:
+        """Return True, or why no file of a prefix can be written to the output folder; None, a link's, is not asked."""
+        if prefix is None:
+            return True
+        try:
+            try_folder(self._place(prefix, "output", {})[0])
+        except (ValueError, OSError) as error:
+            return str(error)
+        return True
+
+    def _place(self, prefix: str, kind: str, values: Mapping[str, str]) -> tuple[Path, Path]:
+        """Return the folder of new files, and their prefix with values in their places."""
+        relative = Path(os.path.normpath(re.sub(r"%(\w+)%", lambda m: values.get(m[1], m[0]), prefix)))
+        folder = self.of(kind) / relative.parent
+        if not folder.resolve().is_relative_to(self.of(kind).resolve()):
+            raise ValueError(
+                f"filename_prefix={prefix!r} points outside {self.of(kind)}; expected one inside it."
+            )
+        return folder, relative
+
     def new_files(self, prefix: str, kind: str = "output", width: int = 0, height: int = 0) -> NewFiles:
         """Return where new files of a prefix go, and make the folder.
 
@@ -104,12 +126,7 @@ class Folders:
             ValueError: the prefix points outside the folder.
         """
         values = {"width": str(width), "height": str(height), **_now()}
-        relative = Path(os.path.normpath(re.sub(r"%(\w+)%", lambda m: values.get(m[1], m[0]), prefix)))
-        folder = self.of(kind) / relative.parent
-        if not folder.resolve().is_relative_to(self.of(kind).resolve()):
-            raise ValueError(
-                f"filename_prefix={prefix!r} points outside {self.of(kind)}; give one inside it."
-            )
+        folder, relative = self._place(prefix, kind, values)
         folder.mkdir(parents=True, exist_ok=True)
         pattern = re.compile(re.escape(relative.name) + r"_(\d+)", re.IGNORECASE if os.name == "nt" else 0)
         numbers = [int(match[1]) for name in os.listdir(folder) if (match := pattern.match(name))]

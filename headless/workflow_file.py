@@ -1,11 +1,13 @@
 """Where a workflow is: in a JSON file, or in a picture or a video that was saved with it.
 
-ComfyUI writes the workflow in API form beside the editor's: into a PNG as a text named ``prompt``, into a WebP's EXIF
-as ``prompt:...``, into a video's metadata. Our own savers do the same. What the JSON may be: ``graph.read_workflow``.
+ComfyUI writes the workflow in API form beside the editor's: into a PNG as a text named ``prompt``, into a moving PNG as
+a chunk ``comf``, into a WebP's EXIF as ``prompt:...``, into a video's metadata. Our own savers do the same. What the
+JSON may be: ``graph.read_workflow``.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +32,7 @@ def read_workflow_text(path: Path) -> str:
         head = file.read(16)
     for name, mark in _PICTURES.items():
         if head.startswith(mark):
-            return _of(path, name, _picture_texts(path))
+            return _of(path, name, _picture_texts(path) | _chunk_texts(path))
     for name, (place, mark) in _VIDEOS.items():
         if head[place:].startswith(mark):
             return _of(path, name, _video_texts(path))
@@ -60,11 +62,28 @@ def _picture_texts(path: Path) -> dict[str, str]:
             exif = picture.getexif()
             tags = [str(exif[tag]) for tag in _EXIF_TAGS if tag in exif]
             written = {name: text for name, colon, text in (tag.partition(":") for tag in tags) if colon}
-            return written | {name: text for name, text in picture.info.items() if isinstance(text, str)}
+            return written | {str(name): text for name, text in picture.info.items() if isinstance(text, str)}
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise NoWorkflowError(
             f"{path}: got a picture that can't be read ({error}); save it again."
         ) from error
+
+
+def _chunk_texts(path: Path) -> dict[str, str]:
+    """Return the texts of a PNG's chunks ``comf``, which stand behind its pictures; other files have none."""
+    texts = {}
+    with path.open("rb") as file:
+        if file.read(8)[:4] != _PICTURES["PNG"]:
+            return texts
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind != b"comf":
+                file.seek(length + 4, 1)
+                continue
+            name, _, text = file.read(length).partition(b"\0")
+            texts[name.decode("latin-1")] = text.decode("latin-1")
+            file.seek(4, 1)
+    return texts
 
 
 def _video_texts(path: Path) -> dict[str, str]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+from safetensors import SafetensorError
+
+PROBE = bytes(4096)
 
 
 @contextlib.contextmanager
@@ -21,6 +26,43 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def result_file(path: Path) -> Iterator[Path]:
+    """Do as ``whole_file``, for a result that took long to make: an error names the file and says what to do.
+
+    Raises:
+        OSError: the disk is full, or the folder can't be written to.
+    """
+    try:
+        with whole_file(path) as part:
+            yield part
+    except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
+        raise OSError(
+            f"{path}: could not be written ({error}); expected room in a folder that can be written to; nothing of it "
+            "is left; make room and run again."
+        ) from error
+
+
+def try_folder(folder: Path) -> None:
+    """Try whether files can be written to a folder, which need not be there yet; leaves nothing behind.
+
+    Raises:
+        OSError: they can't: the disk is full or read-only, or the folder is; says which.
+    """
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(PROBE)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{there}: nothing can be written there ({error.strerror}); expected a folder with room that may be "
+            "written to; make room, or choose another",
+        ) from error
 
 
 def write_whole(path: Path, data: bytes, kept: str) -> None:

@@ -23,14 +23,17 @@ from .noise import draw_noise
 MEMORYLESS = ("ddim", "euler")
 
 
-def refuse_sampler(name: str) -> str | None:
-    """Return why a run by a sampler can't be cut into segments; None: it can."""
-    if name in MEMORYLESS:
-        return None
-    return (
-        f"sampler_name={name!r} remembers earlier steps or draws noise of its own, which the joints of the segments "
-        f"would break; expected one of {', '.join(MEMORYLESS)}; choose one."
-    )
+def check_sampler(name: str) -> None:
+    """Check that a run by a sampler can be cut into segments.
+
+    Raises:
+        ValueError: the sampler remembers earlier steps, or draws noise.
+    """
+    if name not in MEMORYLESS:
+        raise ValueError(
+            f"sampler_name={name!r} remembers earlier steps or draws noise of its own, which the joints of the "
+            f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
+        )
 
 
 def add_noise(latent: Tensor, noise: Tensor, sigma_from: float, sigma_to: float, unit: float) -> Tensor:

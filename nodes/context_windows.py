@@ -7,6 +7,7 @@ from typing import Any, get_args
 from ..host import api
 from ..models.edit import Edit
 from ..models.windows import WindowPlan, WindowSchedule, WindowWeights
+from .early import check_early
 from .plot import draw_windows
 
 io = api.io
@@ -93,6 +94,11 @@ class ContextWindows(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, length: int | None, overlap: int | None) -> bool | str:
+        """Refuse an overlap that leaves nothing of a window."""
+        return check_early(WindowPlan, length, overlap)
 
     @classmethod
     def execute(

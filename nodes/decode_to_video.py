@@ -12,6 +12,7 @@ from ..host import api
 from ..host.video_file import Encoding, NewVideo
 from ..models.chunked_decode import check_clip, decode_chunks
 from ..models.family import check_channels, check_makes_pictures
+from .early import check_early, check_output
 
 io = api.io
 
@@ -81,6 +82,11 @@ class DecodeToVideo(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
+        """Refuse a place where no file can be written."""
+        return check_early(check_output, filename_prefix)
 
     @classmethod
     def execute(

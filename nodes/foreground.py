@@ -15,6 +15,7 @@ from ..models.foreground import PhraseAttention, check_clip, clean_masks, contra
 from ..models.noise import draw_noise, number_frames
 from ..models.schedules import TRAIN_TIMESTEPS
 from ..models.zero_shot import add_noise
+from .early import UNLINKED, check_early
 from .zero_shot import read_levels
 
 io = api.io
@@ -67,6 +68,14 @@ class ForegroundMask(io.ComfyNode):
                 )
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, phrase: str | None, levels: str | None, mask: Any = UNLINKED) -> bool | str:
+        """Refuse a phrase and levels that name nothing, where they are read."""
+        if mask is not UNLINKED:
+            return True
+        said = check_early(_check_phrase, phrase)
+        return said if said is not True else check_early(read_levels, levels)
 
     @classmethod
     def execute(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NoReturn
 
 from ..host import api
 from ..models.storyboard import Storyboard
+from .early import UNLINKED, check_early
 from .sockets import LLMType, StoryboardType
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,13 @@ class LayoutFromLLM(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls, script: str | None, planner: str | None, frames: int | None, llm: Any = UNLINKED
+    ) -> bool | str:
+        """Refuse a script that the rules can't plan, and a language model that is not there."""
+        return check_early(_check_planner, script, planner, frames, llm is not UNLINKED)
+
+    @classmethod
     def execute(
         cls,
         script: str,
@@ -126,6 +134,22 @@ def _video_inputs() -> list[Any]:
     ]
 
 
+def _check_planner(script: str, planner: str, frames: int, has_model: bool) -> None:
+    from ..language.rules import plan_by_rules
+
+    if planner == RULES:
+        plan_by_rules(script, frames=frames, fps=8.0, size=(512, 512), seed=0)
+    elif not has_model:
+        _refuse_none()
+
+
+def _refuse_none() -> NoReturn:
+    raise ValueError(
+        "llm: nothing is connected; expected a language model for planner='language model'; connect LLM Endpoint "
+        "or Local LLM, or choose the rules."
+    )
+
+
 def _ask(llm: Any, script: str, frames: int, seed: int, repairs: int, **video: Any) -> Any:
     """Return a language model's storyboard of a script.
 
@@ -136,10 +160,7 @@ def _ask(llm: Any, script: str, frames: int, seed: int, repairs: int, **video: A
     from ..language.planner import plan_with_model
 
     if llm is None:
-        raise ValueError(
-            "llm: nothing is connected; expected a language model for planner='language model'; connect LLM Endpoint "
-            "or Local LLM, or choose the rules."
-        )
+        _refuse_none()
     port = api.port()
     bar = port.progress(100)
     return plan_with_model(

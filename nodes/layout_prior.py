@@ -9,6 +9,7 @@ from typing import Any
 from ..host import api
 from ..models.storyboard import MAX_FRAMES
 from ..models.weight_file import fingerprint
+from .early import check_early
 from .sockets import StoryboardType
 
 io = api.io
@@ -71,6 +72,12 @@ class LayoutPrior(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, file: str | None, entities: str | None, trained: str | None = "") -> bool | str:
+        """Refuse a file that is not there, and names that can't be read."""
+        found = check_early(lambda *names: _find(names[1] or names[0]), file, trained)
+        return found if found is not True else check_early(_read_names, entities)
+
+    @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> str:
         """Sample again when the file changed."""
         return "" if file == NO_FILE else fingerprint(api.port().resolve(PRIORS, file))
@@ -96,16 +103,21 @@ class LayoutPrior(io.ComfyNode):
             Request,
             Sampling,
             read_layout_prior,
-            read_names,
             sample_storyboard,
         )
 
-        request = Request(read_names(entities), caption, frames, keyframes, (width, height), fps)
+        request = Request(_read_names(entities), caption, frames, keyframes, (width, height), fps)
         name = trained or file
         network = read_layout_prior(_find(name))
         sampling = Sampling(temperature, top_k, seed)
         board = sample_storyboard(network, name, request, sampling, _watch(request.tokens(network)))
         return io.NodeOutput(board, board.to_json())
+
+
+def _read_names(entities: str) -> list[str]:
+    from ..language.layout_prior import read_names
+
+    return read_names(entities)
 
 
 def _find(name: str) -> Path:

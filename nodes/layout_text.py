@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ..host import api
-from ..models.storyboard import MAX_CHARACTERS
+from ..models.storyboard import MAX_CHARACTERS, Storyboard
 from ..models.weight_file import fingerprint
+from .early import check_early
 from .sockets import StoryboardType
 
 io = api.io
@@ -83,6 +84,19 @@ class LayoutFromText(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls,
+        text: str | None,
+        format: str | None,
+        file: str | None,
+        frames: int | None,
+        width: int | None,
+        height: int | None,
+    ) -> bool | str:
+        """Refuse a text, or a file, that is no layout."""
+        return check_early(_read_layout, text, format, file, frames, 8.0, width, height)
+
+    @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> str:
         """Read the file again when it changed."""
         return "" if file == NO_FILE else fingerprint(_path(file))
@@ -100,13 +114,21 @@ class LayoutFromText(io.ComfyNode):
         export_as: str,
     ) -> io.NodeOutput:
         """Run the node."""
-        from ..language.formats.detect import WRITERS, read_layout
-        from ..language.formats.tracks import Settings
+        from ..language.formats.detect import WRITERS
 
-        if file != NO_FILE:
-            text = _read(_path(file))
-        storyboard = read_layout(text, format, Settings(frames, fps, (width, height)))
+        storyboard = _read_layout(text, format, file, frames, fps, width, height)
         return io.NodeOutput(storyboard, WRITERS[export_as](storyboard))
+
+
+def _read_layout(
+    text: str, format: str, file: str, frames: int, fps: float, width: int, height: int
+) -> Storyboard:
+    """Return the storyboard of a text, or of a file where one is chosen."""
+    from ..language.formats.detect import read_layout
+    from ..language.formats.tracks import Settings
+
+    written = text if file == NO_FILE else _read(_path(file))
+    return read_layout(written, format, Settings(frames, fps, (width, height)))
 
 
 def _files() -> list[str]:

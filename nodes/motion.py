@@ -9,7 +9,9 @@ from ..models.edit import Edit, TemporalEdit
 from ..models.motion_checkpoint import read_motion_weights
 from ..models.motion_lora import read_motion_lora
 from ..models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
-from ..models.weight_file import fingerprint
+from ..models.weight_file import fingerprint, open_weights
+from ..models.weight_kind import identify, refuse
+from .early import check_early, check_range
 
 io = api.io
 Motion = io.Custom("FRAMELOOM_MOTION")
@@ -58,6 +60,13 @@ class MotionModuleLoader(io.ComfyNode):
                     "motion", display_name="motion", tooltip="The motion module, for Apply Motion Module."
                 ),
             ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        """Refuse a file of another kind."""
+        return check_early(
+            _check_kind, MODULE_FILES, "motion", "an AnimateDiff motion module for SD1.5", file
         )
 
     @classmethod
@@ -110,6 +119,11 @@ class MotionLoRALoader(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        """Refuse a file of another kind."""
+        return check_early(_check_kind, LORA_FILES, "motion_lora", "a motion LoRA of AnimateDiff", file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: Any) -> str:
@@ -188,6 +202,11 @@ class ApplyMotionModule(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, start_percent: float | None, end_percent: float | None) -> bool | str:
+        """Refuse an end before the start."""
+        return check_early(check_range, start_percent, end_percent)
+
+    @classmethod
     def execute(
         cls,
         model: Any,
@@ -200,14 +219,20 @@ class ApplyMotionModule(io.ComfyNode):
         """Run the node."""
         if strength == 0:
             return io.NodeOutput(model)
-        if start_percent > end_percent:
-            raise ValueError(
-                f"start_percent={start_percent} is after end_percent={end_percent}; expected start <= end; lower "
-                "start_percent or raise end_percent."
-            )
+        check_range(start_percent, end_percent)
         schedule = motion.weights.beta_schedule if beta_schedule == AUTO else BETA_SCHEDULES[beta_schedule]
         temporal = TemporalEdit(motion, strength, start_percent, end_percent)
         return io.NodeOutput(api.port().install(model, Edit("motion module", temporal, schedule)))
+
+
+def _check_kind(folder: str, kind: str, expected: str, name: str) -> None:
+    """Check by its header what a safetensors file is; a pickle would have to be read whole."""
+    path = api.port().resolve(folder, name)
+    if path.suffix == ".safetensors":
+        file = open_weights(path)
+        found = identify(file.shapes)
+        if found != kind:
+            raise refuse(file.name, found, expected, file.shapes)
 
 
 NODES: list[type] = [MotionModuleLoader, MotionLoRALoader, ApplyMotionModule]

@@ -15,6 +15,7 @@ from ..models.motion_path import (
     translation,
 )
 from ..models.storyboard import Entity, Storyboard
+from .early import UNLINKED, check_early
 from .plot import draw_path
 from .sockets import PathType, StoryboardType
 
@@ -82,6 +83,13 @@ class MotionPath(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls, kind: str | None, frames: int | None, keyframes: str | None, storyboard: Any = UNLINKED
+    ) -> bool | str:
+        """Refuse what the chosen kind can't be made of."""
+        return check_early(_check_kind, kind, frames, keyframes, storyboard is not UNLINKED)
 
     @classmethod
     def execute(
@@ -220,6 +228,13 @@ def _track_inputs() -> list[Any]:
 
 def _output(path: Path, width: int, height: int) -> Any:
     return io.NodeOutput(path, draw_path(path.corners(), width, height))
+
+
+def _check_kind(kind: str, frames: int, keyframes: str, has_storyboard: bool) -> None:
+    if kind == "keyframes":
+        interpolate(frames, parse_keyframes(keyframes))
+    elif kind == "storyboard track" and not has_storyboard:
+        _find_entity(None, 0, "")
 
 
 def _find_entity(storyboard: Storyboard | None, scene_id: int, name: str) -> Entity:

@@ -22,7 +22,7 @@ from ..models.nuwa_fill import Filling, Start, fill_between
 from ..models.nuwa_jobs import JobFolder, Recursion, Watch, check_keyframes, open_folder
 from ..models.nuwa_tree import Job, Tree
 from ..models.prompt_travel import Blend, travel_conditions, used_prompts
-from ..models.zero_shot import MEMORYLESS, refuse_sampler
+from ..models.zero_shot import MEMORYLESS, check_sampler
 from .sockets import TreeType
 
 io = api.io
@@ -382,9 +382,7 @@ def ask(
     scheduler: str,
 ) -> Asked:
     """Encode a tree's prompts."""
-    refused = refuse_sampler(sampler)  # a link's name is known only now
-    if refused:
-        raise ValueError(refused)
+    check_sampler(sampler)  # a link's name is known only now
     if any(PAYLOAD in options for _, options in controls or ()):
         raise ValueError(
             "positive: got a layout, whose boxes belong to the words of its prompt; expected ControlNets or masks, "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 from ..host import api
 from ..models.nuwa_tree import MAX_DEPTH, Tree, find_makespan, read_keyframe_prompts, spread_prompts
 from ..models.prompt_travel import Interpolation, storyboard_prompts
 from ..models.storyboard import Storyboard
+from .early import UNLINKED, check_early
 from .plot import draw_tree
 from .sockets import LLMType, StoryboardType, TreeType
 
@@ -88,6 +89,20 @@ class NuwaPlan(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        prompts: str | None,
+        length: int | None,
+        depth: int | None,
+        storyboard: Any = UNLINKED,
+        llm: Any = UNLINKED,
+    ) -> bool | str:
+        """Refuse prompts that can't be laid out, and a model that has nothing to write."""
+        if storyboard is UNLINKED:
+            return check_early(_check_prompts, prompts, length, depth)
+        return llm is UNLINKED or check_early(_refuse_model)
 
     @classmethod
     def execute(
@@ -183,6 +198,17 @@ def _plan(
     return Tree(length, depth, spread_prompts(scenes, frames, length, depth), "hold")
 
 
+def _check_prompts(prompts: str, length: int, depth: int) -> None:
+    _plan(prompts, None, length, depth, "hold")
+
+
+def _refuse_model() -> NoReturn:
+    raise ValueError(
+        "llm: got one beside a storyboard, whose scenes change at once, so that nothing is between them; expected "
+        "one of the two; disconnect llm, or the storyboard and write keyframes' prompts."
+    )
+
+
 def _ask(
     llm: Any,
     tree: Tree,
@@ -200,10 +226,7 @@ def _ask(
     from ..language.in_between import write_between
 
     if storyboard is not None:
-        raise ValueError(
-            "llm: got one beside a storyboard, whose scenes change at once, so that nothing is between them; expected "
-            "one of the two; disconnect llm, or the storyboard and write keyframes' prompts."
-        )
+        _refuse_model()
     port = api.port()
     bar = port.progress(100)
     return write_between(

@@ -18,6 +18,7 @@ from ..models.prompt_travel import (
     used_prompts,
 )
 from ..models.storyboard import Storyboard
+from .early import UNLINKED, check_early
 from .sockets import StoryboardType
 
 io = api.io
@@ -106,6 +107,11 @@ class PromptTravel(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, text: str | None, frames: int | None, storyboard: Any = UNLINKED) -> bool | str:
+        """Refuse a text that is no schedule, where it is read."""
+        return storyboard is not UNLINKED or check_early(_check_schedule, text, frames)
+
+    @classmethod
     def execute(
         cls,
         clip: Any,
@@ -146,6 +152,10 @@ def _optional_inputs() -> list[Any]:
             "video. A model of video, such as Wan, would take the first prompt for all frames, and is refused.",
         ),
     ]
+
+
+def _check_schedule(text: str, frames: int) -> None:
+    plan_travel(parse_prompts(text, frames), frames, "hold")
 
 
 def join_texts(*texts: str) -> str:

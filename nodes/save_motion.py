@@ -7,6 +7,7 @@ from typing import Any, get_args
 from ..host import api
 from ..models.motion_lora import MotionLoRA, merge_loras
 from ..models.motion_save import FileDtype, save_motion
+from .early import check_early, check_new_model, check_output
 from .motion import LORA_FILES, MODULE_FILES, Motion
 
 io = api.io
@@ -63,6 +64,11 @@ class SaveMotionModule(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, filename_prefix: str | None, what: str | None, folder: str | None) -> bool | str:
+        """Refuse a place where no file can be written."""
+        return check_early(_check_place, filename_prefix, what, folder)
+
+    @classmethod
     def execute(
         cls, motion: Any, filename_prefix: str, what: str, folder: str, dtype: FileDtype
     ) -> io.NodeOutput:
@@ -75,6 +81,13 @@ class SaveMotionModule(io.ComfyNode):
             path = port.output_path(filename_prefix, ending)
         save_motion(path, saved, dtype)
         return io.NodeOutput(str(path), ui=api.ui.PreviewText(str(path)))
+
+
+def _check_place(filename_prefix: str, what: str, folder: str) -> None:
+    if folder == MODELS:
+        check_new_model(LORA_FILES if what == LORA else MODULE_FILES, filename_prefix)
+    else:
+        check_output(filename_prefix)
 
 
 def _last_lora(motion: Any) -> MotionLoRA:

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..host import api
 from ..models.storyboard import Scene
 from ..models.weight_file import fingerprint
+from .early import check_early, check_new_model
 from .layout_prior import PRIORS
 from .layout_text import FOLDER
 from .plot import Panel, draw_panels
@@ -51,6 +52,12 @@ class TrainLayoutPrior(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, source: str | None, text: str | None, name: str | None) -> bool | str:
+        """Refuse layouts that can't be read or are too few, and a place where no file can be written."""
+        read = check_early(_check_scenes, source, text)
+        return read if read is not True else check_early(check_new_model, PRIORS, name)
+
+    @classmethod
     def fingerprint_inputs(cls, source: str, **_: object) -> str:
         """Train again when a file changed."""
         folder = _folder()
@@ -89,6 +96,13 @@ class TrainLayoutPrior(io.ComfyNode):
 
 def _folder() -> Path:
     return api.port().user_dir() / FOLDER
+
+
+def _check_scenes(source: str, text: str) -> None:
+    from ..training.layout_scenes import split_scenes
+
+    if source != SHAPES:
+        split_scenes(_read_scenes(source, text, 0))
 
 
 def _read_scenes(source: str, text: str, seed: int) -> list[Scene]:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..host import api
 from ..models.family import check_is_sd1, check_makes_pictures, check_tokens
+from ..models.whole_file import try_folder
+from .early import UNLINKED, check_early
 from .motion import Motion
 from .plot import Panel, draw_panels
 from .save_motion import ADAPTER, LORA, MODULE
@@ -54,6 +56,11 @@ class TrainMotionModule(io.ComfyNode):
                 io.Image.Output("curve", display_name="curve", tooltip="The loss of every step."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, target: str | None, motion: Any = UNLINKED) -> bool | str:
+        """Refuse to learn on a module that is not there, and a folder that can't be written to."""
+        return check_early(_check_start, target, motion is not UNLINKED)
 
     @classmethod
     def execute(
@@ -252,6 +259,14 @@ def _optional_inputs() -> list[Any]:
             tooltip="The module to go on with, or to put a motion LoRA or mask adapter on.",
         ),
     ]
+
+
+def _check_start(target: str, has_motion: bool) -> None:
+    from ..training.motion_job import refuse_nothing
+
+    if target != MODULE and not has_motion:
+        refuse_nothing(target)
+    try_folder(api.port().user_dir() / TRAINING)
 
 
 def make_job(

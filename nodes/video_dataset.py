@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from ..host import api
+from .early import check_early
 from .sockets import DatasetType
 
 io = api.io
@@ -60,6 +61,13 @@ class VideoDataset(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls, source: str | None, folder: str | None, width: int | None, height: int | None
+    ) -> bool | str:
+        """Refuse a folder that is not there, and a shape that drawn clips can't have."""
+        return check_early(_check_source, source, folder, width, height)
 
     @classmethod
     def fingerprint_inputs(cls, source: str, folder: str, **_: object) -> str:
@@ -234,6 +242,15 @@ def _shape_inputs() -> list[Any]:
             tooltip="For source shapes: of their looks, places and ways.",
         ),
     ]
+
+
+def _check_source(source: str, folder: str, width: int, height: int) -> None:
+    from ..training.video_dataset import check_square
+
+    if source == FOLDER:
+        api.port().resolve(FOLDERS, folder)
+    else:
+        check_square(width, height)
 
 
 def _read(

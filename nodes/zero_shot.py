@@ -12,6 +12,7 @@ from ..models.edit import Edit
 from ..models.family import check_channels, check_makes_pictures, frames_of
 from ..models.noise import renew_frames
 from ..models.zero_shot import smooth_background, warp_forward
+from .early import check_early, check_range
 from .sockets import PathType
 
 io = api.io
@@ -166,6 +167,14 @@ class CrossFrameAttnPatch(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls, start_percent: float | None, end_percent: float | None, levels: str | None
+    ) -> bool | str:
+        """Refuse an end before the start, and levels that there are none of."""
+        in_order = check_early(check_range, start_percent, end_percent)
+        return in_order if in_order is not True else check_early(read_levels, levels)
+
+    @classmethod
     def execute(
         cls,
         model: Any,
@@ -180,11 +189,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
         """Run the node."""
         if strength == 0:
             return io.NodeOutput(model)
-        if start_percent > end_percent:
-            raise ValueError(
-                f"start_percent={start_percent} is after end_percent={end_percent}; expected start <= end; lower "
-                "start_percent or raise end_percent."
-            )
+        check_range(start_percent, end_percent)
         edit = CrossFrameEdit(
             anchor, frame, strength, start_percent, end_percent, read_levels(levels), in_controlnet
         )

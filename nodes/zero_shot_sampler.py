@@ -19,18 +19,20 @@ from ..models.zero_shot import (
     MEMORYLESS,
     check_finite,
     check_masks,
+    check_sampler,
     chunk_frames,
     find_levels,
-    refuse_sampler,
     smooth_background,
     warp_forward,
 )
+from .early import check_early
 from .sockets import PathType
 
 io = api.io
 
 SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
-UNITS = ("timestep", "percent")
+PERCENT = "percent"
+UNITS = ("timestep", PERCENT)
 CROSSED = Edit("cross-frame attention", cross_frame=CrossFrameEdit())
 
 
@@ -98,9 +100,16 @@ class ZeroShotSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, sampler_name: str | None) -> bool | str:
-        """Refuse samplers with a memory by name; a link's name, None here, is read when the node runs."""
-        return sampler_name is None or refuse_sampler(sampler_name) or True
+    def validate_inputs(
+        cls,
+        sampler_name: str | None,
+        t0: float | None = None,
+        t1: float | None = None,
+        level_unit: str | None = None,
+    ) -> bool | str:
+        """Refuse samplers with a memory by name, and levels in the wrong order."""
+        said = check_early(check_sampler, sampler_name)
+        return said if said is not True else check_early(_check_levels, t0, t1, level_unit)
 
     @classmethod
     def execute(
@@ -256,9 +265,7 @@ def _smoothing_inputs() -> list[Any]:
 
 
 def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:
-    refused = refuse_sampler(sampler_name)
-    if refused:
-        raise ValueError(refused)
+    check_sampler(sampler_name)
     if mask is not None:
         check_masks(mask, len(path))
 
@@ -273,6 +280,23 @@ def _check_family(model: Any, latent: dict[str, Any], sides: dict[str, Condition
     for name, side in sides.items():
         check_tokens(family, side, name)
     return start
+
+
+def _check_levels(t0: float, t1: float, unit: str) -> None:
+    for level in (t0, t1):
+        _check_unit(level, unit)
+    if t0 == t1 or (t0 > t1) != (unit == PERCENT):
+        raise ValueError(
+            f"t0={t0:g} is not below t1={t1:g} in noise; expected t1 the noisier one, such as timesteps 881 and 941, "
+            "or percents 0.118 and 0.058; exchange them."
+        )
+
+
+def _check_unit(level: float, unit: str) -> None:
+    if unit == PERCENT and level > 1:
+        raise ValueError(
+            f"t={level:g} is more than 1 with level_unit='percent'; expected 0 to 1; or choose 'timestep'."
+        )
 
 
 def _check_conditions(sides: dict[str, Conditioning], frames: int, chunks: int) -> None:
@@ -292,12 +316,9 @@ def _check_conditions(sides: dict[str, Conditioning], frames: int, chunks: int) 
 
 
 def _sigma(model: Any, level: float, unit: str) -> float:
-    last = TRAIN_TIMESTEPS - 1
-    if unit == "percent" and level > 1:
-        raise ValueError(
-            f"t={level:g} is more than 1 with level_unit='percent'; expected 0 to 1; or choose 'timestep'."
-        )
-    return api.port().timestep_to_sigma(model, (1 - level) * last if unit == "percent" else level)
+    _check_unit(level, unit)
+    timestep = (1 - level) * (TRAIN_TIMESTEPS - 1) if unit == PERCENT else level
+    return api.port().timestep_to_sigma(model, timestep)
 
 
 NODES: list[type] = [ZeroShotSampler]

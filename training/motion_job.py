@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import torch
 from einops import rearrange
@@ -138,6 +138,18 @@ def encode_dataset(
     return encode_clips(dataset, encode_pictures, encode_text, folder, key, watch, port.check_interrupt)
 
 
+def refuse_nothing(target: str) -> NoReturn:
+    """Say that a LoRA or a mask adapter is to be learned on nothing.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(
+        f"motion: got none to learn a {target} on; expected a motion module; connect Load Motion Module, or learn a "
+        "module."
+    )
+
+
 def _lesson(
     port: Host,
     job: MotionJob,
@@ -146,10 +158,7 @@ def _lesson(
 ) -> Lesson:
     device, seed = port.compute_device(), job.settings.loop.seed
     if start is None and job.target != "module":
-        raise ValueError(
-            f"motion: got none to learn a {job.target} on; expected a motion module; connect Load Motion Module, or "
-            "learn a module."
-        )
+        refuse_nothing(job.target)
     if start is None:
         schedule = BetaSchedule(job.beta_schedule)
         weights = new_module(

@@ -124,6 +124,18 @@ class DrawnClip:
         return shapes.render(self.drawn, self.width)[0]
 
 
+def check_square(width: int, height: int) -> None:
+    """Check the shape of pictures in which shapes are drawn, in pixels.
+
+    Raises:
+        ValueError: it is no square.
+    """
+    if width != height:
+        raise ValueError(
+            f"width={width}, height={height}; expected a square, in which shapes are drawn; set height to {width}."
+        )
+
+
 def drawn_dataset(
     clips: int,
     motion: Motion,
@@ -152,10 +164,7 @@ def drawn_dataset(
     Raises:
         ValueError: the picture is no square.
     """
-    if width != height:
-        raise ValueError(
-            f"width={width}, height={height}; expected a square, in which shapes are drawn; set height to {width}."
-        )
+    check_square(width, height)
     drawn = _SAMPLERS[motion](clips, step_generator(seed, 0), frames)
     made = []
     for index in range(clips):

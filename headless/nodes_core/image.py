@@ -101,6 +101,11 @@ class SaveImage(CoreNode):
     """PNG files with the workflow in them."""
 
     @classmethod
+    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
+        """Say whether a file can be written there."""
+        return folders().why_unwritable(filename_prefix)
+
+    @classmethod
     def execute(cls, images: Tensor, filename_prefix: str) -> io.NodeOutput:
         """Save each picture."""
         saved = ImageSaveHelper.save_images(images, filename_prefix, io.FolderType.output, cls)
@@ -119,6 +124,11 @@ class PreviewImage(CoreNode):
 
 class SaveAnimatedWEBP(CoreNode):
     """One moving WebP with the workflow in it."""
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
+        """Say whether a file can be written there."""
+        return folders().why_unwritable(filename_prefix)
 
     METHODS = {"default": 4, "fastest": 0, "slowest": 6}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...host import api
 from ...models.guards import check_frames
-from ...models.whole_file import whole_file
+from ...models.whole_file import result_file
 from .. import io
 from ..denoise import prepare_mask
 from ..fitting import cycle, scale
@@ -110,6 +110,11 @@ class SaveLatent(CoreNode):
     """A ``.latent`` file: safetensors with the workflow in its metadata."""
 
     @classmethod
+    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
+        """Say whether a file can be written there."""
+        return folders().why_unwritable(filename_prefix)
+
+    @classmethod
     def execute(cls, samples: Latent, filename_prefix: str) -> io.NodeOutput:
         """Save ``samples["samples"]``."""
         check_frames(samples["samples"], "samples")
@@ -119,7 +124,7 @@ class SaveLatent(CoreNode):
             "latent_tensor": samples["samples"].cpu().contiguous(),
             "latent_format_version_0": torch.tensor([]),
         }
-        with whole_file(new.folder / name) as part:
+        with result_file(new.folder / name) as part:
             safetensors.torch.save_file(tensors, part, metadata={"prompt": "", **hidden_texts(cls)})
         return io.NodeOutput(
             samples, ui={"latents": [SavedResult(name, new.subfolder, io.FolderType.output)]}

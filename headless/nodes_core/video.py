@@ -66,6 +66,11 @@ class SaveVideo(CoreNode):
     """An MP4, MKV or WebM file with the workflow in it."""
 
     @classmethod
+    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
+        """Say whether a file can be written there."""
+        return folders().why_unwritable(filename_prefix)
+
+    @classmethod
     def execute(
         cls,
         video: FrameVideo | FileVideo,

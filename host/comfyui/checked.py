@@ -63,7 +63,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
             [cls, *(cls.replace(name=name, default=None) for name in named)]
         )
         parts["validate_inputs"] = classmethod(validate_inputs)
-    return type(node)(node.__name__, (node,), parts)
+    return type(node.__name__, (node,), parts)
 
 
 def _names(function: Callable[..., Any]) -> list[str]:
@@ -75,7 +75,7 @@ def _refuse(node: type[io.ComfyNode], values: Mapping[str, Any], check: Callable
     schema, found = node.define_schema(), {}
     for each in schema.inputs:
         given = values.get(each.id)
-        for value in given if schema.is_input_list and each.id in values else [given]:
+        for value in given if schema.is_input_list and given is not None else [given]:
             found[each.id] = found.get(each.id) or check(each, value)
     return " ".join(f"{name}: got {one.got}; expected {one.expected}." for name, one in found.items() if one)
 

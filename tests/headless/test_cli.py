@@ -274,11 +274,25 @@ def test_a_value_that_can_not_be_read_is_bad_usage(run, value):
     assert err[0].startswith("--set 1.width: got JSON with ")
 
 
+def test_a_place_outside_the_output_folder_is_refused_before_anything_runs(run, tmp_path):
+    code, out, err = run({**WORKFLOW, "2": node("SaveImage", images=["1", 0], filename_prefix="../x")})
+    assert (code, out, len(err)) == (2, [], 1)
+    assert (
+        "node 2 (SaveImage), input filename_prefix: got ['../x'], filename_prefix='../x' points outside"
+        in err[0]
+    )
+
+
 def test_a_failed_run_returns_1_and_names_the_node_in_one_line(run, tmp_path):
-    workflow = {**WORKFLOW, "2": {**WORKFLOW["2"], "inputs": {"images": ["1", 0], "filename_prefix": "../x"}}}
+    crop = {"class_type": "Canny", "inputs": {"image": ["1", 0], "low_threshold": 0.9, "high_threshold": 0.1}}
+    workflow = {
+        **WORKFLOW,
+        "3": crop,
+        "2": {**WORKFLOW["2"], "inputs": {"images": ["3", 0], "filename_prefix": "x"}},
+    }
     code, out, err = run(workflow)
     assert (code, out) == (1, [])
-    assert err[-1].startswith("failed: node 2 (SaveImage): ValueError: filename_prefix='../x' points outside")
+    assert err[-1].startswith("failed: node 3 (Canny): ValueError: canny: got low_threshold=0.9, high")
     code, _, err = run(workflow, "--traceback")
     assert code == 1
     assert any("Traceback" in line for line in err)

@@ -53,7 +53,7 @@ def test_prefixes_may_hold_sizes_and_the_date(port):
 
 @pytest.mark.parametrize("prefix", ["../x", "a/../../x", "/etc/x"])
 def test_a_prefix_outside_the_folder_is_refused(port, prefix):
-    with pytest.raises(ValueError, match=r"filename_prefix=.* points outside .*output; give one inside"):
+    with pytest.raises(ValueError, match=r"filename_prefix=.* points outside .*output; expected one inside"):
         folders().new_files(prefix)
 
 

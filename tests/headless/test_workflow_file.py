@@ -56,6 +56,14 @@ def comfyui_png(folder):
     Image.new("RGB", (8, 8)).save(folder / "c.png", pnginfo=texts, compress_level=4)
 
 
+def comfyui_apng(folder):
+    """As ComfyUI's SaveAnimatedPNG writes it."""
+    pictures = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    texts = PngImagePlugin.PngInfo()
+    texts.add(b"comf", b"prompt\0" + json.dumps(PROMPT).encode("latin-1"), after_idat=True)
+    pictures[0].save(folder / "c.png", pnginfo=texts, save_all=True, duration=125, append_images=pictures[1:])
+
+
 def comfyui_webp(folder):
     """As ComfyUI's SaveAnimatedWEBP writes it."""
     pictures = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
@@ -74,6 +82,7 @@ def our_video(container, codec):
 
 SAVED = {
     "ComfyUI's PNG": comfyui_png,
+    "ComfyUI's moving PNG": comfyui_apng,
     "ComfyUI's WebP": comfyui_webp,
     "our PNG": lambda _: with_prompt(image.SaveImage).execute(PICTURES, "c"),
     "our WebP": lambda _: with_prompt(image.SaveAnimatedWEBP).execute(

@@ -10,7 +10,7 @@ from frameloom.headless.executor import Executor, NodeFailedError
 from frameloom.headless.graph import Graph, GraphNode, InvalidWorkflowError, Link, check_workflow
 from frameloom.headless.node_info import given_inputs, read_node_info
 from frameloom.headless.nodes_core import core_node_classes
-from frameloom.tests.support.input_table import bad_numbers, sockets_of, widget_values
+from frameloom.tests.support.input_table import bad_numbers, sockets_of, widget_values, workflow_of
 
 
 class Source(io.ComfyNode):
@@ -46,12 +46,8 @@ def every_node(nodes):
 
 def errors(node, **inputs):
     """Return what the check says of a node whose sockets have links and whose widgets have their defaults."""
-    given = {**widget_values(node), **{name: ["0", 0] for name in sockets_of(node)}, **inputs}
-    prompt = {
-        "0": {"class_type": "Source"},
-        "1": {"class_type": read_node_info(node).name, "inputs": given},
-        "2": {"class_type": "Sink", "inputs": {"value": ["1", 0]}},
-    }
+    prompt = workflow_of(node, read_node_info(node).name, **inputs)
+    prompt["2"] = {"class_type": "Sink", "inputs": {"value": ["1", 0]}}
     with pytest.raises(InvalidWorkflowError) as caught:
         check_workflow(prompt, [Source, Sink, node])
     return {error.input_name: str(error) for error in caught.value.errors if error.node_id == "1"}

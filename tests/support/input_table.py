@@ -49,3 +49,13 @@ def sockets_of(node: type) -> dict[str, str]:
     """Return the inputs of a node that take links alone, with their types."""
     widgets = (*NUMBERS, "BOOLEAN", "STRING", "COMBO", "COMFY_DYNAMICCOMBO_V3", "*")
     return {name: kind for name, (kind, _) in inputs_of(node).items() if kind not in widgets}
+
+
+def workflow_of(node: type, class_type: str, /, **inputs: Any) -> dict[str, Any]:
+    """Return a workflow of one node, whose widgets have their defaults and whose needed sockets links to node 0."""
+    needed = node.GET_NODE_INFO_V1()["input"].get("required", {})
+    links = {socket: ["0", 0] for socket in sockets_of(node) if socket in needed}
+    return {
+        "0": {"class_type": "Source", "inputs": {}},
+        "1": {"class_type": class_type, "inputs": {**widget_values(node), **links, **inputs}},
+    }

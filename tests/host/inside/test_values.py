@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import execution
 import pytest
-from frameloom.tests.support.input_table import bad_numbers, sockets_of, widget_values
+from frameloom.tests.support.early_cases import ACCEPTED, REFUSED
+from frameloom.tests.support.input_table import bad_numbers, sockets_of, widget_values, workflow_of
+from frameloom.tests.support.motion import save, tiny_lora, tiny_state
 
 import nodes
 
@@ -40,11 +43,7 @@ def errors(monkeypatch):
 
     def validate(node, **inputs):
         monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "Tried", node)
-        given = {**widget_values(node), **{name: ["0", 0] for name in sockets_of(node)}, **inputs}
-        prompt = {
-            "0": {"class_type": "Source", "inputs": {}},
-            "1": {"class_type": "Tried", "inputs": given},
-        }
+        prompt = workflow_of(node, "Tried", **inputs)
         return asyncio.run(execution.validate_inputs("prompt", prompt, "1", {}))[1]
 
     return validate
@@ -110,3 +109,26 @@ def test_a_node_says_which_link_gave_nothing(ours):
     preview = next(node for node in ours if node.__name__ == "LayoutPreview")
     with pytest.raises(ValueError, match="storyboard: got nothing; expected a FRAMELOOM_STORYBOARD"):
         run(preview, **widget_values(preview), storyboard=None)
+
+
+@pytest.fixture
+def files(kind_folder, monkeypatch):
+    """A folder for every kind of motion file, which has one of each kind."""
+    folder = kind_folder("animatediff_models")
+    kind_folder("animatediff_motion_lora")
+    save(folder / "mine.safetensors", tiny_state())
+    save(folder / "pan.safetensors", tiny_lora())
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+def test_what_can_be_known_is_refused_before_a_run_under_its_input(ours, errors, files, case):
+    node = next(each for each in ours if each.__name__ == case.node)
+    found = {each["extra_info"]["input_name"]: each["details"] for each in errors(node, **case.values)}
+    assert re.search(case.said, found[case.marked], re.DOTALL), found
+    linked = {name for name in sockets_of(node) if name not in case.values}
+    assert not linked & set(found)
+
+
+@pytest.mark.parametrize("case", ACCEPTED, ids=str)
+def test_what_can_not_be_known_waits_for_the_run(ours, errors, case):
+    assert errors(next(each for each in ours if each.__name__ == case.node), **case.values) == []
