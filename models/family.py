@@ -197,5 +197,6 @@ def _another_kind(samples: Any, kind: str | None) -> str:
     if kind == "audio" or len(shape) == 3 or (len(shape) == 4 and shape[1] == SOUND_CHANNELS):
         return f"one of sound, {shape}"
     if len(shape) == 5:
-        return f"one of a video model, {shape}, as {VIDEO_LATENTS.get(shape[1], 'some')} has it"
+        known = f", as {VIDEO_LATENTS[shape[1]]} has it" if shape[1] in VIDEO_LATENTS else ""
+        return f"one of a video model, {shape}{known}"
     return "" if len(shape) == 4 and shape[0] else f"one of the shape {shape}"

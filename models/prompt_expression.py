@@ -10,12 +10,13 @@ import math
 import operator
 import re
 from collections.abc import Callable
+from typing import Any
 
 MAX_LENGTH = 200  # characters of an expression
 MAX_SHOWN = 40  # of them in an error
 _EXPRESSION = re.compile(r"`([^`\n]*)`")
 
-_OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
+_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -33,7 +34,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
     ast.NotEq: operator.ne,
 }
 # Name -> how many numbers it takes, and what it makes of them. Names are numexpr's, which FizzNodes asks.
-FUNCTIONS: dict[str, tuple[int, Callable[..., float]]] = {
+FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     **{
         name: (1, getattr(math, name))
         for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt", "exp")

@@ -224,7 +224,10 @@ WRONG = {
     "too few steps": ({"steps": 2}, r"nearest to steps . and . of 2; .*raise steps"),
     "percent over 1": ({"level_unit": "percent"}, r"t=640 is more than 1 with level_unit='percent'"),
     "several frames": ({"latent": {"samples": torch.zeros(2, 4, 16, 16)}}, r"latent is \(2, 4, 16, 16\)"),
-    "video latent": ({"latent": {"samples": torch.zeros(1, 4, 8, 16, 16)}}, r"\(1, 4, 8, 16, 16\)"),
+    "video latent": (
+        {"latent": {"samples": torch.zeros(1, 4, 8, 16, 16)}},
+        r"one of a video model, \[1, 4, 8, 16, 16\]",
+    ),
     "noise mask": ({"latent": MASKED}, r"latent is \(1, 4, 16, 16\) with a noise mask"),
     "NaN": ({"latent": NAN}, r"latent holds NaN or infinity"),
     "mask": ({"mask": torch.zeros(3, 16, 16)}, r"mask has 3 frames, the video has 4"),
