@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +140,9 @@ def _spec(graph: Graph, node_id: str, name: str) -> tuple[Any, Mapping[str, Any]
     return spec[0], spec[1] if len(spec) > 1 else {}
 
 
-def _known(made: dict[str, Any] = {}) -> dict[str, Any]:  # noqa: B006 - made once
-    if not made:
-        made.update(schemas())
-    return made
+@cache
+def _known() -> dict[str, Any]:
+    return schemas()
 
 
 def _set_value(rng: random.Random, graph: Graph) -> str:
