@@ -4,8 +4,8 @@
 # Expected: what pickle.dumps takes, pickle.loads returns; torch.save and copy.deepcopy do, and float16 and bfloat16 can
 # be pickled.
 # Seen: for float8_e4m3fn, float8_e5m2, uint16, uint32 and uint64 dumps succeeds, and loads ends in "'UntypedStorage' has
-# no attribute 'dtype'". So weights in float8 can't be sent to another process by what pickles on its own, as
-# concurrent.futures and Ray do, and the error comes up there, not where they were sent.
+# no attribute 'dtype'". So weights in float8 can't be kept by pickle, or sent to another machine by what pickles them, as
+# Ray does, and the error comes up where they arrive, not where they were sent.
 set -euo pipefail
 
 folder=$(mktemp -d)
