@@ -282,9 +282,9 @@ def _clip_source(rng: random.Random, graph: Graph) -> str:
 
 
 MUTATIONS = (
-    *[_set_value] * 8, *[_set_legal] * 10, *[_set_thing] * 3, *[_set_literal] * 2, *[_drop_input] * 2, *[_move_link] * 3,
-    *[_link_widget] * 2, *[_swap_links] * 2, _remove_node, *[_double_node] * 2, *[_change_class] * 2, _spoil_node,
-    *[_clip_source] * 4,
+    *[_set_value] * 8, *[_set_legal] * 10, *[_set_thing] * 3, *[_set_literal] * 2, *[_drop_input] * 2,
+    *[_move_link] * 3, *[_link_widget] * 2, *[_swap_links] * 2, _remove_node, *[_double_node] * 2, *[_change_class] * 2,
+    _spoil_node, *[_clip_source] * 4,
 )  # fmt: skip
 
 
