@@ -49,6 +49,9 @@ class Maker:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._graphs = graphs.cheap_graphs()
+        # Those that want a user's files are refused for that alone, so they come less often.
+        bundled = [name for name in sorted(self._graphs) if not name.endswith(("_sd15", "_llm"))]
+        self._bases = bundled * 3 + sorted(set(self._graphs) - set(bundled))
         self._subjects = files.subjects(self._graphs, _make_good_files(self._graphs))
         self._others = {name: each.good[0] for name, each in self._subjects.items()}
         self._turns = [name for name, each in self._subjects.items() for _ in range(each.share)]
@@ -62,7 +65,8 @@ class Maker:
         return (self._file if kind == "file" else self._graph)(name, int(number), rng, folder)
 
     def _graph(self, name: str, number: int, rng: random.Random, folder: Path) -> Case:
-        base = sorted(self._graphs)[number % len(self._graphs)]
+        bases = sorted(self._graphs) if name.startswith("unchanged") else self._bases
+        base = bases[number % len(bases)]
         text, what, settings = json.dumps(self._graphs[base]), "unchanged", []
         if name.startswith("graph"):
             text, what = graphs.mutate(rng, self._graphs[base])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Mapping
@@ -114,6 +115,6 @@ def _command(case: Case, folder: Path) -> int:
     options = [f"--{name}={path}" for name, path in folders_of(folder).items()]
     shown = options if kind == "run" else [each for each in options if each.startswith("--models")]
     code = main([kind, *rest, *shown, "--device=cpu", "--traceback"])
-    for stream in (os.sys.stdout, os.sys.stderr):
+    for stream in (sys.stdout, sys.stderr):
         stream.flush()
     return code

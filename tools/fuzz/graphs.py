@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +140,9 @@ def _spec(graph: Graph, node_id: str, name: str) -> tuple[Any, Mapping[str, Any]
     return spec[0], spec[1] if len(spec) > 1 else {}
 
 
-def _known(made: dict[str, Any] = {}) -> dict[str, Any]:  # noqa: B006 - made once
-    if not made:
-        made.update(schemas())
-    return made
+@cache
+def _known() -> dict[str, Any]:
+    return schemas()
 
 
 def _set_value(rng: random.Random, graph: Graph) -> str:
@@ -282,9 +282,9 @@ def _clip_source(rng: random.Random, graph: Graph) -> str:
 
 
 MUTATIONS = (
-    *[_set_value] * 8, *[_set_legal] * 6, *[_set_thing] * 3, *[_set_literal] * 2, *[_drop_input] * 2, *[_move_link] * 3,
-    *[_link_widget] * 2, *[_swap_links] * 2, _remove_node, *[_double_node] * 2, *[_change_class] * 2, _spoil_node,
-    *[_clip_source] * 4,
+    *[_set_value] * 8, *[_set_legal] * 10, *[_set_thing] * 3, *[_set_literal] * 2, *[_drop_input] * 2,
+    *[_move_link] * 3, *[_link_widget] * 2, *[_swap_links] * 2, _remove_node, *[_double_node] * 2, *[_change_class] * 2,
+    _spoil_node, *[_clip_source] * 4,
 )  # fmt: skip
 
 

@@ -82,11 +82,14 @@ def judge(folder: Path, outcome: Outcome) -> Verdict:
 def _raised_raw(words: str, code: int) -> str:
     """Return error and place of an exception that is not one of ours, said by a ``raise`` of our code."""
     last = words[words.rindex("Traceback (most recent") :]
-    frames = FRAME.findall(last)
-    after = last[last.rindex(frames[-1][2]) :] if frames else last
-    names = [name for name in ERROR.findall(after.partition("\n")[2]) if name[0].isupper() or "." in name]
+    frames = list(FRAME.finditer(last))
+    names = (
+        [name for name in ERROR.findall(last[frames[-1].end() :]) if name[0].isupper() or "." in name]
+        if frames
+        else []
+    )
     name = names[0].rpartition(".")[2] if names else "an error"
-    file, line, _ = frames[-1] if frames else ("", "0", "")
+    file, line, _ = frames[-1].groups() if frames else ("", "0", "")
     is_ours = ROOT in Path(file).parents and ".venv" not in file
     if code != ESCAPED and is_ours and name not in NEVER_WORDED and int(line) in _raises(file):
         return ""
