@@ -259,8 +259,7 @@ def sample(
     if len(sigmas) == 0:
         return latent, latent
     check_frames(latent, "latent")
-    if sampler.needs_unguided:
-        guidance = guidance.asking_all()
+    guidance = guidance.asking_all() if sampler.needs_unguided else guidance
     home = latent.device
     noise = arrange_noise(model.edits, noise).to(model.device).float()
     start = latent.to(model.device).float() * model.latent_scale

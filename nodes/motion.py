@@ -10,7 +10,7 @@ from ..models.motion_checkpoint import read_motion_weights
 from ..models.motion_lora import read_motion_lora
 from ..models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from ..models.weight_file import fingerprint, open_weights
-from ..models.weight_kind import identify, refuse
+from ..models.weight_kind import Kind, expect
 from .early import check_early, check_range
 
 io = api.io
@@ -225,14 +225,12 @@ class ApplyMotionModule(io.ComfyNode):
         return io.NodeOutput(api.port().install(model, Edit("motion module", temporal, schedule)))
 
 
-def _check_kind(folder: str, kind: str, expected: str, name: str) -> None:
+def _check_kind(folder: str, kind: Kind, wanted: str, name: str) -> None:
     """Check by its header what a safetensors file is; a pickle would have to be read whole."""
     path = api.port().resolve(folder, name)
     if path.suffix == ".safetensors":
         file = open_weights(path)
-        found = identify(file.shapes)
-        if found != kind:
-            raise refuse(file.name, found, expected, file.shapes)
+        expect(file.name, file.shapes, (kind,), wanted)
 
 
 NODES: list[type] = [MotionModuleLoader, MotionLoRALoader, ApplyMotionModule]
