@@ -16,6 +16,7 @@ from ..host.values import Refusal, is_socket, refuse_literal, refuse_value, show
 from .io import ComfyNode, overrides
 from .json_text import BadJSONError, read_json
 from .node_info import DYNAMIC_COMBO, InputInfo, NodeInfo, given_inputs, read_node_info
+from .nodes_core.core_node import CoreNode
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,10 @@ def _check_node(check: _Check, prompt: Mapping[str, Any], infos: Mapping[str, No
     node = GraphNode(check.node_id, check.class_type, info, inputs, specs)
     if not check.errors and (validated or takes_all):
         _check_custom(check, node, validated, takes_all, infos, prompt)
+    if not check.errors and not issubclass(info.node, CoreNode):  # ComfyUI's own may take more than they list
+        for name in set(validated) & set(inputs):
+            if not isinstance(inputs[name], Link):
+                _check_value(check, name, inputs[name], specs[name], limits=True)
     return node
 
 

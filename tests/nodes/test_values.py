@@ -93,6 +93,13 @@ def test_a_value_can_not_stand_in_the_place_of_a_link(every_node, value):
                 assert kind in said.partition("expected")[2], said
 
 
+def test_a_choice_is_one_of_the_list_where_a_node_validates_it_too(nodes):
+    said = errors(nodes["MotionPath"], kind="sideways")["kind"]
+    assert said.startswith(
+        "value_not_in_list: node 1 (Frameloom_MotionPath), input kind: got 'sideways', expected one"
+    )
+
+
 def test_a_choice_over_a_link_is_one_of_the_list(nodes):
     with pytest.raises(NodeFailedError, match=r"kind: got 'sideways' over a link; expected one of \['trans"):
         run(nodes["MotionPath"], "kind", "sideways")

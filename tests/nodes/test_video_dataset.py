@@ -38,6 +38,7 @@ def test_a_workflow_shows_the_report_and_may_name_listed_folders_only(host, node
     report = Executor(check_workflow(graph_of(), classes)).run()
     assert report.shown["2"]["text"][0].startswith("1 clip of 4 frames, 32x32, from 1 file of mine\n")
     with pytest.raises(
-        InvalidWorkflowError, match=r"value_not_in_list: node 1 .*, input folder: got '../mine'"
+        InvalidWorkflowError,
+        match=r"input source, folder, .*got '../mine', which is no folder",
     ):
         check_workflow(graph_of(folder="../mine"), classes)
