@@ -11,7 +11,6 @@ import operator
 import re
 from collections.abc import Callable
 from typing import Any
-from typing import Any
 
 MAX_LENGTH = 200  # characters of an expression
 MAX_SHOWN = 40  # of them in an error
