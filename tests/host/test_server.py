@@ -351,7 +351,7 @@ def test_too_many_frames_are_refused_in_words(server, tmp_path):
 def test_unknown_motion_file_is_refused_before_the_run(server, tmp_path):
     graph = small_graph()
     graph["4"]["inputs"]["file"] = "absent.safetensors"
-    with pytest.raises(ValueError, match="absent.safetensors.*not among its files"):
+    with pytest.raises(ValueError, match=r"absent\.safetensors.*not among its files"):
         queue(server, graph, tmp_path)
 
 
