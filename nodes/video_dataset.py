@@ -104,7 +104,7 @@ class VideoDataset(io.ComfyNode):
             dataset, report = _read(folder, cut, missing_captions, caption_dropout)
         else:
             form = {"frames": frames, "width": width, "height": height, "caption_dropout": caption_dropout}
-            dataset = made.drawn_dataset(clips, motion, seed, **form, watch=_start(clips))
+            dataset = made.drawn_dataset(clips, motion, seed, **form, watch=_start(clips, "clip"))
             report = made.describe(dataset, f"drawn ({motion}, seed {seed})")
         return io.NodeOutput(dataset, report, made.contact_sheet(dataset))
 
@@ -266,10 +266,10 @@ def _read(
     return dataset, describe(dataset, f"from {files} of {folder}", found.skipped, found.noted)
 
 
-def _start(count: int) -> Callable[[int], None]:
-    """Return what shows progress, of files or of clips, and notices a cancel."""
+def _start(count: int, noun: str = "file") -> Callable[[int], None]:
+    """Return what shows progress, and notices a cancel. ``noun`` is what is counted."""
     port = api.port()
-    bar = port.progress(max(count, 1))
+    bar = port.progress(max(count, 1), noun)
 
     def watch(done: int) -> None:
         port.check_interrupt()
