@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 OK, FAILED, INVALID = 0, 1, 2
 # What the extra `headless` brings, by the names of its modules.
-NEEDED = ("diffusers", "numpy", "PIL", "tokenizers", "torch", "tqdm", "transformers") + (
+NEEDED = ("diffusers", "numpy", "PIL", "scipy", "tokenizers", "torch", "torchsde", "tqdm", "transformers") + (
     ("tomli",) if sys.version_info < (3, 11) else ()
 )
 SEED_INPUTS = ("seed", "noise_seed")
@@ -118,10 +118,10 @@ def _device(name: str) -> str:
     """Return a device's name, if it is one of torch's; where there is no torch, ``main`` says so."""
     if find_spec("torch") is None:
         return name
-    from .device import NoDeviceError, pick_device
+    from .device import NoDeviceError, check_device, pick_device
 
     try:
-        pick_device(name)
+        check_device(pick_device(name))
     except NoDeviceError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     except RuntimeError as error:

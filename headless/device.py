@@ -13,15 +13,22 @@ def pick_device(device: str | torch.device | None) -> torch.device:
     """Return a device by its name; None: the first GPU of CUDA, else the CPU.
 
     Raises:
-        RuntimeError: torch has no such device, or, as ``NoDeviceError``, there is none in this machine.
+        RuntimeError: torch knows no such device.
     """
     if device is not None:
-        chosen = torch.device(device)
-        there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-        if (chosen.index or 0) >= there.get(chosen.type, 1):
-            raise NoDeviceError(
-                f"got {str(device)!r}, but torch finds {there[chosen.type]} devices of {chosen.type} here; expected "
-                "one that is there, such as cpu"
-            )
-        return chosen
+        return torch.device(device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def check_device(device: torch.device) -> None:
+    """Check that a device is there.
+
+    Raises:
+        NoDeviceError: it isn't.
+    """
+    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= there.get(device.type, 1):
+        raise NoDeviceError(
+            f"got '{device}', but torch finds {there[device.type]} devices of {device.type} here; expected one that is "
+            "there, such as cpu"
+        )

@@ -299,10 +299,10 @@ def test_what_processes_cannot_do_is_said_before_anything_starts(home):
             {"train__accumulation": 3},
             "accumulation=3 can't be dealt out among 2 processes; expected a multiple of 2",
         ),
-        ({}, "--device cuda:1: got one for 2 processes; expected cpu, or none"),
+        ({}, "--device cpu:0: got one for 2 processes; expected cpu, or none"),
     ):
         given = arguments(**changes)
-        given[given.index("--device") + 1] = "cpu" if changes else "cuda:1"
+        given[given.index("--device") + 1] = "cpu" if changes else "cpu:0"
         for each in run_together(COMMAND, 2, *given):
             assert each.returncode == 2
             assert each.stderr.splitlines()[-1].startswith(message)

@@ -77,7 +77,9 @@ def test_several_scenes_cannot_start_at_once(nodes):
 
 
 def test_video_latents_are_no_anchor(nodes):
-    with pytest.raises(ValueError, match=r"anchor: got one of a video model, .* \[frames, channels, height, width\]"):
+    with pytest.raises(
+        ValueError, match=r"anchor: got one of a video model, .* \[frames, channels, height, width\]"
+    ):
         nodes["SceneStart"].execute(
             BOARD.select_scene(1), 3, "shared", 0.5, {"samples": torch.zeros(1, 4, 2, 8, 8)}
         )
