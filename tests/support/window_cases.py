@@ -6,7 +6,7 @@ Windows of two frames over ``sampling_cases``'s three, with a motion module, so 
 from __future__ import annotations
 
 from frameloom.tests.support.control_cases import controlled, edited
-from frameloom.tests.support.region_cases import mask, moving, single
+from frameloom.tests.support.region_cases import combined, mask, moving, single
 from frameloom.tests.support.sampling_cases import LONG, laid_out, workflow
 
 
@@ -48,7 +48,7 @@ def window_cases() -> dict[str, dict]:
         "control": windowed(controlled(*chain)),
         "boxes": windowed(moving(single([]))),
         "masks": windowed(single([mask("masks-3", 0.7)], [mask("masks-1")])),
-        "masks-few": windowed(single([mask("masks-2", 0.7)])),
+        "masks-few": windowed(combined([mask("masks-1")], [mask("masks-2", 0.4)])),
         "layout": windowed(laid_out("lay_out", gather_percent=0.6)),
         "energy": windowed(laid_out("guide")),
         "travel": windowed(travelled(), "looped", 0),

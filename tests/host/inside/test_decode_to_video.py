@@ -10,7 +10,6 @@ import folder_paths
 import pytest
 import torch
 from comfy.cli_args import args
-from frameloom.models.errors import HostError
 from frameloom.tests.support.decode_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.decode_contract import FRAMES, decode, latents, read
 
@@ -87,7 +86,9 @@ def test_one_frame_is_tiled_as_comfyui_does_where_it_has_no_room(demo, decode_to
 def test_a_vae_of_video_is_refused(demo, decode_to_video, output):
     video_vae = copy.copy(demo[2])
     video_vae.latent_dim = 3
-    with pytest.raises(HostError, match="vae: got one for latents of 3 dimensions"):
+    with pytest.raises(
+        ValueError, match="vae: got a VAE of 4 channels, which makes video; expected one that makes"
+    ):
         decode(decode_to_video, video_vae, latents())
 
 
