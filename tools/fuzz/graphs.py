@@ -273,7 +273,7 @@ def _clip_source(rng: random.Random, graph: Graph) -> str:
         "batch_size": rng.randint(1, 5),
     }
     classes = {"LATENT": ("EmptyLatentImage", {}), "IMAGE": ("EmptyImage", {"color": 0x407090})}
-    if kind not in classes:
+    if not isinstance(kind, str) or kind not in classes:  # a choice's type is a list of its names
         return _set_legal(rng, graph)
     class_type, more = classes[kind]
     graph["fresh"] = {"class_type": class_type, "inputs": size | more}
