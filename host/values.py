@@ -7,6 +7,7 @@ in the place of a link. Here they are all refused, by the input's name.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -19,6 +20,7 @@ WIDGETS = frozenset({*NUMBERS, CHOICE, "STRING", "BOOLEAN", "COMFY_DYNAMICCOMBO_
 ANYTHING = "*"
 MOST_CHOICES_SHOWN = 20  # as in ComfyUI: lists of files can be very long
 MOST_SHOWN = 60  # letters of a value
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON can write one, and no text encoder reads it
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def refuse_value(
         return _refuse_number(kind, options, value)
     if kind == CHOICE:
         return _refuse_choice(options, value, choices)
+    if isinstance(value, str) and _HALF_CHARACTER.search(value):
+        return Refusal("invalid_input_type", show(value), "text without half characters (\\ud800 to \\udfff)")
     return None
 
 
