@@ -71,19 +71,19 @@ class Folders:
         """
         expected = self.why_missing(name)
         if expected:
-            raise ValueError(f"file {name!r} was not found; expected {expected}.")
+            raise ValueError(f"file {name!r} was not found; {expected}.")
         return self._find(name)[1]
 
     def why_missing(self, name: str) -> str | None:
-        """Return what was expected in place of a file's name, or None if the file is there."""
+        """Say what was expected in place of a file's name; None: the file is there."""
         folder, path = self._find(name)
         if not path.resolve().is_relative_to(folder.resolve()):
-            return f"a file inside {folder}"
+            return f"expected a file inside {folder}"
         if not path.is_file():
             there = (
                 sorted(each.name for each in folder.iterdir() if each.is_file()) if folder.is_dir() else []
             )
-            return f"a file of {folder} (it holds {', '.join(there) or 'none'})"
+            return f"expected a file of {folder} (it holds {', '.join(there) or 'none'})"
         return None
 
     def _find(self, name: str) -> tuple[Path, Path]:

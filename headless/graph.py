@@ -322,8 +322,7 @@ def _check_custom(
         }
     answer = node.info.node.validate_inputs(**arguments)
     if answer is not True:
-        reason = answer if isinstance(answer, str) else "values that the node takes"
-        said = reason if "expected" in reason else f"expected {reason}"
+        said = answer if isinstance(answer, str) else "expected values that the node takes"
         got = f"{show(list(wanted.values()))}, {said}"
         check.fail("custom_validation_failed", ", ".join(wanted), got.rstrip("."), "")
 

@@ -223,7 +223,7 @@ class SplitSigmas(CoreNode):
 def _check_built(sampler_name: str | None) -> bool | str:
     """Return True, or which of ComfyUI's names there are here; None, a link's, is told when the node runs."""
     is_built = sampler_name is None or sampler_name in SAMPLERS
-    return is_built or f"a sampler_name built headless: {', '.join(SAMPLERS)}"
+    return is_built or f"expected a sampler_name built headless: {', '.join(SAMPLERS)}"
 
 
 NODES: list[type[io.ComfyNode]] = [

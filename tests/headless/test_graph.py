@@ -33,7 +33,7 @@ class Square(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, even=0):
-        return True if even % 2 == 0 else "an even number"
+        return True if even % 2 == 0 else "expected an even number"
 
 
 class Anything(io.ComfyNode):
