@@ -20,7 +20,7 @@ WIDGETS = frozenset({*NUMBERS, CHOICE, "STRING", "BOOLEAN", "COMFY_DYNAMICCOMBO_
 ANYTHING = "*"
 MOST_CHOICES_SHOWN = 20  # as in ComfyUI: lists of files can be very long
 MOST_SHOWN = 60  # letters of a value
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON can write one, and no text encoder reads it
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # JSON can write them; no text encoder and no file name takes them
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,10 @@ def refuse_value(
         return _refuse_number(kind, options, value)
     if kind == CHOICE:
         return _refuse_choice(options, value, choices)
-    if isinstance(value, str) and _HALF_CHARACTER.search(value):
-        return Refusal("invalid_input_type", show(value), "text without half characters (\\ud800 to \\udfff)")
+    if isinstance(value, str) and _NO_TEXT.search(value):
+        return Refusal(
+            "invalid_input_type", show(value), "text without \\u0000 and half characters (\\ud800 to \\udfff)"
+        )
     return None
 
 

@@ -107,10 +107,10 @@ def test_a_choice_over_a_link_is_one_of_the_list(nodes):
         run(nodes["VideoMetrics"], "images", None)
 
 
-def test_half_a_character_is_no_text(nodes):
+def test_half_a_character_and_nul_are_no_text(nodes):
     said = errors(nodes["LayoutFromText"], text="a ball \ud800")["text"]
-    assert "got 'a ball \\ud800', expected text without half characters" in said
+    assert "got 'a ball \\ud800', expected text without \\u0000 and half characters" in said
     with pytest.raises(
-        NodeFailedError, match=r"text: got .* over a link; expected text without half characters"
+        NodeFailedError, match=r"text: got .* over a link; expected text without \\u0000 and half characters"
     ):
         run(nodes["LayoutFromText"], "text", "\udfff")

@@ -142,3 +142,24 @@ def test_nothing_of_comfyui_or_torch_is_replaced(before, demo, motion, scene):
     changed = replaced(before, take_snapshot())
     assert len(before) > 3000
     assert changed == []
+
+
+def test_a_compiled_model_moves_as_one_that_is_not_compiled(demo, motion, scene):
+    """Compiled code does not look again at hooks that come and go; what it reads of a model call must tell them apart."""
+    import torch._dynamo
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    def compiled(model):
+        clone = model.clone()
+        set_torch_compile_wrapper(clone, backend="eager")
+        return clone
+
+    wanted = [scene.run(demo[0]), *(scene.run(scene.moving(demo[0], motion, each)) for each in (1.0, 0.5))]
+    torch._dynamo.reset()
+    try:
+        base = compiled(demo[0])
+        models = [base, *(scene.moving(base, motion, each) for each in (1.0, 0.5))]
+        for number in (0, 1, 2):
+            torch.testing.assert_close(scene.run(models[number]), wanted[number], rtol=0, atol=1e-4)
+    finally:
+        torch._dynamo.reset()
