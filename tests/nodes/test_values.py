@@ -113,4 +113,4 @@ def test_half_a_character_and_nul_are_no_text(nodes):
     with pytest.raises(
         NodeFailedError, match=r"text: got .* over a link; expected text without \\u0000 and half characters"
     ):
-        run(nodes["LayoutFromText"], "text", "\udfff")
+        run(nodes["LayoutFromText"], "text", "\0")

@@ -145,7 +145,7 @@ def test_nothing_of_comfyui_or_torch_is_replaced(before, demo, motion, scene):
 
 
 def test_a_compiled_model_moves_as_one_that_is_not_compiled(demo, motion, scene):
-    """Compiled code does not look again at hooks that come and go; what it reads of a model call must tell them apart."""
+    """Compiled code does not look again at hooks that come and go, but at what a model call has in its options."""
     import torch._dynamo
     from comfy_api.torch_helpers import set_torch_compile_wrapper
 
