@@ -5,7 +5,6 @@ Owns text and token ids; the encoder is ``text``'s.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from pathlib import Path
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as BytePairTokenizer
 
+from ..models.errors import CheckpointError
 from ..models.phrases import CHUNK
+from ..models.weight_file import parse_json
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 # Runs of this many tokens may be cut at the end of a chunk; shorter ones move to the next whole.
@@ -61,10 +62,24 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path) -> Tokenizer:
-        """Read ``vocab.json`` and ``merges.txt``."""
-        vocabulary = json.loads((folder / "vocab.json").read_text("utf-8"))
-        lines = (folder / "merges.txt").read_text("utf-8").splitlines()
+        """Read ``vocab.json`` and ``merges.txt``.
+
+        Raises:
+            CheckpointError: they are damaged, or no vocabulary and its merges.
+        """
+        try:
+            vocabulary = parse_json((folder / "vocab.json").read_text("utf-8"))
+            lines = (folder / "merges.txt").read_text("utf-8").splitlines()
+        except ValueError as error:
+            raise _damaged(folder, str(error)) from error
         pairs = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
+        if not isinstance(vocabulary, dict) or not {START, END} <= vocabulary.keys():
+            raise _damaged(folder, "vocab.json is no vocabulary of CLIP's")
+        for pair in pairs:
+            if len(pair) != 2 or not {*pair, "".join(pair)} <= vocabulary.keys():
+                raise _damaged(
+                    folder, f"merges.txt has {' '.join(pair)[:40]!r}, which merges no two of vocab.json"
+                )
         return cls(vocabulary, [(left, right) for left, right in pairs])
 
     def words(self, text: str) -> list[tuple[int, tuple[int, int]]]:
@@ -113,6 +128,12 @@ class Tokenizer:
 
     def _close(self, chunk: list[Token]) -> list[Token]:
         return [Token(self.start), *chunk, *[Token(self.end)] * (CHUNK - 1 - len(chunk))]
+
+
+def _damaged(folder: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{folder.name}: {what}; expected a tokenizer's vocab.json and merges.txt; put the folder there again."
+    )
 
 
 def weighted_parts(prompt: str) -> list[tuple[str, float]]:

@@ -153,7 +153,7 @@ def _read_animation(path: Path) -> Tensor:
                 picture = turned.convert("RGBA" if "A" in turned.getbands() else "RGB")
                 if not frames or picture.size == frames[0].shape[1::-1]:
                     frames.append(np.array(picture))
-    except OSError as error:
+    except (OSError, SyntaxError) as error:  # Pillow's own for a broken PNG
         raise ValueError(
             f"{path.name}: got a file that is no picture or video, or only part of one ({error}); expected PNG, JPEG, "
             "WebP, GIF or a video; save or download it again."

@@ -178,7 +178,7 @@ def _read_latent(path: Path) -> dict[str, Tensor]:
             f"{path.name}: got latents of shape {list(latents.shape)}, {latents.dtype}; expected [frames, 4, height, "
             "width] of a Stable Diffusion 1.5 model; run a workflow with others in ComfyUI."
         )
-    check_frames(latents, path.name)
+    check_frames(latents.float(), path.name)  # float8 has no order
     return tensors
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from frameloom.headless.text import encode_prompt, phrase_spans
 from frameloom.headless.vocabulary import _byte_letters, clip_tokenizer, read_byte_pairs
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO
+from frameloom.models.errors import CheckpointError
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +147,20 @@ def test_the_published_byte_pairs_give_clips_ids(tmp_path):
     assert [each for each, _ in tokenizer.words("the")] == [
         518
     ]  # the published table's "the</w>" follows its merges
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("vocab.json", b"\xff{}", "codec can't decode"),
+        ("vocab.json", b"Not Found", "Expecting value"),
+        ("vocab.json", b'["a"]', "is no vocabulary of CLIP's"),
+        ("merges.txt", b"a b c\n", "'a b c', which merges no two"),
+        ("merges.txt", b"Not Found\n", "'Not Found', which merges no two"),
+    ],
+)
+def test_a_damaged_tokenizer_is_named(tmp_path, name, text, said):
+    folder = Path(shutil.copytree(DEMO_TOKENIZER, tmp_path / "tokenizer"))
+    (folder / name).write_bytes(text)
+    with pytest.raises(CheckpointError, match=rf"tokenizer: .*{said}.*put the folder there again"):
+        Tokenizer.from_folder(folder)
