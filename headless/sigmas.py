@@ -22,6 +22,7 @@ from ..models.schedules import TRAIN_TIMESTEPS, BetaSchedule
 
 Prediction = Literal["eps", "v"]
 _LAST = TRAIN_TIMESTEPS - 1
+MOST_LEVELS = 1_000_000  # of a schedule; more would fill the memory
 
 
 @dataclass(frozen=True)
@@ -193,12 +194,19 @@ def run_sigmas(
 
     Returns:
         As ``schedule_sigmas``; empty for ``denoise`` 0.
+
+    Raises:
+        ValueError: as ``schedule_sigmas``; or so little is left to do that the whole way has too many levels.
     """
     if denoise <= 0:
         return torch.zeros(0)
-    sigmas = schedule_sigmas(
-        sampling, scheduler, (steps if denoise > 0.9999 else int(steps / denoise)) + skip_a_level
-    )
+    asked = steps if denoise > 0.9999 else int(steps / denoise)
+    if asked > MOST_LEVELS:
+        raise ValueError(
+            f"denoise={denoise:g} with steps={steps} is the end of a way of {asked:,} steps; expected at most "
+            f"{MOST_LEVELS:,}; raise denoise, or set it to 0."
+        )
+    sigmas = schedule_sigmas(sampling, scheduler, asked + skip_a_level)
     if skip_a_level:
         sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
     return sigmas if denoise > 0.9999 else sigmas[-(steps + 1) :]

@@ -104,6 +104,10 @@ def test_some_samplers_leave_the_last_level_out_of_one_step_more():
 def test_denoise_takes_the_last_steps():
     assert torch.equal(run_sigmas(EPS, "normal", 5, 0.5), schedule_sigmas(EPS, "normal", 10)[-6:])
     assert len(run_sigmas(EPS, "normal", 5, 0.0)) == 0
+    with pytest.raises(
+        ValueError, match=r"denoise=1e-09 with steps=5 is the end of a way of 5,000,000,000 steps"
+    ):
+        run_sigmas(EPS, "normal", 5, 1e-9)
 
 
 def test_timesteps_and_sigmas_are_inverse():
