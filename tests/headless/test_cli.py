@@ -149,7 +149,7 @@ def test_every_scheduler_of_comfyui_is_built_and_every_sampler_built_is_comfyuis
     assert set(SAMPLERS) < set(inputs["sampler_name"][0])
     for node in (KSampler, KSamplerAdvanced, KSamplerSelect):
         assert node.validate_inputs("uni_pc") is node.validate_inputs(None) is True
-        assert node.validate_inputs("sa_solver").startswith("a sampler_name built headless: euler, ")
+        assert node.validate_inputs("sa_solver").startswith("expected a sampler_name built headless: euler, ")
 
 
 @pytest.mark.parametrize(
