@@ -160,19 +160,6 @@ def _time(sigma: float, lowest: float = 0.002, highest: float = 80.0, first: flo
     return (math.sqrt(start**2 + 2 * slope * math.log1p(sigma**2)) - start) / slope
 
 
-def res_multistep(walk: Walk, noisy: Tensor) -> Tensor:
-    """One look a step, and the last one remembered, weighed by an exponential integrator."""
-    earlier: Tensor | None = None
-    for step, here, there in walk:
-        clean = walk.clean(step, noisy)
-        if earlier is None or there == 0:
-            noisy = glide(noisy, clean, here, there)
-        else:
-            noisy = res_step(noisy, clean, earlier, (walk.sigmas[step - 1], here, here, there))
-        earlier = clean
-    return noisy
-
-
 def res_step(
     noisy: Tensor, clean: Tensor, earlier: Tensor, levels: tuple[Tensor, Tensor, Tensor, Tensor]
 ) -> Tensor:

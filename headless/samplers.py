@@ -101,8 +101,8 @@ SAMPLERS: dict[str, Sampler] = {
         Sampler("lcm", sde.lcm),
         Sampler("ipndm", ode.remembering(4, ode.equal_strides)),
         Sampler("deis", ode.remembering(3, ode.own_times)),
-        Sampler("res_multistep", ode.res_multistep),
-        Sampler("res_multistep_ancestral", sde.res_multistep_ancestral),
+        Sampler("res_multistep", sde.res_multistep),
+        Sampler("res_multistep_ancestral", partial(sde.res_multistep, ancestral=True)),
         Sampler("gradient_estimation", ode.remembering(2, ode.doubled_change)),
         # In sigma units ddim without noise is Euler; ComfyUI's differs only under a mask.
         Sampler("ddim", ode.euler, fresh_mask_noise=True),
@@ -116,7 +116,7 @@ SAMPLERS |= {
     name: Sampler(name, function, needs_unguided=True)
     for name, function in (
         ("euler_cfg_pp", cfg_pp.euler),
-        ("euler_ancestral_cfg_pp", cfg_pp.euler_ancestral),
+        ("euler_ancestral_cfg_pp", partial(cfg_pp.euler, ancestral=True)),
         ("dpmpp_2s_ancestral_cfg_pp", cfg_pp.dpmpp_2s_ancestral),
         ("dpmpp_2m_cfg_pp", cfg_pp.dpmpp_2m),
         ("res_multistep_cfg_pp", cfg_pp.res_multistep),
