@@ -360,11 +360,11 @@ class _Worker:
 
     def __init__(self, work: bytes, settings: Mapping[str, Any]) -> None:
         torch.set_num_threads(1)
-        from . import io, ui
+        from . import select_host
         from .port import HeadlessHost
 
         # Before the pickle is read, which imports nodes.
-        api.select(io=io, ui=ui, extension=io.ComfyExtension, port=HeadlessHost(**settings))
+        select_host(HeadlessHost(**settings))
         self._work: Work = pickle.loads(work)
 
     def is_ready(self) -> tuple[None, float]:
