@@ -114,7 +114,8 @@ class Folders:
         """Return where new files of a prefix go, and make the folder.
 
         Args:
-            prefix: may hold a subfolder, and ``%width% %height% %year% %month% %day% %hour% %minute% %second%``.
+            prefix: start of the names, with a subfolder or without; ``%width% %height% %year% %month% %day% %hour%
+                %minute% %second%`` in it are filled in.
             kind: output or temp.
             width: picture's width in pixels.
             height: picture's height in pixels.

@@ -29,8 +29,8 @@ class Token:
     """One place of a chunk.
 
     Attributes:
-        id: in the vocabulary.
-        weight: 1 is plain.
+        id: number in the vocabulary.
+        weight: factor on its effect; 1 is plain.
         span: [start, stop) in the prompt's plain text (without weight syntax); None for start, end and padding.
     """
 

@@ -25,7 +25,7 @@ def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, Tensor]:
 
     Args:
         clip: encoder and vocabulary.
-        prompt: with weight syntax.
+        prompt: text with weight syntax.
 
     Returns:
         Tokens [1, 77 * chunks, D] after the last layer norm, and the first chunk's state at its end token, [1, D]; both

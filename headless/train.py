@@ -43,7 +43,7 @@ def train(options: argparse.Namespace) -> int:
     """Run the command and return its exit code.
 
     Args:
-        options: of the command line: config, settings, models, device, traceback.
+        options: options of the command line: config, settings, models, device, traceback.
     """
     started = time.perf_counter()
     with _signals() as stop:
