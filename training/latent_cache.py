@@ -38,7 +38,7 @@ class EncodedClips:
     """What training reads, in memory.
 
     Attributes:
-        latents: [N, F, 4, h, w] float32, in the UNet's units.
+        latents: [N, F, 4, h, w] float32. Clean latents in the UNet's units.
         tokens: [M, L, D] float32. Encodings of distinct captions; row 0 is the empty caption.
         caption: [N] long. Row of tokens of each clip.
         skipped: clips of the dataset that could not be decoded, each with its reason; they are not among the N.
