@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..models.errors import LanguageModelError
+from .json_text import as_array, as_object
 from .key import Key
 from .reading import ends_whole
 
@@ -124,18 +125,19 @@ class Answer:
 
     def _read_part(self, part: Any) -> None:
         """Read one JSON object: a whole completion, or a bit of one."""
-        if isinstance(part, dict) and part.get("error"):
+        fields = as_object(part)
+        if fields is not None and fields.get("error"):
             raise self._error(
-                f"reports {self._excerpt(json.dumps(part['error']))}", "an answer", "see to that"
+                f"reports {self._excerpt(json.dumps(fields['error']))}", "an answer", "see to that"
             )
-        choices = part.get("choices", [part]) if isinstance(part, dict) else None
-        if not isinstance(choices, list):
+        choices = None if fields is None else as_array(fields.get("choices", [fields]))
+        if choices is None:
             raise self._unknown(part)
-        for choice in choices[:1]:
-            if not isinstance(choice, dict):
-                raise self._unknown(part)
-            message = choice.get("delta") or choice.get("message") or {}
-            if not isinstance(message, dict):
+        for choice in map(as_object, choices[:1]):
+            message = (
+                None if choice is None else as_object(choice.get("delta") or choice.get("message") or {})
+            )
+            if choice is None or message is None:
                 raise self._unknown(part)
             self._choices += "delta" in choice or "message" in choice
             self._read_message(message, part)
@@ -146,16 +148,16 @@ class Answer:
         thoughts = next((name for name in _THOUGHTS if message.get(name)), "")
         for kind, name in (("content", "content"), ("thoughts", thoughts), ("refusal", "refusal")):
             self._read_text(kind, message.get(name) or "", part)
-        called = message.get("tool_calls")
-        for call in called[:1] if isinstance(called, list) else ():
-            function = call.get("function") if isinstance(call, dict) else None
-            arguments = function.get("arguments") if isinstance(function, dict) else None
-            self._read_text("arguments", arguments or "", part)
+        for call in (as_array(message.get("tool_calls")) or [])[:1]:
+            function = as_object((as_object(call) or {}).get("function")) or {}
+            self._read_text("arguments", function.get("arguments") or "", part)
 
     def _read_text(self, kind: str, text: Any, part: Any) -> None:
         """Read text, or a list of parts of text, each of a type."""
-        if isinstance(text, list) and all(isinstance(each, dict) for each in text):
-            for each in text:
+        listed = as_array(text)
+        parts = [each for each in map(as_object, listed or []) if each is not None]
+        if listed is not None and len(parts) == len(listed):
+            for each in parts:
                 inner = str(each.get("type", "text"))
                 means = "thoughts" if inner in _THOUGHTS else inner if inner in self._texts else kind
                 self._read_text(means, each.get("text") or each.get(inner) or "", part)

@@ -57,7 +57,7 @@ class AnswerCache:
 
     def _trim(self, newest: Path) -> None:
         """Remove the oldest answers until the rest is within bounds; another process may do the same meanwhile."""
-        entries = []
+        entries: list[tuple[bool, int, Path, int]] = []
         for path in self._folder.glob("*.json"):
             try:
                 stat = path.stat()

@@ -37,7 +37,7 @@ class Dialect:
 
     level: Level = LEVELS[0]
     left_out: frozenset[str] = frozenset()
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
     def of(cls, profile: Profile) -> Dialect:
@@ -99,7 +99,7 @@ class Dialect:
             >>> Dialect().without({"seed": 9}, "'seed' is not supported")[1]
             'no seed'
         """
-        places = {}
+        places: dict[int, str] = {}
         for setting in set(get_args(Setting)) - {_FORMAT}:  # which a lower level leaves out
             name = self.renamed.get(setting, setting)
             place = _find(refusal, _SPOKEN.get(name, re.escape(name))) if name in sent else None

@@ -22,7 +22,7 @@ from ..models.errors import LanguageModelError
 from .answer import Answer
 from .dialect import Dialect
 from .exchange import Clock, DisconnectedError, OutOfTimeError, Reply, TooLongError, exchange
-from .json_text import write_json
+from .json_text import as_array, as_object, write_json
 from .key import Key, read_key
 from .model import Message, Watch
 from .profiles import FILE, Profile
@@ -166,7 +166,7 @@ class _Errand:
         """Return the answer, and the dialect that is left when the server has refused what it does not know."""
         changes: list[str] = []
         while True:
-            settings = {
+            settings: dict[str, Any] = {
                 "stream": True,
                 "temperature": self._of.temperature,
                 "seed": seed % 2**31,
@@ -200,13 +200,8 @@ class _Errand:
 
     def _only_model(self) -> str:
         """Return the name of the server's model, if it has one."""
-        listed = self._request("/models", _read_json)
-        entries = listed.get("data") if isinstance(listed, dict) else None
-        found = (
-            [each.get("id") for each in entries or [] if isinstance(each, dict)]
-            if isinstance(entries, list)
-            else []
-        )
+        listed = as_object(self._request("/models", _read_json)) or {}
+        found = [(as_object(each) or {}).get("id") for each in as_array(listed.get("data")) or []]
         names = [name for name in found if isinstance(name, str)]
         if len(names) == 1:
             return names[0]
@@ -224,7 +219,7 @@ class _Errand:
             found = self._request("/api/version", _read_json, root=True, attempts=1)
         except LanguageModelError:
             return False
-        return isinstance(found, dict) and set(found) == {"version"}
+        return set(as_object(found) or {}) == {"version"}
 
     def _request(
         self,

@@ -72,10 +72,10 @@ class Reading:
         text: sentence as the user wrote it.
     """
 
-    things: list[Thing] = field(default_factory=list)
+    things: list[Thing] = field(default_factory=list[Thing])
     background: str = ""
     setting: str = ""
-    relations: list[tuple[str, str, str]] = field(default_factory=list)
+    relations: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     text: str = ""
 
 

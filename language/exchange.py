@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -97,7 +97,7 @@ class Reply:
 @contextmanager
 def exchange(
     method: str, url: str, headers: Mapping[str, str], body: bytes | None, clock: Clock
-) -> Iterator[Reply]:
+) -> Generator[Reply]:
     """Send a request; hang up when the block ends, whatever has come by then.
 
     Args:
@@ -111,7 +111,8 @@ def exchange(
     Raises:
         OutOfTimeError, TooLongError, DisconnectedError: here, or while the reply's pieces are read.
     """
-    line, inbox = _Line(), SimpleQueue()
+    line = _Line()
+    inbox: SimpleQueue[Any] = SimpleQueue()
     request = (method, url, {**headers, "Accept-Encoding": "identity"}, body, clock.left)
     Thread(target=_talk, args=(line, inbox, *request), daemon=True, name=THREAD).start()
     try:
@@ -238,15 +239,18 @@ def _adapter(line: _Line) -> Any:
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls: Any = Secure
 
+    pools: dict[str, type[HTTPConnectionPool] | type[HTTPSConnectionPool]]
+    pools = {"http": PlainPool, "https": SecurePool}
+
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **options: Any) -> None:
             super().init_poolmanager(*args, **options)
-            self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+            self.poolmanager.pool_classes_by_scheme = pools
 
         def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
             manager = super().proxy_manager_for(proxy, **options)
             if proxy.lower().startswith("http"):  # a SOCKS proxy has connections of its own
-                manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+                manager.pool_classes_by_scheme = pools
             return manager
 
     return Adapter()

@@ -59,7 +59,7 @@ def read_folder(folder: Path) -> list[Scene]:
 
 def layout_files(folder: Path) -> list[Path]:
     """Return the layouts in a folder, in the order of their names; none where there is no such folder."""
-    found = folder.iterdir() if folder.is_dir() else []
+    found = list(folder.iterdir()) if folder.is_dir() else []
     return sorted(path for path in found if path.suffix.lower() in ENDINGS and path.is_file())
 
 

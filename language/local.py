@@ -131,7 +131,7 @@ class LocalModel:
                     f"{self._label}: the answer is not finished after {len(answer)} tokens, it ends {text[-60:]!r}; "
                     f"expected at most max_tokens={self._max_tokens}; raise max_tokens, or ask for less."
                 )
-            for piece in torch.tensor([tokens], device=self._device).split(PIECE, 1):
+            for piece in torch.split(torch.tensor([tokens], device=self._device), PIECE, 1):
                 output = network(input_ids=piece, past_key_values=cache, use_cache=True, **last_only)
                 cache, logits = _cache_of(output, self._label), output.logits[0, -1]
                 watch(len(text))
@@ -190,7 +190,7 @@ class _Choice:
             chances = (scores / self.temperature).softmax(0)
             token = int(torch.multinomial(chances, 1, generator=self.generator))
         self.matcher.consume_token(token)
-        forced = [] if self.finished else self.matcher.compute_ff_tokens()
+        forced: list[int] = [] if self.finished else self.matcher.compute_ff_tokens()
         self.matcher.consume_tokens(forced)
         if self.matcher.is_error():
             raise LanguageModelError(
@@ -260,16 +260,21 @@ def _read(path: Path, label: str, dtype: torch.dtype) -> _Loaded:
     from llguidance.hf import from_tokenizer
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    read_network: Any = AutoModelForCausalLM.from_pretrained
+    # What these take and return, they do not say.
+    networks: Any = AutoModelForCausalLM
+    tokenizers: Any = AutoTokenizer
+    random: Any = torch.random
     folder, options = path, {"local_files_only": True, "trust_remote_code": False}
     if path.is_file():
         folder, options = path.parent, options | {"gguf_file": path.name}
     else:
         options |= {"use_safetensors": True}
     try:
-        with torch.random.fork_rng(devices=[]):
-            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            network, report = read_network(folder, dtype=dtype, output_loading_info=True, **options)
+        with random.fork_rng(devices=[]):
+            tokenizer = tokenizers.from_pretrained(folder, **options)
+            network, report = networks.from_pretrained(
+                folder, dtype=dtype, output_loading_info=True, **options
+            )
         absent = sorted(report["missing_keys"])  # which transformers makes up
         if absent:
             raise ValueError(f"it lacks {absent[0]} and {len(absent) - 1} more")

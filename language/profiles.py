@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from ..models.errors import LanguageModelError
+from .json_text import as_object
 
 FILE = "llm_profiles.json"  # in the folder for the user's own settings
 Setting = Literal[
@@ -139,15 +140,16 @@ def read_profile(folder: Path, name: str) -> Profile:
 def _read_entries(folder: Path) -> dict[str, Any]:
     """Return what stands in the file, by profile; nothing if there is no file."""
     try:
-        entries = json.loads((folder / FILE).read_bytes().decode("utf-8-sig"))
-        why = f"JSON of a {type(entries).__name__}"
+        read = json.loads((folder / FILE).read_bytes().decode("utf-8-sig"))
+        why = f"JSON of a {type(read).__name__}"
     except FileNotFoundError:
         return {}
     except OSError as error:
-        entries, why = None, error.strerror
+        read, why = None, error.strerror
     except (ValueError, RecursionError) as error:
-        entries, why = None, str(error)
-    if not isinstance(entries, dict):
+        read, why = None, str(error)
+    entries = as_object(read)
+    if entries is None:
         raise LanguageModelError(
             f"{FILE}: got no profiles ({why}); expected JSON as "
             '{"my server": {"base_url": "http://127.0.0.1:8080/v1", "model": "...", "api_key_env": "MY_SERVER_KEY"}}; '

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
+from .json_text import as_array, as_object
 from .thoughts import MARK, Aside, is_frame
 from .wire import EXCERPT, AnswerError
 
@@ -212,12 +213,14 @@ def _check_piece(
 
 def _unwrap(value: Any, name: str, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each object in a value that has the name, with its path; a list is what such an object would hold."""
-    if isinstance(value, dict) and name in value:
-        yield path, value
-    elif isinstance(value, dict):
-        for key, each in value.items():
+    fields, items = as_object(value), as_array(value) or []
+    only = as_object(items[0]) if len(items) == 1 else None
+    if fields is not None and name in fields:
+        yield path, fields
+    elif fields is not None:
+        for key, each in fields.items():
             yield from _unwrap(each, name, f"{path}.{key}")
-    elif isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and name in value[0]:
-        yield f"{path}[0]", value[0]
-    elif isinstance(value, list) and path == "$" and {type(each) for each in value} in ({dict}, {str}):
-        yield path, {name: value}
+    elif only is not None and name in only:
+        yield f"{path}[0]", only
+    elif path == "$" and {type(each) for each in items} in ({dict}, {str}):
+        yield path, {name: items}

@@ -103,7 +103,7 @@ def _place(reading: Reading, size: tuple[int, int]) -> dict[str, _Way]:
     side = SIDE if len(things) <= 4 else CROWDED_SIDE
     states: list[tuple[float, dict[str, _Way]]] = [(0.0, {})]
     for thing in _in_order(reading):
-        grown = []
+        grown: list[tuple[float, dict[str, _Way]]] = []
         for cost, placed in states:
             for way in _candidates(thing, placed, side, size):
                 more = _own_cost(thing, way) + sum(
@@ -127,7 +127,7 @@ def _candidates(thing: Thing, placed: dict[str, _Way], side: float, size: tuple[
     smaller = 1 / GROWTH if motion.grow else 1.0
     first, last = {0: (1.0, 1.0), 1: (smaller, 1.0), -1: (1.0, smaller)}[motion.grow]
     goal = placed.get(motion.goal)
-    ways = []
+    ways: list[_Way] = []
     for x in CENTERS:
         for y in CENTERS:
             start = _box_at((x, y), width * first, height * first)

@@ -83,8 +83,8 @@ class Script:
         names: names of the persons who act, in small letters, where the script marks them.
     """
 
-    scenes: list[str] = field(default_factory=list)
-    names: set[str] = field(default_factory=set)
+    scenes: list[str] = field(default_factory=list[str])
+    names: set[str] = field(default_factory=set[str])
 
 
 def read_scenes(script: str, tell: Tell = lambda sentence: None) -> Script:

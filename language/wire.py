@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..models.storyboard import Box, BoxKey, Entity, Scene
+from .json_text import as_array, as_object
 from .places import TOLERANCE, WHOLE, Key, Unit, find_time_unit, find_unit, turn_corners
 
 VERSION = 1  # of the wire; part of every cache key
@@ -86,7 +87,7 @@ def read_scenes(value: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         AnswerError: it is not what ``scenes_schema`` says, or an id stands twice in a scene.
     """
-    scenes = []
+    scenes: list[dict[str, Any]] = []
     for place, item in _items(_fields(value, "$", ("scenes",))["scenes"], "$.scenes", 1, MAX_SCENES):
         fields = _fields(item, place, ("prompt", "background", "entities"))
         entities: list[dict[str, str]] = []
@@ -199,10 +200,11 @@ def read_prompts(value: Mapping[str, Any], count: int, longest: int = MAX_TEXT) 
 def _read_key(value: Any, place: str) -> Key:
     """Return a key's numbers; named corners become x, y, w, h."""
     for names in _CORNERS:
-        if isinstance(value, dict) and set(value) == {"t", *names}:
-            left, top, right, bottom = (_number(value[name], f"{place}.{name}") for name in names)
+        key = as_object(value) or {}
+        if set(key) == {"t", *names}:
+            left, top, right, bottom = (_number(key[name], f"{place}.{name}") for name in names)
             box = {"x": left, "y": top, "w": right - left, "h": bottom - top}
-            return {"t": _number(value["t"], f"{place}.t")} | box
+            return {"t": _number(key["t"], f"{place}.t")} | box
     fields = _fields(value, place, ("t", "x", "y", "w", "h"))
     return {name: _number(fields[name], f"{place}.{name}") for name in ("t", "x", "y", "w", "h")}
 
@@ -222,23 +224,25 @@ def _move_inside(key: Key, place: str) -> None:
 
 
 def _fields(value: Any, place: str, names: Sequence[str]) -> dict[str, Any]:
-    if not isinstance(value, dict):
+    fields = as_object(value)
+    if fields is None:
         raise AnswerError(place, value, f"an object with {', '.join(names)}")
-    missing = [name for name in names if name not in value]
+    missing = [name for name in names if name not in fields]
     if missing:
         raise AnswerError(f"{place}.{missing[0]}", "nothing", "a value")
-    extra = [name for name in value if name not in names]
+    extra = [name for name in fields if name not in names]
     if extra:
         raise AnswerError(place, extra[0], f"no names but {', '.join(names)}")
-    return value
+    return fields
 
 
 def _items(value: Any, place: str, shortest: int, longest: int) -> list[tuple[str, Any]]:
-    if not isinstance(value, list) or not shortest <= len(value) <= longest:
-        got = f"{len(value)} items" if isinstance(value, list) else value
+    items = as_array(value)
+    if items is None or not shortest <= len(items) <= longest:
+        got = value if items is None else f"{len(items)} items"
         count = longest if shortest == longest else f"{shortest} to {longest}"
         raise AnswerError(place, got, f"a list of {count} items")
-    return [(f"{place}[{number}]", item) for number, item in enumerate(value)]
+    return [(f"{place}[{number}]", item) for number, item in enumerate(items)]
 
 
 def _text(value: Any, place: str, *, empty: bool = False, longest: int = MAX_TEXT) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .source import Source, excerpt
 
@@ -28,12 +28,15 @@ _CONSTANTS = {"true": True, "True": True, "false": False, "False": False, "null"
 _CLOSERS = {"[": "]", "(": ")", "{": "}"}
 
 
+Data = list["Value"] | dict[str, "Value"] | str | float | bool | None
+
+
 class Value(NamedTuple):
     """A value and where it stands; what is in it are values again. The ``as_`` methods raise what they expect."""
 
     source: Source
     at: int
-    data: Any
+    data: Data
 
     def error(self, expected: str, advice: str = "correct it there") -> ValueError:
         """Return what to raise about this value."""
@@ -143,7 +146,7 @@ def _attach(source: Source, at: int, value: Value, parent: Value, key: str) -> i
     """Put a value into its parent; return the place of the comma or the bracket that follows."""
     if isinstance(parent.data, dict):
         parent.data[key] = value
-    else:
+    elif isinstance(parent.data, list):
         parent.data.append(value)
     at = _skip(source, at)
     closer = _CLOSERS[source.text[parent.at]]

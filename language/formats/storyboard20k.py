@@ -139,12 +139,12 @@ def shots_of(storyboard: Storyboard, name: str) -> Iterator[tuple[Scene, list[Sh
         shots = [Shot([], []) for _ in frames]
         for entity in scene.entities:
             boxes, present = entity.boxes_at(frames)
-            for shot, frame, box, here in zip(shots, frames, boxes.tolist(), present.tolist(), strict=True):
+            for shot, frame, place, here in zip(shots, frames, boxes, present, strict=True):
                 points = None if entity.keypoints is None else entity.points_at(frame)
                 if here or points:
-                    seen = Seen(
-                        entity.text, tuple(box) if here else box_around((points or {}).values()), points
-                    )
+                    left, top, right, bottom = map(float, place)
+                    box = (left, top, right, bottom) if here else box_around((points or {}).values())
+                    seen = Seen(entity.text, box, points)
                     (shot.objects if points is None else shot.characters).append(seen)
         for shot in shots:  # their tools pair boxes and points by place
             shot.characters.sort(key=lambda each: each.box is None)

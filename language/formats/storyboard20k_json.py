@@ -45,7 +45,9 @@ def read_storyboard20k_json(source: Source, settings: Settings) -> Storyboard:
     """
     root = parse_literal(source)
     items = root.as_list("a list of storyboards") if isinstance(root.data, list) else [root]
-    ids, scenes, sizes = Ids(), [], set()
+    ids = Ids()
+    scenes: list[Scene] = []
+    sizes: set[tuple[int, int]] = set()
     for number, item in enumerate(items, 1):
         fields = item.as_dict("a storyboard with bboxes_person and bboxes_object")
         size = read_resolution(fields, settings.size)
@@ -112,7 +114,7 @@ def _read_list(item: Value, fields: dict[str, Value], name: str) -> list[Value]:
 
 
 def _read_boxes(shot: Value, size: tuple[int, int]) -> list[tuple[str, Box | None]]:
-    found = []
+    found: list[tuple[str, Box | None]] = []
     for name, value in read_named(shot):
         items = value.as_list(_BOX)
         edges = value.as_numbers(5 if len(items) == 5 else 4, _BOX)[:4]
@@ -123,7 +125,7 @@ def _read_boxes(shot: Value, size: tuple[int, int]) -> list[tuple[str, Box | Non
 
 
 def _read_bodies(shot: Value | None, size: tuple[int, int]) -> list[tuple[str, Points]]:
-    found = []
+    found: list[tuple[str, Points]] = []
     for name, value in read_named(shot) if shot else ():
         points = [point.as_numbers(3, _POINTS) for point in value.as_list(_POINTS, WHOLE_BODY)]
         pairs = [(x, y) if score >= SEEN_SCORE else (0.0, 0.0) for x, y, score in points]
@@ -139,7 +141,7 @@ def _join(boxes: list[tuple[str, Box | None]], bodies: list[tuple[str, Points]])
         points[name, counts[name]] = found
         counts[name] += 1
     counts.clear()
-    characters = []
+    characters: list[Seen] = []
     for name, box in boxes:
         characters.append(Seen(name, box, points.pop((name, counts[name]), {})))
         counts[name] += 1

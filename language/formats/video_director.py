@@ -39,8 +39,8 @@ class _Plan:
     number: int
     prompt: str = ""
     background: str = ""
-    names: list[str] = field(default_factory=list)
-    frames: list[Value] = field(default_factory=list)
+    names: list[str] = field(default_factory=list[str])
+    frames: list[Value] = field(default_factory=list[Value])
 
 
 def read_video_director(source: Source, settings: Settings) -> Storyboard:

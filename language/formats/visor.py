@@ -15,7 +15,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from ...models.keypoints import BODY_POINTS
-from ...models.storyboard import Box, Ids, Storyboard
+from ...models.storyboard import Box, Ids, Scene, Storyboard
 from .source import Source, TextError, excerpt
 from .tracks import Points, Seen, Settings, box_around, build_scene, build_storyboard, cut_box
 
@@ -53,7 +53,7 @@ def read_visor(source: Source, settings: Settings) -> Storyboard:
         TextError: it is something else.
     """
     ids = Ids()
-    scenes = []
+    scenes: list[Scene] = []
     for number, (at, text) in enumerate(source.lines(), 1):
         seen = {(number, place): each for place, each in enumerate(_read_sequence(_Line(source, at, text)))}
         scenes.append(build_scene(source, at, [seen], settings, ids, scene_id=number))
@@ -98,7 +98,7 @@ def _read_groups(line: _Line, text: str, tag: str) -> tuple[list[str], list[list
     groups = [part.lstrip()[1:].split() for part in parts]
     if listed.strip():
         return [name for part in listed.rstrip("; ").split(",") if (name := part.strip())], groups
-    names = []
+    names: list[str] = []
     for group in groups:
         length = group.index(tag) if tag in group else 0
         if not length:
