@@ -1,4 +1,4 @@
-"""A chat model's answer, put together from what its server sends: events, lines of JSON, or one JSON text."""
+"""The answer of a chat model, put together from its server's pieces: events, lines of JSON, or one JSON text."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .json_text import as_array, as_object
 from .key import Key
 from .reading import ends_whole
 
-MAX_CHARACTERS = 1_000_000  # of an answer, thoughts included
-BLANKS = 400  # characters behind a whole answer, after which nothing more is waited for
-_THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # what servers call them
+MAX_CHARACTERS = 1_000_000  # longest answer, thoughts included
+BLANKS = 400  # blank characters after a whole answer; then it is over
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # names that servers use
 
 
 class Answer:
-    """What has come so far.
+    """The part of an answer that has come so far.
 
-    Reads OpenAI's answers, streamed or whole, and those of Ollama's own interface; text that comes in parts; an answer
-    that a server takes for a thought or a tool's arguments. What ends a line ends no character: pieces may be cut
-    anywhere.
+    It reads OpenAI's answers, streamed or whole, and those of Ollama's own interface; text in several parts; and
+    answers that a server takes for a thought or for a tool's arguments. Pieces may be cut anywhere, also inside a
+    character.
 
     Args:
         who: name with which every error begins.
@@ -30,7 +30,7 @@ class Answer:
 
     def __init__(self, who: str, key: Key) -> None:
         self._who, self._excerpt = who, key.excerpt
-        self._rest = bytearray()  # of a line that has not ended
+        self._rest = bytearray()  # the line that has not ended yet
         self._event: list[bytes] = []
         self._plain: list[bytes] = []  # lines that are neither events nor whole JSON
         self._texts: dict[str, list[str]] = {"content": [], "thoughts": [], "refusal": [], "arguments": []}
@@ -40,7 +40,7 @@ class Answer:
         self.done = False
 
     def add(self, piece: bytes) -> None:
-        """Read a piece; raises LanguageModelError for what is no answer."""
+        """Read a piece. Raises LanguageModelError if it belongs to no answer."""
         first, *others = piece.split(b"\n")
         self._rest += first
         for line in others:
@@ -115,7 +115,7 @@ class Answer:
             return
         except UnicodeDecodeError:
             why = "UTF-8"
-        except (ValueError, RecursionError):  # also of JSON that could be read, but not quoted
+        except (ValueError, RecursionError):  # also JSON that can be read but not quoted
             why = "JSON"
         raise self._error(
             f"sent what is not {why}: {self._excerpt(text)}",
@@ -191,5 +191,5 @@ class Answer:
 
 
 def _join(texts: list[str]) -> str:
-    """Join bits of text, and the halves of characters that JSON wrote into two of them; odd halves become U+FFFD."""
+    """Join bits of text. Two bits may hold the two halves of one character; a half without its other becomes U+FFFD."""
     return "".join(texts).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

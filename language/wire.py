@@ -1,7 +1,7 @@
-"""What a language model is asked to write: small JSON of whole numbers. Reading it; its faults; our storyboard of it.
+"""The JSON that language models are asked to write: its schemas, its reading, its faults, and the scenes made of it.
 
-Places and sizes are percent of the picture, on a grid of 5 in the schema, so that any grammar can hold a model to them;
-x, y, w, h rather than corners, whose order no schema can say. What comes a little outside is moved inside.
+Places and sizes are percent of the picture. The schema has a grid of 5, so that any grammar can enforce it, and x, y,
+w, h instead of corners, whose order no schema can express. A box that sticks out a little is moved inside.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from ..models.storyboard import Box, BoxKey, Entity, Scene
 from .json_text import as_array, as_object
 from .places import TOLERANCE, WHOLE, Key, Unit, find_time_unit, find_unit, turn_corners
 
-VERSION = 1  # of the wire; part of every cache key
+VERSION = 1  # version of this format, part of every key of the store
 MAX_SCENES = 16
 MAX_ENTITIES = 8
 KEYS = (2, 4)  # key frames of an entity
-MAX_PROMPTS = 64  # between two
+MAX_PROMPTS = 64  # prompts between two keyframes
 MAX_TEXT = 400
 GRID = list(range(0, 101, 5))
 EXCERPT = 160
@@ -30,7 +30,7 @@ _CORNERS = (("x0", "y0", "x1", "y1"), ("x1", "y1", "x2", "y2"), ("left", "top", 
 
 
 class AnswerError(ValueError):
-    """An answer is not what was asked for.
+    """An answer has not the form that was asked for.
 
     Attributes:
         path: path of the fault, such as ``$.scenes[0].prompt``.
@@ -109,7 +109,7 @@ def read_scenes(value: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes of one scene.
+    """The boxes of one scene.
 
     Attributes:
         keys: numbers t, x, y, w, h by entity, in percent, inside the picture.
@@ -125,8 +125,8 @@ class Boxes:
 def read_boxes(value: Mapping[str, Any], ids: Sequence[str], before: Unit | None = None) -> Boxes:
     """Check the second answer, and return each entity's keys.
 
-    Corners are taken for what they are where they are named so, or where every box of the answer can be corners and
-    some box cannot be anything else. Shares and thousandths are told from percent by all boxes of the answer.
+    Numbers are read as corners if they have the names of corners, or if all boxes of the answer can be corners and some
+    box cannot be anything else. All boxes of the answer together decide between percent, shares and thousandths.
 
     Args:
         value: the answer.
@@ -161,7 +161,7 @@ def read_boxes(value: Mapping[str, Any], ids: Sequence[str], before: Unit | None
 
 
 def _scale(places: Sequence[tuple[str, Key]], before: Unit | None) -> tuple[Unit, Unit]:
-    """Bring places and times to percent, as all keys together say what they are counted in."""
+    """Convert places and times to percent. All keys together decide their unit."""
     keys = [key for _, key in places]
     unit, doubt = find_unit(keys, before)
     if unit is None:
@@ -254,7 +254,7 @@ def _text(value: Any, place: str, *, empty: bool = False, longest: int = MAX_TEX
 
 
 def _number(value: Any, place: str) -> float:
-    """Return a number that may stand in quotes, with or without a sign of percent."""
+    """Return a number, which may stand in quotes and have a percent sign."""
     if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,6}(\.\d{1,9})?\s*%?\s*", value):
         value = float(value.strip(" \t\r\n%"))
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -265,7 +265,7 @@ def _number(value: Any, place: str) -> float:
 
 
 def to_scene(number: int, scene: Mapping[str, Any], boxes: Mapping[str, Sequence[Key]], frames: int) -> Scene:
-    """Return a scene of our storyboard: an entity's box stands still before its first key and after its last."""
+    """Return a scene of our storyboard. A box stands still before its first key and after its last one."""
     entities = tuple(
         Entity(id=each["id"], text=each["text"], track=_track(boxes[each["id"]], frames), hold=True)
         for each in scene["entities"]
@@ -280,7 +280,7 @@ def to_scene(number: int, scene: Mapping[str, Any], boxes: Mapping[str, Sequence
 
 
 def _track(keys: Sequence[Key], frames: int) -> tuple[BoxKey, ...]:
-    """Return keys at frames; of several that fall on one frame the last counts."""
+    """Return keys at frames. If several fall on one frame, the last one counts."""
     boxes: dict[int, Box] = {}
     for key in keys:
         box = key["x"], key["y"], key["x"] + key["w"], key["y"] + key["h"]
