@@ -128,7 +128,9 @@ class Answer:
         fields = as_object(part)
         if fields is not None and fields.get("error"):
             raise self._error(
-                f"reports {self._excerpt(json.dumps(fields['error']))}", "an answer", "see to that"
+                f"reports {self._excerpt(json.dumps(fields['error']))}",
+                "an answer",
+                "solve that at the server",
             )
         choices = None if fields is None else as_array(fields.get("choices", [fields]))
         if choices is None:

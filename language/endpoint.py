@@ -321,7 +321,7 @@ class _Errand:
         remedy = f"correct base_url and model in {FILE}"
         if status in UNSUITED:
             unsuited = _UnsuitedError(
-                self._words(what, "200", remedy if status == 404 else "see to what it says")
+                self._words(what, "200", remedy if status == 404 else "do what it says")
             )
             unsuited.words = said.decode("utf-8", "replace")
             raise unsuited

@@ -228,7 +228,7 @@ def _check_files(path: Path, label: str) -> None:
     names = sorted(each.name for each in path.iterdir()) if path.is_dir() else []
     if "config.json" not in names:
         raise LanguageModelError(
-            f"{label}: no model folder; expected one with config.json; choose one that is listed."
+            f"{label}: not a model's folder; expected a folder with config.json; choose one from the list."
         )
     if not any(name.endswith(".safetensors") for name in names):
         raise LanguageModelError(

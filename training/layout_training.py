@@ -120,7 +120,9 @@ def new_prior(settings: LayoutSettings, words: Sequence[str] = ()) -> LayoutGPT:
         ValueError: the width isn't a multiple of ``HEADS``.
     """
     if settings.width % HEADS:
-        raise ValueError(f"width={settings.width}; expected a multiple of {HEADS}, its heads; choose one.")
+        raise ValueError(
+            f"width={settings.width}; expected a multiple of {HEADS}, the number of heads; change width."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         vocabulary = VOCABULARY + len(words)

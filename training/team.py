@@ -122,6 +122,6 @@ def check_shares(accumulation: int, team: Team) -> None:
     if accumulation % team.count:
         enough = -(-accumulation // team.count) * team.count
         raise ValueError(
-            f"accumulation={accumulation} can't be dealt out among {team.count} processes; expected a multiple of "
+            f"accumulation={accumulation} can't be shared evenly among {team.count} processes; expected a multiple of "
             f"{team.count}; set it to {enough}, or start fewer."
         )

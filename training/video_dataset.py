@@ -205,7 +205,7 @@ def folder_dataset(found: Found, name: str, cut: Cut, caption_dropout: float) ->
 def describe(
     dataset: Dataset, origin: str, skipped: Sequence[Skipped] = (), noted: Sequence[Skipped] = ()
 ) -> str:
-    r"""Say what a dataset holds, what was skipped and why, and what else to know of files.
+    r"""Describe a dataset: its clips, the skipped files with reasons, and remarks about other files.
 
     Examples:
         >>> dataset = drawn_dataset(3, "circle", 1, frames=16, width=64, height=64, caption_dropout=0.1)
