@@ -1,4 +1,4 @@
-"""A run's figures and samples for TensorBoard, beside ``metrics.jsonl``, which is always written."""
+"""Figures and samples of a run for TensorBoard, beside ``metrics.jsonl``, which is always written."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def has_tensorboard() -> bool:
 
 
 class Board:
-    """Files of TensorBoard. What an earlier run wrote from a step on counts no more once that step is written again."""
+    """Files of TensorBoard. When a step is written again, the later steps of an earlier run no longer count."""
 
     def __init__(self, folder: Path) -> None:
-        """Prepare it.
+        """Prepare the files.
 
         Args:
-            folder: of the files; made when the first step is added.
+            folder: folder of the files, which is made when the first step is added.
         """
         self._folder, self._step = folder, 0
         self._writer: Any = None
@@ -30,8 +30,8 @@ class Board:
         """Write a step.
 
         Args:
-            step: 0-based.
-            figures: by name.
+            step: number of the step, from 0.
+            figures: figures by their names.
         """
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
@@ -45,7 +45,7 @@ class Board:
         """Write a picture of the step that was added last.
 
         Args:
-            name: of the picture.
+            name: name of the picture.
             pixels: [H, W, 3] float, 0..1.
         """
         self._writer.add_image(name, pixels, self._step, dataformats="HWC")

@@ -1,7 +1,8 @@
-"""What a trained layout prior is worth: its figures on held-out scenes, beside controls that know nothing or all.
+"""Figures of a trained layout prior on held-out scenes, beside controls.
 
-Layouts are asked for by the held-out scenes' captions and names, and sampled as Layout Prior does by default. Random
-boxes, and a prior with random weights, keep to the same grammar; scenes that were trained on stand for a perfect prior.
+The captions and names of held-out scenes ask for layouts, which are sampled with Layout Prior's defaults. Two controls
+keep to the same grammar and know nothing: random boxes, and a prior with random weights. Scenes that were trained on
+stand for a perfect prior.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from .loop import step_generator
 
 MEASURED = 64  # held-out scenes whose layouts are sampled
 TOP_K = 70  # Layout Prior's default
-UNIFORM = 1e9  # a temperature at which everything allowed is as likely
-TOGETHER = 32  # scenes scored at once
+UNIFORM = 1e9  # temperature at which all allowed tokens are equally likely
+TOGETHER = 32  # scenes that are scored at once
 PRIOR, FREELY = "prior", "prior, freely"
 WEIGHTS, BOXES, TRAINED_ON = "random weights", "random boxes", "scenes trained on"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A prior's figures.
+    """The figures of a prior.
 
     Attributes:
-        scenes: trained on, held out, left out.
-        measured: held-out scenes whose layouts were sampled.
-        loss: nats a token on all held-out scenes, of the prior and of random weights.
+        scenes: numbers of scenes that are trained on, held out, and left out.
+        measured: number of held-out scenes whose layouts were sampled.
+        loss: error on all held-out scenes, in nats a token, of the prior and of random weights.
         valid: share of layouts that are valid, sampled freely (``FREELY``) and within the grammar (``PRIOR``).
-        fidelity: of each arm; nothing where there are too few tracks to tell.
+        fidelity: fidelity of each arm; empty if there are too few tracks to tell.
     """
 
     scenes: tuple[int, int, int]
@@ -56,11 +57,11 @@ def train_and_measure(
     """Train a prior on scenes, some of them held out, and measure it on those.
 
     Args:
-        scenes: all there are.
-        settings: how to train.
-        device: to train on.
-        on_step: called after each step with (0-based step, loss); may raise to stop.
-        on_layout: see ``measure_prior``.
+        scenes: all scenes.
+        settings: settings of the training.
+        device: device to train on.
+        on_step: callback after each step that gets the 0-based step and its loss; it may raise to stop.
+        on_layout: callback of ``measure_prior``, as ``watch``.
 
     Raises:
         ValueError: there are too few scenes, or the sizes don't fit each other.
@@ -82,13 +83,14 @@ def measure_prior(
 
     Args:
         network: the prior, trained on the corpus by the settings.
-        corpus: whose held-out scenes ask for layouts.
-        settings: how it was trained.
-        watch: called with how many layouts of how many are sampled, before each; raises what stops the work.
-        most: held-out scenes whose layouts are sampled.
+        corpus: scenes; the held-out ones ask for layouts.
+        settings: settings of the prior's training.
+        watch: callback before each layout that gets how many of how many are sampled; it raises to stop the
+            work.
+        most: largest number of held-out scenes whose layouts are sampled.
     """
     untrained = new_prior(settings, corpus.words).to(next(network.parameters()).device).eval()
-    generator = step_generator(settings.seed, settings.steps)  # after those of all steps
+    generator = step_generator(settings.seed, settings.steps)  # number of a step after the last one
     held_out = [show(scene, settings, generator) for scene in corpus.held_out]
     others = torch.randperm(len(corpus.training), generator=generator)[:most].tolist()
     asked = held_out[:most]
@@ -115,7 +117,7 @@ def measure_prior(
 
 
 def held_out_loss(network: LayoutGPT, scenes: Sequence[Scene]) -> float:
-    """Return nats a token of what follows captions and names; see ``layout_training.score``."""
+    """Return the error in nats a token of everything behind captions and names; see ``layout_training.score``."""
     total, count = 0.0, 0
     with torch.no_grad():
         for start in range(0, len(scenes), TOGETHER):
@@ -125,12 +127,12 @@ def held_out_loss(network: LayoutGPT, scenes: Sequence[Scene]) -> float:
 
 
 def is_valid(tokens: Sequence[int], scene: Scene, words: Words = BYTES) -> bool:
-    """Return whether tokens are a layout of what a scene names, with a box for each.
+    """Tell whether tokens are a layout with exactly the names of a scene, and a box for each.
 
     Args:
-        tokens: of a whole sequence.
-        scene: what was asked for.
-        words: that are tokens.
+        tokens: tokens of a whole sequence.
+        scene: scene that was asked for.
+        words: words that are tokens.
     """
     try:
         found = decode_scene(tokens, scene.frames, words)
@@ -146,8 +148,8 @@ def sample_freely(network: LayoutGPT, scene: Scene, seed: int) -> list[int]:
 
     Args:
         network: the prior.
-        scene: what to ask for.
-        seed: of the sampling.
+        scene: scene to ask for.
+        seed: seed of the sampling.
     """
     words = Words(network.words)
     given = _given(scene, words)
@@ -190,7 +192,7 @@ Sampler = Callable[[Scene, int], list[int]]
 
 
 def _samplers(network: LayoutGPT, untrained: LayoutGPT) -> dict[str, Sampler]:
-    """Return of each arm what samples a layout for a scene, by a seed."""
+    """Return the sampler of each arm, which makes a layout for a scene by a seed."""
 
     def within(prior: LayoutGPT, temperature: float, top_k: int) -> Sampler:
         words = Words(prior.words)
@@ -213,7 +215,7 @@ def _samplers(network: LayoutGPT, untrained: LayoutGPT) -> dict[str, Sampler]:
 
 
 def _anything(room: int, vocabulary: int) -> Grammar:
-    """Yield every token, until a sequence ends or has no more room."""
+    """Allow every token, until the sequence ends or has no more room."""
     for _ in range(room):
         if (yield range(vocabulary)) == END:
             return

@@ -1,8 +1,8 @@
 """The one training loop: AdamW on named parameters, warm-up and cosine, clipped gradients, EMA, exact resume.
 
-Owns optimisation and checkpoints, nothing of what is learned: the caller gives parameters and a loss. Every random
-draw comes from a generator seeded by (seed, micro-batch), so a resumed run draws what an unbroken one would have drawn,
-and several processes, which deal a step's micro-batches out among them, what one would.
+The loop optimises and writes checkpoints, and knows nothing of what is learned: the caller gives parameters and a loss.
+Every random number comes from a generator with the seed (seed, micro-batch). So a resumed run draws the numbers of an
+unbroken one, and several processes, which share the micro-batches of a step, draw the numbers of a single one.
 """
 
 from __future__ import annotations
@@ -28,23 +28,26 @@ logger = logging.getLogger(__name__)
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
 Precision = Literal["fp32", "bf16", "fp16"]
-_STATE = ("step", "key", "names", "values", "average", "optimizer", "scaler")  # of a checkpoint
+_STATE = ("step", "key", "names", "values", "average", "optimizer", "scaler")  # fields of a checkpoint
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
-    """How to optimise.
+    """Settings of the optimiser.
 
     Attributes:
         steps: optimiser steps in all.
-        learning_rate: AdamW's, times a cosine over all steps, from 1 down to ``final_rate``; at 1 the rate stays.
-        warmup: first steps, in which the rate is also times the share of them that are done.
-        ema_decay: of the averaged weights; the effective decay grows from 0.1 towards it. 0: no average.
-        seed: of every draw, together with the number of the micro-batch.
-        accumulation: micro-batches of one step: how often the loss is called for it. Their gradients are averaged.
-        precision: of autocast, under which the loss is computed. Parameters and averages keep their own. fp16 scales
-            the loss, and leaves out steps whose gradient overflows.
+        learning_rate: AdamW's learning rate. A cosine over all steps multiplies it, from 1 down to
+            ``final_rate``; at 1 the rate stays.
+        warmup: number of first steps in which the rate is also multiplied by the share of them that are done.
+        ema_decay: decay of the averaged weights; the effective decay grows from 0.1 towards it. 0: no
+            average.
+        seed: seed of every draw, together with the number of the micro-batch.
+        accumulation: number of micro-batches in one step, each with one call of the loss. Their gradients are
+            averaged.
+        precision: precision of autocast, under which the loss is computed. Parameters and averages keep their
+            own. fp16 scales the loss, and leaves out steps whose gradient overflows.
     """
 
     steps: int
@@ -67,7 +70,7 @@ class LoopSettings:
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
-    """Return the CPU generator of one step, or one micro-batch; depends on (seed, step) only."""
+    """Return the CPU generator of a step or a micro-batch. It depends on (seed, step) alone."""
     return torch.Generator().manual_seed((seed * 1_000_003 + step) % (1 << 63))
 
 
@@ -85,31 +88,32 @@ def train(
 ) -> dict[str, Tensor]:
     """Minimise a loss over the given parameters and return their averaged values.
 
-    Of W processes, the one of rank r works on micro-batches r, r + W, ... of every step, and all take the same step
-    with the sum of their gradients: what one process does, but for the order of the sum.
+    With W processes, the one of rank r works on micro-batches r, r + W, ... of every step. All take the same step with
+    the sum of their gradients. A single process does the same, except for the order of the sum.
 
     Args:
-        parameters: what to train, by name, all on one device. Nothing else is touched.
-        loss: step and a micro-batch's generator -> scalar loss.
-        settings: how to optimise.
+        parameters: parameters to train, by name, all on one device. Nothing else is changed.
+        loss: function from a step and a micro-batch's generator to a scalar loss.
+        settings: settings of the optimiser.
         checkpoint: file to save to and resume from; written whole or not at all.
         checkpoint_every: steps between saves.
-        key: what stands for everything else a run depends on; a checkpoint goes on only with its own.
-        on_step: called after each step, before any save, with (0-based step, loss); may raise to stop, which saves a
-            checkpoint. Of several processes all must raise.
-        on_checkpoint: called after each save with the number of steps done and the averages as they are. A run that
-            goes on from such a save calls it once more, at its start: the last one may have been killed in it.
-        team: the processes that train together. The main one alone saves, and calls ``on_checkpoint``.
+        key: hash of everything else that a run depends on; a checkpoint goes on only with its own.
+        on_step: callback after each step, before any save, that gets the 0-based step and its loss. It may
+            raise to stop, which saves a checkpoint. If there are several processes, all must raise.
+        on_checkpoint: callback after each save that gets the number of steps done and the averages as they
+            are. A run that goes on from such a save calls it once more at its start, since the last call may
+            have been killed.
+        team: processes that train together. The main one alone saves, and calls ``on_checkpoint``.
 
     Returns:
         The exponential moving average of each parameter, float32, newly allocated. The parameters themselves hold
         the last step's values.
 
     Raises:
-        ValueError: there is nothing to train; the micro-batches of a step can't be dealt out evenly; processes are not
-            in the same run; or the checkpoint is damaged, another run's, or of more steps.
-        FloatingPointError: the loss or its gradient is not finite; the last checkpoint stands.
-        OSError: a checkpoint can't be written; says what to do. The last one stands.
+        ValueError: there is nothing to train; the micro-batches of a step can't be shared evenly; the processes are not
+            in the same run; or the checkpoint is damaged, of another run, or of more steps.
+        FloatingPointError: the loss or its gradient is not finite. The last checkpoint stays.
+        OSError: a checkpoint can't be written. The last one stays.
     """
     if not parameters:
         raise ValueError("parameters: got none to train; expected at least one that requires a gradient.")
@@ -149,14 +153,14 @@ def train(
 
 
 class _Run:
-    """Parameters in training, and all that a checkpoint holds of them."""
+    """Parameters in training, with everything that a checkpoint holds."""
 
     def __init__(
         self, parameters: Mapping[str, nn.Parameter], settings: LoopSettings, key: str, team: Team
     ) -> None:
         self.settings, self.key, self.team, self.step = settings, key, team, 0
         self.names, self.values = list(parameters), list(parameters.values())
-        # Without a decay the average is the value itself.
+        # Without a decay, the average is the value itself.
         self.average = [
             value.detach().clone().float() if settings.ema_decay else value.detach() for value in self.values
         ]
@@ -182,7 +186,7 @@ class _Run:
         number = self._accumulate(loss)
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.values, self.settings.clip_norm)
-        # Above a scale of 1, a scaler leaves such a step out and lowers its scale; 1 is also that of no scaler.
+        # Above a scale of 1, the scaler skips such a step and lowers its scale. Without a scaler the scale is 1.
         if self.scaler.get_scale() <= 1:
             self._check_finite("gradient", float(norm))
         self.scaler.step(self.optimizer)
@@ -241,7 +245,9 @@ class _Run:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            for part in path.parent.glob(f".{path.name}.*.part"):  # of a run that was killed as it wrote
+            for part in path.parent.glob(
+                f".{path.name}.*.part"
+            ):  # left by a run that was killed while it wrote
                 part.unlink()
             with whole_file(path) as part, part.open("wb") as file:
                 torch.save(state, file)
@@ -283,7 +289,7 @@ class _Run:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what ``_Run.save`` wrote."""
+    """Read a file of ``_Run.save``."""
     try:
         _check_sums(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -302,11 +308,11 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Check the sums that torch writes beside each tensor, and doesn't look at when it reads.
+    """Check the checksums that torch writes beside each tensor, and does not check itself.
 
     Raises:
-        ValueError: one is wrong.
-        BadZipFile, RuntimeError, EOFError, OSError: it is no file of torch's.
+        ValueError: a checksum is wrong.
+        BadZipFile, RuntimeError, EOFError, OSError: torch did not write the file.
     """
     with ZipFile(path) as file:
         if any(each.compress_type for each in file.infolist()):

@@ -1,4 +1,4 @@
-"""Figures of a training run, a line of JSON for each step, in a file that a resumed run goes on with."""
+"""Figures of a training run: a line of JSON for each step, in a file that a resumed run continues."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ..models.whole_file import whole_file
 
 
 class MetricsLog:
-    """A file of steps. What comes after the step that a run resumes from is taken out, half a line too."""
+    """A file of steps. Lines after the step that a run resumes from are removed, and so is half a line."""
 
     def __init__(self, path: Path) -> None:
-        """Read what there is.
+        """Read the steps so far.
 
         Args:
-            path: of the file; made when the first step is added.
+            path: path of the file, which is made when the first step is added.
         """
         self._path, self._is_open = path, False
         self._rows = _read(path)
@@ -25,8 +25,8 @@ class MetricsLog:
         """Write a step.
 
         Args:
-            step: 0-based.
-            figures: by name.
+            step: number of the step, from 0.
+            figures: figures by their names.
         """
         row = {"step": step, **figures}
         if not self._is_open:
@@ -52,6 +52,6 @@ def _read(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             rows.append(json.loads(line))
-        except ValueError:  # a killed run's last line
+        except ValueError:  # the last line of a killed run
             break
     return rows

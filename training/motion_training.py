@@ -1,7 +1,8 @@
-"""Train a motion module alone, in a frozen base, on encoded clips: noise MSE on video.
+"""Train a motion module in a frozen base, on encoded clips, by the mean squared error of the predicted noise.
 
-Owns what a step sees, what a run depends on, and the files of its folder: ``checkpoint.pt``, from which it goes on,
-``metrics.jsonl``, and ``motion.safetensors``, the averaged weights of the last checkpoint, which can be used as it is.
+This file draws the batch of a step, works out the key of everything that a run depends on, and writes the run's folder:
+``checkpoint.pt``, from which the run goes on, ``metrics.jsonl``, and ``motion.safetensors``, the averaged weights of
+the last checkpoint, which can be used as they are.
 
 Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, sections 4.2 and 4.3.
 """
@@ -35,7 +36,7 @@ CHECKPOINT, RESULT, METRICS = "checkpoint.pt", "motion.safetensors", "metrics.js
 
 
 class Clips(Protocol):
-    """What is read of encoded clips; ``latent_cache.EncodedClips`` has it."""
+    """Encoded clips, as training reads them; ``latent_cache.EncodedClips`` is one."""
 
     @property
     def latents(self) -> Tensor:
@@ -55,18 +56,21 @@ class Clips(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MotionSettings:
-    """How to train a motion module; AnimateDiff's recipe but for the number of steps.
+    """Settings of the training. The defaults are AnimateDiff's, except for the number of steps.
 
     Attributes:
-        loop: the optimiser's. A constant rate (``final_rate`` 1) lets a finished run be gone on with by more steps.
-        batch: clips at once.
-        caption_dropout: share of clips that are seen with an empty caption, for guidance.
+        loop: settings of the optimiser. A constant rate (``final_rate`` 1) lets a finished run go on with
+            more steps.
+        batch: number of clips at once.
+        caption_dropout: share of clips that the model sees with an empty caption, for guidance.
         min_snr: gamma of Min-SNR weighting; 0: none.
-        timestep_power: p; timesteps are drawn as ``1000 u^(1/p)``. Above 1: more of the noise, where motion is decided.
-        save_memory: work the UNet's blocks out again for gradients instead of remembering them.
-        checkpoint_every: steps between checkpoints.
-        frames_per_step: of each clip, drawn anew each time and kept in order, with their positions; 0: all. Four
-            frames of four clips take the time of sixteen of one, and where things go is learned sooner.
+        timestep_power: exponent p; timesteps are drawn as ``1000 u^(1/p)``. Above 1 there are more of the
+            noisy ones, where motion is decided.
+        save_memory: True if the UNet's blocks are computed again for gradients instead of remembered.
+        checkpoint_every: number of steps between checkpoints.
+        frames_per_step: number of frames of each clip, drawn anew for each step and kept in order, with their
+            positions; 0: all. Four frames of four clips take the time of sixteen of one, and the way that
+            things go is learned sooner.
     """
 
     loop: LoopSettings
@@ -81,15 +85,16 @@ class MotionSettings:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one forward of training sees.
+    """The clips of one forward pass in training.
 
     Attributes:
         latents: [B, F, 4, h, w], clean.
         tokens: [B, L, D].
-        timesteps: [B] long.
+        timesteps: [B] long. Timestep of each clip.
         noise: [B, F, 4, h, w].
-        frame_ids: [F] long. Which of its clip each frame is; None: all are there.
-        given: [B, F] bool. Frames that a mask encoder is told, and that are not in the loss; None: it has none.
+        frame_ids: [F] long. Number of each frame in its clip; None: all frames are there.
+        given: [B, F] bool. Frames that the mask encoder is told, and that are not in the loss; None: there is
+            no mask encoder.
     """
 
     latents: Tensor
@@ -106,9 +111,9 @@ class Trained:
 
     Attributes:
         learned: the averaged module or LoRA.
-        losses: of every step.
+        losses: losses of all steps.
         base: hash of the base's weights, before and after.
-        folder: of its files.
+        folder: folder of the run's files.
     """
 
     learned: Learned
@@ -128,29 +133,30 @@ def train_motion(
     on_checkpoint: Callable[[int, Learned], None] | None = None,
     team: Team = ALONE,
 ) -> Trained:
-    """Train, from the folder's checkpoint if it has one.
+    """Train, from the checkpoint in the folder if there is one.
 
     Args:
         port: the host.
-        model: a MODEL without a motion module. Its UNet, a copy where the host needs one, stays as it is, which is
-            checked to the last bit.
-        clips: encoded.
-        lesson: what to learn, on the host's device.
-        settings: how.
-        folder: key of what the run depends on -> the folder of its files.
-        on_step: told of each 0-based step and its loss; may raise to stop, which saves a checkpoint.
-        on_checkpoint: told after each checkpoint how many steps are done, and what was learned so far; once more at
-            the start of a run that goes on.
-        team: the processes that train together; the main one alone writes files, and calls ``on_checkpoint``.
+        model: MODEL without a motion module. Its UNet, a copy where the host needs one, stays as it is, which
+            is checked to the last bit.
+        clips: encoded clips.
+        lesson: network to train, on the host's device.
+        settings: settings of the training.
+        folder: function from the key of everything that the run depends on to the folder of its files.
+        on_step: callback that gets each 0-based step and its loss. It may raise to stop, which saves a
+            checkpoint.
+        on_checkpoint: callback after each checkpoint that gets the number of steps done, and what was learned
+            so far. It is called once more at the start of a run that goes on.
+        team: processes that train together; the main one alone writes files, and calls ``on_checkpoint``.
 
     Returns:
-        What was learned.
+        The result of the run.
 
     Raises:
         ValueError: there are no clips, or they have more frames than the module holds.
         CheckpointError: the base is of another family.
-        FloatingPointError: the loss is not finite; the last checkpoint stands.
-        OSError: a checkpoint can't be written; the last one stands.
+        FloatingPointError: the loss is not finite. The last checkpoint stays.
+        OSError: a checkpoint can't be written. The last one stays.
         HostError: the base's weights changed.
     """
     check_clips(clips, lesson.learner.weights, settings.frames_per_step)
@@ -179,15 +185,15 @@ def train_motion(
 
 
 def check_clips(clips: Clips, weights: MotionWeights, frames_per_step: int = 0) -> None:
-    """Check that there are clips that a module can be trained on.
+    """Check that there are clips, and that a module can be trained on them.
 
     Args:
-        clips: encoded.
-        weights: the module.
-        frames_per_step: see ``MotionSettings``.
+        clips: encoded clips.
+        weights: weights of the module.
+        frames_per_step: number of frames in one step, as in ``MotionSettings``.
 
     Raises:
-        ValueError: there are none, or as ``check_frames``.
+        ValueError: there are none, or their length is wrong, as in ``check_frames``.
     """
     count, frames = clips.latents.shape[:2]
     if count == 0:
@@ -201,13 +207,13 @@ def check_frames(frames: int, weights: MotionWeights, frames_per_step: int = 0) 
     """Check that a module can be trained on clips of a length.
 
     Args:
-        frames: of each clip.
-        weights: the module.
-        frames_per_step: see ``MotionSettings``.
+        frames: number of frames of each clip.
+        weights: weights of the module.
+        frames_per_step: number of frames in one step, as in ``MotionSettings``.
 
     Raises:
-        ValueError: they are single pictures, have nothing between their ends where the module has a mask encoder, or
-            have more frames than its positional encoding; or a step is to see too few or too many of them.
+        ValueError: the clips are single pictures, or have nothing between their ends for a mask encoder, or more frames
+            than the positional encoding holds; or ``frames_per_step`` is too small or too large.
     """
     if frames < 2:
         raise ValueError(
@@ -231,14 +237,14 @@ def check_frames(frames: int, weights: MotionWeights, frames_per_step: int = 0) 
 
 
 def check_frozen(before: str, forward: FrozenForward) -> None:
-    """Check that a base is to the last bit what it was.
+    """Check that the base is the same to the last bit.
 
     Args:
-        before: its hash.
-        forward: has it.
+        before: hash of the base before the training.
+        forward: forward pass with the base.
 
     Raises:
-        HostError: it isn't.
+        HostError: its weights have changed.
     """
     after = forward.hash_weights()
     if after != before:
@@ -251,13 +257,13 @@ def check_frozen(before: str, forward: FrozenForward) -> None:
 def draw_batch(
     clips: Clips, settings: MotionSettings, generator: torch.Generator, *, gives: bool = False
 ) -> Batch:
-    """Draw what a forward sees: clips, some without their caption, one timestep each, noise of its own for each frame.
+    """Draw a batch: clips, some without their caption, with one timestep each, and noise for each frame.
 
     Args:
-        clips: encoded.
-        settings: of the training.
-        generator: on the CPU; what is drawn depends on it alone.
-        gives: frames are given, as ``draw_given`` says.
+        clips: encoded clips.
+        settings: settings of the training.
+        generator: source of the random numbers, on the CPU; the result depends on it alone.
+        gives: True if some frames are given, as ``draw_given`` chooses them.
     """
     count = settings.batch
     index = torch.randint(len(clips.latents), (count,), generator=generator)
@@ -278,13 +284,13 @@ def draw_batch(
 
 
 def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: Sequence[Any]) -> str:
-    """Return what stands for all that a run's numbers depend on.
+    """Return the hash of everything that the numbers of a run depend on.
 
     Args:
-        clips: encoded.
-        lesson: as it is before training.
-        settings: of the training.
-        base: hash of its weights, what it predicts, and what stands for its edits.
+        clips: encoded clips.
+        lesson: lesson before training.
+        settings: settings of the training.
+        base: hash of the base's weights, of its prediction type, and of its edits.
     """
     told: dict[str, Any] = asdict(settings)
     for name in ("save_memory", "checkpoint_every"):
@@ -303,7 +309,7 @@ def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: Sequen
 
 
 def pick_precision(device: torch.device) -> Precision:
-    """Return what to compute a loss in on a device: half precision on GPUs, bf16 where they have it."""
+    """Return the precision for the loss on a device: bf16 or else fp16 on GPUs, fp32 elsewhere."""
     if device.type != "cuda":
         return "fp32"
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
@@ -352,7 +358,7 @@ def _loss(
 
 
 class _Run:
-    """What a run writes and tells while it goes."""
+    """The files and messages of a run."""
 
     def __init__(
         self,
@@ -372,7 +378,7 @@ class _Run:
         self._started = time.perf_counter()
 
     def step(self, step: int, loss: float) -> None:
-        """Note a step."""
+        """Log a step."""
         now = time.perf_counter()
         if self._team.rank == 0:
             self.log.add(step, loss=loss, rate=self._loop.rate(step), seconds=round(now - self._started, 3))
@@ -381,7 +387,7 @@ class _Run:
             self._on_step(step, loss)
 
     def checkpoint(self, steps: int, averages: dict[str, Tensor]) -> None:
-        """Write what was learned so far."""
+        """Write the result so far."""
         learned = self._lesson.finish(averages)
         save_motion(self.folder / RESULT, learned, facts=self._facts)
         if self._on_checkpoint is not None:

@@ -1,4 +1,4 @@
-"""Noise MSE: the one objective of every diffusion model trained here.
+"""The mean squared error of the noise: the objective of every diffusion model that is trained here.
 
 AnimateDiff (Guo et al. 2023, https://arxiv.org/abs/2307.04725, eq. 2): the error of the predicted noise, one
 timestep per video, independent noise per frame. With v prediction (Salimans and Ho 2022,
@@ -30,12 +30,12 @@ def noise_mse(
     """Return the mean squared error of one prediction, in float32.
 
     Args:
-        predict: the model, with its text already bound.
+        predict: function of the model, with its text already bound.
         latents: [B, F, C, H, W] float. Clean latents.
         timesteps: [B] long, 0..T-1. One per video.
         noise: [B, F, C, H, W] float, unit normal.
-        alphas_cumprod: [T] float.
-        prediction_type: ``eps`` or ``v``.
+        alphas_cumprod: [T] float. Cumulative product of the schedule's alphas.
+        prediction_type: prediction type of the model, ``eps`` or ``v``.
         min_snr: gamma of ``min_snr_weight``, by which each video's error is multiplied; 0: by nothing.
         unknown: [B, F] float. Weight of each frame in the mean; 0 for frames the model is given. None: all count.
 
@@ -43,7 +43,7 @@ def noise_mse(
         Scalar.
 
     Raises:
-        ValueError: another prediction type.
+        ValueError: the prediction type is unknown.
     """
     if prediction_type not in ("eps", "v"):
         raise ValueError(f"prediction_type={prediction_type!r} is unknown; expected 'eps' or 'v'.")
@@ -61,13 +61,13 @@ def noise_mse(
 def min_snr_weight(alpha: Tensor, prediction_type: str, gamma: float) -> Tensor:
     """Return Min-SNR-gamma's weight of each video's loss.
 
-    In terms of the error of the clean latents it is ``min(SNR, gamma)``, SNR being ``alpha / (1 - alpha)``; the error
-    of the noise is SNR times that of the clean latents, the velocity's SNR + 1 times.
+    The weight of the error of the clean latents is ``min(SNR, gamma)``, with ``SNR = alpha / (1 - alpha)``. The error
+    of the noise is SNR times that of the clean latents, and the error of the velocity SNR + 1 times.
 
     Args:
         alpha: [B] float, 0..1. Share of signal variance at each timestep.
-        prediction_type: ``eps`` or ``v``.
-        gamma: the most that counts; the paper's is 5.
+        prediction_type: prediction type of the model, ``eps`` or ``v``.
+        gamma: largest signal-to-noise ratio that counts; the paper takes 5.
 
     Returns:
         [B].

@@ -288,7 +288,10 @@ def test_code_of_a_models_folder_does_not_run(folder, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda copy: (copy / "config.json").unlink(), "no model folder; expected one with config.json"),
+        (
+            lambda copy: (copy / "config.json").unlink(),
+            "not a model's folder; expected a folder with config.json",
+        ),
         (
             lambda copy: (copy / "config.json").write_text("{"),
             r"tiny: config.json is not JSON \(.*\); expected the file",
