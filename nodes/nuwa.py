@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, get_args
 
 import torch
@@ -23,14 +24,14 @@ from ..models.nuwa_jobs import JobFolder, Recursion, Watch, check_keyframes, ope
 from ..models.nuwa_tree import Job, Tree
 from ..models.prompt_travel import Blend, travel_conditions, used_prompts
 from ..models.zero_shot import MEMORYLESS, check_sampler
+from .segments import Segments
 from .sockets import TreeType
-from .widgets import cfg, choice, out, schema, seed, share, socket, whole
+from .widgets import SCHEDULERS, cfg, choice, out, schema, seed, share, socket, whole
 
 io = api.io
 logger = logging.getLogger(__name__)
 
 NUWA_INSTEAD = "let core's Wan First Last Frame To Video draw what is between two pictures"
-SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
 
 
 @dataclass(frozen=True)
@@ -69,21 +70,19 @@ class Asked:
             ]
         return positive, api.port().select_frames(self.negative, job.frame_ids)
 
-    def sample(self, job: Job, latents: Tensor, noise: Tensor, sigmas: Tensor, **options: Any) -> Tensor:
-        """Take some steps of a job; options: the port's, ``mask`` and ``progress``."""
-        positive, negative = self.conditions(job)
-        out = api.port().sample(
-            self.model,
-            positive,
-            negative,
-            {"samples": latents},
-            noise=noise,
-            sigmas=sigmas,
-            sampler=self.sampler,
-            cfg=self.cfg,
-            **options,
-        )
-        return out["samples"]
+    def sample(
+        self,
+        job: Job,
+        latents: Tensor,
+        noise: Tensor,
+        sigmas: Tensor,
+        *,
+        bar: Segments,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Take some steps of a job; ``mask``, [F, 1, H, W], is 0 on frames that stay."""
+        options = {"noise": noise, "mask": mask, "sampler": self.sampler, "cfg": self.cfg}
+        return bar.sample(self.model, self.conditions(job), latents, sigmas, **options)
 
 
 @dataclass(frozen=True)
@@ -107,13 +106,6 @@ class LocalWork:
 
     def __call__(self, job: Job, ends: Tensor, watch: Watch) -> Tensor:
         """Do a job."""
-        mask, bar = _mask_of_ends(job, ends), _Segments(watch)
-
-        def sample(latents: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
-            taken = self.asked.sample(job, latents, noise, sigmas, mask=mask, progress=bar)
-            bar.before += len(sigmas) - 1
-            return taken
-
         return fill_between(
             job,
             ends,
@@ -121,19 +113,8 @@ class LocalWork:
             seed=self.seed,
             sigmas=self.asked.sigmas,
             unit=api.port().noise_unit(self.asked.model),
-            sample=sample,
+            sample=partial(self.asked.sample, job, bar=Segments(watch), mask=_mask_of_ends(job, ends)),
         )
-
-
-class _Segments:
-    """Steps of several runs of the sampler under one bar."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch, self.before = watch, 0
-
-    def update(self, done: int, preview: Tensor | None = None) -> None:
-        """Show what a run has done."""
-        self._watch(self.before + done, preview)
 
 
 class NuwaKeyframes(io.ComfyNode):
@@ -189,8 +170,8 @@ class NuwaKeyframes(io.ComfyNode):
         asked = ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
         noise = draw_noise(seed, job.frame_ids, shape, "mixed", shared_noise)
         start = latent["samples"].expand(tree.length, *shape)
-        bar = api.port().progress(steps)
-        drawn = asked.sample(job, start, noise, asked.sigmas, progress=bar)
+        bar = Segments(api.port().progress(steps).update)
+        drawn = asked.sample(job, start, noise, asked.sigmas, bar=bar)
         return io.NodeOutput({"samples": drawn.to(start.device)})
 
 
@@ -369,7 +350,7 @@ def _folder(work: LocalWork, keyframes: Tensor) -> JobFolder:
     job, steps = tree.keyframes, len(asked.sigmas) - 1
     noise, mask = draw_noise(work.seed, job.frame_ids, keyframes.shape[1:]), _mask_of_ends(job, keyframes)
     answers = [
-        asked.sample(job, keyframes, noise, asked.sigmas[[step, -1]], mask=mask)
+        asked.sample(job, keyframes, noise, asked.sigmas[[step, -1]], bar=Segments(), mask=mask)
         for step in sorted({0, steps // 2, steps - 1})  # what is timed acts at some of them
     ]
     return open_folder(port.user_dir() / "nuwa", key, torch.cat(answers))

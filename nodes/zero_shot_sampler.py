@@ -26,12 +26,12 @@ from ..models.zero_shot import (
     warp_forward,
 )
 from .early import check_early
+from .segments import Segments
 from .sockets import PathType
-from .widgets import cfg, choice, number, out, schema, seed, share, socket, whole
+from .widgets import SCHEDULERS, cfg, choice, number, out, schema, seed, share, socket, whole
 
 io = api.io
 
-SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
 PERCENT = "percent"
 UNITS = ("timestep", PERCENT)
 CROSSED = Edit("cross-frame attention", cross_frame=CrossFrameEdit())
@@ -146,13 +146,9 @@ class _Sampling:
         chunks: int,
     ) -> None:
         self._model, self._sides, self._sampler, self._cfg = model, sides, sampler, cfg
-        lower, upper = levels
-        self._to_t1, self._to_t0, self._to_end = (
-            sigmas[: upper + 1],
-            sigmas[upper : lower + 1],
-            sigmas[upper:],
-        )
-        self._bar, self._before = api.port().progress(lower + chunks * (len(self._to_end) - 1)), 0
+        t0, t1 = levels
+        self._to_t1, self._to_t0, self._to_end = sigmas[: t1 + 1], sigmas[t1 : t0 + 1], sigmas[t1:]
+        self._bar = Segments(api.port().progress(t0 + chunks * (len(self._to_end) - 1)).update)
 
     def frames(self, start: Tensor, path: Path, seed: int) -> Tensor:
         """Draw one frame down to t0 and make all frames at t1 of it, [F, C, H, W]."""
@@ -170,28 +166,14 @@ class _Sampling:
         parts = [self._run(crossed, chunk, frames[chunk], self._to_end) for chunk in chunks]
         return torch.cat([part if index == 0 else part[1:] for index, part in enumerate(parts)])
 
-    def update(self, done: int, preview: Tensor | None = None) -> None:
-        """Move the bar by what a segment did."""
-        self._bar.update(self._before + done, preview)
-
     def _run(
         self, model: Any, frame_ids: list[int], start: Tensor, sigmas: Tensor, noise: Tensor | None = None
     ) -> Tensor:
         port = api.port()
         positive, negative = (port.select_frames(side, frame_ids) for side in self._sides)
-        out = port.sample(
-            model,
-            positive,
-            negative,
-            {"samples": start},
-            noise=torch.zeros_like(start) if noise is None else noise,
-            sigmas=sigmas,
-            sampler=self._sampler,
-            cfg=self._cfg,
-            progress=self,
-        )
-        self._before += len(sigmas) - 1
-        return out["samples"]
+        options = {"noise": torch.zeros_like(start) if noise is None else noise}
+        options |= {"sampler": self._sampler, "cfg": self._cfg}
+        return self._bar.sample(model, (positive, negative), start, sigmas, **options)
 
 
 def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:
