@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .family import frames_of
 from .guards import check_frames
+from .video.latents import frames_of
 
 logger = logging.getLogger(__name__)
 
