@@ -166,7 +166,7 @@ def clean_masks(masks: Masks, size: tuple[int, int], *, threshold: float, dilati
     """Cut masks, grow them, and hold them over time; 1 = foreground.
 
     Args:
-        masks: of any size; brought to the latents' cells by their mean in each.
+        masks: share of foreground, at any size; brought to the latents' cells by their mean in each.
         size: height and width of the latents.
         threshold: value above which a cell is foreground.
         dilation: side in cells of the square of ones that the foreground is dilated by; 1 leaves it as it is.

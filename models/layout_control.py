@@ -22,6 +22,7 @@ from torch import Tensor
 from .keypoints import BODY_POINTS, LIMBS
 from .layout_masks import box_masks, ellipse_masks
 from .storyboard import Entity, Point, Scene
+from .video.shapes import Boxes, Images, Masks, Presence
 
 Kind = Literal["box outlines", "filled labels", "blob depth", "scribble", "openpose skeletons"]
 Colour = tuple[float, float, float]
@@ -41,20 +42,20 @@ WAVES = (2, 3, 4, 5, 6)  # of a scribble, a turn
 
 def draw_control(
     scene: Scene, kind: Kind, height: int, width: int, *, line_width: float = 3, seed: int = 0
-) -> Tensor:
+) -> Images:
     """Draw a hint for each frame of a scene.
 
     Args:
-        scene: with boxes; with keypoints for skeletons. What has none is not drawn.
+        scene: entities with boxes, or with keypoints for skeletons. What has none is not drawn.
         kind: box outlines: white lines. filled labels: boxes, a colour for each id. blob depth: ellipses, near is
             bright. scribble: ellipses by an unsteady hand. openpose skeletons.
-        height: of the picture, in pixels.
-        width: of the picture, in pixels.
-        line_width: of outlines and scribbles, in pixels.
-        seed: of a scribble's hand, which is another for each id and the same in every frame.
+        height: H, in pixels.
+        width: W, in pixels.
+        line_width: breadth of outlines and scribbles, in pixels.
+        seed: number that a scribble's hand depends on; it is another for each id and the same in every frame.
 
     Returns:
-        [F, H, W, 3] float32, 0..1, on black.
+        Float32, on black.
 
     Raises:
         ValueError: the scene has nothing to draw.
@@ -96,7 +97,7 @@ class _Place:
         left, top, right, bottom = self.box[0].tolist()
         return (bottom + math.sqrt((right - left) * (bottom - top))) / 2
 
-    def mask(self, draw: Callable[[Tensor, Tensor, int, int], Tensor]) -> Tensor:
+    def mask(self, draw: Callable[[Boxes, Presence, int, int], Masks]) -> Tensor:
         return draw(self.box, torch.tensor([True]), self.height, self.width)[0]
 
     def relative(self) -> tuple[Tensor, Tensor]:
@@ -168,7 +169,7 @@ _LAYERS: dict[Kind, Callable[[_Place], tuple[Tensor, Tensor]]] = {
 }
 
 
-def _draw_skeletons(scene: Scene, height: int, width: int) -> Tensor:
+def _draw_skeletons(scene: Scene, height: int, width: int) -> Images:
     bodies = [each for each in scene.entities if _has_body(each)]
     if not bodies:
         raise ValueError(

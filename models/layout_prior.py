@@ -33,11 +33,11 @@ class PriorSize:
     """Sizes of a layout prior.
 
     Attributes:
-        vocabulary: tokens there are, words among them.
-        context: longest sequence.
-        width: of a token.
-        layers: blocks.
-        heads: of attention, which divide the width.
+        vocabulary: number of tokens, words among them.
+        context: length of the longest sequence.
+        width: features of a token.
+        layers: number of blocks.
+        heads: number of attention's heads; divides the width.
     """
 
     vocabulary: int
@@ -51,9 +51,9 @@ class LayoutGPT(nn.Module):
     """GPT-2: layer norm first, learned positions, the output tied to the embedding.
 
     Args:
-        size: of it.
-        words: that its last tokens are.
-        device: of its weights.
+        size: sizes of the network.
+        words: words that its last tokens are.
+        device: place of its weights.
 
     Shape:
         tokens [B, L] -> logits [B, L, vocabulary].
@@ -70,8 +70,8 @@ class LayoutGPT(nn.Module):
         """Return what may follow each token, and the cache with these tokens in it, newly allocated.
 
         Args:
-            tokens: [B, L] int64, those after the ones in the cache.
-            cache: from the call before.
+            tokens: [B, L] int64. Tokens after those in the cache.
+            cache: keys and values that the call before returned.
         """
         x, kept = self.transformer(tokens, cache)
         return self.logits(x), kept
@@ -156,8 +156,8 @@ def save_prior(path: str | Path, network: LayoutGPT, sequence: str) -> None:
     """Write a layout prior as safetensors, whole or not at all.
 
     Args:
-        path: of the new file.
-        network: what to write, in its dtype.
+        path: name of the new file.
+        network: prior to write, in its dtype.
         sequence: name of the sequence format it was trained on, version included.
 
     Raises:
@@ -216,12 +216,12 @@ def sample_tokens(
     Where it allows one token alone the network is not asked.
 
     Args:
-        network: what says how likely each token is.
-        tokens: what the sequence begins with.
-        grammar: of what follows.
-        temperature: of sampling; 0 always takes the likeliest.
-        top_k: sample among this many of the allowed; 0: among all.
-        seed: of sampling; torch's own random numbers stay as they are.
+        network: prior that says how likely each token is.
+        tokens: beginning of the sequence.
+        grammar: rules for what follows.
+        temperature: divisor of the logits; 0 always takes the likeliest.
+        top_k: number of likeliest tokens, of the allowed, to draw from; 0: all.
+        seed: number that the draws depend on; torch's own random numbers stay as they are.
         watch: called with the length so far at every token; raises what stops the work.
 
     Returns:

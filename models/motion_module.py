@@ -82,7 +82,7 @@ class MotionSize:
         heads: attention heads; AnimateDiff's files do not store it and it is 8 in all of them.
         blocks: transformer blocks a slot.
         attentions: self-attentions a block.
-        mask_encoder: it has a mask encoder, as wide as the first slot and so as the UNet's first convolution.
+        mask_encoder: True where it has one, as wide as the first slot and so as the UNet's first convolution.
     """
 
     channels: Mapping[str, int]
@@ -267,7 +267,7 @@ class TemporalTransformer(nn.Module):
 
         Args:
             channels: C, a multiple of 32 and of the heads.
-            size: of the whole module.
+            size: sizes of the whole module.
             norm_scope: ``frame`` normalises each frame by itself, as AnimateDiff's weights were trained; ``clip``
                 shares statistics over all frames, as diffusers does.
             operations: namespace with Linear, LayerNorm, GroupNorm.
@@ -422,7 +422,7 @@ class MotionModel(nn.Module):
         """Run one slot.
 
         Args:
-            slot: its name.
+            slot: name of the slot.
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
             strength: factor on the module's change; at 0 the input itself is returned.

@@ -89,7 +89,7 @@ def warp(x: Frame, path: MotionPath, frame_ids: Sequence[int]) -> Clip:
     return torch.stack(frames) if frames else x[:0]
 
 
-def check_length(path: MotionPath, frames: int) -> None:
+def check_path(path: MotionPath, frames: int) -> None:
     """Check that a path says where the picture lies in every frame of a clip.
 
     Raises:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from .motion_path import MotionPath, check_length, warp
+from .motion_path import MotionPath, check_path, warp
 from .noise import draw_noise
 from .video.latents import check_finite, check_masks
 from .video.shapes import Clip, Frame, Masks, Sigmas
@@ -166,4 +166,4 @@ def check_smoothing(x: Clip, masks: Masks, path: MotionPath) -> None:
         ValueError: there is not one mask per frame, or the path is too short.
     """
     check_masks(masks, len(x))
-    check_length(path, len(x))
+    check_path(path, len(x))
