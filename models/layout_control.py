@@ -1,7 +1,14 @@
 """Hints for ControlNets, drawn from a scene's boxes and keypoints: no picture is needed to make one.
 
 Nearer things hide what lies behind them. How near something is, is read off its box: the mean of how far down it ends
-and of its size, the square root of its area.
+and of its size, the square root of its area. With (x, y) measured from the box's middle in half sides of it:
+
+    blob        light n (1 - b + b sqrt(1 - x^2 - y^2)) in the ellipse, n how near it is, b the bulge
+    scribble    a line along sqrt(x^2 + y^2) = 1 - w (1 - v(angle)) / 2, w the wobble, v a mean of waves, -1 to 1
+    limb        an ellipse with a point at each end, of a point's width
+
+An edge at f = 0, f < 0 inside, lies d = f / |grad f| pixels from a pixel, to first order, which is covered by 1/2 - d,
+no less than 0 and no more than 1.
 
 Source: skeletons have the colours, limbs and sizes of OpenPose's COCO body (Cao et al. 2017,
 https://arxiv.org/abs/1611.08050) as the pose ControlNets of SD1.5 were trained on them.

@@ -1,5 +1,9 @@
 """A layout prior: a GPT-2 over layout sequences. Its network, its file, and sampling within a grammar.
 
+With E_t the embedding of the token at t, P_t of its place, and attention A that sees what came before:
+
+    x_t = E_t + P_t;    x <- x + A(LN(x)), x <- x + MLP(LN(x)) layer by layer;    logits = E LN(x)
+
 The network has GPT-2's keys, so that its files load into Hugging Face's GPT2LMHeadModel and the other way round. What
 its tokens mean is the sequence format's; the file's header names that.
 

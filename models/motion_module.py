@@ -1,5 +1,12 @@
 """AnimateDiff's motion module: temporal transformers that run after the spatial blocks of a frozen UNet.
 
+Of a layer's features x [B*F, C, H, W], every place (h, w) of a video is a sequence of F tokens of its own:
+
+    z = W_in norm(x);    z <- z + A(LN(z) + P) twice;    z <- z + FF(LN(z));    x <- x + strength W_out z
+
+with A self-attention over the F frames, FF a gated feed-forward, and P sinusoids of a frame's number f, sine at channel
+c = 0, 2, ... and cosine at c + 1: sin(f / 10000^(c / C)), cos(f / 10000^(c / C)).
+
 Owns the network and its key layout; not files (``motion_checkpoint``) nor where a host runs it (``edit``).
 
 Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section 4.2 and appendix.
