@@ -14,6 +14,7 @@ from frameloom.tests.host.server import PACK_FOLDER, ROOT, START_SECONDS, docume
 from frameloom.tests.support.decode_contract import read
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
 from frameloom.tools import object_info
+from frameloom.tools.schemas import golden
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -366,9 +367,12 @@ def test_the_stored_schemas_are_the_hosts_own(newest, fresh):
     if newest.version != object_info.VERSION:
         pytest.skip(f"they are an extract of ComfyUI {object_info.VERSION}")
     live = fresh.get("/object_info")
-    for path in (object_info.CORE_FILE, object_info.OWN_FILE):
-        stored = json.loads(path.read_text("utf-8"))
-        assert stored == {name: object_info.without_files(name, live[name]) for name in stored}
+    core = json.loads(object_info.CORE_FILE.read_text("utf-8"))
+    assert core == {name: object_info.without_files(name, live[name]) for name in core}
+    ours = {
+        name: entry | {"python_module": None} for name, entry in live.items() if name.startswith("Frameloom_")
+    }
+    assert golden() == ours
 
 
 def test_smoke_newest_host_runs_the_demo(fresh, tmp_path):
