@@ -1,11 +1,14 @@
 """NUWA-XL's tree: keyframes over a whole video, and jobs that fill the gaps between neighbours, level by level.
 
 With L frames a job, level 1 is one job, the keyframes. Every gap between neighbouring frames of a level is a job of the
-next: its ends are given, its L - 2 frames between are new. Jobs of a level do not depend on each other, so with enough
-devices a video takes as long as one job a level, however long it is.
+next: its ends are given, its L - 2 frames between are new. After m levels there are
 
-Source: NUWA-XL (Yin et al. 2023), https://arxiv.org/abs/2303.12346, section 3.2 ("diffusion over diffusion"). After m
-levels there are (L - 1)^m + 1 frames.
+    N = (L - 1)^m + 1 frames;    job i of level l has i (L - 1) s to (i + 1) (L - 1) s, a step s = (L - 1)^(m - l) apart
+
+Jobs of a level do not depend on each other, so with enough devices a video takes as long as one job a level,
+however long it is.
+
+Source: NUWA-XL (Yin et al. 2023), https://arxiv.org/abs/2303.12346, section 3.2 ("diffusion over diffusion").
 """
 
 from __future__ import annotations
@@ -46,8 +49,8 @@ class Tree:
     Attributes:
         length: L, frames of a job.
         depth: m, levels.
-        prompts: by frame; frames rise. The first frame has one.
-        interpolation: of prompts' encodings between them.
+        prompts: prompt by frame; frames rise. The first frame has one.
+        interpolation: way from one prompt's encoding to the next.
 
     Raises:
         ValueError: L is below 3, so that nothing is between two ends; there is no level; there are more than
@@ -85,9 +88,9 @@ class Tree:
 
     def job(self, level: int, index: int) -> Job:
         """Return a job by its place."""
-        stride = (self.length - 1) ** (self.depth - level)
-        first = index * stride * (self.length - 1)
-        return Job(level, index, tuple(first + stride * place for place in range(self.length)))
+        s = (self.length - 1) ** (self.depth - level)
+        first = index * (self.length - 1) * s
+        return Job(level, index, tuple(first + s * place for place in range(self.length)))
 
     def level(self, frame: int) -> int:
         """Return the level on which a frame is new."""
@@ -181,8 +184,8 @@ def spread_prompts(keys: Keys, frames: int, length: int, depth: int) -> Keys:
     """Lay prompts that are held from a frame on, such as scenes' of a storyboard, out over a tree's frames.
 
     Args:
-        keys: prompts by frame of ``frames``.
-        frames: of the whole that they are for.
+        keys: prompts by frame of the whole that they are for.
+        frames: length of that whole.
         length: L.
         depth: m.
 

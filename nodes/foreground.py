@@ -11,9 +11,10 @@ from ..host import api
 from ..models.cross_frame import LEVELS
 from ..models.edit import Edit
 from ..models.family import INSTEAD, check_channels, check_is_sd1, check_tokens
-from ..models.foreground import PhraseAttention, check_clip, clean_masks, contrast, normalise
-from ..models.noise import draw_noise, number_frames
+from ..models.foreground import PhraseAttention, check_cleaning, check_clip, clean_masks, contrast, normalise
+from ..models.noise import draw_noise
 from ..models.schedules import TRAIN_TIMESTEPS
+from ..models.video.latents import number_frames
 from ..models.zero_shot import add_noise
 from .early import UNLINKED, check_early
 from .widgets import choice, line, lines, out, percent, schema, seed, share, socket, whole
@@ -116,9 +117,9 @@ class ForegroundMask(io.ComfyNode):
             find = _by_contrast if method == "contrast" else _by_attention
             maps = find(model, clip, prompt, _check_phrase(phrase), samples, noisy, read_levels(levels))
             mask = normalise(maps.to(samples.device))
+        check_cleaning(mask, len(samples), dilation)
         size = samples.shape[-2], samples.shape[-1]
-        masks = clean_masks(mask, len(samples), size, threshold=threshold, dilation=dilation, hold=hold)
-        return io.NodeOutput(masks)
+        return io.NodeOutput(clean_masks(mask, size, threshold=threshold, dilation=dilation, hold=hold))
 
 
 def _check_phrase(phrase: str) -> str:

@@ -15,14 +15,15 @@ from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
 from ..models.edit import PAYLOAD, Edit
-from ..models.family import check_channels, check_makes_pictures, check_tokens, frames_of
+from ..models.family import check_channels, check_makes_pictures, check_tokens
 from ..models.frames import PER_FRAME
 from ..models.keys import hash_settings, plain
-from ..models.noise import draw_noise, one_frame
+from ..models.noise import draw_noise
 from ..models.nuwa_fill import Filling, Start, fill_between
 from ..models.nuwa_jobs import JobFolder, Recursion, Watch, check_keyframes, open_folder
 from ..models.nuwa_tree import Job, Tree
 from ..models.prompt_travel import Blend, travel_conditions, used_prompts
+from ..models.video.latents import frames_of, one_frame
 from ..models.zero_shot import MEMORYLESS, check_sampler
 from .segments import Segments
 from .sockets import TreeType

@@ -9,9 +9,9 @@ from torch import Tensor
 from ..host import api
 from ..models.cross_frame import LEVELS, Anchor, CrossFrameEdit
 from ..models.edit import Edit
-from ..models.family import check_channels, check_makes_pictures, frames_of
-from ..models.noise import renew_frames
-from ..models.zero_shot import smooth_background, warp_forward
+from ..models.family import check_channels, check_makes_pictures
+from ..models.video.latents import frames_of, renew_frames
+from ..models.zero_shot import check_smoothing, check_warp, smooth_background, warp_forward
 from .early import check_early, check_range
 from .sockets import PathType
 from .widgets import choice, line, out, percent, schema, seed, share, socket, switch, whole
@@ -62,14 +62,11 @@ class NoiseWarp(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run the node."""
         _check_family(model, latent)
+        start, anchor = latent["samples"], None if first_frame is None else first_frame["samples"]
+        check_warp(start, sigmas, anchor)
+        unit = api.port().noise_unit(model)
         frames = warp_forward(
-            latent["samples"],
-            path,
-            range(len(path)),
-            seed=seed,
-            sigmas=sigmas,
-            unit=api.port().noise_unit(model),
-            anchor=None if first_frame is None else first_frame["samples"],
+            start, path, range(len(path)), seed=seed, sigmas=sigmas, unit=unit, anchor=anchor
         )
         return io.NodeOutput(renew_frames(latent, frames))
 
@@ -188,7 +185,9 @@ class BackgroundSmooth(io.ComfyNode):
     @classmethod
     def execute(cls, latent: dict[str, Any], mask: Tensor, path: Any, keep: float) -> io.NodeOutput:
         """Run the node."""
-        return io.NodeOutput({**latent, "samples": smooth_background(frames_of(latent), mask, path, keep)})
+        frames = frames_of(latent)
+        check_smoothing(frames, mask, path)
+        return io.NodeOutput({**latent, "samples": smooth_background(frames, mask, path, keep)})
 
 
 NODES: list[type] = [NoiseWarp, CrossFrameAttnPatch, BackgroundSmooth]

@@ -13,12 +13,11 @@ from ..models.cross_frame import CrossFrameEdit
 from ..models.edit import PAYLOAD, Edit
 from ..models.family import check_channels, check_edit, check_tokens
 from ..models.motion_path import MotionPath as Path
-from ..models.noise import draw_noise, one_frame, renew_frames
+from ..models.noise import draw_noise
 from ..models.schedules import TRAIN_TIMESTEPS
+from ..models.video.latents import check_finite, check_masks, one_frame, renew_frames
 from ..models.zero_shot import (
     MEMORYLESS,
-    check_finite,
-    check_masks,
     check_sampler,
     chunk_frames,
     find_levels,
