@@ -23,8 +23,8 @@ class Answer:
     anywhere.
 
     Args:
-        who: begins every error.
-        key: of the server, which no error quotes.
+        who: name with which every error begins.
+        key: key of the server, which errors never quote.
     """
 
     def __init__(self, who: str, key: Key) -> None:
@@ -50,7 +50,7 @@ class Answer:
         """Return the answer, after the last piece.
 
         Args:
-            max_tokens: that it was asked to keep to, for the error; 0: its server's own limit.
+            max_tokens: limit that the question set, in tokens, for the error; 0: the server's own limit.
 
         Raises:
             LanguageModelError: it is not finished, or there is none.

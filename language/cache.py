@@ -17,7 +17,7 @@ class AnswerCache:
     """A folder of answers: a file each, named by the hash of what was asked; the oldest go first.
 
     Args:
-        folder: made when the first answer is kept.
+        folder: path of the folder, which is made when the first answer is kept.
     """
 
     def __init__(self, folder: Path) -> None:

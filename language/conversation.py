@@ -28,15 +28,15 @@ class Conversation:
     """How questions are put: to whom, with what seed, how often again, and who is told of it.
 
     Attributes:
-        model: who is asked.
-        role: what the model does, in a sentence.
-        data: what somebody typed, in a word.
-        remedy: what to do where no answer is right, for the error.
-        seed: of the model's sampling.
-        repairs: how often a wrong answer goes back, with what is wrong.
-        cache: where right answers are kept, and looked for.
-        watch: see ``LanguageModel.complete``.
-        tell: told, in a sentence, where an answer was not read as it was asked for.
+        model: language model that answers.
+        role: one sentence that tells the model what it does.
+        data: one word for the text that a user typed, such as ``script``.
+        remedy: advice for the error when no answer can be used.
+        seed: seed of the model's sampling.
+        repairs: number of times that a wrong answer goes back to the model, with its fault.
+        cache: store of right answers, asked before the model; None: every question is asked.
+        watch: callback of ``LanguageModel.complete``.
+        tell: callback that takes one sentence about an answer that was read in another way than asked for.
     """
 
     model: LanguageModel
@@ -64,14 +64,15 @@ class Conversation:
         """Return a checked answer, of the cache or the model.
 
         Args:
-            stage: what is asked for, in a few words.
-            task: what to do.
+            stage: few words that name what is asked for.
+            task: instruction to the model.
             example: a question, and its answer.
-            question: what is known.
+            question: known facts, as JSON.
             schema: JSON schema of the answer.
-            check: returns what an answer says; raises ``wire.AnswerError`` for one that can't be used.
-            where: of which part, for the error.
-            also: what else answers are kept by.
+            check: function that returns the meaning of an answer, and raises ``wire.AnswerError`` if it can't
+                be used.
+            where: part of the work that the error names, such as a scene.
+            also: further numbers by which answers are kept.
 
         Raises:
             models.errors.LanguageModelError: there is no answer, or none that can be used.

@@ -30,9 +30,9 @@ class Dialect:
     """A server's.
 
     Attributes:
-        level: how an answer is held to its schema.
+        level: way in which an answer is held to its schema.
         left_out: settings that are not sent.
-        renamed: what else a setting is called.
+        renamed: server's name for a setting, by our name.
     """
 
     level: Level = LEVELS[0]
@@ -90,7 +90,7 @@ class Dialect:
 
         Args:
             sent: the question's body.
-            refusal: what the server answered.
+            refusal: server's reply.
 
         Examples:
             >>> dialect, change = Dialect().without({"max_tokens": 9}, "use 'max_completion_tokens' instead")

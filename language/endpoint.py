@@ -51,8 +51,8 @@ class _AgainError(Exception):
 
     Attributes:
         wait: seconds that the server asks for.
-        status: of HTTP, where it answered.
-        loading: it says that it still loads its model.
+        status: HTTP status; 0 where no answer came.
+        loading: True if the server says that it still loads its model.
     """
 
     def __init__(self, what: str, wait: float = 0.0, status: int = 0, loading: bool = False) -> None:
@@ -78,9 +78,10 @@ class Endpoint:
         label: the profile's name.
         profile: the server, its model and the name of its key's environment variable.
         timeout: seconds for an answer altogether, attempts and waits between them included.
-        attempts: at one request, the first included, while the server is busy or can't be reached.
+        attempts: number of tries of one request, the first included, while the server is busy or can't be
+            reached.
         max_tokens: longest answer; 0: the server's own limit.
-        temperature: of sampling.
+        temperature: temperature of sampling.
     """
 
     label: str
@@ -105,8 +106,9 @@ class Endpoint:
         Args:
             messages: the conversation.
             schema: JSON schema of the answer; enforced as far as the server takes it.
-            seed: of sampling.
-            watch: called with the number of characters at least every half second; raises what stops the work.
+            seed: seed of sampling.
+            watch: callback that gets the number of characters at least every half second; it raises to stop
+                the work.
 
         Raises:
             LanguageModelError: there is no answer; says why and what to do, and holds no key.
@@ -236,11 +238,11 @@ class _Errand:
         """Send a request and read what comes, again while that may help.
 
         Args:
-            path: below the base URL.
-            read: what to make of an answer of status 200.
-            question: to post; None: get.
-            root: whether the path is below what comes before ``/v1``.
-            attempts: instead of the endpoint's.
+            path: path below the base URL.
+            read: function that reads an answer of status 200.
+            question: body to post; None: a GET request.
+            root: True if the base URL's ``/v1`` is left out before the path.
+            attempts: number of tries; 0: the endpoint's own.
         """
         url = (self._base.removesuffix("/v1") if root else self._base) + path
         attempts = attempts or self._of.attempts

@@ -24,14 +24,14 @@ class Motion:
     """What a thing does in a scene.
 
     Attributes:
-        verb: what was read; empty: nothing, it stands still.
-        step: unit steps right and down.
-        start: column and row it comes from, -1..1.
-        goal: id of the thing it moves to.
-        place: column and row it moves to.
-        across: from one side of the picture to the other.
-        grow: 1 grows, -1 shrinks.
-        away: it moves from its goal instead.
+        verb: verb that was read; empty if there was none, and then the thing stands still.
+        step: direction in unit steps, (right, down).
+        start: column and row from which the thing comes, -1..1.
+        goal: id of the thing that it moves to.
+        place: column and row to which it moves.
+        across: True if it moves from one side of the picture to the other.
+        grow: sign of a change in size: 1 grows, -1 shrinks, 0 stays.
+        away: True if it moves away from its goal.
     """
 
     verb: str = ""
@@ -65,11 +65,11 @@ class Reading:
     """One scene.
 
     Attributes:
-        things: in the order of their names in the text.
-        background: without a preposition.
-        setting: with one.
-        relations: (id, kind, id); *drives*: the first sends or follows the second.
-        text: as it was written.
+        things: things in the order in which the text names them.
+        background: background without its preposition.
+        setting: background with its preposition.
+        relations: relations as (id, kind, id). With *drives* the first sends or follows the second.
+        text: sentence as the user wrote it.
     """
 
     things: list[Thing] = field(default_factory=list)
@@ -83,8 +83,8 @@ def read_script(script: str, tell: Tell = lambda sentence: None) -> list[Reading
     """Read every scene; the same thing keeps its id, and the background stays until another is named.
 
     Args:
-        script: as it was typed.
-        tell: told what was left out.
+        script: script as the user typed it.
+        tell: callback that takes a sentence about what was left out.
 
     Raises:
         ValueError: see ``script.read_scenes``; or nothing in it can be drawn.

@@ -40,8 +40,8 @@ class Clock:
     """How long an errand may take altogether, and whom to tell meanwhile.
 
     Args:
-        seconds: from now.
-        watch: called with ``characters`` between any two waits; raises what stops the errand.
+        seconds: seconds from now until the end.
+        watch: callback that gets ``characters`` between any two waits; it raises to stop the errand.
     """
 
     def __init__(self, seconds: float, watch: Callable[[int], None]) -> None:
@@ -101,11 +101,12 @@ def exchange(
     """Send a request; hang up when the block ends, whatever has come by then.
 
     Args:
-        method: GET or POST.
-        url: http addresses are asked directly, https ones through the proxy that the environment names, if any.
-        headers: of the request.
-        body: JSON; None for none.
-        clock: of the errand.
+        method: HTTP method, GET or POST.
+        url: address. http addresses are asked directly, https ones through the proxy that the environment
+            names, if any.
+        headers: headers of the request.
+        body: JSON text; None: no body.
+        clock: clock of the errand.
 
     Raises:
         OutOfTimeError, TooLongError, DisconnectedError: here, or while the reply's pieces are read.

@@ -62,15 +62,15 @@ def write_between(
     """Return a tree with prompts between those of its keyframes.
 
     Args:
-        tree: has prompts at keyframes alone.
-        levels: the finest on which frames get prompts; of those that the tree has.
-        model: who is asked.
-        seed: of the model's sampling.
-        repairs: how often a wrong answer goes back, with what is wrong.
-        cache: where right answers are kept, and looked for.
-        watch: see ``LanguageModel.complete``.
-        progress: told the share that is done, 0..1.
-        tell: told, in a sentence, where an answer was not read as it was asked for.
+        tree: tree with prompts at its keyframes alone.
+        levels: number of the finest level on which frames get prompts; at most the tree's depth.
+        model: language model that answers.
+        seed: seed of the model's sampling.
+        repairs: number of times that a wrong answer goes back to the model, with its fault.
+        cache: store of right answers, asked before the model; None: every question is asked.
+        watch: callback of ``LanguageModel.complete``.
+        progress: callback that takes the share that is done, 0..1.
+        tell: callback that takes one sentence about an answer that was read in another way than asked for.
 
     Raises:
         ValueError: it would take more than ``MAX_QUESTIONS``, or answers of more than ``wire.MAX_PROMPTS`` prompts.

@@ -11,7 +11,7 @@ def write_json(value: Any) -> str:
     r"""Return JSON that escapes only what UTF-8 or JSON can't hold.
 
     Args:
-        value: what ``json.dumps`` takes.
+        value: value that ``json.dumps`` takes.
 
     Examples:
         >>> print(write_json({"script": 'Ein "Fuchs" läuft. 狐', "half": chr(0xD800)}))

@@ -21,7 +21,7 @@ def read_scenes(text: str, name: str = "text") -> list[Scene]:
 
     Args:
         text: one layout; or Storyboard20K's lines, as many as there are.
-        name: of the text, for errors.
+        name: name of the text, for errors.
 
     Raises:
         ValueError: it is of no format; says why.
@@ -43,7 +43,7 @@ def read_folder(folder: Path) -> list[Scene]:
     """Return every scene of a folder's layouts, in the order of the files' names.
 
     Args:
-        folder: of .json and .txt files.
+        folder: folder of .json and .txt files.
 
     Raises:
         ValueError: there are none, or one is no layout, or no UTF-8; names it.

@@ -34,10 +34,10 @@ class Request:
     """What a prior is asked for.
 
     Attributes:
-        names: of the entities.
-        caption: what the picture shows; the scene's prompt.
+        names: names of the entities.
+        caption: description of the picture; the scene's prompt.
         frames: length of the scene.
-        keyframes: boxes of each entity.
+        keyframes: number of boxes of each entity.
         size: width and height of the picture, in pixels.
         fps: frames a second.
     """
@@ -92,10 +92,10 @@ def sample_storyboard(
 
     Args:
         network: the prior.
-        label: its name, for the provenance.
-        request: what is wanted.
-        sampling: how to sample.
-        watch: called with the length of the sequence at every token; raises what stops the work.
+        label: name of the prior, for the provenance.
+        request: entities, caption, length and size of the scene.
+        sampling: temperature, top_k and seed.
+        watch: callback that gets the length of the sequence at every token; it raises to stop the work.
 
     Raises:
         ValueError: there are more keyframes than frames, or the sequence is longer than the prior's context.

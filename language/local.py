@@ -62,10 +62,10 @@ class LocalModel:
 
         Args:
             path: a folder with ``config.json``, a tokenizer and safetensors, or a GGUF file.
-            label: what its user calls it.
+            label: name that the user gave the model.
             max_tokens: longest answer.
-            temperature: of sampling; 0 always takes the likeliest token.
-            device: to answer on. On the CPU in float32, elsewhere in bfloat16.
+            temperature: temperature of sampling; 0 always takes the likeliest token.
+            device: device to answer on. The model computes in float32 on the CPU, and in bfloat16 elsewhere.
 
         Raises:
             LanguageModelError: a package is missing, or the path holds no such model.
@@ -96,8 +96,8 @@ class LocalModel:
         Args:
             messages: the conversation.
             schema: JSON schema of the answer.
-            seed: of sampling. The same seed, file and settings give the same answer on the same machine.
-            watch: called with the number of characters after every step; raises what stops the work.
+            seed: seed of sampling. The same seed, file and settings give the same answer on the same machine.
+            watch: callback that gets the number of characters after every step; it raises to stop the work.
 
         Raises:
             LanguageModelError: the model can't be read, the schema can't be enforced, the conversation or the answer is
@@ -179,7 +179,7 @@ class _Choice:
         """Return the next tokens, at least one.
 
         Args:
-            logits: [vocabulary], on any device.
+            logits: [vocabulary] scores of the next token, on any device.
         """
         allowed = torch.frombuffer(bytearray(self.matcher.compute_logit_bias()), dtype=torch.uint8) > 0
         size = min(len(allowed), len(logits))  # either may be padded

@@ -39,8 +39,9 @@ class LanguageModel(Protocol):
         Args:
             messages: the conversation.
             schema: JSON schema that the answer should follow; enforced where the model's server can.
-            seed: of sampling, where the model takes one.
-            watch: called again and again while the answer comes.
+            seed: seed of sampling, for models that take one.
+            watch: callback that gets the number of characters again and again while the answer comes; it
+                raises to stop the work.
 
         Raises:
             models.errors.LanguageModelError: there is no answer; says why and what to do, and holds no key.

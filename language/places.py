@@ -24,8 +24,8 @@ def find_unit(keys: Sequence[Key], before: Unit | None = None) -> tuple[Unit | N
     """Tell in what the places of boxes are counted.
 
     Args:
-        keys: of all boxes of an answer.
-        before: what the same model's other boxes of the same storyboard were counted in.
+        keys: keys of all boxes of an answer.
+        before: unit of the same model's other boxes in the same storyboard; None: there are none yet.
 
     Returns:
         The unit, or None and what could be meant.

@@ -41,11 +41,11 @@ class Profile(BaseModel):
     """A server and one of its models.
 
     Attributes:
-        base_url: of an OpenAI-compatible interface, up to where ``/chat/completions`` follows.
-        model: its name there; None: the only one that the server has.
+        base_url: address of an OpenAI-compatible interface, up to where ``/chat/completions`` follows.
+        model: name of the model on that server; None: the only one that the server has.
         api_key_env: name of the environment variable that holds the server's key; None: no key is sent.
         omit: settings of a question that are not sent, because the server refuses them.
-        rename: what the server calls a setting that it knows by another name.
+        rename: server's name for a setting, by our name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -103,7 +103,7 @@ def profile_names(folder: Path) -> list[str]:
     """Return the names to choose from: the built-in profiles, then the user's own.
 
     Args:
-        folder: for the user's own settings.
+        folder: folder with the user's own settings.
 
     Raises:
         LanguageModelError: the file of profiles can't be read.
@@ -115,8 +115,8 @@ def read_profile(folder: Path, name: str) -> Profile:
     """Read one profile; the user's own come before built-in ones of the same name.
 
     Args:
-        folder: for the user's own settings.
-        name: the profile's.
+        folder: folder with the user's own settings.
+        name: name of the profile.
 
     Raises:
         LanguageModelError: there is none of this name, or it or the file isn't as it should be; shows no values.

@@ -32,9 +32,9 @@ class Found(Generic[T]):
     """An answer that can be used.
 
     Attributes:
-        value: its object.
-        checked: what the check made of it.
-        count: how many different objects could be used, this one included.
+        value: JSON object that the answer holds.
+        checked: result of the check.
+        count: number of different objects that could be used, this one included.
     """
 
     value: dict[str, Any]
@@ -48,9 +48,9 @@ def read_answer(text: str, name: str, check: Callable[[Mapping[str, Any]], T]) -
     An object that wraps it is opened, and a list in its place is taken for the list that it should hold.
 
     Args:
-        text: as the model wrote it.
-        name: of the object's only field.
-        check: returns what an object says; raises AnswerError for one that can't be used.
+        text: text as the model wrote it.
+        name: name of the object's only field.
+        check: function that returns the meaning of an object, and raises AnswerError if it can't be used.
 
     Raises:
         AnswerError: there is none; says what is wrong with the one that comes nearest.
@@ -95,10 +95,10 @@ class _Piece:
     """An object or a list in a text: its value, or what is wrong with it.
 
     Attributes:
-        start, end: where it lies; what nothing closes goes to the text's end.
-        rest: where reading goes on: behind a whole one, inside a broken one.
-        aside: it is a thought.
-        inner: it stands in a broken object.
+        start, end: places in the text; an object that nothing closes ends with the text.
+        rest: place where reading goes on: behind a whole piece, inside a broken one.
+        aside: True if the piece is a thought.
+        inner: True if the piece stands in a broken object.
     """
 
     start: int

@@ -52,12 +52,12 @@ def plan_by_rules(
     """Make a storyboard of a script in plain English.
 
     Args:
-        script: sentences, lines, or ``Scene 2:`` and what follows; see ``script.split_scenes``.
-        frames: of each scene.
+        script: sentences, lines, or ``Scene 2:`` and the text of that scene; see ``script.split_scenes``.
+        frames: length of each scene.
         fps: frames a second.
         size: width and height in pixels.
-        seed: kept in the provenance; nothing is drawn at random.
-        tell: told, in a sentence, what of the script was not read.
+        seed: number for the provenance; nothing is drawn at random.
+        tell: callback that takes one sentence about a part of the script that was not read.
 
     Raises:
         ValueError: there is nothing in the script that can be read, or too much.

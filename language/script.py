@@ -79,8 +79,8 @@ class Script:
     """A script in parts.
 
     Attributes:
-        scenes: of plain sentences.
-        names: of those who act in it, in small letters, where the script marks them.
+        scenes: scenes, each of plain sentences.
+        names: names of the persons who act, in small letters, where the script marks them.
     """
 
     scenes: list[str] = field(default_factory=list)
@@ -91,8 +91,8 @@ def read_scenes(script: str, tell: Tell = lambda sentence: None) -> Script:
     """Take a script apart, and leave out what is not English.
 
     Args:
-        script: as it was typed.
-        tell: told what was left out.
+        script: script as the user typed it.
+        tell: callback that takes one sentence about what was left out.
 
     Raises:
         ValueError: there is nothing in it to be read, or too much, or most of it is not what the rules read.

@@ -32,9 +32,9 @@ class AnswerError(ValueError):
     """An answer is not what was asked for.
 
     Attributes:
-        path: where, such as ``$.scenes[0].prompt``.
-        got: what is there, shortened.
-        expected: what should be.
+        path: path of the fault, such as ``$.scenes[0].prompt``.
+        got: value at that path, shortened.
+        expected: description of a right value.
     """
 
     def __init__(self, path: str, got: object, expected: str) -> None:
@@ -111,9 +111,9 @@ class Boxes:
     """Boxes of one scene.
 
     Attributes:
-        keys: t, x, y, w, h by entity, in percent, inside the picture.
-        unit: what the answer's places were counted in.
-        times: what its times were counted in.
+        keys: numbers t, x, y, w, h by entity, in percent, inside the picture.
+        unit: unit of the answer's places.
+        times: unit of the answer's times.
     """
 
     keys: dict[str, list[Key]]
@@ -129,8 +129,8 @@ def read_boxes(value: Mapping[str, Any], ids: Sequence[str], before: Unit | None
 
     Args:
         value: the answer.
-        ids: of the entities to be placed.
-        before: what boxes of scenes before were counted in.
+        ids: ids of the entities to be placed.
+        before: unit of the boxes of earlier scenes; None: there are none.
 
     Raises:
         AnswerError: it is not what ``boxes_schema`` says, an entity is missing, unknown, or there twice, or its places

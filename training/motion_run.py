@@ -69,10 +69,10 @@ class MotionRun:
             port: the host.
             parts: MODEL, CLIP and VAE.
             dataset: the clips.
-            job: what to learn.
-            motion: the module to go on with, or to put a LoRA on; None: a new one.
-            show: shows it.
-            team: the processes that train together; the main one alone logs and draws samples.
+            job: target and settings of the training.
+            motion: module to go on with, or to put a LoRA on; None: a new one.
+            show: display of progress and samples.
+            team: processes that train together; the main one alone logs and draws samples.
         """
         self._port, self._parts, self._dataset, self._job = port, parts, dataset, job
         self._start = None if motion is None else (motion.weights, motion.loras)
@@ -84,7 +84,7 @@ class MotionRun:
         """Run it, from where it was stopped.
 
         Args:
-            folder: key of what the run depends on -> the folder of its files.
+            folder: function from the key of everything that the run depends on to the folder of its files.
 
         Raises:
             ValueError: as ``motion_job.run_job``, whose other errors pass through, too.

@@ -35,9 +35,9 @@ def read_layout(text: str, name: str, settings: Settings) -> Storyboard:
     """Read a text as a storyboard.
 
     Args:
-        text: somebody's.
-        name: of its format, of ``READERS``; ``AUTO`` tries each.
-        settings: what its format doesn't say.
+        text: text of a layout.
+        name: name of a format in ``READERS``, or ``AUTO`` to try each.
+        settings: length, speed and size, where the format does not say them.
 
     Raises:
         TextError: it isn't of that format, with line and excerpt; or of none, with why for each, and in full for the

@@ -13,7 +13,7 @@ def read_frameloom_json(source: Source, settings: Settings) -> Storyboard:
 
     Args:
         source: the text.
-        settings: not read, it says all itself.
+        settings: ignored; the format says everything itself.
 
     Raises:
         TextError: it is something else.

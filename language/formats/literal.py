@@ -73,7 +73,7 @@ def read_literal(source: Source, at: int = 0) -> tuple[Value, int]:
 
     Args:
         source: the text.
-        at: where to begin.
+        at: place in the text where the value begins.
 
     Returns:
         The value, and the place behind it.

@@ -23,7 +23,7 @@ def read_lvd(source: Source, settings: Settings) -> Storyboard:
 
     Args:
         source: the text.
-        settings: its length, speed and size; the canvas is the whole picture.
+        settings: length, speed and size; the canvas is the whole picture.
 
     Raises:
         TextError: it is something else.

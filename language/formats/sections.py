@@ -22,8 +22,8 @@ class Section(NamedTuple):
 
     Attributes:
         source: the text.
-        label: in lower case, without its number.
-        number: behind the label; 0: none.
+        label: label in lower case, without its number.
+        number: number behind the label; 0: none.
         at: place of the label.
         start: place behind its colon.
         stop: place of the next label, or the end.
@@ -44,7 +44,7 @@ class Section(NamedTuple):
         """Return the list or dict in it.
 
         Args:
-            may_follow: whether a text behind it is a remark.
+            may_follow: function that tells if the text behind a value is a remark.
 
         Raises:
             TextError: there is none, or more than that.

@@ -26,8 +26,8 @@ class Source:
     """A text of somebody's, of a size that can be read.
 
     Args:
-        text: as it came.
-        name: of its format.
+        text: text as it came.
+        name: name of the text's format.
 
     Raises:
         TextError: it is too long, or holds half a surrogate pair.
@@ -48,9 +48,9 @@ class Source:
 
         Args:
             at: the place that is wrong.
-            expected: what should stand there.
-            advice: what to do.
-            got: what stands there, where that isn't the rest of its line.
+            expected: short description of what should stand there.
+            advice: advice to the user.
+            got: excerpt to show; empty: the rest of the line.
         """
         line = self.text.count("\n", 0, at) + 1
         got = got or excerpt(self.text[at : at + MAX_EXCERPT].partition("\n")[0].rstrip())

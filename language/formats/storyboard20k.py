@@ -34,7 +34,7 @@ class Shot(NamedTuple):
 
     Attributes:
         characters: bodies, with the box or points that are known.
-        objects: the rest.
+        objects: things that are not bodies.
     """
 
     characters: list[Seen]
@@ -55,8 +55,8 @@ def read_resolution(fields: dict[str, Value], default: tuple[int, int]) -> tuple
     """Return width and height of a storyboard's picture.
 
     Args:
-        fields: of the storyboard.
-        default: where it doesn't say.
+        fields: fields of the storyboard.
+        default: size where the storyboard has none, (width, height).
 
     Raises:
         TextError: its resolution isn't one.
@@ -102,7 +102,7 @@ def body_points(names: Sequence[str], pairs: Sequence[Point], size: tuple[int, i
     """Return a body's points in the picture by OpenPose's names; its neck is halfway between the shoulders.
 
     Args:
-        names: of the points.
+        names: names of the points.
         pairs: (x, y) in parts of the longer side; one that isn't seen has a zero.
         size: width and height.
     """
@@ -122,8 +122,8 @@ def shots_of(storyboard: Storyboard, name: str) -> Iterator[tuple[Scene, list[Sh
     """Yield each scene with its key shots: the frames at which an entity has a key. Boxes are the picture's parts.
 
     Args:
-        storyboard: what to write.
-        name: of the format, for errors.
+        storyboard: storyboard to write.
+        name: name of the format, for errors.
 
     Raises:
         ValueError: a scene has more than ``MAX_KEYFRAMES`` of them.

@@ -65,7 +65,7 @@ def write_storyboard20k_json(storyboard: Storyboard) -> str:
     of a body are written, the others as not seen.
 
     Args:
-        storyboard: what to write.
+        storyboard: storyboard to write.
 
     Raises:
         ValueError: a scene has too many key shots.

@@ -67,7 +67,7 @@ def write_storyboard20k_lines(storyboard: Storyboard) -> str:
     prompt, semicolons and braces become stops and parentheses.
 
     Args:
-        storyboard: what to write; its backgrounds have no place in a line.
+        storyboard: storyboard to write; a line has no place for its backgrounds.
 
     Raises:
         ValueError: a scene has too many key shots.

@@ -20,9 +20,9 @@ class Seen(NamedTuple):
     """A thing at a keyframe.
 
     Attributes:
-        text: its name.
-        box: where it is, if it is inside the picture.
-        points: its keypoints in the picture; None: it isn't a body.
+        text: name of the thing.
+        box: box of the thing; None: it lies outside of the picture.
+        points: keypoints in the picture; None: the thing is not a body.
     """
 
     text: str
@@ -38,7 +38,7 @@ class Settings:
     """What a format of keyframes doesn't say.
 
     Attributes:
-        frames: length of a scene; 0: as long as it has keyframes.
+        frames: length of a scene; 0: as many frames as the scene has keyframes.
         fps: frames a second.
         size: width and height of the picture, in pixels.
     """
@@ -67,14 +67,14 @@ def build_scene(
 
     Args:
         source: the text, for errors.
-        at: where the scene begins in it.
-        keyframes: what is seen at each.
-        settings: how long the scene is.
-        ids: of the storyboard.
-        scene_id: of this scene.
-        prompt: of this scene.
-        background: of this scene.
-        others: what the scene names and shows nowhere.
+        at: place in the text where the scene begins.
+        keyframes: things that are visible at each keyframe.
+        settings: length and speed of the scene.
+        ids: ids of the storyboard so far.
+        scene_id: number of this scene.
+        prompt: prompt of this scene.
+        background: background of this scene.
+        others: things that the scene names and never shows.
 
     Raises:
         TextError: there are no keyframes, too many, more than frames, or too many entities.
@@ -115,9 +115,9 @@ def build_storyboard(
 
     Args:
         source: the text.
-        scenes: one at least.
+        scenes: scenes, at least one.
         settings: speed and size.
-        groups: what must look alike.
+        groups: groups of scenes in which a thing must look the same.
     """
     provenance = Provenance(planner="text", format=source.name)
     return Storyboard(
