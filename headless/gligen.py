@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.gligen import Change, Gligen, Grounding, check_boxes, read_gligen
+from .device import weight_dtype
 from .guidance import Conditioning
 from .loading import fill
 from .shared_attention import attention_layers
@@ -34,7 +35,7 @@ def load_gligen(path: Path, device: torch.device) -> Gligen:
         CheckpointError: it is not such a file.
     """
     network, state = read_gligen(path)
-    fill(path.name, network, state, device, torch.float32 if device.type == "cpu" else torch.float16)
+    fill(network, state, device, weight_dtype(device))
     network.position_net.float()
     return network
 

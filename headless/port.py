@@ -37,7 +37,7 @@ from ..models.phrases import Ranges, check_found
 from .conditions import select_frames
 from .control_loading import load_controlnet
 from .denoise import Denoiser, sample
-from .device import pick_device
+from .device import pick_device, weight_dtype
 from .edits import edited
 from .folders import Folders
 from .gligen import load_gligen, transformer_widths
@@ -106,7 +106,7 @@ class HeadlessHost:
 
     def load_motion(self, weights: MotionWeights) -> LoadedMotion:
         """Build a motion module on this host's device."""
-        return LoadedMotion(weights, self.device, self._dtype)
+        return LoadedMotion(weights, self.device, weight_dtype(self.device))
 
     def load_demo(self) -> tuple[Model, CLIP, VAE]:
         """Build the bundled demo model."""
@@ -314,10 +314,6 @@ class HeadlessHost:
     ) -> FrozenForward:
         """Return the UNet with its edits as a differentiable function."""
         return differentiable(model, frames, learner, save_memory=save_memory)
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return torch.float32 if self.device.type == "cpu" else torch.float16
 
     def _own_files(self, kind: str) -> list[str]:
         folder = self.models_dir / kind

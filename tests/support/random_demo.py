@@ -29,8 +29,8 @@ def random_state(network, generator, scale=1.0):
 def write_model(path: Path, size=DEMO, seed=0) -> Path:
     """Write a whole checkpoint in LDM's keys, fp16 as the bundled one."""
     generator = torch.Generator().manual_seed(seed)
-    unet = keys.unet_to_ldm(random_state(build_unet(size.unet), generator), size.unet)
-    vae = keys.vae_to_ldm(random_state(build_vae(size.vae), generator), size.vae)
+    unet = keys.to_ldm(random_state(build_unet(size.unet), generator), keys.unet_modules(size.unet))
+    vae = keys.to_ldm(random_state(build_vae(size.vae), generator), keys.vae_modules(size.vae))
     text = {
         f"text_model.{name.removeprefix('text_model.')}": value
         for name, value in random_state(build_text(size.text), generator).items()
@@ -77,7 +77,7 @@ def write_control(path: Path, size=DEMO.unet, seed=3, prefix="control_model.") -
     state = random_state(build_control(size), torch.Generator().manual_seed(seed))
     state["controlnet_cond_embedding.conv_out.weight"] *= HINT_GAIN
     if prefix is not None:
-        ldm = keys.rename(state, keys.control_modules(size))
+        ldm = keys.to_ldm(state, keys.control_modules(size))
         state = {prefix + name: value for name, value in ldm.items()}
     save_file({name: value.half().contiguous() for name, value in state.items()}, path)
     return path
