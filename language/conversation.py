@@ -1,7 +1,8 @@
-"""Questions to a language model that are put until the answer is right: kept answers, and rounds of repair.
+"""Ask a language model until its answer is right, or a few rounds have passed.
 
-What somebody typed goes to the model as a JSON string, and what comes back is only ever read as JSON of one form. What
-is wrong with an answer goes back to the model; after some rounds it stops. Nobody else answers in its place.
+A text that a user typed goes to the model as a JSON string, and an answer is only ever read as JSON of one form. If an
+answer is wrong, its fault goes back to the model. After the last round the question fails: no other planner steps in.
+Right answers are stored, and are not asked for again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Conversation:
-    """How questions are put: to whom, with what seed, how often again, and who is told of it.
+    """Settings of all questions of one job.
 
     Attributes:
         model: language model that answers.
@@ -61,7 +62,7 @@ class Conversation:
         where: str = "",
         also: tuple[int, ...] = (),
     ) -> T:
-        """Return a checked answer, of the cache or the model.
+        """Return a checked answer, from the store or from the model.
 
         Args:
             stage: few words that name what is asked for.
@@ -84,7 +85,7 @@ class Conversation:
             try:
                 return read_answer(kept, name, check).checked
             except wire.AnswerError:
-                pass  # a file that was cut or changed: ask again, and write it anew
+                pass  # the file was cut or changed: ask again, and write it again
         messages = [
             Message("system", f"{self._introduce()}\n\n{_explain(task, example, schema)}"),
             Message("user", f"The question, as JSON:\n{write_json(question)}"),
@@ -107,7 +108,7 @@ class Conversation:
         schema: Mapping[str, Any],
         read: Callable[[str], Found[T]],
     ) -> Found[T]:
-        """Return what is read of the first right answer."""
+        """Ask until an answer can be read, and return what it says."""
         rounds = 0
         while True:
             self.watch(0)

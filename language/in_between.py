@@ -1,8 +1,7 @@
-"""Prompts between keyframes, written by a language model: what a NUWA-XL tree's finer levels are drawn from.
+"""Prompts between keyframes, written by a language model, for the finer levels of a NUWA-XL tree.
 
-A question is two neighbouring prompts and how many are to stand between them, L - 2 for jobs of L frames. The coarsest
-level comes first, and what was written on one is asked about on the next. Between two equal prompts nothing changes, so
-nothing is asked.
+A question holds two neighbouring prompts, and asks for L - 2 prompts between them, for jobs of L frames. The coarsest
+level comes first; the next level asks about the prompts that it got. Two equal prompts are not asked about.
 
 Source: NUWA-XL (Yin et al. 2023), https://arxiv.org/abs/2303.12346, section 3.2: every job has L prompts, at finer
 intervals on each level. There they are captions of the video; here they are made up.
@@ -20,7 +19,7 @@ from .cache import AnswerCache
 from .conversation import Conversation
 from .model import LanguageModel, Tell, Watch
 
-MAX_QUESTIONS = 256  # of one tree; AnswerCache holds twice as many answers
+MAX_QUESTIONS = 256  # questions about one tree; AnswerCache holds twice as many answers
 
 ROLE = "You write prompts for the pictures of a video."
 REMEDY = "try another seed or model, or write more keyframes yourself; what was answered is kept, and not asked again"

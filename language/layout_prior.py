@@ -1,4 +1,4 @@
-"""A storyboard from a layout prior: its sequences in, a scene out."""
+"""Storyboards from a layout prior: it continues a sequence of names, and the sequence becomes a scene."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a prior is asked for.
+    """A request for a scene.
 
     Attributes:
         names: names of the entities.
@@ -50,7 +50,7 @@ class Request:
     fps: float = 8.0
 
     def tokens(self, network: LayoutGPT) -> int:
-        """Return the length of a prior's sequence that answers it."""
+        """Return the length of the whole sequence, in tokens."""
         return count_tokens(self.caption, self.names, self.keyframes, Words(network.words))
 
 
@@ -88,7 +88,7 @@ def sample_storyboard(
     sampling: Sampling = Sampling(),
     watch: Callable[[int], None] = lambda _: None,
 ) -> Storyboard:
-    """Return a storyboard of one scene in which a layout prior has placed what is named.
+    """Return a storyboard of one scene in which a layout prior has placed the named entities.
 
     Args:
         network: the prior.

@@ -1,6 +1,6 @@
 """The planner that asks a language model: for the scenes, then for the boxes of each (VideoDirectorGPT, 2023).
 
-There is no other planner behind this one.
+If the model fails, so does the planner: the rules do not step in.
 """
 
 from __future__ import annotations
