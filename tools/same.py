@@ -320,7 +320,7 @@ def file_hash(path: Path) -> str:
     digest = hashlib.sha256()
     shapes: list[str] = []
     for name, shape, data in _contents(path):
-        shapes.append(shape)
+        shapes += [shape] if data else []
         digest.update(f"{name} {shape};".encode())
         digest.update(data)
     kinds = sorted(set(shapes))
