@@ -79,7 +79,7 @@ def fill_between(
         seed: number that the noise of all jobs depends on.
         sigmas: levels of a whole run.
         unit: standard deviation, in the latents' units, of noise of sigma 1.
-        sample: takes steps, and keeps the ends at each level's noise.
+        sample: function that takes steps, and keeps the ends at each level's noise.
     """
     length, steps, shape = len(job.frame_ids), len(sigmas) - 1, ends.shape[1:]
     e = job_noise(seed, job, shape).to(ends)

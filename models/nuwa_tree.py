@@ -28,7 +28,7 @@ class Job:
 
     Attributes:
         level: 1 for the keyframes, 2 and more for what is between.
-        index: among the jobs of its level, from the video's start.
+        index: place among the jobs of its level, from the video's start.
         frame_ids: absolute number of each of its frames; the first and the last are given, but for level 1.
     """
 
