@@ -226,7 +226,7 @@ def sample_tokens(
         temperature: divisor of the logits; 0 always takes the likeliest.
         top_k: number of likeliest tokens, of the allowed, to draw from; 0: all.
         seed: number that the draws depend on; torch's own random numbers stay as they are.
-        watch: called with the length so far at every token; raises what stops the work.
+        watch: function that is called with the length so far at every token; raises what stops the work.
 
     Returns:
         The whole sequence.

@@ -87,7 +87,7 @@ class FrozenForward:
         Args:
             noisy: [B*F, 4, H, W], variance preserving.
             timesteps: [B*F].
-            tokens: [B*F, L, D], or [B, L, D] where the frames of a video share theirs.
+            tokens: [B*F, L, D]. Prompts; or [B, L, D] where the frames of a video share theirs.
             given: frames that a mask encoder is told of.
         """
         return self.run(noisy, timesteps, tokens, given)

@@ -51,7 +51,7 @@ class Work(Protocol):
         Args:
             job: frames to draw.
             ends: [2, C, H, W]. Latents of the first and the last.
-            watch: told of steps.
+            watch: function that is told of steps.
 
         Returns:
             [L, C, H, W], the ends among them, bit for bit.
@@ -237,8 +237,8 @@ def run_jobs(recursion: Recursion, work: Work, watch: Watch, check_interrupt: Ca
     Args:
         recursion: video to fill.
         work: work of every job.
-        watch: told of the steps of all jobs together.
-        check_interrupt: called before each job; raises to stop.
+        watch: function that is told of the steps of all jobs together.
+        check_interrupt: function that is called before each job; raises to stop.
     """
     while (job := recursion.start()) is not None:
         check_interrupt()

@@ -28,7 +28,7 @@ class Job:
 
     Attributes:
         level: 1 for the keyframes, 2 and more for what is between.
-        index: among the jobs of its level, from the video's start.
+        index: place among the jobs of its level, from the video's start.
         frame_ids: absolute number of each of its frames; the first and the last are given, but for level 1.
     """
 
@@ -47,14 +47,14 @@ class Tree:
     """What a FRAMELOOM_TREE socket carries: a video's jobs and prompts.
 
     Attributes:
-        length: L, frames of a job.
-        depth: m, levels.
+        length: L, frames of a job, 3 or more, so that something is between two ends.
+        depth: m, levels, 1 to ``MAX_DEPTH``.
         prompts: prompt by frame; frames rise. The first frame has one.
         interpolation: way from one prompt's encoding to the next.
 
     Raises:
-        ValueError: L is below 3, so that nothing is between two ends; there is no level; there are more than
-            ``MAX_FRAMES`` frames; the first frame has no prompt, or there is one behind the last.
+        ValueError: there are more than ``MAX_FRAMES`` frames; the first frame has no prompt, or there is one behind the
+            last.
     """
 
     length: int
@@ -126,17 +126,8 @@ def check_size(length: int, depth: int) -> None:
     """Check a tree's numbers.
 
     Raises:
-        ValueError: as ``Tree`` says.
+        ValueError: there are more than ``MAX_FRAMES`` frames.
     """
-    if length < 3:
-        raise ValueError(
-            f"length={length} leaves no frame between a job's ends; expected 3 or more; set it to the frames that the "
-            "motion module was trained on, 16 for most."
-        )
-    if not 1 <= depth <= MAX_DEPTH:
-        raise ValueError(
-            f"depth={depth}; expected 1 to {MAX_DEPTH}; 1 draws keyframes alone, 2 fills their gaps."
-        )
     if count_frames(length, depth) > MAX_FRAMES:
         raise ValueError(
             f"length={length} and depth={depth} make {count_frames(length, depth):,} frames; expected at most "

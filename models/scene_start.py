@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from .noise import NoiseMode, check_mode, draw_noise
+from .noise import NoiseMode, draw_noise
 from .storyboard import BoxKey, Entity, PointsKey, Scene, Storyboard
 from .video.latents import NOISE_OF_OTHERS, frames_of, number_frames
 from .video.shapes import Clip, Frame
@@ -38,9 +38,6 @@ class SceneNoise:
         mode: relation between frames outside of boxes, as in ``noise``.
         entity_share: s, 0..1, of the variance.
         lead: frames before the scene's.
-
-    Raises:
-        ValueError: the mode is unknown.
     """
 
     storyboard: Storyboard
@@ -48,10 +45,6 @@ class SceneNoise:
     mode: NoiseMode = "independent"
     entity_share: float = 1.0
     lead: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the mode."""
-        check_mode(self.mode)
 
     def generate_noise(self, latent: dict[str, Any]) -> Clip:
         """Return noise for a LATENT of the lead and the scene, on the CPU, in the dtype of its samples.

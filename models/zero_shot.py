@@ -21,14 +21,9 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from .motion_path import MotionPath, check_path, warp
+from .motion_path import MotionPath, warp
 from .noise import draw_noise
-from .video.latents import check_finite, check_masks
 from .video.shapes import Clip, Frame, Masks, Sigmas
-
-# Samplers whose step depends on nothing but the latents it starts from: no earlier steps, no noise of their own. So a
-# run may be cut anywhere, between steps and between frames.
-MEMORYLESS = ("ddim", "euler")
 
 
 def add_noise(x: Clip, e: Clip, low: float, high: float, unit: float) -> Clip:
@@ -74,34 +69,17 @@ def smooth_background(x: Clip, masks: Masks, path: MotionPath, keep: float = 0.4
 
 
 def find_levels(sigmas: Sigmas, sigma_t0: float, sigma_t1: float) -> tuple[int, int]:
-    """Return where t0 and t1 are in a schedule that ends at 0: at its nearest levels, in the logarithm.
-
-    Raises:
-        ValueError: t0 is not below t1, or the schedule has no three levels for the start, t1 and t0.
-    """
+    """Return where t0 and t1 are in a schedule that ends at 0: at its nearest levels, in the logarithm."""
     levels = sigmas[sigmas > 0].double().log()
     t0, t1 = (
         int((levels - torch.tensor(sigma, dtype=torch.float64).log()).abs().argmin())
         for sigma in (sigma_t0, sigma_t1)
     )
-    if sigma_t0 >= sigma_t1:
-        raise ValueError(
-            f"t0 (noise level {sigma_t0:.4g}) is not below t1 ({sigma_t1:.4g}); expected t1 the noisier one, such as "
-            "timesteps 881 and 941, or percents 0.118 and 0.058; exchange them."
-        )
-    if not 0 < t1 < t0:
-        raise ValueError(
-            f"t1 and t0 are nearest to steps {t1} and {t0} of {len(sigmas) - 1}; expected two different ones after the "
-            "first; raise steps, or set t0 and t1 further apart and t1 lower."
-        )
     return t0, t1
 
 
 def chunk_frames(frames: int, size: int) -> list[list[int]]:
     """Cut a clip into chunks that all begin with frame 0, which the others attend to; size 0 is one chunk.
-
-    Raises:
-        ValueError: a chunk would hold nothing but frame 0.
 
     Examples:
         >>> chunk_frames(6, 3)
@@ -109,61 +87,4 @@ def chunk_frames(frames: int, size: int) -> list[list[int]]:
     """
     if size == 0 or frames <= size:
         return [list(range(frames))]
-    if size < 2:
-        raise ValueError(
-            f"chunk_size={size} holds the first frame alone; expected 0 (all at once) or at least 2."
-        )
     return [[0, *range(start, min(start + size - 1, frames))] for start in range(1, frames, size - 1)]
-
-
-def check_sampler(name: str) -> None:
-    """Check that a run by a sampler can be cut into segments.
-
-    Raises:
-        ValueError: the sampler remembers earlier steps, or draws noise.
-    """
-    if name not in MEMORYLESS:
-        raise ValueError(
-            f"sampler_name={name!r} remembers earlier steps or draws noise of its own, which the joints of the "
-            f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
-        )
-
-
-def check_warp(x: Frame, sigmas: Sigmas, anchor: Frame | None) -> None:
-    """Check what a node gives to ``warp_forward``.
-
-    Raises:
-        ValueError: shapes or levels do not fit, or a latent is not finite.
-    """
-    if anchor is not None and anchor.shape != x.shape:
-        raise ValueError(
-            f"first frame at t1 is {tuple(anchor.shape)}, at t0 {tuple(x.shape)}; expected equal shapes; take "
-            "both from the same sampling."
-        )
-    if len(sigmas) < 2:
-        raise ValueError(
-            f"sigmas holds {len(sigmas)} noise levels; expected those from t1 down to t0, two at least; cut them out "
-            "with Split Sigmas."
-        )
-    for latent in (x,) if anchor is None else (x, anchor):
-        check_finite(latent)
-    if x.dim() != 4 or x.shape[0] != 1:
-        raise ValueError(
-            f"latent is {tuple(x.shape)}; expected one frame, [1, channels, height, width]; take one with Latent "
-            "From Batch."
-        )
-    if sigmas[0] < sigmas[-1]:
-        raise ValueError(
-            f"noise level {float(sigmas[0]):.4g} is below the latents' own, {float(sigmas[-1]):.4g}; forward noise "
-            "only adds; expected t1 before t0 in sampling, that is a higher level."
-        )
-
-
-def check_smoothing(x: Clip, masks: Masks, path: MotionPath) -> None:
-    """Check what a node gives to ``smooth_background``.
-
-    Raises:
-        ValueError: there is not one mask per frame, or the path is too short.
-    """
-    check_masks(masks, len(x))
-    check_path(path, len(x))

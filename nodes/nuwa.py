@@ -24,8 +24,7 @@ from ..models.nuwa_jobs import JobFolder, Recursion, Watch, check_keyframes, ope
 from ..models.nuwa_tree import Job, Tree
 from ..models.prompt_travel import Blend, travel_conditions, used_prompts
 from ..models.video.latents import frames_of, one_frame
-from ..models.zero_shot import MEMORYLESS, check_sampler
-from .segments import Segments
+from .segments import MEMORYLESS, Segments, check_sampler
 from .sockets import TreeType
 from .widgets import SCHEDULERS, cfg, choice, out, schema, seed, share, socket, whole
 

@@ -10,8 +10,9 @@ from ..host import api
 from ..models.cross_frame import LEVELS, Anchor, CrossFrameEdit
 from ..models.edit import Edit
 from ..models.family import check_channels, check_makes_pictures
-from ..models.video.latents import frames_of, renew_frames
-from ..models.zero_shot import check_smoothing, check_warp, smooth_background, warp_forward
+from ..models.motion_path import check_path
+from ..models.video.latents import check_finite, check_masks, frames_of, renew_frames
+from ..models.zero_shot import smooth_background, warp_forward
 from .early import check_early, check_range
 from .sockets import PathType
 from .widgets import choice, line, out, percent, schema, seed, share, socket, switch, whole
@@ -63,7 +64,7 @@ class NoiseWarp(io.ComfyNode):
         """Run the node."""
         _check_family(model, latent)
         start, anchor = latent["samples"], None if first_frame is None else first_frame["samples"]
-        check_warp(start, sigmas, anchor)
+        _check_warp(start, sigmas, anchor)
         unit = api.port().noise_unit(model)
         frames = warp_forward(
             start, path, range(len(path)), seed=seed, sigmas=sigmas, unit=unit, anchor=anchor
@@ -75,6 +76,31 @@ def _check_family(model: Any, latent: dict[str, Any]) -> None:
     family = api.port().family(model)
     check_makes_pictures(family, "Noise Warp", "leave Noise Warp out, since a video model moves by itself")
     check_channels(family, frames_of(latent))
+
+
+def _check_warp(start: Tensor, sigmas: Tensor, anchor: Tensor | None) -> None:
+    if anchor is not None and anchor.shape != start.shape:
+        raise ValueError(
+            f"first frame at t1 is {tuple(anchor.shape)}, at t0 {tuple(start.shape)}; expected equal shapes; take both "
+            "from the same sampling."
+        )
+    if len(sigmas) < 2:
+        raise ValueError(
+            f"sigmas holds {len(sigmas)} noise levels; expected those from t1 down to t0, two at least; cut them out "
+            "with Split Sigmas."
+        )
+    for latent in (start,) if anchor is None else (start, anchor):
+        check_finite(latent)
+    if start.shape[0] != 1:
+        raise ValueError(
+            f"latent is {tuple(start.shape)}; expected one frame, [1, channels, height, width]; take one with Latent "
+            "From Batch."
+        )
+    if sigmas[0] < sigmas[-1]:
+        raise ValueError(
+            f"noise level {float(sigmas[0]):.4g} is below the latents' own, {float(sigmas[-1]):.4g}; forward noise "
+            "only adds; expected t1 before t0 in sampling, that is a higher level."
+        )
 
 
 class CrossFrameAttnPatch(io.ComfyNode):
@@ -186,7 +212,8 @@ class BackgroundSmooth(io.ComfyNode):
     def execute(cls, latent: dict[str, Any], mask: Tensor, path: Any, keep: float) -> io.NodeOutput:
         """Run the node."""
         frames = frames_of(latent)
-        check_smoothing(frames, mask, path)
+        check_masks(mask, len(frames))
+        check_path(path, len(frames))
         return io.NodeOutput({**latent, "samples": smooth_background(frames, mask, path, keep)})
 
 

@@ -120,20 +120,6 @@ def test_noise_has_the_latents_dtype():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"mode": "brownian"}, r"mode='brownian' is unknown; expected one of \('independent'"),
-        ({"correlation": 1.2}, r"correlation=1.2 is outside 0 to 1"),
-        ({"correlation": -0.1}, r"correlation=-0.1 is outside 0 to 1"),
-        ({"correlation": float("nan")}, r"correlation=nan is outside 0 to 1"),
-    ],
-)
-def test_wrong_settings_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        FrameNoise(**({"seed": 0, "mode": "mixed"} | arguments))
-
-
-@pytest.mark.parametrize(
     ("noise", "numbers"), [(FrameNoise(0), [3, -2]), (FrameNoise(0, frame_offset=-4), [3, 2])]
 )
 def test_a_frame_below_0_is_refused(noise, numbers):
