@@ -17,17 +17,6 @@ from .edit import Edit
 
 Makes = Literal["pictures", "video", "sound", "shapes", "pictures or video"]
 
-# Channels of a clip's latents -> the models that have them, by axes: [clips, channels, time, height, width].
-VIDEO_LATENTS = {
-    12: "Mochi",
-    16: "Wan 2.1, HunyuanVideo or CogVideoX",
-    24: "MiniMax H3",
-    32: "HunyuanVideo 1.5",
-    48: "Wan 2.2 5B",
-    128: "LTX-Video",
-}
-SOUND_CHANNELS = 8  # of ACE-Step, whose latents have the axes of pictures
-
 # What does a technique's work on a model of video, by part of an edit. The names are those of core's nodes.
 WINDOWS = (
     "use core's Context Windows (Manual) with dim 2, or its node for the family, such as WAN Context Windows"
@@ -164,39 +153,3 @@ def check_tokens(family: Family, conditioning: Sequence[Any], what: str) -> None
                 f"{what}: got prompts whose tokens are {tokens.shape[-1]:,} wide; expected {family.tokens:,}, as "
                 f"{family.name} reads them; encode the prompt with the CLIP of this model's own checkpoint."
             )
-
-
-def frames_of(
-    latent: dict[str, Any], instead: str = "use a latent of Stable Diffusion", what: str = "latent"
-) -> Tensor:
-    """Return the samples of a LATENT if they are frames, each a picture: [F, C, H, W].
-
-    Args:
-        latent: it.
-        instead: what to do with another.
-        what: the input's name.
-
-    Raises:
-        ValueError: they are of a video model, or sound.
-    """
-    samples = latent["samples"]
-    got = _another_kind(samples, latent.get("type"))
-    if got:
-        raise ValueError(
-            f"{what}: got {got}; expected the frames of a clip as a batch of pictures, [frames, channels, height, "
-            f"width]; {instead}."
-        )
-    return samples
-
-
-def _another_kind(samples: Any, kind: str | None) -> str:
-    """Say what samples are, if they are no pictures; else nothing."""
-    if not isinstance(samples, Tensor) or samples.is_nested:
-        return "a clip and its sound in one latent, as LTX-2 has them"
-    shape = list(samples.shape)
-    if kind == "audio" or len(shape) == 3 or (len(shape) == 4 and shape[1] == SOUND_CHANNELS):
-        return f"one of sound, {shape}"
-    if len(shape) == 5:
-        known = f", as {VIDEO_LATENTS[shape[1]]} has it" if shape[1] in VIDEO_LATENTS else ""
-        return f"one of a video model, {shape}{known}"
-    return "" if len(shape) == 4 and shape[0] else f"one of the shape {shape}"

@@ -53,12 +53,12 @@ class MotionWeights:
     """A motion module's weights and what was found out about them.
 
     Attributes:
-        name: of its file, for messages.
-        family: which module it is.
-        size: its sizes.
+        name: name of its file, for messages.
+        family: kind of module.
+        size: sizes of the module.
         state: tensors keyed as ``MotionModel.state_dict()``, positional encodings included.
-        beta_schedule: what it was trained with; None: the base model's own.
-        clip_norm: it was trained with the UNet's residual norms taken over the whole clip (v1).
+        beta_schedule: noise schedule of its training; None: the base model's own.
+        clip_norm: True where the UNet's residual norms were taken over the whole clip in training (v1).
     """
 
     name: str

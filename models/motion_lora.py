@@ -49,9 +49,9 @@ class MotionLoRA:
     """A motion LoRA.
 
     Attributes:
-        name: of its file, for messages.
-        pairs: (down [R, C_in], up [C_out, R]) by the name of the ``MotionModel`` weight they change, alpha folded in.
-        mask_encoder: what is added to the weight of the module's mask encoder, [C, 5, 3, 3]; to 0 where it has none.
+        name: name of its file, for messages.
+        pairs: matrices down [R, C_in] and up [C_out, R] by the ``MotionModel`` weight they change, alpha folded in.
+        mask_encoder: [C, 5, 3, 3]. Summand of the weight of the module's mask encoder; of 0 where it has none.
     """
 
     name: str

@@ -1,5 +1,12 @@
 """AnimateDiff's motion module: temporal transformers that run after the spatial blocks of a frozen UNet.
 
+Of a layer's features x [B*F, C, H, W], every place (h, w) of a video is a sequence of F tokens of its own:
+
+    z = W_in norm(x);    z <- z + A(LN(z) + P) twice;    z <- z + FF(LN(z));    x <- x + strength W_out z
+
+with A self-attention over the F frames, FF a gated feed-forward, and P sinusoids of a frame's number f, sine at channel
+c = 0, 2, ... and cosine at c + 1: sin(f / 10000^(c / C)), cos(f / 10000^(c / C)).
+
 Owns the network and its key layout; not files (``motion_checkpoint``) nor where a host runs it (``edit``).
 
 Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section 4.2 and appendix.
@@ -82,7 +89,7 @@ class MotionSize:
         heads: attention heads; AnimateDiff's files do not store it and it is 8 in all of them.
         blocks: transformer blocks a slot.
         attentions: self-attentions a block.
-        mask_encoder: it has a mask encoder, as wide as the first slot and so as the UNet's first convolution.
+        mask_encoder: True where it has one, as wide as the first slot and so as the UNet's first convolution.
     """
 
     channels: Mapping[str, int]
@@ -267,7 +274,7 @@ class TemporalTransformer(nn.Module):
 
         Args:
             channels: C, a multiple of 32 and of the heads.
-            size: of the whole module.
+            size: sizes of the whole module.
             norm_scope: ``frame`` normalises each frame by itself, as AnimateDiff's weights were trained; ``clip``
                 shares statistics over all frames, as diffusers does.
             operations: namespace with Linear, LayerNorm, GroupNorm.
@@ -422,7 +429,7 @@ class MotionModel(nn.Module):
         """Run one slot.
 
         Args:
-            slot: its name.
+            slot: name of the slot.
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
             strength: factor on the module's change; at 0 the input itself is returned.

@@ -7,6 +7,7 @@ import torch
 from frameloom.models.edit import Call, Condition
 from frameloom.models.foreground import (
     PhraseAttention,
+    check_cleaning,
     check_clip,
     clean_masks,
     contrast,
@@ -147,9 +148,7 @@ def test_a_clip_is_normalised_as_a_whole():
 
 
 def clean(masks, threshold=0.4, dilation=1, hold=0, size=None):
-    return clean_masks(
-        masks, len(masks), size or masks.shape[-2:], threshold=threshold, dilation=dilation, hold=hold
-    )
+    return clean_masks(masks, size or masks.shape[-2:], threshold=threshold, dilation=dilation, hold=hold)
 
 
 def test_a_threshold_cuts_above():
@@ -200,9 +199,9 @@ def test_a_disc_is_found_again_in_a_noisy_map():
 
 def test_wrong_masks_are_refused():
     with pytest.raises(ValueError, match=r"mask is \(3, 4, 4\), latent has 4 frames; expected"):
-        clean_masks(torch.zeros(3, 4, 4), 4, (4, 4), threshold=0.4, dilation=1, hold=0)
+        check_cleaning(torch.zeros(3, 4, 4), 4, dilation=1)
     with pytest.raises(ValueError, match=r"dilation=4 is even; expected an odd .* such as 5"):
-        clean(torch.zeros(1, 4, 4), dilation=4)
+        check_cleaning(torch.zeros(1, 4, 4), 1, dilation=4)
 
 
 def test_wrong_latents_are_refused():
