@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 
 from ..host import api
 from ..host.values import refuse_value
+from ..models.files.json_text import BadJSONError
 from .folders import expected_model_file
 from .io import ComfyNode
-from .json_text import BadJSONError
 from .node_info import InputInfo, read_node_info
 from .settings import read_value
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...host import api
 from ...models.guards import check_frames
-from ...models.whole_file import result_file
+from ...models.whole_file import whole_file
 from .. import io
 from ..denoise import prepare_mask
 from ..fitting import cycle, scale, some_of
@@ -118,7 +118,7 @@ class SaveLatent(SavingNode):
             "latent_tensor": samples["samples"].cpu().contiguous(),
             "latent_format_version_0": torch.tensor([]),
         }
-        with result_file(new.folder / name) as part:
+        with whole_file(new.folder / name) as part:
             safetensors.torch.save_file(tensors, part, metadata={"prompt": "", **hidden_texts(cls)})
         return io.NodeOutput(
             samples, ui={"latents": [SavedResult(name, new.subfolder, io.FolderType.output)]}
