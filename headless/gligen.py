@@ -18,7 +18,6 @@ from .shared_attention import attention_layers
 # An entity's embedding [1, D], and its height, width, top and left in cells of the latents.
 Box = tuple[Tensor, int, int, int, int]
 CoreBoxes = tuple[str, Gligen, list[Box]]
-_ORDER = ("down_blocks", "mid_block", "up_blocks")  # as the UNet runs them; it does not list them so
 
 
 @torch.inference_mode(False)  # weights made in inference mode could never be trained through
@@ -41,8 +40,7 @@ def load_gligen(path: Path, device: torch.device) -> Gligen:
 
 def transformer_blocks(unet: nn.Module) -> list[Any]:
     """Return the block of each transformer of a UNet, in the order in which they run."""
-    names = [name.rpartition(".")[0] for name, *_ in attention_layers(unet, "attn2")]
-    return [unet.get_submodule(name) for part in _ORDER for name in names if name.partition(".")[0] == part]
+    return [unet.get_submodule(name.rpartition(".")[0]) for name, *_ in attention_layers(unet, "attn2")]
 
 
 def transformer_widths(unet: nn.Module) -> list[int]:

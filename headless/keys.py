@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ..models.architecture import UNetSize, VAESize
+from ..models.architecture import VAESize
+from ..models.network.unet import UNetSize
 
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
@@ -51,7 +52,7 @@ def unet_modules(size: UNetSize) -> dict[str, str]:
     residual("mid_block.resnets.0", "middle_block.0")
     residual("mid_block.resnets.1", "middle_block.2")
     blocks, levels = size.num_res_blocks, len(size.channel_mult)
-    for level, attention in enumerate(size.attention_levels):
+    for level, attention in enumerate(size.depths):
         for index in range(blocks):
             block = 1 + level * (blocks + 1) + index
             residual(f"down_blocks.{level}.resnets.{index}", f"input_blocks.{block}.0")
@@ -61,7 +62,7 @@ def unet_modules(size: UNetSize) -> dict[str, str]:
             table[f"down_blocks.{level}.downsamplers.0.conv"] = (
                 f"input_blocks.{(level + 1) * (blocks + 1)}.0.op"
             )
-    for level, attention in enumerate(reversed(size.attention_levels)):
+    for level, attention in enumerate(reversed(size.depths)):
         for index in range(blocks + 1):
             block = level * (blocks + 1) + index
             residual(f"up_blocks.{level}.resnets.{index}", f"output_blocks.{block}.0")

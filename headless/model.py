@@ -14,8 +14,8 @@ from einops import rearrange
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from ..models.architecture import UNetSize
 from ..models.edit import Edit
+from ..models.network.unet import UNetSize
 from .lora import LoRA, merge
 from .prompt import Tokenizer
 from .sigmas import Sampling

@@ -31,7 +31,6 @@ from ..models.gligen import check_fit as check_gligen
 from ..models.keys import plain
 from ..models.learning import Base, FrozenForward, Learner, describe_base
 from ..models.motion_checkpoint import MotionWeights, check_fit
-from ..models.motion_module import slot_widths
 from ..models.nuwa_jobs import Recursion, Watch, Work, run_jobs
 from ..models.phrases import Ranges, check_found
 from .conditions import select_frames
@@ -99,7 +98,7 @@ class HeadlessHost:
         """
         check_edit(self.family(model), edit)
         if edit.temporal is not None:
-            check_fit(edit.temporal.motion.weights, slot_widths(model.size))
+            check_fit(edit.temporal.motion.weights, model.size.slots)
         if edit.gligen is not None:
             check_gligen(edit.gligen.network, transformer_widths(model.unet))
         return model.with_edit(edit)
@@ -306,7 +305,7 @@ class HeadlessHost:
 
     def base(self, model: Model) -> Base:
         """Return what a trainer must know of a model."""
-        widths = slot_widths(model.size)
+        widths = model.size.slots
         return describe_base(model.base_sampling.prediction, widths, model.size.in_channels)
 
     def train_forward(

@@ -14,9 +14,9 @@ import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..models.cross_frame import LEVELS
+from .networks import size_of
 
 _Network = TypeVar("_Network", UNet2DConditionModel, ControlNetModel)
 
@@ -73,15 +73,16 @@ def share_tokens(network: _Network) -> _Network:
     return network
 
 
-def attention_layers(network: nn.Module, kind: str) -> Iterator[tuple[str, int, Any]]:
-    """Yield a UNet's or ControlNet's attentions of a kind: name, level (``cross_frame.LEVELS``), layer.
+def attention_layers(
+    network: UNet2DConditionModel | ControlNetModel, kind: str
+) -> Iterator[tuple[str, int, Any]]:
+    """Yield a UNet's or ControlNet's attentions of a kind, as they run: name, level, layer.
 
     Args:
         network: diffusers'.
         kind: ``attn1`` for self-attention, ``attn2`` for cross-attention.
     """
-    for name, module in network.named_modules():
-        if name.endswith(f".{kind}"):
-            part, index, *_ = name.split(".")
-            level = {"down_blocks": int, "up_blocks": lambda up: LEVELS[-1] - int(up)}.get(part)
-            yield name, LEVELS[-1] if level is None else level(index), module
+    for layer in size_of(network).layers:
+        name = f"{layer.module}.{kind}"
+        if hasattr(network, name.partition(".")[0]):  # a ControlNet has no way up
+            yield name, layer.level, network.get_submodule(name)

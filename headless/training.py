@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from ..models.edit import Edit, Given, TemporalEdit
 from ..models.learning import FrozenForward, Learner, check_learner, recompute
-from ..models.motion_module import slot_widths
 from .edits import forward_with_edits
 from .model import Model
 from .motion import LoadedMotion
@@ -29,7 +28,7 @@ def differentiable(model: Model, frames: int, learner: Learner | None, *, save_m
         learner: a motion module that learns; None: none does.
         save_memory: work blocks out again for gradients.
     """
-    check_learner(model.edits, learner, slot_widths(model.size))
+    check_learner(model.edits, learner, model.size.slots)
     edits = tuple(_in_float32(edit) for edit in model.edits)
     if learner is not None:
         edits = (*edits, Edit("training", temporal=TemporalEdit(learner)))

@@ -19,9 +19,9 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from .edit import Call
+from .network.unet import SD1
 
 Anchor = Literal["first", "previous", "first + previous", "chosen frame"]
-LEVELS = (0, 1, 2, 3)  # of the UNet, from the finest; 3 is the middle block's
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class CrossFrameEdit:
     strength: float = 1.0
     start_percent: float = 0.0
     end_percent: float = 1.0
-    levels: frozenset[int] = frozenset(LEVELS)
+    levels: frozenset[int] = frozenset(SD1.levels)
     in_control: bool = True
 
     def __post_init__(self) -> None:

@@ -33,14 +33,6 @@ Given = tuple[Tensor, Tensor]
 
 PAYLOAD = "frameloom"  # key of a condition under which a payload of ours rides with it
 
-# Temporal slots of SD1.x, in the order the UNet runs them. Names are AnimateDiff's, and so are the places: after the
-# spatial transformer of a block if it has one, else after its residual block, always before an upsampler.
-TEMPORAL_SLOTS: tuple[str, ...] = (
-    *(f"down_blocks.{level}.motion_modules.{index}" for level in range(4) for index in range(2)),
-    "mid_block.motion_modules.0",
-    *(f"up_blocks.{level}.motion_modules.{index}" for level in range(4) for index in range(3)),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -134,7 +126,7 @@ class AttentionObserver(Protocol):
 
     @property
     def levels(self) -> frozenset[int]:
-        """Levels of the UNet in which it looks, as in ``cross_frame.LEVELS``."""
+        """Levels of the UNet in which it looks, as ``network.unet.UNetSize`` counts them."""
         ...
 
     def see(self, query: Tensor, key: Tensor, call: Call, level: int) -> None:
@@ -157,7 +149,7 @@ class AttentionBias(Protocol):
 
         Args:
             call: the model call.
-            level: of the UNet, as in ``cross_frame.LEVELS``.
+            level: of the UNet, as ``network.unet.UNetSize`` counts them.
             tokens: S, of the prompts in the batch.
         """
         ...

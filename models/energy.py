@@ -19,8 +19,8 @@ from einops import rearrange
 from torch import Tensor
 
 from .edit import AttentionObserver, Call, Edit
-from .foreground import layer_grid
 from .layout import READING, Reading, places_of
+from .network.unet import layer_grid
 
 SHARE = 0.75  # of a box's cells, and of the others, that count: those most attended to. LVD's default
 OUTSIDE = 4.0  # what attention outside of a box weighs against attention lacking inside. LVD's default
@@ -103,7 +103,7 @@ class BoxEnergy:
         Raises:
             ValueError: the layer's grid is not the latents' at its level.
         """
-        grid = layer_grid(*call.size, level)
+        grid = layer_grid(call.size, level)
         if query.shape[2] != grid[0] * grid[1]:
             raise ValueError(
                 f"cross-attention at level {level} has {query.shape[2]} places; expected {grid[0]} x {grid[1]} for "

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from .edit import Call
 from .family import frames_of
+from .network.unet import layer_grid
 from .zero_shot import check_finite
 
 Ranges = Sequence[tuple[int, int]]
@@ -106,7 +107,7 @@ class PhraseAttention:
         Raises:
             ValueError: the layer's grid is not the latents' at its level.
         """
-        height, width = layer_grid(*self._size, level)
+        height, width = layer_grid(self._size, level)
         if query.shape[2] != height * width:
             raise ValueError(
                 f"cross-attention at level {level} has {query.shape[2]} places; expected {height} x {width} for "
@@ -148,23 +149,6 @@ class PhraseAttention:
         before = self._maps[frame]
         self._maps[frame] = grid if before is None else before + grid
         self._counts[frame] += 1
-
-
-def layer_grid(height: int, width: int, level: int) -> tuple[int, int]:
-    """Return the grid of a UNet's level: every level below the finest halves both sides, rounded up.
-
-    Args:
-        height: of the latents.
-        width: of the latents.
-        level: 0 is the finest.
-
-    Examples:
-        >>> layer_grid(17, 64, 2)
-        (5, 16)
-    """
-    for _ in range(level):
-        height, width = (height + 1) // 2, (width + 1) // 2
-    return height, width
 
 
 def normalise(maps: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from .edit import Call
 from .errors import CheckpointError
 from .frames import check_length
-from .motion_module import FeedForward, attend
+from .network.layers import FeedForward, attend
 from .weight_file import open_weights, require
 from .weight_kind import expect
 

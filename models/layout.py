@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from .edit import Call
-from .foreground import layer_grid
 from .frames import check_length
 from .gligen import GROUNDING, Grounding
 from .layout_masks import box_masks
+from .network.unet import layer_grid
 from .phrases import Ranges
 
 READING, LAYOUT = "reading", "layout"  # keys of a condition's payload
@@ -136,7 +136,7 @@ class BoxBias:
         readings = [condition.payload.get(READING) for condition in call.conditions]
         if not any(reading is not None and reading.regions for reading in readings):
             return None
-        grid = layer_grid(*call.size, level)
+        grid = layer_grid(call.size, level)
         chunks = []
         for reading in readings:
             own = torch.zeros(call.frames, grid[0] * grid[1], tokens)

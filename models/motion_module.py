@@ -8,7 +8,7 @@ Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,42 +16,13 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from .architecture import UNetSize
-from .edit import TEMPORAL_SLOTS
 from .frames import frames_to_tokens, tokens_to_frames
 from .free_noise import WindowFusion
 from .mask_adapter import MaskEncoder
+from .network.layers import Attend, FeedForward, attend
+from .network.unet import SD1, UNetSize
 
 NormScope = Literal["frame", "clip"]
-# (q, k, v: [N, L, C], heads) -> [N, L, C]
-Attend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Attend with torch's own scaled dot product.
-
-    Args:
-        query: [N, L, C] float.
-        key: [N, S, C] float.
-        value: [N, S, C] float.
-        heads: number of heads; divides C.
-
-    Returns:
-        [N, L, C].
-    """
-    query, key, value = (rearrange(part, "n l (h d) -> n h l d", h=heads) for part in (query, key, value))
-    return rearrange(nn.functional.scaled_dot_product_attention(query, key, value), "n h l d -> n l (h d)")
-
-
-def attend_briefly(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Attend as ``attend``, by products of small matrices: on a CPU, and with the few tokens of a clip, faster.
-
-    Torch's own kernel is made for long sequences; of few tokens, its gradient takes nearly twice as long as this one's.
-    The weights of attention are kept for the gradient, [N * heads, L, S]. Arguments and result are those of ``attend``.
-    """
-    query, key, value = (rearrange(part, "n l (h d) -> (n h) l d", h=heads) for part in (query, key, value))
-    weights = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(-1)
-    return rearrange(weights @ value, "(n h) l d -> n l (h d)", h=heads)
 
 
 def positional_encoding(length: int, channels: int) -> Tensor:
@@ -95,21 +66,13 @@ class MotionSize:
     @property
     def stem(self) -> int:
         """Width of the UNet's first convolution."""
-        return self.channels[TEMPORAL_SLOTS[0]]
-
-
-def slot_widths(unet: UNetSize) -> dict[str, int]:
-    """Return the width of a UNet at every temporal slot, by slot name."""
-    widths = {"down_blocks": unet.widths, "mid_block": unet.widths[-1:] * 2, "up_blocks": unet.widths[::-1]}
-    places = ((slot, *slot.split(".")[:2]) for slot in TEMPORAL_SLOTS)
-    return {slot: widths[part][0 if part == "mid_block" else int(level)] for slot, part, level in places}
+        return self.channels["down_blocks.0.motion_modules.0"]
 
 
 def motion_size(unet: UNetSize, *, middle: bool = False) -> MotionSize:
     """Return AnimateDiff's sizes for a UNet: v3's, or v2's with the middle slot."""
-    widths = slot_widths(unet)
     return MotionSize(
-        {slot: width for slot, width in widths.items() if middle or not slot.startswith("mid_block")}
+        {slot: width for slot, width in unet.slots.items() if middle or not slot.startswith("mid_block")}
     )
 
 
@@ -179,34 +142,6 @@ class TemporalAttention(nn.Module):
 
     def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
-
-
-class _GEGLU(nn.Module):
-    def __init__(self, channels: int, inner: int, operations: Any, **factory: Any) -> None:
-        super().__init__()
-        self.proj = operations.Linear(channels, 2 * inner, **factory)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        value, gate = self.proj(tokens).chunk(2, dim=-1)
-        return value * nn.functional.gelu(gate)
-
-
-class FeedForward(nn.Module):
-    """Two layers with a GELU gate between, four times as wide; keys net.0.proj and net.2."""
-
-    def __init__(self, channels: int, operations: Any, **factory: Any) -> None:
-        super().__init__()
-        inner = 4 * channels
-        # The middle entry keeps the key of the last layer at net.2; in the original it is a dropout of 0.
-        self.net = nn.Sequential(
-            _GEGLU(channels, inner, operations, **factory),
-            nn.Identity(),
-            operations.Linear(inner, channels, **factory),
-        )
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return tokens of the same shape, [..., C]."""
-        return self.net(tokens)
 
 
 class TemporalBlock(nn.Module):
@@ -350,7 +285,7 @@ class MotionModel(nn.Module):
     """All temporal transformers of one motion module, keyed as AnimateDiff's files.
 
     State:
-        {slot}.temporal_transformer.*, slots as in ``edit.TEMPORAL_SLOTS``; mask_encoder.* where it has one.
+        {slot}.temporal_transformer.*, slots as in ``network.unet.SD1``; mask_encoder.* where it has one.
     """
 
     mask_encoder: MaskEncoder | None
@@ -362,10 +297,10 @@ class MotionModel(nn.Module):
             ValueError: a slot name is unknown, or a level's slots have a gap.
         """
         super().__init__()
-        unknown = sorted(set(size.channels) - set(TEMPORAL_SLOTS))
+        unknown = sorted(set(size.channels) - set(SD1.slots))
         if unknown:
             raise ValueError(
-                f"slot {unknown[0]!r} is not one of SD1.x's; expected names like {TEMPORAL_SLOTS[0]!r}."
+                f"slot {unknown[0]!r} is not one of SD1.x's; expected names like {next(iter(SD1.slots))!r}."
             )
         self.size = size
         self.down_blocks = self._levels("down_blocks", options)
@@ -379,10 +314,10 @@ class MotionModel(nn.Module):
 
     def _levels(self, part: str, options: Mapping[str, Any]) -> nn.ModuleList:
         levels: list[_Slots] = []
-        for level in range(4):
+        for level in SD1.levels:
             names = [
                 name
-                for name in TEMPORAL_SLOTS
+                for name in SD1.slots
                 if name.startswith(f"{part}.{level}.") and name in self.size.channels
             ]
             levels.append(
@@ -405,7 +340,7 @@ class MotionModel(nn.Module):
     @property
     def slots(self) -> tuple[str, ...]:
         """Names of the slots it has, in the order the UNet runs them."""
-        return tuple(name for name in TEMPORAL_SLOTS if name in self.size.channels)
+        return tuple(name for name in SD1.slots if name in self.size.channels)
 
     def transformer(self, slot: str) -> TemporalTransformer:
         """Return one slot's transformer."""

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ..host import api
-from ..models.cross_frame import LEVELS
 from ..models.edit import Edit
 from ..models.family import INSTEAD, check_channels, check_is_sd1, check_tokens
 from ..models.foreground import PhraseAttention, check_clip, clean_masks, contrast, normalise
+from ..models.network.unet import SD1
 from ..models.noise import draw_noise, number_frames
 from ..models.schedules import TRAIN_TIMESTEPS
 from ..models.zero_shot import add_noise
@@ -144,7 +144,7 @@ def _asking_inputs() -> list[Any]:
         ),
         io.String.Input(
             "levels",
-            default=", ".join(map(str, LEVELS)),
+            default=", ".join(map(str, SD1.levels)),
             tooltip="For attention: levels of the UNet in which to look, 0 the finest, 2 the coarsest, 3 the middle "
             "block.",
         ),

@@ -7,9 +7,10 @@ from typing import Any, get_args
 from torch import Tensor
 
 from ..host import api
-from ..models.cross_frame import LEVELS, Anchor, CrossFrameEdit
+from ..models.cross_frame import Anchor, CrossFrameEdit
 from ..models.edit import Edit
 from ..models.family import check_channels, check_makes_pictures, frames_of
+from ..models.network.unet import SD1
 from ..models.noise import renew_frames
 from ..models.zero_shot import smooth_background, warp_forward
 from .early import check_early, check_range
@@ -151,7 +152,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
                 ),
                 io.String.Input(
                     "levels",
-                    default=", ".join(map(str, LEVELS)),
+                    default=", ".join(map(str, SD1.levels)),
                     tooltip="Levels of the UNet in which it acts: 0 is the finest (half of all attention), 2 the "
                     "coarsest, 3 the middle block.",
                 ),
@@ -202,7 +203,7 @@ def read_levels(text: str) -> frozenset[int]:
     Raises:
         ValueError: it names another, or none.
     """
-    known = {str(level): level for level in LEVELS}
+    known = {str(level): level for level in SD1.levels}
     names = text.replace(",", " ").split()
     unknown = [name for name in names if name not in known]
     if unknown or not names:

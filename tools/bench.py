@@ -32,11 +32,12 @@ from frameloom.headless.edits import edited, forward_with_edits
 from frameloom.headless.port import HeadlessHost
 from frameloom.headless.shared_attention import attention_layers, share_tokens
 from frameloom.host import api
-from frameloom.models.architecture import DEMO, SD15, UNetSize
+from frameloom.models.architecture import DEMO, SD15
 from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edit import Edit, TemporalEdit, training_call
 from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
 from frameloom.models.motion_module import MotionModel, motion_size
+from frameloom.models.network.unet import UNetSize
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
@@ -174,7 +175,7 @@ def cross_frame_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
 
 def block_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
     """Build the same of one transformer block of level 0: self-attention, cross-attention, feed-forward."""
-    shallow = UNetSize(size.model_channels, (1,), size.context_dim, size.num_heads, (True,), num_res_blocks=1)
+    shallow = UNetSize(size.model_channels, (1,), size.context_dim, size.num_heads, (1,), num_res_blocks=1)
 
     def arm(name: str, block: torch.nn.Module) -> Arm:
         return Arm(

@@ -13,8 +13,9 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor
 
-from ...models.cross_frame import LEVELS, AnchorMemory, CrossFrameEdit, Source
+from ...models.cross_frame import AnchorMemory, CrossFrameEdit, Source
 from ...models.edit import Call
+from ...models.network.unet import UNetSize
 from .slots import KEY
 
 
@@ -48,7 +49,7 @@ class Crossing:
 
         Args:
             tokens: [B*F*R, L, C], its own.
-            level: of the UNet, as in ``cross_frame.LEVELS``.
+            level: of the UNet, 0 the finest.
             layer: names it within the run.
         """
         source = None
@@ -62,8 +63,8 @@ class Crossing:
 class LiveAttention:
     """Cross-frame attention in the UNet during one model call."""
 
-    def __init__(self, crossing: Crossing, transformer_options: dict[str, Any]) -> None:
-        self._crossing, self._frames = crossing, crossing.call.frames
+    def __init__(self, crossing: Crossing, network: UNetSize, transformer_options: dict[str, Any]) -> None:
+        self._crossing, self._frames, self._network = crossing, crossing.call.frames, network
         patches = transformer_options.get("patches", {})
         self._is_innermost = patches.get("attn1_patch", [])[-1:] == [read_frames] and patches.get(
             "attn1_output_patch", []
@@ -74,7 +75,7 @@ class LiveAttention:
     def read(self, query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]) -> tuple[Tensor, ...]:
         """Return a layer's query, key and value tokens; the query's rows are folded on the fast path."""
         block, depth = options["block"], options["block_index"]
-        level = level_of(block)
+        level = self._network.layer(block, depth).level
         keys = self._crossing.source(key, level, (block, depth, "key"))
         if keys is None:
             return query, key, value
@@ -94,11 +95,3 @@ class LiveAttention:
             return output
         self._is_folded = False
         return rearrange(output, "b (f l) c -> (b f) l c", f=self._frames)
-
-
-def level_of(block: tuple[str, int]) -> int:
-    """Return a block's level, as in ``cross_frame.LEVELS``."""
-    part, index = block
-    if part == "middle":
-        return LEVELS[-1]
-    return (index - 1) // 3 if part == "input" else LEVELS[-1] - index // 3

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ...models.edit import CallBias
 from ...models.errors import HostError
-from .attention import level_of
+from ...models.network.unet import Block, UNetSize
 from .slots import KEY
 
 BIAS_KEY = f"{KEY}.bias"
@@ -31,7 +31,7 @@ def announce(
     """Make a layer's bias ready; ComfyUI's ``attn2_patch``."""
     live = extra_options.get(BIAS_KEY)
     if live is not None:
-        live.announce(query, key, extra_options["block"])
+        live.announce(query, key, extra_options["block"], extra_options["block_index"])
     return query, key, value
 
 
@@ -49,19 +49,20 @@ PATCHES = {"attn2_patch": announce, "attn2_output_patch": confirm}
 class LiveBias:
     """The biases of one model call."""
 
-    def __init__(self, bias: CallBias, options: dict[str, Any]) -> None:
+    def __init__(self, bias: CallBias, network: UNetSize, options: dict[str, Any]) -> None:
         """Take the call's bias, and its ``transformer_options`` with the override that others may have put there."""
-        self._bias, self._earlier = bias, options.get(OVERRIDE)
-        self._block: tuple[str, int] = ("", 0)
+        self._bias, self._network, self._earlier = bias, network, options.get(OVERRIDE)
+        self._block: Block = ("", 0)
         self._ready: Tensor | None = None
 
     def options(self) -> dict[str, Any]:
         """Return what the model call's options need."""
         return {BIAS_KEY: self, OVERRIDE: self._attend}
 
-    def announce(self, query: Tensor, key: Tensor, block: tuple[str, int]) -> None:
+    def announce(self, query: Tensor, key: Tensor, block: Block, depth: int) -> None:
         """Make ready the bias of a block's cross-attention, which comes next."""
-        self._block, self._ready = block, self._bias.at(level_of(block), query, key.shape[1])
+        level = self._network.layer(block, depth).level
+        self._block, self._ready = block, self._bias.at(level, query, key.shape[1])
 
     def confirm(self) -> None:
         """Check that the bias was taken.

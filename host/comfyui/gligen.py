@@ -9,11 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from comfy.ldm.modules.attention import SpatialTransformer
 from torch import Tensor
 
 from ...models.gligen import Gligen, GligenEdit, check_fit
-from . import slots
+from .network import sd1_size
 from .slots import KEY
 
 MODELS_KEY = f"{KEY}.gligen"
@@ -42,10 +41,7 @@ def put_on(clone: Any, edit: GligenEdit) -> GligenEdit:
         CheckpointError: the layers do not fit it.
     """
     unet, patcher = clone.model.diffusion_model, edit.network
-    slots.find_places(unet)
-    transformers: list[Any] = [each for each in slots.layers_of(unet) if isinstance(each, SpatialTransformer)]
-    widths = [each.transformer_blocks[0].norm2.normalized_shape[0] for each in transformers]
-    check_fit(patcher.model, widths)
+    check_fit(patcher.model, [place.width for place in sd1_size(unet).places if place.depth])
     clone.set_additional_models(MODELS_KEY, [patcher])
     return replace(edit, network=patcher.model)
 

@@ -11,9 +11,10 @@ from comfy.patcher_extension import WrappersMP
 from ...models.edit import Edit, TemporalEdit
 from ...models.family import check_edit
 from ...models.motion_checkpoint import check_fit
-from . import gligen, patches, run, schedule, slots, windows
+from . import gligen, patches, run, schedule, windows
 from .family import family_of
 from .motion import ComfyMotion
+from .network import sd1_size
 from .slots import KEY
 
 _WRAPPERS = (
@@ -70,8 +71,7 @@ def installed(model: Any) -> tuple[Edit, ...]:
 def _add_motion(clone: Any, temporal: TemporalEdit) -> TemporalEdit:
     """Add a motion module to a clone; returns the edit with the module that is used."""
     motion: ComfyMotion = temporal.motion
-    places = slots.find_places(clone.model.diffusion_model)
-    check_fit(motion.weights, {slot: place.channels for slot, place in places.items()})
+    check_fit(motion.weights, sd1_size(clone.model.diffusion_model).slots)
     present = clone.get_additional_models_with_key(KEY)
     if any(motion.patcher.is_clone(other) for other in present):
         motion = motion.separate()

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from comfy.ldm.modules.attention import SpatialTransformer
 from einops import rearrange
 from torch import Tensor
 
 from ...models.edit import AttentionObserver, Call
-from .attention import level_of
+from ...models.network.unet import UNetSize
+from .network import layers_in
 from .slots import KEY
 
 WATCH_KEY = f"{KEY}.observe"
@@ -34,16 +34,24 @@ def show(
 PATCHES = {"attn2_patch": show}
 
 
-def watching(unet: Any, call: Call, observers: Sequence[AttentionObserver]) -> dict[str, Watch]:
+def watching(
+    unet: Any, network: UNetSize, call: Call, observers: Sequence[AttentionObserver]
+) -> dict[str, Watch]:
     """Return what a model call's options need so that observers see it."""
-    return {WATCH_KEY: Watch(unet, call, observers)} if observers else {}
+    return {WATCH_KEY: Watch(unet, network, call, observers)} if observers else {}
 
 
 class Watch:
     """Observers of one model call."""
 
-    def __init__(self, unet: Any, call: Call, observers: Sequence[AttentionObserver]) -> None:
-        self._unet, self._call, self._observers = unet, call, observers
+    def __init__(
+        self, unet: Any, network: UNetSize, call: Call, observers: Sequence[AttentionObserver]
+    ) -> None:
+        self._call, self._observers = call, observers
+        self._layers = {
+            (layer.place.block, layer.depth): (layer.level, block.attn2)
+            for layer, block in layers_in(unet, network)
+        }
 
     def show(self, query: Tensor, key: Tensor, options: dict[str, Any]) -> None:
         """Project a layer's tokens as it will, and show them.
@@ -53,22 +61,13 @@ class Watch:
             key: [N, S, D]. Tokens of the prompt.
             options: ComfyUI's ``extra_options`` of the layer.
         """
-        level = level_of(options["block"])
+        level, layer = self._layers[options["block"], options["block_index"]]
         observers = [observer for observer in self._observers if level in observer.levels]
         if not observers:
             return
-        layer = _layer(self._unet, options["block"], options["block_index"])
         queries, keys = (
             rearrange(projected, "n l (h d) -> n h l d", h=options["n_heads"])
             for projected in (layer.to_q(query), layer.to_k(key))
         )
         for observer in observers:
             observer.see(queries, keys, self._call, level)
-
-
-def _layer(unet: Any, block: tuple[str, int], depth: int) -> Any:
-    """Return the cross-attention that ComfyUI names by its block and its place in it."""
-    part, index = block
-    blocks = {"input": unet.input_blocks, "middle": [unet.middle_block], "output": unet.output_blocks}[part]
-    transformer = next(child for child in blocks[index].children() if isinstance(child, SpatialTransformer))
-    return transformer.transformer_blocks[depth].attn2

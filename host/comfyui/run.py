@@ -21,11 +21,13 @@ from ...models.free_noise import arrange_noise, find_fusion
 from ...models.gligen import Change, check_boxes
 from ...models.guards import check_prediction, check_schedule, find_still
 from ...models.mask_adapter import given_by_mask, given_in
+from ...models.network.unet import UNetSize
 from . import bias, energy, guests, hooks, observe, patches
 from .attention import Crossing, LiveAttention
 from .compose import ask_composed
 from .control import ControlCopies
 from .motion import attention_of
+from .network import size_of
 from .predict import NodeGuider, OnePass
 from .show import show_text
 from .slots import KEY
@@ -38,14 +40,15 @@ LAST_TIMESTEP = 999
 class Acting:
     """A model's edits with what each needs to act: its network, and what it remembers between calls."""
 
-    def __init__(self, edits: Sequence[Edit], modules: Sequence[nn.Module]) -> None:
+    def __init__(self, edits: Sequence[Edit], modules: Sequence[nn.Module], network: UNetSize | None) -> None:
         """Take edits.
 
         Args:
             edits: in their order.
             modules: the network of each edit that has a motion module.
+            network: the model's; None: one that has no such table, and no edits of its layers.
         """
-        self.edits, self.modules = tuple(edits), modules
+        self.edits, self.modules, self.network = tuple(edits), modules, network
         self.forget()
 
     def forget(self) -> None:
@@ -95,7 +98,7 @@ class Run(Acting):
                 "Frameloom's edits run on one GPU; got a model spread over several; remove the MultiGPU node from it."
             )
         modules = [motion.model for motion in patcher.get_additional_models_with_key(KEY)]
-        super().__init__(patcher.get_attachment(KEY), modules)
+        super().__init__(patcher.get_attachment(KEY), modules, size_of(patcher.model.diffusion_model))
         self.frames = self.asked = frames
         self.controls = ControlCopies()
         self.payloads = {
@@ -204,10 +207,14 @@ class LiveCall:
         self._given = given_in(call) if self._encoders else None
         self.fusion = find_fusion(acting.edits)
         crossing = acting.crossing(call)
-        self.attention = None if crossing is None else LiveAttention(crossing, transformer_options)
+        self.attention = (
+            None if crossing is None else LiveAttention(crossing, acting.network, transformer_options)
+        )
         biases = acting.bias(call)
         self.ground = acting.ground(call)
-        self._bias = {} if biases is None else bias.LiveBias(biases, transformer_options).options()
+        self._bias = (
+            {} if biases is None else bias.LiveBias(biases, acting.network, transformer_options).options()
+        )
 
     def options(self, transformer_options: dict[str, Any]) -> dict[str, Any]:
         """Return the call's options with what our patches read in them."""
@@ -382,7 +389,7 @@ def diffusion_model(
 
     def ask(given: energy.Inputs, asked: Call, observers: Sequence[AttentionObserver]) -> Tensor:
         live = LiveCall(asked, run, given.options)
-        told = {**live.options(given.options), **observe.watching(unet, asked, observers)}
+        told = {**live.options(given.options), **observe.watching(unet, run.network, asked, observers)}
         rest = dict(given.rest)
         y, control = rest.pop("y"), rest.pop("control")
         with hooks.at_work(unet, live), attention_of(told):

@@ -8,23 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from comfy.ldm.modules.attention import SpatialTransformer
-from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ...models.edit import TEMPORAL_SLOTS
+from .network import modules_in, sd1_size
 
 KEY = "frameloom"
-
-
-class Place(NamedTuple):
-    """Where a slot lies: behind ``layer``, whose output is ``channels`` wide."""
-
-    layer: nn.Module
-    channels: int
 
 
 def hook(unet: Any, live: Callable[[], Any]) -> Iterator[RemovableHandle]:
@@ -42,8 +33,8 @@ def hook(unet: Any, live: Callable[[], Any]) -> Iterator[RemovableHandle]:
         call = live()
         return hidden if call is None else call.run_slot(name, hidden)
 
-    for name, place in find_places(unet).items():
-        yield place.layer.register_forward_hook(partial(run, name))
+    for place, module in modules_in(unet, sd1_size(unet)):
+        yield module.register_forward_hook(partial(run, place.slot))
 
 
 def run_stem(hidden: Tensor, transformer_options: dict[str, Any]) -> Tensor:
@@ -56,39 +47,7 @@ def run_stem(hidden: Tensor, transformer_options: dict[str, Any]) -> Tensor:
 PATCHES = {"input_block_patch": run_stem}
 
 
-def find_places(unet: Any) -> dict[str, Place]:
-    """Return where each temporal slot of a UNet lies.
-
-    Raises:
-        ValueError: the model is not an SD1.x UNet.
-    """
-    try:
-        down = [_place(block) for block in unet.input_blocks[1:] if _has(block, ResBlock)]
-        middle = _place(unet.middle_block)
-        up = [_place(block) for block in unet.output_blocks if _has(block, ResBlock)]
-    except AttributeError:
-        down, middle, up = [], None, []
-    places = [*down, *([] if middle is None else [middle]), *up]
-    if len(down) != 8 or len(up) != 12 or len(places) != len(TEMPORAL_SLOTS):
-        raise ValueError(
-            f"model: got {type(unet).__name__} with {len(down)} blocks down and {len(up)} up; expected an SD1.x UNet "
-            "with 8 and 12; load an SD1.5 checkpoint or the demo model."
-        )
-    return dict(zip(TEMPORAL_SLOTS, places, strict=True))
-
-
 def layers_of(unet: Any) -> Iterator[nn.Module]:
     """Yield what lies in a UNet's blocks, in the order in which it runs."""
     for block in (*unet.input_blocks, unet.middle_block, *unet.output_blocks):
         yield from block.children()
-
-
-def _has(block: nn.Module, kind: type[nn.Module]) -> bool:
-    return any(isinstance(child, kind) for child in block.children())
-
-
-def _place(block: nn.Module) -> Place:
-    """After the spatial transformer of a block if it has one, else after its first residual block."""
-    residual: Any = next(child for child in block.children() if isinstance(child, ResBlock))
-    transformers = [child for child in block.children() if isinstance(child, SpatialTransformer)]
-    return Place(transformers[-1] if transformers else residual, residual.out_channels)

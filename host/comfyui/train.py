@@ -17,10 +17,11 @@ from torch import Tensor
 from ...models.edit import Edit, Given, TemporalEdit, training_call
 from ...models.errors import HostError
 from ...models.learning import Base, FrozenForward, Learner, check_learner, describe_base, recompute
-from . import gligen, hooks, slots
+from . import gligen, hooks
 from .energy import is_ours
 from .family import family_of
 from .install import installed
+from .network import sd1_size
 from .patches import all_patches
 from .run import Acting, LiveCall
 from .slots import KEY
@@ -42,8 +43,10 @@ def describe(model: Any) -> Base:
             "model: has quantised weights (GGUF, say), through which no gradient goes; expected fp16, bf16, fp32 or "
             "fp8; load such a file of the same checkpoint."
         )
-    prediction, widths = "v" if isinstance(sampling, kinds.V_PREDICTION) else "eps", _widths(model)
-    return describe_base(prediction, widths, model.model.diffusion_model.in_channels)
+    size = sd1_size(model.model.diffusion_model)
+    return describe_base(
+        "v" if isinstance(sampling, kinds.V_PREDICTION) else "eps", size.slots, size.in_channels
+    )
 
 
 def differentiable(model: Any, frames: int, learner: Learner | None, *, save_memory: bool) -> FrozenForward:
@@ -60,7 +63,8 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
         save_memory: work blocks out again for gradients.
     """
     edits = installed(model)
-    check_learner(edits, learner, _widths(model))
+    size = sd1_size(model.model.diffusion_model)
+    check_learner(edits, learner, size.slots)
     options = model.model_options
     told = {**options["transformer_options"], "wrappers": model.wrappers}
     if "model_function_wrapper" in options or model.injections or not is_ours(told):
@@ -91,7 +95,7 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
     def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
             context = tokens.repeat_interleave(len(noisy) // len(tokens), 0)
-            live = LiveCall(training_call(noisy, frames, given), Acting(edits, modules), ours)
+            live = LiveCall(training_call(noisy, frames, given), Acting(edits, modules, size), ours)
             with hooks.telling(live):
                 return unet(noisy, timesteps, context=context, transformer_options=live.options(ours))
 
@@ -102,7 +106,3 @@ def _with_own_gligen(edit: Edit, device: torch.device) -> Edit:
     if edit.gligen is None:
         return edit
     return replace(edit, gligen=gligen.to_train_through(edit.gligen, device))
-
-
-def _widths(model: Any) -> dict[str, int]:
-    return {slot: place.channels for slot, place in slots.find_places(model.model.diffusion_model).items()}

@@ -24,9 +24,10 @@ from frameloom.headless.samplers import find_sampler
 from frameloom.headless.sigmas import schedule_sigmas
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
-from frameloom.models.architecture import DEMO, UNetSize
+from frameloom.models.architecture import DEMO
 from frameloom.models.edit import Call, Condition, Edit
 from frameloom.models.errors import CheckpointError
+from frameloom.models.network.unet import UNetSize
 from frameloom.tests.support.random_demo import write_control, write_model
 from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart
 from safetensors.torch import load_file, save_file

@@ -9,9 +9,10 @@ from einops import rearrange
 from frameloom.headless.edits import edited, forward_with_edits, temporal_place
 from frameloom.headless.networks import build_unet
 from frameloom.models.architecture import DEMO
-from frameloom.models.edit import TEMPORAL_SLOTS, Call, Condition, Edit, TemporalEdit
+from frameloom.models.edit import Call, Condition, Edit, TemporalEdit
 from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
-from frameloom.models.motion_module import MotionModel, motion_size, slot_widths
+from frameloom.models.motion_module import MotionModel, motion_size
+from frameloom.models.network.unet import SD1
 from frameloom.tests.support.random_demo import random_motion
 from torch import nn
 from torch.nn.utils.parametrize import register_parametrization
@@ -129,8 +130,8 @@ def test_two_edits_act_in_order(unet, motion, inputs):
 
 
 def test_places_are_before_the_upsampler_and_have_the_stated_width(unet):
-    widths = slot_widths(DEMO.unet)
-    for slot in TEMPORAL_SLOTS:
+    widths = DEMO.unet.slots
+    for slot in SD1.slots:
         place = temporal_place(unet, slot)
         seen = []
         handle = place.register_forward_hook(lambda _module, _inputs, output, seen=seen: seen.append(output))
@@ -165,7 +166,7 @@ class LowRank(nn.Module):
 def test_gradients_reach_a_mask_encoder_and_a_lora_and_nothing_else(unet, inputs):
     trained = MotionModel(replace(motion_size(DEMO.unet), mask_encoder=True)).requires_grad_(False)
     trained.mask_encoder.requires_grad_(True)
-    slot = trained.transformer(TEMPORAL_SLOTS[0])
+    slot = trained.transformer(next(iter(SD1.slots)))
     layer = slot.transformer_blocks[0].attention_blocks[0].to_q
     register_parametrization(layer, "weight", LowRank(layer.weight.shape[0]))
     mask = torch.tensor([1.0, 0, 0, 0])[:, None, None, None].expand(FRAMES, 1, 16, 16)

@@ -10,7 +10,6 @@ from frameloom.models.foreground import (
     check_clip,
     clean_masks,
     contrast,
-    layer_grid,
     normalise,
 )
 
@@ -107,15 +106,6 @@ def test_a_grid_that_is_not_the_latents_is_refused():
     observer = PhraseAttention([(2, 4)], [(1, 5)], FRAMES, (8, 8), EVERY)
     with pytest.raises(ValueError, match=r"level 1 has 24 places; expected 4 x 4 for latents of 8 x 8"):
         observer.see(*scene(), call(), 1)
-
-
-def test_grids_halve_like_strided_convolutions():
-    convolution = torch.nn.Conv2d(1, 1, 3, stride=2, padding=1)
-    for size in ((16, 16), (17, 9), (64, 88), (5, 7)):
-        hidden = torch.zeros(1, 1, *size)
-        for level in range(4):
-            assert layer_grid(*size, level) == hidden.shape[-2:]
-            hidden = convolution(hidden)
 
 
 def test_contrast_is_the_root_mean_square_change_where_the_phrase_helps():

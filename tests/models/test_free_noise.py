@@ -11,7 +11,8 @@ from diffusers.models.attention import FreeNoiseTransformerBlock
 from diffusers.pipelines import free_noise_utils
 from frameloom.models.edit import Edit
 from frameloom.models.free_noise import NoiseShuffle, WindowFusion, arrange_noise, find_fusion
-from frameloom.models.motion_module import TemporalBlock, attend
+from frameloom.models.motion_module import TemporalBlock
+from frameloom.models.network.layers import attend
 from frameloom.tests.support.motion import tiny_module, tiny_size
 from torch import nn
 

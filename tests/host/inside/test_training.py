@@ -42,7 +42,7 @@ def test_a_base_of_sdxls_shape_is_refused(port, demo):
     device = demo[0].load_device
     wide = ModelPatcher(model, load_device=device, offload_device=device)
     with pytest.raises(
-        ValueError, match=r"model: got UNetModel with 6 blocks down and 9 up; expected an SD1\.x UNet"
+        ValueError, match=r"model: got UNetModel with 16 temporal slots; expected the 21 of an SD1\.x UNet"
     ):
         port.base(wide)
 
