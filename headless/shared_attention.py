@@ -7,7 +7,6 @@ result is that of repeating the tokens, with 1/F of the projections and no copie
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -15,8 +14,6 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor
-
-from .networks import size_of
 
 _Network = TypeVar("_Network", UNet2DConditionModel, ControlNetModel)
 
@@ -71,18 +68,3 @@ def share_tokens(network: _Network) -> _Network:
     """Give every attention of a new UNet or ControlNet the shared projection; returns the same network."""
     network.set_attn_processor(SharedTokensProcessor())  # type: ignore[arg-type]
     return network
-
-
-def attention_layers(
-    network: UNet2DConditionModel | ControlNetModel, kind: str
-) -> Iterator[tuple[str, int, Any]]:
-    """Yield a UNet's or ControlNet's attentions of a kind, as they run: name, level, layer.
-
-    Args:
-        network: diffusers'.
-        kind: ``attn1`` for self-attention, ``attn2`` for cross-attention.
-    """
-    for layer in size_of(network).layers:
-        name = f"{layer.module}.{kind}"
-        if hasattr(network, name.partition(".")[0]):  # a ControlNet has no way up
-            yield name, layer.level, network.get_submodule(name)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..models.edit import Edit
+from ..models.edits.edit import Edit
 from ..models.family import Family
 from ..models.learning import Base, FrozenForward, Learner
 from ..models.motion_checkpoint import MotionWeights

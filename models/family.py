@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from .edit import Edit
+from .edits.edit import SEAMS, Edit
 
 Makes = Literal["pictures", "video", "sound", "shapes", "pictures or video"]
 
@@ -28,22 +28,23 @@ VIDEO_LATENTS = {
 }
 SOUND_CHANNELS = 8  # of ACE-Step, whose latents have the axes of pictures
 
-# What does a technique's work on a model of video, by part of an edit. The names are those of core's nodes.
+# What does an edit's work on a model of video, by its seam. The names are those of core's nodes.
 WINDOWS = (
     "use core's Context Windows (Manual) with dim 2, or its node for the family, such as WAN Context Windows"
 )
 INSTEAD = {
-    "temporal": "sample without Apply Motion Module, since a video model moves by itself",
+    "slots": "sample without Apply Motion Module, since a video model moves by itself",
+    "input": "use core's node for a first frame of the family, such as WanFirstLastFrameToVideo",
     "schedule": "sample without this node, since a video model moves by itself",
     "observe": "make the mask with a segmenter, and connect it to mask",
-    "cross_frame": "take this node out, since in a video model all frames read each other",
-    "gligen": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
-    "bias": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
-    "compose": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "self_attention": "take this node out, since in a video model all frames read each other",
+    "between": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "cross_attention": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "conditions": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
     "guide": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
     "noise": "use the freenoise of core's context windows",
-    "fusion": "use the freenoise of core's context windows",
-    "reinit": "take this node out, since FreeInit mends a fault of Stable Diffusion's noise schedule",
+    "time": "use the freenoise of core's context windows",
+    "run": "take this node out, since FreeInit mends a fault of Stable Diffusion's noise schedule",
     "windows": WINDOWS,
 }
 LOAD_SD1 = "load an SD1.5 checkpoint or the demo model"
@@ -67,24 +68,30 @@ class Family:
     tokens: int = 0
     is_sd1: bool = False
 
+    @property
+    def offered(self) -> frozenset[str]:
+        """Seams that edits may change: all of Stable Diffusion 1.x; of other models of pictures, context windows."""
+        if self.is_sd1:
+            return frozenset(SEAMS)
+        return frozenset({"windows"} if self.makes == "pictures" else ())
+
     def __str__(self) -> str:
         """Return what errors say of it."""
         return f"{self.name}, which makes {self.makes}"
 
 
 def check_edit(family: Family, edit: Edit) -> None:
-    """Check that a model can take an edit.
-
-    Context windows alone go with any model of pictures; other parts are places in the UNet of SD1.x.
+    """Check that a model offers every seam that an edit changes.
 
     Raises:
-        ValueError: it can't.
+        ValueError: it does not.
     """
-    parts = [part for part in INSTEAD if getattr(edit, part) is not None]
-    if parts == ["windows"]:
+    changed = dict(edit.parts())
+    refused = [seam for seam in INSTEAD if seam in changed and seam not in family.offered]
+    if refused == ["windows"]:
         check_makes_pictures(family, edit.name, WINDOWS)
-    elif parts:
-        check_is_sd1(family, edit.name, INSTEAD[parts[0]])
+    elif refused:
+        check_is_sd1(family, edit.name, INSTEAD[refused[0]])
 
 
 def check_is_sd1(family: Family, user: str, instead: str) -> None:

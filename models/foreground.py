@@ -21,9 +21,8 @@ from kornia.morphology import dilation as dilate
 from torch import Tensor
 from torch.nn import functional
 
-from .edit import Call
+from .edits.call import Call, Layer, check_places
 from .family import frames_of
-from .network.unet import layer_grid
 from .zero_shot import check_finite
 
 Ranges = Sequence[tuple[int, int]]
@@ -61,7 +60,7 @@ def contrast(predictions: Tensor, without: Tensor, latent: Tensor) -> Tensor:
 
 
 class PhraseAttention:
-    """Collects how much cross-attention reads a phrase; an ``edit.AttentionObserver``.
+    """Collects how much cross-attention reads a phrase; an ``Edit``'s ``observe``.
 
     A place of a layer counts by the attention it pays to a token of the phrase, less what it pays to another word,
     each on average; heads, layers and model calls are averaged. Conditions other than the positive are left out.
@@ -95,25 +94,19 @@ class PhraseAttention:
         """Levels of the UNet in which it looks."""
         return self._levels
 
-    def see(self, query: Tensor, key: Tensor, call: Call, level: int) -> None:
+    def see(self, query: Tensor, key: Tensor, call: Call, layer: Layer) -> None:
         """Add one layer.
 
         Args:
             query: [N, heads, L, D], N pictures as ``call`` says.
             key: [N, heads, S, D], or one row for every so many pictures.
             call: the model call.
-            level: the layer's.
+            layer: it.
 
         Raises:
             ValueError: the layer's grid is not the latents' at its level.
         """
-        height, width = layer_grid(self._size, level)
-        if query.shape[2] != height * width:
-            raise ValueError(
-                f"cross-attention at level {level} has {query.shape[2]} places; expected {height} x {width} for "
-                f"latents of {self._size[0]} x {self._size[1]}; take nodes that resize features out of the model, "
-                "or choose other levels."
-            )
+        height, width = check_places(call, layer, query.shape[2])
         shared = len(query) // len(key)
         for row, picture in enumerate(query):
             chunk, number = divmod(row, call.videos * call.frames)

@@ -16,8 +16,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from .edits.edit import Time
 from .frames import frames_to_tokens, tokens_to_frames
-from .free_noise import WindowFusion
 from .mask_adapter import MaskEncoder
 from .network.layers import Attend, FeedForward, attend
 from .network.unet import SD1, UNetSize
@@ -122,23 +122,23 @@ class TemporalAttention(nn.Module):
         self.to_out = nn.ModuleList([operations.Linear(channels, channels, **factory)])
         self.pos_encoder = PositionalEncoding(max_frames, channels)
 
-    def forward(self, tokens: Tensor, fusion: WindowFusion | None = None) -> Tensor:
-        """Attend over the frame axis; within windows of it, where ``fusion`` says."""
-        if fusion is not None and fusion.is_needed(tokens.shape[1]):
-            return self.to_out[0](self._attend_in_windows(tokens, fusion))
+    def forward(self, tokens: Tensor, time: Time | None = None) -> Tensor:
+        """Attend over the frame axis; within windows of it, where ``time`` says."""
+        if time is not None and time.is_needed(tokens.shape[1]):
+            return self.to_out[0](self._attend_in_windows(tokens, time))
         tokens = tokens + self.pos_encoder(tokens.shape[1]).to(tokens)
         return self.to_out[0](self.attend(*self._project(tokens), self.heads))
 
-    def _attend_in_windows(self, tokens: Tensor, fusion: WindowFusion) -> Tensor:
+    def _attend_in_windows(self, tokens: Tensor, time: Time) -> Tensor:
         """Project frames once, and positions once: projections are linear, so their sum is that of the sum."""
         whole = self._project(tokens)
-        places = self._project(self.pos_encoder.pe[:, : fusion.length].to(tokens))
+        places = self._project(self.pos_encoder.pe[:, : time.length].to(tokens))
 
         def attend(window: slice) -> Tensor:
             query, key, value = (part[:, window] + place for part, place in zip(whole, places, strict=True))
             return self.attend(query, key, value, self.heads)
 
-        return fusion.fuse(tokens, attend)
+        return time.fuse(tokens, attend)
 
     def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
@@ -171,10 +171,10 @@ class TemporalBlock(nn.Module):
         self.ff = FeedForward(channels, operations, **factory)
         self.ff_norm = operations.LayerNorm(channels, **factory)
 
-    def forward(self, tokens: Tensor, fusion: WindowFusion | None = None) -> Tensor:
-        """Mix over time; attentions within windows of it, where ``fusion`` says."""
+    def forward(self, tokens: Tensor, time: Time | None = None) -> Tensor:
+        """Mix over time; attentions within windows of it, where ``time`` says."""
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
-            tokens = tokens + attention(norm(tokens), fusion)
+            tokens = tokens + attention(norm(tokens), time)
         return tokens + self.ff(self.ff_norm(tokens))
 
 
@@ -219,27 +219,27 @@ class TemporalTransformer(nn.Module):
         )
         self.proj_out = operations.Linear(channels, channels, **factory)
 
-    def forward(self, hidden: Tensor, frames: int, fusion: WindowFusion | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, frames: int, time: Time | None = None) -> Tensor:
         """Mix a clip over time at every place.
 
         Args:
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
-            fusion: windows for attention; None: it goes over all frames.
+            time: windows for attention; None: it goes over all frames.
 
         Returns:
             [B*F, C, H, W], newly allocated.
         """
-        return hidden + self.change(hidden, frames, fusion)
+        return hidden + self.change(hidden, frames, time)
 
-    def change(self, hidden: Tensor, frames: int, fusion: WindowFusion | None = None) -> Tensor:
+    def change(self, hidden: Tensor, frames: int, time: Time | None = None) -> Tensor:
         """Return what ``forward`` adds to its input, [B*F, C, H, W].
 
         Raises:
             ValueError: attention is to go over more frames than the positional encoding holds, or there is no whole
                 number of videos.
         """
-        self._check_length(frames, fusion)
+        self._check_length(frames, time)
         height, width = hidden.shape[-2:]
         if self.norm_scope == "frame":
             normal = self.norm(hidden)
@@ -248,15 +248,15 @@ class TemporalTransformer(nn.Module):
             normal = rearrange(self.norm(clip), "b c f h w -> (b f) c h w")
         tokens = self.proj_in(frames_to_tokens(normal, frames))
         for block in self.transformer_blocks:
-            tokens = block(tokens, fusion)
+            tokens = block(tokens, time)
         return tokens_to_frames(self.proj_out(tokens), height, width)
 
-    def _check_length(self, frames: int, fusion: WindowFusion | None) -> None:
+    def _check_length(self, frames: int, time: Time | None) -> None:
         longest = self.max_frames
-        if fusion is not None and fusion.is_needed(frames):
-            if fusion.length > longest:
+        if time is not None and time.is_needed(frames):
+            if time.length > longest:
                 raise ValueError(
-                    f"window_length={fusion.length} is more than the {longest} frames that the motion module's "
+                    f"window_length={time.length} is more than the {longest} frames that the motion module's "
                     f"positional encoding holds; expected at most {longest}; lower Free Noise's window_length."
                 )
         elif frames > longest:
@@ -352,7 +352,7 @@ class MotionModel(nn.Module):
         hidden: Tensor,
         frames: int,
         strength: float = 1.0,
-        fusion: WindowFusion | None = None,
+        time: Time | None = None,
     ) -> Tensor:
         """Run one slot.
 
@@ -361,14 +361,14 @@ class MotionModel(nn.Module):
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
             strength: factor on the module's change; at 0 the input itself is returned.
-            fusion: windows for attention; None: it goes over all frames.
+            time: windows for attention; None: it goes over all frames.
 
         Returns:
             [B*F, C, H, W].
         """
         if strength == 0:
             return hidden
-        change = self.transformer(slot).change(hidden, frames, fusion)
+        change = self.transformer(slot).change(hidden, frames, time)
         return hidden + change if strength == 1 else hidden + strength * change
 
 

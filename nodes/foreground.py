@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..host import api
-from ..models.edit import Edit
+from ..models.edits.edit import Edit
 from ..models.family import INSTEAD, check_channels, check_is_sd1, check_tokens
 from ..models.foreground import PhraseAttention, check_clip, clean_masks, contrast, normalise
 from ..models.network.unet import SD1

@@ -13,7 +13,8 @@ from torch import Tensor
 from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
-from ..models.edit import PAYLOAD, Edit
+from ..models.edits.call import PAYLOAD
+from ..models.edits.edit import Edit
 from ..models.family import check_channels, check_makes_pictures, check_tokens, frames_of
 from ..models.frames import PER_FRAME
 from ..models.keys import hash_settings, plain
@@ -202,7 +203,7 @@ class NuwaKeyframes(io.ComfyNode):
         job, shape = tree.keyframes, one_frame(latent, "the tree says how many keyframes there are").shape[1:]
         if shared_attention > 0:
             cross_frame = CrossFrameEdit(strength=shared_attention)
-            model = api.port().install(model, Edit("shared look", cross_frame=cross_frame))
+            model = api.port().install(model, Edit("shared look", self_attention=cross_frame))
         asked = ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
         noise = draw_noise(seed, job.frame_ids, shape, "mixed", shared_noise)
         start = latent["samples"].expand(tree.length, *shape)

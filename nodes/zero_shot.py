@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..host import api
 from ..models.cross_frame import Anchor, CrossFrameEdit
-from ..models.edit import Edit
+from ..models.edits.edit import Edit
 from ..models.family import check_channels, check_makes_pictures, frames_of
 from ..models.network.unet import SD1
 from ..models.noise import renew_frames
@@ -194,7 +194,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
         edit = CrossFrameEdit(
             anchor, frame, strength, start_percent, end_percent, read_levels(levels), in_controlnet
         )
-        return io.NodeOutput(api.port().install(model, Edit("cross-frame attention", cross_frame=edit)))
+        return io.NodeOutput(api.port().install(model, Edit("cross-frame attention", self_attention=edit)))
 
 
 def read_levels(text: str) -> frozenset[int]:

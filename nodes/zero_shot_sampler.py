@@ -10,7 +10,8 @@ from torch import Tensor
 from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
-from ..models.edit import PAYLOAD, Edit
+from ..models.edits.call import PAYLOAD
+from ..models.edits.edit import Edit
 from ..models.family import check_channels, check_edit, check_tokens
 from ..models.motion_path import MotionPath as Path
 from ..models.noise import draw_noise, one_frame, renew_frames
@@ -33,7 +34,7 @@ io = api.io
 SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
 PERCENT = "percent"
 UNITS = ("timestep", PERCENT)
-CROSSED = Edit("cross-frame attention", cross_frame=CrossFrameEdit())
+CROSSED = Edit("cross-frame attention", self_attention=CrossFrameEdit())
 
 
 class ZeroShotSampler(io.ComfyNode):

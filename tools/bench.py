@@ -34,7 +34,9 @@ from frameloom.headless.shared_attention import attention_layers, share_tokens
 from frameloom.host import api
 from frameloom.models.architecture import DEMO, SD15
 from frameloom.models.cross_frame import CrossFrameEdit
-from frameloom.models.edit import Edit, TemporalEdit, training_call
+from frameloom.models.edits.call import training_call
+from frameloom.models.edits.edit import Edit
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
 from frameloom.models.motion_module import MotionModel, motion_size
 from frameloom.models.network.unet import UNetSize
@@ -46,7 +48,7 @@ REPORT = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
 FRAMES, SIDE = 8, 16
 LONG_CLIP, CRF = 256, 19.0
 BLOCK_SIDE = 64  # of the block alone: 4,096 tokens a frame, as 512 px have at level 0
-CROSS_FRAME = Edit("bench", cross_frame=CrossFrameEdit())
+CROSS_FRAME = Edit("bench", self_attention=CrossFrameEdit())
 DIFFUSERS_ALL = "diffusers' UNet with it"
 Forward = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -114,7 +116,7 @@ def module_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
     """Build diffusers' UNet, the headless host's, the same with our module, and diffusers' UNetMotionModel."""
     unet = random_unet(size)
     motion = MotionModel(motion_size(size)).eval().requires_grad_(False)
-    edit = Edit("bench", temporal=TemporalEdit(motion))
+    edit = motion_edit("bench", motion)
     bare = hooks.enter_context(forward_with_edits(headless_twin(unet, size), [], FRAMES))
     ours = hooks.enter_context(forward_with_edits(headless_twin(unet, size), [edit], FRAMES))
     theirs = UNetMotionModel.from_unet2d(unet, build_adapter(motion)).eval().requires_grad_(False)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.edit import PAYLOAD, Edit
+from frameloom.models.edits.call import PAYLOAD
+from frameloom.models.edits.edit import Edit
 from frameloom.models.free_noise import NoiseShuffle
 from frameloom.models.nuwa_jobs import Recursion
 from frameloom.models.nuwa_tree import Tree

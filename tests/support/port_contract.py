@@ -13,9 +13,10 @@ from pathlib import PurePath
 import pytest
 import torch
 from frameloom.models.architecture import DEMO
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import CheckpointError, PredictionError
 from frameloom.models.learning import Learner, hash_weights, recompute
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion_checkpoint import MotionWeights
 from frameloom.models.motion_module import initialise
 from frameloom.models.network.unet import SD1, layer_grid
@@ -226,7 +227,7 @@ def test_a_schedule_edit_replaces_the_sigmas_of_the_clone_alone(port, demo):
 
 def test_more_frames_than_the_encoding_holds_are_refused(port, demo, motion, scene):
     with pytest.raises(ValueError, match=r"frames=33 .* 32"):
-        scene.run(port.install(demo[0], Edit("test", TemporalEdit(motion))), frames=33)
+        scene.run(port.install(demo[0], motion_edit("test", motion)), frames=33)
 
 
 def test_under_cross_frame_attention_the_anchor_is_what_it_is_by_itself(port, demo, scene):
@@ -474,7 +475,7 @@ def test_a_module_that_learns_runs_as_a_loaded_one_and_alone_has_gradients(port,
         forward = port.train_forward(demo[0], 4, learner)
         out = forward(*training_case(port))
         out.square().mean().backward()
-        loaded = port.install(demo[0], Edit("motion", TemporalEdit(port.load_motion(learner.weights))))
+        loaded = port.install(demo[0], motion_edit("motion", port.load_motion(learner.weights)))
         torch.testing.assert_close(
             out, port.train_forward(loaded, 4)(*training_case(port)), rtol=1e-4, atol=1e-5
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import comfy.context_windows
 import pytest
 import torch
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
+from frameloom.models.motion.edit import TemporalEdit
 from frameloom.models.windows import WindowPlan
 
 

@@ -6,7 +6,7 @@ import comfy.context_windows
 import comfy.ops
 import pytest
 import torch
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.energy import BoxEnergy
 from frameloom.models.errors import HostError
 from frameloom.models.windows import WindowPlan

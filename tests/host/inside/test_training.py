@@ -9,7 +9,7 @@ import pkgutil
 import pytest
 import torch
 from comfy.patcher_extension import PatcherInjection
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
 from frameloom.models.windows import WindowPlan
 from frameloom.tests.support.training_contract import *  # noqa: F403  the tests, which pytest finds by name
