@@ -1,4 +1,4 @@
-"""ControlNets in ComfyUI: cross-frame attention inside them, where no patch reaches, and hints for some of the frames.
+"""ControlNets: self-attention inside them, where no patch reaches, and hints for some of the frames.
 
 While a batch of conditions is worked on, each has a copy of its ControlNet that tells when it is asked, and the
 networks carry hooks on their self-attention that act then. Under context windows the copy has the window's hints:
@@ -16,17 +16,17 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor, nn
 
-from ...models.errors import HostError
-from ...models.frames import PER_FRAME, pick_frames
-from ...models.keys import plain
-from ...models.network.unet import Layer
-from ...models.windows import Window
-from .attention import Crossing
-from .network import layers_in, size_of
+from ....models.edits.active import Active
+from ....models.errors import HostError
+from ....models.frames import PER_FRAME, pick_frames
+from ....models.keys import plain
+from ....models.network.unet import Layer
+from ....models.windows import Window
+from ..network import layers_in, size_of
 
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
 # (the batch, its sigmas, ComfyUI's options of the call) -> what acts in it
-Cross = Callable[[Tensor, Tensor, dict[str, Any]], Crossing | None]
+Cross = Callable[[Tensor, Tensor, dict[str, Any]], Active]
 
 
 class ControlCopies:
@@ -37,7 +37,7 @@ class ControlCopies:
         self._copies: dict[int, tuple[Any, Any]] = {}
         self._window: Window | None = None
         self._cross: Cross | None = None
-        self._at_work: Crossing | None = None
+        self._at_work: Active | None = None
         self._asked = 0
 
     @contextmanager
@@ -80,7 +80,7 @@ class ControlCopies:
             yield exchanged
 
     @property
-    def at_work(self) -> Crossing | None:
+    def at_work(self) -> Active | None:
         """What acts in the ControlNet that is asked right now."""
         return self._at_work
 
@@ -211,13 +211,13 @@ class _Reading:
         self, _layer: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any]
     ) -> tuple[tuple[Tensor, ...], dict[str, Any]] | None:
         """Give the layer other frames' tokens; queries of all frames are laid end to end where they share an anchor."""
-        crossing = self._copies.at_work
-        source = crossing and crossing.source(inputs[0], self._layer.level, (self._copies.asked, self._layer))
-        if crossing is None or source is None:
+        active = self._copies.at_work
+        source = active and active.read(inputs[0], self._layer, self._copies.asked)
+        if active is None or source is None:
             return None
         query = inputs[0]
         if source.is_shared:
-            self._frames = crossing.call.frames
+            self._frames = active.call.frames
             query = rearrange(query, "(b f) l c -> b (f l) c", f=self._frames)
         return (query,), {**options, "context": source.tokens}
 
