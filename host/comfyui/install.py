@@ -8,7 +8,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.patcher_extension import WrappersMP
 
 from ...models.edits.edit import Edit
-from ...models.family import check_edit
+from ...models.family import check_offered
 from . import patches, run
 from .family import family_of
 from .installed import add_networks, installed, with_modules
@@ -40,7 +40,7 @@ def install(model: Any, edit: Edit) -> Any:
         CheckpointError: a network of the edit does not fit the model.
         HostError: the model's schedule can't be replaced.
     """
-    check_edit(family_of(model), edit)
+    check_offered(family_of(model), dict(edit.parts()), edit.name)
     size = size_of(model.model.diffusion_model)
     if size is not None:
         for part in with_modules(edit).own_parts():
