@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 
-from ..models.architecture import SD15, UNetSize
+from ..models.architecture import SD15
 from ..models.errors import CheckpointError
+from ..models.network.unet import UNetSize
 from ..models.weight_file import WeightFile, open_weights, require
 from ..models.weight_kind import expect
 from .device import weight_dtype

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from ..models.architecture import UNetSize, VAESize
+from ..models.architecture import VAESize
+from ..models.network.unet import UNetSize
 
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
@@ -48,21 +49,21 @@ def unet_modules(size: UNetSize) -> dict[str, str]:
         **_inside("mid_block.resnets.1", "middle_block.2", _UNET_RESIDUAL),
     }
 
-    def add(block: str, index: int, ldm: str, attention: bool) -> None:
+    def add(block: str, index: int, ldm: str, attention: int) -> None:
         table.update(_inside(f"{block}.resnets.{index}", f"{ldm}.0", _UNET_RESIDUAL))
         if attention:
             table[f"{block}.attentions.{index}"] = f"{ldm}.1"
 
     length = size.num_res_blocks + 1  # a level's blocks: on the way down the last one halves the picture
-    for level, down in enumerate(size.attention_levels):
-        up, begin, end = size.attention_levels[-1 - level], level * length, (level + 1) * length
+    for level, down in enumerate(size.depths):
+        up, begin, end = size.depths[-1 - level], level * length, (level + 1) * length
         for index in range(size.num_res_blocks):
             add(f"down_blocks.{level}", index, f"input_blocks.{begin + 1 + index}", down)
         for index in range(length):
             add(f"up_blocks.{level}", index, f"output_blocks.{begin + index}", up)
-        if level < len(size.attention_levels) - 1:
+        if level < size.levels[-1]:
             table[f"down_blocks.{level}.downsamplers.0.conv"] = f"input_blocks.{end}.0.op"
-            table[f"up_blocks.{level}.upsamplers.0.conv"] = f"output_blocks.{end - 1}.{1 + up}.conv"
+            table[f"up_blocks.{level}.upsamplers.0.conv"] = f"output_blocks.{end - 1}.{1 + bool(up)}.conv"
     return table
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..models.architecture import SD15, ModelSize, TextSize, UNetSize, VAESize
+from ..models.architecture import SD15, ModelSize, TextSize, VAESize
 from ..models.errors import CheckpointError
+from ..models.network.unet import UNetSize
 from ..models.schedules import BetaSchedule
 from ..models.weight_file import WeightFile, find_nearest, open_weights, require
 from ..models.weight_kind import expect

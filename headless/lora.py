@@ -15,8 +15,8 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from ..models.architecture import UNetSize
 from ..models.errors import CheckpointError
+from ..models.network.unet import UNetSize
 from ..models.weight_file import open_weights
 from ..models.weight_kind import expect, find_variant
 from .keys import ldm_names, unet_modules

@@ -8,6 +8,8 @@ import torch
 from frameloom.headless import keys
 from frameloom.headless.networks import build_control, build_text, build_unet, build_vae
 from frameloom.models.architecture import DEMO
+from frameloom.models.learning import Learner
+from frameloom.models.motion_checkpoint import MotionWeights
 from frameloom.models.motion_module import MotionModel, motion_size
 from safetensors.torch import load_file, save_file
 
@@ -46,6 +48,11 @@ def random_motion(size=DEMO.unet, seed=1) -> MotionModel:
     torch.manual_seed(seed)
     model = MotionModel(motion_size(size, middle=True))
     return model.requires_grad_(False).eval()
+
+
+def as_learner(model) -> Learner:
+    """A motion module as training has it, which hosts run as they run a loaded one."""
+    return Learner(model, MotionWeights("random", "frameloom", model.size, model.state_dict(), None))
 
 
 def write_lora(path: Path, seed=2) -> Path:
