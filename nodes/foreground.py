@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from ..host import api
-from ..models.cross_frame import LEVELS
-from ..models.edit import Edit
-from ..models.family import INSTEAD, check_channels, check_is_sd1, check_tokens
-from ..models.foreground import PhraseAttention, check_clip, clean_masks, contrast, normalise
-from ..models.noise import draw_noise, number_frames
+from ..models.edits.edit import Edit
+from ..models.family import check_channels, check_offered, check_tokens
+from ..models.foreground import PhraseAttention, check_cleaning, check_clip, clean_masks, contrast, normalise
+from ..models.network.unet import SD1
+from ..models.noise import draw_noise
 from ..models.schedules import TRAIN_TIMESTEPS
+from ..models.video.latents import number_frames
 from ..models.zero_shot import add_noise
 from .early import UNLINKED, check_early
 from .widgets import choice, line, lines, out, percent, schema, seed, share, socket, whole
@@ -59,7 +60,7 @@ class ForegroundMask(io.ComfyNode):
                 percent("at_percent", 0.6,
                     "Point of sampling whose noise is added: 0 is pure noise, 1 nearly none. With much noise "
                     "the model no longer sees where things are; with little it no longer asks the prompt."),
-                line("levels", ", ".join(map(str, LEVELS)),
+                line("levels", ", ".join(map(str, SD1.levels)),
                     "Levels of the UNet in which attention looks: 0 is the finest, 2 the coarsest, 3 the "
                     "middle block."),
                 share("threshold", 0.4,
@@ -117,9 +118,9 @@ class ForegroundMask(io.ComfyNode):
             find = _by_contrast if method == "contrast" else _by_attention
             maps = find(model, clip, prompt, _check_phrase(phrase), samples, noisy, read_levels(levels))
             mask = normalise(maps.to(samples.device))
+        check_cleaning(mask, len(samples), dilation)
         size = samples.shape[-2], samples.shape[-1]
-        masks = clean_masks(mask, len(samples), size, threshold=threshold, dilation=dilation, hold=hold)
-        return io.NodeOutput(masks)
+        return io.NodeOutput(clean_masks(mask, size, threshold=threshold, dilation=dilation, hold=hold))
 
 
 def _check_phrase(phrase: str) -> str:
@@ -134,7 +135,7 @@ def _check_phrase(phrase: str) -> str:
 def _check_family(model: Any, clip: Any, samples: Tensor) -> None:
     port = api.port()
     family = port.family(model)
-    check_is_sd1(family, "Foreground Mask", INSTEAD["observe"])
+    check_offered(family, ["observe"], "Foreground Mask")
     check_channels(family, samples)
     check_tokens(family, port.encode_text(clip, "")[0], "clip")
 

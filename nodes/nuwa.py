@@ -14,17 +14,19 @@ from torch import Tensor
 from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
-from ..models.edit import PAYLOAD, Edit
-from ..models.family import check_channels, check_makes_pictures, check_tokens, frames_of
+from ..models.edits.call import PAYLOAD
+from ..models.edits.edit import Edit
+from ..models.edits.run import arrange_noise
+from ..models.family import check_channels, check_makes_pictures, check_tokens
 from ..models.frames import PER_FRAME
 from ..models.keys import hash_settings, plain
-from ..models.noise import draw_noise, one_frame
+from ..models.noise import draw_noise
 from ..models.nuwa_fill import Filling, Start, fill_between
 from ..models.nuwa_jobs import JobFolder, Recursion, Watch, check_keyframes, open_folder
 from ..models.nuwa_tree import Job, Tree
 from ..models.prompt_travel import Blend, travel_conditions, used_prompts
-from ..models.zero_shot import MEMORYLESS, check_sampler
-from .segments import Segments
+from ..models.video.latents import frames_of, one_frame
+from .segments import MEMORYLESS, Segments, check_sampler
 from .sockets import TreeType
 from .widgets import SCHEDULERS, cfg, choice, out, schema, seed, share, socket, whole
 
@@ -168,7 +170,7 @@ class NuwaKeyframes(io.ComfyNode):
         job, shape = tree.keyframes, one_frame(latent, "the tree says how many keyframes there are").shape[1:]
         if shared_attention > 0:
             cross_frame = CrossFrameEdit(strength=shared_attention)
-            model = api.port().install(model, Edit("shared look", cross_frame=cross_frame))
+            model = api.port().install(model, Edit("shared look", self_attention=cross_frame))
         asked = ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
         noise = draw_noise(seed, job.frame_ids, shape, "mixed", shared_noise)
         start = latent["samples"].expand(tree.length, *shape)
@@ -301,11 +303,11 @@ def ask(
     blends, port = tuple(tree.blends()), api.port()
     for name, conditions in (("negative", negative), ("positive", controls or [])):
         _check_rows(name, port.describe(conditions), tree.frames)
-    shuffles = [edit.noise.length for edit in port.edits(model) if edit.noise is not None]
-    if shuffles and tree.length > shuffles[-1]:
+    probe = torch.randn(tree.length, 1, 1, 1)
+    if not torch.equal(arrange_noise(port.edits(model), probe), probe):
         raise ValueError(
-            f"model: Free Noise shuffles the noise of more than {shuffles[-1]} frames, got jobs of {tree.length}; "
-            "expected noise of its own for every frame of a job; connect what is before Free Noise, or lower the "
+            f"model: got one that arranges the noise of a job's {tree.length} frames anew, as Free Noise does; "
+            "expected noise of its own for every frame of a job; connect what is before that node, or lower the "
             "plan's length."
         )
     encoded = {prompt: port.encode_text(clip, prompt)[0] for prompt in used_prompts(tree.prompts, blends)}

@@ -7,10 +7,11 @@ from typing import Any, get_args
 from torch import Tensor
 
 from ..host import api
-from ..models.family import check_channels, check_makes_pictures, frames_of
+from ..models.family import check_channels, check_makes_pictures
 from ..models.noise import NoiseMode
 from ..models.scene_start import SceneNoise, empty_latent, with_lead
 from ..models.storyboard import Storyboard
+from ..models.video.latents import frames_of
 from .sockets import StoryboardType
 from .widgets import choice, out, schema, seed, share, socket
 

@@ -10,6 +10,23 @@ from torch import Tensor
 from ..host import api
 from ..host.contract import Conditioning
 
+# Samplers whose step depends on nothing but the latents it starts from: no earlier steps, no noise of their own. So a
+# run may be cut anywhere, between steps and between frames.
+MEMORYLESS = ("ddim", "euler")
+
+
+def check_sampler(name: str) -> None:
+    """Check that a run by a sampler can be cut into segments.
+
+    Raises:
+        ValueError: the sampler remembers earlier steps, or draws noise.
+    """
+    if name not in MEMORYLESS:
+        raise ValueError(
+            f"sampler_name={name!r} remembers earlier steps or draws noise of its own, which the joints of the "
+            f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
+        )
+
 
 class Segments:
     """Runs that follow each other: the bar of each goes on where that of the last one stopped.

@@ -7,10 +7,12 @@ from typing import Any, get_args
 from torch import Tensor
 
 from ..host import api
-from ..models.cross_frame import LEVELS, Anchor, CrossFrameEdit
-from ..models.edit import Edit
-from ..models.family import check_channels, check_makes_pictures, frames_of
-from ..models.noise import renew_frames
+from ..models.cross_frame import Anchor, CrossFrameEdit
+from ..models.edits.edit import Edit
+from ..models.family import check_channels, check_makes_pictures
+from ..models.motion_path import check_path
+from ..models.network.unet import SD1
+from ..models.video.latents import check_finite, check_masks, frames_of, renew_frames
 from ..models.zero_shot import smooth_background, warp_forward
 from .early import check_early, check_range
 from .sockets import PathType
@@ -63,14 +65,11 @@ class NoiseWarp(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run the node."""
         _check_family(model, latent)
+        start, anchor = latent["samples"], None if first_frame is None else first_frame["samples"]
+        _check_warp(start, sigmas, anchor)
+        unit = api.port().noise_unit(model)
         frames = warp_forward(
-            latent["samples"],
-            path,
-            range(len(path)),
-            seed=seed,
-            sigmas=sigmas,
-            unit=api.port().noise_unit(model),
-            anchor=None if first_frame is None else first_frame["samples"],
+            start, path, range(len(path)), seed=seed, sigmas=sigmas, unit=unit, anchor=anchor
         )
         return io.NodeOutput(renew_frames(latent, frames))
 
@@ -79,6 +78,31 @@ def _check_family(model: Any, latent: dict[str, Any]) -> None:
     family = api.port().family(model)
     check_makes_pictures(family, "Noise Warp", "leave Noise Warp out, since a video model moves by itself")
     check_channels(family, frames_of(latent))
+
+
+def _check_warp(start: Tensor, sigmas: Tensor, anchor: Tensor | None) -> None:
+    if anchor is not None and anchor.shape != start.shape:
+        raise ValueError(
+            f"first frame at t1 is {tuple(anchor.shape)}, at t0 {tuple(start.shape)}; expected equal shapes; take both "
+            "from the same sampling."
+        )
+    if len(sigmas) < 2:
+        raise ValueError(
+            f"sigmas holds {len(sigmas)} noise levels; expected those from t1 down to t0, two at least; cut them out "
+            "with Split Sigmas."
+        )
+    for latent in (start,) if anchor is None else (start, anchor):
+        check_finite(latent)
+    if start.shape[0] != 1:
+        raise ValueError(
+            f"latent is {tuple(start.shape)}; expected one frame, [1, channels, height, width]; take one with Latent "
+            "From Batch."
+        )
+    if sigmas[0] < sigmas[-1]:
+        raise ValueError(
+            f"noise level {float(sigmas[0]):.4g} is below the latents' own, {float(sigmas[-1]):.4g}; forward noise "
+            "only adds; expected t1 before t0 in sampling, that is a higher level."
+        )
 
 
 class CrossFrameAttnPatch(io.ComfyNode):
@@ -106,7 +130,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
                 percent("start_percent", 0.0,
                     "Point of sampling where it starts to act; 0 is the first step's noise."),
                 percent("end_percent", 1.0, "Point of sampling where it stops; 1 is the end."),
-                line("levels", ", ".join(map(str, LEVELS)),
+                line("levels", ", ".join(map(str, SD1.levels)),
                     "Levels of the UNet in which it acts: 0 is the finest (half of all attention), 2 the "
                     "coarsest, 3 the middle block."),
                 switch("in_controlnet", True,
@@ -142,7 +166,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
         edit = CrossFrameEdit(
             anchor, frame, strength, start_percent, end_percent, read_levels(levels), in_controlnet
         )
-        return io.NodeOutput(api.port().install(model, Edit("cross-frame attention", cross_frame=edit)))
+        return io.NodeOutput(api.port().install(model, Edit("cross-frame attention", self_attention=edit)))
 
 
 def read_levels(text: str) -> frozenset[int]:
@@ -151,7 +175,7 @@ def read_levels(text: str) -> frozenset[int]:
     Raises:
         ValueError: it names another, or none.
     """
-    known = {str(level): level for level in LEVELS}
+    known = {str(level): level for level in SD1.levels}
     names = text.replace(",", " ").split()
     unknown = [name for name in names if name not in known]
     if unknown or not names:
@@ -192,7 +216,10 @@ class BackgroundSmooth(io.ComfyNode):
     @classmethod
     def execute(cls, latent: dict[str, Any], mask: Tensor, path: Any, keep: float) -> io.NodeOutput:
         """Run the node."""
-        return io.NodeOutput({**latent, "samples": smooth_background(frames_of(latent), mask, path, keep)})
+        frames = frames_of(latent)
+        check_masks(mask, len(frames))
+        check_path(path, len(frames))
+        return io.NodeOutput({**latent, "samples": smooth_background(frames, mask, path, keep)})
 
 
 NODES: list[type] = [NoiseWarp, CrossFrameAttnPatch, BackgroundSmooth]

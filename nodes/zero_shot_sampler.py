@@ -10,23 +10,16 @@ from torch import Tensor
 from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
-from ..models.edit import PAYLOAD, Edit
-from ..models.family import check_channels, check_edit, check_tokens
+from ..models.edits.call import PAYLOAD
+from ..models.edits.edit import Edit
+from ..models.family import check_channels, check_offered, check_tokens
 from ..models.motion_path import MotionPath as Path
-from ..models.noise import draw_noise, one_frame, renew_frames
+from ..models.noise import draw_noise
 from ..models.schedules import TRAIN_TIMESTEPS
-from ..models.zero_shot import (
-    MEMORYLESS,
-    check_finite,
-    check_masks,
-    check_sampler,
-    chunk_frames,
-    find_levels,
-    smooth_background,
-    warp_forward,
-)
+from ..models.video.latents import check_finite, check_masks, one_frame, renew_frames
+from ..models.zero_shot import chunk_frames, find_levels, smooth_background, warp_forward
 from .early import check_early
-from .segments import Segments
+from .segments import MEMORYLESS, Segments, check_sampler
 from .sockets import PathType
 from .widgets import SCHEDULERS, cfg, choice, number, out, schema, seed, share, socket, whole
 
@@ -34,7 +27,7 @@ io = api.io
 
 PERCENT = "percent"
 UNITS = ("timestep", PERCENT)
-CROSSED = Edit("cross-frame attention", cross_frame=CrossFrameEdit())
+CROSSED = Edit("cross-frame attention", self_attention=CrossFrameEdit())
 
 
 class ZeroShotSampler(io.ComfyNode):
@@ -122,9 +115,11 @@ class ZeroShotSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run the node."""
         start = _check_family(model, latent, {"positive": positive, "negative": negative})
-        _check(sampler_name, mask, path)
+        _check(sampler_name, mask, path, chunk_size)
+        _check_levels(t0, t1, level_unit)
         sigmas = api.port().sigmas(model, steps, scheduler)
         levels = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
+        _check_found(*levels, steps)
         chunks = chunk_frames(len(path), chunk_size)
         _check_conditions({"positive": positive, "negative": negative}, len(path), len(chunks))
         sampling = _Sampling(model, (positive, negative), sampler_name, cfg, sigmas, levels, len(chunks))
@@ -178,16 +173,20 @@ class _Sampling:
         return self._bar.sample(model, (positive, negative), start, sigmas, **options)
 
 
-def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:
+def _check(sampler_name: str, mask: Tensor | None, path: Path, chunk_size: int) -> None:
     check_sampler(sampler_name)
     if mask is not None:
         check_masks(mask, len(path))
+    if chunk_size == 1 < len(path):
+        raise ValueError(
+            "chunk_size=1 holds the first frame alone; expected 0 (all at once) or at least 2; raise it."
+        )
 
 
 def _check_family(model: Any, latent: dict[str, Any], sides: dict[str, Conditioning]) -> Tensor:
     """Return the one frame to start from, if it and the prompts are of the model's kind, and that is SD1.x."""
     family = api.port().family(model)
-    check_edit(family, CROSSED)
+    check_offered(family, ["self_attention"], CROSSED.name)
     start = one_frame(latent, "the path says how many frames the video has")
     check_finite(start)
     check_channels(family, start)
@@ -198,7 +197,10 @@ def _check_family(model: Any, latent: dict[str, Any], sides: dict[str, Condition
 
 def _check_levels(t0: float, t1: float, unit: str) -> None:
     for level in (t0, t1):
-        _check_unit(level, unit)
+        if unit == PERCENT and level > 1:
+            raise ValueError(
+                f"t={level:g} is more than 1 with level_unit='percent'; expected 0 to 1; or choose 'timestep'."
+            )
     if t0 == t1 or (t0 > t1) != (unit == PERCENT):
         raise ValueError(
             f"t0={t0:g} is not below t1={t1:g} in noise; expected t1 the noisier one, such as timesteps 881 and 941, "
@@ -206,10 +208,11 @@ def _check_levels(t0: float, t1: float, unit: str) -> None:
         )
 
 
-def _check_unit(level: float, unit: str) -> None:
-    if unit == PERCENT and level > 1:
+def _check_found(t0: int, t1: int, steps: int) -> None:
+    if not 0 < t1 < t0:
         raise ValueError(
-            f"t={level:g} is more than 1 with level_unit='percent'; expected 0 to 1; or choose 'timestep'."
+            f"t1 and t0 are nearest to steps {t1} and {t0} of {steps}; expected two different ones after the first; "
+            "raise steps, or set t0 and t1 further apart and t1 lower."
         )
 
 
@@ -230,7 +233,6 @@ def _check_conditions(sides: dict[str, Conditioning], frames: int, chunks: int) 
 
 
 def _sigma(model: Any, level: float, unit: str) -> float:
-    _check_unit(level, unit)
     timestep = (1 - level) * (TRAIN_TIMESTEPS - 1) if unit == PERCENT else level
     return api.port().timestep_to_sigma(model, timestep)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.free_init import NoiseReinit, sample_repeatedly
 from frameloom.models.free_noise import NoiseShuffle
 from frameloom.models.windows import WindowPlan
@@ -14,7 +14,7 @@ STEPS = 4
 
 
 def again(port, model, reinit):
-    return port.install(model, Edit("Free Init", reinit=reinit))
+    return port.install(model, Edit("Free Init", run=reinit))
 
 
 def draw(port, scene, model, noise, latent, sigmas, **more):
@@ -34,9 +34,7 @@ def by_hand(port, scene, model, reinit, noise, latent=None, sigmas=None, **more)
 
     given = torch.zeros_like(noise) if latent is None else latent / unit
     highest = port.timestep_to_sigma(model, 999)
-    return (
-        sample_repeatedly([Edit("test", reinit=reinit)], once, noise, given, sigmas, highest=highest) * unit
-    )
+    return sample_repeatedly([Edit("test", run=reinit)], once, noise, given, sigmas, highest=highest) * unit
 
 
 def moving_scene(port, demo, motion, scene):
@@ -97,7 +95,7 @@ def test_noise_that_recurs_recurs_in_every_run(port, demo, motion, scene):
     reinit = NoiseReinit(1, "ideal", 0.01, 0.01)  # keeps the mean
     both = again(port, port.install(model, Edit("Free Noise", noise=shuffle)), reinit)
     given = []
-    by_hand_edits = [Edit("Free Noise", noise=shuffle), Edit("Free Init", reinit=reinit)]
+    by_hand_edits = [Edit("Free Noise", noise=shuffle), Edit("Free Init", run=reinit)]
 
     def once(start, levels, _shown):
         given.append(start)

@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 from frameloom.models import metrics
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.free_init import NoiseReinit
 from frameloom.training import shapes
 from frameloom.training.detector import measure
@@ -71,7 +71,7 @@ def _draw(studio: Studio, reinit: NoiseReinit | None, prompt: str, noise: Tensor
     """Return one arm's frames, [F, 3, H, W] in -1..1."""
     model = studio.animated()
     if reinit is not None:
-        model = studio.host.install(model, Edit("FreeInit", reinit=reinit))
+        model = studio.host.install(model, Edit("FreeInit", run=reinit))
     sigmas = studio.host.sigmas(model, steps, SCHEDULER)
     return studio.decode(studio.denoise(model, prompt, torch.zeros_like(noise), noise, sigmas))
 

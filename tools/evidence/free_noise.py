@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 from frameloom.models import metrics
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.free_noise import NoiseShuffle, WindowFusion
 from frameloom.training import shapes
 from frameloom.training.detector import measure
@@ -57,7 +57,7 @@ def _draw(studio: Studio, arm: str, prompt: str, noise: Tensor) -> Tensor:
     model = studio.animated()
     if arm != JOINED:
         shuffle = NoiseShuffle(WINDOW, STRIDE) if arm == WHOLE else None
-        edit = Edit("evidence", noise=shuffle, fusion=WindowFusion(WINDOW, STRIDE))
+        edit = Edit("evidence", noise=shuffle, time=WindowFusion(WINDOW, STRIDE))
         model = studio.host.install(model, edit)
     if arm == REPEATED:
         noise = noise[:WINDOW].repeat(FRAMES // WINDOW, 1, 1, 1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from frameloom.models import metrics
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.nuwa_fill import Filling
 from frameloom.models.nuwa_tree import Tree
@@ -125,7 +125,7 @@ def _task(
         ADAPTED: lambda: _between(studio, task, keyframes, studio.adapted_motion, ADAPTED_FILLING),
         FADED: lambda: _faded(keyframes),
         WINDOWS: lambda: _sample(studio, task, Edit("windows", windows=WindowPlan(WINDOW, OVERLAP))),
-        FREE: lambda: _sample(studio, task, Edit("FreeNoise", noise=NoiseShuffle(), fusion=WindowFusion())),
+        FREE: lambda: _sample(studio, task, Edit("FreeNoise", noise=NoiseShuffle(), time=WindowFusion())),
         REPEATED: lambda: _repeated(_sample(studio, task, None, task.noise[:WINDOW])),
     }
     clips = {arm: ways[arm]() for arm in arms}

@@ -14,7 +14,7 @@ import torch
 from frameloom.headless import io, ui
 from frameloom.headless.port import HeadlessHost
 from frameloom.host import api
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import read_motion_lora
 from frameloom.training import shapes
@@ -97,9 +97,7 @@ class Studio:
 
     def with_motion(self, motion: object) -> object:
         """Return the model with a motion module, or one with motion LoRAs on it, sampled as the demo's."""
-        return self.host.install(
-            self.model, Edit("evidence", temporal=TemporalEdit(motion), schedule=self.schedule)
-        )
+        return self.host.install(self.model, motion_edit("evidence", motion, self.schedule))
 
     @property
     def adapted_motion(self) -> object:

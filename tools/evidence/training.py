@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import torch
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.motion.edit import motion_edit
 from frameloom.training import shapes
 from frameloom.training.detector import measure, measure_circling
 from frameloom.training.loop import step_generator
@@ -31,7 +31,7 @@ def training_rows(studio: Studio, samples: int) -> list[Row]:
     frozen = _hash(studio)
     motion = _train(studio)
     schedule = motion.weights.beta_schedule
-    trained = studio.host.install(studio.model, Edit("evidence", TemporalEdit(motion), schedule))
+    trained = studio.host.install(studio.model, motion_edit("evidence", motion, schedule))
     clips = {
         AFTER: sample_clips(studio, trained, circles, AFTER),
         BEFORE: sample_clips(studio, studio.animated(), circles, BEFORE),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from frameloom.models.cross_frame import Anchor, CrossFrameEdit
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.metrics import displacement
 from frameloom.models.motion_path import MotionPath, translation
 from frameloom.models.noise import draw_noise
@@ -193,7 +193,7 @@ def make_tasks(count: int, *, say_background: bool = True) -> list[Task]:
 def with_anchor(studio: Studio, anchor: Anchor = "first") -> object:
     """Return the demo model with cross-frame attention."""
     edit = CrossFrameEdit(anchor)
-    return studio.host.install(studio.model, Edit("cross-frame attention", cross_frame=edit))
+    return studio.host.install(studio.model, Edit("cross-frame attention", self_attention=edit))
 
 
 def begin(studio: Studio, task: Task, levels: Levels) -> Start:

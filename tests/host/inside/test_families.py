@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import comfy.nested_tensor
 import pytest
 import torch
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.motion_path import translation
 from frameloom.models.noise import FrameNoise
 from frameloom.models.windows import WindowPlan

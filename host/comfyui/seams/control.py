@@ -1,4 +1,4 @@
-"""ControlNets in ComfyUI: cross-frame attention inside them, where no patch reaches, and hints for some of the frames.
+"""ControlNets: self-attention inside them, where no patch reaches, and hints for some of the frames.
 
 While a batch of conditions is worked on, each has a copy of its ControlNet that tells when it is asked, and the
 networks carry hooks on their self-attention that act then. Under context windows the copy has the window's hints:
@@ -16,16 +16,17 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor, nn
 
-from ...models.errors import HostError
-from ...models.frames import PER_FRAME, pick_frames
-from ...models.keys import plain
-from ...models.windows import Window
-from .attention import Crossing, level_of
+from ....models.edits.active import Active
+from ....models.errors import HostError
+from ....models.frames import PER_FRAME, pick_frames
+from ....models.keys import plain
+from ....models.network.unet import Layer
+from ....models.windows import Window
+from ..network import layers_in, size_of
 
-_BLOCKS = {"input_blocks": "input", "middle_block": "middle", "output_blocks": "output"}
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
 # (the batch, its sigmas, ComfyUI's options of the call) -> what acts in it
-Cross = Callable[[Tensor, Tensor, dict[str, Any]], Crossing | None]
+Cross = Callable[[Tensor, Tensor, dict[str, Any]], Active]
 
 
 class ControlCopies:
@@ -36,7 +37,7 @@ class ControlCopies:
         self._copies: dict[int, tuple[Any, Any]] = {}
         self._window: Window | None = None
         self._cross: Cross | None = None
-        self._at_work: Crossing | None = None
+        self._at_work: Active | None = None
         self._asked = 0
 
     @contextmanager
@@ -69,14 +70,17 @@ class ControlCopies:
         networks = {id(network): network for link in links if (network := _network(link)) is not None}
         with ExitStack() as hooks:
             for network in networks.values() if cross is not None else ():
-                for name, level, layer in _self_attentions(network):
-                    reading = _Reading(self, name, level)
-                    hooks.callback(layer.register_forward_pre_hook(reading.read, with_kwargs=True).remove)
-                    hooks.callback(layer.register_forward_hook(reading.unfold).remove)
+                size = size_of(network)
+                for layer, block in () if size is None else layers_in(network, size):
+                    reading = _Reading(self, layer)
+                    hooks.callback(
+                        block.attn1.register_forward_pre_hook(reading.read, with_kwargs=True).remove
+                    )
+                    hooks.callback(block.attn1.register_forward_hook(reading.unfold).remove)
             yield exchanged
 
     @property
-    def at_work(self) -> Crossing | None:
+    def at_work(self) -> Active | None:
         """What acts in the ControlNet that is asked right now."""
         return self._at_work
 
@@ -199,21 +203,21 @@ def describe_conditions(conditioning: list[list[Any]]) -> list[Any]:
 class _Reading:
     """Hooks of one layer."""
 
-    def __init__(self, copies: ControlCopies, name: str, level: int) -> None:
-        self._copies, self._name, self._level = copies, name, level
+    def __init__(self, copies: ControlCopies, layer: Layer) -> None:
+        self._copies, self._layer = copies, layer
         self._frames = 1
 
     def read(
         self, _layer: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any]
     ) -> tuple[tuple[Tensor, ...], dict[str, Any]] | None:
         """Give the layer other frames' tokens; queries of all frames are laid end to end where they share an anchor."""
-        crossing = self._copies.at_work
-        source = crossing and crossing.source(inputs[0], self._level, (self._copies.asked, self._name))
-        if crossing is None or source is None:
+        active = self._copies.at_work
+        source = active and active.read(inputs[0], self._layer, self._copies.asked)
+        if active is None or source is None:
             return None
         query = inputs[0]
         if source.is_shared:
-            self._frames = crossing.call.frames
+            self._frames = active.call.frames
             query = rearrange(query, "(b f) l c -> b (f l) c", f=self._frames)
         return (query,), {**options, "context": source.tokens}
 
@@ -233,11 +237,3 @@ def _network(link: Any) -> nn.Module | None:
     """Return a ControlNet's network; None where it has none of this kind (a T2I-adapter)."""
     network = getattr(link, "control_model", None)
     return network if isinstance(network, nn.Module) else None
-
-
-def _self_attentions(network: nn.Module) -> Iterator[tuple[str, int, nn.Module]]:
-    """Yield each self-attention of an SD1.x ControlNet: its name, its level, the layer."""
-    for name, module in network.named_modules():
-        part, *rest = name.split(".")
-        if name.endswith(".attn1") and part in _BLOCKS:
-            yield name, level_of((_BLOCKS[part], int(rest[0]))), module
