@@ -244,7 +244,7 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
 def _check_family(model: Any, clip: Any) -> None:
     port = api.port()
     family = port.family(model)
-    check_is_sd1(family, "Layout Conditioning", INSTEAD["bias"])
+    check_is_sd1(family, "Layout Conditioning", INSTEAD["cross_attention"])
     check_tokens(family, port.encode_text(clip, "")[0], "clip")
 
 

@@ -90,9 +90,7 @@ class Studio:
 
     def with_motion(self, motion: object) -> object:
         """Return the model with a motion module, or one with motion LoRAs on it, sampled as the demo's."""
-        return self.host.install(
-            self.model, motion_edit("evidence", motion, self.schedule)
-        )
+        return self.host.install(self.model, motion_edit("evidence", motion, self.schedule))
 
     @property
     def adapted_motion(self) -> object:
