@@ -25,7 +25,7 @@ from ..host.model_folders import (
 from ..models.architecture import DEMO
 from ..models.edits.edit import Edit
 from ..models.errors import CheckpointError
-from ..models.family import Family, check_edit
+from ..models.family import Family, check_offered
 from ..models.gligen import Gligen
 from ..models.keys import plain
 from ..models.learning import Base, FrozenForward, Learner, describe_base
@@ -95,7 +95,7 @@ class HeadlessHost:
         Raises:
             CheckpointError: the edit's motion module, or its GLIGEN, is not for this model.
         """
-        check_edit(self.family(model), edit)
+        check_offered(self.family(model), dict(edit.parts()), edit.name)
         for part in edit.own_parts():
             part.check_fit(model.size)
         return model.with_edit(edit)

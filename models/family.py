@@ -7,13 +7,11 @@ says what something is (``host.contract.Host.family``); what it is good for is s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor
-
-from .edits.edit import SEAMS, Edit
 
 Makes = Literal["pictures", "video", "sound", "shapes", "pictures or video"]
 
@@ -29,9 +27,6 @@ VIDEO_LATENTS = {
 SOUND_CHANNELS = 8  # of ACE-Step, whose latents have the axes of pictures
 
 # What does an edit's work on a model of video, by its seam. The names are those of core's nodes.
-WINDOWS = (
-    "use core's Context Windows (Manual) with dim 2, or its node for the family, such as WAN Context Windows"
-)
 INSTEAD = {
     "slots": "sample without Apply Motion Module, since a video model moves by itself",
     "input": "use core's node for a first frame of the family, such as WanFirstLastFrameToVideo",
@@ -45,7 +40,8 @@ INSTEAD = {
     "noise": "use the freenoise of core's context windows",
     "time": "use the freenoise of core's context windows",
     "run": "take this node out, since FreeInit mends a fault of Stable Diffusion's noise schedule",
-    "windows": WINDOWS,
+    "windows": "use core's Context Windows (Manual) with dim 2, or its node for the family, such as WAN Context "
+    "Windows",
 }
 LOAD_SD1 = "load an SD1.5 checkpoint or the demo model"
 
@@ -68,30 +64,30 @@ class Family:
     tokens: int = 0
     is_sd1: bool = False
 
-    @property
-    def offered(self) -> frozenset[str]:
-        """Seams that edits may change: all of Stable Diffusion 1.x; of other models of pictures, context windows."""
-        if self.is_sd1:
-            return frozenset(SEAMS)
-        return frozenset({"windows"} if self.makes == "pictures" else ())
+    def offers(self, seam: str) -> bool:
+        """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, windows."""
+        return self.is_sd1 or (seam == "windows" and self.makes == "pictures")
 
     def __str__(self) -> str:
         """Return what errors say of it."""
         return f"{self.name}, which makes {self.makes}"
 
 
-def check_edit(family: Family, edit: Edit) -> None:
-    """Check that a model offers every seam that an edit changes.
+def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
+    """Check that a model offers seams.
+
+    Args:
+        family: the model's.
+        seams: what is to be changed.
+        user: what needs them.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it lacks one.
     """
-    changed = dict(edit.parts())
-    refused = [seam for seam in INSTEAD if seam in changed and seam not in family.offered]
-    if refused == ["windows"]:
-        check_makes_pictures(family, edit.name, WINDOWS)
-    elif refused:
-        check_is_sd1(family, edit.name, INSTEAD[refused[0]])
+    refused = sorted((seam for seam in seams if not family.offers(seam)), key=list(INSTEAD).index)
+    if refused:
+        check = check_makes_pictures if refused == ["windows"] else check_is_sd1
+        check(family, user, INSTEAD[refused[0]])
 
 
 def check_is_sd1(family: Family, user: str, instead: str) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..host import api
 from ..models.edits.edit import Edit
-from ..models.family import INSTEAD, check_channels, check_is_sd1, check_tokens
+from ..models.family import check_channels, check_offered, check_tokens
 from ..models.foreground import PhraseAttention, check_clip, clean_masks, contrast, normalise
 from ..models.network.unet import SD1
 from ..models.noise import draw_noise, number_frames
@@ -193,7 +193,7 @@ def _check_phrase(phrase: str) -> str:
 def _check_family(model: Any, clip: Any, samples: Tensor) -> None:
     port = api.port()
     family = port.family(model)
-    check_is_sd1(family, "Foreground Mask", INSTEAD["observe"])
+    check_offered(family, ["observe"], "Foreground Mask")
     check_channels(family, samples)
     check_tokens(family, port.encode_text(clip, "")[0], "clip")
 

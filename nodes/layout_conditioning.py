@@ -12,7 +12,7 @@ from ..host import api
 from ..models.edits.call import PAYLOAD
 from ..models.edits.edit import Edit
 from ..models.energy import BoxEnergy
-from ..models.family import INSTEAD, check_is_sd1, check_tokens
+from ..models.family import check_offered, check_tokens
 from ..models.gligen import GligenEdit
 from ..models.layout import BoxBias, BoxGather, Layout, Reading, Region
 from ..models.phrases import Ranges, move_up, with_phrases
@@ -244,7 +244,7 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
 def _check_family(model: Any, clip: Any) -> None:
     port = api.port()
     family = port.family(model)
-    check_is_sd1(family, "Layout Conditioning", INSTEAD["cross_attention"])
+    check_offered(family, ["cross_attention"], "Layout Conditioning")
     check_tokens(family, port.encode_text(clip, "")[0], "clip")
 
 

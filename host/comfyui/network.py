@@ -77,6 +77,12 @@ def layers_in(network: Any, size: UNetSize) -> Iterator[tuple[Layer, Any]]:
             yield layer, transformers[layer.place.block].transformer_blocks[layer.depth]
 
 
+def layers_of(unet: Any) -> Iterator[nn.Module]:
+    """Yield what lies in a UNet's blocks, in the order in which it runs."""
+    for block in (*unet.input_blocks, unet.middle_block, *unet.output_blocks):
+        yield from block.children()
+
+
 def _transformer(block: nn.Module) -> Any | None:
     return next((child for child in block.children() if isinstance(child, SpatialTransformer)), None)
 

@@ -17,15 +17,15 @@ class Recorder(TemporalEdit):
     __slots__ = ()
     calls: list = []
 
-    def strength_at(self, call):
+    def acts(self, call):
         Recorder.calls.append(call)
-        return TemporalEdit.strength_at(self, call)
+        return TemporalEdit.acts(self, call)
 
 
 @pytest.fixture
 def recorded(demo, motion, port):
     Recorder.calls = []
-    return port.install(demo[0], Edit("test", Recorder(motion)))
+    return port.install(demo[0], Edit("test", slots=Recorder(motion)))
 
 
 def test_calls_carry_frames_sigma_and_progress(recorded, scene):

@@ -25,7 +25,7 @@ def test_weights_of_inference_mode_stay_where_they_are(port, demo, scene):
 
 
 def test_weights_that_are_elsewhere_are_refused():
-    from frameloom.host.comfyui.energy import _readable
+    from frameloom.host.comfyui.seams.guide import _readable
 
     with pytest.raises(
         HostError, match=r"needs the whole model as plain tensors on cpu, got out\.weight on meta"

@@ -12,8 +12,7 @@ import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from einops import rearrange
 from frameloom.models.errors import CheckpointError, HostError, PredictionError
-from frameloom.models.guards import STILL
-from frameloom.models.motion.edit import motion_edit
+from frameloom.models.motion.edit import STILL, motion_edit
 from frameloom.models.motion_lora import MotionLoRA
 from frameloom.models.motion_module import MotionModel
 from frameloom.models.schedules import ANIMATEDIFF

@@ -86,11 +86,11 @@ def test_what_other_packs_patched_is_said_not_to_act(port, demo, scene, caplog):
         assert caplog.text.count("other packs' nodes have patched it") == count
 
 
-def test_every_patch_of_a_file_is_in_the_list_that_training_reads(port):
-    from frameloom.host import comfyui
+def test_every_patch_of_a_seam_is_in_the_list_that_training_reads(port):
+    from frameloom.host.comfyui import seams
     from frameloom.host.comfyui.patches import all_patches
 
-    files = [f"{comfyui.__name__}.{each.name}" for each in pkgutil.iter_modules(comfyui.__path__)]
+    files = [f"{seams.__name__}.{each.name}" for each in pkgutil.iter_modules(seams.__path__)]
     found = [getattr(importlib.import_module(name), "PATCHES", {}) for name in files]
     listed = {(place, patch) for place, patches in all_patches().items() for patch in patches}
     assert {each for patches in found for each in patches.items()} == listed

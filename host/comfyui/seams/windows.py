@@ -13,8 +13,9 @@ from comfy.context_windows import (
 )
 from torch import Tensor
 
-from ...models.frames import pick_frames
-from ...models.windows import Window, WindowPlan
+from ....models.edits.edit import Windows
+from ....models.frames import pick_frames
+from ....models.windows import Window
 
 HANDLER = "context_handler"
 # Where Advanced-ControlNet and others look for a window, in the form that AnimateDiff-Evolved gave it.
@@ -28,7 +29,7 @@ class FrameWindows(IndexListContextHandler):
     more before a window, is for models that start with a frame of another kind.
     """
 
-    def __init__(self, plan: WindowPlan) -> None:
+    def __init__(self, plan: Windows) -> None:
         """Take a plan."""
         known = inspect.signature(IndexListContextHandler).parameters
         super().__init__(
@@ -64,7 +65,7 @@ class FrameWindows(IndexListContextHandler):
         return self._plan.weigh(tuple(idxs), full_length)
 
 
-def put_on(clone: Any, plan: WindowPlan) -> None:
+def put_on(clone: Any, plan: Windows) -> None:
     """Give a clone windows, in place of any that it had."""
     clone.model_options[HANDLER] = FrameWindows(plan)
     create_prepare_sampling_wrapper(clone)

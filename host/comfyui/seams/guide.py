@@ -6,7 +6,7 @@ modules hold other tensors on the same memory; nothing is copied, and nothing is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,16 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ...models.edit import AttentionObserver, Call
-from ...models.energy import find_shift, keep_frames_apart
-from ...models.errors import HostError
-from . import patches
-from .slots import KEY
+from ....models.edits.active import Active, RunEdits
+from ....models.edits.call import Call
+from ....models.edits.edit import Observer
+from ....models.edits.guide import find_shift
+from ....models.errors import HostError
+from .. import patches
+from ..live import KEY
 
-# Runs the UNet.
-AskPart = Callable[["Inputs", Call, Sequence[AttentionObserver]], Any]
+# Runs the UNet, and shows it to one observer.
+AskPart = Callable[["Inputs", Call, Observer], Any]
 _AFTER_SKIP = "input_block_patch_after_skip"
 
 
@@ -70,33 +72,36 @@ class Inputs:
         return Inputs(noisy, take(self.timesteps), take(self.context), take(self.rest), told)
 
 
-def guide(run: Any, networks: list[nn.Module], call: Call, inputs: Inputs, ask: AskPart) -> Tensor | None:
+def find_guidance(
+    run: RunEdits, active: Active, unet: nn.Module, inputs: Inputs, ask: AskPart
+) -> Tensor | None:
     """Return how far a run's guide moves the clean latents of a call, [F, C, H, W]; None: it does not.
 
     Args:
-        run: ``run.Run``.
-        networks: that run in the call.
-        call: the model call.
+        run: the edits, with their networks as they are loaded.
+        active: what acts in the model call.
+        unet: the model's network.
         inputs: of the UNet.
         ask: runs the UNet as it would be run for the call.
 
     Raises:
         HostError: part of the networks' weights is elsewhere than the latents.
     """
-    if run.guide is None or not run.guide.guided(call):
+    guide, call = run.find("guide"), active.call
+    if guide is None or not guide.guided(call):
         return None
-    holder = nn.ModuleList(networks)
+    holder = nn.ModuleList([unet, *(network for edit in run.edits for network in edit.networks)])
     weights = {
         name: _readable(name, weight, inputs.noisy.device)
         for name, weight in (*holder.named_parameters(), *holder.named_buffers())
     }
-    apart = keep_frames_apart(run.edits, call) and is_ours(inputs.options)
+    apart = active.keeps_frames_apart and is_ours(inputs.options)
 
-    def ask_rows(noisy: Tensor, rows: slice, part: Call, observer: AttentionObserver) -> None:
-        ask(inputs.part(noisy, rows, part), part, [observer])
+    def ask_rows(noisy: Tensor, rows: slice, part: Call, observer: Observer) -> None:
+        ask(inputs.part(noisy, rows, part), part, observer)
 
     def find() -> Tensor | None:
-        return find_shift(run.guide, call, inputs.noisy, ask_rows, apart=apart)
+        return find_shift(guide, call, inputs.noisy, ask_rows, apart=apart)
 
     return functional_call(
         _Within(holder), {f"networks.{name}": each for name, each in weights.items()}, find

@@ -1,4 +1,4 @@
-"""Biases of cross-attention in ComfyUI's UNet, as masks of its own attention functions.
+"""Cross-attention whose logits are added to, as a mask of ComfyUI's own attention functions.
 
 Three official points work together. The ``attn2`` patch says that a layer's cross-attention comes next; the override of
 attention in the model call's options, which ComfyUI asks for every attention, gives it the bias as a mask and calls the
@@ -15,12 +15,10 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from ...models.edit import CallBias
-from ...models.errors import HostError
-from ...models.network.unet import Block, UNetSize
-from .slots import KEY
+from ....models.errors import HostError
+from ..live import KEY, Live
 
-BIAS_KEY = f"{KEY}.bias"
+BIASED = f"{KEY}.bias"
 OVERRIDE = "optimized_attention_override"
 _MASK = 4  # place of the mask among the arguments of ComfyUI's attention functions, behind q, k, v and heads
 
@@ -29,46 +27,50 @@ def announce(
     query: Tensor, key: Tensor, value: Tensor, extra_options: dict[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Make a layer's bias ready; ComfyUI's ``attn2_patch``."""
-    live = extra_options.get(BIAS_KEY)
-    if live is not None:
-        live.announce(query, key, extra_options["block"], extra_options["block_index"])
+    biased = extra_options.get(BIASED)
+    if biased is not None:
+        biased.announce(query, key, extra_options)
     return query, key, value
 
 
 def confirm(output: Tensor, extra_options: dict[str, Any]) -> Tensor:
     """Check that a layer took its bias; ComfyUI's ``attn2_output_patch``."""
-    live = extra_options.get(BIAS_KEY)
-    if live is not None:
-        live.confirm()
+    biased = extra_options.get(BIASED)
+    if biased is not None:
+        biased.confirm()
     return output
 
 
 PATCHES = {"attn2_patch": announce, "attn2_output_patch": confirm}
 
 
-class LiveBias:
+def begin(live: Live, options: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model call's options need: its biases, and the override that gives them to layers."""
+    if not live.active.acts_at("cross_attention"):
+        return {}
+    biased = Biased(live, options.get(OVERRIDE))
+    return {BIASED: biased, OVERRIDE: biased.attend}
+
+
+class Biased:
     """The biases of one model call."""
 
-    def __init__(self, bias: CallBias, network: UNetSize, options: dict[str, Any]) -> None:
-        """Take the call's bias, and its ``transformer_options`` with the override that others may have put there."""
-        self._bias, self._network, self._earlier = bias, network, options.get(OVERRIDE)
-        self._block: Block = ("", 0)
+    def __init__(self, live: Live, earlier: Any) -> None:
+        """Take the call, and the override that others may have put in its options."""
+        self._live, self._earlier = live, earlier
+        self._block: tuple[str, int] = ("", 0)
         self._ready: Tensor | None = None
 
-    def options(self) -> dict[str, Any]:
-        """Return what the model call's options need."""
-        return {BIAS_KEY: self, OVERRIDE: self._attend}
-
-    def announce(self, query: Tensor, key: Tensor, block: Block, depth: int) -> None:
-        """Make ready the bias of a block's cross-attention, which comes next."""
-        level = self._network.layer(block, depth).level
-        self._block, self._ready = block, self._bias.at(level, query, key.shape[1])
+    def announce(self, query: Tensor, key: Tensor, options: dict[str, Any]) -> None:
+        """Make ready the bias of a layer's cross-attention, which comes next."""
+        self._block = options["block"]
+        self._ready = self._live.active.bias(self._live.layer(options), query, key.shape[1])
 
     def confirm(self) -> None:
         """Check that the bias was taken.
 
         Raises:
-            HostError: the block's cross-attention did without it.
+            HostError: the layer's cross-attention did without it.
         """
         if self._ready is not None:
             raise HostError(
@@ -77,7 +79,7 @@ class LiveBias:
                 "set Layout Conditioning's strength to 0."
             )
 
-    def _attend(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+    def attend(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Attend, with the bias where one is ready; ComfyUI's override of attention."""
         bias, self._ready = self._ready, None
         if bias is None:

@@ -1,4 +1,4 @@
-"""ControlNets in ComfyUI: cross-frame attention inside them, where no patch reaches, and hints for some of the frames.
+"""ControlNets: self-attention inside them, where no patch reaches, and hints for some of the frames.
 
 While a batch of conditions is worked on, each has a copy of its ControlNet that tells when it is asked, and the
 networks carry hooks on their self-attention that act then. Under context windows the copy has the window's hints:
@@ -16,29 +16,33 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor, nn
 
-from ...models.errors import HostError
-from ...models.frames import PER_FRAME, pick_frames
-from ...models.keys import plain
-from ...models.network.unet import Layer
-from ...models.windows import Window
-from .attention import Crossing
-from .network import layers_in, size_of
+from ....models.edits.active import Active
+from ....models.errors import HostError
+from ....models.frames import PER_FRAME, pick_frames
+from ....models.keys import plain
+from ....models.network.unet import Layer
+from ....models.windows import Window
+from ..network import layers_in, size_of
 
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
 # (the batch, its sigmas, ComfyUI's options of the call) -> what acts in it
-Cross = Callable[[Tensor, Tensor, dict[str, Any]], Crossing | None]
+Cross = Callable[[Tensor, Tensor, dict[str, Any]], Active]
 
 
 class ControlCopies:
-    """Copies of one run's ControlNets; each has one, so that conditions which share a ControlNet share a batch."""
+    """Copies of one run's ControlNets; each has one, so that conditions which share a ControlNet share a batch.
+
+    Attributes:
+        asked: what acts in the ControlNet that is asked right now, and what tells it from others of the run, also from
+            those of one network.
+    """
 
     def __init__(self) -> None:
         # By id; the original is kept, so that its id stays its own.
         self._copies: dict[int, tuple[Any, Any]] = {}
         self._window: Window | None = None
         self._cross: Cross | None = None
-        self._at_work: Crossing | None = None
-        self._asked = 0
+        self.asked: tuple[Active | None, int] = (None, 0)
 
     @contextmanager
     def exchanged(
@@ -79,16 +83,6 @@ class ControlCopies:
                     hooks.callback(block.attn1.register_forward_hook(reading.unfold).remove)
             yield exchanged
 
-    @property
-    def at_work(self) -> Crossing | None:
-        """What acts in the ControlNet that is asked right now."""
-        return self._at_work
-
-    @property
-    def asked(self) -> int:
-        """Tells the ControlNet that is asked right now from others of the run, also from those of one network."""
-        return self._asked
-
     def _exchange(self, condition: dict[str, Any]) -> dict[str, Any]:
         control = condition.get("control")
         return condition if control is None else {**condition, "control": self._copy(control)}
@@ -108,14 +102,13 @@ class ControlCopies:
         def get_control(
             x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
         ) -> Any:
-            earlier, chained = (self._at_work, self._asked), owner.previous_controlnet
-            self._at_work = self._cross and self._cross(x_noisy, t, transformer_options)
-            self._asked = number
+            earlier, chained = self.asked, owner.previous_controlnet
+            self.asked = self._cross and self._cross(x_noisy, t, transformer_options), number
             owner.previous_controlnet = link.previous_controlnet
             try:
                 return ask(x_noisy, t, cond, batched_number, transformer_options)
             finally:
-                (self._at_work, self._asked), owner.previous_controlnet = earlier, chained
+                self.asked, owner.previous_controlnet = earlier, chained
 
         return get_control
 
@@ -211,13 +204,13 @@ class _Reading:
         self, _layer: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any]
     ) -> tuple[tuple[Tensor, ...], dict[str, Any]] | None:
         """Give the layer other frames' tokens; queries of all frames are laid end to end where they share an anchor."""
-        crossing = self._copies.at_work
-        source = crossing and crossing.source(inputs[0], self._layer.level, (self._copies.asked, self._layer))
-        if crossing is None or source is None:
+        active, asked = self._copies.asked
+        source = active and active.read(inputs[0], self._layer, asked)
+        if active is None or source is None:
             return None
         query = inputs[0]
         if source.is_shared:
-            self._frames = crossing.call.frames
+            self._frames = active.call.frames
             query = rearrange(query, "(b f) l c -> b (f l) c", f=self._frames)
         return (query,), {**options, "context": source.tokens}
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ...models.edit import Composition, check_composed
+from ....models.edits.active import check_composed
+from ....models.edits.edit import Conditions
 
 Side = Sequence[dict[str, Any]] | None
 Ask = Callable[[list[Side]], list[Tensor]]
@@ -17,7 +18,7 @@ Ask = Callable[[list[Side]], list[Tensor]]
 def ask_composed(
     ask: Ask,
     sides: Sequence[Side],
-    composition: Composition,
+    composition: Conditions,
     payloads: dict[Any, dict[str, Any]],
     *,
     sigma: float,
