@@ -13,6 +13,7 @@ from ..models.network.unet import UNetSize
 
 def build_unet(size: UNetSize) -> UNet2DConditionModel:
     """Build a UNet of SD1.x topology with random weights."""
+    heads: Any = size.num_heads  # diffusers annotates a tuple of one, and calls it attention_head_dim
     up = ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(size.depths)]
     return UNet2DConditionModel(
         in_channels=size.in_channels,
@@ -22,7 +23,7 @@ def build_unet(size: UNetSize) -> UNet2DConditionModel:
         down_block_types=_way_down(size),
         up_block_types=tuple(up),
         cross_attention_dim=size.context_dim,
-        attention_head_dim=size.num_heads,  # diffusers' historical name for the number of heads
+        attention_head_dim=heads,
     )
 
 
