@@ -7,87 +7,52 @@ from typing import Any, get_args
 from ..host import api
 from ..models.edits.edit import Edit
 from ..models.free_init import FilterName, NoiseReinit
+from .widgets import choice, number, out, schema, socket, switch, whole
 
 io = api.io
 
 
 class FreeInit(io.ComfyNode):
-    """Frameloom_FreeInit."""
+    """Sample a clip several times, each time from noise that keeps the coarse part of the clip before.
+
+    Frames agree more, and move less. It takes as many times the time as there are runs. Works with any
+    sampler node that goes all the way down, also from a clip at denoise below 1, and with windows, Free
+    Noise, ControlNets and masks.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_FreeInit",
-            display_name="Free Init",
-            category="frameloom/long video",
-            description="Sample a clip several times, each time from noise whose coarse, slow part is that of the clip "
-            "before: frames agree more, and move less. Takes as many times the time as there are runs. Works with any "
-            "sampler node that goes all the way down, also from a clip at denoise below 1, and with windows, Free "
-            "Noise, ControlNets and masks.",
-            search_aliases=[
-                "FreeInit",
-                "ADE_IterationOptsFreeInit",
-                "noise initialization",
-                "consistency",
-                "iterations",
+        return schema(
+            cls, "Free Init", "long video",
+            aliases=[
+                "FreeInit", "ADE_IterationOptsFreeInit", "noise initialization", "consistency", "iterations",
                 "flicker",
             ],
             inputs=[
-                io.Model.Input("model", tooltip="A model with a motion module, or one that gets it later."),
-                io.Int.Input(
-                    "extra_iterations",
-                    default=2,
-                    min=0,
-                    max=20,
-                    tooltip="Runs after the first; the paper takes 4. 0 leaves sampling as it is, bit for bit.",
-                ),
-                io.Combo.Input(
-                    "filter",
-                    options=list(get_args(FilterName)),
-                    default="butterworth",
-                    tooltip="Which frequencies come from the clip before: butterworth, as in the authors' code, and "
-                    "gaussian, the paper's best, fall off smoothly; ideal cuts at the stop frequency, and "
-                    "ideal_released at the square root of twice that, as the authors' code and diffusers do.",
-                ),
-                io.Float.Input(
-                    "spatial_stop",
-                    default=0.25,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Frequency in a picture up to which noise comes from the clip before, of the highest that "
-                    "latent pixels hold. More keeps more of the composition.",
-                ),
-                io.Float.Input(
-                    "temporal_stop",
-                    default=0.25,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Frequency over frames up to which noise comes from the clip before, of the highest that "
-                    "frames hold. More keeps more of the motion.",
-                ),
-                io.Int.Input(
-                    "order",
-                    default=4,
-                    min=1,
-                    max=16,
-                    tooltip="How steeply the butterworth filter falls off. Other filters have none.",
-                ),
-                io.Boolean.Input(
-                    "coarse_to_fine",
-                    default=False,
-                    tooltip="Take fewer steps in earlier runs: of three, a third and two thirds. Faster; the clip may "
-                    "be worse.",
-                ),
+                socket(io.Model, "model",
+                    "The model that samples, with a motion module, or one that gets it later."),
+                whole("extra_iterations", 2, 0, 20,
+                    "Number of runs after the first; the paper takes 4. 0 leaves sampling as it is, bit for "
+                    "bit."),
+                choice("filter", get_args(FilterName),
+                    "Shape of the filter that says which frequencies come from the clip before. butterworth, "
+                    "as in the authors' code, and gaussian, the paper's best, fall off smoothly. ideal cuts "
+                    "at the stop frequency, and ideal_released at the square root of twice that, as the "
+                    "authors' code and diffusers do."),
+                number("spatial_stop", 0.25, 0.01, 1.0, 0.01,
+                    "Frequency in a picture up to which noise comes from the clip before, as a share of the "
+                    "highest that latent pixels hold. More keeps more of the composition."),
+                number("temporal_stop", 0.25, 0.01, 1.0, 0.01,
+                    "Frequency over frames up to which noise comes from the clip before, as a share of the "
+                    "highest that frames hold. More keeps more of the motion."),
+                whole("order", 4, 1, 16, "Steepness of the butterworth filter. Other filters have none."),
+                switch("coarse_to_fine", False,
+                    "Fewer steps in earlier runs: of three runs, a third and two thirds. Faster; the clip "
+                    "may be worse."),
             ],
-            outputs=[
-                io.Model.Output(
-                    "model", display_name="model", tooltip="A copy of the model, for the sampler."
-                ),
-            ],
-        )
+            outputs=[out(io.Model, "model", "A copy of the model, for the sampler.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, get_args
 
 import torch
@@ -24,13 +25,14 @@ from ..models.nuwa_jobs import JobFolder, Recursion, Watch, check_keyframes, ope
 from ..models.nuwa_tree import Job, Tree
 from ..models.prompt_travel import Blend, travel_conditions, used_prompts
 from ..models.zero_shot import MEMORYLESS, check_sampler
+from .segments import Segments
 from .sockets import TreeType
+from .widgets import SCHEDULERS, cfg, choice, out, schema, seed, share, socket, whole
 
 io = api.io
 logger = logging.getLogger(__name__)
 
 NUWA_INSTEAD = "let core's Wan First Last Frame To Video draw what is between two pictures"
-SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,13 @@ class Asked:
     """What a tree's jobs ask a model; it goes to other machines as a pickle.
 
     Attributes:
-        model: with its edits.
-        tree: has the prompts.
+        model: model with its edits.
+        tree: tree with the prompts.
         encoded: each prompt that is used.
-        negative: what not to draw; what it has for each frame is for the video's frames.
+        negative: conditions of what not to draw; what they have for each frame is for the video's frames.
         controls: conditions from which everything is taken but their prompts, for the video's frames; None: nothing.
         sigmas: [steps + 1] descending.
-        sampler: its name.
+        sampler: name of the sampler.
         cfg: guidance.
     """
 
@@ -69,21 +71,19 @@ class Asked:
             ]
         return positive, api.port().select_frames(self.negative, job.frame_ids)
 
-    def sample(self, job: Job, latents: Tensor, noise: Tensor, sigmas: Tensor, **options: Any) -> Tensor:
-        """Take some steps of a job; options: the port's, ``mask`` and ``progress``."""
-        positive, negative = self.conditions(job)
-        out = api.port().sample(
-            self.model,
-            positive,
-            negative,
-            {"samples": latents},
-            noise=noise,
-            sigmas=sigmas,
-            sampler=self.sampler,
-            cfg=self.cfg,
-            **options,
-        )
-        return out["samples"]
+    def sample(
+        self,
+        job: Job,
+        latents: Tensor,
+        noise: Tensor,
+        sigmas: Tensor,
+        *,
+        bar: Segments,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Take some steps of a job; ``mask``, [F, 1, H, W], is 0 on frames that stay."""
+        options = {"noise": noise, "mask": mask, "sampler": self.sampler, "cfg": self.cfg}
+        return bar.sample(self.model, self.conditions(job), latents, sigmas, **options)
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ class LocalWork:
     """What every local job does, as ``nuwa_jobs.Work`` says.
 
     Attributes:
-        asked: of the model.
-        filling: how frames between two are drawn.
-        seed: of their noise.
+        asked: question to the model.
+        filling: settings by which frames between two are drawn.
+        seed: seed of the frames' noise.
     """
 
     asked: Asked
@@ -107,13 +107,6 @@ class LocalWork:
 
     def __call__(self, job: Job, ends: Tensor, watch: Watch) -> Tensor:
         """Do a job."""
-        mask, bar = _mask_of_ends(job, ends), _Segments(watch)
-
-        def sample(latents: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
-            taken = self.asked.sample(job, latents, noise, sigmas, mask=mask, progress=bar)
-            bar.before += len(sigmas) - 1
-            return taken
-
         return fill_between(
             job,
             ends,
@@ -121,65 +114,38 @@ class LocalWork:
             seed=self.seed,
             sigmas=self.asked.sigmas,
             unit=api.port().noise_unit(self.asked.model),
-            sample=sample,
+            sample=partial(self.asked.sample, job, bar=Segments(watch), mask=_mask_of_ends(job, ends)),
         )
 
 
-class _Segments:
-    """Steps of several runs of the sampler under one bar."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch, self.before = watch, 0
-
-    def update(self, done: int, preview: Tensor | None = None) -> None:
-        """Show what a run has done."""
-        self._watch(self.before + done, preview)
-
-
 class NuwaKeyframes(io.ComfyNode):
-    """Frameloom_NuwaKeyframes."""
+    """Draw the keyframes of a long video, each from its own prompt: NUWA-XL's global stage on a frozen model.
+
+    Keyframes share a look, since they start from noise that is partly common and attend to the first of them.
+    For Nuwa Interpolate, or as a sheet of pictures by themselves.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_NuwaKeyframes",
-            display_name="Nuwa Keyframes",
-            category="frameloom/long video",
-            description="NUWA-XL's global stage on a frozen model: the keyframes of a long video, each from its own "
-            "prompt. They share a look, since they start from noise that is partly common and attend to the first of "
-            "them. For Nuwa Interpolate, or as a sheet of pictures by themselves.",
-            search_aliases=["NUWA-XL", "global diffusion", "storyboard keyframes", "consistent images"],
+        return schema(
+            cls, "Nuwa Keyframes", "long video",
+            aliases=["NUWA-XL", "global diffusion", "storyboard keyframes", "consistent images"],
             inputs=[
                 *_model_inputs(),
-                io.Latent.Input("latent", tooltip="One empty latent of the picture's size (batch_size 1)."),
+                socket(io.Latent, "latent", "One empty latent of the picture's size (batch_size 1)."),
                 *_sampling_inputs(),
-                io.Float.Input(
-                    "shared_noise",
-                    default=0.4,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of the start noise that all keyframes have in common. More: more alike.",
-                ),
-                io.Float.Input(
-                    "shared_attention",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How far keyframes look at the first in place of themselves. 0: not at all, for scenes "
-                    "that have nothing in common. A motion module on the model ties them, too: half its strength is "
-                    "enough here.",
-                ),
+                share("shared_noise", 0.4,
+                    "Share of the start noise that all keyframes have in common. More makes them more "
+                    "alike."),
+                share("shared_attention", 1.0,
+                    "Share of the first keyframe in what keyframes read in self-attention. 0: none, for "
+                    "scenes that have nothing in common. A motion module on the model ties them, too: half "
+                    "its strength is enough here."),
                 *_control_inputs(),
             ],
-            outputs=[
-                io.Latent.Output(
-                    "keyframes", display_name="keyframes", tooltip="As many as the tree's length."
-                )
-            ],
-        )
+            outputs=[out(io.Latent, "keyframes", "Latents of the keyframes, as many as the tree's length.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -207,37 +173,49 @@ class NuwaKeyframes(io.ComfyNode):
         asked = ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
         noise = draw_noise(seed, job.frame_ids, shape, "mixed", shared_noise)
         start = latent["samples"].expand(tree.length, *shape)
-        bar = api.port().progress(steps)
-        drawn = asked.sample(job, start, noise, asked.sigmas, progress=bar)
+        bar = Segments(api.port().progress(steps).update)
+        drawn = asked.sample(job, start, noise, asked.sigmas, bar=bar)
         return io.NodeOutput({"samples": drawn.to(start.device)})
 
 
 class NuwaInterpolate(io.ComfyNode):
-    """Frameloom_NuwaInterpolate."""
+    """Draw the frames between keyframes, then those between these: NUWA-XL's local stage on a frozen model.
+
+    The tree says which. A job's first and last frame stay as they are, bit for bit; the model, best with a
+    motion module, draws the others towards them; a mask adapter tells it which are given. Finished jobs are
+    kept in the user folder, in frameloom/nuwa: a run that was stopped goes on where it was.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_NuwaInterpolate",
-            display_name="Nuwa Interpolate",
-            category="frameloom/long video",
-            description="NUWA-XL's local stage on a frozen model: draws the frames between keyframes, then those "
-            "between these, as the tree says. A job's first and last frame stay as they are, bit for bit; the model, "
-            "best with a motion module, draws the others towards them; a mask adapter tells it which are given. "
-            "Finished jobs are kept in the user folder, in frameloom/nuwa: what was stopped goes on where it was.",
-            search_aliases=["NUWA-XL", "local diffusion", "frame interpolation", "in-betweening", "RePaint"],
+        return schema(
+            cls, "Nuwa Interpolate", "long video",
+            aliases=["NUWA-XL", "local diffusion", "frame interpolation", "in-betweening", "RePaint"],
             inputs=[
                 *_model_inputs(),
-                io.Latent.Input(
-                    "keyframes", tooltip="From Nuwa Keyframes, or any latents, as many as the tree's length."
-                ),
+                socket(io.Latent, "keyframes",
+                    "Latents from Nuwa Keyframes, or any others, as many as the tree's length."),
                 *_sampling_inputs(),
-                *_filling_inputs(),
+                choice("start", get_args(Start),
+                    "Start of new frames. turned noise: noise that turns from one end's into the other's. "
+                    "own noise: each frame its own; take it with a mask adapter, and one resample round. "
+                    "cross-fade: a mixture of both ends, drawn anew as far as denoise says."),
+                share("correlation", Filling.correlation,
+                    "Share of the noise that turns, for turned noise; the rest is the frame's own. More "
+                    "holds neighbours together and leaves less to move."),
+                whole("resample_rounds", Filling.resample_rounds, 1, 10,
+                    "Number of times that each of the first steps is taken, with noise between (RePaint), so "
+                    "that new frames come to agree with the given ones. 1: once."),
+                share("resample_share", Filling.resample_share,
+                    "Share of the steps that are taken several times. They cost as much each time."),
+                share("denoise", Filling.denoise,
+                    "Share of the steps that are taken, for cross-fade. Low values leave ghosts of both "
+                    "ends."),
                 *_control_inputs(),
             ],
-            outputs=[io.Latent.Output("latent", display_name="latent", tooltip="All frames of the video.")],
-        )
+            outputs=[out(io.Latent, "latent", "All frames of the video.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -275,100 +253,32 @@ class NuwaInterpolate(io.ComfyNode):
 
 def _model_inputs() -> list[Any]:
     return [
-        io.Model.Input("model", tooltip="An SD1.5 model, or the demo model, with whatever edits it."),
-        io.Clip.Input("clip", tooltip="The model's text encoder, for the tree's prompts."),
-        TreeType.Input("tree", tooltip="From Nuwa Plan."),
-        io.Conditioning.Input(
-            "negative", tooltip="What not to draw. What it has for each frame is for the video's frames."
-        ),
-    ]
+        socket(io.Model, "model", "The model that samples: SD1.5, or the demo model, with any edits of it."),
+        socket(io.Clip, "clip", "The model's text encoder, for the tree's prompts."),
+        socket(TreeType, "tree", "A tree from Nuwa Plan."),
+        socket(io.Conditioning, "negative",
+            "Negative prompt: what not to draw. What it has for each frame is for the video's frames."),
+    ]  # fmt: skip
 
 
 def _sampling_inputs() -> list[Any]:
     return [
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFFFFFFFFFF,
-            control_after_generate=True,
-            tooltip="Of the noise, which is each frame's by its number in the video.",
-        ),
-        io.Int.Input("steps", default=20, min=1, max=10_000, tooltip="Of the schedule."),
-        io.Float.Input(
-            "cfg",
-            default=7.5,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            tooltip="Guidance: how closely to follow the prompts. The demo model wants 3.",
-        ),
-        io.Combo.Input(
-            "sampler_name",
-            options=list(MEMORYLESS),
-            default="euler",
-            tooltip="Samplers that remember no step and draw no noise: a step can be taken again.",
-        ),
-        io.Combo.Input("scheduler", options=list(SCHEDULERS), default="normal", tooltip="Noise schedule."),
-    ]
-
-
-def _filling_inputs() -> list[Any]:
-    ours = Filling()
-    return [
-        io.Combo.Input(
-            "start",
-            options=list(get_args(Start)),
-            default=ours.start,
-            tooltip="What new frames start from. turned noise: noise that turns from one end's into the other's. own "
-            "noise: each frame its own; take it with a mask adapter, and one resample round. cross-fade: a mixture of "
-            "both ends, drawn anew as far as denoise says.",
-        ),
-        io.Float.Input(
-            "correlation",
-            default=ours.correlation,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="For turned noise: the share that turns, the rest is the frame's own. More holds neighbours "
-            "together and leaves less to move.",
-        ),
-        io.Int.Input(
-            "resample_rounds",
-            default=ours.resample_rounds,
-            min=1,
-            max=10,
-            tooltip="RePaint: how often each of the first steps is taken, with noise between, so that new frames come "
-            "to agree with the given ones. 1: once.",
-        ),
-        io.Float.Input(
-            "resample_share",
-            default=ours.resample_share,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="Share of the steps that are taken several times. They cost as much each time.",
-        ),
-        io.Float.Input(
-            "denoise",
-            default=ours.denoise,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="For cross-fade: share of the steps that are taken. Low values leave ghosts of both ends.",
-        ),
-    ]
+        seed("Seed of the noise, which is each frame's by its number in the video."),
+        whole("steps", 20, 1, 10_000, "Steps of the noise schedule."),
+        cfg("Guidance: how closely to follow the prompts. The demo model wants 3."),
+        choice("sampler_name", MEMORYLESS,
+            "Sampler. Those in the list remember no step and draw no noise: a step can be "
+            "taken again.", default="euler"),
+        choice("scheduler", SCHEDULERS, "Noise schedule."),
+    ]  # fmt: skip
 
 
 def _control_inputs() -> list[Any]:
     return [
-        io.Conditioning.Input(
-            "positive",
-            optional=True,
-            tooltip="ControlNets, GLIGEN and masks on it are taken over, with a hint for each of the video's frames or "
-            "one for all. Its prompt is not: prompts are the tree's.",
-        )
-    ]
+        socket(io.Conditioning, "positive",
+            "A condition whose ControlNets, GLIGEN and masks are taken over, with a hint for each of the "
+            "video's frames or one for all. Its prompt is not: prompts are the tree's.", optional=True),
+    ]  # fmt: skip
 
 
 def ask(
@@ -444,7 +354,7 @@ def _folder(work: LocalWork, keyframes: Tensor) -> JobFolder:
     job, steps = tree.keyframes, len(asked.sigmas) - 1
     noise, mask = draw_noise(work.seed, job.frame_ids, keyframes.shape[1:]), _mask_of_ends(job, keyframes)
     answers = [
-        asked.sample(job, keyframes, noise, asked.sigmas[[step, -1]], mask=mask)
+        asked.sample(job, keyframes, noise, asked.sigmas[[step, -1]], bar=Segments(), mask=mask)
         for step in sorted({0, steps // 2, steps - 1})  # what is timed acts at some of them
     ]
     return open_folder(port.user_dir() / "nuwa", key, torch.cat(answers))

@@ -15,53 +15,42 @@ from ..models.noise import renew_frames
 from ..models.zero_shot import smooth_background, warp_forward
 from .early import check_early, check_range
 from .sockets import PathType
+from .widgets import choice, line, out, percent, schema, seed, share, socket, switch, whole
 
 io = api.io
 
 
 class NoiseWarp(io.ComfyNode):
-    """Frameloom_NoiseWarp."""
+    """Make the frames of a video from one half-denoised frame.
+
+    The frame is moved along a path, then noise is added again, each frame's own. Sample one frame from the
+    start to t1 and on from t1 to t0; give the latent at t0 and the noise levels between the two, then sample
+    all frames from t1 to the end without adding noise (Disable Noise).
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_NoiseWarp",
-            display_name="Noise Warp",
-            category="frameloom/zero-shot",
-            description="Make the frames of a video from one half-denoised frame: move it along a path, then add noise "
-            "again, each frame its own. Sample one frame from the start to t1 and on from t1 to t0; give the latent "
-            "at t0 and the noise levels between the two, then sample all frames from t1 to the end without adding "
-            "noise (Disable Noise).",
-            search_aliases=["Text2Video-Zero", "motion dynamics", "warp latents", "noise warping"],
+        return schema(
+            cls, "Noise Warp", "zero-shot",
+            aliases=["Text2Video-Zero", "motion dynamics", "warp latents", "noise warping"],
             inputs=[
-                io.Model.Input("model", tooltip="The model that sampled the frame."),
-                io.Latent.Input("latent", tooltip="One frame at t0, with the noise it still has."),
-                PathType.Input("path", tooltip="From Motion Path; its length is the video's."),
-                io.Sigmas.Input(
-                    "sigmas",
-                    tooltip="The noise levels from t1 down to t0: those that the second sampler ran. Split Sigmas cuts "
-                    "them out of a schedule, so they always fit the sampler.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Of the noise that is added. A frame's noise depends on it and the frame's number alone.",
-                ),
-                io.Latent.Input(
-                    "first_frame",
-                    optional=True,
-                    tooltip="The same frame at t1, from the first sampler. It takes frame 0's place, which makes "
-                    "frame 0 the picture that the model would draw by itself, as the paper has it.",
-                ),
+                socket(io.Model, "model", "The model that sampled the frame."),
+                socket(io.Latent, "latent", "One frame at t0, with the noise it still has."),
+                socket(PathType, "path", "A path from Motion Path; its length is the video's."),
+                socket(io.Sigmas, "sigmas",
+                    "The noise levels from t1 down to t0: those that the second sampler ran. Split Sigmas "
+                    "cuts them out of a schedule, so they always fit the sampler."),
+                seed(
+                    "Seed of the noise that is added. A frame's noise depends on the seed and the frame's "
+                    "number alone."),
+                socket(io.Latent, "first_frame",
+                    "The same frame at t1, from the first sampler. It takes frame 0's "
+                    "place, which makes frame 0 the picture that the model would draw by "
+                    "itself, as the paper has it.", optional=True),
             ],
-            outputs=[
-                io.Latent.Output("latent", display_name="latent", tooltip="The frames at t1, noise included.")
-            ],
-        )
+            outputs=[out(io.Latent, "latent", "The frames at t1, noise included.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -94,78 +83,38 @@ def _check_family(model: Any, latent: dict[str, Any]) -> None:
 
 
 class CrossFrameAttnPatch(io.ComfyNode):
-    """Frameloom_CrossFrameAttnPatch."""
+    """Let the self-attention of every frame read another frame of the batch, so that frames keep one look.
+
+    With the first frame as anchor, frame 0 stays the picture that the model draws by itself. Works with
+    LoRAs, ControlNets, FreeU, PAG and motion modules, before or behind them.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_CrossFrameAttnPatch",
-            display_name="Cross Frame Attention",
-            category="frameloom/zero-shot",
-            description="Let the self-attention of every frame read another frame of the batch, so that frames keep "
-            "one look and one layout. With the first frame as anchor, frame 0 stays the picture that the "
-            "model draws by itself. Works with LoRAs, ControlNets, FreeU, PAG and motion modules, before "
-            "or behind them.",
-            search_aliases=[
-                "Text2Video-Zero",
-                "cross-frame attention",
-                "sparse causal attention",
-                "Tune-A-Video",
-            ],
+        return schema(
+            cls, "Cross Frame Attention", "zero-shot",
+            aliases=["Text2Video-Zero", "cross-frame attention", "sparse causal attention", "Tune-A-Video"],
             inputs=[
-                io.Model.Input("model", tooltip="An SD1.5 model, or the demo model."),
-                io.Combo.Input(
-                    "anchor",
-                    options=list(get_args(Anchor)),
-                    default="first",
-                    tooltip="Whose keys and values a frame reads: the first frame's (Text2Video-Zero), the previous "
-                    "one's, both (Tune-A-Video), or a chosen frame's.",
-                ),
-                io.Int.Input(
-                    "frame", default=0, min=0, max=100_000, tooltip="For chosen frame: its number, from 0."
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="1 reads the anchor alone, as the papers do; below, keys and values are mixed with the "
-                    "frame's own; 0 returns the model unchanged.",
-                ),
-                io.Float.Input(
-                    "start_percent",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    tooltip="Point of sampling where it starts to act; 0 is the first step's noise.",
-                ),
-                io.Float.Input(
-                    "end_percent",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    tooltip="Point of sampling where it stops; 1 is the end.",
-                ),
-                io.String.Input(
-                    "levels",
-                    default=", ".join(map(str, SD1.levels)),
-                    tooltip="Levels of the UNet in which it acts: 0 is the finest (half of all attention), 2 the "
-                    "coarsest, 3 the middle block.",
-                ),
-                io.Boolean.Input(
-                    "in_controlnet",
-                    default=True,
-                    tooltip="Act inside the ControlNets of the prompts too, at the same levels, as the paper does.",
-                ),
+                socket(io.Model, "model", "The model that samples: SD1.5, or the demo model."),
+                choice("anchor", get_args(Anchor),
+                    "The frame whose keys and values every frame reads: the first (Text2Video-Zero), the "
+                    "previous one, both (Tune-A-Video), or a chosen frame."),
+                whole("frame", 0, 0, 100_000, "Number of the chosen frame, from 0."),
+                share("strength", 1.0,
+                    "Share of the anchor in what a frame reads. 1 reads the anchor alone, as the papers do; "
+                    "below, keys and values are mixed with the frame's own; 0 returns the model unchanged."),
+                percent("start_percent", 0.0,
+                    "Point of sampling where it starts to act; 0 is the first step's noise."),
+                percent("end_percent", 1.0, "Point of sampling where it stops; 1 is the end."),
+                line("levels", ", ".join(map(str, LEVELS)),
+                    "Levels of the UNet in which it acts: 0 is the finest (half of all attention), 2 the "
+                    "coarsest, 3 the middle block."),
+                switch("in_controlnet", True,
+                    "Act inside the ControlNets of the prompts too, at the same levels, as the paper does."),
             ],
-            outputs=[
-                io.Model.Output("model", display_name="model", tooltip="A copy of the model that does so.")
-            ],
-        )
+            outputs=[out(io.Model, "model", "A copy of the model, whose frames read the anchor.")],
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(
@@ -215,42 +164,31 @@ def read_levels(text: str) -> frozenset[int]:
 
 
 class BackgroundSmooth(io.ComfyNode):
-    """Frameloom_BackgroundSmooth."""
+    """Steady the background of a Text2Video-Zero video.
+
+    Outside of the foreground, the noisy latents of every frame are drawn towards those of the first frame,
+    moved along the path. Sample the video once, find the foreground in it, smooth Noise Warp's latents with
+    it, and sample again from t1.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_BackgroundSmooth",
-            display_name="Background Smooth",
-            category="frameloom/zero-shot",
-            description="Steady the background: draw the noisy latents of every frame, outside of the foreground, "
-            "towards those of the first frame moved along the path. Sample the video once, find the "
-            "foreground in it, smooth Noise Warp's latents with it, and sample again from t1.",
-            search_aliases=["Text2Video-Zero", "smooth_bg", "background smoothing"],
+        return schema(
+            cls, "Background Smooth", "zero-shot",
+            aliases=["Text2Video-Zero", "smooth_bg", "background smoothing"],
             inputs=[
-                io.Latent.Input("latent", tooltip="The frames at t1, from Noise Warp."),
-                io.Mask.Input(
-                    "mask",
-                    tooltip="Foreground of each frame of the first sampling, 1 = foreground; of any segmenter.",
-                ),
-                PathType.Input("path", tooltip="The path that the frames were warped along."),
-                io.Float.Input(
-                    "keep",
-                    default=0.4,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of a frame's own latents in its background. 0.4 is the reference's "
-                    "smooth_bg_strength, the paper's alpha of 0.6; 1 smooths nothing.",
-                ),
+                socket(io.Latent, "latent", "The frames at t1, from Noise Warp."),
+                socket(io.Mask, "mask",
+                    "Foreground of each frame of the first sampling, 1 = foreground. It may come from any "
+                    "segmenter."),
+                socket(PathType, "path", "The path that the frames were warped along."),
+                share("keep", 0.4,
+                    "Share of a frame's own latents in its background. 0.4 is the reference's "
+                    "smooth_bg_strength, the paper's alpha of 0.6; 1 smooths nothing."),
             ],
-            outputs=[
-                io.Latent.Output(
-                    "latent", display_name="latent", tooltip="The frames at t1, to be sampled from there."
-                )
-            ],
-        )
+            outputs=[out(io.Latent, "latent", "The frames at t1, to be sampled from there.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(cls, latent: dict[str, Any], mask: Tensor, path: Any, keep: float) -> io.NodeOutput:

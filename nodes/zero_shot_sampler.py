@@ -27,78 +27,67 @@ from ..models.zero_shot import (
     warp_forward,
 )
 from .early import check_early
+from .segments import Segments
 from .sockets import PathType
+from .widgets import SCHEDULERS, cfg, choice, number, out, schema, seed, share, socket, whole
 
 io = api.io
 
-SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
 PERCENT = "percent"
 UNITS = ("timestep", PERCENT)
 CROSSED = Edit("cross-frame attention", self_attention=CrossFrameEdit())
 
 
 class ZeroShotSampler(io.ComfyNode):
-    """Frameloom_ZeroShotSampler."""
+    """Text2Video-Zero: sample a video from a plain image model, in one node.
+
+    It samples one frame to t1 and t0, moves it along the path, adds noise up to t1, and samples all frames
+    from there while they attend to the first. The first frame is the picture that the model draws by itself
+    from Video Noise of the same seed. With a mask, the background is smoothed. The same as Noise Warp, Cross
+    Frame Attention and Background Smooth.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_ZeroShotSampler",
-            display_name="Zero Shot Sampler",
-            category="frameloom/zero-shot",
-            description="Text2Video-Zero: a video from a plain image model. Samples one frame to t1 and t0, moves it "
-            "along the path, adds noise up to t1, and samples all frames from there while they attend to "
-            "the first. The first frame is the picture that the model draws by itself from Video Noise of "
-            "the same seed. With a mask, the background is smoothed. The same as Noise Warp, Cross Frame Attention "
-            "and Background Smooth.",
-            search_aliases=["Text2Video-Zero", "TextToVideoZeroPipeline", "text to video without training"],
+        return schema(
+            cls, "Zero Shot Sampler", "zero-shot",
+            aliases=["Text2Video-Zero", "TextToVideoZeroPipeline", "text to video without training"],
             inputs=[
-                io.Model.Input("model", tooltip="An SD1.5 model, or the demo model."),
-                io.Conditioning.Input("positive", tooltip="What to draw."),
-                io.Conditioning.Input("negative", tooltip="What not to draw."),
-                io.Latent.Input("latent", tooltip="One empty latent of the picture's size (batch_size 1)."),
-                PathType.Input("path", tooltip="From Motion Path; its length is the video's."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Of the start noise and of each frame's own noise.",
-                ),
-                io.Int.Input(
-                    "steps",
-                    default=50,
-                    min=1,
-                    max=10_000,
-                    tooltip="Of the whole schedule. The reference takes 50.",
-                ),
-                io.Float.Input(
-                    "cfg",
-                    default=7.5,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    tooltip="Guidance: how closely to follow the prompt. The demo model wants 3.",
-                ),
-                io.Combo.Input(
-                    "sampler_name",
-                    options=list(MEMORYLESS),
-                    default="ddim",
-                    tooltip="Samplers that remember no step and draw no noise; others break at the segments' joints.",
-                ),
-                io.Combo.Input(
-                    "scheduler",
-                    options=list(SCHEDULERS),
-                    default="ddim_uniform",
-                    tooltip="Noise schedule. ddim_uniform is the reference's.",
-                ),
-                *_level_inputs(),
-                *_smoothing_inputs(),
+                socket(io.Model, "model", "The model that samples: SD1.5, or the demo model."),
+                socket(io.Conditioning, "positive", "Positive prompt: what to draw."),
+                socket(io.Conditioning, "negative", "Negative prompt: what not to draw."),
+                socket(io.Latent, "latent", "One empty latent of the picture's size (batch_size 1)."),
+                socket(PathType, "path", "A path from Motion Path; its length is the video's."),
+                seed("Seed of the start noise and of each frame's own noise."),
+                whole("steps", 50, 1, 10_000, "Steps of the whole noise schedule. The reference takes 50."),
+                cfg("Guidance: how closely to follow the prompt. The demo model wants 3."),
+                choice("sampler_name", MEMORYLESS,
+                    "Sampler. Those in the list remember no step and draw no noise; others break at the "
+                    "segments' joints."),
+                choice("scheduler", SCHEDULERS,
+                    "Noise schedule. ddim_uniform is the reference's.", default="ddim_uniform"),
+                number("t0", 881.0, 0.0, 999.0, 0.01,
+                    "Noise level at which the frame is warped, less noisy than t1; the schedule's nearest "
+                    "step is taken. 881 is the paper's, the demo model wants 640."),
+                number("t1", 941.0, 0.0, 999.0, 0.01,
+                    "Noise level up to which noise is added again; higher lets frames differ more. 941 is "
+                    "the paper's, the demo model wants 700."),
+                choice("level_unit", UNITS,
+                    "Unit of t0 and t1: timesteps of training, 999 = pure noise; or percent of sampling "
+                    "done, 0 to 1."),
+                whole("chunk_size", 0, 0, 100_000,
+                    "Frames sampled at once, the first frame included, to save memory; 0: all. It does not "
+                    "change the result, but with a motion module: a frame then attends to those of its chunk "
+                    "alone."),
+                socket(io.Mask, "mask",
+                    "Foreground of each frame, 1 = foreground. With it, the background is "
+                    "smoothed at t1.", optional=True),
+                share("keep", 0.4,
+                    "Share of a frame's own latents in its background, with a mask.", optional=True),
             ],
-            outputs=[io.Latent.Output("latent", display_name="latent", tooltip="The frames of the video.")],
-        )
+            outputs=[out(io.Latent, "latent", "The frames of the video.")],
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(
@@ -160,13 +149,9 @@ class _Sampling:
         chunks: int,
     ) -> None:
         self._model, self._sides, self._sampler, self._cfg = model, sides, sampler, cfg
-        lower, upper = levels
-        self._to_t1, self._to_t0, self._to_end = (
-            sigmas[: upper + 1],
-            sigmas[upper : lower + 1],
-            sigmas[upper:],
-        )
-        self._bar, self._before = api.port().progress(lower + chunks * (len(self._to_end) - 1)), 0
+        t0, t1 = levels
+        self._to_t1, self._to_t0, self._to_end = sigmas[: t1 + 1], sigmas[t1 : t0 + 1], sigmas[t1:]
+        self._bar = Segments(api.port().progress(t0 + chunks * (len(self._to_end) - 1)).update)
 
     def frames(self, start: Tensor, path: Path, seed: int) -> Tensor:
         """Draw one frame down to t0 and make all frames at t1 of it, [F, C, H, W]."""
@@ -184,85 +169,14 @@ class _Sampling:
         parts = [self._run(crossed, chunk, frames[chunk], self._to_end) for chunk in chunks]
         return torch.cat([part if index == 0 else part[1:] for index, part in enumerate(parts)])
 
-    def update(self, done: int, preview: Tensor | None = None) -> None:
-        """Move the bar by what a segment did."""
-        self._bar.update(self._before + done, preview)
-
     def _run(
         self, model: Any, frame_ids: list[int], start: Tensor, sigmas: Tensor, noise: Tensor | None = None
     ) -> Tensor:
         port = api.port()
         positive, negative = (port.select_frames(side, frame_ids) for side in self._sides)
-        out = port.sample(
-            model,
-            positive,
-            negative,
-            {"samples": start},
-            noise=torch.zeros_like(start) if noise is None else noise,
-            sigmas=sigmas,
-            sampler=self._sampler,
-            cfg=self._cfg,
-            progress=self,
-        )
-        self._before += len(sigmas) - 1
-        return out["samples"]
-
-
-def _level_inputs() -> list[Any]:
-    return [
-        io.Float.Input(
-            "t0",
-            default=881.0,
-            min=0.0,
-            max=999.0,
-            step=0.01,
-            tooltip="Level at which the frame is warped, less noisy than t1; taken to the schedule's nearest step. 881 "
-            "is the paper's, the demo model wants 640.",
-        ),
-        io.Float.Input(
-            "t1",
-            default=941.0,
-            min=0.0,
-            max=999.0,
-            step=0.01,
-            tooltip="Level up to which noise is added again; higher lets frames differ more. 941 is the paper's, the "
-            "demo model wants 700.",
-        ),
-        io.Combo.Input(
-            "level_unit",
-            options=list(UNITS),
-            default="timestep",
-            tooltip="Of t0 and t1: timesteps of training, 999 = pure noise; or percent of sampling done, 0 to "
-            "1.",
-        ),
-        io.Int.Input(
-            "chunk_size",
-            default=0,
-            min=0,
-            max=100_000,
-            tooltip="Frames sampled at once, the first frame included, to save memory; 0: all. Does not change "
-            "the result, but with a motion module: a frame then attends to those of its chunk alone.",
-        ),
-    ]
-
-
-def _smoothing_inputs() -> list[Any]:
-    return [
-        io.Mask.Input(
-            "mask",
-            optional=True,
-            tooltip="Foreground of each frame, 1 = foreground: smooths the background at t1.",
-        ),
-        io.Float.Input(
-            "keep",
-            default=0.4,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            optional=True,
-            tooltip="With a mask: share of a frame's own latents in its background.",
-        ),
-    ]
+        options = {"noise": torch.zeros_like(start) if noise is None else noise}
+        options |= {"sampler": self._sampler, "cfg": self._cfg}
+        return self._bar.sample(model, (positive, negative), start, sigmas, **options)
 
 
 def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:

@@ -16,7 +16,7 @@ from frameloom.models.motion_checkpoint import MotionWeights
 from frameloom.models.motion_lora import MotionLoRA
 from frameloom.models.motion_module import MotionModel
 from frameloom.models.windows import WindowPlan
-from frameloom.tests.support.free_init_contract import again, by_hand
+from frameloom.tests.contract.test_free_init import again, by_hand
 from frameloom.tests.support.layout import guide, lay_out
 from frameloom.tests.support.motion import tiny_module
 

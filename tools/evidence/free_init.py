@@ -18,7 +18,7 @@ from frameloom.training.loop import step_generator
 from torch import Tensor
 
 from .rows import SEED, Row, agreement, row
-from .studio import LATENT_SIDE, SCHEDULER, STEPS, Studio
+from .studio import LATENT_SIDE, MOVING, SCHEDULER, STEPS, Section, Studio
 
 DEFAULT, ONE = "FreeInit, 2 extra", "one run"
 ARMS: dict[str, NoiseReinit | None] = {
@@ -90,3 +90,14 @@ def _figures(images: Tensor, truth: shapes.Clips, index: int) -> Tensor:
             ),
         ]
     )
+
+
+SECTIONS = {
+    "FreeInit": Section(
+        free_init_rows,
+        MOVING,
+        "Prompts say no background, so that frames can differ in it, and no way. On the demo model they "
+        "agree on it in one run already, so that there is little to gain; the clip of `freeinit_demo` is one "
+        "of the few where they do not.",
+    ),
+}

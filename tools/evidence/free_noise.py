@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .motion import mean_step, moving_clips
 from .rows import SEED, Row, agreement, table
-from .studio import LATENT_SIDE, SCHEDULER, STEPS, Studio
+from .studio import LATENT_SIDE, MOVING, SCHEDULER, STEPS, Section, Studio
 
 WINDOW, FRAMES = shapes.FRAMES, 3 * shapes.FRAMES
 STRIDE = WINDOW // 4
@@ -86,3 +86,13 @@ def _figures(images: Tensor, truth: shapes.Clips, index: int) -> Tensor:
             *looks,
         ]
     )
+
+
+SECTIONS = {
+    "FreeNoise": Section(
+        free_noise_rows,
+        MOVING,
+        "48 frames, three windows. Windows alone: the motion module attends in windows, and every frame has "
+        "noise of its own. Clips, joined: three runs that know nothing of each other.",
+    ),
+}

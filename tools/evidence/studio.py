@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -19,11 +21,16 @@ from frameloom.training import shapes
 from frameloom.training.loop import step_generator
 from torch import Tensor
 
-from .rows import SEED
+from .rows import SEED, Row
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "assets" / "demo"
 ADAPTER_FILE = "mask_adapter.safetensors"
+MODEL, MOTION, LORA = (
+    ASSETS / name for name in ("model.safetensors", "motion.safetensors", "pan_left.safetensors")
+)
+MOVING = (MODEL, MOTION)
+ADAPTED_FILES = (*MOVING, ASSETS / ADAPTER_FILE)
 CPU = "CPU"
 STEPS, CFG, SAMPLER, SCHEDULER = 12, 3.0, "ddim", "normal"
 LATENT_SIDE = shapes.IMAGE_SIZE // 8
@@ -133,3 +140,26 @@ def _open(device: str) -> None:
 
 def _draw(draw: Callable[[Studio, int], _Drawn], number: int) -> _Drawn:
     return draw(_own[0], number)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the evidence. Every file of this folder offers its own as ``SECTIONS``, by their names.
+
+    Attributes:
+        rows: measures it.
+        files: all that it measures, which its rows are keyed by.
+        note: what a reader must know of it.
+    """
+
+    rows: Callable[[Studio, int], list[Row]]
+    files: tuple[Path, ...]
+    note: str = ""
+
+    @property
+    def key(self) -> str:
+        """Hash of its files."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:16]
