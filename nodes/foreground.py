@@ -59,7 +59,7 @@ class ForegroundMask(io.ComfyNode):
                 percent("at_percent", 0.6,
                     "Point of sampling whose noise is added: 0 is pure noise, 1 nearly none. With much noise "
                     "the model no longer sees where things are; with little it no longer asks the prompt."),
-                line("levels", ", ".join(map(str, LEVELS)),
+                line("levels", ", ".join(map(str, SD1.levels)),
                     "Levels of the UNet in which attention looks: 0 is the finest, 2 the coarsest, 3 the "
                     "middle block."),
                 share("threshold", 0.4,

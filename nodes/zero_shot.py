@@ -107,7 +107,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
                 percent("start_percent", 0.0,
                     "Point of sampling where it starts to act; 0 is the first step's noise."),
                 percent("end_percent", 1.0, "Point of sampling where it stops; 1 is the end."),
-                line("levels", ", ".join(map(str, LEVELS)),
+                line("levels", ", ".join(map(str, SD1.levels)),
                     "Levels of the UNet in which it acts: 0 is the finest (half of all attention), 2 the "
                     "coarsest, 3 the middle block."),
                 switch("in_controlnet", True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...host import api
-from ...models.edit import Edit
+from ...models.edits.edit import Edit
 from ...models.mirrored_noise import MirroredNoise
 from ..widgets import out, schema, socket
 
