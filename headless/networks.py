@@ -31,9 +31,9 @@ def build_control(size: UNetSize, hint_channels: int = 3, *, pooled: bool = Fals
     """Build a ControlNet for a UNet of SD1.x topology with random weights.
 
     Args:
-        size: of the UNet's way down.
-        hint_channels: of the hints.
-        pooled: what it adds is averaged over the picture.
+        size: sizes of the UNet's way down.
+        hint_channels: number of channels of the hints.
+        pooled: True: the average over the picture is added, not the picture.
     """
     return ControlNetModel(
         in_channels=size.in_channels,
