@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from .family import frames_of
 from .guards import check_frames
+from .video.latents import frames_of
+from .video.shapes import Clip, Images
 
 logger = logging.getLogger(__name__)
+
+Decode = Callable[[Clip], Images]
+"""Decodes latents, each frame by itself, to pictures 8 times as wide and high."""
 
 CHUNK_BYTES = 64 * 2**20
 """Of a chunk's pictures, where nobody says how long a chunk is: 21 frames of 512 x 512, 2 of 1920 x 1080."""
@@ -21,11 +24,7 @@ PIXELS_A_CELL = 8
 
 
 def frames_that_fit(height: int, width: int) -> int:
-    """Return how many frames' pictures, float32, have room in ``CHUNK_BYTES``; at least 1.
-
-    Args:
-        height: of the latents, in cells.
-        width: of the latents, in cells.
+    """Return how many pictures of latents of some cells, float32, have room in ``CHUNK_BYTES``; at least 1.
 
     Examples:
         >>> frames_that_fit(64, 64)
@@ -34,8 +33,8 @@ def frames_that_fit(height: int, width: int) -> int:
     return max(1, CHUNK_BYTES // (height * width * PIXELS_A_CELL**2 * 3 * 4))
 
 
-def check_clip(latent: dict[str, Any]) -> Tensor:
-    """Return the samples of a LATENT whose frames can be decoded each by itself, [F, C, H, W]; they are finite.
+def check_clip(latent: dict[str, Any]) -> Clip:
+    """Return the samples of a LATENT whose frames can be decoded each by itself; they are finite.
 
     Raises:
         ValueError: they are of a video model, whose frames depend on each other, or no pictures.
@@ -48,18 +47,10 @@ def check_clip(latent: dict[str, Any]) -> Tensor:
     return samples
 
 
-def decode_chunks(decode: Callable[[Tensor], Tensor], latents: Tensor, size: int) -> Iterator[Tensor]:
-    """Decode a clip, a chunk at a time.
+def decode_chunks(decode: Decode, latents: Clip, size: int) -> Iterator[Images]:
+    """Decode a clip a chunk of so many frames at a time, in order; 0: as many as fit (``frames_that_fit``).
 
     When memory runs out, the chunk is halved and tried again; later ones are then no longer than it.
-
-    Args:
-        decode: [N, C, H, W] latents to [N, 8H, 8W, 3] pictures, each frame by itself.
-        latents: [F, C, H, W] float.
-        size: frames a chunk; 0: as many as fit (``frames_that_fit``).
-
-    Returns:
-        The pictures in order, [N, 8H, 8W, 3] float, 0..1, N no more than size.
 
     Raises:
         MemoryError: there is none for a single frame.
@@ -78,7 +69,7 @@ def decode_chunks(decode: Callable[[Tensor], Tensor], latents: Tensor, size: int
         yield images
 
 
-def _decoded(decode: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor | None:
+def _decoded(decode: Decode, latents: Clip) -> Images | None:
     """Decode, or return None when memory ran out: what the failed try held is free after the return."""
     try:
         return decode(latents)
@@ -88,7 +79,7 @@ def _decoded(decode: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor | No
         return None
 
 
-def _halved(size: int, start: int, latents: Tensor) -> int:
+def _halved(size: int, start: int, latents: Clip) -> int:
     if size == 1:
         height, width = latents.shape[2:]
         raise MemoryError(

@@ -7,44 +7,30 @@ says what something is (``host.contract.Host.family``); what it is good for is s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor
 
-from .edit import Edit
-
 Makes = Literal["pictures", "video", "sound", "shapes", "pictures or video"]
 
-# Channels of a clip's latents -> the models that have them, by axes: [clips, channels, time, height, width].
-VIDEO_LATENTS = {
-    12: "Mochi",
-    16: "Wan 2.1, HunyuanVideo or CogVideoX",
-    24: "MiniMax H3",
-    32: "HunyuanVideo 1.5",
-    48: "Wan 2.2 5B",
-    128: "LTX-Video",
-}
-SOUND_CHANNELS = 8  # of ACE-Step, whose latents have the axes of pictures
-
-# What does a technique's work on a model of video, by part of an edit. The names are those of core's nodes.
-WINDOWS = (
-    "use core's Context Windows (Manual) with dim 2, or its node for the family, such as WAN Context Windows"
-)
+# What does the work of an edit on a model of video, by its seam. The names are those of core nodes.
 INSTEAD = {
-    "temporal": "sample without Apply Motion Module, since a video model moves by itself",
+    "slots": "sample without Apply Motion Module, since a video model moves by itself",
+    "input": "use core's node for a first frame of the family, such as WanFirstLastFrameToVideo",
     "schedule": "sample without this node, since a video model moves by itself",
     "observe": "make the mask with a segmenter, and connect it to mask",
-    "cross_frame": "take this node out, since in a video model all frames read each other",
-    "gligen": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
-    "bias": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
-    "compose": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "self_attention": "take this node out, since in a video model all frames read each other",
+    "between": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "cross_attention": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "conditions": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
     "guide": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
     "noise": "use the freenoise of core's context windows",
-    "fusion": "use the freenoise of core's context windows",
-    "reinit": "take this node out, since FreeInit mends a fault of Stable Diffusion's noise schedule",
-    "windows": WINDOWS,
+    "time": "use the freenoise of core's context windows",
+    "run": "take this node out, since FreeInit mends a fault of Stable Diffusion's noise schedule",
+    "windows": "use core's Context Windows (Manual) with dim 2, or its node for the family, such as WAN Context "
+    "Windows",
 }
 LOAD_SD1 = "load an SD1.5 checkpoint or the demo model"
 
@@ -67,24 +53,30 @@ class Family:
     tokens: int = 0
     is_sd1: bool = False
 
+    def offers(self, seam: str) -> bool:
+        """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, windows."""
+        return self.is_sd1 or (seam == "windows" and self.makes == "pictures")
+
     def __str__(self) -> str:
         """Return what errors say of it."""
         return f"{self.name}, which makes {self.makes}"
 
 
-def check_edit(family: Family, edit: Edit) -> None:
-    """Check that a model can take an edit.
+def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
+    """Check that a model offers seams.
 
-    Context windows alone go with any model of pictures; other parts are places in the UNet of SD1.x.
+    Args:
+        family: the model's.
+        seams: what is to be changed.
+        user: what needs them.
 
     Raises:
-        ValueError: it can't.
+        ValueError: it lacks one.
     """
-    parts = [part for part in INSTEAD if getattr(edit, part) is not None]
-    if parts == ["windows"]:
-        check_makes_pictures(family, edit.name, WINDOWS)
-    elif parts:
-        check_is_sd1(family, edit.name, INSTEAD[parts[0]])
+    refused = sorted((seam for seam in seams if not family.offers(seam)), key=list(INSTEAD).index)
+    if refused:
+        check = check_makes_pictures if refused == ["windows"] else check_is_sd1
+        check(family, user, INSTEAD[refused[0]])
 
 
 def check_is_sd1(family: Family, user: str, instead: str) -> None:
@@ -164,39 +156,3 @@ def check_tokens(family: Family, conditioning: Sequence[Any], what: str) -> None
                 f"{what}: got prompts whose tokens are {tokens.shape[-1]:,} wide; expected {family.tokens:,}, as "
                 f"{family.name} reads them; encode the prompt with the CLIP of this model's own checkpoint."
             )
-
-
-def frames_of(
-    latent: dict[str, Any], instead: str = "use a latent of Stable Diffusion", what: str = "latent"
-) -> Tensor:
-    """Return the samples of a LATENT if they are frames, each a picture: [F, C, H, W].
-
-    Args:
-        latent: it.
-        instead: what to do with another.
-        what: the input's name.
-
-    Raises:
-        ValueError: they are of a video model, or sound.
-    """
-    samples = latent["samples"]
-    got = _another_kind(samples, latent.get("type"))
-    if got:
-        raise ValueError(
-            f"{what}: got {got}; expected the frames of a clip as a batch of pictures, [frames, channels, height, "
-            f"width]; {instead}."
-        )
-    return samples
-
-
-def _another_kind(samples: Any, kind: str | None) -> str:
-    """Say what samples are, if they are no pictures; else nothing."""
-    if not isinstance(samples, Tensor) or samples.is_nested:
-        return "a clip and its sound in one latent, as LTX-2 has them"
-    shape = list(samples.shape)
-    if kind == "audio" or len(shape) == 3 or (len(shape) == 4 and shape[1] == SOUND_CHANNELS):
-        return f"one of sound, {shape}"
-    if len(shape) == 5:
-        known = f", as {VIDEO_LATENTS[shape[1]]} has it" if shape[1] in VIDEO_LATENTS else ""
-        return f"one of a video model, {shape}{known}"
-    return "" if len(shape) == 4 and shape[0] else f"one of the shape {shape}"

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from einops import rearrange
 from torch import Tensor
 
+from .video.shapes import Hidden, Tokens
+
 # Of a condition's options, what may have a row for each frame; so have its tokens, and its ControlNets' hints.
 PER_FRAME = ("mask", "concat_latent_image", "concat_mask", "pooled_output")
 
@@ -33,25 +35,16 @@ def count_videos(batch: int, frames: int) -> int:
 
 
 def pick_frames(batch: Tensor, frame_ids: Sequence[int]) -> Tensor:
-    """Return the rows of some frames, of a batch with a row for each frame of a clip.
+    """Return the rows of some frames, of a batch [N, ...] with a row for each frame of a clip: [F, ...].
 
-    Args:
-        batch: [N, ...]. One row is for all frames; fewer than the clip's frames begin again, as ComfyUI's ControlNets
-            have it.
-        frame_ids: absolute number of each frame.
-
-    Returns:
-        [F, ...], or the batch itself where it has one row.
+    A batch of one row is for all frames, and returned itself. One with fewer rows than the clip has frames begins
+    again, as ComfyUI's ControlNets have it.
     """
     return batch if len(batch) == 1 else batch[[frame % len(batch) for frame in frame_ids]]
 
 
 def check_length(frame_ids: Sequence[int], length: int) -> None:
-    """Check that a scene has the frames that are sampled.
-
-    Args:
-        frame_ids: absolute number of each frame.
-        length: frames of the scene.
+    """Check that a scene of a length has the frames that are sampled.
 
     Raises:
         ValueError: it has not.
@@ -63,15 +56,8 @@ def check_length(frame_ids: Sequence[int], length: int) -> None:
         )
 
 
-def frames_to_tokens(hidden: Tensor, frames: int) -> Tensor:
-    """Lay time out as the token axis.
-
-    Args:
-        hidden: [B*F, C, H, W] float.
-        frames: frames per video.
-
-    Returns:
-        [B*H*W, F, C], newly allocated or aliased.
+def frames_to_tokens(hidden: Hidden, frames: int) -> Tokens:
+    """Lay time out as the token axis: [B*F, C, H, W] -> [B*H*W, F, C], newly allocated or aliased.
 
     Raises:
         ValueError: the batch is not a multiple of frames.
@@ -80,15 +66,6 @@ def frames_to_tokens(hidden: Tensor, frames: int) -> Tensor:
     return rearrange(hidden, "(b f) c h w -> (b h w) f c", f=frames)
 
 
-def tokens_to_frames(tokens: Tensor, height: int, width: int) -> Tensor:
-    """Undo ``frames_to_tokens``.
-
-    Args:
-        tokens: [B*H*W, F, C] float.
-        height: H.
-        width: W.
-
-    Returns:
-        [B*F, C, H, W].
-    """
+def tokens_to_frames(tokens: Tokens, height: int, width: int) -> Hidden:
+    """Undo ``frames_to_tokens``: [B*H*W, F, C] -> [B*F, C, H, W]."""
     return rearrange(tokens, "(b h w) f c -> (b f) c h w", h=height, w=width)

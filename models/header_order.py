@@ -22,8 +22,8 @@ def save_ordered(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
     """Return a safetensors file, the same bytes for the same arguments.
 
     Args:
-        tensors: by key, of any shape [...]; contiguous, no two of one memory.
-        metadata: of its header.
+        tensors: [...] each, by key; contiguous, no two of one memory.
+        metadata: texts of its header, by name.
     """
     file = io.BytesIO(save(dict(tensors), dict(metadata)))
     _order(file)
@@ -31,11 +31,7 @@ def save_ordered(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
 
 
 def order_header(path: Path) -> None:
-    """Write the metadata of a safetensors file that is there in the order of its keys.
-
-    Args:
-        path: of the file.
-    """
+    """Write the metadata of a safetensors file that is there in the order of its keys."""
     with path.open("r+b") as file:
         _order(file)
 

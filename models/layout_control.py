@@ -1,7 +1,14 @@
 """Hints for ControlNets, drawn from a scene's boxes and keypoints: no picture is needed to make one.
 
 Nearer things hide what lies behind them. How near something is, is read off its box: the mean of how far down it ends
-and of its size, the square root of its area.
+and of its size, the square root of its area. With (x, y) measured from the box's middle in half sides of it:
+
+    blob        light n (1 - b + b sqrt(1 - x^2 - y^2)) in the ellipse, n how near it is, b the bulge
+    scribble    a line along sqrt(x^2 + y^2) = 1 - w (1 - v(angle)) / 2, w the wobble, v a mean of waves, -1 to 1
+    limb        an ellipse with a point at each end, of a point's width
+
+An edge at f = 0, f < 0 inside, lies d = f / |grad f| pixels from a pixel, to first order, which is covered by 1/2 - d,
+no less than 0 and no more than 1.
 
 Source: skeletons have the colours, limbs and sizes of OpenPose's COCO body (Cao et al. 2017,
 https://arxiv.org/abs/1611.08050) as the pose ControlNets of SD1.5 were trained on them.
@@ -22,6 +29,7 @@ from torch import Tensor
 from .keypoints import BODY_POINTS, LIMBS
 from .layout_masks import box_masks, ellipse_masks
 from .storyboard import Entity, Point, Scene
+from .video.shapes import Boxes, Images, Masks, Presence
 
 Kind = Literal["box outlines", "filled labels", "blob depth", "scribble", "openpose skeletons"]
 Colour = tuple[float, float, float]
@@ -41,20 +49,20 @@ WAVES = (2, 3, 4, 5, 6)  # of a scribble, a turn
 
 def draw_control(
     scene: Scene, kind: Kind, height: int, width: int, *, line_width: float = 3, seed: int = 0
-) -> Tensor:
+) -> Images:
     """Draw a hint for each frame of a scene.
 
     Args:
-        scene: with boxes; with keypoints for skeletons. What has none is not drawn.
+        scene: entities with boxes, or with keypoints for skeletons. What has none is not drawn.
         kind: box outlines: white lines. filled labels: boxes, a colour for each id. blob depth: ellipses, near is
             bright. scribble: ellipses by an unsteady hand. openpose skeletons.
-        height: of the picture, in pixels.
-        width: of the picture, in pixels.
-        line_width: of outlines and scribbles, in pixels.
-        seed: of a scribble's hand, which is another for each id and the same in every frame.
+        height: H, in pixels.
+        width: W, in pixels.
+        line_width: breadth of outlines and scribbles, in pixels.
+        seed: number that a scribble's hand depends on; it is another for each id and the same in every frame.
 
     Returns:
-        [F, H, W, 3] float32, 0..1, on black.
+        Float32, on black.
 
     Raises:
         ValueError: the scene has nothing to draw.
@@ -96,7 +104,7 @@ class _Place:
         left, top, right, bottom = self.box[0].tolist()
         return (bottom + math.sqrt((right - left) * (bottom - top))) / 2
 
-    def mask(self, draw: Callable[[Tensor, Tensor, int, int], Tensor]) -> Tensor:
+    def mask(self, draw: Callable[[Boxes, Presence, int, int], Masks]) -> Tensor:
         return draw(self.box, torch.tensor([True]), self.height, self.width)[0]
 
     def relative(self) -> tuple[Tensor, Tensor]:
@@ -168,7 +176,7 @@ _LAYERS: dict[Kind, Callable[[_Place], tuple[Tensor, Tensor]]] = {
 }
 
 
-def _draw_skeletons(scene: Scene, height: int, width: int) -> Tensor:
+def _draw_skeletons(scene: Scene, height: int, width: int) -> Images:
     bodies = [each for each in scene.entities if _has_body(each)]
     if not bodies:
         raise ValueError(

@@ -1,8 +1,17 @@
 """Masks of boxes: how much of each pixel an entity's box, or the ellipse in it, covers.
 
 Every value is the covered share of its pixel's area, in closed form, so a mask is right at any size: for a picture, and
-for latents of 16 x 16, where most of a box is edge. Boxes are (left, top, right, bottom), 0..1, as in
-``models.storyboard``; what they reach over the picture's edge is not seen.
+for latents of 16 x 16, where most of a box is edge. Of pixel (i, j), the square [j, j + 1] x [i, i + 1], a box from
+(l, t) to (r, b) covers
+
+    |[l, r] n [j, j + 1]| |[t, b] n [i, i + 1]|                                                         box_masks
+
+and the ellipse that touches its sides, scaled to the unit disc, A(j+1, i+1) - A(j, i+1) - A(j+1, i) + A(j, i), where A
+is the area of the disc's points left of x and above y:                                                 ellipse_masks
+
+    A(x, y) = (a(x) + a(y)) / 2 + x y - pi / 4 inside of the disc,    a(x) = arccos(-x) + x sqrt(1 - x^2)
+
+What boxes reach over the picture's edge is not seen.
 """
 
 from __future__ import annotations
@@ -16,21 +25,15 @@ from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
 from .storyboard import Scene
+from .video.shapes import Boxes, Masks, Presence
 
 Shape = Literal["box", "ellipse"]
 
 
-def box_masks(boxes: Tensor, present: Tensor, height: int, width: int) -> Tensor:
-    """Return how much of each pixel a box covers.
+def box_masks(boxes: Boxes, present: Presence, height: int, width: int) -> Masks:
+    """Return how much of each pixel a box covers; float32, empty where nothing is present.
 
-    Args:
-        boxes: [F, 4] float, 0..1.
-        present: [F] bool. Frames where there is something; the others' masks are empty.
-        height: of the mask, in pixels.
-        width: of the mask, in pixels.
-
-    Returns:
-        [F, H, W] float32, 0..1, on the boxes' device. A mask sums up to its box's area in pixels.
+    A mask sums up to its box's area in pixels.
 
     Examples:
         >>> box_masks(torch.tensor([[0.0, 0, 0.375, 1]]), torch.tensor([True]), 1, 4)
@@ -48,21 +51,8 @@ def _covered(start: Tensor, stop: Tensor, length: int) -> Tensor:
     return (ends - torch.maximum(start[:, None], cells)).clamp(0, 1).float()
 
 
-def ellipse_masks(boxes: Tensor, present: Tensor, height: int, width: int) -> Tensor:
-    """Return how much of each pixel the ellipse that touches a box's four sides covers.
-
-    The ellipse is scaled to the unit disc; a pixel's share is the difference, over its four corners, of the disc's area
-    left of and above a corner.
-
-    Args:
-        boxes: [F, 4] float, 0..1.
-        present: [F] bool. Frames where there is something; the others' masks are empty.
-        height: of the mask, in pixels.
-        width: of the mask, in pixels.
-
-    Returns:
-        [F, H, W] float32, 0..1, on the boxes' device; counted on the CPU in float64.
-    """
+def ellipse_masks(boxes: Boxes, present: Presence, height: int, width: int) -> Masks:
+    """Return how much of each pixel the ellipse in a box covers; float32, counted on the CPU in float64."""
     across, down = (torch.linspace(0, 1, count + 1, dtype=torch.float64) for count in (width, height))
     masks = torch.zeros(len(boxes), height, width)
     for frame in present.nonzero().flatten().tolist():
@@ -76,7 +66,7 @@ def ellipse_masks(boxes: Tensor, present: Tensor, height: int, width: int) -> Te
 
 
 def _disc_area(x: Tensor, y: Tensor) -> Tensor:
-    """Return the area of the unit disc's points (u, v) with u < x and v < y."""
+    """Return A: the area of the unit disc's points (u, v) with u < x and v < y, [...]."""
     x, y = x.clamp(-1, 1), y.clamp(-1, 1)
     left, above = ((-each).acos() + each * (1 - each**2).sqrt() for each in (x, y))
     inside = (left + above) / 2 + x * y - math.pi / 4
@@ -86,24 +76,21 @@ def _disc_area(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(x**2 + y**2 < 1, inside, outside)
 
 
-_DRAW: dict[Shape, Callable[[Tensor, Tensor, int, int], Tensor]] = {
+_DRAW: dict[Shape, Callable[[Boxes, Presence, int, int], Masks]] = {
     "box": box_masks,
     "ellipse": ellipse_masks,
 }
 
 
-def scene_masks(scene: Scene, entity: str, height: int, width: int, shape: Shape = "box") -> Tensor:
+def scene_masks(scene: Scene, entity: str, height: int, width: int, shape: Shape = "box") -> Masks:
     """Return where an entity of a scene is, or where any of them is.
 
     Args:
-        scene: with boxes.
-        entity: its id; empty: all of them. Where several cover a pixel, the one that covers most of it counts.
-        height: of the mask, in pixels.
-        width: of the mask, in pixels.
+        scene: entities, some with boxes.
+        entity: id of one; empty: all of them. Where several cover a pixel, the one that covers most of it counts.
+        height: H, in pixels.
+        width: W, in pixels.
         shape: the box, or the ellipse in it.
-
-    Returns:
-        [F, H, W] float32, 0..1.
 
     Raises:
         ValueError: no such entity has boxes.
@@ -122,15 +109,10 @@ def scene_masks(scene: Scene, entity: str, height: int, width: int, shape: Shape
     return masks
 
 
-def feather_masks(masks: Tensor, feather: float) -> Tensor:
-    """Soften a mask's edges; at the picture's edge nothing fades.
+def feather_masks(masks: Masks, feather: float) -> Masks:
+    """Soften a mask's edges, each from 0.98 to 0.02 over ``feather`` pixels; at the picture's edge nothing fades.
 
-    Args:
-        masks: [F, H, W] float.
-        feather: pixels over which an edge falls from 0.98 to 0.02; 0 leaves masks as they are.
-
-    Returns:
-        [F, H, W], blurred by a Gaussian whose standard deviation is a quarter of ``feather``.
+    That is a blur by a Gaussian whose standard deviation is a quarter of them.
     """
     if feather == 0:
         return masks

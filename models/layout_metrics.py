@@ -1,7 +1,13 @@
 """How well sampled layouts stand for real ones: precision, recall, density and coverage of their tracks.
 
+With x_i of N real points, y_j of M samples, and B(x_i) the closed ball around x_i up to its k-th nearest neighbour in
+its own set, as B(y_j) in its:
+
+    precision    share of j with y_j in some B(x_i)        density     mean over j of the number of B(x_i) with y_j, / k
+    recall       share of i with x_i in some B(y_j)        coverage    share of i with some y_j in B(x_i)
+
 Sources: Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models",
-https://arxiv.org/abs/2002.09797; precision and recall as there, after Kynkäänniemi et al. 2019.
+https://arxiv.org/abs/2002.09797, equations 2 to 5; precision and recall as there, after Kynkäänniemi et al. 2019.
 """
 
 from __future__ import annotations
@@ -20,14 +26,14 @@ NEIGHBOURS = 5  # k of Naeem et al.
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """What samples share with real ones.
+    """What samples share with real ones; each is 0..1, but for density.
 
     Attributes:
-        precision: share of samples that lie in some real one's neighbourhood.
-        recall: share of real ones that lie in some sample's neighbourhood.
-        density: neighbourhoods of real ones that a sample lies in, over k; about 1 where both are drawn alike, and more
+        precision: share of samples that lie in some real one's ball.
+        recall: share of real ones that lie in some sample's ball.
+        density: mean number of real balls that hold a sample, over k; about 1 where both are drawn alike, and more
             where samples keep to where real ones are dense.
-        coverage: share of real ones with a sample in their neighbourhood.
+        coverage: share of real ones with a sample in their ball.
     """
 
     precision: float
@@ -37,12 +43,7 @@ class Fidelity:
 
 
 def compare(real: Tensor, samples: Tensor, k: int = NEIGHBOURS) -> Fidelity:
-    """Compare two sets of points.
-
-    Args:
-        real: [N, D] float.
-        samples: [M, D] float.
-        k: of the neighbourhoods, smaller than N and M.
+    """Compare two sets of points, [N, D] and [M, D].
 
     Raises:
         ValueError: a set has no more than k points.
@@ -53,21 +54,16 @@ def compare(real: Tensor, samples: Tensor, k: int = NEIGHBOURS) -> Fidelity:
 def compare_points(real: Tensor, samples: Tensor, k: int = NEIGHBOURS) -> dict[str, Tensor]:
     """Return what the figures of ``Fidelity`` are means of, by their names.
 
-    A point's neighbourhood is the closed ball up to its k-th nearest neighbour in its own set.
-
     Args:
         real: [N, D] float.
         samples: [M, D] float.
-        k: of the neighbourhoods, smaller than N and M.
+        k: number of the neighbour that a ball reaches to, smaller than N and M.
 
     Returns:
         [M] float64 of each sample for precision and density, [N] of each real point for recall and coverage.
 
     Raises:
         ValueError: a set has no more than k points.
-
-    Source:
-        Naeem et al. 2020, equations 2 to 5.
     """
     if k < 1 or min(len(real), len(samples)) <= k:
         raise ValueError(
@@ -98,8 +94,7 @@ def _radii(points: Tensor, k: int) -> Tensor:
 def track_features(scenes: Sequence[Scene]) -> Tensor:
     """Return a point for every track: where its box is over the scene, how big, and how both change.
 
-    Args:
-        scenes: of any length; what has no box somewhere in its scene is left out.
+    Scenes may have any length; what has no box somewhere in its scene is left out.
 
     Returns:
         [N, 8 * MOMENTS - 4] float32: center, width and height at ``MOMENTS`` moments from first to last frame, and

@@ -1,5 +1,9 @@
 """A layout prior: a GPT-2 over layout sequences. Its network, its file, and sampling within a grammar.
 
+With E_t the embedding of the token at t, P_t of its place, and attention A that sees what came before:
+
+    x_t = E_t + P_t;    x <- x + A(LN(x)), x <- x + MLP(LN(x)) layer by layer;    logits = E LN(x)
+
 The network has GPT-2's keys, so that its files load into Hugging Face's GPT2LMHeadModel and the other way round. What
 its tokens mean is the sequence format's; the file's header names that.
 
@@ -33,11 +37,11 @@ class PriorSize:
     """Sizes of a layout prior.
 
     Attributes:
-        vocabulary: tokens there are, words among them.
-        context: longest sequence.
-        width: of a token.
-        layers: blocks.
-        heads: of attention, which divide the width.
+        vocabulary: number of tokens, words among them.
+        context: length of the longest sequence.
+        width: features of a token.
+        layers: number of blocks.
+        heads: number of attention's heads; divides the width.
     """
 
     vocabulary: int
@@ -51,9 +55,9 @@ class LayoutGPT(nn.Module):
     """GPT-2: layer norm first, learned positions, the output tied to the embedding.
 
     Args:
-        size: of it.
-        words: that its last tokens are.
-        device: of its weights.
+        size: sizes of the network.
+        words: words that its last tokens are.
+        device: place of its weights.
 
     Shape:
         tokens [B, L] -> logits [B, L, vocabulary].
@@ -70,8 +74,8 @@ class LayoutGPT(nn.Module):
         """Return what may follow each token, and the cache with these tokens in it, newly allocated.
 
         Args:
-            tokens: [B, L] int64, those after the ones in the cache.
-            cache: from the call before.
+            tokens: [B, L] int64. Tokens after those in the cache.
+            cache: keys and values that the call before returned.
         """
         x, kept = self.transformer(tokens, cache)
         return self.logits(x), kept
@@ -156,8 +160,8 @@ def save_prior(path: str | Path, network: LayoutGPT, sequence: str) -> None:
     """Write a layout prior as safetensors, whole or not at all.
 
     Args:
-        path: of the new file.
-        network: what to write, in its dtype.
+        path: name of the new file.
+        network: prior to write, in its dtype.
         sequence: name of the sequence format it was trained on, version included.
 
     Raises:
@@ -216,13 +220,13 @@ def sample_tokens(
     Where it allows one token alone the network is not asked.
 
     Args:
-        network: what says how likely each token is.
-        tokens: what the sequence begins with.
-        grammar: of what follows.
-        temperature: of sampling; 0 always takes the likeliest.
-        top_k: sample among this many of the allowed; 0: among all.
-        seed: of sampling; torch's own random numbers stay as they are.
-        watch: called with the length so far at every token; raises what stops the work.
+        network: prior that says how likely each token is.
+        tokens: beginning of the sequence.
+        grammar: rules for what follows.
+        temperature: divisor of the logits; 0 always takes the likeliest.
+        top_k: number of likeliest tokens, of the allowed, to draw from; 0: all.
+        seed: number that the draws depend on; torch's own random numbers stay as they are.
+        watch: function that is called with the length so far at every token; raises what stops the work.
 
     Returns:
         The whole sequence.

@@ -130,10 +130,10 @@ def tracks_of(names: Sequence[str], frames: int, keyframes: int, words: Words = 
     stands still. Boxes lie in the picture and are at least ``SMALLEST`` lines wide and high.
 
     Args:
-        names: of the entities.
+        names: name of each entity.
         frames: length of the scene.
         keyframes: boxes of each entity.
-        words: that are tokens.
+        words: words that are tokens.
 
     Raises:
         ValueError: there are more keyframes than frames, or than 129.
@@ -174,9 +174,9 @@ def decode_scene(tokens: Sequence[int], frames: int, words: Words = BYTES) -> Sc
     """Return the scene that tokens say, with ids made of its names.
 
     Args:
-        tokens: from ``START`` to ``END``; padding after it is left out.
+        tokens: sequence from ``START`` to ``END``; padding after it is left out.
         frames: length of the scene.
-        words: that are tokens.
+        words: words that are tokens.
 
     Raises:
         ValueError: the tokens are no such sequence; says where.

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .edit import Edit, Given
-from .energy import check_trainable
-from .free_noise import WindowFusion
+from .edits.call import Held
+from .edits.edit import Edit, Time
 from .mask_adapter import MaskEncoder
 from .motion_checkpoint import MotionWeights, check_fit
 from .motion_module import MotionModel
@@ -30,8 +29,8 @@ class Base:
     """What a trainer must know of a frozen model.
 
     Attributes:
-        prediction_type: what it predicts.
-        widths: of its UNet at every temporal slot, by slot name.
+        prediction_type: quantity that it predicts.
+        widths: width of its UNet at every temporal slot, by slot name.
     """
 
     prediction_type: PredictionType
@@ -43,8 +42,8 @@ class Learner:
     """A motion module in training; hosts run it as they run a loaded one.
 
     Attributes:
-        network: what runs, on the host's device; its weights may be under parametrisations.
-        weights: what it started from.
+        network: module that runs, on the host's device; its weights may be under parametrisations.
+        weights: module that it started from.
     """
 
     network: MotionModel
@@ -61,10 +60,10 @@ class Learner:
         return self.network.mask_encoder
 
     def __call__(
-        self, slot: str, hidden: Tensor, frames: int, strength: float, fusion: WindowFusion | None = None
+        self, slot: str, hidden: Tensor, frames: int, strength: float, time: Time | None = None
     ) -> Tensor:
         """Run one slot: [B*F, C, H, W] -> [B*F, C, H, W]."""
-        return self.network(slot, hidden, frames, strength, fusion)
+        return self.network(slot, hidden, frames, strength, time)
 
 
 @dataclass(frozen=True)
@@ -72,23 +71,21 @@ class FrozenForward:
     """A host's UNet as a differentiable function, outside inference mode; its networks are the function's own.
 
     Attributes:
-        unet: what runs; no weight of it wants a gradient.
-        run: as ``__call__``.
+        unet: network that runs; no weight of it wants a gradient.
+        run: function that ``__call__`` calls.
     """
 
     unet: nn.Module
     run: Callable[..., Tensor]
 
-    def __call__(
-        self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None
-    ) -> Tensor:
+    def __call__(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Held | None = None) -> Tensor:
         """Return the raw prediction, [B*F, 4, H, W].
 
         Args:
             noisy: [B*F, 4, H, W], variance preserving.
             timesteps: [B*F].
-            tokens: [B*F, L, D], or [B, L, D] where the frames of a video share theirs.
-            given: what a mask encoder is told.
+            tokens: [B*F, L, D]. Prompts; or [B, L, D] where the frames of a video share theirs.
+            given: frames that a mask encoder is told of.
         """
         return self.run(noisy, timesteps, tokens, given)
 
@@ -101,9 +98,9 @@ def describe_base(prediction_type: PredictionType, widths: Mapping[str, int], ch
     """Return what a trainer must know of a model.
 
     Args:
-        prediction_type: what it predicts.
-        widths: of its UNet at every temporal slot, by slot name.
-        channels: that its UNet reads.
+        prediction_type: quantity that it predicts.
+        widths: width of its UNet at every temporal slot, by slot name.
+        channels: number of channels that its UNet reads.
 
     Raises:
         ValueError: it reads more than noisy latents.
@@ -120,9 +117,9 @@ def check_learner(edits: Sequence[Edit], learner: Learner | None, widths: Mappin
     """Check that a model can be trained through, with a module that learns in it.
 
     Args:
-        edits: of the model.
-        learner: what is to learn; None: nothing.
-        widths: of the UNet at every temporal slot, by slot name.
+        edits: edits on the model.
+        learner: module that is to learn; None: nothing.
+        widths: width of the UNet at every temporal slot, by slot name.
 
     Raises:
         ValueError: an edit guides sampling, or is a motion module where one is to learn.
@@ -132,10 +129,27 @@ def check_learner(edits: Sequence[Edit], learner: Learner | None, widths: Mappin
     if learner is None:
         return
     check_fit(learner.weights, widths)
-    if any(edit.temporal is not None for edit in edits):
+    if any(edit.slots is not None for edit in edits):
         raise ValueError(
             "model: got one with a motion module on it; expected the model alone, since the one that learns is put in "
             "by itself; connect what is before Apply Motion Module."
+        )
+
+
+def check_trainable(edits: Sequence[Edit]) -> None:
+    """Check that a model can be trained through.
+
+    Args:
+        edits: of the model.
+
+    Raises:
+        ValueError: one guides sampling.
+    """
+    guiding = [edit.name for edit in edits if edit.guide is not None]
+    if guiding:
+        raise ValueError(
+            f"model: got one with {guiding[0]} on it, which guides sampling; expected a model to train through; take "
+            "that node out, or choose another of Layout Conditioning's methods."
         )
 
 
@@ -156,8 +170,8 @@ def recompute(owner: Any, method: str = "forward") -> None:
     finds the context variables of the first, in whatever thread.
 
     Args:
-        owner: has the method; it is replaced on this object alone.
-        method: its name.
+        owner: object that has the method; it is replaced on this object alone.
+        method: name of the method.
 
     Source:
         Chen et al. 2016, "Training deep nets with sublinear memory cost", https://arxiv.org/abs/1604.06174.

@@ -1,7 +1,16 @@
 """Figures of a video that need no learned model: similarity, flicker, motion, drift, each beside two controls.
 
+With x_f frame f of F, and u_f(b) how far a block b of it has moved in frame f + 1:
+
+    similarity    mean SSIM(x_f, x_(f+1))
+    flicker       mean |x_(f+1) - 2 x_f + x_(f-1)|
+    motion        mean |u_f(b)| over the fastest twentieth of all blocks
+    drift         1 - SSIM(x_1, x_F)
+
 No figure means anything alone: a frozen picture is perfectly consistent, and shuffled frames move most of all. So
 ``measure`` returns the same figures for the first frame held still and for the frames in random order.
+
+Source of SSIM: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
 """
 
 from __future__ import annotations
@@ -15,6 +24,8 @@ from kornia.geometry.transform import resize
 from kornia.metrics import ssim
 from torch import Tensor
 from torch.nn import functional
+
+from .video.shapes import Clip, Images
 
 _SSIM_WINDOW = 11
 # The authors of SSIM advise to measure at about this size.
@@ -59,15 +70,8 @@ class Report:
     shuffled: Figures
 
 
-def measure(images: Tensor, seed: int = 0) -> Report:
-    """Measure a video and its two controls.
-
-    Args:
-        images: [F, H, W, 3] float, 0..1.
-        seed: of the order of the shuffled control.
-
-    Returns:
-        The figures of the video, of its first frame held, and of its frames in random order.
+def measure(images: Images, seed: int = 0) -> Report:
+    """Measure a video, its first frame held, and its frames in an order that the seed gives.
 
     Raises:
         ValueError: there are fewer than 3 frames, or the shape is another.
@@ -83,15 +87,8 @@ def measure(images: Tensor, seed: int = 0) -> Report:
     return Report(*(_measure_one(*sizes, ids) for ids in (range(len(frames)), (0, 0, 0), order)))
 
 
-def _measure_one(frames: Tensor, similar: Tensor, moving: Tensor, ids: Sequence[int]) -> Figures:
-    """Return the figures of some frames in some order.
-
-    Args:
-        frames: [F, C, H, W].
-        similar: the same at the size of similarity.
-        moving: the same at the size of motion.
-        ids: which follow each other.
-    """
+def _measure_one(frames: Clip, similar: Clip, moving: Clip, ids: Sequence[int]) -> Figures:
+    """Return the figures of some frames in some order, of the clip in three sizes: as it is, for SSIM, for motion."""
     pairs = [list(ids[start : start + _CHUNK + 1]) for start in range(0, len(ids) - 1, _CHUNK)]
     triples = [list(ids[start : start + _CHUNK + 2]) for start in range(0, len(ids) - 2, _CHUNK)]
     similarity = torch.cat([frame_similarity(similar[pair[:-1]], similar[pair[1:]]) for pair in pairs])
@@ -106,66 +103,47 @@ def _measure_one(frames: Tensor, similar: Tensor, moving: Tensor, ids: Sequence[
     )
 
 
-def _flicker(frames: Tensor) -> Tensor:
+def _flicker(x: Clip) -> Tensor:
     """Return how far each frame but the first and the last is from its neighbours' mean, twice: [F-2]."""
-    return reduce((frames[2:] - 2 * frames[1:-1] + frames[:-2]).abs(), "f c h w -> f", "mean")
+    return reduce((x[2:] - 2 * x[1:-1] + x[:-2]).abs(), "f c h w -> f", "mean")
 
 
-def frame_similarity(first: Tensor, second: Tensor) -> Tensor:
-    """Return the structural similarity of pairs of frames.
-
-    Args:
-        first: [N, C, H, W] float, 0..1. Larger pictures are reduced to 256 pixels a side.
-        second: [N, C, H, W] float, 0..1.
-
-    Returns:
-        [N]; 1 where a pair is equal.
-
-    Source:
-        Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
-    """
+def frame_similarity(first: Clip, second: Clip) -> Tensor:
+    """Return the structural similarity of pairs of frames, [F], at 256 pixels a side at most; 1: they are equal."""
     first, second = (_reduce(frames, _SSIM_SIDE) for frames in (first, second))
     return reduce(ssim(first, second, _SSIM_WINDOW, padding="same"), "n c h w -> n", "mean")
 
 
-def displacement(frames: Tensor) -> Tensor:
-    """Return how far the fastest part of the picture moves between neighbouring frames.
+def displacement(frames: Clip) -> Tensor:
+    """Return how far the fastest part of the picture moves between neighbours, [F-1], in percent of its longer side.
 
     Blocks of a reduced picture are matched within a small reach. A farther match counts only where it is clearly
     better, so that flat areas and noise stand still. The fastest twentieth of the blocks is averaged: a small thing
     that moves on a still background is motion.
-
-    Args:
-        frames: [F, C, H, W] float, 0..1.
-
-    Returns:
-        [F-1] displacement in percent of the longer side.
     """
     frames = _reduce(frames, _MOTION_SIDE)
     before, after = frames[:-1], frames[1:]
     height, width = before.shape[-2:]
     padded = functional.pad(after, (_MOTION_REACH,) * 4, mode="replicate")
     reach = range(-_MOTION_REACH, _MOTION_REACH + 1)
-    shifts = sorted(
-        ((dy, dx) for dy in reach for dx in reach), key=lambda shift: shift[0] ** 2 + shift[1] ** 2
-    )
+    nearest_first = sorted(((dy, dx) for dy in reach for dx in reach), key=lambda u: u[0] ** 2 + u[1] ** 2)
     best: Tensor | None = None
     distance = before.new_zeros(())
-    for dy, dx in shifts:
+    for dy, dx in nearest_first:
         top, left = dy + _MOTION_REACH, dx + _MOTION_REACH
         error = (before - padded[..., top : top + height, left : left + width]).abs().mean(1, keepdim=True)
         cost = functional.avg_pool2d(error, _BLOCK, stride=_BLOCK // 2)
-        length = cost.new_full((), (dy * dy + dx * dx) ** 0.5)
         if best is None:
             best, distance = cost, torch.zeros_like(cost)
             continue
+        length = cost.new_full((), (dy * dy + dx * dx) ** 0.5)
         better = cost < _BETTER * best - 1e-4
         best, distance = torch.where(better, cost, best), torch.where(better, length, distance)
     fastest = max(1, distance[0].numel() // 20)
     return distance.flatten(1).topk(fastest).values.mean(1) * (100 / max(height, width))
 
 
-def _reduce(frames: Tensor, side: int) -> Tensor:
+def _reduce(frames: Clip, side: int) -> Clip:
     """Shrink frames whose longer side is above ``side``; at least a block remains."""
     scale = side / max(frames.shape[-2:])
     if scale >= 1:
@@ -178,12 +156,7 @@ def _reduce(frames: Tensor, side: int) -> Tensor:
 
 
 def describe(report: Report, fps: float) -> str:
-    """Return the figures as a text table.
-
-    Args:
-        report: from ``measure``.
-        fps: frames a second, for motion in percent a second.
-    """
+    """Return the figures as a text table, with motion in percent a second, too."""
     rows = [
         ("similarity of neighbouring frames (SSIM, 1 = equal)", "similarity", 1.0, ".4f"),
         ("flicker (mean second difference, 0 = steady)", "flicker", 1.0, ".4f"),

@@ -18,10 +18,10 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from .edit import TEMPORAL_SLOTS
 from .errors import CheckpointError
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 from .motion_module import MotionModel, MotionSize, positional_encoding
+from .network.unet import SD1
 from .schedules import ANIMATEDIFF, BetaName, BetaSchedule
 from .weight_file import WeightFile, find_nearest, open_weights
 from .weight_kind import expect
@@ -53,12 +53,12 @@ class MotionWeights:
     """A motion module's weights and what was found out about them.
 
     Attributes:
-        name: of its file, for messages.
-        family: which module it is.
-        size: its sizes.
+        name: name of its file, for messages.
+        family: kind of module.
+        size: sizes of the module.
         state: tensors keyed as ``MotionModel.state_dict()``, positional encodings included.
-        beta_schedule: what it was trained with; None: the base model's own.
-        clip_norm: it was trained with the UNet's residual norms taken over the whole clip (v1).
+        beta_schedule: noise schedule of its training; None: the base model's own.
+        clip_norm: True where the UNet's residual norms were taken over the whole clip in training (v1).
     """
 
     name: str
@@ -226,14 +226,14 @@ def _build(file: WeightFile, state: dict[str, Tensor]) -> MotionWeights:
 def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize, bool]:
     """Read the sizes off the tensors; the flag says whether positional encodings are stored."""
     channels: dict[str, int] = {}
-    for slot in TEMPORAL_SLOTS:
+    for slot in SD1.slots:
         norm = state.get(f"{slot}.temporal_transformer.norm.weight")
         if norm is not None and norm.dim() == 1:
             channels[slot] = norm.shape[0]
-    absent = [slot for slot in TEMPORAL_SLOTS if slot not in channels and slot != MID_SLOT]
+    absent = [slot for slot in SD1.slots if slot not in channels and slot != MID_SLOT]
     if absent:
         raise CheckpointError(
-            f"{file.name}: lacks {absent[0]} ({len(channels)} of at least {len(TEMPORAL_SLOTS) - 1} slots found); "
+            f"{file.name}: lacks {absent[0]} ({len(channels)} of at least {len(SD1.slots) - 1} slots found); "
             "expected a whole motion module for SD1.5; download it again, or choose another."
         )
     encodings = [tensor for key, tensor in state.items() if key.endswith("pos_encoder.pe")]

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .edit import TEMPORAL_SLOTS
 from .errors import CheckpointError
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 from .motion_checkpoint import MID_SLOT, MotionWeights, motion_key
+from .network.unet import SD1
 from .weight_file import open_weights
 from .weight_kind import expect, find_variant
 
@@ -49,9 +49,9 @@ class MotionLoRA:
     """A motion LoRA.
 
     Attributes:
-        name: of its file, for messages.
-        pairs: (down [R, C_in], up [C_out, R]) by the name of the ``MotionModel`` weight they change, alpha folded in.
-        mask_encoder: what is added to the weight of the module's mask encoder, [C, 5, 3, 3]; to 0 where it has none.
+        name: name of its file, for messages.
+        pairs: matrices down [R, C_in] and up [C_out, R] by the ``MotionModel`` weight they change, alpha folded in.
+        mask_encoder: [C, 5, 3, 3]. Summand of the weight of the module's mask encoder; of 0 where it has none.
     """
 
     name: str
@@ -200,7 +200,7 @@ def _flattened_names() -> Mapping[str, str]:
     """Map kohya's names, in which every dot became an underscore, to weights; with and without diffusers' names."""
     return {
         f"{slot}{where}{name}".replace(".", "_"): f"{slot}{_WHERE}{ours}.weight"
-        for slot in TEMPORAL_SLOTS
+        for slot in SD1.slots
         for ours, theirs in _LAYERS.items()
         for where, name in ((_WHERE, ours), (".", theirs))
     }

@@ -1,8 +1,12 @@
 """How a picture moves from frame to frame: a path, and latents warped along it by picking cells.
 
-A path says where the whole picture lies in every frame, seen from frame 0: moved, magnified and turned about its
-middle. Warping picks the nearest source cell for every cell, so latents stay standard normal where they were, in any
-dtype; what comes from outside is mirrored at the edge.
+A path says where the whole picture lies in every frame, seen from frame 0: frame k shows it turned by a_k clockwise,
+magnified by z_k, and moved by d_k. With p a place of frame k, and both measured from the picture's middle, W_k takes
+
+    (W_k x)(p) = x(q),    q = R(-a_k) (p - d_k) / z_k
+
+at the cell nearest to q; what lies outside is mirrored at the edge. Cells are picked, never mixed, so latents stay
+standard normal where they were, in any dtype.
 
 Source: Text2Video-Zero (Khachatryan et al. 2023), https://arxiv.org/abs/2303.13439, section 3.3.1, for the
 translations; the other moves are ours.
@@ -19,6 +23,7 @@ import torch
 from torch import Tensor
 
 from .storyboard import Entity
+from .video.shapes import Clip, Frame
 
 PAPER_CANVAS = 512  # pixels: what the paper's strengths are measured on, whatever the picture's size
 _KEY = re.compile(r"(?P<frame>[^:]*):(?P<values>.*)")
@@ -30,7 +35,7 @@ class MotionPath:
     """Where the picture lies in each frame.
 
     Attributes:
-        move: [F, 2] float64. How far right and down it has moved, as a share of the picture's width and height.
+        move: [F, 2] float64. Way right and down, as shares of the picture's width and height.
         zoom: [F] float64. Magnification, 1 = as in frame 0.
         angle: [F] float64. Degrees clockwise.
     """
@@ -44,29 +49,12 @@ class MotionPath:
         return len(self.zoom)
 
     def source_cells(self, frame: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Return the cell that every cell of a frame comes from.
-
-        Args:
-            frame: absolute number of the frame.
-            height: of the latents, in cells.
-            width: of the latents, in cells.
-
-        Returns:
-            Rows and columns in the unmoved picture, each [height, width] long.
-
-        Raises:
-            ValueError: the path has no such frame.
-        """
-        if not 0 <= frame < len(self):
-            raise ValueError(
-                f"frame {frame} lies outside the motion path of {len(self)} frames; expected 0 to {len(self) - 1}; "
-                "give the path as many frames as the video."
-            )
+        """Return the row and the column, [height, width] long each, of the cell that each cell of a frame shows."""
         middle = torch.tensor([width / 2, height / 2], dtype=torch.float64)
-        shift = self.move[frame] * 2 * middle
+        move = self.move[frame] * 2 * middle
         y, x = torch.meshgrid(
-            torch.arange(height, dtype=torch.float64) + 0.5 - middle[1] - shift[1],
-            torch.arange(width, dtype=torch.float64) + 0.5 - middle[0] - shift[0],
+            torch.arange(height, dtype=torch.float64) + 0.5 - middle[1] - move[1],
+            torch.arange(width, dtype=torch.float64) + 0.5 - middle[0] - move[0],
             indexing="ij",
         )
         turn = torch.deg2rad(self.angle[frame])
@@ -89,35 +77,29 @@ class MotionPath:
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:
-    """Mirror indices at the edges, the edge cell included: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ..."""
+    """Mirror indices, [...], at the edges, the edge cell included: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ..."""
     index = index.remainder(2 * size)
     return torch.where(index < size, index, 2 * size - 1 - index)
 
 
-def warp(latent: Tensor, path: MotionPath, frame_ids: Sequence[int]) -> Tensor:
-    """Move one frame along a path.
+def warp(x: Frame, path: MotionPath, frame_ids: Sequence[int]) -> Clip:
+    """Return W_k x for some frames k: the input's own values, on its device."""
+    cells = (path.source_cells(k, *x.shape[-2:]) for k in frame_ids)
+    frames = [x[0][:, rows.to(x.device), columns.to(x.device)] for rows, columns in cells]
+    return torch.stack(frames) if frames else x[:0]
 
-    Args:
-        latent: [1, C, H, W], frame 0 unmoved.
-        path: where it lies in each frame.
-        frame_ids: absolute number of each frame to make.
 
-    Returns:
-        [F, C, H, W]: the input's own values, on its device.
+def check_path(path: MotionPath, frames: int) -> None:
+    """Check that a path says where the picture lies in every frame of a clip.
 
     Raises:
-        ValueError: the latent is not one frame, or the path is shorter than the clip.
+        ValueError: it is shorter.
     """
-    if latent.dim() != 4 or latent.shape[0] != 1:
+    if frames > len(path):
         raise ValueError(
-            f"latent is {tuple(latent.shape)}; expected one frame, [1, channels, height, width]; take one with Latent "
-            "From Batch."
+            f"frame {len(path)} lies outside the motion path of {len(path)} frames; expected 0 to {len(path) - 1}; "
+            "give the path as many frames as the video."
         )
-    frames = []
-    for frame in frame_ids:
-        rows, columns = path.source_cells(frame, *latent.shape[-2:])
-        frames.append(latent[0][:, rows.to(latent.device), columns.to(latent.device)])
-    return torch.stack(frames) if frames else latent[:0]
 
 
 def translation(
@@ -125,38 +107,46 @@ def translation(
 ) -> MotionPath:
     """Return the paper's global translation: frame k shows what lies k strengths to the right of and below frame 0.
 
-    So positive strengths move the picture left and up. The reference samples its flow without the half-pixel offset of
-    its grid, so on its canvas every moved axis is half a pixel short; that is kept here, and latents come out equal to
-    it cell for cell. On a canvas of one's own a pixel is a pixel.
-
-    Args:
-        frames: F.
-        strength_x: pixels a frame, horizontally.
-        strength_y: pixels a frame, vertically.
-        canvas: width and height of the picture that those pixels are measured on; None: the paper's 512 x 512.
+    So positive strengths move the picture left and up. They are pixels a frame, on a canvas of some width and height.
+    The reference samples its flow without the half-pixel offset of its grid, so on its canvas, which is the default,
+    every moved axis is half a pixel short; that is kept here, and latents come out equal to it cell for cell. On a
+    canvas of one's own a pixel is a pixel.
 
     Examples:
         >>> translation(3, 8, 0, canvas=(64, 64)).move[1:, 0]
         tensor([-0.1250, -0.2500], dtype=torch.float64)
     """
-    numbers = torch.arange(frames, dtype=torch.float64)
-    move = numbers[:, None] * -torch.tensor([strength_x, strength_y], dtype=torch.float64)
+    k = torch.arange(frames, dtype=torch.float64)
+    move = k[:, None] * -torch.tensor([strength_x, strength_y], dtype=torch.float64)
     if canvas is None:
         move, canvas = torch.where(move == 0, 0.0, move + 0.5), (PAPER_CANVAS, PAPER_CANVAS)
     still = torch.zeros(frames, dtype=torch.float64)
     return MotionPath(move / torch.tensor(canvas, dtype=torch.float64), still + 1, still)
 
 
-def interpolate(frames: int, keys: dict[int, tuple[float, float, float, float]]) -> MotionPath:
-    """Return a path through keyframes: straight between them (zoom in its logarithm), still before and after.
+Key = tuple[float, float, float, float]
+"""Move right and down (shares of the picture's sides), zoom, angle (degrees clockwise)."""
 
-    Args:
-        frames: F.
-        keys: frame -> move right and down (shares), zoom, angle (degrees).
+
+def interpolate(frames: int, keys: dict[int, Key]) -> MotionPath:
+    """Return a path through keys by frame: straight between them (zoom in its logarithm), still before and after.
 
     Raises:
         ValueError: there are no keys, or a zoom is not above 0.
     """
+    _check_keys(keys)
+    places = torch.tensor(sorted(keys), dtype=torch.float64)
+    values = torch.tensor([keys[frame] for frame in sorted(keys)], dtype=torch.float64)
+    values[:, 2] = values[:, 2].log()
+    k = torch.arange(frames, dtype=torch.float64).clamp(places[0], places[-1])
+    after = torch.searchsorted(places, k).clamp(min=min(1, len(places) - 1))
+    before = (after - 1).clamp(min=0)
+    part = (k - places[before]) / (places[after] - places[before]).clamp(min=1)
+    mixed = torch.lerp(values[before], values[after], part[:, None])
+    return MotionPath(mixed[:, :2], mixed[:, 2].exp(), mixed[:, 3])
+
+
+def _check_keys(keys: dict[int, Key]) -> None:
     if not keys:
         raise ValueError("keyframes: got none; expected at least one line such as `0: 0 0`; write one.")
     for number, (_, _, zoom, _) in keys.items():
@@ -164,18 +154,9 @@ def interpolate(frames: int, keys: dict[int, tuple[float, float, float, float]])
             raise ValueError(
                 f"keyframe {number}: zoom={zoom:g} must be above 0; 2 is twice as large, 0.5 half."
             )
-    values = torch.tensor([keys[number] for number in sorted(keys)], dtype=torch.float64)
-    values[:, 2] = values[:, 2].log()
-    places = torch.tensor(sorted(keys), dtype=torch.float64)
-    numbers = torch.arange(frames, dtype=torch.float64).clamp(places[0], places[-1])
-    after = torch.searchsorted(places, numbers).clamp(min=min(1, len(places) - 1))
-    before = (after - 1).clamp(min=0)
-    part = (numbers - places[before]) / (places[after] - places[before]).clamp(min=1)
-    mixed = torch.lerp(values[before], values[after], part[:, None])
-    return MotionPath(mixed[:, :2], mixed[:, 2].exp(), mixed[:, 3])
 
 
-def parse_keyframes(text: str) -> dict[int, tuple[float, float, float, float]]:
+def parse_keyframes(text: str) -> dict[int, Key]:
     r"""Read keyframes, one a line: ``frame: right down [zoom [angle]]``. Empty lines and ``# remarks`` are skipped.
 
     Raises:
@@ -185,7 +166,7 @@ def parse_keyframes(text: str) -> dict[int, tuple[float, float, float, float]]:
         >>> parse_keyframes("0: 0 0\n8: 0.25 0 1.5")
         {0: (0.0, 0.0, 1.0, 0.0), 8: (0.25, 0.0, 1.5, 0.0)}
     """
-    keys: dict[int, tuple[float, float, float, float]] = {}
+    keys: dict[int, Key] = {}
     for number, line in enumerate(text.splitlines(), 1):
         content = line.partition("#")[0].strip()
         if not content:
@@ -213,11 +194,8 @@ def parse_keyframes(text: str) -> dict[int, tuple[float, float, float, float]]:
 def follow_track(frames: int, entity: Entity) -> MotionPath:
     """Return the path that takes an entity along its boxes: their centre by moving, their size by zooming.
 
-    Where the entity is absent the picture keeps its last place; before it first appears, its first.
-
-    Args:
-        frames: F.
-        entity: of a storyboard's scene; its first box is where frame 0 shows it.
+    Where the entity is absent the picture keeps its last place; before it first appears, its first. Its first box is
+    where frame 0 shows it.
 
     Raises:
         ValueError: the entity has no boxes in these frames.

@@ -28,10 +28,10 @@ def save_motion(
     """Write a motion module or a motion LoRA, whole or not at all.
 
     Args:
-        path: of the file.
-        motion: what to write.
-        dtype: of its weights; positional encodings too, as in AnimateDiff's files.
-        facts: more for the metadata, by names that begin with ``frameloom.``.
+        path: name of the new file.
+        motion: weights to write.
+        dtype: type of its numbers; positional encodings too, as in AnimateDiff's files.
+        facts: texts for the metadata, by names that begin with ``frameloom.``.
 
     Raises:
         OSError: the disk is full, or the folder can't be written to.

@@ -22,6 +22,7 @@ from .errors import HostError
 from .guards import check_frames
 from .header_order import save_ordered
 from .nuwa_tree import Job, Tree
+from .video.shapes import Clip
 from .whole_file import write_whole
 
 logger = logging.getLogger(__name__)
@@ -48,9 +49,9 @@ class Work(Protocol):
         """Do a job.
 
         Args:
-            job: which.
-            ends: [2, C, H, W], its first frame and its last.
-            watch: told of steps.
+            job: frames to draw.
+            ends: [2, C, H, W]. Latents of the first and the last.
+            watch: function that is told of steps.
 
         Returns:
             [L, C, H, W], the ends among them, bit for bit.
@@ -62,14 +63,14 @@ class Recursion:
     """A video that is being filled, level by level.
 
     Args:
-        tree: what there is to do.
-        keyframes: [L, C, H, W] latents of level 1.
-        folder: has finished jobs and gets new ones; None: they are kept nowhere.
+        tree: jobs of the whole video.
+        keyframes: [L, C, H, W]. Latents of level 1.
+        folder: place that has finished jobs and gets new ones; None: they are kept nowhere.
 
     Attributes:
-        frames: [N, C, H, W], on the keyframes' device; complete when every job is done.
-        done: jobs that are finished.
-        kept: of these, how many the folder had.
+        frames: latents of the whole video, on the keyframes' device; complete when every job is done.
+        done: number of jobs that are finished.
+        kept: number of these that the folder had.
 
     Raises:
         ValueError: the keyframes don't fit the tree, or aren't finite; a file of the folder is damaged.
@@ -99,7 +100,7 @@ class Recursion:
         """Take a job's result: first to disk, then into the video.
 
         Args:
-            job: from ``start``.
+            job: one that ``start`` returned.
             frames: [L, C, H, W].
 
         Raises:
@@ -138,8 +139,8 @@ class JobFolder:
     """Finished jobs of one recursion on disk: a file each, whole or not there.
 
     Attributes:
-        path: of the folder; made when the first job is saved.
-        key: what the results depend on, hashed; in every file.
+        path: name of the folder; made when the first job is saved.
+        key: hash of all that the results depend on; in every file.
     """
 
     path: Path
@@ -170,11 +171,11 @@ class JobFolder:
             )
         return frames.to(like)
 
-    def is_of(self, probe: Tensor) -> bool:
+    def is_of(self, probe: Clip) -> bool:
         """Tell whether the folder's jobs are of a model that answers like this, and note it in a new folder.
 
         Args:
-            probe: [F, C, H, W] a model's answer to what the jobs ask.
+            probe: answer of a model to what the jobs ask.
 
         Raises:
             OSError: the folder can't be written to.
@@ -210,15 +211,15 @@ class JobFolder:
             raise _damaged(path, str(error)) from error
 
 
-def open_folder(parent: Path, key: str, probe: Tensor) -> JobFolder:
+def open_folder(parent: Path, key: str, probe: Clip) -> JobFolder:
     """Return the folder of a recursion: the one that has its jobs already, or a new one.
 
     What can be told of a question is in the key; that the model is the same shows in what it answers.
 
     Args:
-        parent: of the folders.
-        key: from ``keys.hash_settings``.
-        probe: [F, C, H, W] the model's answer to what the jobs ask.
+        parent: folder that holds the folders of all recursions.
+        key: hash by ``keys.hash_settings``.
+        probe: answer of the model to what the jobs ask.
 
     Raises:
         OSError: the folder can't be written to.
@@ -234,10 +235,10 @@ def run_jobs(recursion: Recursion, work: Work, watch: Watch, check_interrupt: Ca
     """Do a recursion's jobs here, one after another.
 
     Args:
-        recursion: whose.
-        work: what they do.
-        watch: told of the steps of all jobs together.
-        check_interrupt: called before each job; raises to stop.
+        recursion: video to fill.
+        work: work of every job.
+        watch: function that is told of the steps of all jobs together.
+        check_interrupt: function that is called before each job; raises to stop.
     """
     while (job := recursion.start()) is not None:
         check_interrupt()

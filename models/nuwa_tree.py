@@ -1,11 +1,14 @@
 """NUWA-XL's tree: keyframes over a whole video, and jobs that fill the gaps between neighbours, level by level.
 
 With L frames a job, level 1 is one job, the keyframes. Every gap between neighbouring frames of a level is a job of the
-next: its ends are given, its L - 2 frames between are new. Jobs of a level do not depend on each other, so with enough
-devices a video takes as long as one job a level, however long it is.
+next: its ends are given, its L - 2 frames between are new. After m levels there are
 
-Source: NUWA-XL (Yin et al. 2023), https://arxiv.org/abs/2303.12346, section 3.2 ("diffusion over diffusion"). After m
-levels there are (L - 1)^m + 1 frames.
+    N = (L - 1)^m + 1 frames;    job i of level l has i (L - 1) s to (i + 1) (L - 1) s, a step s = (L - 1)^(m - l) apart
+
+Jobs of a level do not depend on each other, so with enough devices a video takes as long as one job a level,
+however long it is.
+
+Source: NUWA-XL (Yin et al. 2023), https://arxiv.org/abs/2303.12346, section 3.2 ("diffusion over diffusion").
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ class Job:
 
     Attributes:
         level: 1 for the keyframes, 2 and more for what is between.
-        index: among the jobs of its level, from the video's start.
+        index: place among the jobs of its level, from the video's start.
         frame_ids: absolute number of each of its frames; the first and the last are given, but for level 1.
     """
 
@@ -44,14 +47,14 @@ class Tree:
     """What a FRAMELOOM_TREE socket carries: a video's jobs and prompts.
 
     Attributes:
-        length: L, frames of a job.
-        depth: m, levels.
-        prompts: by frame; frames rise. The first frame has one.
-        interpolation: of prompts' encodings between them.
+        length: L, frames of a job, 3 or more, so that something is between two ends.
+        depth: m, levels, 1 to ``MAX_DEPTH``.
+        prompts: prompt by frame; frames rise. The first frame has one.
+        interpolation: way from one prompt's encoding to the next.
 
     Raises:
-        ValueError: L is below 3, so that nothing is between two ends; there is no level; there are more than
-            ``MAX_FRAMES`` frames; the first frame has no prompt, or there is one behind the last.
+        ValueError: there are more than ``MAX_FRAMES`` frames; the first frame has no prompt, or there is one behind the
+            last.
     """
 
     length: int
@@ -85,9 +88,9 @@ class Tree:
 
     def job(self, level: int, index: int) -> Job:
         """Return a job by its place."""
-        stride = (self.length - 1) ** (self.depth - level)
-        first = index * stride * (self.length - 1)
-        return Job(level, index, tuple(first + stride * place for place in range(self.length)))
+        s = (self.length - 1) ** (self.depth - level)
+        first = index * (self.length - 1) * s
+        return Job(level, index, tuple(first + s * place for place in range(self.length)))
 
     def level(self, frame: int) -> int:
         """Return the level on which a frame is new."""
@@ -123,17 +126,8 @@ def check_size(length: int, depth: int) -> None:
     """Check a tree's numbers.
 
     Raises:
-        ValueError: as ``Tree`` says.
+        ValueError: there are more than ``MAX_FRAMES`` frames.
     """
-    if length < 3:
-        raise ValueError(
-            f"length={length} leaves no frame between a job's ends; expected 3 or more; set it to the frames that the "
-            "motion module was trained on, 16 for most."
-        )
-    if not 1 <= depth <= MAX_DEPTH:
-        raise ValueError(
-            f"depth={depth}; expected 1 to {MAX_DEPTH}; 1 draws keyframes alone, 2 fills their gaps."
-        )
     if count_frames(length, depth) > MAX_FRAMES:
         raise ValueError(
             f"length={length} and depth={depth} make {count_frames(length, depth):,} frames; expected at most "
@@ -181,8 +175,8 @@ def spread_prompts(keys: Keys, frames: int, length: int, depth: int) -> Keys:
     """Lay prompts that are held from a frame on, such as scenes' of a storyboard, out over a tree's frames.
 
     Args:
-        keys: prompts by frame of ``frames``.
-        frames: of the whole that they are for.
+        keys: prompts by frame of the whole that they are for.
+        frames: length of that whole.
         length: L.
         depth: m.
 

@@ -46,9 +46,9 @@ def check_found(spans: Mapping[str, Ranges], phrases: Sequence[str], prompt: str
     """Check that a prompt has what was asked for by name.
 
     Args:
-        spans: where each phrase lies.
-        phrases: as they were asked for.
-        prompt: in which they were looked for.
+        spans: places of each phrase.
+        phrases: words that were asked for.
+        prompt: text in which they were looked for.
 
     Raises:
         ValueError: the prompt does not have one.
@@ -66,7 +66,7 @@ def move_up(ranges: Ranges, gone: Ranges) -> Ranges:
 
     Args:
         ranges: [start, stop) of tokens that stay.
-        gone: of those taken out.
+        gone: [start, stop) of those taken out.
 
     Examples:
         >>> move_up([(5, 7), (80, 81)], [(2, 4)])

@@ -55,17 +55,17 @@ class ExpressionError(ValueError):
     """An expression can't be read, or has no number as its value.
 
     Attributes:
-        expression: with its back quotes.
+        expression: text of it, with its back quotes.
     """
 
     def __init__(self, expression: str, got: str, advice: str, *, closed: bool = True) -> None:
         """Say what stands in an expression, and what should.
 
         Args:
-            expression: without its back quotes.
-            got: what it has.
-            advice: what was expected, and what to do.
-            closed: there is a back quote behind it.
+            expression: text of it, without its back quotes.
+            got: words for what is wrong in it.
+            advice: words for what was expected, and what to do.
+            closed: True where a back quote is behind it.
         """
         self.expression = f"`{expression}" + "`" * closed
         shown = self.expression if len(expression) <= MAX_SHOWN else f"{self.expression[:MAX_SHOWN]}..."
@@ -81,9 +81,9 @@ def fill_in(prompt: str, frame: int, frames: int) -> str:
     """Return a prompt in which the values at a frame stand for expressions.
 
     Args:
-        prompt: with expressions between back quotes: ``t`` is the frame, ``max_f`` the clip's last, as in FizzNodes.
-        frame: from 0.
-        frames: of the clip.
+        prompt: text with expressions in back quotes: ``t`` is the frame, ``max_f`` the clip's last, as in FizzNodes.
+        frame: number of the frame, from 0.
+        frames: length of the clip.
 
     Raises:
         ExpressionError: one can't be read, or its value is not finite.
@@ -110,8 +110,8 @@ def evaluate(text: str, names: dict[str, float]) -> float:
     """Work an expression out.
 
     Args:
-        text: of at most ``MAX_LENGTH`` characters.
-        names: that it may use, with their values.
+        text: expression, without its back quotes; at most ``MAX_LENGTH`` characters.
+        names: values by the names that it may use.
 
     Raises:
         ExpressionError: it can't be read, or its value is not finite.

@@ -1,25 +1,22 @@
-"""Join the pictures of several scenes to one video, by hard cuts or cross-fades."""
+"""Join the pictures of several scenes to one video, by hard cuts or cross-fades.
+
+In a cross-fade of n frames the last n of a scene, x_k, and the first n of the next, y_k, lie over each other:
+(1 - p_k) x_k + p_k y_k, with p_k = k / (n + 1).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+
+from .video.shapes import Images
 
 
-def join_scenes(scenes: Sequence[Tensor], cross_fade: int = 0) -> Tensor:
-    """Put scenes one after the other.
+def join_scenes(scenes: Sequence[Images], cross_fade: int = 0) -> Images:
+    """Put scenes one after the other, each of a length of its own, on the first one's device.
 
-    In a cross-fade, the last frames of a scene and the first of the next lie over each other; of the k-th of n frames,
-    k / (n + 1) is the next scene's. The video is n frames shorter for each of them.
-
-    Args:
-        scenes: [F, H, W, C] float each; F is each scene's own.
-        cross_fade: n, in frames; 0 is a hard cut.
-
-    Returns:
-        [F, H, W, C], on the first scene's device; newly allocated unless there is one scene.
+    The video is n frames shorter for each cross-fade; 0 is a hard cut.
 
     Raises:
         ValueError: there is no scene, or one without frames, or sizes differ, or a scene is shorter than its fades.
@@ -29,16 +26,16 @@ def join_scenes(scenes: Sequence[Tensor], cross_fade: int = 0) -> Tensor:
         tensor([0.0000, 0.0000, 0.5000, 1.0000])
     """
     _check(scenes, cross_fade)
-    parts, last = [], scenes[0]
-    share = torch.arange(1, cross_fade + 1).view(-1, 1, 1, 1).to(last) / (cross_fade + 1)
+    n, parts, last = cross_fade, [], scenes[0]
+    p = torch.arange(1, n + 1).view(-1, 1, 1, 1).to(last) / (n + 1)
     for scene in scenes[1:]:
-        scene, cut = scene.to(last), len(last) - cross_fade
-        parts += [last[:cut], torch.lerp(last[cut:], scene[:cross_fade], share)]
-        last = scene[cross_fade:]
+        scene, cut = scene.to(last), len(last) - n
+        parts += [last[:cut], torch.lerp(last[cut:], scene[:n], p)]
+        last = scene[n:]
     return torch.cat([*parts, last]) if parts else last
 
 
-def _check(scenes: Sequence[Tensor], cross_fade: int) -> None:
+def _check(scenes: Sequence[Images], cross_fade: int) -> None:
     if not scenes:
         raise ValueError("images: got no scenes; expected at least one; connect the list of pictures.")
     first = scenes[0].shape[1:]

@@ -1,10 +1,15 @@
 """What a scene is sampled from, so that what recurs in other scenes starts alike: its noise, and an anchor frame.
 
-Start noise decides much of a picture where the prompt leaves it open. Inside an entity's box it is its own, the
-same in all frames and all scenes of its consistency group, and goes where the box goes, as Text2Video-Zero moves noise
-with what it draws (Khachatryan et al. 2023, https://arxiv.org/abs/2303.13439). The anchor is a finished picture before
-the scene's frames, kept as it is while they are sampled: with cross-frame attention to the first frame, they take their
-looks from it.
+Start noise decides much of a picture where the prompt leaves it open. With e_k the noise of frame k, e_i a picture of
+noise of entity i's own, W_ik what moves its middle to the middle of i's box in frame k, and s the entity's share:
+
+    e_k <- sqrt(s) W_ik e_i + sqrt(1 - s) e_k    inside of i's box, entity by entity
+
+So an entity's noise goes where its box goes, as Text2Video-Zero moves noise with what it draws (Khachatryan et al.
+2023, https://arxiv.org/abs/2303.13439). It is the same in all scenes of its consistency group; so is a background's.
+
+The anchor is a finished picture before the scene's frames, kept as it is while they are sampled: with cross-frame
+attention to the first frame, they take their looks from it.
 """
 
 from __future__ import annotations
@@ -14,11 +19,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
-from .family import frames_of
-from .noise import NOISE_OF_OTHERS, NoiseMode, draw_noise, number_frames
+from .noise import NoiseMode, draw_noise
 from .storyboard import BoxKey, Entity, PointsKey, Scene, Storyboard
+from .video.latents import NOISE_OF_OTHERS, frames_of, number_frames
+from .video.shapes import Clip, Frame
 
 Key = TypeVar("Key", BoxKey, PointsKey)
 
@@ -28,10 +33,10 @@ class SceneNoise:
     """A NOISE socket's value for the frames of a scene; each frame is standard normal, and white.
 
     Attributes:
-        storyboard: of one scene, whose groups say what recurs.
-        seed: of all scenes.
-        mode: how frames are related outside of boxes, see ``noise.draw_noise``.
-        entity_share: of an entity's noise that goes with it, as a share of its variance; the rest is the frame's own.
+        storyboard: one scene, and groups that say what recurs.
+        seed: number that the noise of all scenes depends on.
+        mode: relation between frames outside of boxes, as in ``noise``.
+        entity_share: s, 0..1, of the variance.
         lead: frames before the scene's.
     """
 
@@ -41,44 +46,35 @@ class SceneNoise:
     entity_share: float = 1.0
     lead: int = 0
 
-    def generate_noise(self, latent: dict[str, Any]) -> Tensor:
-        """Return noise for a LATENT.
-
-        Args:
-            latent: with ``samples`` [lead + F, C, H, W]; its ``batch_index``, where it has one, numbers the frames.
-
-        Returns:
-            [lead + F, C, H, W] on the CPU, in the dtype of the samples.
+    def generate_noise(self, latent: dict[str, Any]) -> Clip:
+        """Return noise for a LATENT of the lead and the scene, on the CPU, in the dtype of its samples.
 
         Raises:
             ValueError: the samples are not [F, C, H, W], or ``batch_index`` is of others.
         """
         samples, scene = frames_of(latent, NOISE_OF_OTHERS), self.storyboard.only_scene()
-        numbers = [number - self.lead for number in number_frames(latent)]
-        shape, own = samples.shape[1:], [max(number, 0) for number in numbers]
-        noise = draw_noise(self._seed_of(scene, "background", scene.background), own, shape, self.mode)
+        frame_ids = number_frames(latent)
+        numbers, shape = [frame - self.lead for frame in frame_ids], samples.shape[1:]
+        background = self._seed_of(scene, "background", scene.background)
+        noise = draw_noise(background, [max(number, 0) for number in numbers], shape, self.mode)
         for entity in scene.entities:
             self._put(noise, scene, entity, numbers)
         before = [place for place, number in enumerate(numbers) if number < 0]
-        noise[before] = draw_noise(
-            _seed(self.seed, "anchor"), [numbers[place] + self.lead for place in before], shape
-        )
+        noise[before] = draw_noise(_seed(self.seed, "anchor"), [frame_ids[place] for place in before], shape)
         return noise.to(samples.dtype)
 
-    def _put(self, noise: Tensor, scene: Scene, entity: Entity, numbers: list[int]) -> None:
-        """Put an entity's noise into its boxes; the middle of a box has the middle of its noise."""
+    def _put(self, noise: Clip, scene: Scene, entity: Entity, numbers: list[int]) -> None:
+        """Put an entity's noise into its boxes, in place."""
         height, width = noise.shape[-2:]
-        pattern = draw_noise(self._seed_of(scene, "entity", entity.id), [0], noise.shape[1:])[0]
+        own = draw_noise(self._seed_of(scene, "entity", entity.id), [0], noise.shape[1:])[0]
         boxes, present = entity.boxes_at(numbers)
-        for frame in present.nonzero().flatten().tolist():
-            left, top, right, bottom = (
-                round(side * length)
-                for side, length in zip(boxes[frame].tolist(), (width, height) * 2, strict=True)
-            )
-            move = (top + bottom - height) // 2, (left + right - width) // 2
-            place = (frame, slice(None), slice(top, bottom), slice(left, right))
-            moved = pattern.roll(move, (1, 2))[place[1:]]
-            noise[place] = self.entity_share**0.5 * moved + (1 - self.entity_share) ** 0.5 * noise[place]
+        s = self.entity_share
+        for k in present.nonzero().flatten().tolist():
+            sides = zip(boxes[k].tolist(), (width, height) * 2, strict=True)
+            left, top, right, bottom = (round(side * length) for side, length in sides)
+            moved = own.roll(((top + bottom - height) // 2, (left + right - width) // 2), (1, 2))
+            box = (slice(None), slice(top, bottom), slice(left, right))
+            noise[k][box] = s**0.5 * moved[box] + (1 - s) ** 0.5 * noise[k][box]
 
     def _seed_of(self, scene: Scene, kind: str, name: str) -> int:
         """Return the seed of something in a scene: the same in all scenes of its group, if it has one.
@@ -121,14 +117,14 @@ def _later(keys: tuple[Key, ...] | None, absent: Key, hold: bool) -> tuple[Key, 
 
 
 def empty_latent(
-    frames: int, size: tuple[int, int], anchor: Tensor | None = None, channels: int = 4
+    frames: int, size: tuple[int, int], anchor: Frame | None = None, channels: int = 4
 ) -> dict[str, Any]:
     """Return a LATENT to sample a scene from.
 
     Args:
-        frames: of the scene.
+        frames: length of the scene.
         size: width and height of the picture, in pixels.
-        anchor: [1, C, H, W]. A clean latent to put before the frames and to keep; its size is the latents'.
+        anchor: clean latent to put before the frames and to keep; its size is the latents'.
         channels: C, where there is no anchor.
 
     Returns:

@@ -1,5 +1,8 @@
 """Beta schedules by their ComfyUI names, and the sigmas they give.
 
+Of 1000 betas b_t, timestep t keeps the share a_t = (1 - b_1) ... (1 - b_t) of the signal's variance. Its noise level is
+sigma_t = sqrt((1 - a_t) / a_t), noise over signal.
+
 The names differ between libraries: ComfyUI's ``linear`` is LDM's, linear in the square root (diffusers'
 ``scaled_linear``); AnimateDiff's diffusers ``linear`` is ComfyUI's ``sqrt_linear``.
 """
@@ -31,7 +34,7 @@ class BetaSchedule:
     end: float = 0.012
 
     def betas(self) -> Tensor:
-        """Return [1000] float64.
+        """Return b_t, [1000] float64.
 
         Raises:
             ValueError: the name is unknown.
@@ -43,13 +46,13 @@ class BetaSchedule:
         raise ValueError(f"beta schedule {self.name!r} is unknown; expected 'linear' or 'sqrt_linear'.")
 
     def alphas_cumprod(self) -> Tensor:
-        """Return [1000] float64, the share of signal variance left at each timestep."""
+        """Return a_t, [1000] float64."""
         return torch.cumprod(1 - self.betas(), 0)
 
     def sigmas(self) -> Tensor:
-        """Return [1000] float32, ascending: noise over signal, in variance-exploding units."""
-        signal = self.alphas_cumprod()
-        return ((1 - signal) / signal).sqrt().float()
+        """Return sigma_t, [1000] float32, ascending."""
+        a = self.alphas_cumprod()
+        return ((1 - a) / a).sqrt().float()
 
 
 STABLE_DIFFUSION = BetaSchedule("linear")

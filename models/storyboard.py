@@ -83,7 +83,7 @@ class Entity(_Part):
 
     Attributes:
         id: stable over scenes; the same id means the same thing.
-        text: how a prompt would name it.
+        text: name of it in a prompt.
         image: name of a reference picture, if there is one.
         track: boxes at some frames, in order; between them they move in a straight line.
         hold: stand still before the first and after the last box, instead of being absent.
@@ -109,7 +109,7 @@ class Entity(_Part):
         """Return the entity's box at some frames.
 
         Args:
-            frames: how many, from 0; or their numbers.
+            frames: number of frames, from 0; or their numbers.
 
         Returns:
             [F, 4] float32, zeros where it is absent, and [F] bool, True where it is present.
@@ -165,10 +165,10 @@ class Scene(_Part):
 
     Attributes:
         id: unique in the storyboard.
-        prompt: of the whole picture.
-        background: what lies behind the entities.
+        prompt: description of the whole picture.
+        background: description of all that lies behind the entities.
         frames: length of the scene.
-        entities: what is in it; an entity without a track is somewhere, said nowhere.
+        entities: things in it; one without a track is somewhere, said nowhere.
     """
 
     id: SceneId
@@ -202,8 +202,8 @@ class Ids:
         """Return a thing's id.
 
         Args:
-            thing: what tells it from others.
-            text: its name.
+            thing: key that tells it from others.
+            text: name that the id is made of.
         """
         if thing not in self.given:
             slug = re.sub(r"[\W_]+", "_", text.casefold()).strip("_") or "entity"
@@ -220,10 +220,10 @@ class Provenance(_Part):
     """Where a storyboard comes from.
 
     Attributes:
-        planner: what wrote it; text: it was read from somebody's text.
+        planner: kind of its author; text: it was read from somebody's text.
         model: the language model's or prior's name, as its user calls it; never an address.
-        seed: of what was drawn at random.
-        format: of the text it was read from.
+        seed: number that everything drawn at random depends on.
+        format: name of the format of the text it was read from.
     """
 
     planner: Literal["rules", "language model", "prior", "text"]
@@ -236,12 +236,12 @@ class Storyboard(_Part):
     """A whole script.
 
     Attributes:
-        version: of this format.
+        version: number of this format.
         fps: frames a second.
         size: width and height of the picture, in pixels.
-        scenes: in order.
-        groups: what must look alike: scene ids, by an entity's id or a background's text.
-        provenance: where it comes from, if that is known.
+        scenes: shots, in order.
+        groups: scenes in which something must look alike: their ids, by an entity's id or a background's text.
+        provenance: origin of it, if that is known.
     """
 
     version: Literal[1] = 1

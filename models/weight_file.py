@@ -76,10 +76,10 @@ class WeightFile:
     """The tensors of a file, looked at before they are loaded.
 
     Attributes:
-        name: for messages.
-        shapes: of every tensor, by key.
-        dtypes: the same for torch's names of dtypes; what is no dense tensor has that behind the name.
-        metadata: of a safetensors header; empty for pickles.
+        name: name of the file, for messages.
+        shapes: shape of every tensor, by key.
+        dtypes: torch's name of every dtype, by key; what is no dense tensor has that behind the name.
+        metadata: texts of a safetensors header, by name; empty for pickles.
         config: a diffusers folder's ``config.json``; empty for files.
     """
 
@@ -205,9 +205,9 @@ def require(file: WeightFile, wanted: Mapping[str, tuple[int, ...]], what: str) 
     """Check that a file holds every tensor of a network, in its shape, without loading any.
 
     Args:
-        file: which.
+        file: file to look at.
         wanted: shape of each tensor, by the file's names. A linear layer may be stored as a 1x1 convolution.
-        what: the file should be, in words.
+        what: name of what the file should be, in words.
 
     Raises:
         CheckpointError: a tensor is missing, has another shape or can't be weights; says which key may be misspelt.
@@ -238,8 +238,8 @@ def find_nearest(missing: str, unexpected: Iterable[str]) -> str:
     """Return words about the key that may be a misspelt one, or none.
 
     Args:
-        missing: the key that a file lacks.
-        unexpected: its keys that belong to nothing.
+        missing: key that a file lacks.
+        unexpected: keys of the file that belong to nothing.
 
     Examples:
         >>> find_nearest("conv_in.weight", ["conv_im.weight", "x"])
@@ -300,9 +300,9 @@ def refuse_leftovers(name: str, head: bytes, size: int) -> None:
     """Raise for the things that downloads leave in place of weights.
 
     Args:
-        name: of the file.
-        head: its first bytes, some 1,000.
-        size: of all of it, in bytes.
+        name: name of the file.
+        head: bytes that it begins with, some 1,000.
+        size: bytes in all of it.
 
     Raises:
         CheckpointError: it is empty, a web page, a git-lfs pointer, another text, or zeros alone.
@@ -444,9 +444,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """Write a safetensors file of a model; the folder is made if there is none.
 
     Args:
-        path: of the file.
-        tensors: contiguous, no two of one memory.
-        metadata: of its header.
+        path: name of the new file.
+        tensors: tensors by key, contiguous, no two of one memory.
+        metadata: texts of its header, by name.
 
     Raises:
         OSError: the disk is full, or the folder can't be written to; says what to do.

@@ -278,10 +278,10 @@ def expect(name: str, shapes: Shapes, kinds: tuple[Kind, ...], wanted: str) -> K
     """Return the kind of a file that is one of those a loader reads.
 
     Args:
-        name: of the file.
+        name: name of the file.
         shapes: shape of every tensor, by key.
-        kinds: that the loader reads.
-        wanted: the same in words.
+        kinds: kinds that the loader reads.
+        wanted: words for these.
 
     Raises:
         CheckpointError: it is of another kind, or its numbers are quantised; says what it is, and what to do with it.

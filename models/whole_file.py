@@ -69,9 +69,9 @@ def write_whole(path: Path, data: bytes, kept: str) -> None:
     """Write a file of a folder that is filled bit by bit, down to the disk; the folder is made if there is none.
 
     Args:
-        path: of the file.
-        data: all of it.
-        kept: what stays where this fails, for the error.
+        path: name of the file.
+        data: bytes of all of it.
+        kept: words for the error: all that stays where this fails.
 
     Raises:
         OSError: the disk is full, or the folder can't be written to; says what to do.

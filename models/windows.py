@@ -1,7 +1,11 @@
 """Context windows: a long clip denoised as overlapping windows of a length that a motion module knows.
 
-In every step the model is asked about each window by itself, and a frame's prediction is the weighted mean of those of
-the windows it is in. Steps of a sampler are affine in the prediction, so this is the least-squares fit to all windows.
+In every step the model is asked about each window w by itself. With d_w its prediction and h_w(f) what frame f counts
+in the window, the clip's prediction is the weighted mean of those of the windows that a frame is in:
+
+    d(f) = sum_w h_w(f) d_w(f) / sum_w h_w(f)
+
+Steps of a sampler are affine in the prediction, so this is the least-squares fit to all windows.
 
 Source: Gen-L-Video (Wang et al. 2023), https://arxiv.org/abs/2305.18264, equation 9; windows with an offset that
 changes from step to step: AnimateDiff's community, "uniform" schedules.
@@ -10,7 +14,7 @@ changes from step to step: AnimateDiff's community, "uniform" schedules.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 WindowSchedule = Literal["static", "uniform", "looped", "batched"]
 WindowWeights = Literal["pyramid", "flat", "overlap-linear"]
@@ -30,8 +34,8 @@ class WindowPlan:
             from the clip's end to its beginning, of a short clip too, which is one window then; ``batched`` ones stand
             side by side, the last being what is left, or moved back too if that is one frame, in which nothing could
             move.
-        stride: how many spacings of frames a uniform or looped schedule has beside each other: every frame, every
-            second, every fourth, ..., as far as such a window fits into the clip.
+        stride: number of spacings that a uniform or looped schedule has beside each other: every frame, every second,
+            every fourth, ..., as far as such a window fits into the clip.
         weights: ``flat``; ``pyramid``, which rises to the window's middle; ``overlap-linear``, which rises over the
             overlap alone.
     """
@@ -43,21 +47,11 @@ class WindowPlan:
     weights: WindowWeights = "pyramid"
 
     def __post_init__(self) -> None:
-        """Check the numbers.
+        """Check that windows move on.
 
         Raises:
-            ValueError: a name is unknown, or windows would not move on.
+            ValueError: they overlap by their whole length.
         """
-        for name, value, known in (
-            ("schedule", self.schedule, get_args(WindowSchedule)),
-            ("weights", self.weights, get_args(WindowWeights)),
-        ):
-            if value not in known:
-                raise ValueError(f"{name}={value!r} is unknown; expected one of {known}.")
-        if self.length < 1 or self.stride < 1:
-            raise ValueError(
-                f"length={self.length}, stride={self.stride}; expected 1 or more; raise the smaller one."
-            )
         if not 0 <= self.overlap < self.length:
             raise ValueError(
                 f"overlap={self.overlap} with windows of length={self.length}; expected 0 to {self.length - 1}, so "
@@ -79,8 +73,8 @@ class WindowPlan:
         Windows with frame 0 come first, so that others can read what they leave of it.
 
         Args:
-            frames: of the clip.
-            step: of the sampler, from 0.
+            frames: length of the clip.
+            step: number of the sampler's step, from 0.
 
         Returns:
             Windows of ``length`` frames (the last of a batched schedule may be shorter) that cover the clip.
@@ -93,33 +87,33 @@ class WindowPlan:
             return [tuple(range(frames))]
         if frames <= self.length:
             return [_looped(frames, frames, 1, round(frames * _halving(step)))]
+        if self.schedule == "static":
+            return _spaced(frames, self.length, 1, range(0, frames, self.length - self.overlap))
         if self.schedule == "batched":
             starts = range(0, frames, self.length)
             if frames % self.length == 1:
                 return _spaced(frames, self.length, 1, starts)
             return [tuple(range(start, min(start + self.length, frames))) for start in starts]
-        if self.schedule == "static":
-            return _spaced(frames, self.length, 1, range(0, frames, self.length - self.overlap))
-        made: list[Window] = []
-        for spacing in (2**power for power in range(self.stride)):
-            if self.length * spacing > frames:
-                break
-            advance = self.length * spacing - self.overlap
-            if self.schedule == "looped":
-                shift = round(frames * _halving(step))
-                starts = range(shift, shift + frames, advance)
-                made += [_looped(frames, self.length, spacing, start) for start in starts]
-            else:
-                shift = round(advance * _halving(step))
-                made += _spaced(frames, self.length, spacing, range(shift - advance, frames, advance))
+        spacings = [2**n for n in range(self.stride) if self.length * 2**n <= frames]
+        made = [window for spacing in spacings for window in self._moving(frames, step, spacing)]
         return sorted(dict.fromkeys(made), key=lambda window: 0 not in window)
+
+    def _moving(self, frames: int, step: int, spacing: int) -> list[Window]:
+        """Return the windows of one step whose frames lie a spacing apart."""
+        advance = self.length * spacing - self.overlap
+        if self.schedule == "looped":
+            shift = round(frames * _halving(step))
+            starts = range(shift, shift + frames, advance)
+            return [_looped(frames, self.length, spacing, start) for start in starts]
+        shift = round(advance * _halving(step))
+        return _spaced(frames, self.length, spacing, range(shift - advance, frames, advance))
 
     def weigh(self, window: Window, frames: int) -> list[float]:
         """Return what each frame of a window counts, more than 0.
 
         Args:
             window: one of ``windows``.
-            frames: of the clip.
+            frames: length of the clip.
         """
         count = len(window)
         if self.weights == "flat":

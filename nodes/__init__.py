@@ -1,72 +1,37 @@
-"""The graph's vocabulary: one file a family, each node a schema and a short ``execute`` that calls the host's port.
+"""The graph's vocabulary: each node is a schema and a short ``execute`` that calls the host's port.
 
-Import a family file only after a host was selected (``host.api.select``); ``node_classes`` does that import.
+A module at any depth below this folder offers its nodes as ``NODES``; nothing else names them. Import one only after a
+host was selected (``host.api.select``): ``node_classes`` does that import.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from types import ModuleType
+
 
 def node_classes() -> list[type]:
-    """Return every node class of the pack, in the order of the menu."""
-    from . import (
-        context_windows,
-        decode_to_video,
-        demo,
-        foreground,
-        free_init,
-        free_noise,
-        layout_conditioning,
-        layout_pictures,
-        layout_plan,
-        layout_prior,
-        layout_text,
-        llm_endpoint,
-        local_llm,
-        metrics,
-        motion,
-        motion_path,
-        noise,
-        nuwa,
-        nuwa_plan,
-        prompt_travel,
-        save_motion,
-        scene_start,
-        scenes,
-        train_layout_prior,
-        train_motion,
-        video_dataset,
-        zero_shot,
-        zero_shot_sampler,
-    )
+    """Return every node class of the pack, in the order of the modules' names. The editor sorts its menus itself.
 
-    families = (
-        demo,
-        motion,
-        noise,
-        motion_path,
-        zero_shot,
-        foreground,
-        zero_shot_sampler,
-        llm_endpoint,
-        local_llm,
-        layout_plan,
-        layout_text,
-        layout_prior,
-        layout_pictures,
-        scenes,
-        scene_start,
-        layout_conditioning,
-        prompt_travel,
-        context_windows,
-        free_noise,
-        free_init,
-        nuwa_plan,
-        nuwa,
-        decode_to_video,
-        train_layout_prior,
-        video_dataset,
-        train_motion,
-        save_motion,
-        metrics,
-    )
-    return [node for family in families for node in family.NODES]
+    Raises:
+        ImportError: a module can't be imported; says which.
+        ValueError: two modules offer nodes of one name.
+    """
+    found: dict[str, type] = {}
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+        for node in getattr(_import(module.name), "NODES", ()):
+            other = found.setdefault(node.__name__, node)
+            if other is not node:
+                raise ValueError(
+                    f"{node.__module__}: got a node named {node.__name__}, which {other.__module__} has already; "
+                    "expected a name of its own, since it becomes the node's id; rename the class."
+                )
+    return list(found.values())
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"{name} can't be imported: {error}", name=error.name, path=error.path) from error

@@ -13,6 +13,7 @@ from ..host.video_file import Encoding, NewVideo
 from ..models.chunked_decode import check_clip, decode_chunks
 from ..models.family import check_channels, check_makes_pictures
 from .early import check_early, check_output
+from .widgets import choice, fps, line, number, out, schema, socket, whole
 
 io = api.io
 
@@ -29,59 +30,31 @@ class DecodeToVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_DecodeToVideo",
-            display_name="Decode To Video",
-            category="frameloom/long video",
-            description="Decode latents straight into a video file, a few frames at a time, so that memory does not "
-            "grow with the video's length. The file is there when it is whole: a run that is cancelled or fails leaves "
-            "none, and no file is overwritten. For VAEs of pictures, such as Stable Diffusion's.",
-            search_aliases=["VAE Decode Batched", "Video Combine", "save video", "SaveVideo", "export video"],
-            is_output_node=True,
+        return schema(
+            cls, "Decode To Video", "long video",
+            "Decode latents straight into a video file, a few frames at a time, so that memory does not grow "
+            "with the video's length. The file is there when it is whole: a run that is cancelled or fails "
+            "leaves none, and no file is overwritten. For VAEs of pictures, such as Stable Diffusion's.",
+            aliases=["VAE Decode Batched", "Video Combine", "save video", "SaveVideo", "export video"],
             inputs=[
-                io.Latent.Input("latent", tooltip="The frames of one video, in order."),
-                io.Vae.Input(
-                    "vae", tooltip="Stable Diffusion's, or another that decodes each frame by itself."
-                ),
-                io.Float.Input(
-                    "fps", default=8.0, min=0.01, max=1000.0, step=0.01, tooltip="Frames a second."
-                ),
-                io.String.Input(
-                    "filename_prefix",
-                    default="video/frameloom",
-                    tooltip="Start of the file's name, in the output folder; subfolders, %width% and %height% may be "
-                    "in it.",
-                ),
-                io.Combo.Input(
-                    "format",
-                    options=list(FORMATS),
-                    default=LOSSY,
-                    tooltip="H.264 plays everywhere. FFV1 keeps every pixel as VAE Decode gives it, in 8 bits, and "
-                    "browsers don't show it.",
-                ),
-                io.Float.Input(
-                    "crf",
-                    default=19.0,
-                    min=0.0,
-                    max=51.0,
-                    step=1.0,
-                    tooltip="Quality of H.264: lower is better and larger. FFV1 has none.",
-                ),
-                io.Int.Input(
-                    "frames_per_chunk",
-                    default=0,
-                    min=0,
-                    max=4096,
-                    tooltip="Frames decoded at a time; 0: as many as 64 MiB hold, which is 21 of 512 x 512. When "
-                    "memory runs out, it is halved and tried again.",
-                ),
+                socket(io.Latent, "latent", "The frames of one video, in order."),
+                socket(io.Vae, "vae", "Stable Diffusion's, or another that decodes each frame by itself."),
+                fps(),
+                line("filename_prefix", "video/frameloom",
+                    "Start of the file's name, in the output folder; subfolders, %width% and %height% may be "
+                    "in it."),
+                choice("format", FORMATS,
+                    "H.264 plays everywhere. FFV1 keeps every pixel as VAE Decode gives it, in 8 bits, and "
+                    "browsers don't show it."),
+                number("crf", 19.0, 0.0, 51.0, 1.0,
+                    "Quality of H.264: lower is better and larger. FFV1 has none."),
+                whole("frames_per_chunk", 0, 0, 4096,
+                    "Frames decoded at a time; 0: as many as 64 MiB hold, which is 21 of 512 x 512. When "
+                    "memory runs out, it is halved and tried again."),
             ],
-            outputs=[
-                io.Video.Output(
-                    "video", display_name="video", tooltip="The file, which is read when it is needed."
-                ),
-            ],
-        )
+            outputs=[out(io.Video, "video", "The file, which is read when it is needed.")],
+            is_output_node=True,
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, filename_prefix: str | None) -> bool | str:

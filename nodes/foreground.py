@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from ..host import api
-from ..models.cross_frame import LEVELS
-from ..models.edit import Edit
-from ..models.family import INSTEAD, check_channels, check_is_sd1, check_tokens
-from ..models.foreground import PhraseAttention, check_clip, clean_masks, contrast, normalise
-from ..models.noise import draw_noise, number_frames
+from ..models.edits.edit import Edit
+from ..models.family import check_channels, check_offered, check_tokens
+from ..models.foreground import PhraseAttention, check_cleaning, check_clip, clean_masks, contrast, normalise
+from ..models.network.unet import SD1
+from ..models.noise import draw_noise
 from ..models.schedules import TRAIN_TIMESTEPS
+from ..models.video.latents import number_frames
 from ..models.zero_shot import add_noise
 from .early import UNLINKED, check_early
+from .widgets import choice, line, lines, out, percent, schema, seed, share, socket, whole
 from .zero_shot import read_levels
 
 io = api.io
@@ -30,44 +32,56 @@ class ForegroundMask(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_ForegroundMask",
-            display_name="Foreground Mask",
-            category="frameloom/zero-shot",
-            description="Find what a phrase of the prompt names in the latents of a video, without a segmenter: add "
-            "noise, ask the model once more, and see where the phrase counts. Made for Background Smooth. With a mask "
-            "connected, the model is not asked and that mask is cleaned instead.",
-            search_aliases=["Text2Video-Zero", "DiffEdit", "DAAM", "attention mask", "segment by prompt"],
+        return schema(
+            cls, "Foreground Mask", "zero-shot",
+            "Find what a phrase of the prompt names in the latents of a video, without a segmenter: add "
+            "noise, ask the model once more, and see where the phrase counts. Made for Background Smooth. "
+            "With a mask connected, the model is not asked and that mask is cleaned instead.",
+            aliases=["Text2Video-Zero", "DiffEdit", "DAAM", "attention mask", "segment by prompt"],
             inputs=[
-                io.Model.Input("model", tooltip="The model that made the video, or another of its kind."),
-                io.Clip.Input("clip", tooltip="Its text encoder."),
-                io.String.Input(
-                    "prompt", multiline=True, tooltip="What is in the video: the prompt that made it."
-                ),
-                io.String.Input(
-                    "phrase",
-                    tooltip="The words of the prompt that name the foreground, side by side, such as `red circle`. "
-                    "Weights may stand in the prompt.",
-                ),
-                io.Latent.Input("latent", tooltip="The video, sampled to the end: a frame each."),
-                *_asking_inputs(),
-                *_cleaning_inputs(),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="A mask for each frame, of any segmenter and size, to be cleaned by threshold, dilation "
-                    "and hold. Model, prompt and phrase are not read then.",
-                ),
+                socket(io.Model, "model", "The model that made the video, or another of its kind."),
+                socket(io.Clip, "clip", "Its text encoder."),
+                lines("prompt", None, "What is in the video: the prompt that made it."),
+                line("phrase", None,
+                    "The words of the prompt that name the foreground, side by side, such as `red circle`. "
+                    "Weights may stand in the prompt."),
+                socket(io.Latent, "latent", "The video, sampled to the end: a frame each."),
+                choice("method", get_args(Method),
+                    "contrast: where the phrase changes the prediction (DiffEdit) for the better; two "
+                    "forward passes each time. attention: where cross-attention reads the phrase more than "
+                    "other words (Prompt-to-Prompt, DAAM); one. In the demo model attention does not tell "
+                    "where a shape is."),
+                seed(
+                    "Of the noise that is added. A frame's noise depends on it and the frame's number "
+                    "alone."),
+                whole("passes", 2, 1, 3,
+                    "How often to ask, each time with other noise; the answers are averaged."),
+                percent("at_percent", 0.6,
+                    "Point of sampling whose noise is added: 0 is pure noise, 1 nearly none. With much the "
+                    "model no longer sees where things are, with little it no longer asks the prompt."),
+                line("levels", ", ".join(map(str, SD1.levels)),
+                    "For attention: levels of the UNet in which to look, 0 the finest, 2 the coarsest, 3 the "
+                    "middle block."),
+                share("threshold", 0.4,
+                    "What lies above is foreground, as a share of the way from the clip's lowest to its "
+                    "highest value; of a connected mask, its value."),
+                whole("dilation", 5, 1, 63,
+                    "Side of the square by which the foreground grows, in cells of the latents (8 pixels "
+                    "each); odd, 1 grows nothing. 5 is the paper's, for pictures of 512 pixels; the demo's "
+                    "128 pixels want 3.", step=2),
+                whole("hold", 0, 0, 100,
+                    "Frames before and after, whose foreground a frame takes over: against a mask that "
+                    "flickers."),
+                socket(io.Mask, "mask",
+                    "A mask for each frame, of any segmenter and size, to be cleaned by threshold, dilation "
+                    "and hold. Model, prompt and phrase are not read then.", optional=True),
             ],
             outputs=[
-                io.Mask.Output(
-                    "mask",
-                    display_name="mask",
-                    tooltip="1 = foreground, a mask for each frame, a cell of the latents each: an eighth of the "
-                    "picture's size.",
-                )
+                out(io.Mask, "mask",
+                    "1 = foreground, a mask for each frame, a cell of the latents each: an eighth of the "
+                    "picture's size."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, phrase: str | None, levels: str | None, mask: Any = UNLINKED) -> bool | str:
@@ -103,82 +117,9 @@ class ForegroundMask(io.ComfyNode):
             find = _by_contrast if method == "contrast" else _by_attention
             maps = find(model, clip, prompt, _check_phrase(phrase), samples, noisy, read_levels(levels))
             mask = normalise(maps.to(samples.device))
+        check_cleaning(mask, len(samples), dilation)
         size = samples.shape[-2], samples.shape[-1]
-        masks = clean_masks(mask, len(samples), size, threshold=threshold, dilation=dilation, hold=hold)
-        return io.NodeOutput(masks)
-
-
-def _asking_inputs() -> list[Any]:
-    return [
-        io.Combo.Input(
-            "method",
-            options=list(get_args(Method)),
-            default="contrast",
-            tooltip="contrast: where the phrase changes the prediction (DiffEdit) for the better; two forward passes "
-            "each time. attention: where cross-attention reads the phrase more than other words (Prompt-to-Prompt, "
-            "DAAM); one. In the demo model attention does not tell where a shape is.",
-        ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFFFFFFFFFF,
-            control_after_generate=True,
-            tooltip="Of the noise that is added. A frame's noise depends on it and the frame's number alone.",
-        ),
-        io.Int.Input(
-            "passes",
-            default=2,
-            min=1,
-            max=3,
-            tooltip="How often to ask, each time with other noise; the answers are averaged.",
-        ),
-        io.Float.Input(
-            "at_percent",
-            default=0.6,
-            min=0.0,
-            max=1.0,
-            step=0.001,
-            tooltip="Point of sampling whose noise is added: 0 is pure noise, 1 nearly none. With much the model no "
-            "longer sees where things are, with little it no longer asks the prompt.",
-        ),
-        io.String.Input(
-            "levels",
-            default=", ".join(map(str, LEVELS)),
-            tooltip="For attention: levels of the UNet in which to look, 0 the finest, 2 the coarsest, 3 the middle "
-            "block.",
-        ),
-    ]
-
-
-def _cleaning_inputs() -> list[Any]:
-    return [
-        io.Float.Input(
-            "threshold",
-            default=0.4,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="What lies above is foreground, as a share of the way from the clip's lowest to its highest value; "
-            "of a connected mask, its value.",
-        ),
-        io.Int.Input(
-            "dilation",
-            default=5,
-            min=1,
-            max=63,
-            step=2,
-            tooltip="Side of the square by which the foreground grows, in cells of the latents (8 pixels each); odd, 1 "
-            "grows nothing. 5 is the paper's, for pictures of 512 pixels; the demo's 128 pixels want 3.",
-        ),
-        io.Int.Input(
-            "hold",
-            default=0,
-            min=0,
-            max=100,
-            tooltip="Frames before and after, whose foreground a frame takes over: against a mask that flickers.",
-        ),
-    ]
+        return io.NodeOutput(clean_masks(mask, size, threshold=threshold, dilation=dilation, hold=hold))
 
 
 def _check_phrase(phrase: str) -> str:
@@ -193,7 +134,7 @@ def _check_phrase(phrase: str) -> str:
 def _check_family(model: Any, clip: Any, samples: Tensor) -> None:
     port = api.port()
     family = port.family(model)
-    check_is_sd1(family, "Foreground Mask", INSTEAD["observe"])
+    check_offered(family, ["observe"], "Foreground Mask")
     check_channels(family, samples)
     check_tokens(family, port.encode_text(clip, "")[0], "clip")
 

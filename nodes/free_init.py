@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from ..host import api
-from ..models.edit import Edit
+from ..models.edits.edit import Edit
 from ..models.free_init import FilterName, NoiseReinit
+from .widgets import choice, number, out, schema, socket, switch, whole
 
 io = api.io
 
@@ -17,77 +18,39 @@ class FreeInit(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_FreeInit",
-            display_name="Free Init",
-            category="frameloom/long video",
-            description="Sample a clip several times, each time from noise whose coarse, slow part is that of the clip "
-            "before: frames agree more, and move less. Takes as many times the time as there are runs. Works with any "
-            "sampler node that goes all the way down, also from a clip at denoise below 1, and with windows, Free "
-            "Noise, ControlNets and masks.",
-            search_aliases=[
-                "FreeInit",
-                "ADE_IterationOptsFreeInit",
-                "noise initialization",
-                "consistency",
-                "iterations",
+        return schema(
+            cls, "Free Init", "long video",
+            "Sample a clip several times, each time from noise whose coarse, slow part is that of the clip "
+            "before: frames agree more, and move less. Takes as many times the time as there are runs. Works "
+            "with any sampler node that goes all the way down, also from a clip at denoise below 1, and with "
+            "windows, Free Noise, ControlNets and masks.",
+            aliases=[
+                "FreeInit", "ADE_IterationOptsFreeInit", "noise initialization", "consistency", "iterations",
                 "flicker",
             ],
             inputs=[
-                io.Model.Input("model", tooltip="A model with a motion module, or one that gets it later."),
-                io.Int.Input(
-                    "extra_iterations",
-                    default=2,
-                    min=0,
-                    max=20,
-                    tooltip="Runs after the first; the paper takes 4. 0 leaves sampling as it is, bit for bit.",
-                ),
-                io.Combo.Input(
-                    "filter",
-                    options=list(get_args(FilterName)),
-                    default="butterworth",
-                    tooltip="Which frequencies come from the clip before: butterworth, as in the authors' code, and "
-                    "gaussian, the paper's best, fall off smoothly; ideal cuts at the stop frequency, and "
-                    "ideal_released at the square root of twice that, as the authors' code and diffusers do.",
-                ),
-                io.Float.Input(
-                    "spatial_stop",
-                    default=0.25,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Frequency in a picture up to which noise comes from the clip before, of the highest that "
-                    "latent pixels hold. More keeps more of the composition.",
-                ),
-                io.Float.Input(
-                    "temporal_stop",
-                    default=0.25,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Frequency over frames up to which noise comes from the clip before, of the highest that "
-                    "frames hold. More keeps more of the motion.",
-                ),
-                io.Int.Input(
-                    "order",
-                    default=4,
-                    min=1,
-                    max=16,
-                    tooltip="How steeply the butterworth filter falls off. Other filters have none.",
-                ),
-                io.Boolean.Input(
-                    "coarse_to_fine",
-                    default=False,
-                    tooltip="Take fewer steps in earlier runs: of three, a third and two thirds. Faster; the clip may "
-                    "be worse.",
-                ),
+                socket(io.Model, "model", "A model with a motion module, or one that gets it later."),
+                whole("extra_iterations", 2, 0, 20,
+                    "Runs after the first; the paper takes 4. 0 leaves sampling as it is, bit for bit."),
+                choice("filter", get_args(FilterName),
+                    "Which frequencies come from the clip before: butterworth, as in the authors' code, "
+                    "and gaussian, the paper's best, fall off smoothly; ideal cuts at the stop frequency, "
+                    "and ideal_released at the square root of twice that, as the authors' code and "
+                    "diffusers do."),
+                number("spatial_stop", 0.25, 0.01, 1.0, 0.01,
+                    "Frequency in a picture up to which noise comes from the clip before, of the highest "
+                    "that latent pixels hold. More keeps more of the composition."),
+                number("temporal_stop", 0.25, 0.01, 1.0, 0.01,
+                    "Frequency over frames up to which noise comes from the clip before, of the highest that "
+                    "frames hold. More keeps more of the motion."),
+                whole("order", 4, 1, 16,
+                    "How steeply the butterworth filter falls off. Other filters have none."),
+                switch("coarse_to_fine", False,
+                    "Take fewer steps in earlier runs: of three, a third and two thirds. Faster; the clip "
+                    "may be worse."),
             ],
-            outputs=[
-                io.Model.Output(
-                    "model", display_name="model", tooltip="A copy of the model, for the sampler."
-                ),
-            ],
-        )
+            outputs=[out(io.Model, "model", "A copy of the model, for the sampler.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -104,7 +67,7 @@ class FreeInit(io.ComfyNode):
         reinit = NoiseReinit(extra_iterations, filter, spatial_stop, temporal_stop, order, coarse_to_fine)
         if not extra_iterations:
             return io.NodeOutput(model)
-        return io.NodeOutput(api.port().install(model, Edit("Free Init", reinit=reinit)))
+        return io.NodeOutput(api.port().install(model, Edit("Free Init", run=reinit)))
 
 
 NODES: list[type] = [FreeInit]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..host import api
-from ..models.edit import Edit
+from ..models.edits.edit import Edit
 from ..models.free_noise import STRIDE, WINDOW, NoiseShuffle, WindowFusion
+from .widgets import out, schema, seed, socket, switch, whole
 
 io = api.io
 
@@ -17,62 +18,34 @@ class FreeNoise(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_FreeNoise",
-            display_name="Free Noise",
-            category="frameloom/long video",
-            description="Sample a clip longer than a motion module's 16 to 32 frames, in one piece: later frames start "
-            "from the noise of the first ones in another order, and the module attends within overlapping windows; all "
-            "other layers see each frame once. Works with any sampler node, before or after Apply Motion Module. It "
-            "costs little more time than frames by themselves; memory grows with the clip. For clips that do not fit, "
-            "use context windows, behind which it still arranges the noise.",
-            search_aliases=["FreeNoise", "noise rescheduling", "window fusion", "long video", "longer video"],
+        return schema(
+            cls, "Free Noise", "long video",
+            "Sample a clip longer than a motion module's 16 to 32 frames, in one piece: later frames start "
+            "from the noise of the first ones in another order, and the module attends within overlapping "
+            "windows; all other layers see each frame once. Works with any sampler node, before or after "
+            "Apply Motion Module. It costs little more time than frames by themselves; memory grows with the "
+            "clip. For clips that do not fit, use context windows, behind which it still arranges the noise.",
+            aliases=["FreeNoise", "noise rescheduling", "window fusion", "long video", "longer video"],
             inputs=[
-                io.Model.Input("model", tooltip="A model with a motion module, or one that gets it later."),
-                io.Int.Input(
-                    "window_length",
-                    default=WINDOW,
-                    min=1,
-                    max=1024,
-                    tooltip="Frames that the motion module attends to at once: those it was trained with, 16 for "
-                    "AnimateDiff. Also how many frames have noise of their own. A clip of no more frames is sampled "
-                    "as without this node.",
-                ),
-                io.Int.Input(
-                    "stride",
-                    default=STRIDE,
-                    min=1,
-                    max=1024,
-                    tooltip="Frames from one window's first to the next one's; divides window_length. Also how many "
-                    "frames are shuffled among each other. Less is smoother and slower.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Of the order in which noise recurs; the noise itself is the sampler's.",
-                ),
-                io.Boolean.Input(
-                    "reshuffle",
-                    default=True,
-                    tooltip="Let frames after the first window start from the noise of earlier ones, which keeps a "
-                    "long clip about one scene. Noise that samplers add on their way stays each frame's own.",
-                ),
-                io.Boolean.Input(
-                    "fuse",
-                    default=True,
-                    tooltip="Let the motion module attend within windows. Without it, all frames are attended to at "
-                    "once, and there may be no more of them than the module has positions.",
-                ),
+                socket(io.Model, "model", "A model with a motion module, or one that gets it later."),
+                whole("window_length", WINDOW, 1, 1024,
+                    "Frames that the motion module attends to at once: those it was trained with, 16 for "
+                    "AnimateDiff. Also how many frames have noise of their own. A clip of no more frames is "
+                    "sampled as without this node."),
+                whole("stride", STRIDE, 1, 1024,
+                    "Frames from one window's first to the next one's; divides window_length. Also how many "
+                    "frames are shuffled among each other. Less is smoother and slower."),
+                seed("Of the order in which noise recurs; the noise itself is the sampler's."),
+                switch("reshuffle", True,
+                    "Let frames after the first window start from the noise of earlier ones, which keeps a "
+                    "long clip about one scene. Noise that samplers add on their way stays each frame's "
+                    "own."),
+                switch("fuse", True,
+                    "Let the motion module attend within windows. Without it, all frames are attended to at "
+                    "once, and there may be no more of them than the module has positions."),
             ],
-            outputs=[
-                io.Model.Output(
-                    "model", display_name="model", tooltip="A copy of the model, for the sampler."
-                ),
-            ],
-        )
+            outputs=[out(io.Model, "model", "A copy of the model, for the sampler.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -83,7 +56,7 @@ class FreeNoise(io.ComfyNode):
         fusion = WindowFusion(window_length, stride) if fuse else None
         if noise is None and fusion is None:
             return io.NodeOutput(model)
-        return io.NodeOutput(api.port().install(model, Edit("Free Noise", noise=noise, fusion=fusion)))
+        return io.NodeOutput(api.port().install(model, Edit("Free Noise", noise=noise, time=fusion)))
 
 
 NODES: list[type] = [FreeNoise]

@@ -9,14 +9,16 @@ from typing import Any, Literal, get_args
 import torch
 
 from ..host import api
-from ..models.edit import PAYLOAD, Edit
+from ..models.edits.call import PAYLOAD
+from ..models.edits.edit import Edit
 from ..models.energy import BoxEnergy
-from ..models.family import INSTEAD, check_is_sd1, check_tokens
+from ..models.family import check_offered, check_tokens
 from ..models.gligen import GligenEdit
 from ..models.layout import BoxBias, BoxGather, Layout, Reading, Region
 from ..models.phrases import Ranges, move_up, with_phrases
 from ..models.storyboard import Entity, Scene, Storyboard
 from .sockets import StoryboardType
+from .widgets import choice, lines, number, out, percent, schema, socket
 
 io = api.io
 
@@ -31,56 +33,64 @@ class LayoutConditioning(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_LayoutConditioning",
-            display_name="Layout Conditioning",
-            category="frameloom/layout",
-            description="Draw every entity of a scene inside its box of each frame: without any weights, and with "
-            "GLIGEN's where they are given. Sample as many frames as the scene has, with the model and the condition "
-            "that come out. Works with motion modules, Cross Frame Attention, LoRAs and ControlNets, before or behind "
-            "them, and in context windows.",
-            search_aliases=[
-                "LVD",
-                "VideoDirectorGPT",
-                "regional prompt",
-                "boxes",
-                "paint with words",
-                "attention couple",
+        return schema(
+            cls, "Layout Conditioning", "layout",
+            "Draw every entity of a scene inside its box of each frame: without any weights, and with "
+            "GLIGEN's where they are given. Sample as many frames as the scene has, with the model and the "
+            "condition that come out. Works with motion modules, Cross Frame Attention, LoRAs and "
+            "ControlNets, before or behind them, and in context windows.",
+            aliases=[
+                "LVD", "VideoDirectorGPT", "regional prompt", "boxes", "paint with words", "attention couple",
                 "GLIGEN",
             ],
             inputs=[
-                io.Model.Input("model", tooltip="An SD1.5 model, or the demo model."),
-                io.Clip.Input("clip", tooltip="Its text encoder."),
-                StoryboardType.Input(
-                    "storyboard", tooltip="One scene: Select Scene and Scene List take them apart."
-                ),
-                io.String.Input(
-                    "prompt",
-                    default="",
-                    multiline=True,
-                    tooltip="What to draw; it has to say every entity's text word for word. Empty takes the scene's "
-                    "prompt, and adds the texts and the background that it lacks.",
-                ),
-                *_method_inputs(),
-                io.Conditioning.Input(
-                    "conditioning",
-                    optional=True,
-                    tooltip="The same prompt, encoded by the same text encoder, if it has something that should stay: "
-                    "ControlNets, masks, a range of steps, other conditions combined with it.",
-                ),
-                *_later_inputs(),
+                socket(io.Model, "model", "An SD1.5 model, or the demo model."),
+                socket(io.Clip, "clip", "Its text encoder."),
+                socket(StoryboardType, "storyboard",
+                    "One scene: Select Scene and Scene List take them apart."),
+                lines("prompt", "",
+                    "What to draw; it has to say every entity's text word for word. Empty takes the scene's "
+                    "prompt, and adds the texts and the background that it lacks."),
+                choice("method", get_args(Method),
+                    "bias: cross-attention reads an entity's words inside its box, and not outside; costs "
+                    "next to nothing, and is weak where a model reads its prompt as a whole. + gather: the "
+                    "model is also asked for each entity by itself and for none, and what an entity's words "
+                    "change is moved into its box; one model call more, and another for every further "
+                    "entity, in the steps where it acts. + energy: LVD's guidance, by the gradient of how "
+                    "far attention to an entity's words is from its box; weaker than gather. It leaves "
+                    "inference mode; a step takes twice the time and 1.4 times the memory, and 7 times the "
+                    "memory where all frames have to go at once: with a motion module, cross-frame "
+                    "attention, or other packs' patches (demo model, 16 frames of 256 x 256)."),
+                number("strength", 8.0, 0.0, 100.0, 0.1,
+                    "What is added to the logits of an entity's words inside its box, and taken away "
+                    "outside. 0 leaves attention alone."),
+                percent("end_percent", 0.333,
+                    "Point of sampling up to which attention is biased, an entity's effect gathered from the "
+                    "whole picture, or energy lowered. Places are decided early: a third is enough."),
+                percent("gather_percent", 1.0,
+                    "gather, several entities: point of sampling up to which each is drawn by its own words "
+                    "alone, which keeps their looks apart. Lower is faster; from there on the whole prompt "
+                    "is asked as usual."),
+                socket(io.Conditioning, "conditioning",
+                    "The same prompt, encoded by the same text encoder, if it has something "
+                    "that should stay: ControlNets, masks, a range of steps, other "
+                    "conditions combined with it.", optional=True),
+                socket(io.Custom("GLIGEN"), "gligen",
+                    "Layers trained to draw texts in boxes, from core's Load GLIGEN Model, for SD1.5. Every "
+                    "frame has boxes of its own; at most 30 entities. Negative prompts and conditions "
+                    "without a layout see no boxes.", optional=True),
+                percent("gligen_percent", 0.3,
+                    "Point of sampling up to which GLIGEN's layers act; 0 turns them off. Longer binds boxes "
+                    "more tightly, and costs quality.", optional=True),
+                number("energy_strength", 200.0, 0.0, 10_000.0, 1.0,
+                    "energy: how strongly predictions follow its gradient. More places better, and spoils "
+                    "what is drawn. 0 turns it off.", optional=True),
             ],
             outputs=[
-                io.Model.Output(
-                    "model", display_name="model", tooltip="A copy of the model that obeys layouts."
-                ),
-                io.Conditioning.Output(
-                    "conditioning",
-                    display_name="conditioning",
-                    tooltip="The prompt with its layout, for positive.",
-                ),
+                out(io.Model, "model", "A copy of the model that obeys layouts."),
+                out(io.Conditioning, "conditioning", "The prompt with its layout, for positive."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -109,84 +119,8 @@ class LayoutConditioning(io.ComfyNode):
         gather = BoxGather(end_percent, gather_percent) if method == "bias + gather" else None
         guide = BoxEnergy(energy_strength, end_percent) if "energy" in method else None
         grounded = None if gligen is None else GligenEdit(gligen, gligen_percent)
-        edit = Edit("layout", bias=bias, compose=gather, guide=guide, gligen=grounded)
+        edit = Edit("layout", cross_attention=bias, conditions=gather, guide=guide, between=grounded)
         return io.NodeOutput(api.port().install(model, edit), _attach(conditioning or encoded, layout))
-
-
-def _method_inputs() -> list[Any]:
-    return [
-        io.Combo.Input(
-            "method",
-            options=list(get_args(Method)),
-            default="bias + gather",
-            tooltip="bias: cross-attention reads an entity's words inside its box, and not outside; costs next to "
-            "nothing, and is weak where a model reads its prompt as a whole. + gather: the model is also asked for "
-            "each entity by itself and for none, and what an entity's words change is moved into its box; one model "
-            "call more, and another for every further entity, in the steps where it acts. + energy: LVD's guidance, by "
-            "the gradient of how far attention to an entity's words is from its box; weaker than gather. It leaves "
-            "inference mode; a step takes twice the time and 1.4 times the memory, and 7 times the memory where all "
-            "frames have to go at once: with a motion module, cross-frame attention, or other packs' patches (demo "
-            "model, 16 frames of 256 x 256).",
-        ),
-        io.Float.Input(
-            "strength",
-            default=8.0,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            tooltip="What is added to the logits of an entity's words inside its box, and taken away outside. 0 leaves "
-            "attention alone.",
-        ),
-        io.Float.Input(
-            "end_percent",
-            default=0.333,
-            min=0.0,
-            max=1.0,
-            step=0.001,
-            tooltip="Point of sampling up to which attention is biased, an entity's effect gathered from the whole "
-            "picture, or energy lowered. Places are decided early: a third is enough.",
-        ),
-        io.Float.Input(
-            "gather_percent",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.001,
-            tooltip="gather, several entities: point of sampling up to which each is drawn by its own words alone, "
-            "which keeps their looks apart. Lower is faster; from there on the whole prompt is asked as usual.",
-        ),
-    ]
-
-
-def _later_inputs() -> list[Any]:
-    return [
-        io.Custom("GLIGEN").Input(
-            "gligen",
-            optional=True,
-            tooltip="Layers trained to draw texts in boxes, from core's Load GLIGEN Model, for SD1.5. Every frame has "
-            "boxes of its own; at most 30 entities. Negative prompts and conditions without a layout see no boxes.",
-        ),
-        io.Float.Input(
-            "gligen_percent",
-            default=0.3,
-            min=0.0,
-            max=1.0,
-            step=0.001,
-            optional=True,
-            tooltip="Point of sampling up to which GLIGEN's layers act; 0 turns them off. Longer binds boxes more "
-            "tightly, and costs quality.",
-        ),
-        io.Float.Input(
-            "energy_strength",
-            default=200.0,
-            min=0.0,
-            max=10000.0,
-            step=1.0,
-            optional=True,
-            tooltip="energy: how strongly predictions follow its gradient. More places better, and spoils what is "
-            "drawn. 0 turns it off.",
-        ),
-    ]
 
 
 def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -> tuple[Conditioning, Layout]:
@@ -243,7 +177,7 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
 def _check_family(model: Any, clip: Any) -> None:
     port = api.port()
     family = port.family(model)
-    check_is_sd1(family, "Layout Conditioning", INSTEAD["bias"])
+    check_offered(family, ["cross_attention"], "Layout Conditioning")
     check_tokens(family, port.encode_text(clip, "")[0], "clip")
 
 

@@ -14,6 +14,7 @@ from ..models.storyboard import Storyboard
 from .plot import to_image
 from .sockets import StoryboardType
 from .storyboard_sheet import FrameArtist, draw_sheet
+from .widgets import choice, line, number, out, schema, seed, socket, switch, whole
 
 io = api.io
 
@@ -24,44 +25,25 @@ class LayoutPreview(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_LayoutPreview",
-            display_name="Layout Preview",
-            category="frameloom/layout",
-            description="Look at a storyboard before anything is sampled: every frame with its labelled boxes, the way "
-            "they go and their keypoints, and one sheet of all scenes with their prompts, entities and what must look "
-            "alike. The node shows the sheet. Only Latin letters can be drawn; others become empty squares.",
-            search_aliases=[
-                "storyboard",
-                "bounding boxes",
-                "contact sheet",
-                "VideoDirectorGPT",
-                "LVD",
-                "VisorGPT",
-            ],
-            is_output_node=True,
+        return schema(
+            cls, "Layout Preview", "layout",
+            "Look at a storyboard before anything is sampled: every frame with its labelled boxes, the way "
+            "they go and their keypoints, and one sheet of all scenes with their prompts, entities and what "
+            "must look alike. The node shows the sheet. Only Latin letters can be drawn; others become empty "
+            "squares.",
+            aliases=["storyboard", "bounding boxes", "contact sheet", "VideoDirectorGPT", "LVD", "VisorGPT"],
             inputs=[
-                StoryboardType.Input("storyboard", tooltip="Of any number of scenes."),
-                io.Int.Input(
-                    "longer_side",
-                    default=512,
-                    min=64,
-                    max=4096,
-                    tooltip="Of the frames, in pixels; their shape is the storyboard's.",
-                ),
-                io.Int.Input(
-                    "columns", default=4, min=1, max=12, tooltip="Frames of each scene on the sheet."
-                ),
+                socket(StoryboardType, "storyboard", "Of any number of scenes."),
+                whole("longer_side", 512, 64, 4096,
+                    "Of the frames, in pixels; their shape is the storyboard's."),
+                whole("columns", 4, 1, 12, "Frames of each scene on the sheet."),
             ],
             outputs=[
-                io.Image.Output(
-                    "frames", display_name="frames", tooltip="Every frame of every scene, in order."
-                ),
-                io.Image.Output(
-                    "sheet", display_name="sheet", tooltip="One picture of all scenes, with captions."
-                ),
+                out(io.Image, "frames", "Every frame of every scene, in order."),
+                out(io.Image, "sheet", "One picture of all scenes, with captions."),
             ],
-        )
+            is_output_node=True,
+        )  # fmt: skip
 
     @classmethod
     def execute(cls, storyboard: Storyboard, longer_side: int, columns: int) -> io.NodeOutput:
@@ -89,43 +71,21 @@ class LayoutToMasks(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_LayoutToMasks",
-            display_name="Layout To Masks",
-            category="frameloom/layout",
-            description="Turn a scene's boxes into a mask for each frame: for inpainting, for conditions that act in "
-            "an area, or for latents. Edges between two pixels are exact, each pixel has its covered share.",
-            search_aliases=["bounding box to mask", "storyboard", "regional prompt", "attention mask", "LVD"],
+        return schema(
+            cls, "Layout To Masks", "layout",
+            "Turn a scene's boxes into a mask for each frame: for inpainting, for conditions that act in an "
+            "area, or for latents. Edges between two pixels are exact, each pixel has its covered share.",
+            aliases=["bounding box to mask", "storyboard", "regional prompt", "attention mask", "LVD"],
             inputs=[
                 _one_scene(),
-                io.String.Input(
-                    "entity",
-                    default="",
-                    tooltip="The entity's id, as Layout Preview shows it; empty: all of them.",
-                ),
+                line("entity", "", "The entity's id, as Layout Preview shows it; empty: all of them."),
                 *_size_inputs(),
-                io.Float.Input(
-                    "feather",
-                    default=0.0,
-                    min=0.0,
-                    max=1024.0,
-                    step=0.5,
-                    tooltip="Pixels over which an edge falls off; 0 is sharp.",
-                ),
-                io.Combo.Input(
-                    "shape",
-                    options=list(get_args(Shape)),
-                    default="box",
-                    tooltip="The box, or the ellipse in it.",
-                ),
-                io.Boolean.Input(
-                    "invert", default=False, tooltip="1 where the entity is not, instead of where it is."
-                ),
+                number("feather", 0.0, 0.0, 1024.0, 0.5, "Pixels over which an edge falls off; 0 is sharp."),
+                choice("shape", get_args(Shape), "The box, or the ellipse in it."),
+                switch("invert", False, "1 where the entity is not, instead of where it is."),
             ],
-            outputs=[
-                io.Mask.Output("mask", display_name="mask", tooltip="1 = the entity, a mask for each frame.")
-            ],
-        )
+            outputs=[out(io.Mask, "mask", "1 = the entity, a mask for each frame.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -152,55 +112,24 @@ class LayoutToControl(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_LayoutToControl",
-            display_name="Layout To Control",
-            category="frameloom/layout",
-            description="Draw a scene's boxes and keypoints as pictures for Apply ControlNet, one for each frame. "
-            "Nearer things hide what is behind them: what is larger, or ends lower, is nearer.",
-            search_aliases=[
-                "ControlNet",
-                "OpenPose",
-                "depth",
-                "canny",
-                "lineart",
-                "scribble",
-                "segmentation",
-            ],
+        return schema(
+            cls, "Layout To Control", "layout",
+            "Draw a scene's boxes and keypoints as pictures for Apply ControlNet, one for each frame. Nearer "
+            "things hide what is behind them: what is larger, or ends lower, is nearer.",
+            aliases=["ControlNet", "OpenPose", "depth", "canny", "lineart", "scribble", "segmentation"],
             inputs=[
                 _one_scene(),
-                io.Combo.Input(
-                    "kind",
-                    options=list(get_args(Kind)),
-                    default="box outlines",
-                    tooltip="box outlines: white lines on black, for canny and lineart. filled labels: a colour for "
-                    "each id, like a segmentation; a ControlNet trained on ADE20K takes colours for classes, which "
-                    "these are not. blob depth: ellipses, near is bright. scribble: ellipses as by hand. openpose "
-                    "skeletons: from keypoints with the names of a body's points.",
-                ),
+                choice("kind", get_args(Kind),
+                    "box outlines: white lines on black, for canny and lineart. filled labels: a colour for "
+                    "each id, like a segmentation; a ControlNet trained on ADE20K takes colours for classes, "
+                    "which these are not. blob depth: ellipses, near is bright. scribble: ellipses as by "
+                    "hand. openpose skeletons: from keypoints with the names of a body's points."),
                 *_size_inputs(),
-                io.Int.Input(
-                    "line_width",
-                    default=3,
-                    min=1,
-                    max=64,
-                    tooltip="box outlines, scribble: width of a line, in pixels.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="scribble: of the hand, which draws an entity alike in all frames.",
-                ),
+                whole("line_width", 3, 1, 64, "box outlines, scribble: width of a line, in pixels."),
+                seed("scribble: of the hand, which draws an entity alike in all frames."),
             ],
-            outputs=[
-                io.Image.Output(
-                    "images", display_name="images", tooltip="A hint for each frame of the scene."
-                )
-            ],
-        )
+            outputs=[out(io.Image, "images", "A hint for each frame of the scene.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -213,16 +142,14 @@ class LayoutToControl(io.ComfyNode):
 
 
 def _one_scene() -> Any:
-    return StoryboardType.Input(
-        "storyboard", tooltip="Of one scene; put Select Scene or Scene List before for more."
+    return socket(
+        StoryboardType, "storyboard", "Of one scene; put Select Scene or Scene List before for more."
     )
 
 
 def _size_inputs() -> list[Any]:
     return [
-        io.Int.Input(
-            name, default=0, min=0, max=16_384, tooltip=f"In pixels; 0 takes the storyboard's {name}."
-        )
+        whole(name, 0, 0, 16_384, f"In pixels; 0 takes the storyboard's {name}.")
         for name in ("width", "height")
     ]
 

@@ -10,6 +10,7 @@ from ..host import api
 from ..models.storyboard import Storyboard
 from .early import UNLINKED, check_early
 from .sockets import LLMType, StoryboardType
+from .widgets import choice, fps, lines, out, schema, seed, size, socket, whole
 
 logger = logging.getLogger(__name__)
 io = api.io
@@ -24,66 +25,41 @@ class LayoutFromLLM(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_LayoutFromLLM",
-            display_name="Layout From LLM",
-            category="frameloom/layout",
-            description="Make a storyboard of a script: its scenes, what is in them, and where that is in each frame. "
-            "The rules read plain English without a model. A language model is asked twice, as in VideoDirectorGPT: "
-            "for the scenes, then for each scene's boxes; its answers are checked, and kept on this machine.",
-            search_aliases=[
-                "VideoDirectorGPT",
-                "LVD",
-                "script to video",
-                "storyboard",
-                "LLM layout",
-                "planner",
-            ],
+        return schema(
+            cls, "Layout From LLM", "layout",
+            "Make a storyboard of a script: its scenes, what is in them, and where that is in each frame. "
+            "The rules read plain English without a model. A language model is asked twice, as in "
+            "VideoDirectorGPT: for the scenes, then for each scene's boxes; its answers are checked, and "
+            "kept on this machine.",
+            aliases=["VideoDirectorGPT", "LVD", "script to video", "storyboard", "LLM layout", "planner"],
             inputs=[
-                io.String.Input(
-                    "script",
-                    default=EXAMPLE,
-                    multiline=True,
-                    tooltip="What happens. Scenes begin at `Scene 2:`; without that, at each line; in a single line, "
-                    "at each sentence; and at *then*. A thing keeps its looks where it is named again. The rules read "
-                    "English alone; Markdown, captions and speech they leave out, and the summary says so.",
-                ),
-                io.Combo.Input(
-                    "planner",
-                    options=[RULES, LANGUAGE_MODEL],
-                    default=RULES,
-                    tooltip="rules: English in simple sentences, no model, the same every time. language model: the "
-                    "one connected to llm; if it fails, so does the node.",
-                ),
-                *_video_inputs(),
-                io.Int.Input(
-                    "repairs",
-                    default=2,
-                    min=0,
-                    max=2,
-                    tooltip="language model: how often a wrong answer goes back to it, with what is wrong.",
-                ),
-                LLMType.Input(
-                    "llm", optional=True, tooltip="language model: which one. The rules do not read it."
-                ),
+                lines("script", EXAMPLE,
+                    "What happens. Scenes begin at `Scene 2:`; without that, at each line; in a single line, "
+                    "at each sentence; and at *then*. A thing keeps its looks where it is named again. The "
+                    "rules read English alone; Markdown, captions and speech they leave out, and the summary "
+                    "says so."),
+                choice("planner", [RULES, LANGUAGE_MODEL],
+                    "rules: English in simple sentences, no model, the same every time. language model: the "
+                    "one connected to llm; if it fails, so does the node."),
+                whole("frames", 16, 1, 100_000, "Of each scene."),
+                fps(),
+                *size("Of the picture, in pixels.", step=8),
+                seed(
+                    "language model: another seed asks for another answer. The rules draw nothing at "
+                    "random."),
+                whole("repairs", 2, 0, 2,
+                    "language model: how often a wrong answer goes back to it, with what is wrong."),
+                socket(LLMType, "llm", "language model: which one. The rules do not read it.", optional=True),
             ],
             outputs=[
-                StoryboardType.Output(
-                    "storyboard",
-                    display_name="storyboard",
-                    tooltip="All scenes; Scene List or Select Scene makes one of them.",
-                ),
-                io.String.Output(
-                    "json", display_name="json", tooltip="The storyboard as text, to keep or edit."
-                ),
-                io.String.Output(
-                    "summary",
-                    display_name="summary",
-                    tooltip="How many scenes and things there are and who planned them; then what was not read as it "
-                    "stands: sentences that the rules left out, several answers, other units.",
-                ),
+                out(StoryboardType, "storyboard",
+                    "All scenes; Scene List or Select Scene makes one of them."),
+                out(io.String, "json", "The storyboard as text, to keep or edit."),
+                out(io.String, "summary",
+                    "How many scenes and things there are and who planned them; then what was not read as it "
+                    "stands: sentences that the rules left out, several answers, other units."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(
@@ -115,23 +91,6 @@ class LayoutFromLLM(io.ComfyNode):
         else:
             board = _ask(llm, script, frames, seed, repairs, **video)
         return io.NodeOutput(board, board.to_json(), _summarize(board, notes))
-
-
-def _video_inputs() -> list[Any]:
-    return [
-        io.Int.Input("frames", default=16, min=1, max=100_000, tooltip="Of each scene."),
-        io.Float.Input("fps", default=8.0, min=0.01, max=1000.0, step=0.01, tooltip="Frames a second."),
-        io.Int.Input("width", default=512, min=8, max=16_384, step=8, tooltip="Of the picture, in pixels."),
-        io.Int.Input("height", default=512, min=8, max=16_384, step=8, tooltip="Of the picture, in pixels."),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFFFFFFFFFF,
-            control_after_generate=True,
-            tooltip="language model: another seed asks for another answer. The rules draw nothing at random.",
-        ),
-    ]
 
 
 def _check_planner(script: str, planner: str, frames: int, has_model: bool) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ..host import api
 from ..models.storyboard import MAX_FRAMES
 from ..models.weight_file import fingerprint
 from .early import check_early
 from .sockets import StoryboardType
+from .widgets import found, fps, line, lines, number, out, schema, seed, size, whole
 
 io = api.io
 
@@ -24,52 +24,42 @@ class LayoutPrior(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_LayoutPrior",
-            display_name="Layout Prior",
-            category="frameloom/layout",
-            description="Let a layout prior, a small GPT that has learned where things usually are and how they move, "
-            "place what you name. What it samples is always a valid layout: these entities, boxes inside the picture, "
-            "keyframes that rise. It knows what it was trained on; Layout From LLM reads scripts instead.",
-            search_aliases=["VisorGPT", "layout GPT", "sample layout", "boxes", "storyboard"],
+        return schema(
+            cls, "Layout Prior", "layout",
+            "Let a layout prior, a small GPT that has learned where things usually are and how they move, "
+            "place what you name. What it samples is always a valid layout: these entities, boxes inside the "
+            "picture, keyframes that rise. It knows what it was trained on; Layout From LLM reads scripts "
+            "instead.",
+            aliases=["VisorGPT", "layout GPT", "sample layout", "boxes", "storyboard"],
             inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=[*api.port().list_files(PRIORS), NO_FILE],
-                    tooltip="A safetensors file in ComfyUI's models/layout_priors, trained by Frameloom. none: what is "
-                    "connected to trained.",
-                ),
-                io.String.Input(
-                    "entities",
-                    multiline=True,
-                    tooltip="What is in the scene, one a line or separated by commas: `a red ball, a dog`.",
-                ),
-                io.String.Input(
-                    "caption",
-                    multiline=True,
-                    default="",
-                    tooltip="What the picture shows; becomes the scene's prompt.",
-                ),
-                *_scene_inputs(),
-                *_sampling_inputs(),
-                io.String.Input(
-                    "trained",
-                    optional=True,
-                    force_input=True,
-                    tooltip="The file that Train Layout Prior has just written; then file is not read.",
-                ),
+                found("file", [*api.port().list_files(PRIORS), NO_FILE],
+                    "A safetensors file in ComfyUI's models/layout_priors, trained by Frameloom. none: what "
+                    "is connected to trained."),
+                lines("entities", None,
+                    "What is in the scene, one a line or separated by commas: `a red ball, a dog`."),
+                lines("caption", "", "What the picture shows; becomes the scene's prompt."),
+                whole("frames", 16, 1, MAX_FRAMES, "Length of the scene."),
+                whole("keyframes", 2, 1, 129,
+                    "Boxes of each entity, the first and last frame among them; between them it moves in "
+                    "straight lines. With 1 everything stands still."),
+                *size("Of the picture, in pixels.", step=8),
+                fps(),
+                number("temperature", 1.0, 0.0, 10.0, 0.05,
+                    "How freely it chooses: below 1 more usual layouts, above 1 rarer ones, 0 always the "
+                    "likeliest line."),
+                whole("top_k", 70, 0, 129,
+                    "Choose each line among this many, the likeliest; 0: among all that the picture has. 70 "
+                    "is VisorGPT's."),
+                seed("Of the sampling. The same seed, file and inputs give the same layout."),
+                line("trained", None,
+                    "The file that Train Layout Prior has just written; "
+                    "then file is not read.", optional=True, force_input=True),
             ],
             outputs=[
-                StoryboardType.Output(
-                    "storyboard", display_name="storyboard", tooltip="One scene with a track for each entity."
-                ),
-                io.String.Output(
-                    "json",
-                    display_name="json",
-                    tooltip="The same as text, for Layout From Text or an editor.",
-                ),
+                out(StoryboardType, "storyboard", "One scene with a track for each entity."),
+                out(io.String, "json", "The same as text, for Layout From Text or an editor."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, file: str | None, entities: str | None, trained: str | None = "") -> bool | str:
@@ -131,53 +121,6 @@ def _find(name: str) -> Path:
             "file='none'; expected a layout prior; choose one, or connect Train Layout Prior's file to trained."
         )
     return api.port().resolve(PRIORS, name)
-
-
-def _scene_inputs() -> list[Any]:
-    return [
-        io.Int.Input("frames", default=16, min=1, max=MAX_FRAMES, tooltip="Length of the scene."),
-        io.Int.Input(
-            "keyframes",
-            default=2,
-            min=1,
-            max=129,
-            tooltip="Boxes of each entity, the first and last frame among them; between them it moves in straight "
-            "lines. With 1 everything stands still.",
-        ),
-        io.Int.Input("width", default=512, min=8, max=16_384, step=8, tooltip="Of the picture, in pixels."),
-        io.Int.Input("height", default=512, min=8, max=16_384, step=8, tooltip="Of the picture, in pixels."),
-        io.Float.Input("fps", default=8.0, min=0.01, max=1000.0, step=0.01, tooltip="Frames a second."),
-    ]
-
-
-def _sampling_inputs() -> list[Any]:
-    return [
-        io.Float.Input(
-            "temperature",
-            default=1.0,
-            min=0.0,
-            max=10.0,
-            step=0.05,
-            tooltip="How freely it chooses: below 1 more usual layouts, above 1 rarer ones, 0 always the likeliest "
-            "line.",
-        ),
-        io.Int.Input(
-            "top_k",
-            default=70,
-            min=0,
-            max=129,
-            tooltip="Choose each line among this many, the likeliest; 0: among all that the picture has. 70 is "
-            "VisorGPT's.",
-        ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFFFFFFFFFF,
-            control_after_generate=True,
-            tooltip="Of the sampling. The same seed, file and inputs give the same layout.",
-        ),
-    ]
 
 
 def _watch(tokens: int) -> Callable[[int], None]:

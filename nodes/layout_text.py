@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ..host import api
 from ..models.storyboard import MAX_CHARACTERS, Storyboard
 from ..models.weight_file import fingerprint
 from .early import check_early
 from .sockets import StoryboardType
+from .widgets import choice, fps, lines, out, schema, whole
 
 io = api.io
 
@@ -37,51 +37,38 @@ class LayoutFromText(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_LayoutFromText",
-            display_name="Layout From Text",
-            category="frameloom/layout",
-            description="Read a layout that somebody wrote: Frameloom's own JSON, plans of VideoDirectorGPT, frames of "
-            "LLM-grounded Video Diffusion (LVD), sequences of VisorGPT, Storyboard20K's annotations and text lines. A "
-            "text that is none of them is told the line and what was expected. The second output writes the "
-            "storyboard in a format of your choice.",
-            search_aliases=[
-                "VideoDirectorGPT",
-                "LVD",
-                "VisorGPT",
-                "Storyboard20K",
-                "import layout",
-                "load storyboard",
+        return schema(
+            cls, "Layout From Text", "layout",
+            "Read a layout that somebody wrote: Frameloom's own JSON, plans of VideoDirectorGPT, frames of "
+            "LLM-grounded Video Diffusion (LVD), sequences of VisorGPT, Storyboard20K's annotations and text "
+            "lines. A text that is none of them is told the line and what was expected. The second output "
+            "writes the storyboard in a format of your choice.",
+            aliases=[
+                "VideoDirectorGPT", "LVD", "VisorGPT", "Storyboard20K", "import layout", "load storyboard",
             ],
             inputs=[
-                io.String.Input("text", default=EXAMPLE, multiline=True, tooltip="The layout."),
-                io.Combo.Input(
-                    "format",
-                    options=list(FORMATS),
-                    default=FORMATS[0],
-                    tooltip="How it is written; auto tries each.",
-                ),
-                io.Combo.Input(
-                    "file",
-                    options=[NO_FILE, *_files()],
-                    default=NO_FILE,
-                    tooltip="A .json or .txt file to read instead of text, from ComfyUI's user/frameloom/layouts "
-                    "(headless: ~/.config/frameloom/layouts).",
-                ),
-                *_filling_inputs(),
-                io.Combo.Input(
-                    "export_as",
-                    options=list(EXPORTS),
-                    default=EXPORTS[0],
-                    tooltip="How the text output is written. Storyboard20K has a key shot wherever an entity has a "
-                    "key; what has keypoints is written as a character there, all else as an object.",
-                ),
+                lines("text", EXAMPLE, "The layout."),
+                choice("format", FORMATS, "How it is written; auto tries each."),
+                choice("file", [NO_FILE, *_files()],
+                    "A .json or .txt file to read instead of text, from ComfyUI's user/frameloom/layouts "
+                    "(headless: ~/.config/frameloom/layouts)."),
+                whole("frames", 16, 0, 100_000,
+                    "Length of a scene, over which the text's keyframes are spread; 0: a frame for each "
+                    "keyframe. Not read for Frameloom JSON, which says it."),
+                fps("Frames a second. Not read for Frameloom JSON."),
+                whole("width", 512, 8, 16_384,
+                    "Of the picture, where the text doesn't say it. The square canvas of LVD and VisorGPT is "
+                    "spread over the picture; Storyboard20K's lines measure by its longer side."),
+                whole("height", 512, 8, 16_384, "Of the picture, where the text doesn't say it."),
+                choice("export_as", EXPORTS,
+                    "How the text output is written. Storyboard20K has a key shot wherever an entity has a "
+                    "key; what has keypoints is written as a character there, all else as an object."),
             ],
             outputs=[
-                StoryboardType.Output("storyboard", display_name="storyboard", tooltip="The layout."),
-                io.String.Output("exported", display_name="text", tooltip="The layout as export_as says."),
+                out(StoryboardType, "storyboard", "The layout."),
+                out(io.String, "exported", "The layout as export_as says.", display_name="text"),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(
@@ -165,39 +152,6 @@ def _read(path: Path) -> str:
         raise ValueError(
             f"{path.name}: got a byte at {error.start} that is not UTF-8; expected text; save it as UTF-8."
         ) from error
-
-
-def _filling_inputs() -> list[Any]:
-    """Return what formats of keyframes don't say."""
-    return [
-        io.Int.Input(
-            "frames",
-            default=16,
-            min=0,
-            max=100_000,
-            tooltip="Length of a scene, over which the text's keyframes are spread; 0: a frame for each keyframe. Not "
-            "read for Frameloom JSON, which says it.",
-        ),
-        io.Float.Input(
-            "fps",
-            default=8.0,
-            min=0.01,
-            max=1000.0,
-            step=0.01,
-            tooltip="Frames a second. Not read for Frameloom JSON.",
-        ),
-        io.Int.Input(
-            "width",
-            default=512,
-            min=8,
-            max=16_384,
-            tooltip="Of the picture, where the text doesn't say it. The square canvas of LVD and VisorGPT is spread "
-            "over the picture; Storyboard20K's lines measure by its longer side.",
-        ),
-        io.Int.Input(
-            "height", default=512, min=8, max=16_384, tooltip="Of the picture, where the text doesn't say it."
-        ),
-    ]
 
 
 NODES: list[type] = [LayoutFromText]

@@ -7,6 +7,7 @@ from hashlib import sha256
 from ..host import api
 from ..models.errors import LanguageModelError
 from .sockets import LLMType
+from .widgets import found, number, out, schema, whole
 
 io = api.io
 
@@ -17,72 +18,36 @@ class LLMEndpoint(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_LLMEndpoint",
-            display_name="LLM Endpoint",
-            category="frameloom/layout",
-            description="Choose a language model behind a server with OpenAI's interface: Ollama, llama.cpp, LM "
-            "Studio, vLLM, OpenAI. A workflow holds the name of a profile only. Its address and model stand in a "
-            "file of yours, its key in an environment variable; neither is saved with a workflow or a picture. "
-            "Nothing is asked before a node needs an answer.",
-            search_aliases=[
-                "LLM",
-                "Ollama",
-                "llama.cpp",
-                "LM Studio",
-                "vLLM",
-                "OpenAI",
-                "language model",
-                "GPT",
-            ],
+        return schema(
+            cls, "LLM Endpoint", "layout",
+            "Choose a language model behind a server with OpenAI's interface: Ollama, llama.cpp, LM Studio, "
+            "vLLM, OpenAI. A workflow holds the name of a profile only. Its address and model stand in a "
+            "file of yours, its key in an environment variable; neither is saved with a workflow or a "
+            "picture. Nothing is asked before a node needs an answer.",
+            aliases=["LLM", "Ollama", "llama.cpp", "LM Studio", "vLLM", "OpenAI", "language model", "GPT"],
             inputs=[
-                io.Combo.Input(
-                    "profile",
-                    options=_profile_names(),
-                    tooltip="Yours stand in llm_profiles.json, in ComfyUI's user/frameloom folder (headless: "
-                    '~/.config/frameloom), as {"my server": {"base_url": "http://127.0.0.1:8080/v1", "model": "...", '
-                    '"api_key_env": "MY_SERVER_KEY"}}: the last is the name of an environment variable, never a key. '
-                    "One without a model takes the only one its server has; omit and rename say which settings a "
-                    "server refuses or calls otherwise. Built in: local servers at their usual ports, and openai; "
-                    "yours of the same name replace them.",
-                ),
-                io.Float.Input(
-                    "timeout",
-                    default=120.0,
-                    min=1.0,
-                    max=3600.0,
-                    step=1.0,
-                    tooltip="Seconds that one answer may take altogether, with every attempt. Cancelling works at any "
-                    "time.",
-                ),
-                io.Int.Input(
-                    "attempts",
-                    default=3,
-                    min=1,
-                    max=10,
-                    tooltip="How often to ask while the server is busy or can't be reached. One that loads its model "
-                    "is waited for as long as timeout allows.",
-                ),
-                io.Int.Input(
-                    "max_tokens",
-                    default=4096,
-                    min=0,
-                    max=131_072,
-                    tooltip="Longest answer, a model's thoughts included; one not finished by then is an error. "
-                    "0: the server's own limit.",
-                ),
-                io.Float.Input(
-                    "temperature",
-                    default=0.7,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    tooltip="How freely it chooses its words; 0 always takes the likeliest. A server that refuses it, "
-                    "as some do for models that think, is asked without it.",
-                ),
+                found("profile", _profile_names(),
+                    "Yours stand in llm_profiles.json, in ComfyUI's user/frameloom folder (headless: "
+                    '~/.config/frameloom), as {"my server": {"base_url": "http://127.0.0.1:8080/v1", '
+                    '"model": "...", "api_key_env": "MY_SERVER_KEY"}}: the last is the name of an '
+                    "environment variable, never a key. One without a model takes the only one its server "
+                    "has; omit and rename say which settings a server refuses or calls otherwise. Built in: "
+                    "local servers at their usual ports, and openai; yours of the same name replace them."),
+                number("timeout", 120.0, 1.0, 3600.0, 1.0,
+                    "Seconds that one answer may take altogether, with every attempt. Cancelling works at "
+                    "any time."),
+                whole("attempts", 3, 1, 10,
+                    "How often to ask while the server is busy or can't be reached. One that loads its model "
+                    "is waited for as long as timeout allows."),
+                whole("max_tokens", 4096, 0, 131_072,
+                    "Longest answer, a model's thoughts included; one not finished by then is an error. 0: "
+                    "the server's own limit."),
+                number("temperature", 0.7, 0.0, 2.0, 0.05,
+                    "How freely it chooses its words; 0 always takes the likeliest. A server that refuses "
+                    "it, as some do for models that think, is asked without it."),
             ],
-            outputs=[LLMType.Output("llm", display_name="llm", tooltip="For Layout From LLM and Nuwa Plan.")],
-        )
+            outputs=[out(LLMType, "llm", "For Layout From LLM and Nuwa Plan.")],
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, profile: str | None) -> bool | str:

@@ -7,6 +7,7 @@ import torch
 from ..host import api
 from ..models.weight_file import fingerprint
 from .sockets import LLMType
+from .widgets import choice, found, number, out, schema, whole
 
 io = api.io
 
@@ -20,49 +21,29 @@ class LocalLLM(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_LocalLLM",
-            display_name="Local LLM",
-            category="frameloom/layout",
-            description="Choose a language model of yours that runs in this process, without a server and without a "
-            "network. Its answers are held to the form that is asked for, token by token; what stands in them is the "
-            "model's: one of 135 million weights fails at most scripts, take one of 7 billion or more. Needs the "
-            "packages transformers and llguidance, for GGUF also gguf and accelerate.",
-            search_aliases=["LLM", "GGUF", "transformers", "llguidance", "Qwen", "SmolLM", "language model"],
+        return schema(
+            cls, "Local LLM", "layout",
+            "Choose a language model of yours that runs in this process, without a server and without a "
+            "network. Its answers are held to the form that is asked for, token by token; what stands in "
+            "them is the model's: one of 135 million weights fails at most scripts, take one of 7 billion or "
+            "more. Needs the packages transformers and llguidance, for GGUF also gguf and accelerate.",
+            aliases=["LLM", "GGUF", "transformers", "llguidance", "Qwen", "SmolLM", "language model"],
             inputs=[
-                io.Combo.Input(
-                    "model",
-                    options=api.port().list_files(MODELS),
-                    tooltip="A GGUF file in ComfyUI's models/llm, or a folder there with config.json, tokenizer and "
-                    "safetensors, as it is downloaded. An instruct or chat model; pickles are refused.",
-                ),
-                io.Int.Input(
-                    "max_tokens",
-                    default=2048,
-                    min=16,
-                    max=131_072,
-                    tooltip="Longest answer; an answer that is not finished by then is an error. Prompt and answer "
-                    "must fit into the model's context.",
-                ),
-                io.Float.Input(
-                    "temperature",
-                    default=0.7,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    tooltip="How freely it chooses its words; 0 always takes the likeliest, which makes small models "
-                    "repeat themselves.",
-                ),
-                io.Combo.Input(
-                    "device",
-                    options=[AUTO, CPU],
-                    default=AUTO,
-                    tooltip="auto: where other models run. The model is there only while it answers; in between it "
-                    "lies in the CPU's memory.",
-                ),
+                found("model", api.port().list_files(MODELS),
+                    "A GGUF file in ComfyUI's models/llm, or a folder there with config.json, tokenizer and "
+                    "safetensors, as it is downloaded. An instruct or chat model; pickles are refused."),
+                whole("max_tokens", 2048, 16, 131_072,
+                    "Longest answer; an answer that is not finished by then is an error. Prompt and answer "
+                    "must fit into the model's context."),
+                number("temperature", 0.7, 0.0, 2.0, 0.05,
+                    "How freely it chooses its words; 0 always takes the likeliest, which makes small models "
+                    "repeat themselves."),
+                choice("device", [AUTO, CPU],
+                    "auto: where other models run. The model is there only while it answers; in between it "
+                    "lies in the CPU's memory."),
             ],
-            outputs=[LLMType.Output("llm", display_name="llm", tooltip="For Layout From LLM and Nuwa Plan.")],
-        )
+            outputs=[out(LLMType, "llm", "For Layout From LLM and Nuwa Plan.")],
+        )  # fmt: skip
 
     @classmethod
     def fingerprint_inputs(cls, model: str, **_: object) -> str:

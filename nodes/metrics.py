@@ -7,6 +7,7 @@ from torch import Tensor
 from ..host import api
 from ..models.metrics import Report, describe, measure
 from .plot import Panel, draw_panels
+from .widgets import fps, out, schema, socket
 
 io = api.io
 
@@ -17,29 +18,21 @@ class VideoMetrics(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_VideoMetrics",
-            display_name="Video Metrics",
-            category="frameloom/metrics",
-            description="Measure a video: similarity of neighbouring frames, flicker, motion, drift. The same "
-            "figures of its first frame held still and of its frames in random order stand beside them, because a "
+        return schema(
+            cls, "Video Metrics", "metrics",
+            "Measure a video: similarity of neighbouring frames, flicker, motion, drift. The same figures of "
+            "its first frame held still and of its frames in random order stand beside them, because a "
             "frozen picture is perfectly consistent and shuffled frames move most. Needs no downloads.",
-            search_aliases=["SSIM", "flicker", "temporal consistency", "video quality"],
+            aliases=["SSIM", "flicker", "temporal consistency", "video quality"],
             inputs=[
-                io.Image.Input("images", tooltip="The frames of one video, at least 3, in order."),
-                io.Float.Input(
-                    "fps", default=8.0, min=0.01, max=1000.0, step=0.01, tooltip="Frames a second."
-                ),
+                socket(io.Image, "images", "The frames of one video, at least 3, in order."),
+                fps(),
             ],
             outputs=[
-                io.String.Output(
-                    "figures", display_name="figures", tooltip="A table: the video and its two controls."
-                ),
-                io.Image.Output(
-                    "plot", display_name="plot", tooltip="Similarity and motion over time, as a chart."
-                ),
+                out(io.String, "figures", "A table: the video and its two controls."),
+                out(io.Image, "plot", "Similarity and motion over time, as a chart."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def execute(cls, images: Tensor, fps: float) -> io.NodeOutput:

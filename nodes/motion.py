@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..host import api
-from ..models.edit import Edit, TemporalEdit
+from ..models.motion.edit import motion_edit
 from ..models.motion_checkpoint import read_motion_weights
 from ..models.motion_lora import read_motion_lora
 from ..models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from ..models.weight_file import fingerprint, open_weights
 from ..models.weight_kind import Kind, expect
 from .early import check_early, check_range
+from .widgets import choice, found, number, out, percent, schema, socket
 
 io = api.io
 Motion = io.Custom("FRAMELOOM_MOTION")
@@ -31,36 +32,24 @@ class MotionModuleLoader(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_MotionModuleLoader",
-            display_name="Load Motion Module",
-            category="frameloom/motion",
-            description="Load a motion module: temporal layers, trained once on video, that animate any SD1.5 model. "
-            "Reads AnimateDiff v1, v2 and v3, AnimateLCM, diffusers' MotionAdapter and Frameloom's own; a file that is "
-            "something else is named for what it is.",
-            search_aliases=[
-                "AnimateDiff",
-                "AnimateDiff Loader",
-                "ADE_LoadAnimateDiffModel",
-                "ADE_AnimateDiffLoaderGen1",
-                "ADE_AnimateDiffLoaderWithContext",
-                "MotionAdapter",
+        return schema(
+            cls, "Load Motion Module", "motion",
+            "Load a motion module: temporal layers, trained once on video, that animate any SD1.5 model. "
+            "Reads AnimateDiff v1, v2 and v3, AnimateLCM, diffusers' MotionAdapter and Frameloom's own; a "
+            "file that is something else is named for what it is.",
+            aliases=[
+                "AnimateDiff", "AnimateDiff Loader", "ADE_LoadAnimateDiffModel", "ADE_AnimateDiffLoaderGen1",
+                "ADE_AnimateDiffLoaderWithContext", "MotionAdapter",
             ],
             inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=api.port().list_files(MODULE_FILES),
-                    tooltip="A file in ComfyUI's models/animatediff_models. Of a diffusers folder in there, take its "
-                    "diffusion_pytorch_model.safetensors. An AnimateDiff-Lightning file is a v2 module by its keys; "
-                    "only its name tells: sample it with euler, sgm_uniform, cfg 1 and as many steps as its name has.",
-                ),
+                found("file", api.port().list_files(MODULE_FILES),
+                    "A file in ComfyUI's models/animatediff_models. Of a diffusers folder in there, take its "
+                    "diffusion_pytorch_model.safetensors. An AnimateDiff-Lightning file is a v2 module by "
+                    "its keys; only its name tells: sample it with euler, sgm_uniform, cfg 1 and as many "
+                    "steps as its name has."),
             ],
-            outputs=[
-                Motion.Output(
-                    "motion", display_name="motion", tooltip="The motion module, for Apply Motion Module."
-                ),
-            ],
-        )
+            outputs=[out(Motion, "motion", "The motion module, for Apply Motion Module.")],
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
@@ -87,38 +76,24 @@ class MotionLoRALoader(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_MotionLoRALoader",
-            display_name="Load Motion LoRA",
-            category="frameloom/motion",
-            description="Add a motion LoRA (a camera move such as zoom, pan, tilt or roll) to a motion module. Chain "
-            "several to combine moves. AnimateDiff's own eight are for its v2 module. A mask adapter loads here, "
-            "too: with it, the module is told which frames a noise mask holds, such as a first frame, or the ends of "
-            "Nuwa Interpolate's jobs. Empty the frames that are to be made: as copies of a given one they stand still.",
-            search_aliases=["AnimateDiff LoRA", "ADE_AnimateDiffLoRALoader", "camera motion"],
+        return schema(
+            cls, "Load Motion LoRA", "motion",
+            "Add a motion LoRA (a camera move such as zoom, pan, tilt or roll) to a motion module. Chain "
+            "several to combine moves. AnimateDiff's own eight are for its v2 module. A mask adapter loads "
+            "here, too: with it, the module is told which frames a noise mask holds, such as a first frame, "
+            "or the ends of Nuwa Interpolate's jobs. Empty the frames that are to be made: as copies of a "
+            "given one they stand still.",
+            aliases=["AnimateDiff LoRA", "ADE_AnimateDiffLoRALoader", "camera motion"],
             inputs=[
-                Motion.Input("motion", tooltip="The motion module to add it to; a copy is returned."),
-                io.Combo.Input(
-                    "file",
-                    options=api.port().list_files(LORA_FILES),
-                    tooltip="A file in ComfyUI's models/animatediff_motion_lora.",
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=-10.0,
-                    max=10.0,
-                    step=0.01,
-                    tooltip="How much of it. Negative takes it away, which turns some moves round; 0 leaves it out. "
-                    "What a mask adapter tells of given frames is scaled as well.",
-                ),
+                socket(Motion, "motion", "The motion module to add it to; a copy is returned."),
+                found("file", api.port().list_files(LORA_FILES),
+                    "A file in ComfyUI's models/animatediff_motion_lora."),
+                number("strength", 1.0, -10.0, 10.0, 0.01,
+                    "How much of it. Negative takes it away, which turns some moves round; 0 leaves it out. "
+                    "What a mask adapter tells of given frames is scaled as well."),
             ],
-            outputs=[
-                Motion.Output(
-                    "motion", display_name="motion", tooltip="The motion module with the LoRA added."
-                ),
-            ],
-        )
+            outputs=[out(Motion, "motion", "The motion module with the LoRA added.")],
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
@@ -143,63 +118,29 @@ class ApplyMotionModule(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_ApplyMotionModule",
-            display_name="Apply Motion Module",
-            category="frameloom/motion",
-            description="Put a motion module into a model, so that a batch of latents becomes the frames of one video: "
-            "sample an Empty Latent Image with batch_size 16. The model's own weights stay as they are. Wire the model "
-            "that comes out to the sampler and to any scheduler node.",
-            search_aliases=[
-                "AnimateDiff",
-                "ADE_ApplyAnimateDiffModel",
-                "ADE_ApplyAnimateDiffModelSimple",
-                "ADE_UseEvolvedSampling",
-                "ADE_AnimateDiffLoaderGen1",
+        return schema(
+            cls, "Apply Motion Module", "motion",
+            "Put a motion module into a model, so that a batch of latents becomes the frames of one video: "
+            "sample an Empty Latent Image with batch_size 16. The model's own weights stay as they are. Wire "
+            "the model that comes out to the sampler and to any scheduler node.",
+            aliases=[
+                "AnimateDiff", "ADE_ApplyAnimateDiffModel", "ADE_ApplyAnimateDiffModelSimple",
+                "ADE_UseEvolvedSampling", "ADE_AnimateDiffLoaderGen1",
             ],
             inputs=[
-                io.Model.Input(
-                    "model", tooltip="An SD1.5 model, or the demo model with the demo's motion module."
-                ),
-                Motion.Input("motion", tooltip="From Load Motion Module, with or without motion LoRAs."),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    tooltip="Factor on what the module adds to each block. 0 returns the model unchanged.",
-                ),
-                io.Float.Input(
-                    "start_percent",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    tooltip="Point of sampling where the module starts to act; 0 is the first step's noise.",
-                ),
-                io.Float.Input(
-                    "end_percent",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    tooltip="Point of sampling where it stops; 1 is the end.",
-                ),
-                io.Combo.Input(
-                    "beta_schedule",
-                    options=[AUTO, *BETA_SCHEDULES],
-                    default=AUTO,
-                    tooltip="Noise schedule to sample with. auto takes the one this module was trained with; "
-                    "AnimateDiff on the plain Stable Diffusion schedule flickers and looks washed out.",
-                ),
+                socket(io.Model, "model", "An SD1.5 model, or the demo model with the demo's motion module."),
+                socket(Motion, "motion", "From Load Motion Module, with or without motion LoRAs."),
+                number("strength", 1.0, 0.0, 10.0, 0.01,
+                    "Factor on what the module adds to each block. 0 returns the model unchanged."),
+                percent("start_percent", 0.0,
+                    "Point of sampling where the module starts to act; 0 is the first step's noise."),
+                percent("end_percent", 1.0, "Point of sampling where it stops; 1 is the end."),
+                choice("beta_schedule", [AUTO, *BETA_SCHEDULES],
+                    "Noise schedule to sample with. auto takes the one this module was trained with; "
+                    "AnimateDiff on the plain Stable Diffusion schedule flickers and looks washed out."),
             ],
-            outputs=[
-                io.Model.Output(
-                    "model", display_name="model", tooltip="A copy of the model, with the motion module."
-                ),
-            ],
-        )
+            outputs=[out(io.Model, "model", "A copy of the model, with the motion module.")],
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, start_percent: float | None, end_percent: float | None) -> bool | str:
@@ -221,8 +162,15 @@ class ApplyMotionModule(io.ComfyNode):
             return io.NodeOutput(model)
         check_range(start_percent, end_percent)
         schedule = motion.weights.beta_schedule if beta_schedule == AUTO else BETA_SCHEDULES[beta_schedule]
-        temporal = TemporalEdit(motion, strength, start_percent, end_percent)
-        return io.NodeOutput(api.port().install(model, Edit("motion module", temporal, schedule)))
+        edit = motion_edit(
+            "motion module",
+            motion,
+            schedule,
+            strength=strength,
+            start_percent=start_percent,
+            end_percent=end_percent,
+        )
+        return io.NodeOutput(api.port().install(model, edit))
 
 
 def _check_kind(folder: str, kind: Kind, wanted: str, name: str) -> None:

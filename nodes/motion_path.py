@@ -18,6 +18,7 @@ from ..models.storyboard import Entity, Storyboard
 from .early import UNLINKED, check_early
 from .plot import draw_path
 from .sockets import PathType, StoryboardType
+from .widgets import choice, line, lines, number, out, schema, size, socket, whole
 
 io = api.io
 
@@ -31,58 +32,52 @@ class MotionPath(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_MotionPath",
-            display_name="Motion Path",
-            category="frameloom/zero-shot",
-            description="Say how the picture moves from frame to frame. translation is Text2Video-Zero's global motion "
-            "field; camera pans, zooms and turns evenly from the first frame to the last; keyframes does so between "
-            "the lines you write; storyboard track follows an entity's boxes. The picture output draws where the "
-            "first frame lies in each frame.",
-            search_aliases=[
-                "Text2Video-Zero",
-                "motion_field_strength",
-                "camera motion",
-                "pan",
-                "zoom",
-                "optical flow",
+        return schema(
+            cls, "Motion Path", "zero-shot",
+            "Say how the picture moves from frame to frame. translation is Text2Video-Zero's global motion "
+            "field; camera pans, zooms and turns evenly from the first frame to the last; keyframes does so "
+            "between the lines you write; storyboard track follows an entity's boxes. The picture output "
+            "draws where the first frame lies in each frame.",
+            aliases=[
+                "Text2Video-Zero", "motion_field_strength", "camera motion", "pan", "zoom", "optical flow",
             ],
             inputs=[
-                io.Combo.Input(
-                    "kind",
-                    options=list(KINDS),
-                    default=KINDS[0],
-                    tooltip="Which of the settings below are used.",
-                ),
-                io.Int.Input(
-                    "frames",
-                    default=8,
-                    min=1,
-                    max=100_000,
-                    tooltip="Length of the path; as many as the video.",
-                ),
-                *_translation_inputs(),
-                *_camera_inputs(),
-                io.String.Input(
-                    "keyframes",
-                    default="0: 0 0\n7: 0.25 0 1.2",
-                    multiline=True,
-                    tooltip="keyframes: a line each, `frame: right down zoom angle`, in camera's units; zoom and "
-                    "angle may be left out. # begins a remark.",
-                ),
-                *_track_inputs(),
+                choice("kind", KINDS, "Which of the settings below are used."),
+                whole("frames", 8, 1, 100_000, "Length of the path; as many as the video."),
+                number("motion_field_strength_x", 12.0, -10_000.0, 10_000.0, 0.5,
+                    "translation: pixels a frame. Positive moves the picture left, as in the reference code: "
+                    "it is the way of the camera."),
+                number("motion_field_strength_y", 12.0, -10_000.0, 10_000.0, 0.5,
+                    "translation: pixels a frame. Positive moves the picture up."),
+                choice("canvas", [PAPER_CANVAS, OWN_CANVAS],
+                    "translation: what its pixels are measured on. The reference takes 512 x 512 whatever "
+                    "the picture's size, so 12 is 12/512 of the width; the picture takes width and height "
+                    "below."),
+                *size("Of the picture, for its canvas and the drawing."),
+                number("move_right", 0.0, -100.0, 100.0, 0.01,
+                    "camera: how far right the picture has moved by the last frame, as a share of its "
+                    "width."),
+                number("move_down", 0.0, -100.0, 100.0, 0.01,
+                    "camera: how far down it has moved by the last frame, as a share of its height."),
+                number("zoom", 1.0, 0.01, 100.0, 0.01,
+                    "camera: magnification in the last frame; 2 is twice as large."),
+                number("angle", 0.0, -3600.0, 3600.0, 1.0,
+                    "camera: degrees by which the picture is turned clockwise in the last frame."),
+                lines("keyframes", "0: 0 0\n7: 0.25 0 1.2",
+                    "keyframes: a line each, `frame: right down zoom angle`, in camera's units; zoom and "
+                    "angle may be left out. # begins a remark."),
+                socket(StoryboardType, "storyboard",
+                    "storyboard track: where the entity's boxes are.", optional=True),
+                whole("scene", 0, 0, 100_000, "storyboard track: the scene's id.", optional=True),
+                line("entity", "",
+                    "storyboard track: the entity's id; empty takes the first that has "
+                    "boxes.", optional=True),
             ],
             outputs=[
-                PathType.Output(
-                    "path", display_name="path", tooltip="The path, for Noise Warp and Zero Shot Sampler."
-                ),
-                io.Image.Output(
-                    "picture",
-                    display_name="picture",
-                    tooltip="Where the first frame lies in each frame, from blue to red.",
-                ),
+                out(PathType, "path", "The path, for Noise Warp and Zero Shot Sampler."),
+                out(io.Image, "picture", "Where the first frame lies in each frame, from blue to red."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(
@@ -122,108 +117,6 @@ class MotionPath(io.ComfyNode):
         else:
             path = follow_track(frames, _find_entity(storyboard, scene, entity))
         return _output(path, width, height)
-
-
-def _translation_inputs() -> list[Any]:
-    return [
-        io.Float.Input(
-            "motion_field_strength_x",
-            default=12.0,
-            min=-10_000.0,
-            max=10_000.0,
-            step=0.5,
-            tooltip="translation: pixels a frame. Positive moves the picture left, as in the reference code: "
-            "it is the way of the camera.",
-        ),
-        io.Float.Input(
-            "motion_field_strength_y",
-            default=12.0,
-            min=-10_000.0,
-            max=10_000.0,
-            step=0.5,
-            tooltip="translation: pixels a frame. Positive moves the picture up.",
-        ),
-        io.Combo.Input(
-            "canvas",
-            options=[PAPER_CANVAS, OWN_CANVAS],
-            default=PAPER_CANVAS,
-            tooltip="translation: what its pixels are measured on. The reference takes 512 x 512 whatever the "
-            "picture's size, so 12 is 12/512 of the width; the picture takes width and height below.",
-        ),
-        io.Int.Input(
-            "width",
-            default=512,
-            min=8,
-            max=16_384,
-            tooltip="Of the picture, for its canvas and the drawing.",
-        ),
-        io.Int.Input(
-            "height",
-            default=512,
-            min=8,
-            max=16_384,
-            tooltip="Of the picture, for its canvas and the drawing.",
-        ),
-    ]
-
-
-def _camera_inputs() -> list[Any]:
-    return [
-        io.Float.Input(
-            "move_right",
-            default=0.0,
-            min=-100.0,
-            max=100.0,
-            step=0.01,
-            tooltip="camera: how far right the picture has moved by the last frame, as a share of its width.",
-        ),
-        io.Float.Input(
-            "move_down",
-            default=0.0,
-            min=-100.0,
-            max=100.0,
-            step=0.01,
-            tooltip="camera: how far down it has moved by the last frame, as a share of its height.",
-        ),
-        io.Float.Input(
-            "zoom",
-            default=1.0,
-            min=0.01,
-            max=100.0,
-            step=0.01,
-            tooltip="camera: magnification in the last frame; 2 is twice as large.",
-        ),
-        io.Float.Input(
-            "angle",
-            default=0.0,
-            min=-3600.0,
-            max=3600.0,
-            step=1.0,
-            tooltip="camera: degrees by which the picture is turned clockwise in the last frame.",
-        ),
-    ]
-
-
-def _track_inputs() -> list[Any]:
-    return [
-        StoryboardType.Input(
-            "storyboard", optional=True, tooltip="storyboard track: where the entity's boxes are."
-        ),
-        io.Int.Input(
-            "scene",
-            default=0,
-            min=0,
-            max=100_000,
-            optional=True,
-            tooltip="storyboard track: the scene's id.",
-        ),
-        io.String.Input(
-            "entity",
-            default="",
-            optional=True,
-            tooltip="storyboard track: the entity's id; empty takes the first that has boxes.",
-        ),
-    ]
 
 
 def _output(path: Path, width: int, height: int) -> Any:

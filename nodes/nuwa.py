@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, get_args
 
 import torch
@@ -13,23 +14,26 @@ from torch import Tensor
 from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
-from ..models.edit import PAYLOAD, Edit
-from ..models.family import check_channels, check_makes_pictures, check_tokens, frames_of
+from ..models.edits.call import PAYLOAD
+from ..models.edits.edit import Edit
+from ..models.edits.run import arrange_noise
+from ..models.family import check_channels, check_makes_pictures, check_tokens
 from ..models.frames import PER_FRAME
 from ..models.keys import hash_settings, plain
-from ..models.noise import draw_noise, one_frame
+from ..models.noise import draw_noise
 from ..models.nuwa_fill import Filling, Start, fill_between
 from ..models.nuwa_jobs import JobFolder, Recursion, Watch, check_keyframes, open_folder
 from ..models.nuwa_tree import Job, Tree
 from ..models.prompt_travel import Blend, travel_conditions, used_prompts
-from ..models.zero_shot import MEMORYLESS, check_sampler
+from ..models.video.latents import frames_of, one_frame
+from .segments import MEMORYLESS, Segments, check_sampler
 from .sockets import TreeType
+from .widgets import SCHEDULERS, cfg, choice, out, schema, seed, share, socket, whole
 
 io = api.io
 logger = logging.getLogger(__name__)
 
 NUWA_INSTEAD = "let core's Wan First Last Frame To Video draw what is between two pictures"
-SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
 
 
 @dataclass(frozen=True)
@@ -68,21 +72,19 @@ class Asked:
             ]
         return positive, api.port().select_frames(self.negative, job.frame_ids)
 
-    def sample(self, job: Job, latents: Tensor, noise: Tensor, sigmas: Tensor, **options: Any) -> Tensor:
-        """Take some steps of a job; options: the port's, ``mask`` and ``progress``."""
-        positive, negative = self.conditions(job)
-        out = api.port().sample(
-            self.model,
-            positive,
-            negative,
-            {"samples": latents},
-            noise=noise,
-            sigmas=sigmas,
-            sampler=self.sampler,
-            cfg=self.cfg,
-            **options,
-        )
-        return out["samples"]
+    def sample(
+        self,
+        job: Job,
+        latents: Tensor,
+        noise: Tensor,
+        sigmas: Tensor,
+        *,
+        bar: Segments,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Take some steps of a job; ``mask``, [F, 1, H, W], is 0 on frames that stay."""
+        options = {"noise": noise, "mask": mask, "sampler": self.sampler, "cfg": self.cfg}
+        return bar.sample(self.model, self.conditions(job), latents, sigmas, **options)
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,6 @@ class LocalWork:
 
     def __call__(self, job: Job, ends: Tensor, watch: Watch) -> Tensor:
         """Do a job."""
-        mask, bar = _mask_of_ends(job, ends), _Segments(watch)
-
-        def sample(latents: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
-            taken = self.asked.sample(job, latents, noise, sigmas, mask=mask, progress=bar)
-            bar.before += len(sigmas) - 1
-            return taken
-
         return fill_between(
             job,
             ends,
@@ -120,19 +115,8 @@ class LocalWork:
             seed=self.seed,
             sigmas=self.asked.sigmas,
             unit=api.port().noise_unit(self.asked.model),
-            sample=sample,
+            sample=partial(self.asked.sample, job, bar=Segments(watch), mask=_mask_of_ends(job, ends)),
         )
-
-
-class _Segments:
-    """Steps of several runs of the sampler under one bar."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch, self.before = watch, 0
-
-    def update(self, done: int, preview: Tensor | None = None) -> None:
-        """Show what a run has done."""
-        self._watch(self.before + done, preview)
 
 
 class NuwaKeyframes(io.ComfyNode):
@@ -141,44 +125,26 @@ class NuwaKeyframes(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_NuwaKeyframes",
-            display_name="Nuwa Keyframes",
-            category="frameloom/long video",
-            description="NUWA-XL's global stage on a frozen model: the keyframes of a long video, each from its own "
-            "prompt. They share a look, since they start from noise that is partly common and attend to the first of "
-            "them. For Nuwa Interpolate, or as a sheet of pictures by themselves.",
-            search_aliases=["NUWA-XL", "global diffusion", "storyboard keyframes", "consistent images"],
+        return schema(
+            cls, "Nuwa Keyframes", "long video",
+            "NUWA-XL's global stage on a frozen model: the keyframes of a long video, each from its own "
+            "prompt. They share a look, since they start from noise that is partly common and attend to the "
+            "first of them. For Nuwa Interpolate, or as a sheet of pictures by themselves.",
+            aliases=["NUWA-XL", "global diffusion", "storyboard keyframes", "consistent images"],
             inputs=[
                 *_model_inputs(),
-                io.Latent.Input("latent", tooltip="One empty latent of the picture's size (batch_size 1)."),
+                socket(io.Latent, "latent", "One empty latent of the picture's size (batch_size 1)."),
                 *_sampling_inputs(),
-                io.Float.Input(
-                    "shared_noise",
-                    default=0.4,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of the start noise that all keyframes have in common. More: more alike.",
-                ),
-                io.Float.Input(
-                    "shared_attention",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How far keyframes look at the first in place of themselves. 0: not at all, for scenes "
-                    "that have nothing in common. A motion module on the model ties them, too: half its strength is "
-                    "enough here.",
-                ),
+                share("shared_noise", 0.4,
+                    "Share of the start noise that all keyframes have in common. More: more alike."),
+                share("shared_attention", 1.0,
+                    "How far keyframes look at the first in place of themselves. 0: not at all, for scenes "
+                    "that have nothing in common. A motion module on the model ties them, too: half its "
+                    "strength is enough here."),
                 *_control_inputs(),
             ],
-            outputs=[
-                io.Latent.Output(
-                    "keyframes", display_name="keyframes", tooltip="As many as the tree's length."
-                )
-            ],
-        )
+            outputs=[out(io.Latent, "keyframes", "As many as the tree's length.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -202,12 +168,12 @@ class NuwaKeyframes(io.ComfyNode):
         job, shape = tree.keyframes, one_frame(latent, "the tree says how many keyframes there are").shape[1:]
         if shared_attention > 0:
             cross_frame = CrossFrameEdit(strength=shared_attention)
-            model = api.port().install(model, Edit("shared look", cross_frame=cross_frame))
+            model = api.port().install(model, Edit("shared look", self_attention=cross_frame))
         asked = ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
         noise = draw_noise(seed, job.frame_ids, shape, "mixed", shared_noise)
         start = latent["samples"].expand(tree.length, *shape)
-        bar = api.port().progress(steps)
-        drawn = asked.sample(job, start, noise, asked.sigmas, progress=bar)
+        bar = Segments(api.port().progress(steps).update)
+        drawn = asked.sample(job, start, noise, asked.sigmas, bar=bar)
         return io.NodeOutput({"samples": drawn.to(start.device)})
 
 
@@ -217,26 +183,38 @@ class NuwaInterpolate(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_NuwaInterpolate",
-            display_name="Nuwa Interpolate",
-            category="frameloom/long video",
-            description="NUWA-XL's local stage on a frozen model: draws the frames between keyframes, then those "
-            "between these, as the tree says. A job's first and last frame stay as they are, bit for bit; the model, "
-            "best with a motion module, draws the others towards them; a mask adapter tells it which are given. "
-            "Finished jobs are kept in the user folder, in frameloom/nuwa: what was stopped goes on where it was.",
-            search_aliases=["NUWA-XL", "local diffusion", "frame interpolation", "in-betweening", "RePaint"],
+        return schema(
+            cls, "Nuwa Interpolate", "long video",
+            "NUWA-XL's local stage on a frozen model: draws the frames between keyframes, then those between "
+            "these, as the tree says. A job's first and last frame stay as they are, bit for bit; the model, "
+            "best with a motion module, draws the others towards them; a mask adapter tells it which are "
+            "given. Finished jobs are kept in the user folder, in frameloom/nuwa: what was stopped goes on "
+            "where it was.",
+            aliases=["NUWA-XL", "local diffusion", "frame interpolation", "in-betweening", "RePaint"],
             inputs=[
                 *_model_inputs(),
-                io.Latent.Input(
-                    "keyframes", tooltip="From Nuwa Keyframes, or any latents, as many as the tree's length."
-                ),
+                socket(io.Latent, "keyframes",
+                    "From Nuwa Keyframes, or any latents, as many as the tree's length."),
                 *_sampling_inputs(),
-                *_filling_inputs(),
+                choice("start", get_args(Start),
+                    "What new frames start from. turned noise: noise that turns from one end's into the "
+                    "other's. own noise: each frame its own; take it with a mask adapter, and one resample "
+                    "round. cross-fade: a mixture of both ends, drawn anew as far as denoise says."),
+                share("correlation", Filling.correlation,
+                    "For turned noise: the share that turns, the rest is the frame's own. More holds "
+                    "neighbours together and leaves less to move."),
+                whole("resample_rounds", Filling.resample_rounds, 1, 10,
+                    "RePaint: how often each of the first steps is taken, with noise between, so that new "
+                    "frames come to agree with the given ones. 1: once."),
+                share("resample_share", Filling.resample_share,
+                    "Share of the steps that are taken several times. They cost as much each time."),
+                share("denoise", Filling.denoise,
+                    "For cross-fade: share of the steps that are taken. Low values leave ghosts of both "
+                    "ends."),
                 *_control_inputs(),
             ],
-            outputs=[io.Latent.Output("latent", display_name="latent", tooltip="All frames of the video.")],
-        )
+            outputs=[out(io.Latent, "latent", "All frames of the video.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -274,100 +252,31 @@ class NuwaInterpolate(io.ComfyNode):
 
 def _model_inputs() -> list[Any]:
     return [
-        io.Model.Input("model", tooltip="An SD1.5 model, or the demo model, with whatever edits it."),
-        io.Clip.Input("clip", tooltip="The model's text encoder, for the tree's prompts."),
-        TreeType.Input("tree", tooltip="From Nuwa Plan."),
-        io.Conditioning.Input(
-            "negative", tooltip="What not to draw. What it has for each frame is for the video's frames."
-        ),
-    ]
+        socket(io.Model, "model", "An SD1.5 model, or the demo model, with whatever edits it."),
+        socket(io.Clip, "clip", "The model's text encoder, for the tree's prompts."),
+        socket(TreeType, "tree", "From Nuwa Plan."),
+        socket(io.Conditioning, "negative",
+            "What not to draw. What it has for each frame is for the video's frames."),
+    ]  # fmt: skip
 
 
 def _sampling_inputs() -> list[Any]:
     return [
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFFFFFFFFFF,
-            control_after_generate=True,
-            tooltip="Of the noise, which is each frame's by its number in the video.",
-        ),
-        io.Int.Input("steps", default=20, min=1, max=10_000, tooltip="Of the schedule."),
-        io.Float.Input(
-            "cfg",
-            default=7.5,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            tooltip="Guidance: how closely to follow the prompts. The demo model wants 3.",
-        ),
-        io.Combo.Input(
-            "sampler_name",
-            options=list(MEMORYLESS),
-            default="euler",
-            tooltip="Samplers that remember no step and draw no noise: a step can be taken again.",
-        ),
-        io.Combo.Input("scheduler", options=list(SCHEDULERS), default="normal", tooltip="Noise schedule."),
-    ]
-
-
-def _filling_inputs() -> list[Any]:
-    ours = Filling()
-    return [
-        io.Combo.Input(
-            "start",
-            options=list(get_args(Start)),
-            default=ours.start,
-            tooltip="What new frames start from. turned noise: noise that turns from one end's into the other's. own "
-            "noise: each frame its own; take it with a mask adapter, and one resample round. cross-fade: a mixture of "
-            "both ends, drawn anew as far as denoise says.",
-        ),
-        io.Float.Input(
-            "correlation",
-            default=ours.correlation,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="For turned noise: the share that turns, the rest is the frame's own. More holds neighbours "
-            "together and leaves less to move.",
-        ),
-        io.Int.Input(
-            "resample_rounds",
-            default=ours.resample_rounds,
-            min=1,
-            max=10,
-            tooltip="RePaint: how often each of the first steps is taken, with noise between, so that new frames come "
-            "to agree with the given ones. 1: once.",
-        ),
-        io.Float.Input(
-            "resample_share",
-            default=ours.resample_share,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="Share of the steps that are taken several times. They cost as much each time.",
-        ),
-        io.Float.Input(
-            "denoise",
-            default=ours.denoise,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="For cross-fade: share of the steps that are taken. Low values leave ghosts of both ends.",
-        ),
-    ]
+        seed("Of the noise, which is each frame's by its number in the video."),
+        whole("steps", 20, 1, 10_000, "Of the schedule."),
+        cfg("Guidance: how closely to follow the prompts. The demo model wants 3."),
+        choice("sampler_name", MEMORYLESS,
+            "Samplers that remember no step and draw no noise: a step can be taken again.", default="euler"),
+        choice("scheduler", SCHEDULERS, "Noise schedule."),
+    ]  # fmt: skip
 
 
 def _control_inputs() -> list[Any]:
     return [
-        io.Conditioning.Input(
-            "positive",
-            optional=True,
-            tooltip="ControlNets, GLIGEN and masks on it are taken over, with a hint for each of the video's frames or "
-            "one for all. Its prompt is not: prompts are the tree's.",
-        )
-    ]
+        socket(io.Conditioning, "positive",
+            "ControlNets, GLIGEN and masks on it are taken over, with a hint for each of the video's frames "
+            "or one for all. Its prompt is not: prompts are the tree's.", optional=True),
+    ]  # fmt: skip
 
 
 def ask(
@@ -391,11 +300,11 @@ def ask(
     blends, port = tuple(tree.blends()), api.port()
     for name, conditions in (("negative", negative), ("positive", controls or [])):
         _check_rows(name, port.describe(conditions), tree.frames)
-    shuffles = [edit.noise.length for edit in port.edits(model) if edit.noise is not None]
-    if shuffles and tree.length > shuffles[-1]:
+    probe = torch.randn(tree.length, 1, 1, 1)
+    if not torch.equal(arrange_noise(port.edits(model), probe), probe):
         raise ValueError(
-            f"model: Free Noise shuffles the noise of more than {shuffles[-1]} frames, got jobs of {tree.length}; "
-            "expected noise of its own for every frame of a job; connect what is before Free Noise, or lower the "
+            f"model: got one that arranges the noise of a job's {tree.length} frames anew, as Free Noise does; "
+            "expected noise of its own for every frame of a job; connect what is before that node, or lower the "
             "plan's length."
         )
     encoded = {prompt: port.encode_text(clip, prompt)[0] for prompt in used_prompts(tree.prompts, blends)}
@@ -443,7 +352,7 @@ def _folder(work: LocalWork, keyframes: Tensor) -> JobFolder:
     job, steps = tree.keyframes, len(asked.sigmas) - 1
     noise, mask = draw_noise(work.seed, job.frame_ids, keyframes.shape[1:]), _mask_of_ends(job, keyframes)
     answers = [
-        asked.sample(job, keyframes, noise, asked.sigmas[[step, -1]], mask=mask)
+        asked.sample(job, keyframes, noise, asked.sigmas[[step, -1]], bar=Segments(), mask=mask)
         for step in sorted({0, steps // 2, steps - 1})  # what is timed acts at some of them
     ]
     return open_folder(port.user_dir() / "nuwa", key, torch.cat(answers))

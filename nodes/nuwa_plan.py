@@ -12,6 +12,7 @@ from ..models.storyboard import Storyboard
 from .early import UNLINKED, check_early
 from .plot import draw_tree
 from .sockets import LLMType, StoryboardType, TreeType
+from .widgets import SEEDS, choice, lines, number, out, schema, size, socket, whole
 
 io = api.io
 
@@ -24,71 +25,50 @@ class NuwaPlan(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_NuwaPlan",
-            display_name="Nuwa Plan",
-            category="frameloom/long video",
-            description="Plan a long video as NUWA-XL does: keyframes over all of it, then the frames between each two "
-            "neighbours, then those between these, (length - 1)^depth + 1 frames in all. Jobs of a level do not depend "
-            "on each other, so several machines can share them. A language model can write the prompts between the "
-            "keyframes'. Nothing is sampled here.",
-            search_aliases=[
-                "NUWA-XL",
-                "diffusion over diffusion",
-                "coarse to fine",
-                "keyframe interpolation",
-            ],
+        return schema(
+            cls, "Nuwa Plan", "long video",
+            "Plan a long video as NUWA-XL does: keyframes over all of it, then the frames between each two "
+            "neighbours, then those between these, (length - 1)^depth + 1 frames in all. Jobs of a level do "
+            "not depend on each other, so several machines can share them. A language model can write the "
+            "prompts between the keyframes'. Nothing is sampled here.",
+            aliases=["NUWA-XL", "diffusion over diffusion", "coarse to fine", "keyframe interpolation"],
             inputs=[
-                io.String.Input(
-                    "prompts",
-                    default="a red circle on a navy background",
-                    multiline=True,
-                    tooltip="The keyframes' prompts, one a line, as many as length; or a single one for all. Not read "
-                    "where a storyboard is connected.",
-                ),
-                io.Int.Input(
-                    "length",
-                    default=16,
-                    min=3,
-                    max=1024,
-                    tooltip="Frames of a job, and so of keyframes: what the motion module was trained on.",
-                ),
-                io.Int.Input(
-                    "depth",
-                    default=2,
-                    min=1,
-                    max=MAX_DEPTH,
-                    tooltip="Levels. 1: keyframes alone; each more fills all gaps once. 16 frames: 2 makes 226, 3 "
-                    "makes 3,376.",
-                ),
-                io.Combo.Input(
-                    "interpolation",
-                    options=list(get_args(Interpolation)),
-                    default="linear",
-                    tooltip="Of prompts' encodings, for frames that have no prompt of their own. hold: a prompt stays "
-                    "up to the next. A storyboard's scenes are held in any case.",
-                ),
-                *_estimate_inputs(),
-                StoryboardType.Input(
-                    "storyboard",
-                    optional=True,
-                    tooltip="Its scenes' prompts, over the video's length as they share the storyboard's. A scene's "
-                    "frames have its prompt on every level. Its boxes are not used.",
-                ),
-                *_language_inputs(),
+                lines("prompts", "a red circle on a navy background",
+                    "The keyframes' prompts, one a line, as many as length; or a single one for all. Not "
+                    "read where a storyboard is connected."),
+                whole("length", 16, 3, 1024,
+                    "Frames of a job, and so of keyframes: what the motion module was trained on."),
+                whole("depth", 2, 1, MAX_DEPTH,
+                    "Levels. 1: keyframes alone; each more fills all gaps once. 16 frames: 2 makes 226, 3 "
+                    "makes 3,376."),
+                choice("interpolation", get_args(Interpolation),
+                    "Of prompts' encodings, for frames that have no prompt of their own. hold: a prompt "
+                    "stays up to the next. A storyboard's scenes are held in any case."),
+                *size("Of the picture, for the report's memory.", step=8),
+                number("seconds_per_job", 0.0, 0.0, 1_000_000.0, 0.1,
+                    "For the report's seconds: how long one job takes here, as Nuwa Interpolate writes it to "
+                    "the log. 0: not known."),
+                socket(StoryboardType, "storyboard",
+                    "Its scenes' prompts, over the video's length as they share the storyboard's. A scene's "
+                    "frames have its prompt on every level. Its boxes are not used.", optional=True),
+                whole("prompt_levels", 2, 2, MAX_DEPTH,
+                    "llm: down to which level it writes prompts. It is asked once for each "
+                    "gap, at most 256 times: with 16 frames, 2 asks 15 times, 3 240 times. "
+                    "What is finer is mixed of these.", optional=True),
+                whole("prompt_seed", 0, 0, SEEDS - 1,
+                    "llm: another seed asks for other prompts. What was answered is kept on "
+                    "this machine.", optional=True),
+                socket(LLMType, "llm",
+                    "A language model that writes the prompts between each two keyframes' that differ, in "
+                    "place of mixtures of their encodings; if it fails, so does the node. Not together with "
+                    "a storyboard, whose scenes change at once.", optional=True),
             ],
             outputs=[
-                TreeType.Output(
-                    "tree", display_name="tree", tooltip="For Nuwa Keyframes and Nuwa Interpolate."
-                ),
-                io.Image.Output("picture", display_name="picture", tooltip="Levels, jobs and prompts."),
-                io.String.Output(
-                    "report",
-                    display_name="report",
-                    tooltip="Jobs, levels, prompts, expected seconds and memory.",
-                ),
+                out(TreeType, "tree", "For Nuwa Keyframes and Nuwa Interpolate."),
+                out(io.Image, "picture", "Levels, jobs and prompts."),
+                out(io.String, "report", "Jobs, levels, prompts, expected seconds and memory."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(
@@ -128,65 +108,6 @@ class NuwaPlan(io.ComfyNode):
         written = tree.prompts.keys() - given.prompts.keys()
         report = _describe(tree, width, height, seconds_per_job) + notes + _list_prompts(tree, written, llm)
         return io.NodeOutput(tree, draw_tree(tree, written), "\n".join(report))
-
-
-def _estimate_inputs() -> list[Any]:
-    return [
-        io.Int.Input(
-            "width",
-            default=512,
-            min=8,
-            max=16_384,
-            step=8,
-            tooltip="Of the picture, for the report's memory.",
-        ),
-        io.Int.Input(
-            "height",
-            default=512,
-            min=8,
-            max=16_384,
-            step=8,
-            tooltip="Of the picture, for the report's memory.",
-        ),
-        io.Float.Input(
-            "seconds_per_job",
-            default=0.0,
-            min=0.0,
-            max=1e6,
-            step=0.1,
-            tooltip="For the report's seconds: how long one job takes here, as Nuwa Interpolate writes it to the log. "
-            "0: not known.",
-        ),
-    ]
-
-
-def _language_inputs() -> list[Any]:
-    return [
-        io.Int.Input(
-            "prompt_levels",
-            default=2,
-            min=2,
-            max=MAX_DEPTH,
-            optional=True,
-            tooltip="llm: down to which level it writes prompts. It is asked once for each gap, at most 256 times: "
-            "with 16 frames, 2 asks 15 times, 3 240 times. What is finer is mixed of these.",
-        ),
-        io.Int.Input(
-            "prompt_seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFFFFFFFFFF,
-            optional=True,
-            tooltip="llm: another seed asks for other prompts. What was answered is kept on this machine.",
-        ),
-        LLMType.Input(
-            "llm",
-            optional=True,
-            tooltip="A language model that writes the prompts between each two keyframes' that differ, in place of "
-            "mixtures of their encodings; if it fails, so does the node. Not together with a storyboard, whose scenes "
-            "change at once.",
-        ),
-    ]
 
 
 def _plan(

@@ -20,6 +20,7 @@ from ..models.prompt_travel import (
 from ..models.storyboard import Storyboard
 from .early import UNLINKED, check_early
 from .sockets import StoryboardType
+from .widgets import choice, lines, out, schema, socket, whole
 
 io = api.io
 
@@ -30,81 +31,49 @@ class PromptTravel(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_PromptTravel",
-            display_name="Prompt Travel",
-            category="frameloom/long video",
-            description="Give every frame of a clip a prompt of its own: prompts at keyframes, and on the way from one "
-            "to the next a mixture of both. For positive or negative; the other may be an ordinary prompt, and "
-            "ControlNets go behind it as usual. Sample as many frames as it says. A motion module mixes neighbouring "
-            "frames, and tells a change that takes one frame as one that takes several. Boxes belong to the words of "
-            "one prompt, so Layout Conditioning does not take prompts that travel.",
-            search_aliases=[
-                "prompt schedule",
-                "prompt scheduling",
-                "BatchPromptSchedule",
-                "ADE_PromptScheduling",
-                "FizzNodes",
-                "keyframes",
-                "prompt interpolation",
+        return schema(
+            cls, "Prompt Travel", "long video",
+            "Give every frame of a clip a prompt of its own: prompts at keyframes, and on the way from one "
+            "to the next a mixture of both. For positive or negative; the other may be an ordinary prompt, "
+            "and ControlNets go behind it as usual. Sample as many frames as it says. A motion module mixes "
+            "neighbouring frames, and tells a change that takes one frame as one that takes several. Boxes "
+            "belong to the words of one prompt, so Layout Conditioning does not take prompts that travel.",
+            aliases=[
+                "prompt schedule", "prompt scheduling", "BatchPromptSchedule", "ADE_PromptScheduling",
+                "FizzNodes", "keyframes", "prompt interpolation",
             ],
             inputs=[
-                io.Clip.Input("clip", tooltip="The model's text encoder."),
-                io.String.Input(
-                    "text",
-                    default="0: a red circle\n100%: a blue cross",
-                    multiline=True,
-                    tooltip='A prompt at each keyframe, one a line: `16: a blue cross`. Or as JSON has it: `"16": "a '
-                    'blue cross",`, in braces or not. 50% is the middle of the clip. Lines that begin with # are '
-                    "remarks. Frames count from 0; before the first keyframe its prompt holds. Between back quotes is "
-                    "arithmetic, as in FizzNodes: (cross:`t / max_f`), t being the frame and max_f the last one. Not "
-                    "read where a storyboard is connected.",
-                ),
-                io.Int.Input(
-                    "frames",
-                    default=16,
-                    min=0,
-                    max=MAX_FRAMES,
-                    tooltip="How many frames are sampled. What the schedule has beyond is not used. 0: as many as the "
-                    "storyboard has.",
-                ),
-                io.Combo.Input(
-                    "interpolation",
-                    options=list(get_args(Interpolation)),
-                    default="linear",
-                    tooltip="linear: prompts mix evenly from keyframe to keyframe. ease in-out: slowly near keyframes, "
-                    "faster between. hold: each prompt stays until the next keyframe, as for scenes with hard cuts.",
-                ),
-                io.String.Input(
-                    "prepend",
-                    default="",
-                    multiline=True,
-                    tooltip="Goes before every prompt, with a comma.",
-                ),
-                io.String.Input(
-                    "append",
-                    default="",
-                    multiline=True,
-                    tooltip="Goes behind every prompt, with a comma.",
-                ),
-                *_optional_inputs(),
+                socket(io.Clip, "clip", "The model's text encoder."),
+                lines("text", "0: a red circle\n100%: a blue cross",
+                    'A prompt at each keyframe, one a line: `16: a blue cross`. Or as JSON has it: `"16": "a '
+                    'blue cross",`, in braces or not. 50% is the middle of the clip. Lines that begin with # '
+                    "are remarks. Frames count from 0; before the first keyframe its prompt holds. Between "
+                    "back quotes is arithmetic, as in FizzNodes: (cross:`t / max_f`), t being the frame and "
+                    "max_f the last one. Not read where a storyboard is connected."),
+                whole("frames", 16, 0, MAX_FRAMES,
+                    "How many frames are sampled. What the schedule has beyond is not used. 0: as many as "
+                    "the storyboard has."),
+                choice("interpolation", get_args(Interpolation),
+                    "linear: prompts mix evenly from keyframe to keyframe. ease in-out: slowly near "
+                    "keyframes, faster between. hold: each prompt stays until the next keyframe, as for "
+                    "scenes with hard cuts."),
+                lines("prepend", "", "Goes before every prompt, with a comma."),
+                lines("append", "", "Goes behind every prompt, with a comma."),
+                socket(StoryboardType, "storyboard",
+                    "Its scenes' prompts in place of the text, each from the frame on where "
+                    "its scene starts.", optional=True),
+                socket(io.Model, "model",
+                    "The model that samples, where its text encoder doesn't tell whether it makes pictures "
+                    "or video. A model of video, such as Wan, would take the first prompt for all frames, "
+                    "and is refused.", optional=True),
             ],
             outputs=[
-                io.Conditioning.Output(
-                    "conditioning", display_name="conditioning", tooltip="A prompt for every frame."
-                ),
-                io.String.Output(
-                    "schedule",
-                    display_name="schedule",
-                    tooltip="What is drawn when, a line for every range of frames, and what is not used.",
-                ),
-                io.Int.Output(
-                    "frames",
-                    display_name="frames",
-                    tooltip="How many to sample, for an empty latent's batch.",
-                ),
+                out(io.Conditioning, "conditioning", "A prompt for every frame."),
+                out(io.String, "schedule",
+                    "What is drawn when, a line for every range of frames, and what is not used."),
+                out(io.Int, "frames", "How many to sample, for an empty latent's batch."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, text: str | None, frames: int | None, storyboard: Any = UNLINKED) -> bool | str:
@@ -136,22 +105,6 @@ class PromptTravel(io.ComfyNode):
         encoded = {prompt: api.port().encode_text(clip, prompt)[0] for prompt in used_prompts(filled, moved)}
         conditions = travel_conditions(encoded, filled, moved)
         return io.NodeOutput(conditions, describe_travel(keys, blends), frames)
-
-
-def _optional_inputs() -> list[Any]:
-    return [
-        StoryboardType.Input(
-            "storyboard",
-            optional=True,
-            tooltip="Its scenes' prompts in place of the text, each from the frame on where its scene starts.",
-        ),
-        io.Model.Input(
-            "model",
-            optional=True,
-            tooltip="The model that samples, where its text encoder doesn't tell whether it makes pictures or "
-            "video. A model of video, such as Wan, would take the first prompt for all frames, and is refused.",
-        ),
-    ]
 
 
 def _check_schedule(text: str, frames: int) -> None:

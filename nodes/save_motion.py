@@ -9,6 +9,7 @@ from ..models.motion_lora import MotionLoRA, merge_loras
 from ..models.motion_save import FileDtype, save_motion
 from .early import check_early, check_new_model, check_output
 from .motion import LORA_FILES, MODULE_FILES, Motion
+from .widgets import choice, line, out, schema, socket
 
 io = api.io
 
@@ -22,46 +23,29 @@ class SaveMotionModule(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_SaveMotionModule",
-            display_name="Save Motion Module",
-            category="frameloom/training",
-            description="Write a motion module, or the last motion LoRA on it, in AnimateDiff's layout, with "
-            "positional encodings: our loaders, AnimateDiff-Evolved and diffusers read it; mask adapters work with "
-            "ours alone. diffusers' motion module normalises over a whole clip instead of frame by frame, so its "
+        return schema(
+            cls, "Save Motion Module", "training",
+            "Write a motion module, or the last motion LoRA on it, in AnimateDiff's layout, with positional "
+            "encodings: our loaders, AnimateDiff-Evolved and diffusers read it; mask adapters work with ours "
+            "alone. diffusers' motion module normalises over a whole clip instead of frame by frame, so its "
             "pictures differ a little. No file is overwritten.",
-            search_aliases=["export motion module", "save motion LoRA", "AnimateDiff", "merge motion LoRA"],
-            is_output_node=True,
+            aliases=["export motion module", "save motion LoRA", "AnimateDiff", "merge motion LoRA"],
             inputs=[
-                Motion.Input("motion", tooltip="From Train Motion Module, or any other."),
-                io.String.Input(
-                    "filename_prefix",
-                    default="frameloom/motion",
-                    tooltip="Start of the file's name; subfolders may be in it.",
-                ),
-                io.Combo.Input(
-                    "what",
-                    options=[MODULE, LORA],
-                    default=MODULE,
-                    tooltip="module: all of it, with the motion LoRAs on it merged in. motion LoRA: the last one on "
-                    "it, by itself, or the last mask adapter.",
-                ),
-                io.Combo.Input(
-                    "folder",
-                    options=[MODELS, OUTPUT],
-                    default=MODELS,
-                    tooltip="models: where the loaders look, animatediff_models or animatediff_motion_lora. output: "
-                    "the output folder.",
-                ),
-                io.Combo.Input(
-                    "dtype",
-                    options=list(get_args(FileDtype)),
-                    default="fp16",
-                    tooltip="Of the file. fp32 is twice as large, and loses nothing for more training.",
-                ),
+                socket(Motion, "motion", "From Train Motion Module, or any other."),
+                line("filename_prefix", "frameloom/motion",
+                    "Start of the file's name; subfolders may be in it."),
+                choice("what", [MODULE, LORA],
+                    "module: all of it, with the motion LoRAs on it merged in. motion LoRA: the last one on "
+                    "it, by itself, or the last mask adapter."),
+                choice("folder", [MODELS, OUTPUT],
+                    "models: where the loaders look, animatediff_models or animatediff_motion_lora. output: "
+                    "the output folder."),
+                choice("dtype", get_args(FileDtype),
+                    "Of the file. fp32 is twice as large, and loses nothing for more training."),
             ],
-            outputs=[io.String.Output("path", display_name="path", tooltip="Of the file.")],
-        )
+            outputs=[out(io.String, "path", "Of the file.")],
+            is_output_node=True,
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, filename_prefix: str | None, what: str | None, folder: str | None) -> bool | str:

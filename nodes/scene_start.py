@@ -7,11 +7,13 @@ from typing import Any, get_args
 from torch import Tensor
 
 from ..host import api
-from ..models.family import check_channels, check_makes_pictures, frames_of
+from ..models.family import check_channels, check_makes_pictures
 from ..models.noise import NoiseMode
 from ..models.scene_start import SceneNoise, empty_latent, with_lead
 from ..models.storyboard import Storyboard
+from ..models.video.latents import frames_of
 from .sockets import StoryboardType
+from .widgets import choice, out, schema, seed, share, socket
 
 io = api.io
 
@@ -22,80 +24,45 @@ class SceneStart(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_SceneStart",
-            display_name="Scene Start",
-            category="frameloom/layout",
-            description="Start a scene so that what recurs in other scenes keeps its look: an entity's start noise is "
-            "its own, goes with its box, and is the same in all scenes of its consistency group; and frames can take "
-            "their look from an anchor, a picture before the first frame. With an anchor, put Cross Frame Attention "
-            "(anchor first) on the model, and let Join Scenes skip 1. What this cannot do: noise alone makes scenes a "
-            "little more alike, no more; an anchor carries colors, style and a background that the prompt leaves "
-            "open, not a face, and not a thing that it does not show.",
-            search_aliases=[
-                "consistent character",
-                "reference frame",
-                "VideoDirectorGPT",
-                "story",
-                "identity",
+        return schema(
+            cls, "Scene Start", "layout",
+            "Start a scene so that what recurs in other scenes keeps its look: an entity's start noise is "
+            "its own, goes with its box, and is the same in all scenes of its consistency group; and frames "
+            "can take their look from an anchor, a picture before the first frame. With an anchor, put Cross "
+            "Frame Attention (anchor first) on the model, and let Join Scenes skip 1. What this cannot do: "
+            "noise alone makes scenes a little more alike, no more; an anchor carries colors, style and a "
+            "background that the prompt leaves open, not a face, and not a thing that it does not show.",
+            aliases=[
+                "consistent character", "reference frame", "VideoDirectorGPT", "story", "identity",
                 "shared noise",
             ],
             inputs=[
-                StoryboardType.Input(
-                    "storyboard", tooltip="Of one scene; put Select Scene or Scene List before for more."
-                ),
-                io.Int.Input(
-                    "noise_seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Of all scenes: the same here for each of them. What does not recur has noise of its own "
-                    "anyway.",
-                ),
-                io.Combo.Input(
-                    "mode",
-                    options=list(get_args(NoiseMode)),
-                    default="independent",
-                    tooltip="How frames are related outside of boxes, see Video Noise.",
-                ),
-                io.Float.Input(
-                    "entity_share",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How much of the noise in an entity's box goes with the entity; the rest is the frame's "
-                    "own. With a motion module less than 1 leaves it more to move.",
-                ),
-                io.Latent.Input(
-                    "anchor",
-                    optional=True,
-                    tooltip="A finished picture of what recurs, sampled or encoded; its first frame is taken, and its "
-                    "size. Leave it out where a motion module acts: that takes the anchor for the video's first frame.",
-                ),
-                io.Model.Input(
-                    "model",
-                    optional=True,
-                    tooltip="The model that samples the scene, if it isn't SD1.5: its kind of latent is made then, and "
-                    "a model of video, such as Wan, is refused. Without it, such a model makes a clip of one frame "
-                    "of each frame.",
-                ),
+                socket(StoryboardType, "storyboard",
+                    "Of one scene; put Select Scene or Scene List before for more."),
+                seed(
+                    "Of all scenes: the same here for each of them. What does not recur has noise of its own "
+                    "anyway.", "noise_seed"),
+                choice("mode", get_args(NoiseMode),
+                    "How frames are related outside of boxes, see Video Noise."),
+                share("entity_share", 1.0,
+                    "How much of the noise in an entity's box goes with the entity; the rest is the frame's "
+                    "own. With a motion module less than 1 leaves it more to move."),
+                socket(io.Latent, "anchor",
+                    "A finished picture of what recurs, sampled or encoded; its first frame is taken, and "
+                    "its size. Leave it out where a motion module acts: that takes the anchor for the "
+                    "video's first frame.", optional=True),
+                socket(io.Model, "model",
+                    "The model that samples the scene, if it isn't SD1.5: its kind of latent is made then, "
+                    "and a model of video, such as Wan, is refused. Without it, such a model makes a clip of "
+                    "one frame of each frame.", optional=True),
             ],
             outputs=[
-                StoryboardType.Output(
-                    "storyboard",
-                    display_name="storyboard",
-                    tooltip="For Layout Conditioning: the scene, behind its anchor if it has one.",
-                ),
-                io.Latent.Output(
-                    "latent", display_name="latent", tooltip="The scene's frames, empty, behind the anchor."
-                ),
-                io.Noise.Output(
-                    "noise", display_name="noise", tooltip="For the noise input of SamplerCustomAdvanced."
-                ),
+                out(StoryboardType, "storyboard",
+                    "For Layout Conditioning: the scene, behind its anchor if it has one."),
+                out(io.Latent, "latent", "The scene's frames, empty, behind the anchor."),
+                out(io.Noise, "noise", "For the noise input of SamplerCustomAdvanced."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def execute(

@@ -8,10 +8,9 @@ from ..host import api
 from ..models.scene_joins import join_scenes
 from ..models.storyboard import Storyboard
 from .sockets import StoryboardType
+from .widgets import SEEDS, out, schema, seed, socket, whole
 
 io = api.io
-
-SEEDS = 1 << 64
 
 
 class SelectScene(io.ComfyNode):
@@ -20,34 +19,22 @@ class SelectScene(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_SelectScene",
-            display_name="Select Scene",
-            category="frameloom/layout",
-            description="Take one scene out of a storyboard, for the nodes that work on one. To render all of them in "
+        return schema(
+            cls, "Select Scene", "layout",
+            "Take one scene out of a storyboard, for the nodes that work on one. To render all of them in "
             "one run, use Scene List.",
-            search_aliases=["VideoDirectorGPT", "shot", "storyboard scene", "pick scene"],
+            aliases=["VideoDirectorGPT", "shot", "storyboard scene", "pick scene"],
             inputs=[
-                StoryboardType.Input("storyboard", tooltip="Of any number of scenes."),
-                io.Int.Input(
-                    "scene",
-                    default=1,
-                    min=0,
-                    max=1_000_000,
-                    tooltip="The scene's number, as Layout Preview shows it.",
-                ),
+                socket(StoryboardType, "storyboard", "Of any number of scenes."),
+                whole("scene", 1, 0, 1_000_000, "The scene's number, as Layout Preview shows it."),
             ],
             outputs=[
-                StoryboardType.Output(
-                    "storyboard", display_name="storyboard", tooltip="The storyboard with that scene alone."
-                ),
-                io.String.Output("prompt", display_name="prompt", tooltip="Of the whole picture."),
-                io.String.Output(
-                    "background", display_name="background", tooltip="What lies behind the entities."
-                ),
-                io.Int.Output("frames", display_name="frames", tooltip="Length of the scene."),
+                out(StoryboardType, "storyboard", "The storyboard with that scene alone."),
+                out(io.String, "prompt", "Of the whole picture."),
+                out(io.String, "background", "What lies behind the entities."),
+                out(io.Int, "frames", "Length of the scene."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def execute(cls, storyboard: Storyboard, scene: int) -> io.NodeOutput:
@@ -63,55 +50,28 @@ class SceneList(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_SceneList",
-            display_name="Scene List",
-            category="frameloom/layout",
-            description="Split a storyboard into lists with an item for each scene. What is connected to a list runs "
+        return schema(
+            cls, "Scene List", "layout",
+            "Split a storyboard into lists with an item for each scene. What is connected to a list runs "
             "once for each of its items, so the graph of one scene renders them all; end it in Join Scenes.",
-            search_aliases=["VideoDirectorGPT", "storyboard", "multi-scene video", "batch scenes", "loop"],
+            aliases=["VideoDirectorGPT", "storyboard", "multi-scene video", "batch scenes", "loop"],
             inputs=[
-                StoryboardType.Input("storyboard", tooltip="Of any number of scenes."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=SEEDS - 1,
-                    control_after_generate=True,
-                    tooltip="A scene's seed is this plus the scene's number, so it stays the same when other scenes "
-                    "come or go.",
-                ),
+                socket(StoryboardType, "storyboard", "Of any number of scenes."),
+                seed(
+                    "A scene's seed is this plus the scene's number, so it stays the same when other scenes "
+                    "come or go."),
             ],
             outputs=[
-                StoryboardType.Output(
-                    "storyboards",
-                    display_name="storyboards",
-                    is_output_list=True,
-                    tooltip="A storyboard for each scene, with that scene alone.",
-                ),
-                io.String.Output(
-                    "prompts",
-                    display_name="prompts",
-                    is_output_list=True,
-                    tooltip="Prompts of the whole picture.",
-                ),
-                io.Int.Output(
-                    "frames", display_name="frames", is_output_list=True, tooltip="Lengths of the scenes."
-                ),
-                io.Int.Output(
-                    "seeds",
-                    display_name="seeds",
-                    is_output_list=True,
-                    tooltip="A seed for each scene. Connect the seed itself instead for the same noise in all scenes.",
-                ),
-                io.String.Output(
-                    "backgrounds",
-                    display_name="backgrounds",
-                    is_output_list=True,
-                    tooltip="What lies behind the entities.",
-                ),
+                out(StoryboardType, "storyboards",
+                    "A storyboard for each scene, with that scene alone.", is_output_list=True),
+                out(io.String, "prompts", "Prompts of the whole picture.", is_output_list=True),
+                out(io.Int, "frames", "Lengths of the scenes.", is_output_list=True),
+                out(io.Int, "seeds",
+                    "A seed for each scene. Connect the seed itself instead for the "
+                    "same noise in all scenes.", is_output_list=True),
+                out(io.String, "backgrounds", "What lies behind the entities.", is_output_list=True),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def execute(cls, storyboard: Storyboard, seed: int) -> io.NodeOutput:
@@ -132,36 +92,22 @@ class JoinScenes(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_JoinScenes",
-            display_name="Join Scenes",
-            category="frameloom/layout",
-            description="Put the pictures of all scenes one after the other, by hard cuts or cross-fades: one batch "
-            "for Create Video. It waits for the whole list.",
-            search_aliases=["concatenate videos", "crossfade", "image list to batch", "merge clips"],
-            is_input_list=True,
+        return schema(
+            cls, "Join Scenes", "layout",
+            "Put the pictures of all scenes one after the other, by hard cuts or cross-fades: one batch for "
+            "Create Video. It waits for the whole list.",
+            aliases=["concatenate videos", "crossfade", "image list to batch", "merge clips"],
             inputs=[
-                io.Image.Input("images", tooltip="A list with the frames of each scene, all of one size."),
-                io.Int.Input(
-                    "cross_fade",
-                    default=0,
-                    min=0,
-                    max=10_000,
-                    tooltip="Frames over which a scene turns into the next; 0 is a hard cut. The scenes overlap by "
-                    "these frames, so the video is as much shorter at each of its joints.",
-                ),
-                io.Int.Input(
-                    "skip",
-                    default=0,
-                    min=0,
-                    max=10_000,
-                    tooltip="Frames to leave out at the start of every scene: 1 behind Scene Start with an anchor.",
-                ),
+                socket(io.Image, "images", "A list with the frames of each scene, all of one size."),
+                whole("cross_fade", 0, 0, 10_000,
+                    "Frames over which a scene turns into the next; 0 is a hard cut. The scenes overlap by "
+                    "these frames, so the video is as much shorter at each of its joints."),
+                whole("skip", 0, 0, 10_000,
+                    "Frames to leave out at the start of every scene: 1 behind Scene Start with an anchor."),
             ],
-            outputs=[
-                io.Image.Output("images", display_name="images", tooltip="The frames of the whole video.")
-            ],
-        )
+            outputs=[out(io.Image, "images", "The frames of the whole video.")],
+            is_input_list=True,
+        )  # fmt: skip
 
     @classmethod
     def execute(cls, images: list[Tensor], cross_fade: list[int], skip: list[int]) -> io.NodeOutput:

@@ -15,6 +15,7 @@ from .early import check_early, check_new_model
 from .layout_prior import PRIORS
 from .layout_text import FOLDER
 from .plot import Panel, draw_panels
+from .widgets import choice, line, lines, number, out, schema, seed, whole
 
 io = api.io
 
@@ -29,27 +30,47 @@ class TrainLayoutPrior(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_TrainLayoutPrior",
-            display_name="Train Layout Prior",
-            category="frameloom/training",
-            description="Train a small GPT on layouts; Layout Prior then places what you name as they do. A tenth of "
-            "the scenes, at least 8, is held out by what captions and names say. The report says how likely the prior "
-            "finds those, how many of its layouts are valid, and how near they come to the held-out ones, beside "
-            "random weights, random boxes and the scenes it was trained on.",
-            is_output_node=True,
-            search_aliases=["VisorGPT", "layout GPT", "Storyboard20K", "training", "boxes"],
-            inputs=[*_source_inputs(), *_training_inputs(), *_size_inputs(), _seed_input()],
-            outputs=[
-                io.String.Output(
-                    "file", display_name="file", tooltip="Name of the new prior, for Layout Prior's trained."
-                ),
-                io.String.Output(
-                    "report", display_name="report", tooltip="What the prior is worth on held-out scenes."
-                ),
-                io.Image.Output("plot", display_name="plot", tooltip="Loss over the steps, as a chart."),
+        return schema(
+            cls, "Train Layout Prior", "training",
+            "Train a small GPT on layouts; Layout Prior then places what you name as they do. A tenth of the "
+            "scenes, at least 8, is held out by what captions and names say. The report says how likely the "
+            "prior finds those, how many of its layouts are valid, and how near they come to the held-out "
+            "ones, beside random weights, random boxes and the scenes it was trained on.",
+            aliases=["VisorGPT", "layout GPT", "Storyboard20K", "training", "boxes"],
+            inputs=[
+                choice("source", [SHAPES, TEXT, FILES],
+                    "What to learn from. shapes: drawn scenes of one to three shapes that move, stand still, "
+                    "or stand at a place that the caption says. text: the text below. files: every .json and "
+                    ".txt file in ComfyUI's user/frameloom/layouts (headless: ~/.config/frameloom/layouts)."),
+                lines("text", "",
+                    "Layouts for source text, in any format that Layout From Text reads, of at least 16 "
+                    "scenes that differ in caption or names: a storyboard as JSON, VisorGPT sequences, "
+                    "Storyboard20K's JSON or lines."),
+                line("name", "my_layouts",
+                    "The prior becomes models/layout_priors/NAME_00001_.safetensors, or the next number that "
+                    "is free."),
+                whole("steps", 1500, 1, 1_000_000, "Of the optimizer."),
+                whole("batch_size", 32, 1, 4096, "Scenes a step."),
+                number("learning_rate", 0.006, 1e-6, 0.1, 1e-6,
+                    "At its peak, after 50 steps; a cosine takes it down. Wider priors want less, 0.0003 at "
+                    "a width of 768."),
+                whole("keyframes", 3, 1, 129,
+                    "Most boxes of a thing that the prior is shown of a scene: the first frame, the last, "
+                    "and others drawn anew each time. What Layout Prior can be asked for well."),
+                whole("width", 44, 4, 4096, "Of a token in the network. VisorGPT: 768.", step=4),
+                whole("layers", 3, 1, 96, "Of the network. VisorGPT: 12."),
+                whole("context", 320, 16, 8192,
+                    "Longest scene in tokens: a word is one, where captions and names often say it, and else "
+                    "each of its bytes; a box is five. Longer ones are left out."),
+                _seed_input(),
             ],
-        )
+            outputs=[
+                out(io.String, "file", "Name of the new prior, for Layout Prior's trained."),
+                out(io.String, "report", "What the prior is worth on held-out scenes."),
+                out(io.Image, "plot", "Loss over the steps, as a chart."),
+            ],
+            is_output_node=True,
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, source: str | None, text: str | None, name: str | None) -> bool | str:
@@ -142,87 +163,8 @@ def _plot(losses: Sequence[float]) -> Tensor:
     return draw_panels([panel])
 
 
-def _source_inputs() -> list[Any]:
-    return [
-        io.Combo.Input(
-            "source",
-            options=[SHAPES, TEXT, FILES],
-            default=SHAPES,
-            tooltip="What to learn from. shapes: drawn scenes of one to three shapes that move, stand still, or stand "
-            "at a place that the caption says. text: the text below. files: every .json and .txt file in ComfyUI's "
-            "user/frameloom/layouts (headless: ~/.config/frameloom/layouts).",
-        ),
-        io.String.Input(
-            "text",
-            multiline=True,
-            default="",
-            tooltip="Layouts for source text, in any format that Layout From Text reads, of at least 16 scenes "
-            "that differ in caption or names: a storyboard as JSON, VisorGPT sequences, Storyboard20K's JSON or lines.",
-        ),
-        io.String.Input(
-            "name",
-            default="my_layouts",
-            tooltip="The prior becomes models/layout_priors/NAME_00001_.safetensors, or the next number that is free.",
-        ),
-    ]
-
-
-def _training_inputs() -> list[Any]:
-    return [
-        io.Int.Input(
-            "steps",
-            default=1500,
-            min=1,
-            max=1_000_000,
-            tooltip="Of the optimizer.",
-        ),
-        io.Int.Input("batch_size", default=32, min=1, max=4096, tooltip="Scenes a step."),
-        io.Float.Input(
-            "learning_rate",
-            default=0.006,
-            min=1e-6,
-            max=0.1,
-            step=1e-6,
-            tooltip="At its peak, after 50 steps; a cosine takes it down. Wider priors want less, 0.0003 at a width of "
-            "768.",
-        ),
-        io.Int.Input(
-            "keyframes",
-            default=3,
-            min=1,
-            max=129,
-            tooltip="Most boxes of a thing that the prior is shown of a scene: the first frame, the last, and others "
-            "drawn anew each time. What Layout Prior can be asked for well.",
-        ),
-    ]
-
-
-def _size_inputs() -> list[Any]:
-    return [
-        io.Int.Input(
-            "width", default=44, min=4, max=4096, step=4, tooltip="Of a token in the network. VisorGPT: 768."
-        ),
-        io.Int.Input("layers", default=3, min=1, max=96, tooltip="Of the network. VisorGPT: 12."),
-        io.Int.Input(
-            "context",
-            default=320,
-            min=16,
-            max=8192,
-            tooltip="Longest scene in tokens: a word is one, where captions and names often say it, and else each of "
-            "its bytes; a box is five. Longer ones are left out.",
-        ),
-    ]
-
-
 def _seed_input() -> Any:
-    return io.Int.Input(
-        "seed",
-        default=0,
-        min=0,
-        max=0xFFFFFFFFFFFFFFFF,
-        control_after_generate=True,
-        tooltip="Of weights and draws. The same seed and inputs on the same machine give the same prior.",
-    )
+    return seed("Of weights and draws. The same seed and inputs on the same machine give the same prior.")
 
 
 NODES: list[type] = [TrainLayoutPrior]

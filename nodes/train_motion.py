@@ -16,6 +16,7 @@ from .motion import Motion
 from .plot import Panel, draw_panels
 from .save_motion import ADAPTER, LORA, MODULE
 from .sockets import DatasetType
+from .widgets import choice, line, number, out, schema, seed, share, socket, switch, whole
 
 io = api.io
 logger = logging.getLogger(__name__)
@@ -32,30 +33,73 @@ class TrainMotionModule(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_TrainMotionModule",
-            display_name="Train Motion Module",
-            category="frameloom/training",
-            description="Train a motion module on clips, by the error of the predicted noise on video, as AnimateDiff "
-            "was. The model is frozen: training goes through its UNet, whose weights are hashed before and after. A "
-            "run that is stopped keeps a checkpoint in the user folder, in frameloom/training, with a "
-            "motion.safetensors that can be used as it is; the log names the run's own folder. The same graph goes on "
-            "from there.",
-            search_aliases=[
-                "AnimateDiff training",
-                "train motion LoRA",
-                "MotionDirector",
-                "finetune",
-                "ADMD",
+        return schema(
+            cls, "Train Motion Module", "training",
+            "Train a motion module on clips, by the error of the predicted noise on video, as AnimateDiff "
+            "was. The model is frozen: training goes through its UNet, whose weights are hashed before and "
+            "after. A run that is stopped keeps a checkpoint in the user folder, in frameloom/training, with "
+            "a motion.safetensors that can be used as it is; the log names the run's own folder. The same "
+            "graph goes on from there.",
+            aliases=["AnimateDiff training", "train motion LoRA", "MotionDirector", "finetune", "ADMD"],
+            inputs=[
+                socket(io.Model, "model", "The base, without a motion module: SD1.5, or the demo model."),
+                socket(io.Clip, "clip", "Its text encoder, for captions."),
+                socket(io.Vae, "vae", "Its VAE, for the clips."),
+                socket(DatasetType, "dataset", "From Video Dataset."),
+                choice("target", [MODULE, LORA, ADAPTER],
+                    "module: all of a motion module, a new one, or motion's goes on learning. motion LoRA: a "
+                    "small change of motion's, for one kind of movement; a few dozen clips are enough. mask "
+                    "adapter: a motion LoRA that is also told which frames are given, so that motion goes on "
+                    "from them, or from one to another."),
+                whole("steps", 1000, 1, 10_000_000, "Optimiser steps in all."),
+                number("learning_rate", 0.0001, 0.0, 1.0, 1e-6,
+                    "AdamW's; 0.0001 is AnimateDiff's. The demo model learns with 0.001, a LoRA on it with "
+                    "0.004."),
+                seed(
+                    "Of every draw: same seed, same training. Keep it fixed: another seed is another run, "
+                    "and begins at the first step.", most=2**32 - 1, after=io.ControlAfterGenerate.fixed),
+                line("name", "trained", "What the result is called in messages."),
+                whole("batch", 1, 1, 1024, "Clips at once."),
+                whole("accumulation", 1, 1, 1024,
+                    "Batches whose gradients make one step: a larger batch in the same memory."),
+                whole("warmup", 50, 0, 100_000, "First steps, in which the rate grows evenly from nothing."),
+                number("ema_decay", 0.995, 0.0, 0.99999, 1e-5,
+                    "Of the averaged weights, which are the result. 0: the last step's."),
+                choice("precision", PRECISIONS,
+                    "Of the computation; what learns stays fp32. auto: bf16, or fp16, on a GPU, fp32 on the "
+                    "CPU."),
+                switch("save_memory", False,
+                    "Work blocks out again for gradients (gradient checkpointing): much less memory, about "
+                    "40 % more time, the same numbers."),
+                number("min_snr", 0.0, 0.0, 100.0, 0.1,
+                    "Gamma of Min-SNR weighting, 5 in its paper; 0: all noise levels count alike, as for "
+                    "AnimateDiff."),
+                number("noise_bias", 1.0, 1.0, 10.0, 0.1,
+                    "Above 1, more of the training is at high noise, where motion is decided. The demo model "
+                    "wants 3."),
+                whole("checkpoint_every", 250, 1, 100_000,
+                    "Steps between checkpoints, each with a sample of the first caption."),
+                whole("rank", 16, 1, 1024, "Of a motion LoRA or mask adapter; AnimateDiff's LoRAs have 64."),
+                whole("max_frames", 32, 2, 1024,
+                    "That a new module holds. Keep 32 for AnimateDiff-Evolved, which takes others for v1."),
+                switch("middle_block", False, "A new module also acts in the middle, as AnimateDiff v2."),
+                choice("beta_schedule", SCHEDULES,
+                    "A new module's noise schedule; the demo model wants Stable Diffusion's."),
+                share("final_rate", 1.0,
+                    "Share of learning_rate that is left at the last step, by a cosine. 1: the rate is "
+                    "constant, as AnimateDiff's, and a finished run can be gone on with by more steps."),
+                whole("frames_per_step", 0, 0, 1024,
+                    "Frames that a step sees of each clip, drawn anew each time, in order and with their "
+                    "places in time. 4, with a larger batch, teach where things go sooner, in the same time "
+                    "and memory. 0: all."),
+                socket(Motion, "motion",
+                    "The module to go on with, or to put a motion LoRA or mask adapter on.", optional=True),
             ],
-            inputs=[*_part_inputs(), *_what_inputs(), *_how_inputs(), *_optional_inputs()],
             outputs=[
-                Motion.Output(
-                    "motion", display_name="motion", tooltip="What was learned, averaged over the last steps."
-                ),
-                io.Image.Output("curve", display_name="curve", tooltip="The loss of every step."),
+                out(Motion, "motion", "What was learned, averaged over the last steps."),
+                out(io.Image, "curve", "The loss of every step."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, target: str | None, motion: Any = UNLINKED) -> bool | str:
@@ -105,160 +149,6 @@ class TrainMotionModule(io.ComfyNode):
         trained = run.train(lambda key: api.port().user_dir() / TRAINING / key[:16])
         logger.info("%s: the base is unchanged, SHA-256 %s.", job.name, trained.base[:12])
         return io.NodeOutput(run.motion_of(trained.learned), draw_curve(trained.losses))
-
-
-def _part_inputs() -> list[Any]:
-    return [
-        io.Model.Input("model", tooltip="The base, without a motion module: SD1.5, or the demo model."),
-        io.Clip.Input("clip", tooltip="Its text encoder, for captions."),
-        io.Vae.Input("vae", tooltip="Its VAE, for the clips."),
-        DatasetType.Input("dataset", tooltip="From Video Dataset."),
-    ]
-
-
-def _what_inputs() -> list[Any]:
-    return [
-        io.Combo.Input(
-            "target",
-            options=[MODULE, LORA, ADAPTER],
-            default=MODULE,
-            tooltip="module: all of a motion module, a new one, or motion's goes on learning. motion LoRA: a small "
-            "change of motion's, for one kind of movement; a few dozen clips are enough. mask adapter: a motion LoRA "
-            "that is also told which frames are given, so that motion goes on from them, or from one to another.",
-        ),
-        io.Int.Input("steps", default=1000, min=1, max=10_000_000, tooltip="Optimiser steps in all."),
-        io.Float.Input(
-            "learning_rate",
-            default=1e-4,
-            min=0.0,
-            max=1.0,
-            step=1e-6,
-            tooltip="AdamW's; 0.0001 is AnimateDiff's. The demo model learns with 0.001, a LoRA on it with 0.004.",
-        ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFF,
-            control_after_generate=io.ControlAfterGenerate.fixed,
-            tooltip="Of every draw: same seed, same training. Keep it fixed: another seed is another run, and begins "
-            "at the first step.",
-        ),
-        io.String.Input("name", default="trained", tooltip="What the result is called in messages."),
-    ]
-
-
-def _how_inputs() -> list[Any]:
-    return [
-        io.Int.Input("batch", default=1, min=1, max=1024, tooltip="Clips at once."),
-        io.Int.Input(
-            "accumulation",
-            default=1,
-            min=1,
-            max=1024,
-            tooltip="Batches whose gradients make one step: a larger batch in the same memory.",
-        ),
-        io.Int.Input(
-            "warmup",
-            default=50,
-            min=0,
-            max=100_000,
-            tooltip="First steps, in which the rate grows evenly from nothing.",
-        ),
-        io.Float.Input(
-            "ema_decay",
-            default=0.995,
-            min=0.0,
-            max=0.99999,
-            step=0.00001,
-            tooltip="Of the averaged weights, which are the result. 0: the last step's.",
-        ),
-        io.Combo.Input(
-            "precision",
-            options=list(PRECISIONS),
-            default="auto",
-            tooltip="Of the computation; what learns stays fp32. auto: bf16, or fp16, on a GPU, fp32 on the CPU.",
-        ),
-        io.Boolean.Input(
-            "save_memory",
-            default=False,
-            tooltip="Work blocks out again for gradients (gradient checkpointing): much less memory, about 40 % "
-            "more time, the same numbers.",
-        ),
-        io.Float.Input(
-            "min_snr",
-            default=0.0,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            tooltip="Gamma of Min-SNR weighting, 5 in its paper; 0: all noise levels count alike, as for AnimateDiff.",
-        ),
-        io.Float.Input(
-            "noise_bias",
-            default=1.0,
-            min=1.0,
-            max=10.0,
-            step=0.1,
-            tooltip="Above 1, more of the training is at high noise, where motion is decided. The demo model wants 3.",
-        ),
-        io.Int.Input(
-            "checkpoint_every",
-            default=250,
-            min=1,
-            max=100_000,
-            tooltip="Steps between checkpoints, each with a sample of the first caption.",
-        ),
-    ]
-
-
-def _optional_inputs() -> list[Any]:
-    return [
-        io.Int.Input(
-            "rank",
-            default=16,
-            min=1,
-            max=1024,
-            tooltip="Of a motion LoRA or mask adapter; AnimateDiff's LoRAs have 64.",
-        ),
-        io.Int.Input(
-            "max_frames",
-            default=32,
-            min=2,
-            max=1024,
-            tooltip="That a new module holds. Keep 32 for AnimateDiff-Evolved, which takes others for v1.",
-        ),
-        io.Boolean.Input(
-            "middle_block", default=False, tooltip="A new module also acts in the middle, as AnimateDiff v2."
-        ),
-        io.Combo.Input(
-            "beta_schedule",
-            options=list(SCHEDULES),
-            default=next(iter(SCHEDULES)),
-            tooltip="A new module's noise schedule; the demo model wants Stable Diffusion's.",
-        ),
-        io.Float.Input(
-            "final_rate",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="Share of learning_rate that is left at the last step, by a cosine. 1: the rate is constant, as "
-            "AnimateDiff's, and a finished run can be gone on with by more steps.",
-        ),
-        io.Int.Input(
-            "frames_per_step",
-            default=0,
-            min=0,
-            max=1024,
-            tooltip="Frames that a step sees of each clip, drawn anew each time, in order and with their places in "
-            "time. 4, with a larger batch, teach where things go sooner, in the same time and memory. 0: all.",
-        ),
-        Motion.Input(
-            "motion",
-            optional=True,
-            tooltip="The module to go on with, or to put a motion LoRA or mask adapter on.",
-        ),
-    ]
 
 
 def _check_start(target: str, has_motion: bool) -> None:

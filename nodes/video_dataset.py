@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ..host import api
 from .early import check_early
 from .sockets import DatasetType
+from .widgets import choice, number, out, schema, seed, share, switch, whole
 
 io = api.io
 
@@ -22,45 +23,79 @@ class VideoDataset(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_VideoDataset",
-            display_name="Video Dataset",
-            category="frameloom/training",
-            description="Gather captioned clips to train on: from a folder of videos in ComfyUI's input folder, its "
-            "subfolders included, or as drawn shapes, which need no files. A caption is a text file beside its video, "
-            "clip.txt and clip.mp4, or a row of a table in the folder: metadata.jsonl with file_name and text in each "
-            "line, or a CSV file as WebVid has it (videoid, name, page_dir), or with the columns file and caption. "
-            "Of several, the first of clip.mp4.txt, clip.mp4.caption, clip.txt, clip.caption and tables counts. "
-            "Animated WebP, GIF and PNG are videos, too, and so is a subfolder of numbered pictures "
-            "(walk/frame_0001.png, ...) with its caption beside it (walk.txt). Videos are turned and mirrored as they "
-            "are shown, their pixels made square, and what is transparent becomes white. HDR is refused. A file that "
-            "can't be used is skipped and named in the report. Clips are cut as AnimateDiff's were: evenly spaced "
-            "frames, scaled to cover the picture, the middle kept.",
-            search_aliases=[
-                "WebVid",
-                "load videos",
-                "training data",
-                "captions",
-                "AnimateDiff training",
-                "clips",
+        return schema(
+            cls, "Video Dataset", "training",
+            "Gather captioned clips to train on: from a folder of videos in ComfyUI's input folder, its "
+            "subfolders included, or as drawn shapes, which need no files. A caption is a text file beside "
+            "its video, clip.txt and clip.mp4, or a row of a table in the folder: metadata.jsonl with "
+            "file_name and text in each line, or a CSV file as WebVid has it (videoid, name, page_dir), or "
+            "with the columns file and caption. Of several, the first of clip.mp4.txt, clip.mp4.caption, "
+            "clip.txt, clip.caption and tables counts. Animated WebP, GIF and PNG are videos, too, and so is "
+            "a subfolder of numbered pictures (walk/frame_0001.png, ...) with its caption beside it "
+            "(walk.txt). Videos are turned and mirrored as they are shown, their pixels made square, and "
+            "what is transparent becomes white. HDR is refused. A file that can't be used is skipped and "
+            "named in the report. Clips are cut as AnimateDiff's were: evenly spaced frames, scaled to cover "
+            "the picture, the middle kept.",
+            aliases=["WebVid", "load videos", "training data", "captions", "AnimateDiff training", "clips"],
+            inputs=[
+                choice("source", [SHAPES, FOLDER],
+                    "shapes: drawn, one in each clip, as the demo model knows them. folder: videos of "
+                    "yours."),
+                choice("folder", [NONE, *api.port().list_files(FOLDERS)],
+                    "For source folder: a folder in ComfyUI's input folder, with videos of any kind that "
+                    "FFmpeg reads, animated pictures and subfolders of numbered ones, and their captions. A "
+                    "link to a folder elsewhere is not followed."),
+                whole("frames", 16, 2, 1024,
+                    "Of each clip. A motion module takes as many as its positional encoding has, often 24 or "
+                    "32. A video with fewer is skipped."),
+                whole("stride", 4, 1, 1000,
+                    "For source folder: frames of the video from one of the clip to the next; 4 is "
+                    "AnimateDiff's. In a video that is too short for it the frames are spread over what "
+                    "there is."),
+                whole("width", 256, 32, 4096,
+                    "In pixels; AnimateDiff was trained at 256 x 256. The demo model wants 128.", step=8),
+                whole("height", 256, 32, 4096, "In pixels. For shapes: the width.", step=8),
+                share("caption_dropout", 0.1,
+                    "Share of training steps that see an empty caption, which guidance (cfg) needs; "
+                    "AnimateDiff's is 0.1."),
+                choice("missing_captions", ["skip", "empty"],
+                    "For source folder: skip a video that has no caption, or take it with an empty one."),
+                whole("clips_per_video", 1, 1, 1000,
+                    "For source folder: clips from each video at most, at evenly spread starts; 1 is from "
+                    "its middle. AnimateDiff took a new random start each time; here clips are encoded "
+                    "once."),
+                switch("flip", False,
+                    "For source folder: every clip a second time, with left and right exchanged. Leave it "
+                    "off where captions say left or right, or the motion to learn has a direction."),
+                whole("clips", 64, 1, 100_000, "For source shapes: how many are drawn."),
+                choice("motion", ["straight", "circle", "pan left"],
+                    "For source shapes. straight: across the picture or still, as the caption says; what the "
+                    "demo's motion module knows. circle: once round, clockwise, which it has never seen; "
+                    "captions don't say it. pan left: the camera's, so that shapes that stand still, as "
+                    "captions say, drift to the right."),
+                seed(
+                    "For source shapes: of their looks, places and "
+                    "ways.", after=io.ControlAfterGenerate.fixed),
+                number("fps", 0.0, 0.0, 1000.0, 0.001,
+                    "For source folder: frames a second at which every video is read, whatever its own rate, "
+                    "even one that changes: at each time the frame that a player would show then. stride "
+                    "counts these. Above a video's own rate frames come more than once, which the report "
+                    "says. Numbered pictures have no times, and count as taken at this rate. 0: the frames "
+                    "of the file, one after another, however long each is shown.", optional=True),
+                switch("loop", False,
+                    "For source folder, where all videos are loops: each clip goes round its whole video, so "
+                    "that its last frame leads to its first one by a step as long as all others. It goes "
+                    "round once, or as many times as bring the step closest to stride. With clips_per_video, "
+                    "clips start at other places of the round. A last frame that is the first one again, to "
+                    "the last bit, is left out. Drawn circles are loops anyway.", optional=True),
             ],
-            inputs=[*_source_inputs(), *_cut_inputs(), *_folder_inputs(), *_shape_inputs(), *_time_inputs()],
             outputs=[
-                DatasetType.Output(
-                    "dataset",
-                    display_name="dataset",
-                    tooltip="The clips; each is decoded when it is needed.",
-                ),
-                io.String.Output(
-                    "report", display_name="report", tooltip="What was found, and what was skipped and why."
-                ),
-                io.Image.Output(
-                    "preview",
-                    display_name="preview",
-                    tooltip="Up to eight of the clips, a row each: four frames from its first to its last.",
-                ),
+                out(DatasetType, "dataset", "The clips; each is decoded when it is needed."),
+                out(io.String, "report", "What was found, and what was skipped and why."),
+                out(io.Image, "preview",
+                    "Up to eight of the clips, a row each: four frames from its first to its last."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(
@@ -107,141 +142,6 @@ class VideoDataset(io.ComfyNode):
             dataset = made.drawn_dataset(clips, motion, seed, **form, watch=_start(clips, "clip"))
             report = made.describe(dataset, f"drawn ({motion}, seed {seed})")
         return io.NodeOutput(dataset, report, made.contact_sheet(dataset))
-
-
-def _source_inputs() -> list[Any]:
-    return [
-        io.Combo.Input(
-            "source",
-            options=[SHAPES, FOLDER],
-            default=SHAPES,
-            tooltip="shapes: drawn, one in each clip, as the demo model knows them. folder: videos of yours.",
-        ),
-        io.Combo.Input(
-            "folder",
-            options=[NONE, *api.port().list_files(FOLDERS)],
-            default=NONE,
-            tooltip="For source folder: a folder in ComfyUI's input folder, with videos of any kind that FFmpeg reads, "
-            "animated pictures and subfolders of numbered ones, and their captions. A link to a folder elsewhere is "
-            "not followed.",
-        ),
-    ]
-
-
-def _cut_inputs() -> list[Any]:
-    return [
-        io.Int.Input(
-            "frames",
-            default=16,
-            min=2,
-            max=1024,
-            tooltip="Of each clip. A motion module takes as many as its positional encoding has, often 24 or 32. A "
-            "video with fewer is skipped.",
-        ),
-        io.Int.Input(
-            "stride",
-            default=4,
-            min=1,
-            max=1000,
-            tooltip="For source folder: frames of the video from one of the clip to the next; 4 is AnimateDiff's. In a "
-            "video that is too short for it the frames are spread over what there is.",
-        ),
-        io.Int.Input(
-            "width",
-            default=256,
-            min=32,
-            max=4096,
-            step=8,
-            tooltip="In pixels; AnimateDiff was trained at 256 x 256. The demo model wants 128.",
-        ),
-        io.Int.Input(
-            "height", default=256, min=32, max=4096, step=8, tooltip="In pixels. For shapes: the width."
-        ),
-        io.Float.Input(
-            "caption_dropout",
-            default=0.1,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="Share of training steps that see an empty caption, which guidance (cfg) needs; AnimateDiff's is "
-            "0.1.",
-        ),
-    ]
-
-
-def _folder_inputs() -> list[Any]:
-    return [
-        io.Combo.Input(
-            "missing_captions",
-            options=["skip", "empty"],
-            default="skip",
-            tooltip="For source folder: skip a video that has no caption, or take it with an empty one.",
-        ),
-        io.Int.Input(
-            "clips_per_video",
-            default=1,
-            min=1,
-            max=1000,
-            tooltip="For source folder: clips from each video at most, at evenly spread starts; 1 is from its middle. "
-            "AnimateDiff took a new random start each time; here clips are encoded once.",
-        ),
-        io.Boolean.Input(
-            "flip",
-            default=False,
-            tooltip="For source folder: every clip a second time, with left and right exchanged. Leave it off where "
-            "captions say left or right, or the motion to learn has a direction.",
-        ),
-    ]
-
-
-def _time_inputs() -> list[Any]:
-    return [
-        io.Float.Input(
-            "fps",
-            optional=True,
-            default=0.0,
-            min=0.0,
-            max=1000.0,
-            step=0.001,
-            tooltip="For source folder: frames a second at which every video is read, whatever its own rate, even one "
-            "that changes: at each time the frame that a player would show then. stride counts these. Above a video's "
-            "own rate frames come more than once, which the report says. Numbered pictures have no times, and count as "
-            "taken at this rate. 0: the frames of the file, one after another, however long each is shown.",
-        ),
-        io.Boolean.Input(
-            "loop",
-            optional=True,
-            default=False,
-            tooltip="For source folder, where all videos are loops: each clip goes round its whole video, so that its "
-            "last frame leads to its first one by a step as long as all others. It goes round once, or as many times "
-            "as bring the step closest to stride. With clips_per_video, clips start at other places of the round. A "
-            "last frame that is the first one again, to the last bit, is left out. Drawn circles are loops anyway.",
-        ),
-    ]
-
-
-def _shape_inputs() -> list[Any]:
-    return [
-        io.Int.Input(
-            "clips", default=64, min=1, max=100_000, tooltip="For source shapes: how many are drawn."
-        ),
-        io.Combo.Input(
-            "motion",
-            options=["straight", "circle", "pan left"],
-            default="straight",
-            tooltip="For source shapes. straight: across the picture or still, as the caption says; what the demo's "
-            "motion module knows. circle: once round, clockwise, which it has never seen; captions don't say it. "
-            "pan left: the camera's, so that shapes that stand still, as captions say, drift to the right.",
-        ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFFFFFFFFFF,
-            control_after_generate=io.ControlAfterGenerate.fixed,
-            tooltip="For source shapes: of their looks, places and ways.",
-        ),
-    ]
 
 
 def _check_source(source: str, folder: str, width: int, height: int) -> None:

@@ -7,13 +7,16 @@ from typing import Any, get_args
 from torch import Tensor
 
 from ..host import api
-from ..models.cross_frame import LEVELS, Anchor, CrossFrameEdit
-from ..models.edit import Edit
-from ..models.family import check_channels, check_makes_pictures, frames_of
-from ..models.noise import renew_frames
+from ..models.cross_frame import Anchor, CrossFrameEdit
+from ..models.edits.edit import Edit
+from ..models.family import check_channels, check_makes_pictures
+from ..models.motion_path import check_path
+from ..models.network.unet import SD1
+from ..models.video.latents import check_finite, check_masks, frames_of, renew_frames
 from ..models.zero_shot import smooth_background, warp_forward
 from .early import check_early, check_range
 from .sockets import PathType
+from .widgets import choice, line, out, percent, schema, seed, share, socket, switch, whole
 
 io = api.io
 
@@ -24,43 +27,30 @@ class NoiseWarp(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_NoiseWarp",
-            display_name="Noise Warp",
-            category="frameloom/zero-shot",
-            description="Make the frames of a video from one half-denoised frame: move it along a path, then add noise "
-            "again, each frame its own. Sample one frame from the start to t1 and on from t1 to t0; give the latent "
-            "at t0 and the noise levels between the two, then sample all frames from t1 to the end without adding "
-            "noise (Disable Noise).",
-            search_aliases=["Text2Video-Zero", "motion dynamics", "warp latents", "noise warping"],
+        return schema(
+            cls, "Noise Warp", "zero-shot",
+            "Make the frames of a video from one half-denoised frame: move it along a path, then add noise "
+            "again, each frame its own. Sample one frame from the start to t1 and on from t1 to t0; give the "
+            "latent at t0 and the noise levels between the two, then sample all frames from t1 to the end "
+            "without adding noise (Disable Noise).",
+            aliases=["Text2Video-Zero", "motion dynamics", "warp latents", "noise warping"],
             inputs=[
-                io.Model.Input("model", tooltip="The model that sampled the frame."),
-                io.Latent.Input("latent", tooltip="One frame at t0, with the noise it still has."),
-                PathType.Input("path", tooltip="From Motion Path; its length is the video's."),
-                io.Sigmas.Input(
-                    "sigmas",
-                    tooltip="The noise levels from t1 down to t0: those that the second sampler ran. Split Sigmas cuts "
-                    "them out of a schedule, so they always fit the sampler.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Of the noise that is added. A frame's noise depends on it and the frame's number alone.",
-                ),
-                io.Latent.Input(
-                    "first_frame",
-                    optional=True,
-                    tooltip="The same frame at t1, from the first sampler. It takes frame 0's place, which makes "
-                    "frame 0 the picture that the model would draw by itself, as the paper has it.",
-                ),
+                socket(io.Model, "model", "The model that sampled the frame."),
+                socket(io.Latent, "latent", "One frame at t0, with the noise it still has."),
+                socket(PathType, "path", "From Motion Path; its length is the video's."),
+                socket(io.Sigmas, "sigmas",
+                    "The noise levels from t1 down to t0: those that the second sampler ran. Split Sigmas "
+                    "cuts them out of a schedule, so they always fit the sampler."),
+                seed(
+                    "Of the noise that is added. A frame's noise depends on it and the frame's number "
+                    "alone."),
+                socket(io.Latent, "first_frame",
+                    "The same frame at t1, from the first sampler. It takes frame 0's "
+                    "place, which makes frame 0 the picture that the model would draw by "
+                    "itself, as the paper has it.", optional=True),
             ],
-            outputs=[
-                io.Latent.Output("latent", display_name="latent", tooltip="The frames at t1, noise included.")
-            ],
-        )
+            outputs=[out(io.Latent, "latent", "The frames at t1, noise included.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -74,14 +64,11 @@ class NoiseWarp(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run the node."""
         _check_family(model, latent)
+        start, anchor = latent["samples"], None if first_frame is None else first_frame["samples"]
+        _check_warp(start, sigmas, anchor)
+        unit = api.port().noise_unit(model)
         frames = warp_forward(
-            latent["samples"],
-            path,
-            range(len(path)),
-            seed=seed,
-            sigmas=sigmas,
-            unit=api.port().noise_unit(model),
-            anchor=None if first_frame is None else first_frame["samples"],
+            start, path, range(len(path)), seed=seed, sigmas=sigmas, unit=unit, anchor=anchor
         )
         return io.NodeOutput(renew_frames(latent, frames))
 
@@ -92,79 +79,64 @@ def _check_family(model: Any, latent: dict[str, Any]) -> None:
     check_channels(family, frames_of(latent))
 
 
+def _check_warp(start: Tensor, sigmas: Tensor, anchor: Tensor | None) -> None:
+    if anchor is not None and anchor.shape != start.shape:
+        raise ValueError(
+            f"first frame at t1 is {tuple(anchor.shape)}, at t0 {tuple(start.shape)}; expected equal shapes; take both "
+            "from the same sampling."
+        )
+    if len(sigmas) < 2:
+        raise ValueError(
+            f"sigmas holds {len(sigmas)} noise levels; expected those from t1 down to t0, two at least; cut them out "
+            "with Split Sigmas."
+        )
+    for latent in (start,) if anchor is None else (start, anchor):
+        check_finite(latent)
+    if start.shape[0] != 1:
+        raise ValueError(
+            f"latent is {tuple(start.shape)}; expected one frame, [1, channels, height, width]; take one with Latent "
+            "From Batch."
+        )
+    if sigmas[0] < sigmas[-1]:
+        raise ValueError(
+            f"noise level {float(sigmas[0]):.4g} is below the latents' own, {float(sigmas[-1]):.4g}; forward noise "
+            "only adds; expected t1 before t0 in sampling, that is a higher level."
+        )
+
+
 class CrossFrameAttnPatch(io.ComfyNode):
     """Frameloom_CrossFrameAttnPatch."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_CrossFrameAttnPatch",
-            display_name="Cross Frame Attention",
-            category="frameloom/zero-shot",
-            description="Let the self-attention of every frame read another frame of the batch, so that frames keep "
-            "one look and one layout. With the first frame as anchor, frame 0 stays the picture that the "
-            "model draws by itself. Works with LoRAs, ControlNets, FreeU, PAG and motion modules, before "
-            "or behind them.",
-            search_aliases=[
-                "Text2Video-Zero",
-                "cross-frame attention",
-                "sparse causal attention",
-                "Tune-A-Video",
-            ],
+        return schema(
+            cls, "Cross Frame Attention", "zero-shot",
+            "Let the self-attention of every frame read another frame of the batch, so that frames keep one "
+            "look and one layout. With the first frame as anchor, frame 0 stays the picture that the model "
+            "draws by itself. Works with LoRAs, ControlNets, FreeU, PAG and motion modules, before or behind "
+            "them.",
+            aliases=["Text2Video-Zero", "cross-frame attention", "sparse causal attention", "Tune-A-Video"],
             inputs=[
-                io.Model.Input("model", tooltip="An SD1.5 model, or the demo model."),
-                io.Combo.Input(
-                    "anchor",
-                    options=list(get_args(Anchor)),
-                    default="first",
-                    tooltip="Whose keys and values a frame reads: the first frame's (Text2Video-Zero), the previous "
-                    "one's, both (Tune-A-Video), or a chosen frame's.",
-                ),
-                io.Int.Input(
-                    "frame", default=0, min=0, max=100_000, tooltip="For chosen frame: its number, from 0."
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="1 reads the anchor alone, as the papers do; below, keys and values are mixed with the "
-                    "frame's own; 0 returns the model unchanged.",
-                ),
-                io.Float.Input(
-                    "start_percent",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    tooltip="Point of sampling where it starts to act; 0 is the first step's noise.",
-                ),
-                io.Float.Input(
-                    "end_percent",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    tooltip="Point of sampling where it stops; 1 is the end.",
-                ),
-                io.String.Input(
-                    "levels",
-                    default=", ".join(map(str, LEVELS)),
-                    tooltip="Levels of the UNet in which it acts: 0 is the finest (half of all attention), 2 the "
-                    "coarsest, 3 the middle block.",
-                ),
-                io.Boolean.Input(
-                    "in_controlnet",
-                    default=True,
-                    tooltip="Act inside the ControlNets of the prompts too, at the same levels, as the paper does.",
-                ),
+                socket(io.Model, "model", "An SD1.5 model, or the demo model."),
+                choice("anchor", get_args(Anchor),
+                    "Whose keys and values a frame reads: the first frame's (Text2Video-Zero), the previous "
+                    "one's, both (Tune-A-Video), or a chosen frame's."),
+                whole("frame", 0, 0, 100_000, "For chosen frame: its number, from 0."),
+                share("strength", 1.0,
+                    "1 reads the anchor alone, as the papers do; below, keys and values are mixed with the "
+                    "frame's own; 0 returns the model unchanged."),
+                percent("start_percent", 0.0,
+                    "Point of sampling where it starts to act; 0 is the first step's noise."),
+                percent("end_percent", 1.0, "Point of sampling where it stops; 1 is the end."),
+                line("levels", ", ".join(map(str, SD1.levels)),
+                    "Levels of the UNet in which it acts: 0 is the finest (half of all attention), 2 the "
+                    "coarsest, 3 the middle block."),
+                switch("in_controlnet", True,
+                    "Act inside the ControlNets of the prompts too, at the same levels, as the paper does."),
             ],
-            outputs=[
-                io.Model.Output("model", display_name="model", tooltip="A copy of the model that does so.")
-            ],
-        )
+            outputs=[out(io.Model, "model", "A copy of the model that does so.")],
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(
@@ -193,7 +165,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
         edit = CrossFrameEdit(
             anchor, frame, strength, start_percent, end_percent, read_levels(levels), in_controlnet
         )
-        return io.NodeOutput(api.port().install(model, Edit("cross-frame attention", cross_frame=edit)))
+        return io.NodeOutput(api.port().install(model, Edit("cross-frame attention", self_attention=edit)))
 
 
 def read_levels(text: str) -> frozenset[int]:
@@ -202,7 +174,7 @@ def read_levels(text: str) -> frozenset[int]:
     Raises:
         ValueError: it names another, or none.
     """
-    known = {str(level): level for level in LEVELS}
+    known = {str(level): level for level in SD1.levels}
     names = text.replace(",", " ").split()
     unknown = [name for name in names if name not in known]
     if unknown or not names:
@@ -219,42 +191,31 @@ class BackgroundSmooth(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_BackgroundSmooth",
-            display_name="Background Smooth",
-            category="frameloom/zero-shot",
-            description="Steady the background: draw the noisy latents of every frame, outside of the foreground, "
+        return schema(
+            cls, "Background Smooth", "zero-shot",
+            "Steady the background: draw the noisy latents of every frame, outside of the foreground, "
             "towards those of the first frame moved along the path. Sample the video once, find the "
             "foreground in it, smooth Noise Warp's latents with it, and sample again from t1.",
-            search_aliases=["Text2Video-Zero", "smooth_bg", "background smoothing"],
+            aliases=["Text2Video-Zero", "smooth_bg", "background smoothing"],
             inputs=[
-                io.Latent.Input("latent", tooltip="The frames at t1, from Noise Warp."),
-                io.Mask.Input(
-                    "mask",
-                    tooltip="Foreground of each frame of the first sampling, 1 = foreground; of any segmenter.",
-                ),
-                PathType.Input("path", tooltip="The path that the frames were warped along."),
-                io.Float.Input(
-                    "keep",
-                    default=0.4,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of a frame's own latents in its background. 0.4 is the reference's "
-                    "smooth_bg_strength, the paper's alpha of 0.6; 1 smooths nothing.",
-                ),
+                socket(io.Latent, "latent", "The frames at t1, from Noise Warp."),
+                socket(io.Mask, "mask",
+                    "Foreground of each frame of the first sampling, 1 = foreground; of any segmenter."),
+                socket(PathType, "path", "The path that the frames were warped along."),
+                share("keep", 0.4,
+                    "Share of a frame's own latents in its background. 0.4 is the reference's "
+                    "smooth_bg_strength, the paper's alpha of 0.6; 1 smooths nothing."),
             ],
-            outputs=[
-                io.Latent.Output(
-                    "latent", display_name="latent", tooltip="The frames at t1, to be sampled from there."
-                )
-            ],
-        )
+            outputs=[out(io.Latent, "latent", "The frames at t1, to be sampled from there.")],
+        )  # fmt: skip
 
     @classmethod
     def execute(cls, latent: dict[str, Any], mask: Tensor, path: Any, keep: float) -> io.NodeOutput:
         """Run the node."""
-        return io.NodeOutput({**latent, "samples": smooth_background(frames_of(latent), mask, path, keep)})
+        frames = frames_of(latent)
+        check_masks(mask, len(frames))
+        check_path(path, len(frames))
+        return io.NodeOutput({**latent, "samples": smooth_background(frames, mask, path, keep)})
 
 
 NODES: list[type] = [NoiseWarp, CrossFrameAttnPatch, BackgroundSmooth]

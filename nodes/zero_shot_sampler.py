@@ -10,30 +10,24 @@ from torch import Tensor
 from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
-from ..models.edit import PAYLOAD, Edit
-from ..models.family import check_channels, check_edit, check_tokens
+from ..models.edits.call import PAYLOAD
+from ..models.edits.edit import Edit
+from ..models.family import check_channels, check_offered, check_tokens
 from ..models.motion_path import MotionPath as Path
-from ..models.noise import draw_noise, one_frame, renew_frames
+from ..models.noise import draw_noise
 from ..models.schedules import TRAIN_TIMESTEPS
-from ..models.zero_shot import (
-    MEMORYLESS,
-    check_finite,
-    check_masks,
-    check_sampler,
-    chunk_frames,
-    find_levels,
-    smooth_background,
-    warp_forward,
-)
+from ..models.video.latents import check_finite, check_masks, one_frame, renew_frames
+from ..models.zero_shot import chunk_frames, find_levels, smooth_background, warp_forward
 from .early import check_early
+from .segments import MEMORYLESS, Segments, check_sampler
 from .sockets import PathType
+from .widgets import SCHEDULERS, cfg, choice, number, out, schema, seed, share, socket, whole
 
 io = api.io
 
-SCHEDULERS = ("normal", "simple", "karras", "ddim_uniform")
 PERCENT = "percent"
 UNITS = ("timestep", PERCENT)
-CROSSED = Edit("cross-frame attention", cross_frame=CrossFrameEdit())
+CROSSED = Edit("cross-frame attention", self_attention=CrossFrameEdit())
 
 
 class ZeroShotSampler(io.ComfyNode):
@@ -42,62 +36,48 @@ class ZeroShotSampler(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
-        return io.Schema(
-            node_id="Frameloom_ZeroShotSampler",
-            display_name="Zero Shot Sampler",
-            category="frameloom/zero-shot",
-            description="Text2Video-Zero: a video from a plain image model. Samples one frame to t1 and t0, moves it "
-            "along the path, adds noise up to t1, and samples all frames from there while they attend to "
-            "the first. The first frame is the picture that the model draws by itself from Video Noise of "
-            "the same seed. With a mask, the background is smoothed. The same as Noise Warp, Cross Frame Attention "
-            "and Background Smooth.",
-            search_aliases=["Text2Video-Zero", "TextToVideoZeroPipeline", "text to video without training"],
+        return schema(
+            cls, "Zero Shot Sampler", "zero-shot",
+            "Text2Video-Zero: a video from a plain image model. Samples one frame to t1 and t0, moves it "
+            "along the path, adds noise up to t1, and samples all frames from there while they attend to the "
+            "first. The first frame is the picture that the model draws by itself from Video Noise of the "
+            "same seed. With a mask, the background is smoothed. The same as Noise Warp, Cross Frame "
+            "Attention and Background Smooth.",
+            aliases=["Text2Video-Zero", "TextToVideoZeroPipeline", "text to video without training"],
             inputs=[
-                io.Model.Input("model", tooltip="An SD1.5 model, or the demo model."),
-                io.Conditioning.Input("positive", tooltip="What to draw."),
-                io.Conditioning.Input("negative", tooltip="What not to draw."),
-                io.Latent.Input("latent", tooltip="One empty latent of the picture's size (batch_size 1)."),
-                PathType.Input("path", tooltip="From Motion Path; its length is the video's."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Of the start noise and of each frame's own noise.",
-                ),
-                io.Int.Input(
-                    "steps",
-                    default=50,
-                    min=1,
-                    max=10_000,
-                    tooltip="Of the whole schedule. The reference takes 50.",
-                ),
-                io.Float.Input(
-                    "cfg",
-                    default=7.5,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    tooltip="Guidance: how closely to follow the prompt. The demo model wants 3.",
-                ),
-                io.Combo.Input(
-                    "sampler_name",
-                    options=list(MEMORYLESS),
-                    default="ddim",
-                    tooltip="Samplers that remember no step and draw no noise; others break at the segments' joints.",
-                ),
-                io.Combo.Input(
-                    "scheduler",
-                    options=list(SCHEDULERS),
-                    default="ddim_uniform",
-                    tooltip="Noise schedule. ddim_uniform is the reference's.",
-                ),
-                *_level_inputs(),
-                *_smoothing_inputs(),
+                socket(io.Model, "model", "An SD1.5 model, or the demo model."),
+                socket(io.Conditioning, "positive", "What to draw."),
+                socket(io.Conditioning, "negative", "What not to draw."),
+                socket(io.Latent, "latent", "One empty latent of the picture's size (batch_size 1)."),
+                socket(PathType, "path", "From Motion Path; its length is the video's."),
+                seed("Of the start noise and of each frame's own noise."),
+                whole("steps", 50, 1, 10_000, "Of the whole schedule. The reference takes 50."),
+                cfg("Guidance: how closely to follow the prompt. The demo model wants 3."),
+                choice("sampler_name", MEMORYLESS,
+                    "Samplers that remember no step and draw no noise; others break at the segments' "
+                    "joints."),
+                choice("scheduler", SCHEDULERS,
+                    "Noise schedule. ddim_uniform is the reference's.", default="ddim_uniform"),
+                number("t0", 881.0, 0.0, 999.0, 0.01,
+                    "Level at which the frame is warped, less noisy than t1; taken to the schedule's nearest "
+                    "step. 881 is the paper's, the demo model wants 640."),
+                number("t1", 941.0, 0.0, 999.0, 0.01,
+                    "Level up to which noise is added again; higher lets frames differ more. 941 is the "
+                    "paper's, the demo model wants 700."),
+                choice("level_unit", UNITS,
+                    "Of t0 and t1: timesteps of training, 999 = pure noise; or percent of sampling done, 0 "
+                    "to 1."),
+                whole("chunk_size", 0, 0, 100_000,
+                    "Frames sampled at once, the first frame included, to save memory; 0: all. Does not "
+                    "change the result, but with a motion module: a frame then attends to those of its chunk "
+                    "alone."),
+                socket(io.Mask, "mask",
+                    "Foreground of each frame, 1 = foreground: smooths the background at t1.", optional=True),
+                share("keep", 0.4,
+                    "With a mask: share of a frame's own latents in its background.", optional=True),
             ],
-            outputs=[io.Latent.Output("latent", display_name="latent", tooltip="The frames of the video.")],
-        )
+            outputs=[out(io.Latent, "latent", "The frames of the video.")],
+        )  # fmt: skip
 
     @classmethod
     def validate_inputs(
@@ -133,9 +113,11 @@ class ZeroShotSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run the node."""
         start = _check_family(model, latent, {"positive": positive, "negative": negative})
-        _check(sampler_name, mask, path)
+        _check(sampler_name, mask, path, chunk_size)
+        _check_levels(t0, t1, level_unit)
         sigmas = api.port().sigmas(model, steps, scheduler)
         levels = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
+        _check_found(*levels, steps)
         chunks = chunk_frames(len(path), chunk_size)
         _check_conditions({"positive": positive, "negative": negative}, len(path), len(chunks))
         sampling = _Sampling(model, (positive, negative), sampler_name, cfg, sigmas, levels, len(chunks))
@@ -159,13 +141,9 @@ class _Sampling:
         chunks: int,
     ) -> None:
         self._model, self._sides, self._sampler, self._cfg = model, sides, sampler, cfg
-        lower, upper = levels
-        self._to_t1, self._to_t0, self._to_end = (
-            sigmas[: upper + 1],
-            sigmas[upper : lower + 1],
-            sigmas[upper:],
-        )
-        self._bar, self._before = api.port().progress(lower + chunks * (len(self._to_end) - 1)), 0
+        t0, t1 = levels
+        self._to_t1, self._to_t0, self._to_end = sigmas[: t1 + 1], sigmas[t1 : t0 + 1], sigmas[t1:]
+        self._bar = Segments(api.port().progress(t0 + chunks * (len(self._to_end) - 1)).update)
 
     def frames(self, start: Tensor, path: Path, seed: int) -> Tensor:
         """Draw one frame down to t0 and make all frames at t1 of it, [F, C, H, W]."""
@@ -183,97 +161,30 @@ class _Sampling:
         parts = [self._run(crossed, chunk, frames[chunk], self._to_end) for chunk in chunks]
         return torch.cat([part if index == 0 else part[1:] for index, part in enumerate(parts)])
 
-    def update(self, done: int, preview: Tensor | None = None) -> None:
-        """Move the bar by what a segment did."""
-        self._bar.update(self._before + done, preview)
-
     def _run(
         self, model: Any, frame_ids: list[int], start: Tensor, sigmas: Tensor, noise: Tensor | None = None
     ) -> Tensor:
         port = api.port()
         positive, negative = (port.select_frames(side, frame_ids) for side in self._sides)
-        out = port.sample(
-            model,
-            positive,
-            negative,
-            {"samples": start},
-            noise=torch.zeros_like(start) if noise is None else noise,
-            sigmas=sigmas,
-            sampler=self._sampler,
-            cfg=self._cfg,
-            progress=self,
-        )
-        self._before += len(sigmas) - 1
-        return out["samples"]
+        options = {"noise": torch.zeros_like(start) if noise is None else noise}
+        options |= {"sampler": self._sampler, "cfg": self._cfg}
+        return self._bar.sample(model, (positive, negative), start, sigmas, **options)
 
 
-def _level_inputs() -> list[Any]:
-    return [
-        io.Float.Input(
-            "t0",
-            default=881.0,
-            min=0.0,
-            max=999.0,
-            step=0.01,
-            tooltip="Level at which the frame is warped, less noisy than t1; taken to the schedule's nearest step. 881 "
-            "is the paper's, the demo model wants 640.",
-        ),
-        io.Float.Input(
-            "t1",
-            default=941.0,
-            min=0.0,
-            max=999.0,
-            step=0.01,
-            tooltip="Level up to which noise is added again; higher lets frames differ more. 941 is the paper's, the "
-            "demo model wants 700.",
-        ),
-        io.Combo.Input(
-            "level_unit",
-            options=list(UNITS),
-            default="timestep",
-            tooltip="Of t0 and t1: timesteps of training, 999 = pure noise; or percent of sampling done, 0 to "
-            "1.",
-        ),
-        io.Int.Input(
-            "chunk_size",
-            default=0,
-            min=0,
-            max=100_000,
-            tooltip="Frames sampled at once, the first frame included, to save memory; 0: all. Does not change "
-            "the result, but with a motion module: a frame then attends to those of its chunk alone.",
-        ),
-    ]
-
-
-def _smoothing_inputs() -> list[Any]:
-    return [
-        io.Mask.Input(
-            "mask",
-            optional=True,
-            tooltip="Foreground of each frame, 1 = foreground: smooths the background at t1.",
-        ),
-        io.Float.Input(
-            "keep",
-            default=0.4,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            optional=True,
-            tooltip="With a mask: share of a frame's own latents in its background.",
-        ),
-    ]
-
-
-def _check(sampler_name: str, mask: Tensor | None, path: Path) -> None:
+def _check(sampler_name: str, mask: Tensor | None, path: Path, chunk_size: int) -> None:
     check_sampler(sampler_name)
     if mask is not None:
         check_masks(mask, len(path))
+    if chunk_size == 1 < len(path):
+        raise ValueError(
+            "chunk_size=1 holds the first frame alone; expected 0 (all at once) or at least 2; raise it."
+        )
 
 
 def _check_family(model: Any, latent: dict[str, Any], sides: dict[str, Conditioning]) -> Tensor:
     """Return the one frame to start from, if it and the prompts are of the model's kind, and that is SD1.x."""
     family = api.port().family(model)
-    check_edit(family, CROSSED)
+    check_offered(family, ["self_attention"], CROSSED.name)
     start = one_frame(latent, "the path says how many frames the video has")
     check_finite(start)
     check_channels(family, start)
@@ -284,7 +195,10 @@ def _check_family(model: Any, latent: dict[str, Any], sides: dict[str, Condition
 
 def _check_levels(t0: float, t1: float, unit: str) -> None:
     for level in (t0, t1):
-        _check_unit(level, unit)
+        if unit == PERCENT and level > 1:
+            raise ValueError(
+                f"t={level:g} is more than 1 with level_unit='percent'; expected 0 to 1; or choose 'timestep'."
+            )
     if t0 == t1 or (t0 > t1) != (unit == PERCENT):
         raise ValueError(
             f"t0={t0:g} is not below t1={t1:g} in noise; expected t1 the noisier one, such as timesteps 881 and 941, "
@@ -292,10 +206,11 @@ def _check_levels(t0: float, t1: float, unit: str) -> None:
         )
 
 
-def _check_unit(level: float, unit: str) -> None:
-    if unit == PERCENT and level > 1:
+def _check_found(t0: int, t1: int, steps: int) -> None:
+    if not 0 < t1 < t0:
         raise ValueError(
-            f"t={level:g} is more than 1 with level_unit='percent'; expected 0 to 1; or choose 'timestep'."
+            f"t1 and t0 are nearest to steps {t1} and {t0} of {steps}; expected two different ones after the first; "
+            "raise steps, or set t0 and t1 further apart and t1 lower."
         )
 
 
@@ -316,7 +231,6 @@ def _check_conditions(sides: dict[str, Conditioning], frames: int, chunks: int) 
 
 
 def _sigma(model: Any, level: float, unit: str) -> float:
-    _check_unit(level, unit)
     timestep = (1 - level) * (TRAIN_TIMESTEPS - 1) if unit == PERCENT else level
     return api.port().timestep_to_sigma(model, timestep)
 

@@ -18,7 +18,8 @@ from ..models.learning import Learner
 from ..models.mask_adapter import MASK_KEY
 from ..models.motion_checkpoint import MID_SLOT, MotionWeights
 from ..models.motion_lora import MotionLoRA
-from ..models.motion_module import MotionModel, MotionSize, attend, attend_briefly, initialise
+from ..models.motion_module import MotionModel, MotionSize, initialise
+from ..models.network.layers import attend, attend_briefly
 from ..models.schedules import BetaSchedule
 
 Learned: TypeAlias = MotionWeights | MotionLoRA

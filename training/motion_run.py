@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..host.contract import Host, Motion
-from ..models.edit import Edit, TemporalEdit
+from ..models.motion.edit import motion_edit
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import merge_loras
 from ..models.whole_file import whole_file
@@ -151,7 +151,7 @@ class MotionRun:
         """Return a clip, [F, H, W, 3]."""
         port, (model, clip, vae), dataset = self._port, self._parts, self._dataset
         motion = self.motion_of(learned)
-        moving = port.install(model, Edit("sample", TemporalEdit(motion), motion.weights.beta_schedule))
+        moving = port.install(model, motion_edit("sample", motion, motion.weights.beta_schedule))
         texts = as_prompt(dataset.captions[0]), ""
         positive, negative = (port.encode_text(clip, text)[0] for text in texts)
         latents, mask = torch.zeros(dataset.frames, 4, dataset.height // 8, dataset.width // 8), None

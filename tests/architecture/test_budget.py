@@ -30,7 +30,7 @@ def functions(path: Path) -> list[tuple[str, int]]:
 
 def node_classes() -> list[ast.ClassDef]:
     """Every node class of the pack, read from the source: no host is needed."""
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "nodes").glob("*.py")]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "nodes").rglob("*.py")]
     classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     return [node for node in classes if any(ast.unparse(base).endswith("ComfyNode") for base in node.bases)]
 

@@ -73,7 +73,7 @@ module = importlib.util.module_from_spec(spec)
 sys.modules[name] = module
 spec.loader.exec_module(module)
 heavy = sorted({{"torch", "diffusers", "transformers", "kornia", "av", "numpy"}} & set(sys.modules))
-edit = importlib.import_module(name + ".models.edit")
+edit = importlib.import_module(name + ".models.edits.edit")
 print(json.dumps({{
     "heavy": heavy,
     "entry": inspect.iscoroutinefunction(module.comfy_entrypoint),
@@ -89,7 +89,7 @@ print(json.dumps({{
         "entry": True,
         "legacy": False,
         "web": True,
-        "edit": str(pack / "models" / "edit.py"),
+        "edit": str(pack / "models" / "edits" / "edit.py"),
         "path_same": True,
         "nodes_same": True,
     }
@@ -128,13 +128,23 @@ print(sorted({{name.split(".")[0] for name in set(sys.modules) - before}} - sys.
     assert run_python(script, tmp_path).strip() == "['frameloom']"
 
 
-def test_the_package_list_is_the_folders() -> None:
-    folders = [path.parent for layer in LAYERS for path in (ROOT / layer).rglob("__init__.py")]
-    expected = [
-        "frameloom",
-        *sorted("frameloom." + ".".join(path.relative_to(ROOT).parts) for path in folders),
+def test_every_folder_of_the_layers_is_packed(tmp_path: Path) -> None:
+    """A new one too, which nothing lists."""
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    folders = [
+        path.parent.relative_to(ROOT) for layer in LAYERS for path in (ROOT / layer).rglob("__init__.py")
     ]
-    assert sorted(pyproject()["tool"]["setuptools"]["packages"]) == sorted(expected)
+    for folder in [*folders, new := Path("nodes", "a_new_room")]:
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "__init__.py").touch()
+    script = """
+import json, setuptools
+from distutils.core import run_setup
+print(json.dumps(run_setup("setup.py", stop_after="init").packages))
+"""
+    expected = ["frameloom", *("frameloom." + ".".join(folder.parts) for folder in [*folders, new])]
+    assert sorted(json.loads(run_python(script, tmp_path))) == sorted(expected)
 
 
 def test_the_package_data_are_the_files_of_the_folders_that_ship() -> None:

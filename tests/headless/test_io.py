@@ -13,7 +13,6 @@ from frameloom.headless.nodes_core import core_node_classes
 from frameloom.headless.nodes_core.core_node import CoreNode, stored_object_info
 from frameloom.host import api
 from frameloom.tests.support.sample_schema import plain_schema, sample_schema
-from frameloom.tools.schemas import own_nodes
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
@@ -29,17 +28,6 @@ def entry(make) -> dict:
 def test_a_schema_that_uses_everything_is_written_as_comfyui_writes_it():
     expected = (GOLDEN / "sample_schemas.json").read_text()
     assert json.dumps([entry(sample_schema), entry(plain_schema)]) == expected.rstrip()
-
-
-def test_every_node_of_the_pack_is_written_as_comfyui_writes_it(no_host):
-    stored = json.loads((GOLDEN / "object_info.json").read_text())
-    ours = {
-        node.GET_NODE_INFO_V1()["name"]: json.loads(json.dumps(node.GET_NODE_INFO_V1()))
-        for node in own_nodes()
-    }
-    assert ours.keys() == stored.keys()
-    for node_id, expected in stored.items():
-        assert ours[node_id] == expected, node_id
 
 
 def test_every_core_node_of_the_extract_is_built_and_no_other(port):

@@ -136,15 +136,5 @@ def test_an_entity_that_goes_away_leaves_the_picture_where_it_was():
         follow_track(5, Entity(id="b", text="a ghost"))
 
 
-def test_a_path_shorter_than_the_clip_is_refused():
-    with pytest.raises(ValueError, match="frame 4 lies outside the motion path of 4 frames"):
-        warp(picture(4, 4), translation(4, 1, 1), range(8))
-
-
-def test_only_one_frame_is_warped():
-    with pytest.raises(ValueError, match=r"latent is \(2, 4, 4, 4\); expected one frame"):
-        warp(torch.zeros(2, 4, 4, 4), translation(4, 1, 1), range(4))
-
-
 def test_the_length_of_a_path_is_its_frames():
     assert len(MotionPath(torch.zeros(3, 2), torch.ones(3), torch.zeros(3))) == 3

@@ -120,18 +120,11 @@ def test_noise_has_the_latents_dtype():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"mode": "brownian"}, r"mode='brownian' is unknown; expected one of \('independent'"),
-        ({"correlation": 1.2}, r"correlation=1.2 is outside 0 to 1"),
-        ({"correlation": -0.1}, r"correlation=-0.1 is outside 0 to 1"),
-        ({"correlation": float("nan")}, r"correlation=nan is outside 0 to 1"),
-        ({"frame_ids": [3, -2]}, r"frame id -2 is negative; expected 0 or more"),
-    ],
+    ("noise", "numbers"), [(FrameNoise(0), [3, -2]), (FrameNoise(0, frame_offset=-4), [3, 2])]
 )
-def test_wrong_settings_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        draw_noise(**({"seed": 0, "frame_ids": [0], "shape": SHAPE, "mode": "mixed"} | arguments))
+def test_a_frame_below_0_is_refused(noise, numbers):
+    with pytest.raises(ValueError, match=r"frame id -2 is negative; expected 0 or more"):
+        noise.generate_noise(latent(2, batch_index=numbers))
 
 
 def test_a_latent_of_a_video_model_is_refused():

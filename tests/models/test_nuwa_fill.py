@@ -132,18 +132,3 @@ def test_turned_noise_is_standard_normal_and_turns_from_end_to_end(correlation):
         angle = math.pi / 2 * frame / 8
         assert float(matrix[frame, 0]) == pytest.approx(correlation**0.5 * math.cos(angle), abs=0.01)
         assert float(matrix[frame, -1]) == pytest.approx(correlation**0.5 * math.sin(angle), abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("settings", "fault"),
-    [
-        ({"start": "noise"}, r"start='noise' is unknown; expected one of \('turned noise'"),
-        ({"correlation": 1.1}, "correlation=1.1; expected 0 to 1"),
-        ({"resample_share": -0.1}, "resample_share=-0.1"),
-        ({"denoise": 2.0}, "denoise=2.0"),
-        ({"resample_rounds": 0}, "resample_rounds=0; expected 1 or more"),
-    ],
-)
-def test_settings_outside_their_range_are_refused(settings, fault):
-    with pytest.raises(ValueError, match=fault):
-        Filling(**settings)

@@ -145,19 +145,3 @@ def test_weights_by_their_definition(weights, window, expected):
 
 def test_a_loop_has_ramps_at_both_ends_of_every_window():
     assert WindowPlan(6, 2, "looped", weights="overlap-linear").weigh(tuple(range(6)), 20)[0] < 1
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"length": 0}, r"length=0, stride=1; expected 1 or more"),
-        ({"stride": 0}, r"length=16, stride=0; expected 1 or more"),
-        ({"overlap": 16}, r"overlap=16 with windows of length=16; expected 0 to 15.*lower overlap"),
-        ({"overlap": -1}, r"overlap=-1 .* expected 0 to 15"),
-        ({"schedule": "views"}, r"schedule='views' is unknown; expected one of \('static'"),
-        ({"weights": "gauss"}, r"weights='gauss' is unknown"),
-    ],
-)
-def test_what_cannot_be_is_said(settings, message):
-    with pytest.raises(ValueError, match=message):
-        WindowPlan(**settings)

@@ -36,11 +36,9 @@ def test_forward_noise_is_the_papers_in_variance_preserving_latents():
     torch.testing.assert_close(ours / (1 + high**2) ** 0.5, paper, rtol=1e-9, atol=1e-9)
 
 
-def test_no_rise_in_level_adds_nothing_and_a_fall_is_refused():
+def test_no_rise_in_level_adds_nothing():
     x = draw(1, 4, 8, 8)
     assert torch.equal(add_noise(x, draw(1, 4, 8, 8), 3.0, 3.0, UNIT), x)
-    with pytest.raises(ValueError, match=r"noise level 2 is below the latents' own, 3"):
-        add_noise(x, x, 3.0, 2.0, UNIT)
 
 
 def test_each_frame_is_the_warped_frame_with_noise_of_its_number():
@@ -67,25 +65,6 @@ def test_the_anchor_takes_frame_0s_place_alone():
     frames = warp_forward(x, PATH, [2, 0, 1], seed=3, anchor=anchor, **LEVELS)
     assert torch.equal(frames[1], anchor[0])
     assert torch.equal(frames[[0, 2]], without[[0, 2]])
-
-
-@pytest.mark.parametrize(
-    ("latent", "anchor", "ids", "message"),
-    [
-        (torch.full((1, 4, 16, 16), float("nan")), None, range(5), "latent holds NaN or infinity"),
-        (
-            draw(1, 4, 16, 16),
-            draw(1, 4, 8, 8),
-            range(5),
-            r"at t1 is \(1, 4, 8, 8\), at t0 \(1, 4, 16, 16\)",
-        ),
-        (draw(1, 4, 16, 16), None, range(6), "path"),
-        (draw(2, 4, 16, 16), None, range(5), "frame"),
-    ],
-)
-def test_what_does_not_fit_is_named(latent, anchor, ids, message):
-    with pytest.raises(ValueError, match=message):
-        warp_forward(latent, PATH, ids, seed=3, anchor=anchor, **LEVELS)
 
 
 def smoothed(frames, masks, path, keep):
@@ -126,34 +105,13 @@ def test_nothing_is_smoothed_at_keep_1_or_where_all_is_foreground():
     assert torch.equal(smooth_background(frames, torch.ones(5, 12, 12), PATH, 0.0), frames)
 
 
-def test_a_mask_of_another_length_is_refused():
-    with pytest.raises(ValueError, match=r"mask has 4 frames, the video has 5"):
-        smooth_background(draw(5, 4, 12, 12), torch.zeros(4, 12, 12), PATH)
-
-
 def test_levels_snap_to_the_nearest_of_the_schedule():
     sigmas = torch.tensor([16.0, 8.0, 4.0, 2.0, 1.0, 0.0])
     assert find_levels(sigmas, 3.9, 9.0) == (2, 1)
     assert find_levels(sigmas, 1.1, 5.0) == (4, 2)
 
 
-@pytest.mark.parametrize(
-    ("t0", "t1", "message"),
-    [
-        (8.0, 4.0, r"t0 \(noise level 8\) is not below t1 \(4\)"),
-        (4.0, 4.0, r"t0 \(noise level 4\) is not below t1 \(4\)"),
-        (7.9, 8.1, r"nearest to steps 1 and 1 of 5; .*raise steps"),
-        (8.0, 16.0, r"nearest to steps 0 and 1 of 5; .*t1 lower"),
-    ],
-)
-def test_levels_without_room_are_refused(t0, t1, message):
-    with pytest.raises(ValueError, match=message):
-        find_levels(torch.tensor([16.0, 8.0, 4.0, 2.0, 1.0, 0.0]), t0, t1)
-
-
 def test_chunks_hold_every_frame_once_behind_the_first():
     assert chunk_frames(6, 3) == [[0, 1, 2], [0, 3, 4], [0, 5]]
     assert chunk_frames(5, 0) == chunk_frames(5, 5) == [[0, 1, 2, 3, 4]]
     assert chunk_frames(3, 2) == [[0, 1], [0, 2]]
-    with pytest.raises(ValueError, match="chunk_size=1 holds the first frame alone"):
-        chunk_frames(3, 1)

@@ -1,283 +1,105 @@
-"""What every node must say of itself, and the inputs that are a contract."""
+"""What every node must say of itself, and the golden schemas: a promise to people's saved graphs."""
 
 from __future__ import annotations
 
+import copy
 import inspect
+import json
 
-# Ids, inputs and their order are kept for ever: saved workflows hold widget values by position. New ones go last.
-CONTRACT = {
-    "DemoModelLoader": ([], ["MODEL", "CLIP", "VAE"]),
-    "MotionModuleLoader": (["file"], ["FRAMELOOM_MOTION"]),
-    "MotionLoRALoader": (["motion", "file", "strength"], ["FRAMELOOM_MOTION"]),
-    "ApplyMotionModule": (
-        ["model", "motion", "strength", "start_percent", "end_percent", "beta_schedule"],
-        ["MODEL"],
-    ),
-    "VideoNoise": (["noise_seed", "mode", "correlation", "frame_offset"], ["NOISE"]),
-    "VideoMetrics": (["images", "fps"], ["STRING", "IMAGE"]),
-    "FreeNoise": (["model", "window_length", "stride", "seed", "reshuffle", "fuse"], ["MODEL"]),
-    "FreeInit": (
-        [
-            "model",
-            "extra_iterations",
-            "filter",
-            "spatial_stop",
-            "temporal_stop",
-            "order",
-            "coarse_to_fine",
-        ],
-        ["MODEL"],
-    ),
-    "MotionPath": (
-        [
-            "kind",
-            "frames",
-            "motion_field_strength_x",
-            "motion_field_strength_y",
-            "canvas",
-            "width",
-            "height",
-            "move_right",
-            "move_down",
-            "zoom",
-            "angle",
-            "keyframes",
-            "storyboard",
-            "scene",
-            "entity",
-        ],
-        ["FRAMELOOM_PATH", "IMAGE"],
-    ),
-    "NoiseWarp": (["model", "latent", "path", "sigmas", "seed", "first_frame"], ["LATENT"]),
-    "CrossFrameAttnPatch": (
-        ["model", "anchor", "frame", "strength", "start_percent", "end_percent", "levels", "in_controlnet"],
-        ["MODEL"],
-    ),
-    "BackgroundSmooth": (["latent", "mask", "path", "keep"], ["LATENT"]),
-    "ForegroundMask": (
-        [
-            "model",
-            "clip",
-            "prompt",
-            "phrase",
-            "latent",
-            "method",
-            "seed",
-            "passes",
-            "at_percent",
-            "levels",
-            "threshold",
-            "dilation",
-            "hold",
-            "mask",
-        ],
-        ["MASK"],
-    ),
-    "ZeroShotSampler": (
-        [
-            "model",
-            "positive",
-            "negative",
-            "latent",
-            "path",
-            "seed",
-            "steps",
-            "cfg",
-            "sampler_name",
-            "scheduler",
-            "t0",
-            "t1",
-            "level_unit",
-            "chunk_size",
-            "mask",
-            "keep",
-        ],
-        ["LATENT"],
-    ),
-    "LayoutFromLLM": (
-        ["script", "planner", "frames", "fps", "width", "height", "seed", "repairs", "llm"],
-        ["FRAMELOOM_STORYBOARD", "STRING"],
-    ),
-    "LayoutPrior": (
-        [
-            "file",
-            "entities",
-            "caption",
-            "frames",
-            "keyframes",
-            "width",
-            "height",
-            "fps",
-            "temperature",
-            "top_k",
-            "seed",
-            "trained",
-        ],
-        ["FRAMELOOM_STORYBOARD", "STRING"],
-    ),
-    "TrainLayoutPrior": (
-        [
-            "source",
-            "text",
-            "name",
-            "steps",
-            "batch_size",
-            "learning_rate",
-            "keyframes",
-            "width",
-            "layers",
-            "context",
-            "seed",
-        ],
-        ["STRING", "STRING", "IMAGE"],
-    ),
-    "LocalLLM": (["model", "max_tokens", "temperature", "device"], ["FRAMELOOM_LLM"]),
-    "LayoutFromText": (
-        ["text", "format", "file", "frames", "fps", "width", "height", "export_as"],
-        ["FRAMELOOM_STORYBOARD", "STRING"],
-    ),
-    "LayoutPreview": (["storyboard", "longer_side", "columns"], ["IMAGE", "IMAGE"]),
-    "LayoutToMasks": (
-        ["storyboard", "entity", "width", "height", "feather", "shape", "invert"],
-        ["MASK"],
-    ),
-    "LayoutToControl": (["storyboard", "kind", "width", "height", "line_width", "seed"], ["IMAGE"]),
-    "SelectScene": (["storyboard", "scene"], ["FRAMELOOM_STORYBOARD", "STRING", "STRING", "INT"]),
-    "SceneList": (["storyboard", "seed"], ["FRAMELOOM_STORYBOARD", "STRING", "INT", "INT", "STRING"]),
-    "JoinScenes": (["images", "cross_fade", "skip"], ["IMAGE"]),
-    "SceneStart": (
-        ["storyboard", "noise_seed", "mode", "entity_share", "anchor"],
-        ["FRAMELOOM_STORYBOARD", "LATENT", "NOISE"],
-    ),
-    "ContextWindows": (
-        ["model", "length", "overlap", "schedule", "stride", "weights", "frames"],
-        ["MODEL", "IMAGE"],
-    ),
-    "LayoutConditioning": (
-        [
-            "model",
-            "clip",
-            "storyboard",
-            "prompt",
-            "method",
-            "strength",
-            "end_percent",
-            "gather_percent",
-            "conditioning",
-            "gligen",
-            "gligen_percent",
-            "energy_strength",
-        ],
-        ["MODEL", "CONDITIONING"],
-    ),
-    "DecodeToVideo": (
-        ["latent", "vae", "fps", "filename_prefix", "format", "crf", "frames_per_chunk"],
-        ["VIDEO"],
-    ),
-    "PromptTravel": (
-        ["clip", "text", "frames", "interpolation", "prepend", "append", "storyboard"],
-        ["CONDITIONING", "STRING", "INT"],
-    ),
-    "NuwaPlan": (
-        [
-            "prompts",
-            "length",
-            "depth",
-            "interpolation",
-            "width",
-            "height",
-            "seconds_per_job",
-            "storyboard",
-            "prompt_levels",
-            "prompt_seed",
-            "llm",
-        ],
-        ["FRAMELOOM_TREE", "IMAGE", "STRING"],
-    ),
-    "NuwaKeyframes": (
-        [
-            "model",
-            "clip",
-            "tree",
-            "negative",
-            "latent",
-            "seed",
-            "steps",
-            "cfg",
-            "sampler_name",
-            "scheduler",
-            "shared_noise",
-            "shared_attention",
-            "positive",
-        ],
-        ["LATENT"],
-    ),
-    "NuwaInterpolate": (
-        [
-            "model",
-            "clip",
-            "tree",
-            "negative",
-            "keyframes",
-            "seed",
-            "steps",
-            "cfg",
-            "sampler_name",
-            "scheduler",
-            "start",
-            "correlation",
-            "resample_rounds",
-            "resample_share",
-            "denoise",
-            "positive",
-        ],
-        ["LATENT"],
-    ),
-    "VideoDataset": (
-        [
-            "source",
-            "folder",
-            "frames",
-            "stride",
-            "width",
-            "height",
-            "caption_dropout",
-            "missing_captions",
-            "clips_per_video",
-            "flip",
-            "clips",
-            "motion",
-            "seed",
-        ],
-        ["FRAMELOOM_DATASET", "STRING", "IMAGE"],
-    ),
-    "LLMEndpoint": (["profile", "timeout", "attempts", "max_tokens", "temperature"], ["FRAMELOOM_LLM"]),
-}
+import pytest
+from frameloom.host import api
+from frameloom.tools import schemas
+from frameloom.tools.schemas import broken_promises, golden, own_schemas
 
 
-def test_ids_inputs_and_outputs_are_the_contract(nodes):
-    for name, (inputs, outputs) in CONTRACT.items():
-        schema = nodes[name].define_schema()
-        assert schema.node_id == f"Frameloom_{name}"
-        assert [each.id for each in schema.inputs][: len(inputs)] == inputs
-        assert nodes[name].GET_NODE_INFO_V1()["output"][: len(outputs)] == outputs
+@pytest.fixture
+def made(monkeypatch):
+    """Node id -> entry of /object_info, from the stand-in without a user's files."""
+    monkeypatch.setattr(api, "_selected", {})
+    return own_schemas()
 
 
-def test_every_input_and_output_has_a_tooltip_and_every_node_a_description_and_aliases(nodes):
-    silent = []
-    for name, node in nodes.items():
-        schema = node.define_schema()
-        silent += [f"{name}.{each.id}" for each in (*schema.inputs, *schema.outputs) if not each.tooltip]
-        if not (schema.description and schema.search_aliases and schema.category.startswith("frameloom/")):
-            silent.append(name)
-    assert silent == []
+def test_the_golden_schemas_are_those_of_the_nodes(made):
+    assert golden() == made, "run `python tools/schemas.py --write`"
 
 
-def test_ids_are_the_class_names_and_display_names_are_words_and_unique(nodes):
-    shown = [node.define_schema().display_name for node in nodes.values()]
-    assert len(set(shown)) == len(shown)
-    assert all(name.replace(" ", "").isalnum() for name in shown)
-    assert all(node.define_schema().node_id == f"Frameloom_{name}" for name, node in nodes.items())
+NODE = golden()["Frameloom_FreeInit"]
+
+
+def rename(entry):
+    order = entry["input_order"]["required"]
+    order[order.index("order")] = "steepness"
+    entry["input"]["required"]["steepness"] = entry["input"]["required"].pop("order")
+
+
+def reorder(entry):
+    order = entry["input_order"]["required"]
+    order[1], order[2] = order[2], order[1]
+
+
+def remove(entry):
+    entry["input_order"]["required"].remove("coarse_to_fine")
+
+
+def before_an_optional_one(entry):
+    entry["input_order"]["required"].insert(3, "new")
+    entry["input"]["required"]["new"] = ["INT", {}]
+
+
+def retype(entry):
+    entry["input"]["required"]["order"][0] = "FLOAT"
+
+
+def fewer_choices(entry):
+    entry["input"]["required"]["filter"][1]["options"].remove("gaussian")
+
+
+def no_output(entry):
+    entry["output"] = []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (rename, "input order is gone or renamed"),
+        (remove, "input coarse_to_fine is gone or renamed"),
+        (reorder, "input extra_iterations has place 3, it had 2"),
+        (before_an_optional_one, "input spatial_stop has place 5, it had 4"),
+        (retype, "input order takes FLOAT, it took INT"),
+        (fewer_choices, "input filter lost the choice 'gaussian'"),
+        (no_output, "output 0 is no MODEL any more"),
+    ],
+)
+def test_a_change_that_saved_graphs_do_not_survive_is_named(change, said):
+    entry = copy.deepcopy(NODE)
+    change(entry)
+    assert [line for line in broken_promises(NODE, entry) if said in line]
+
+
+def test_a_node_that_is_gone_is_named_and_a_new_last_input_is_welcome():
+    entry = copy.deepcopy(NODE)
+    entry["input_order"]["optional"] = ["new"]
+    entry["input"]["optional"] = {"new": ["INT", {"default": 0}]}
+    assert list(broken_promises(NODE, entry)) == []
+    assert ["the node is gone" in line for line in broken_promises(NODE, None)] == [True]
+
+
+def test_the_tool_writes_new_entries_and_nothing_where_a_promise_is_broken(
+    made, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(schemas, "GOLDEN", tmp_path)
+    monkeypatch.setattr("sys.argv", ["schemas.py", "--write"])
+    assert schemas.main() == 0
+    assert golden(tmp_path) == made
+    old = copy.deepcopy(NODE)
+    old["input_order"]["required"].append("dropped")
+    old["input"]["required"]["dropped"] = ["INT", {}]
+    (tmp_path / "Frameloom_FreeInit.json").write_text(json.dumps(old), "utf-8")
+    (tmp_path / "Frameloom_VideoNoise.json").unlink()
+    capsys.readouterr()
+    assert schemas.main() == 1
+    assert "Frameloom_FreeInit: input dropped is gone" in capsys.readouterr().out
+    assert not (tmp_path / "Frameloom_VideoNoise.json").exists()
 
 
 def test_execute_takes_exactly_the_inputs_of_the_schema(nodes):

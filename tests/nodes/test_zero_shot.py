@@ -219,8 +219,9 @@ def test_samplers_with_memory_or_noise_are_refused_by_name(nodes, sampler):
 NAN = {"samples": torch.full((1, 4, 16, 16), float("nan"))}
 MASKED = EMPTY | {"noise_mask": torch.ones(1, 128, 128)}
 WRONG = {
-    "t0 = t1": ({"t0": 720.0}, r"t0 \(noise level .*\) is not below t1 .*exchange them"),
-    "t0 > t1": ({"t0": 900.0}, r"t0 \(noise level .*\) is not below t1 .*exchange them"),
+    "t0 = t1": ({"t0": 720.0}, r"t0=720 is not below t1=720 in noise.*exchange them"),
+    "t0 > t1": ({"t0": 900.0}, r"t0=900 is not below t1=720 in noise.*exchange them"),
+    "t1 at the start": ({"t1": 999.0}, r"nearest to steps 0 and . of .*; .*t1 lower"),
     "too few steps": ({"steps": 2}, r"nearest to steps . and . of 2; .*raise steps"),
     "percent over 1": ({"level_unit": "percent"}, r"t=640 is more than 1 with level_unit='percent'"),
     "several frames": ({"latent": {"samples": torch.zeros(2, 4, 16, 16)}}, r"latent is \(2, 4, 16, 16\)"),

@@ -1,0 +1,68 @@
+"""Several runs of the sampler under one progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ..host import api
+from ..host.contract import Conditioning
+
+# Samplers whose step depends on nothing but the latents it starts from: no earlier steps, no noise of their own. So a
+# run may be cut anywhere, between steps and between frames.
+MEMORYLESS = ("ddim", "euler")
+
+
+def check_sampler(name: str) -> None:
+    """Check that a run by a sampler can be cut into segments.
+
+    Raises:
+        ValueError: the sampler remembers earlier steps, or draws noise.
+    """
+    if name not in MEMORYLESS:
+        raise ValueError(
+            f"sampler_name={name!r} remembers earlier steps or draws noise of its own, which the joints of the "
+            f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
+        )
+
+
+class Segments:
+    """Runs that follow each other: the bar of each goes on where that of the last one stopped.
+
+    Args:
+        show: what draws the bar, from the number of steps done and a preview or None; None: there is no bar.
+    """
+
+    def __init__(self, show: Callable[[int, Tensor | None], None] | None = None) -> None:
+        self._show, self._before = show, 0
+
+    def update(self, done: int, preview: Tensor | None = None) -> None:
+        """Show how far the present run is; the host calls this."""
+        if self._show is not None:
+            self._show(self._before + done, preview)
+
+    def sample(
+        self,
+        model: Any,
+        sides: tuple[Conditioning, Conditioning],
+        start: Tensor,
+        sigmas: Tensor,
+        **options: Any,
+    ) -> Tensor:
+        """Return the latents that a run ends with, [F, C, H, W].
+
+        Args:
+            model: what samples.
+            sides: positive and negative conditions.
+            start: latents, [F, C, H, W].
+            sigmas: the noise levels of this run, [steps + 1].
+            **options: of the port's ``sample``: noise, sampler, cfg, mask.
+        """
+        positive, negative = sides
+        drawn = api.port().sample(
+            model, positive, negative, {"samples": start}, sigmas=sigmas, progress=self, **options
+        )
+        self._before += len(sigmas) - 1
+        return drawn["samples"]
