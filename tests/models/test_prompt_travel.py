@@ -10,13 +10,12 @@ import re
 
 import pytest
 import torch
+from frameloom.models.prompt_text import parse_prompts, storyboard_prompts
 from frameloom.models.prompt_travel import (
     MAX_FRAMES,
     Blend,
     describe_travel,
-    parse_prompts,
     plan_travel,
-    storyboard_prompts,
     travel_conditions,
     used_prompts,
 )
