@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.edit import Condition
+from ..models.edits.call import Condition
 from ..models.frames import PER_FRAME, pick_frames
-from ..models.gligen import Change, Gligen, Grounding, check_fit, ground
+from ..models.gligen import Gligen, Grounding, check_fit, ground
 from .control import Control
 from .fitting import cycle, scale, spread
-from .gligen import ground_still, share_boxes, transformer_widths
+from .gligen import ground_still, share_boxes
 from .guidance import Conditioning
 from .model import Model
+from .seams.between import Brought
 
 logger = logging.getLogger(__name__)
 
@@ -69,14 +70,14 @@ class Group:
         tokens: [chunks, L, D], or [chunks * F, L, D] where a condition has tokens for every frame.
         control: of all of them.
         concat: [chunks * F, C, H, W], or None.
-        ground: what core's GLIGEN nodes do to them; None: nothing.
+        brought: what core's GLIGEN nodes do to them, in the place of edits' parts of a seam.
     """
 
     conditions: tuple[Condition, ...]
     tokens: Tensor
     control: Control | None
     concat: Tensor | None
-    ground: Change | None
+    brought: Mapping[str, Sequence[Any]]
 
 
 class RunConditions:
@@ -93,10 +94,9 @@ class RunConditions:
         Raises:
             ValueError: a side is empty, or a condition holds what is not built here or doesn't fit the model.
         """
-        has_edit = any(edit.gligen is not None for edit in model.edits)
         self._all = [
             _prepare((index, number), tokens, options, model, shape)
-            for index, (name, side) in enumerate(share_boxes(sides, has_edit=has_edit).items())
+            for index, (name, side) in enumerate(share_boxes(sides).items())
             if side is not None
             for number, (tokens, options) in enumerate(_filled(name, side))
         ]
@@ -165,7 +165,7 @@ def _prepare(
     if control is not None:
         control.check_fit(model.size)
     if boxes is not None:
-        check_fit(boxes[1], transformer_widths(model.unet))
+        check_fit(boxes[1], model.size)
     return RunCondition(
         Condition(key[0], options.get("frameloom", {}), key),
         _weight(options, shape).to(model.device)
@@ -224,5 +224,7 @@ def _group(members: Sequence[RunCondition], frame_ids: Sequence[int]) -> Group:
         ),
         members[0].control,
         torch.cat(concat) if concat else None,
-        None if gligen is None else ground(gligen, [each.grounding for each in members], frame_ids),
+        {}
+        if gligen is None
+        else {"between": [Brought(ground(gligen, [each.grounding for each in members], frame_ids))]},
     )

@@ -12,9 +12,9 @@ from typing import Any
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
-from ..models.architecture import UNetSize
-from ..models.edit import Call
+from ..models.edits.call import Call
 from ..models.frames import pick_frames
+from ..models.network.unet import UNetSize
 from .edits import EditedRun
 from .fitting import cycle, scale
 from .sigmas import Sampling
@@ -108,7 +108,7 @@ class ControlRun:
             if not last <= sigma <= first:
                 continue
             dtype = link.network.dtype
-            with self._run.crossed(link.network, link):
+            with self._run.crossed(link.network, call, link):
                 added: _Residuals = link.network(
                     seen.to(dtype),
                     timestep,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 
-from ..models.architecture import SD15, UNetSize
+from ..models.architecture import SD15
 from ..models.errors import CheckpointError
-from ..models.weight_file import WeightFile, find_nearest, open_weights, require
+from ..models.network.unet import UNetSize
+from ..models.weight_file import WeightFile, open_weights, require
 from ..models.weight_kind import expect
-from .keys import control_modules, rename
-from .loading import fill
+from .device import weight_dtype
+from .keys import control_modules, ldm_names
+from .loading import fill, find_shape
 from .networks import build_control
 from .shared_attention import share_tokens
 
@@ -46,67 +47,42 @@ def load_controlnet(path: Path, device: torch.device) -> ControlNetModel:
     for part, what in _OTHERS.items():
         if any(part in key for key in file.shapes):
             raise CheckpointError(f"{file.name} is {what}; expected {_WANTED}; choose another file.")
-    names = _diffusers_names(file.shapes)
-    size, hint_channels = _measure(file, names)
+    size, hint_channels = _measure(file)
     network = build_control(size, hint_channels, pooled=path.stem.endswith(_POOLED))
-    wanted = {ours: tuple(value.shape) for ours, value in network.state_dict().items()}
-    theirs = {ours: names.get(ours) or _name_in(file.shapes, ours) for ours in wanted}
-    require(file, {theirs[ours]: shape for ours, shape in wanted.items()}, _WANTED)
-    loaded = file.load(theirs.values())
-    state = {ours: loaded[key] for ours, key in theirs.items()}
-    dtype = torch.float32 if device.type == "cpu" else torch.float16
-    fill(file.name, share_tokens(network), state, device, dtype)
-    return network
+    names = _names(file, network)
+    require(file, {names[ours]: tuple(value.shape) for ours, value in network.state_dict().items()}, _WANTED)
+    loaded = file.load(names.values())
+    fill(network, {ours: loaded[key] for ours, key in names.items()}, device, weight_dtype(device))
+    return share_tokens(network)
 
 
-def _diffusers_names(shapes: Mapping[str, object]) -> dict[str, str]:
-    """Map diffusers' names to the file's keys; a file's other keys, of a whole checkpoint say, are left out."""
-    if any(key.startswith("controlnet_cond_embedding.") for key in shapes):
-        return {key: key for key in shapes}
-    prefix = _prefix(shapes)
-    table = control_modules(SD15.unet)  # names depend on topology alone, and that is SD1.5's in every size
-    names = {}
-    for ours, ldm in table.items():
-        start = f"{prefix}{ldm}."
-        names.update({f"{ours}.{key[len(start) :]}": key for key in shapes if key.startswith(start)})
-    return names
+def _names(file: WeightFile, network: ControlNetModel) -> dict[str, str]:
+    """Map a ControlNet's tensors to the file's keys, whether it has them all or not."""
+    ours = list(network.state_dict())
+    if any(key.startswith("controlnet_cond_embedding.") for key in file.shapes):
+        return {key: key for key in ours}
+    prefix = _PREFIX if any(key.startswith(_PREFIX) for key in file.shapes) else ""
+    # Names depend on topology alone, and that is SD1.5's in every size.
+    return {key: prefix + ldm for key, ldm in ldm_names(ours, control_modules(SD15.unet)).items()}
 
 
-def _name_in(shapes: Mapping[str, object], ours: str) -> str:
-    """Return what a file would call a tensor that it lacks."""
-    if any(key.startswith("controlnet_cond_embedding.") for key in shapes):
-        return ours
-    return _prefix(shapes) + next(iter(rename({ours: torch.empty(0)}, control_modules(SD15.unet))))
-
-
-def _prefix(shapes: Mapping[str, object]) -> str:
-    return _PREFIX if any(key.startswith(_PREFIX) for key in shapes) else ""
-
-
-def _measure(file: WeightFile, names: Mapping[str, str]) -> tuple[UNetSize, int]:
+def _measure(file: WeightFile) -> tuple[UNetSize, int]:
     """Read a ControlNet's sizes and the channels of its hints off its tensors."""
+    with torch.device("meta"):
+        names = _names(file, build_control(SD15.unet))
+
+    def strays() -> list[str]:
+        known = set(names.values())
+        return [key for key in file.shapes if key not in known]
 
     def shape(name: str, rank: int) -> tuple[int, ...]:
-        if name not in names:
-            known = set(names.values())
-            near = find_nearest(_name_in(file.shapes, name), (key for key in file.shapes if key not in known))
-            raise CheckpointError(
-                f"{file.name}: lacks {name} (in diffusers' names){near}; expected {_WANTED}; ControlNets for SDXL, SD2 "
-                "and later models are not built headless."
-            )
-        found = file.shapes[names[name]]
-        if len(found) != rank or 0 in found:
-            raise CheckpointError(
-                f"{file.name}: {names[name]} is {found}; expected {rank} dimensions there, as in {_WANTED}; "
-                "download it again, or choose another file."
-            )
-        return found
+        return find_shape(file, names[name], rank, _WANTED, strays)
 
     width, channels = shape("conv_in.weight", 4)[:2]
     ends = [shape(f"down_blocks.{level}.resnets.0.conv2.weight", 4)[0] for level in range(4)]
     context = shape("mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight", 2)[1]
     hint_channels = shape("controlnet_cond_embedding.conv_in.weight", 4)[1]
-    projection = names.get("mid_block.attentions.0.proj_in.weight", "")
+    projection = names["mid_block.attentions.0.proj_in.weight"]
     if channels != 4 or len(file.shapes.get(projection, ())) == 2:
         raise CheckpointError(
             f"{file.name}: a ControlNet with {channels} latent channels and text width {context}; expected "

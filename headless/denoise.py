@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,19 +14,18 @@ from einops import repeat
 from torch import Tensor
 from torch.func import functional_call
 
-from ..models.edit import AttentionObserver, Call, check_composed
-from ..models.energy import find_guide, find_shift, keep_frames_apart
-from ..models.free_init import sample_repeatedly
-from ..models.free_noise import arrange_noise
+from ..models.edits.active import Active, check_composed
+from ..models.edits.call import Call, Held, held_by_mask
+from ..models.edits.edit import Observer
+from ..models.edits.guide import find_shift
+from ..models.edits.run import arrange_noise, sample_run
 from ..models.guards import check_frames, check_prediction, check_sampled
-from ..models.mask_adapter import given_by_mask
 from ..models.schedules import TRAIN_TIMESTEPS
 from ..models.windows import Window
 from .conditions import Group, RunCondition, RunConditions
 from .control import ControlRun
 from .edits import EditedRun, edited
 from .fitting import cycle
-from .gligen import between_attentions
 from .guidance import Guidance
 from .model import Model
 from .samplers import Sampler
@@ -44,16 +42,14 @@ class Denoiser:
         guidance: Guidance,
         shape: torch.Size,
         levels: Tensor,
-        given: Tensor | None = None,
+        held: Held | None = None,
     ) -> None:
-        self._model, self._run, self._guidance, self._given = model, run, guidance, given
+        self._model, self._run, self._guidance, self._held = model, run, guidance, held
         self._levels = levels.tolist()
         self._frames, self._channels = shape[:2]
-        windows = next((edit.windows for edit in model.edits[::-1] if edit.windows is not None), None)
+        windows = run.find("windows")
         self._windows = windows if windows is not None and windows.is_needed(self._frames) else None
-        self._compose = next((edit.compose for edit in model.edits[::-1] if edit.compose is not None), None)
-        conditions = [options for side in guidance.sides.values() for _, options in side or ()]
-        self._guide = find_guide(model.edits, has_boxes=any(each.get("gligen") for each in conditions))
+        self._compose, self._guide = run.find("conditions"), run.find("guide")
         self._conditions = RunConditions(guidance.sides, model, shape)
         self._shift: Tensor | None = None
         self._control = ControlRun(model.sampling, run)
@@ -147,9 +143,9 @@ class Denoiser:
         self, group: Group, noisy: Tensor, sigma: Tensor, frame_ids: tuple[int, ...]
     ) -> Sequence[Tensor]:
         """Run the UNet once; returns one [F, C, H, W] per chunk."""
-        model, sampling = self._model, self._model.sampling
+        sampling = self._model.sampling
         timestep = sampling.timestep(sigma)
-        self._run.call = call = Call(
+        call = Call(
             frames=len(frame_ids),
             videos=1,
             conditions=group.conditions,
@@ -158,8 +154,9 @@ class Denoiser:
             progress=1 - timestep / (TRAIN_TIMESTEPS - 1),
             size=(noisy.shape[-2], noisy.shape[-1]),
             is_part=self._windows is not None,
-            given=self._given,
+            held=self._held,
         )
+        active = self._run.begin(call, **group.brought)
         chunks = len(group.conditions)
         seen = repeat(sampling.scale_input(noisy, sigma), "f c h w -> (n f) c h w", n=chunks)
         step = torch.full((1,), timestep, device=noisy.device)
@@ -169,9 +166,8 @@ class Denoiser:
         if group.concat is not None:
             seen = torch.cat([seen, group.concat.to(seen)], dim=1)
         options = {"encoder_hidden_states": group.tokens, **control}
-        self._add_shift(call, seen, step, options)
-        with nullcontext() if group.ground is None else between_attentions(model.unet, lambda: group.ground):
-            output = self._ask(seen, step, options).float()
+        self._add_shift(active, seen, step, options)
+        output = self._ask(seen, step, options).float()
         check_prediction(output, step=self._step, sigma=float(sigma), frames=call.frames)
         return [sampling.denoised(part, noisy, sigma) for part in output.chunk(chunks)]
 
@@ -182,16 +178,16 @@ class Denoiser:
         outputs = functional_call(model.unet, dict(model.weights), inputs, {"return_dict": False, **options})
         return outputs[0]
 
-    def _add_shift(self, call: Call, seen: Tensor, step: Tensor, options: Mapping[str, Any]) -> None:
+    def _add_shift(self, active: Active, seen: Tensor, step: Tensor, options: Mapping[str, Any]) -> None:
         """Add how far the guide moves the clean latents of a call."""
         if self._guide is None:
             return
 
-        def ask(noisy: Tensor, rows: slice, part: Call, observer: AttentionObserver) -> None:
-            with self._run.aside(self._model.unet, part, observer):
-                self._ask(noisy, step.clone(), _rows_of(options, rows, call))
+        def ask(noisy: Tensor, rows: slice, part: Call, observer: Observer) -> None:
+            with self._run.aside(part, observer):
+                self._ask(noisy, step.clone(), _rows_of(options, rows, active.call))
 
-        shift = find_shift(self._guide, call, seen, ask, apart=keep_frames_apart(self._model.edits, call))
+        shift = find_shift(self._guide, active.call, seen, ask, apart=active.keeps_frames_apart)
         if shift is not None:
             shift = shift[:, : self._channels]
             self._shift = shift if self._shift is None else self._shift + shift
@@ -264,6 +260,7 @@ def sample(
     noise = arrange_noise(model.edits, noise).to(model.device).float()
     start = latent.to(model.device).float() * model.latent_scale
     blend = None if mask is None else prepare_mask(mask.to(model.device), start)
+    conditions = [options for side in guidance.sides.values() for _, options in side or ()]
     last: Tensor | None = None
 
     def once(drawn: Tensor, levels: Tensor, shown: Callable[[int], int]) -> Tensor:
@@ -278,8 +275,8 @@ def sample(
             if on_step is not None:  # a sampler of free stride may take more steps than there are levels
                 on_step(shown(min(step, len(levels) - 2)), clean / model.latent_scale)
 
-        with edited(model.unet, model.edits) as run:
-            predict = Denoiser(model, run, guidance, latent.shape, levels, given_by_mask(start, blend))
+        with edited(model.unet, model.edits, conditions) as run:
+            predict = Denoiser(model, run, guidance, latent.shape, levels, held_by_mask(start, blend))
 
             def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
                 if check_interrupt is not None:
@@ -293,7 +290,7 @@ def sample(
             return sampler.run(denoise, noisy, levels, seed, step_done, predict.unguided)
 
     highest = float(model.sampling.sigmas[-1])
-    result = sample_repeatedly(model.edits, once, noise, start, sigmas.cpu().float(), highest=highest)
+    result = sample_run(model.edits, once, noise, start, sigmas.cpu().float(), highest=highest)
     check_sampled(result)
     last = result if last is None else last
     return (result / model.latent_scale).to(home), (last / model.latent_scale).to(home)

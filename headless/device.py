@@ -20,6 +20,11 @@ def pick_device(device: str | torch.device | None) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def weight_dtype(device: torch.device) -> torch.dtype:
+    """Return the type of a denoiser's weights on a device: half precision, float32 on the CPU."""
+    return torch.float32 if device.type == "cpu" else torch.float16
+
+
 def check_device(device: torch.device) -> None:
     """Check that a device is there.
 

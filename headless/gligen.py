@@ -1,24 +1,21 @@
-"""GLIGEN on diffusers' UNet: its weights, its place between attentions, and boxes as core's node hangs them on."""
+"""GLIGEN on diffusers' UNet: its weights, and boxes as core's node hangs them on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..models.gligen import Change, Gligen, Grounding, check_boxes, read_gligen
+from ..models.gligen import Gligen, Grounding, check_boxes, read_gligen
+from .device import weight_dtype
 from .guidance import Conditioning
 from .loading import fill
-from .shared_attention import attention_layers
 
 # An entity's embedding [1, D], and its height, width, top and left in cells of the latents.
 Box = tuple[Tensor, int, int, int, int]
 CoreBoxes = tuple[str, Gligen, list[Box]]
-_ORDER = ("down_blocks", "mid_block", "up_blocks")  # as the UNet runs them; it does not list them so
 
 
 @torch.inference_mode(False)  # weights made in inference mode could never be trained through
@@ -34,55 +31,9 @@ def load_gligen(path: Path, device: torch.device) -> Gligen:
         CheckpointError: it is not such a file.
     """
     network, state = read_gligen(path)
-    fill(path.name, network, state, device, torch.float32 if device.type == "cpu" else torch.float16)
+    fill(network, state, device, weight_dtype(device))
     network.position_net.float()
     return network
-
-
-def transformer_blocks(unet: nn.Module) -> list[Any]:
-    """Return the block of each transformer of a UNet, in the order in which they run."""
-    names = [name.rpartition(".")[0] for name, *_ in attention_layers(unet, "attn2")]
-    return [unet.get_submodule(name) for part in _ORDER for name in names if name.partition(".")[0] == part]
-
-
-def transformer_widths(unet: nn.Module) -> list[int]:
-    """Return the width of each, as ``models.gligen.check_fit`` compares it."""
-    return [block.norm2.normalized_shape[0] for block in transformer_blocks(unet)]
-
-
-@contextmanager
-def between_attentions(unet: nn.Module, find: Callable[[], Change | None]) -> Iterator[None]:
-    """Change tokens between self- and cross-attention while the context lasts.
-
-    Cross-attention reads changed tokens through the norm before it; what it adds to the plain ones gets the change too.
-
-    Args:
-        unet: diffusers'.
-        find: returns what acts in the model call that is on; None: nothing.
-    """
-    with ExitStack() as hooks:
-        for number, block in enumerate(transformer_blocks(unet)):
-            before, after = _hooks(number, find)
-            hooks.callback(block.norm2.register_forward_pre_hook(before).remove)
-            hooks.callback(block.attn2.register_forward_hook(after).remove)
-        yield
-
-
-def _hooks(number: int, find: Callable[[], Change | None]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    difference: list[Tensor] = []
-
-    def before(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        change = find()
-        if change is None:
-            return None
-        changed = change(inputs[0], number)
-        difference.append(changed - inputs[0])
-        return (changed,)
-
-    def after(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
-        return output + difference.pop() if difference else None
-
-    return before, after
 
 
 def ground_still(boxes: Sequence[Box], shape: torch.Size) -> Grounding:
@@ -106,21 +57,20 @@ def ground_still(boxes: Sequence[Box], shape: torch.Size) -> Grounding:
 
 
 def share_boxes(
-    sides: Mapping[str, Conditioning | None], *, has_edit: bool
+    sides: Mapping[str, Conditioning | None],
 ) -> dict[str, Conditioning | None]:
     """Give other sides the boxes of the positive one where they have none, as ComfyUI does.
 
     Args:
         sides: as ``Guidance.sides``.
-        has_edit: the model has an edit with GLIGEN.
 
     Raises:
-        ValueError: boxes are of a kind that ComfyUI does not know, or two would act.
+        ValueError: boxes are of a kind that ComfyUI does not know.
     """
     for side in sides.values():
         for _, options in side or ():
             if options.get("gligen") is not None:
-                check_boxes(options["gligen"][0], has_edit=has_edit)
+                check_boxes(options["gligen"][0])
     first = "positive" if "positive" in sides else "cond1"
     boxes = [options["gligen"] for _, options in sides[first] or () if options.get("gligen") is not None]
     shared = dict(sides)

@@ -75,30 +75,41 @@ def _present(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value.value if isinstance(value, Enum) else value for key, value in given.items()}
 
 
+_FIRST = ("id", "display_name", "optional", "tooltip", "lazy")
+_LAST = ("extra_dict", "raw_link", "advanced")
+_MUST = ("id", "types")
+_FALSE = ("optional", "multiline")
+# What every input writes into `/object_info`, and what those with a widget write next, in the host's order.
+_SOCKET_OPTIONS = ("display_name", "tooltip", "lazy", "raw_link", "advanced")
+_WIDGET_OPTIONS = ("default", "socketless", "widget_type", "force_input")
+_WRITTEN_AS = {
+    "raw_link": "rawLink",
+    "widget_type": "widgetType",
+    "force_input": "forceInput",
+    "dynamic_prompts": "dynamicPrompts",
+    "display_mode": "display",
+}
+
+
 class Input:
-    """A socket that takes links only."""
+    """A socket that takes links only.
+
+    Attributes:
+        io_type: name of the socket's type.
+        takes: names of the constructor's arguments, in the host's order; an input keeps them under these names.
+    """
 
     io_type = "*"
+    takes: tuple[str, ...] = (*_FIRST, *_LAST)
+    id: str
+    optional: bool
+    extra_dict: dict[str, Any] | None
 
-    def __init__(
-        self,
-        id: str,
-        display_name: str | None = None,
-        optional: bool = False,
-        tooltip: str | None = None,
-        lazy: bool | None = None,
-        extra_dict: dict[str, Any] | None = None,
-        raw_link: bool | None = None,
-        advanced: bool | None = None,
-    ) -> None:
-        self.id = id
-        self.display_name = display_name
-        self.optional = optional
-        self.tooltip = tooltip
-        self.lazy = lazy
-        self.extra_dict = extra_dict or {}
-        self.raw_link = raw_link
-        self.advanced = advanced
+    def __init__(self, *args: Any, **named: Any) -> None:
+        """Keep what a node file says of the input; what it leaves out is None, or False."""
+        given = inspect.Signature([_argument(name) for name in self.takes]).bind(*args, **named)
+        given.apply_defaults()
+        vars(self).update(given.arguments)
 
     def get_io_type(self) -> str:
         """Return the socket's type, or several joined by commas."""
@@ -106,39 +117,28 @@ class Input:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options of ``/object_info``, without those that were not given."""
-        options = {
-            "display_name": self.display_name,
-            "tooltip": self.tooltip,
-            "lazy": self.lazy,
-            "rawLink": self.raw_link,
-            "advanced": self.advanced,
-        }
-        return _present(options) | _present(self.extra_dict)
+        return self._written(_SOCKET_OPTIONS) | _present(self.extra_dict or {})
+
+    def _written(self, names: Iterable[str]) -> dict[str, Any]:
+        return _present({_WRITTEN_AS.get(name, name): getattr(self, name, None) for name in names})
+
+
+def _argument(name: str) -> inspect.Parameter:
+    default = inspect.Parameter.empty if name in _MUST else False if name in _FALSE else None
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
 
 
 class WidgetInput(Input):
-    """A socket that also has a widget, so a value may be given in place of a link."""
+    """A socket that also has a widget, so a value may be given in place of a link.
 
-    def __init__(
-        self,
-        id: str,
-        display_name: str | None = None,
-        optional: bool = False,
-        tooltip: str | None = None,
-        lazy: bool | None = None,
-        default: Any = None,
-        socketless: bool | None = None,
-        widget_type: str | None = None,
-        force_input: bool | None = None,
-        extra_dict: dict[str, Any] | None = None,
-        raw_link: bool | None = None,
-        advanced: bool | None = None,
-    ) -> None:
-        super().__init__(id, display_name, optional, tooltip, lazy, extra_dict, raw_link, advanced)
-        self.default = default
-        self.socketless = socketless
-        self.widget_type = widget_type
-        self.force_input = force_input
+    Attributes:
+        widget_type: name of the widget, where it is not the socket's type.
+        own: names of the arguments that only this kind of widget has, in the host's order.
+    """
+
+    takes = (*_FIRST, *_WIDGET_OPTIONS, *_LAST)
+    own: tuple[str, ...] = ()
+    widget_type: str | None = None
 
     def get_io_type(self) -> str:
         """Return the widget's type where one was named."""
@@ -146,13 +146,7 @@ class WidgetInput(Input):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options with the widget's."""
-        options = {
-            "default": self.default,
-            "socketless": self.socketless,
-            "widgetType": self.widget_type,
-            "forceInput": self.force_input,
-        }
-        return super().as_dict() | _present(options)
+        return super().as_dict() | self._written(_WIDGET_OPTIONS) | self._written(self.own)
 
 
 class Output:
@@ -196,153 +190,38 @@ def Custom(io_type: str) -> type[ComfyTypeIO]:
     return _bind(io_type)
 
 
-class _BooleanInput(WidgetInput):
-    def __init__(
-        self,
-        id: str,
-        display_name: str | None = None,
-        optional: bool = False,
-        tooltip: str | None = None,
-        lazy: bool | None = None,
-        default: bool | None = None,
-        label_on: str | None = None,
-        label_off: str | None = None,
-        socketless: bool | None = None,
-        force_input: bool | None = None,
-        **rest: Any,
-    ) -> None:
-        super().__init__(
-            id, display_name, optional, tooltip, lazy, default, socketless, None, force_input, **rest
-        )
-        self.labels = {"label_on": label_on, "label_off": label_off}
-
-    def as_dict(self) -> dict[str, Any]:
-        return super().as_dict() | _present(self.labels)
-
-
-class _IntInput(WidgetInput):
-    def __init__(
-        self,
-        id: str,
-        display_name: str | None = None,
-        optional: bool = False,
-        tooltip: str | None = None,
-        lazy: bool | None = None,
-        default: int | None = None,
-        min: int | None = None,
-        max: int | None = None,
-        step: int | None = None,
-        control_after_generate: bool | ControlAfterGenerate | None = None,
-        display_mode: NumberDisplay | None = None,
-        socketless: bool | None = None,
-        force_input: bool | None = None,
-        **rest: Any,
-    ) -> None:
-        super().__init__(
-            id, display_name, optional, tooltip, lazy, default, socketless, None, force_input, **rest
-        )
-        self.limits = {"min": min, "max": max, "step": step}
-        self.shown = {"control_after_generate": control_after_generate, "display": display_mode}
-
-    def as_dict(self) -> dict[str, Any]:
-        return super().as_dict() | _present(self.limits) | _present(self.shown)
-
-
-class _FloatInput(WidgetInput):
-    def __init__(
-        self,
-        id: str,
-        display_name: str | None = None,
-        optional: bool = False,
-        tooltip: str | None = None,
-        lazy: bool | None = None,
-        default: float | None = None,
-        min: float | None = None,
-        max: float | None = None,
-        step: float | None = None,
-        round: float | None = None,
-        display_mode: NumberDisplay | None = None,
-        gradient_stops: list[dict[str, Any]] | None = None,
-        socketless: bool | None = None,
-        force_input: bool | None = None,
-        **rest: Any,
-    ) -> None:
-        super().__init__(
-            id, display_name, optional, tooltip, lazy, default, socketless, None, force_input, **rest
-        )
-        self.limits = {"min": min, "max": max, "step": step, "round": round}
-        self.shown = {"display": display_mode, "gradient_stops": gradient_stops}
-
-    def as_dict(self) -> dict[str, Any]:
-        return super().as_dict() | _present(self.limits) | _present(self.shown)
-
-
-class _StringInput(WidgetInput):
-    def __init__(
-        self,
-        id: str,
-        display_name: str | None = None,
-        optional: bool = False,
-        tooltip: str | None = None,
-        lazy: bool | None = None,
-        multiline: bool = False,
-        placeholder: str | None = None,
-        default: str | None = None,
-        dynamic_prompts: bool | None = None,
-        socketless: bool | None = None,
-        force_input: bool | None = None,
-        **rest: Any,
-    ) -> None:
-        super().__init__(
-            id, display_name, optional, tooltip, lazy, default, socketless, None, force_input, **rest
-        )
-        self.text = {"multiline": multiline, "placeholder": placeholder, "dynamicPrompts": dynamic_prompts}
-
-    def as_dict(self) -> dict[str, Any]:
-        return super().as_dict() | _present(self.text)
-
-
 class _ComboInput(WidgetInput):
-    def __init__(
-        self,
-        id: str,
-        options: Sequence[str] | Sequence[int] | type[Enum] | None = None,
-        display_name: str | None = None,
-        optional: bool = False,
-        tooltip: str | None = None,
-        lazy: bool | None = None,
-        default: str | int | Enum | None = None,
-        control_after_generate: bool | ControlAfterGenerate | None = None,
-        upload: UploadType | None = None,
-        image_folder: FolderType | None = None,
-        remote: None = None,
-        socketless: bool | None = None,
-        **rest: Any,
-    ) -> None:
-        default = default.value if isinstance(default, Enum) else default
-        super().__init__(id, display_name, optional, tooltip, lazy, default, socketless, None, None, **rest)
-        if isinstance(options, type):
-            options = [member.value for member in options]
-        self.options = options
-        self.control_after_generate = control_after_generate
-        self.upload = upload
-        self.image_folder = image_folder
+    takes = (
+        "id", "options", "display_name", "optional", "tooltip", "lazy", "default", "control_after_generate", "upload",
+        "image_folder", "remote", "socketless", *_LAST,
+    )  # fmt: skip
+    options: Sequence[str] | Sequence[int] | type[Enum] | None
+    upload: UploadType | None
 
     def as_dict(self) -> dict[str, Any]:
-        options = {
+        options = self.options
+        own = {
             "multiselect": False,
-            "options": self.options,
-            "control_after_generate": self.control_after_generate,
+            "options": [each.value for each in options] if isinstance(options, type) else options,
+            **self._written(("control_after_generate",)),
             **({self.upload.value: True} if self.upload else {}),
-            "image_folder": self.image_folder,
+            **self._written(("image_folder",)),
         }
-        return super().as_dict() | _present(options)
+        return super().as_dict() | _present(own)
 
 
-Boolean = _bind("BOOLEAN", _BooleanInput)
-Int = _bind("INT", _IntInput)
-Float = _bind("FLOAT", _FloatInput)
-String = _bind("STRING", _StringInput)
+def _widget(io_type: str, *arguments: str) -> type[ComfyTypeIO]:
+    """Make a type of socket with a widget, from the arguments that its constructor takes after ``lazy``."""
+    own = tuple(name for name in arguments if name not in _WIDGET_OPTIONS)
+    parts = {"takes": (*_FIRST, *arguments, *_LAST), "own": own}
+    return _bind(io_type, type("Input", (WidgetInput,), parts))
+
+
+_SOCKET = ("socketless", "force_input")
+Boolean = _widget("BOOLEAN", "default", "label_on", "label_off", *_SOCKET)
+Int = _widget("INT", "default", "min", "max", "step", "control_after_generate", "display_mode", *_SOCKET)
+Float = _widget("FLOAT", "default", "min", "max", "step", "round", "display_mode", "gradient_stops", *_SOCKET)
+String = _widget("STRING", "multiline", "placeholder", "default", "dynamic_prompts", *_SOCKET)
 Combo = _bind("COMBO", _ComboInput)
 
 AnyType = _bind("*")
@@ -365,15 +244,17 @@ Video = _bind("VIDEO")
 
 
 class _MultiTypeInput(Input):
-    def __init__(self, id: str | Input, types: list[type[ComfyTypeIO]], *args: Any, **rest: Any) -> None:
+    takes = ("id", "types", *_FIRST[1:], *_LAST)
+    types: list[type[ComfyTypeIO]]
+
+    def __init__(self, id: str | Input, *args: Any, **named: Any) -> None:
+        super().__init__(id, *args, **named)
         self.override = copy.copy(id) if isinstance(id, Input) else None
-        if isinstance(id, Input):
-            own = {"optional": id.optional or None, "tooltip": id.tooltip, "display_name": id.display_name}
-            rest |= _present(own | {"lazy": id.lazy})
+        if self.override is not None:
+            said = {name: getattr(self.override, name) for name in _FIRST}
+            vars(self).update(_present(said | {"optional": self.override.optional or None}))
         if isinstance(self.override, WidgetInput):
             self.override.widget_type = self.override.get_io_type()
-        super().__init__(id.id if isinstance(id, Input) else id, *args, **rest)
-        self.types = types
 
     def get_io_type(self) -> str:
         names = [kind.io_type for kind in self.types]
@@ -389,9 +270,8 @@ MultiType = _bind("COMFY_MULTITYPED_V3", _MultiTypeInput)
 
 
 class _DynamicComboInput(Input):
-    def __init__(self, id: str, options: list[_DynamicOption], *args: Any, **rest: Any) -> None:
-        super().__init__(id, *args, **rest)
-        self.options = options
+    takes = ("id", "options", *_FIRST[1:], *_LAST)
+    options: list[_DynamicOption]
 
     def as_dict(self) -> dict[str, Any]:
         return super().as_dict() | {"options": [option.as_dict() for option in self.options]}

@@ -1,16 +1,18 @@
-"""Names of the same weights in diffusers and in LDM single-file checkpoints, for the SD1.x family, both ways.
+"""Names of the same weights in diffusers and in LDM single-file checkpoints, for the SD1.x family.
 
-One table of module prefixes per network, made from its sizes. Conversion never changes a value, only names, and the
-shape of the VAE's attention weights (1x1 convolutions in LDM).
+One table of modules per network, made from its sizes: diffusers' name to LDM's. Files are read and written by the same
+table. diffusers' own converters know the other direction alone; what a file lacks is told in the file's own names, and
+LoRAs name a network's layers in LDM's. A test holds each table against its converter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from ..models.architecture import UNetSize, VAESize
+from ..models.architecture import VAESize
+from ..models.network.unet import UNetSize
 
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
@@ -35,7 +37,7 @@ _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "
 
 
 def unet_modules(size: UNetSize) -> dict[str, str]:
-    """Map each diffusers module prefix of the UNet to LDM's."""
+    """Map each diffusers module of the UNet to LDM's."""
     table = {
         "time_embedding.linear_1": "time_embed.0",
         "time_embedding.linear_2": "time_embed.2",
@@ -43,69 +45,51 @@ def unet_modules(size: UNetSize) -> dict[str, str]:
         "conv_norm_out": "out.0",
         "conv_out": "out.2",
         "mid_block.attentions.0": "middle_block.1",
+        **_inside("mid_block.resnets.0", "middle_block.0", _UNET_RESIDUAL),
+        **_inside("mid_block.resnets.1", "middle_block.2", _UNET_RESIDUAL),
     }
 
-    def residual(ours: str, ldm: str) -> None:
-        table.update({f"{ours}.{name}": f"{ldm}.{other}" for name, other in _UNET_RESIDUAL.items()})
+    def add(block: str, index: int, ldm: str, attention: int) -> None:
+        table.update(_inside(f"{block}.resnets.{index}", f"{ldm}.0", _UNET_RESIDUAL))
+        if attention:
+            table[f"{block}.attentions.{index}"] = f"{ldm}.1"
 
-    residual("mid_block.resnets.0", "middle_block.0")
-    residual("mid_block.resnets.1", "middle_block.2")
-    blocks, levels = size.num_res_blocks, len(size.channel_mult)
-    for level, attention in enumerate(size.attention_levels):
-        for index in range(blocks):
-            block = 1 + level * (blocks + 1) + index
-            residual(f"down_blocks.{level}.resnets.{index}", f"input_blocks.{block}.0")
-            if attention:
-                table[f"down_blocks.{level}.attentions.{index}"] = f"input_blocks.{block}.1"
-        if level < levels - 1:
-            table[f"down_blocks.{level}.downsamplers.0.conv"] = (
-                f"input_blocks.{(level + 1) * (blocks + 1)}.0.op"
-            )
-    for level, attention in enumerate(reversed(size.attention_levels)):
-        for index in range(blocks + 1):
-            block = level * (blocks + 1) + index
-            residual(f"up_blocks.{level}.resnets.{index}", f"output_blocks.{block}.0")
-            if attention:
-                table[f"up_blocks.{level}.attentions.{index}"] = f"output_blocks.{block}.1"
-        if level < levels - 1:
-            last = level * (blocks + 1) + blocks
-            table[f"up_blocks.{level}.upsamplers.0.conv"] = (
-                f"output_blocks.{last}.{2 if attention else 1}.conv"
-            )
+    length = size.num_res_blocks + 1  # a level's blocks: on the way down the last one halves the picture
+    for level, down in enumerate(size.depths):
+        up, begin, end = size.depths[-1 - level], level * length, (level + 1) * length
+        for index in range(size.num_res_blocks):
+            add(f"down_blocks.{level}", index, f"input_blocks.{begin + 1 + index}", down)
+        for index in range(length):
+            add(f"up_blocks.{level}", index, f"output_blocks.{begin + index}", up)
+        if level < size.levels[-1]:
+            table[f"down_blocks.{level}.downsamplers.0.conv"] = f"input_blocks.{end}.0.op"
+            table[f"up_blocks.{level}.upsamplers.0.conv"] = f"output_blocks.{end - 1}.{1 + bool(up)}.conv"
     return table
 
 
 def vae_modules(size: VAESize) -> dict[str, str]:
-    """Map each diffusers module prefix of the autoencoder to LDM's."""
+    """Map each diffusers module of the autoencoder to LDM's."""
     table = {"quant_conv": "quant_conv", "post_quant_conv": "post_quant_conv"}
-    levels = len(size.ch_mult)
-
-    def residual(ours: str, ldm: str) -> None:
-        table.update({f"{ours}.{name}": f"{ldm}.{other}" for name, other in _VAE_RESIDUAL.items()})
-
     for part in ("encoder", "decoder"):
         table |= {f"{part}.conv_in": f"{part}.conv_in", f"{part}.conv_out": f"{part}.conv_out"}
         table[f"{part}.conv_norm_out"] = f"{part}.norm_out"
-        residual(f"{part}.mid_block.resnets.0", f"{part}.mid.block_1")
-        residual(f"{part}.mid_block.resnets.1", f"{part}.mid.block_2")
-        for name, other in _VAE_ATTENTION.items():
-            table[f"{part}.mid_block.attentions.0.{name}"] = f"{part}.mid.attn_1.{other}"
-    for level in range(levels):
+        table |= _inside(f"{part}.mid_block.resnets.0", f"{part}.mid.block_1", _VAE_RESIDUAL)
+        table |= _inside(f"{part}.mid_block.resnets.1", f"{part}.mid.block_2", _VAE_RESIDUAL)
+        table |= _inside(f"{part}.mid_block.attentions.0", f"{part}.mid.attn_1", _VAE_ATTENTION)
+    for level in range(len(size.ch_mult)):
+        down, up = f"encoder.down_blocks.{level}", f"decoder.up_blocks.{level}"
+        ldm_down, ldm_up = f"encoder.down.{level}", f"decoder.up.{len(size.ch_mult) - 1 - level}"
         for index in range(size.num_res_blocks):
-            residual(f"encoder.down_blocks.{level}.resnets.{index}", f"encoder.down.{level}.block.{index}")
+            table |= _inside(f"{down}.resnets.{index}", f"{ldm_down}.block.{index}", _VAE_RESIDUAL)
         for index in range(size.num_res_blocks + 1):
-            residual(
-                f"decoder.up_blocks.{level}.resnets.{index}", f"decoder.up.{levels - 1 - level}.block.{index}"
-            )
-        table[f"encoder.down_blocks.{level}.downsamplers.0.conv"] = f"encoder.down.{level}.downsample.conv"
-        table[f"decoder.up_blocks.{level}.upsamplers.0.conv"] = (
-            f"decoder.up.{levels - 1 - level}.upsample.conv"
-        )
+            table |= _inside(f"{up}.resnets.{index}", f"{ldm_up}.block.{index}", _VAE_RESIDUAL)
+        table[f"{down}.downsamplers.0.conv"] = f"{ldm_down}.downsample.conv"
+        table[f"{up}.upsamplers.0.conv"] = f"{ldm_up}.upsample.conv"
     return table
 
 
 def control_modules(size: UNetSize) -> dict[str, str]:
-    """Map each diffusers module prefix of a ControlNet to LDM's: a UNet's way down, and what is its own."""
+    """Map each diffusers module of a ControlNet to LDM's: a UNet's way down, and what is its own."""
     of_unet = ("time_embedding.", "conv_in", "down_blocks.", "mid_block.")
     table = {ours: ldm for ours, ldm in unet_modules(size).items() if ours.startswith(of_unet)}
     for index in range(len(size.channel_mult) * (size.num_res_blocks + 1)):
@@ -117,49 +101,38 @@ def control_modules(size: UNetSize) -> dict[str, str]:
     return table
 
 
-def rename(state: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str, Tensor]:
-    """Rename every key by the longest prefix of the table that it begins with.
+def _inside(ours: str, ldm: str, parts: Mapping[str, str]) -> dict[str, str]:
+    return {f"{ours}.{name}": f"{ldm}.{other}" for name, other in parts.items()}
+
+
+def ldm_names(keys: Iterable[str], table: Mapping[str, str]) -> dict[str, str]:
+    """Map the names of tensors in diffusers to LDM's.
+
+    Args:
+        keys: names in diffusers.
+        table: LDM's name of each module.
 
     Raises:
-        KeyError: a key has no prefix in the table.
+        KeyError: a tensor lies in no module of the table.
     """
-    longest_first = sorted(table, key=len, reverse=True)
-    renamed = {}
-    for key, value in state.items():
-        prefix = next((prefix for prefix in longest_first if key.startswith(prefix + ".")), None)
-        if prefix is None:
+    names = {}
+    for key in keys:
+        module, dot, _ = key.rpartition(".")
+        while dot and module not in table:
+            module, dot, _ = module.rpartition(".")
+        if not dot:
             raise KeyError(key)
-        renamed[table[prefix] + key[len(prefix) :]] = value
-    return renamed
+        names[key] = table[module] + key[len(module) :]
+    return names
 
 
-def _inverse(table: Mapping[str, str]) -> dict[str, str]:
-    return {ldm: ours for ours, ldm in table.items()}
+def to_ldm(state: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str, Tensor]:
+    """Rename a diffusers network's weights to LDM's, without a prefix.
 
-
-def unet_to_ldm(state: Mapping[str, Tensor], size: UNetSize) -> dict[str, Tensor]:
-    """Rename a diffusers UNet's weights to LDM's, without a prefix."""
-    return rename(state, unet_modules(size))
-
-
-def unet_from_ldm(state: Mapping[str, Tensor], size: UNetSize) -> dict[str, Tensor]:
-    """Rename an LDM UNet's weights to diffusers'."""
-    return rename(state, _inverse(unet_modules(size)))
-
-
-def vae_to_ldm(state: Mapping[str, Tensor], size: VAESize) -> dict[str, Tensor]:
-    """Rename a diffusers autoencoder's weights to LDM's, without a prefix."""
-    renamed = rename(state, vae_modules(size))
+    LDM has the autoencoder's attention as 1x1 convolutions, so its matrices get two sides of 1.
+    """
+    names = ldm_names(state, table)
     return {
-        key: value[..., None, None] if _is_attention_weight(key) else value for key, value in renamed.items()
+        names[key]: value[..., None, None] if ".attn_1." in names[key] and value.ndim == 2 else value
+        for key, value in state.items()
     }
-
-
-def vae_from_ldm(state: Mapping[str, Tensor], size: VAESize) -> dict[str, Tensor]:
-    """Rename an LDM autoencoder's weights to diffusers'."""
-    flat = {key: value.flatten(1) if _is_attention_weight(key) else value for key, value in state.items()}
-    return rename(flat, _inverse(vae_modules(size)))
-
-
-def _is_attention_weight(key: str) -> bool:
-    return ".attn_1." in key and key.endswith(".weight") and not key.endswith(".norm.weight")

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..models.architecture import SD15, ModelSize, TextSize, UNetSize, VAESize
+from ..models.architecture import SD15, ModelSize, TextSize, VAESize
 from ..models.errors import CheckpointError
+from ..models.network.unet import UNetSize
 from ..models.schedules import BetaSchedule
 from ..models.weight_file import WeightFile, find_nearest, open_weights, require
 from ..models.weight_kind import expect
-from .keys import (
-    TEXT_PREFIX,
-    UNET_PREFIX,
-    VAE_PREFIX,
-    unet_from_ldm,
-    unet_to_ldm,
-    vae_from_ldm,
-    vae_to_ldm,
-)
+from .device import weight_dtype
+from .keys import TEXT_PREFIX, UNET_PREFIX, VAE_PREFIX, ldm_names, unet_modules, vae_modules
 from .model import CLIP, VAE, Model
 from .networks import build_text, build_unet, build_vae
 from .prompt import Tokenizer
@@ -31,6 +26,8 @@ from .sigmas import Sampling
 _WANTED = "a whole SD1.5 checkpoint"
 _UNREAD = tuple(VAE_PREFIX + part for part in ("loss.", "model_ema."))
 """Beginnings of keys of an autoencoder's training."""
+_NESTED = "text_model."
+"""Some releases of transformers have it before a text encoder's names, and so have some files."""
 
 
 @torch.inference_mode(False)  # weights made in inference mode could never be trained through
@@ -41,9 +38,9 @@ def load_checkpoint(
 
     Args:
         path: ``.safetensors``, or a pickle of plain tensors.
-        tokenizer: its vocabulary.
+        tokenizer: the text encoder's vocabulary.
         device: where to put it. Half precision on an accelerator, float32 on the CPU; text and VAE always float32.
-        size: of the model; None: SD1.5's, checked against the tensors.
+        size: the model's sizes; None: SD1.5's, checked against the tensors.
 
     Raises:
         CheckpointError: it is not such a checkpoint.
@@ -53,16 +50,17 @@ def load_checkpoint(
     whole = f"{UNET_PREFIX}input_blocks.0.0.weight" in file.shapes
     expect(file.name, file.shapes, ("sd_checkpoint", *(("controlnet",) if whole else ())), _WANTED)
     size = size or measure(file)
-    unet, vae, text = share_tokens(build_unet(size.unet)), build_vae(size.vae), build_text(size.text)
-    state = _read_parts(file, size, unet, vae, text)
-    dtype = torch.float32 if device.type == "cpu" else torch.float16
-    fill(file.name, unet, unet_from_ldm(_part(state, UNET_PREFIX), size.unet), device, dtype)
-    fill(file.name, vae, vae_from_ldm(_part(state, VAE_PREFIX), size.vae), device, torch.float32)
-    fill(file.name, text, _text_state(text, _part(state, TEXT_PREFIX)), device, torch.float32)
+    parts = _build(file, size)
+    _check(file, parts)
+    dtypes = weight_dtype(device), torch.float32, torch.float32
+    for (network, names), dtype in zip(parts, dtypes, strict=True):
+        loaded = file.load(names.values())
+        fill(network, {ours: loaded[key] for ours, key in names.items()}, device, dtype)
+    (unet, _), (vae, _), (text, _) = parts
     schedule = BetaSchedule("linear", size.beta_start, size.beta_end)
     prediction = "v" if size.prediction_type == "v" else "eps"
     return (
-        Model(unet, size.unet, Sampling(prediction, schedule), size.latent_scale),
+        Model(share_tokens(unet), size.unet, Sampling(prediction, schedule), size.latent_scale),
         CLIP(text, tokenizer),
         VAE(vae),
     )
@@ -79,14 +77,7 @@ def measure(file: WeightFile) -> ModelSize:
     """
 
     def shape(key: str, rank: int) -> tuple[int, ...]:
-        found = file.shapes.get(key)
-        if found is None or len(found) != rank or 0 in found:
-            what = f"lacks {key}{find_nearest(key, _strays(file))}" if found is None else f"{key} is {found}"
-            raise CheckpointError(
-                f"{file.name}: {what}; expected {_WANTED} (UNet, text encoder, VAE), with {rank} dimensions there; "
-                "SDXL, SD2 and later models are not built headless."
-            )
-        return found
+        return find_shape(file, key, rank, f"{_WANTED} (UNet, text encoder, VAE)", lambda: _strays(file))
 
     width, channels = shape(f"{UNET_PREFIX}input_blocks.0.0.weight", 4)[:2]
     context = shape(f"{UNET_PREFIX}middle_block.1.transformer_blocks.0.attn2.to_k.weight", 2)[1]
@@ -98,9 +89,7 @@ def measure(file: WeightFile) -> ModelSize:
     blocks = sum(
         f"{VAE_PREFIX}encoder.down.0.block.{index}.conv2.weight" in file.shapes for index in range(4)
     )
-    text = TEXT_PREFIX + (
-        "text_model." if any(key.startswith(f"{TEXT_PREFIX}text_model.") for key in file.shapes) else ""
-    )
+    text = _text_prefix(file)
     vocabulary, hidden = shape(f"{text}embeddings.token_embedding.weight", 2)
     layers = sum(f"{text}encoder.layers.{index}.layer_norm1.weight" in file.shapes for index in range(64))
     others = {"input_blocks.12.0.in_layers.0.weight", "label_emb.0.0.weight"}
@@ -123,74 +112,89 @@ def measure(file: WeightFile) -> ModelSize:
     )
 
 
+def find_shape(
+    file: WeightFile, key: str, rank: int, wanted: str, strays: Callable[[], Iterable[str]]
+) -> tuple[int, ...]:
+    """Return the shape of a tensor by which a network's size is told.
+
+    Args:
+        file: the weight file.
+        key: the tensor's name in the file.
+        rank: number of dimensions that it must have.
+        wanted: what the file should be, in words.
+        strays: returns the file's keys that belong to nothing, one of which may be the key misspelt.
+
+    Raises:
+        CheckpointError: the tensor is missing, has another number of dimensions, or is empty.
+    """
+    found = file.shapes.get(key)
+    if found is None or len(found) != rank or 0 in found:
+        what = f"lacks {key}{find_nearest(key, strays())}" if found is None else f"{key} is {found}"
+        raise CheckpointError(
+            f"{file.name}: {what}; expected {wanted}, with {rank} dimensions there; SDXL, SD2 and later models are "
+            "not built headless."
+        )
+    return found
+
+
+_Part = tuple[Any, dict[str, str]]
+"""A network, and the file's key of each of its tensors."""
+
+
+def _build(file: WeightFile, size: ModelSize) -> tuple[_Part, _Part, _Part]:
+    """Build UNet, VAE and text encoder, and name their tensors as the file does."""
+    unet, vae, text = build_unet(size.unet), build_vae(size.vae), build_text(size.text)
+    unet_names = ldm_names(unet.state_dict(), unet_modules(size.unet))
+    vae_names = ldm_names(vae.state_dict(), vae_modules(size.vae))
+    text_names = {key: key.removeprefix(_NESTED) for key in text.state_dict()}
+    return (
+        (unet, {ours: UNET_PREFIX + key for ours, key in unet_names.items()}),
+        (vae, {ours: VAE_PREFIX + key for ours, key in vae_names.items()}),
+        (text, {ours: _text_prefix(file) + key for ours, key in text_names.items()}),
+    )
+
+
+def _text_prefix(file: WeightFile) -> str:
+    nested = TEXT_PREFIX + _NESTED
+    return nested if any(key.startswith(nested) for key in file.shapes) else TEXT_PREFIX
+
+
 def _strays(file: WeightFile) -> list[str]:
     """Return a checkpoint's keys that none of SD1.5's tensors has."""
     with torch.device("meta"):
-        unet = unet_to_ldm(build_unet(SD15.unet).state_dict(), SD15.unet)
-        vae = vae_to_ldm(build_vae(SD15.vae).state_dict(), SD15.vae)
-        text = [key.removeprefix("text_model.") for key in build_text(SD15.text).state_dict()]
-    known = {UNET_PREFIX + key for key in unet} | {VAE_PREFIX + key for key in vae}
-    known |= {TEXT_PREFIX + start + key for key in text for start in ("", "text_model.")}
+        known = {key for _, names in _build(file, SD15) for key in names.values()}
     return [key for key in file.shapes if key not in known]
 
 
-def _read_parts(
-    file: WeightFile, size: ModelSize, unet: nn.Module, vae: nn.Module, text: nn.Module
-) -> dict[str, Tensor]:
-    """Check that a checkpoint has all of three networks, and load what they need."""
-    known = {
-        UNET_PREFIX: unet_to_ldm(unet.state_dict(), size.unet),
-        VAE_PREFIX: vae_to_ldm(vae.state_dict(), size.vae),
-    }
+def _check(file: WeightFile, parts: Iterable[_Part]) -> None:
+    """Check that a checkpoint has all of three networks, and nothing else in the UNet and the VAE."""
     wanted = {
-        prefix + key: tuple(value.shape) for prefix, part in known.items() for key, value in part.items()
+        names[ours]: tuple(value.shape)
+        for network, names in parts
+        for ours, value in network.state_dict().items()
     }
-    inside = "text_model." if f"{TEXT_PREFIX}text_model.final_layer_norm.weight" in file.shapes else ""
-    for key, value in text.state_dict().items():
-        wanted[f"{TEXT_PREFIX}{inside}{key.removeprefix('text_model.')}"] = tuple(value.shape)
     require(file, wanted, _WANTED)
-    strays = [key for key in file.shapes if key.startswith(tuple(known)) and key not in wanted]
+    strays = [key for key in file.shapes if key.startswith((UNET_PREFIX, VAE_PREFIX)) and key not in wanted]
     strays = [key for key in strays if not key.startswith(_UNREAD)]
     if strays:
         raise CheckpointError(
             f"{file.name}: holds {strays[0]}, which {_WANTED} doesn't have ({len(strays)} such keys); choose another "
             "file."
         )
-    return file.load(wanted)
 
 
-def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-
-
-def _text_state(text: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name a text encoder's tensors as this transformers release does: with ``text_model.`` or without."""
-    nested = next(iter(text.state_dict())).startswith("text_model.")
-    bare = {key.removeprefix("text_model."): value for key, value in state.items()}
-    return {f"text_model.{key}" if nested else key: value for key, value in bare.items()}
-
-
-def fill(
-    name: str, network: nn.Module, state: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype
-) -> None:
+def fill(network: nn.Module, state: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
     """Load weights into a network and make it ready to run.
 
     Args:
-        name: of the file, for messages.
-        network: with weights of any values.
-        state: by the network's names; what else is in it is left out.
+        network: a network with weights of any values, or of none.
+        state: weights by the network's names; what else is in it is left out. A linear layer may come as a 1x1
+            convolution, and the other way round.
         device: where to put it.
-        dtype: of its weights.
-
-    Raises:
-        CheckpointError: a weight has another shape.
+        dtype: type of its weights.
     """
-    wanted = network.state_dict()
-    for key, value in wanted.items():
-        if state[key].shape != value.shape:
-            raise CheckpointError(
-                f"{name}: {key} is {tuple(state[key].shape)} (in diffusers' names); expected {tuple(value.shape)}; "
-                "download it again, or choose one for SD1.5."
-            )
-    network.load_state_dict({key: state[key].to(device, dtype, copy=True) for key in wanted}, assign=True)
+    shaped = {key: state[key].reshape(value.shape) for key, value in network.state_dict().items()}
+    network.load_state_dict(
+        {key: value.to(device, dtype, copy=True) for key, value in shaped.items()}, assign=True
+    )
     network.to(device).requires_grad_(False).eval()

@@ -15,11 +15,11 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from ..models.architecture import UNetSize
 from ..models.errors import CheckpointError
+from ..models.network.unet import UNetSize
 from ..models.weight_file import open_weights
 from ..models.weight_kind import expect, find_variant
-from .keys import unet_modules
+from .keys import ldm_names, unet_modules
 
 logger = logging.getLogger(__name__)
 
@@ -132,15 +132,10 @@ def _is_known(file: str, key: str, names: Mapping[str, str]) -> bool:
 
 def layer_names(unet: UNet2DConditionModel, size: UNetSize) -> dict[str, str]:
     """Map every name by which LoRA files call a layer to the diffusers weight it means."""
-    table = unet_modules(size)
-    longest_first = sorted(table, key=len, reverse=True)
+    weights = [key for key in unet.state_dict() if key.endswith(".weight")]
     names: dict[str, str] = {}
-    for weight in unet.state_dict():
-        if not weight.endswith(".weight"):
-            continue
-        layer = weight.removesuffix(".weight")
-        prefix = next(each for each in longest_first if weight.startswith(each + "."))
-        ldm = table[prefix] + layer[len(prefix) :]
+    for weight, ldm_weight in ldm_names(weights, unet_modules(size)).items():
+        layer, ldm = weight.removesuffix(".weight"), ldm_weight.removesuffix(".weight")
         processor = layer.replace(".to_", ".processor.to_")
         if processor.endswith(".to_out.0"):
             processor = processor.removesuffix(".0")

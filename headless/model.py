@@ -14,8 +14,9 @@ from einops import rearrange
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from ..models.architecture import UNetSize
-from ..models.edit import Edit
+from ..models.edits.active import find
+from ..models.edits.edit import Edit
+from ..models.network.unet import UNetSize
 from .lora import LoRA, merge
 from .prompt import Tokenizer
 from .sigmas import Sampling
@@ -52,8 +53,8 @@ class Model:
     @cached_property
     def sampling(self) -> Sampling:
         """How to sample: the last edit's schedule if one has any; the prediction type stays the model's."""
-        schedules = [edit.schedule for edit in self.edits if edit.schedule is not None]
-        return replace(self.base_sampling, schedule=schedules[-1]) if schedules else self.base_sampling
+        schedule = find(self.edits, "schedule")
+        return self.base_sampling if schedule is None else replace(self.base_sampling, schedule=schedule)
 
     @cached_property
     def weights(self) -> Mapping[str, Tensor]:

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..models.free_noise import WindowFusion
+from ..models.edits.edit import Time
 from ..models.mask_adapter import MaskEncoder
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import MotionLoRA, merge_loras
@@ -17,7 +17,7 @@ from ..models.motion_module import MotionModel
 
 @dataclass(frozen=True)
 class LoadedMotion:
-    """What a FRAMELOOM_MOTION socket carries. Immutable; called as ``motion(slot, hidden, frames, strength, fusion)``.
+    """What a FRAMELOOM_MOTION socket carries. Immutable; called as ``motion(slot, hidden, frames, strength, time)``.
 
     Attributes:
         weights: without LoRAs.
@@ -52,10 +52,10 @@ class LoadedMotion:
         return self.network.mask_encoder
 
     def __call__(
-        self, slot: str, hidden: Tensor, frames: int, strength: float, fusion: WindowFusion | None = None
+        self, slot: str, hidden: Tensor, frames: int, strength: float, time: Time | None = None
     ) -> Tensor:
         """Run one slot: [B*F, C, H, W] -> [B*F, C, H, W]."""
-        return self.network(slot, hidden, frames, strength, fusion)
+        return self.network(slot, hidden, frames, strength, time)
 
     def with_lora(self, lora: MotionLoRA, strength: float) -> LoadedMotion:
         """Return the same module with a motion LoRA stacked on it.

@@ -7,12 +7,14 @@ from typing import Any
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from ..models.architecture import TextSize, UNetSize, VAESize
+from ..models.architecture import TextSize, VAESize
+from ..models.network.unet import UNetSize
 
 
 def build_unet(size: UNetSize) -> UNet2DConditionModel:
     """Build a UNet of SD1.x topology with random weights."""
-    up = ["CrossAttnUpBlock2D" if attention else "UpBlock2D" for attention in reversed(size.attention_levels)]
+    up = ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(size.depths)]
+    heads: Any = size.num_heads  # one number a level is more than diffusers' own annotation says
     return UNet2DConditionModel(
         in_channels=size.in_channels,
         out_channels=4,
@@ -21,7 +23,7 @@ def build_unet(size: UNetSize) -> UNet2DConditionModel:
         down_block_types=_way_down(size),
         up_block_types=tuple(up),
         cross_attention_dim=size.context_dim,
-        attention_head_dim=size.num_heads,  # diffusers' historical name for the number of heads
+        attention_head_dim=heads,  # diffusers' historical name for the number of heads
     )
 
 
@@ -46,8 +48,28 @@ def build_control(size: UNetSize, hint_channels: int = 3, *, pooled: bool = Fals
 
 
 def _way_down(size: UNetSize) -> tuple[str, ...]:
-    return tuple(
-        "CrossAttnDownBlock2D" if attention else "DownBlock2D" for attention in size.attention_levels
+    return tuple("CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in size.depths)
+
+
+def size_of(network: UNet2DConditionModel | ControlNetModel) -> UNetSize:
+    """Return the sizes of a network, a ControlNet's as those of the UNet that it is for."""
+    config: Any = network.config
+    widths, depths = config.block_out_channels, config.transformer_layers_per_block
+    heads = config.attention_head_dim  # diffusers' historical name for the number of heads
+    if isinstance(depths, int):
+        depths = (depths,) * len(widths)
+    return UNetSize(
+        model_channels=widths[0],
+        channel_mult=tuple(width // widths[0] for width in widths),
+        context_dim=config.cross_attention_dim,
+        num_heads=heads if isinstance(heads, int) else tuple(heads),
+        depths=tuple(
+            depth if kind.startswith("CrossAttn") else 0
+            for depth, kind in zip(depths, config.down_block_types, strict=True)
+        ),
+        middle_depth=depths[-1],
+        num_res_blocks=config.layers_per_block,
+        in_channels=config.in_channels,
     )
 
 

@@ -23,24 +23,22 @@ from ..host.model_folders import (
     names_of,
 )
 from ..models.architecture import DEMO
-from ..models.edit import Edit
+from ..models.edits.edit import Edit
 from ..models.errors import CheckpointError
-from ..models.family import Family, check_edit
+from ..models.family import Family, check_offered
 from ..models.gligen import Gligen
-from ..models.gligen import check_fit as check_gligen
 from ..models.keys import plain
 from ..models.learning import Base, FrozenForward, Learner, describe_base
-from ..models.motion_checkpoint import MotionWeights, check_fit
-from ..models.motion_module import slot_widths
+from ..models.motion_checkpoint import MotionWeights
 from ..models.nuwa_jobs import Recursion, Watch, Work, run_jobs
 from ..models.phrases import Ranges, check_found
 from .conditions import select_frames
 from .control_loading import load_controlnet
 from .denoise import Denoiser, sample
-from .device import pick_device
+from .device import pick_device, weight_dtype
 from .edits import edited
 from .folders import Folders
-from .gligen import load_gligen, transformer_widths
+from .gligen import load_gligen
 from .guidance import CFG, Conditioning
 from .io import ComfyNode
 from .loading import load_checkpoint
@@ -97,16 +95,14 @@ class HeadlessHost:
         Raises:
             CheckpointError: the edit's motion module, or its GLIGEN, is not for this model.
         """
-        check_edit(self.family(model), edit)
-        if edit.temporal is not None:
-            check_fit(edit.temporal.motion.weights, slot_widths(model.size))
-        if edit.gligen is not None:
-            check_gligen(edit.gligen.network, transformer_widths(model.unet))
+        check_offered(self.family(model), dict(edit.parts()), edit.name)
+        for part in edit.own_parts():
+            part.check_fit(model.size)
         return model.with_edit(edit)
 
     def load_motion(self, weights: MotionWeights) -> LoadedMotion:
         """Build a motion module on this host's device."""
-        return LoadedMotion(weights, self.device, self._dtype)
+        return LoadedMotion(weights, self.device, weight_dtype(self.device))
 
     def load_demo(self) -> tuple[Model, CLIP, VAE]:
         """Build the bundled demo model."""
@@ -176,7 +172,7 @@ class HeadlessHost:
         """Return the denoised latents of one forward pass."""
         samples = latent["samples"]
         noisy = samples.to(model.device).float() * model.latent_scale
-        with edited(model.unet, model.edits) as run:
+        with edited(model.unet, model.edits, [options for _, options in conditioning]) as run:
             level = torch.tensor(sigma)
             denoise = Denoiser(model, run, CFG(conditioning, [], 1.0), samples.shape, level[None])
             clean = denoise(noisy, level)
@@ -306,7 +302,7 @@ class HeadlessHost:
 
     def base(self, model: Model) -> Base:
         """Return what a trainer must know of a model."""
-        widths = slot_widths(model.size)
+        widths = model.size.slots
         return describe_base(model.base_sampling.prediction, widths, model.size.in_channels)
 
     def train_forward(
@@ -314,10 +310,6 @@ class HeadlessHost:
     ) -> FrozenForward:
         """Return the UNet with its edits as a differentiable function."""
         return differentiable(model, frames, learner, save_memory=save_memory)
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return torch.float32 if self.device.type == "cpu" else torch.float16
 
     def _own_files(self, kind: str) -> list[str]:
         folder = self.models_dir / kind

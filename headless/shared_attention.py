@@ -7,16 +7,13 @@ result is that of repeating the tokens, with 1/F of the projections and no copie
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
-from torch import Tensor, nn
-
-from ..models.cross_frame import LEVELS
+from torch import Tensor
 
 _Network = TypeVar("_Network", UNet2DConditionModel, ControlNetModel)
 
@@ -71,17 +68,3 @@ def share_tokens(network: _Network) -> _Network:
     """Give every attention of a new UNet or ControlNet the shared projection; returns the same network."""
     network.set_attn_processor(SharedTokensProcessor())  # type: ignore[arg-type]
     return network
-
-
-def attention_layers(network: nn.Module, kind: str) -> Iterator[tuple[str, int, Any]]:
-    """Yield a UNet's or ControlNet's attentions of a kind: name, level (``cross_frame.LEVELS``), layer.
-
-    Args:
-        network: diffusers'.
-        kind: ``attn1`` for self-attention, ``attn2`` for cross-attention.
-    """
-    for name, module in network.named_modules():
-        if name.endswith(f".{kind}"):
-            part, index, *_ = name.split(".")
-            level = {"down_blocks": int, "up_blocks": lambda up: LEVELS[-1] - int(up)}.get(part)
-            yield name, LEVELS[-1] if level is None else level(index), module

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import torch
 from diffusers.models.resnet import ResnetBlock2D
@@ -12,9 +13,10 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from ..models.edit import Edit, Given, TemporalEdit
+from ..models.edits.call import Held
+from ..models.edits.edit import Edit
 from ..models.learning import FrozenForward, Learner, check_learner, recompute
-from ..models.motion_module import slot_widths
+from ..models.motion.edit import motion_edit
 from .edits import forward_with_edits
 from .model import Model
 from .motion import LoadedMotion
@@ -29,10 +31,12 @@ def differentiable(model: Model, frames: int, learner: Learner | None, *, save_m
         learner: a motion module that learns; None: none does.
         save_memory: work blocks out again for gradients.
     """
-    check_learner(model.edits, learner, slot_widths(model.size))
-    edits = tuple(_in_float32(edit) for edit in model.edits)
+    check_learner(model.edits, learner, model.size.slots)
+    edits = tuple(
+        edit.with_networks([_in_float32(network) for network in edit.networks]) for edit in model.edits
+    )
     if learner is not None:
-        edits = (*edits, Edit("training", temporal=TemporalEdit(learner)))
+        edits = (*edits, motion_edit("training", learner))
     unet = _own_unet(model)
     if save_memory:
         for block in unet.modules():
@@ -48,22 +52,18 @@ class _Edited:
         self._hooks = ExitStack()
         self._predict = self._hooks.enter_context(forward_with_edits(unet, edits, frames))
 
-    def __call__(
-        self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None
-    ) -> Tensor:
+    def __call__(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Held | None = None) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
             parts = (part.clone() if part.is_inference() else part for part in (noisy, timesteps, tokens))
             return self._predict(*parts, given)
 
 
-def _in_float32(edit: Edit) -> Edit:
-    """Return an edit whose motion module, half precision on a GPU, fits the copy of the UNet."""
-    if edit.temporal is None or not isinstance(edit.temporal.motion, LoadedMotion):
-        return edit
-    motion = edit.temporal.motion
-    if motion.dtype == torch.float32:
-        return edit
-    return replace(edit, temporal=replace(edit.temporal, motion=replace(motion, dtype=torch.float32)))
+def _in_float32(network: Any) -> Any:
+    """Return what runs beside a UNet, half precision on a GPU, so that it fits the copy of the UNet."""
+    if isinstance(network, LoadedMotion):
+        return network if network.dtype == torch.float32 else replace(network, dtype=torch.float32)
+    with torch.inference_mode(False):
+        return copy.deepcopy(network).float()
 
 
 @torch.inference_mode(False)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..models.edit import Edit
+from ..models.edits.edit import Edit
 from ..models.family import Family
 from ..models.learning import Base, FrozenForward, Learner
 from ..models.motion_checkpoint import MotionWeights
@@ -62,7 +62,7 @@ class Host(Protocol):
     def install(self, model: Any, edit: Edit) -> Any:
         """Return a clone of the model with the edit added after those it has.
 
-        Raises ValueError for a model that can't take it, by ``models.family.check_edit``.
+        Raises ValueError for a model that can't take it, by ``models.family.check_offered``.
         """
         ...
 

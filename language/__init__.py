@@ -1,1 +1,4 @@
-"""Language models: endpoints, local models, planners, and other people's formats of layouts."""
+"""Scripts to storyboards: rules, language models, layout priors, and other people's formats of layouts.
+
+Texts come in, storyboards go out. May import: models, host.contract.
+"""

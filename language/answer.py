@@ -1,4 +1,4 @@
-"""A chat model's answer, put together from what its server sends: events, lines of JSON, or one JSON text."""
+"""The answer of a chat model, put together from its server's pieces: events, lines of JSON, or one JSON text."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..models.errors import LanguageModelError
+from .json_text import as_array, as_object
 from .key import Key
 from .reading import ends_whole
 
-MAX_CHARACTERS = 1_000_000  # of an answer, thoughts included
-BLANKS = 400  # characters behind a whole answer, after which nothing more is waited for
-_THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # what servers call them
+MAX_CHARACTERS = 1_000_000  # longest answer, thoughts included
+BLANKS = 400  # blank characters after a whole answer; then it is over
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # names that servers use
 
 
 class Answer:
-    """What has come so far.
+    """The part of an answer that has come so far.
 
-    Reads OpenAI's answers, streamed or whole, and those of Ollama's own interface; text that comes in parts; an answer
-    that a server takes for a thought or a tool's arguments. What ends a line ends no character: pieces may be cut
-    anywhere.
+    It reads OpenAI's answers, streamed or whole, and those of Ollama's own interface; text in several parts; and
+    answers that a server takes for a thought or for a tool's arguments. Pieces may be cut anywhere, also inside a
+    character.
 
     Args:
-        who: begins every error.
-        key: of the server, which no error quotes.
+        who: name with which every error begins.
+        key: key of the server, which errors never quote.
     """
 
     def __init__(self, who: str, key: Key) -> None:
         self._who, self._excerpt = who, key.excerpt
-        self._rest = bytearray()  # of a line that has not ended
+        self._rest = bytearray()  # the line that has not ended yet
         self._event: list[bytes] = []
         self._plain: list[bytes] = []  # lines that are neither events nor whole JSON
         self._texts: dict[str, list[str]] = {"content": [], "thoughts": [], "refusal": [], "arguments": []}
@@ -39,7 +40,7 @@ class Answer:
         self.done = False
 
     def add(self, piece: bytes) -> None:
-        """Read a piece; raises LanguageModelError for what is no answer."""
+        """Read a piece. Raises LanguageModelError if it belongs to no answer."""
         first, *others = piece.split(b"\n")
         self._rest += first
         for line in others:
@@ -50,7 +51,7 @@ class Answer:
         """Return the answer, after the last piece.
 
         Args:
-            max_tokens: that it was asked to keep to, for the error; 0: its server's own limit.
+            max_tokens: limit that the question set, in tokens, for the error; 0: the server's own limit.
 
         Raises:
             LanguageModelError: it is not finished, or there is none.
@@ -114,7 +115,7 @@ class Answer:
             return
         except UnicodeDecodeError:
             why = "UTF-8"
-        except (ValueError, RecursionError):  # also of JSON that could be read, but not quoted
+        except (ValueError, RecursionError):  # also JSON that can be read but not quoted
             why = "JSON"
         raise self._error(
             f"sent what is not {why}: {self._excerpt(text)}",
@@ -124,18 +125,19 @@ class Answer:
 
     def _read_part(self, part: Any) -> None:
         """Read one JSON object: a whole completion, or a bit of one."""
-        if isinstance(part, dict) and part.get("error"):
+        fields = as_object(part)
+        if fields is not None and fields.get("error"):
             raise self._error(
-                f"reports {self._excerpt(json.dumps(part['error']))}", "an answer", "see to that"
+                f"reports {self._excerpt(json.dumps(fields['error']))}", "an answer", "see to that"
             )
-        choices = part.get("choices", [part]) if isinstance(part, dict) else None
-        if not isinstance(choices, list):
+        choices = None if fields is None else as_array(fields.get("choices", [fields]))
+        if choices is None:
             raise self._unknown(part)
-        for choice in choices[:1]:
-            if not isinstance(choice, dict):
-                raise self._unknown(part)
-            message = choice.get("delta") or choice.get("message") or {}
-            if not isinstance(message, dict):
+        for choice in map(as_object, choices[:1]):
+            message = (
+                None if choice is None else as_object(choice.get("delta") or choice.get("message") or {})
+            )
+            if choice is None or message is None:
                 raise self._unknown(part)
             self._choices += "delta" in choice or "message" in choice
             self._read_message(message, part)
@@ -146,16 +148,16 @@ class Answer:
         thoughts = next((name for name in _THOUGHTS if message.get(name)), "")
         for kind, name in (("content", "content"), ("thoughts", thoughts), ("refusal", "refusal")):
             self._read_text(kind, message.get(name) or "", part)
-        called = message.get("tool_calls")
-        for call in called[:1] if isinstance(called, list) else ():
-            function = call.get("function") if isinstance(call, dict) else None
-            arguments = function.get("arguments") if isinstance(function, dict) else None
-            self._read_text("arguments", arguments or "", part)
+        for call in (as_array(message.get("tool_calls")) or [])[:1]:
+            function = as_object((as_object(call) or {}).get("function")) or {}
+            self._read_text("arguments", function.get("arguments") or "", part)
 
     def _read_text(self, kind: str, text: Any, part: Any) -> None:
         """Read text, or a list of parts of text, each of a type."""
-        if isinstance(text, list) and all(isinstance(each, dict) for each in text):
-            for each in text:
+        listed = as_array(text)
+        parts = [each for each in map(as_object, listed or []) if each is not None]
+        if listed is not None and len(parts) == len(listed):
+            for each in parts:
                 inner = str(each.get("type", "text"))
                 means = "thoughts" if inner in _THOUGHTS else inner if inner in self._texts else kind
                 self._read_text(means, each.get("text") or each.get(inner) or "", part)
@@ -189,5 +191,5 @@ class Answer:
 
 
 def _join(texts: list[str]) -> str:
-    """Join bits of text, and the halves of characters that JSON wrote into two of them; odd halves become U+FFFD."""
+    """Join bits of text. Two bits may hold the two halves of one character; a half without its other becomes U+FFFD."""
     return "".join(texts).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

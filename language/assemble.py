@@ -1,4 +1,4 @@
-"""Make a storyboard of planned scenes: what every planner's answer has in common."""
+"""Make a storyboard of planned scenes; every planner ends here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..models.storyboard import Provenance, Scene, Storyboard
 def assemble(
     scenes: Sequence[Scene], *, fps: float, size: tuple[int, int], provenance: Provenance
 ) -> Storyboard:
-    """Return a storyboard whose prompts name all they hold, and whose groups are what several scenes share."""
+    """Return a storyboard. Its prompts name all entities, and its groups are the things that several scenes share."""
     named = [
         scene.model_copy(
             update={

@@ -1,4 +1,4 @@
-"""Answers of language models that were found right, kept on disk by what was asked. Bounded; never trusted."""
+"""Right answers of language models, kept on disk by their question. Bounded; checked again when read."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ MAX_BYTES = 16 * 1024 * 1024
 
 
 class AnswerCache:
-    """A folder of answers: a file each, named by the hash of what was asked; the oldest go first.
+    """A folder of answers, a file each, named by the hash of the question. The oldest are removed first.
 
     Args:
-        folder: made when the first answer is kept.
+        folder: path of the folder, which is made when the first answer is kept.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def read(self, question: Sequence[str | int]) -> str | None:
-        """Return the answer that is kept, if one is: whoever asks checks it as if it were new."""
+        """Return the stored answer, or None. The caller checks it as if it were new."""
         try:
             return self._path(question).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return None
 
     def write(self, question: Sequence[str | int], answer: str) -> None:
-        """Keep an answer, whole or not at all; one longer than ``MAX_BYTES`` is not kept.
+        """Store an answer, whole or not at all. An answer longer than ``MAX_BYTES`` is not stored.
 
         Raises:
             OSError: the disk is full, or the folder can't be written to; says what to do.
@@ -57,7 +57,7 @@ class AnswerCache:
 
     def _trim(self, newest: Path) -> None:
         """Remove the oldest answers until the rest is within bounds; another process may do the same meanwhile."""
-        entries = []
+        entries: list[tuple[bool, int, Path, int]] = []
         for path in self._folder.glob("*.json"):
             try:
                 stat = path.stat()

@@ -1,7 +1,8 @@
-"""Questions to a language model that are put until the answer is right: kept answers, and rounds of repair.
+"""Ask a language model until its answer is right, or a few rounds have passed.
 
-What somebody typed goes to the model as a JSON string, and what comes back is only ever read as JSON of one form. What
-is wrong with an answer goes back to the model; after some rounds it stops. Nobody else answers in its place.
+A text that a user typed goes to the model as a JSON string, and an answer is only ever read as JSON of one form. If an
+answer is wrong, its fault goes back to the model. After the last round the question fails: no other planner steps in.
+Right answers are stored, and are not asked for again.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Conversation:
-    """How questions are put: to whom, with what seed, how often again, and who is told of it.
+    """Settings of all questions of one job.
 
     Attributes:
-        model: who is asked.
-        role: what the model does, in a sentence.
-        data: what somebody typed, in a word.
-        remedy: what to do where no answer is right, for the error.
-        seed: of the model's sampling.
-        repairs: how often a wrong answer goes back, with what is wrong.
-        cache: where right answers are kept, and looked for.
-        watch: see ``LanguageModel.complete``.
-        tell: told, in a sentence, where an answer was not read as it was asked for.
+        model: language model that answers.
+        role: one sentence that tells the model what it does.
+        data: one word for the text that a user typed, such as ``script``.
+        remedy: advice for the error when no answer can be used.
+        seed: seed of the model's sampling.
+        repairs: number of times that a wrong answer goes back to the model, with its fault.
+        cache: store of right answers, asked before the model; None: every question is asked.
+        watch: callback of ``LanguageModel.complete``.
+        tell: callback that takes one sentence about an answer that was read in another way than asked for.
     """
 
     model: LanguageModel
@@ -61,17 +62,18 @@ class Conversation:
         where: str = "",
         also: tuple[int, ...] = (),
     ) -> T:
-        """Return a checked answer, of the cache or the model.
+        """Return a checked answer, from the store or from the model.
 
         Args:
-            stage: what is asked for, in a few words.
-            task: what to do.
+            stage: few words that name what is asked for.
+            task: instruction to the model.
             example: a question, and its answer.
-            question: what is known.
+            question: known facts, as JSON.
             schema: JSON schema of the answer.
-            check: returns what an answer says; raises ``wire.AnswerError`` for one that can't be used.
-            where: of which part, for the error.
-            also: what else answers are kept by.
+            check: function that returns the meaning of an answer, and raises ``wire.AnswerError`` if it can't
+                be used.
+            where: part of the work that the error names, such as a scene.
+            also: further numbers by which answers are kept.
 
         Raises:
             models.errors.LanguageModelError: there is no answer, or none that can be used.
@@ -83,7 +85,7 @@ class Conversation:
             try:
                 return read_answer(kept, name, check).checked
             except wire.AnswerError:
-                pass  # a file that was cut or changed: ask again, and write it anew
+                pass  # the file was cut or changed: ask again, and write it again
         messages = [
             Message("system", f"{self._introduce()}\n\n{_explain(task, example, schema)}"),
             Message("user", f"The question, as JSON:\n{write_json(question)}"),
@@ -106,7 +108,7 @@ class Conversation:
         schema: Mapping[str, Any],
         read: Callable[[str], Found[T]],
     ) -> Found[T]:
-        """Return what is read of the first right answer."""
+        """Ask until an answer can be read, and return what it says."""
         rounds = 0
         while True:
             self.watch(0)

@@ -1,6 +1,6 @@
-"""What one server takes of a question: how an answer is held to its schema, and which settings it knows by what name.
+"""The form of question that one server accepts: its way to enforce a schema, and its names for settings.
 
-A dialect begins with what a profile says, and learns from what the server refuses.
+A dialect begins with the profile, and learns from each refusal of the server.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from urllib.parse import urlsplit
 
 from .profiles import Profile, Setting
 
-# How an answer is held to its schema: the server's grammar, Ollama's own, any JSON, or nothing but the prompt.
+# Ways to hold an answer to its schema: the server's grammar, Ollama's own, any JSON, or the prompt alone.
 Level = Literal["json_schema", "ollama format", "json_object", "no format"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 _FORMAT = "response_format"
-# What others call the longest answer: a refusal that names one of these says what to write instead.
+# Other servers' names for a setting. A refusal that contains one of them says which name to use.
 _OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "max_tokens": ("max_completion_tokens", "max_output_tokens", "max_new_tokens")
 }
-MOST_NAMED = 3  # settings in a refusal that tells which one is wrong; one with more repeats the question
-_SPOKEN = {"stream": r"stream(?:ing)?"}  # what a refusal may say instead of a setting's name
+MOST_NAMED = 3  # a refusal that names more settings only repeats the question
+_SPOKEN = {"stream": r"stream(?:ing)?"}  # other words that a refusal may use for a setting
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """A server's.
+    """The dialect of one server.
 
     Attributes:
-        level: how an answer is held to its schema.
+        level: way in which an answer is held to its schema.
         left_out: settings that are not sent.
-        renamed: what else a setting is called.
+        renamed: server's name for a setting, by our name.
     """
 
     level: Level = LEVELS[0]
     left_out: frozenset[str] = frozenset()
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
     def of(cls, profile: Profile) -> Dialect:
-        """Return what a profile says, before its server was asked."""
+        """Return the dialect to begin with, by the profile alone."""
         level = LEVELS[-1] if _FORMAT in profile.omit else LEVELS[0]
         # OpenAI's newer models refuse the name that others know.
         openai = urlsplit(profile.base_url).hostname == "api.openai.com"
@@ -51,7 +51,7 @@ class Dialect:
     def question(
         self, model: str, turns: Sequence[Mapping[str, str]], schema: Mapping[str, Any], **settings: Any
     ) -> dict[str, Any]:
-        """Return the body of a question to ``/chat/completions``; ``settings``: None for one that is not sent."""
+        """Return the body of a question to ``/chat/completions``. A setting of None is not sent."""
         if self.level == "json_schema":
             form = {"name": "answer", "strict": True, "schema": schema}
             settings[_FORMAT] = {"type": self.level, "json_schema": form}
@@ -82,15 +82,15 @@ class Dialect:
         return body | {"format": schema, "options": options}
 
     def below(self) -> list[Dialect]:
-        """Return this dialect, and after it those that hold an answer less to its schema."""
+        """Return this dialect, then those that enforce the schema less and less."""
         return [replace(self, level=level) for level in LEVELS[LEVELS.index(self.level) :]]
 
     def without(self, sent: Mapping[str, Any], refusal: str) -> tuple[Dialect, str] | None:
-        """Return a dialect without the setting that a refusal names, or with another name for it; and what changed.
+        """Return a dialect without the refused setting, or with another name for it, and the change in words.
 
         Args:
             sent: the question's body.
-            refusal: what the server answered.
+            refusal: server's reply.
 
         Examples:
             >>> dialect, change = Dialect().without({"max_tokens": 9}, "use 'max_completion_tokens' instead")
@@ -99,8 +99,8 @@ class Dialect:
             >>> Dialect().without({"seed": 9}, "'seed' is not supported")[1]
             'no seed'
         """
-        places = {}
-        for setting in set(get_args(Setting)) - {_FORMAT}:  # which a lower level leaves out
+        places: dict[int, str] = {}
+        for setting in set(get_args(Setting)) - {_FORMAT}:  # a lower level leaves it out
             name = self.renamed.get(setting, setting)
             place = _find(refusal, _SPOKEN.get(name, re.escape(name))) if name in sent else None
             others = [each for each in _OTHER_NAMES.get(setting, ()) if _find(refusal, each) is not None]
@@ -116,7 +116,7 @@ class Dialect:
 
 
 def _find(text: str, pattern: str) -> int | None:
-    """Return where a text has a word; what is named as the fault comes before all else."""
+    """Return the place of a word in a text. A word that is named as the fault comes before all others."""
     fault = re.search(rf'"(?:param|loc)"\s*:[^}}\]]{{0,99}}"{pattern}"', text, re.IGNORECASE)
     word = fault or re.search(rf"(?<![\w-]){pattern}(?![\w-])", text, re.IGNORECASE)
     return None if word is None else word.start() - len(text) * bool(fault)

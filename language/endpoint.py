@@ -1,7 +1,7 @@
 """A language model behind an OpenAI-compatible server, by its profile.
 
-Owns what is asked for, how often, and how far structured output steps down. The key is read when a question is asked,
-goes to the profile's own address, and is taken out of every error and answer.
+This file decides what is asked, how often, and how far the demand for structured output is lowered. The key is read
+when a question is asked, goes to the profile's own address alone, and is removed from every error and answer.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from ..models.errors import LanguageModelError
 from .answer import Answer
 from .dialect import Dialect
 from .exchange import Clock, DisconnectedError, OutOfTimeError, Reply, TooLongError, exchange
-from .json_text import write_json
+from .json_text import as_array, as_object, write_json
 from .key import Key, read_key
 from .model import Message, Watch
 from .profiles import FILE, Profile
 
 logger = logging.getLogger(__name__)
 
-AGAIN = (408, 429)  # HTTP status, beside 5xx, of what may work a little later
-UNSUITED = (400, 404, 422)  # of what a server may not know
-BROKEN = (500, 501)  # of what a server may fail at again and again: a schema
+AGAIN = (408, 429)  # HTTP status of a server that is busy, beside 5xx
+UNSUITED = (400, 404, 422)  # HTTP status of a server that does not know a setting
+BROKEN = (500, 501)  # HTTP status of a server that fails at a schema each time
 LOADING = re.compile(
     r"(?i)\b(loading|being loaded|warming up|initiali[sz]ing|starting|not ready)\b"
-)  # in a 503
+)  # words of a 503
 LOOK_AGAIN = 1.0  # seconds between two looks at whether a model is loaded
 BACKOFF = 0.5  # seconds before the second attempt; twice as long before each further one
-MAX_BYTES = 65_536  # of an error's body
-READING = 2  # of answers; before, a draft among a model's thoughts could be taken for its answer
-SHOWN = 12  # models that an error names
+MAX_BYTES = 65_536  # of an error's body that are read
+READING = 2  # version of the reading of answers; version 1 could take a draft among thoughts for the answer
+SHOWN = 12  # models that an error names at most
 
-_dialects: dict[tuple[str, str], Dialect] = {}  # that a server took, by profile and model, in this process
+_dialects: dict[tuple[str, str], Dialect] = {}  # dialects that worked, by profile and model
 
 T = TypeVar("T")
 
 
 class _AgainError(Exception):
-    """An attempt failed in a way that may pass.
+    """An attempt failed, but the next one may succeed.
 
     Attributes:
         wait: seconds that the server asks for.
-        status: of HTTP, where it answered.
-        loading: it says that it still loads its model.
+        status: HTTP status; 0 where no answer came.
+        loading: True if the server says that it still loads its model.
     """
 
     def __init__(self, what: str, wait: float = 0.0, status: int = 0, loading: bool = False) -> None:
@@ -61,7 +61,7 @@ class _AgainError(Exception):
 
 
 class _UnsuitedError(LanguageModelError):
-    """The server does not know something of what it was asked; ``words``: what it answered."""
+    """The server does not know a part of the question. ``words`` is its reply."""
 
     words = ""
 
@@ -78,9 +78,10 @@ class Endpoint:
         label: the profile's name.
         profile: the server, its model and the name of its key's environment variable.
         timeout: seconds for an answer altogether, attempts and waits between them included.
-        attempts: at one request, the first included, while the server is busy or can't be reached.
+        attempts: number of tries of one request, the first included, while the server is busy or can't be
+            reached.
         max_tokens: longest answer; 0: the server's own limit.
-        temperature: of sampling.
+        temperature: temperature of sampling.
     """
 
     label: str
@@ -92,7 +93,7 @@ class Endpoint:
 
     @property
     def identity(self) -> str:
-        """What tells its answers from another model's, for a cache. A server's only model is not told from its next."""
+        """Text that differs between models, for a store of answers. A profile without a model stays the same text."""
         address = sha256(self.profile.base_url.encode()).hexdigest()
         given = [self.label, address, self.profile.model, self.temperature]
         return json.dumps([READING, *given, *([self.profile.omit] if self.profile.omit else [])])
@@ -105,8 +106,9 @@ class Endpoint:
         Args:
             messages: the conversation.
             schema: JSON schema of the answer; enforced as far as the server takes it.
-            seed: of sampling.
-            watch: called with the number of characters at least every half second; raises what stops the work.
+            seed: seed of sampling.
+            watch: callback that gets the number of characters at least every half second; it raises to stop
+                the work.
 
         Raises:
             LanguageModelError: there is no answer; says why and what to do, and holds no key.
@@ -116,7 +118,9 @@ class Endpoint:
             return key.scrub(_Errand(self, key, Clock(self.timeout, watch)).answer(messages, schema, seed))
         except LanguageModelError as error:
             why = key.scrub(str(error))
-        raise LanguageModelError(why)  # here, where no other exception hangs on to it
+        raise LanguageModelError(
+            why
+        )  # raised here, so that no other exception with the key is attached to it
 
 
 class _Errand:
@@ -127,14 +131,14 @@ class _Errand:
         self._base = endpoint.profile.base_url
 
     def answer(self, messages: Sequence[Message], schema: Mapping[str, Any], seed: int) -> str:
-        """Return the answer in the dialect that asks most of what the server takes."""
+        """Return the answer in the strictest dialect that the server accepts."""
         model = self._of.profile.model or self._only_model()
         known = self._of.profile.model_dump_json(), model
         turns = [{"role": message.role, "content": message.text} for message in messages]
         first = _dialects.get(known) or Dialect.of(self._of.profile)
         refusal: LanguageModelError | None = None
         for level in first.below():
-            # A server that fails at a schema is asked once for less: it may be broken altogether.
+            # After a failure at a schema, ask for less only once: the server may be broken.
             attempts = 1 if isinstance(refusal, _BrokenError) else 0
             if level.level == "ollama format" and level != first and not self._is_ollama():
                 continue
@@ -161,10 +165,10 @@ class _Errand:
         schema: Mapping[str, Any],
         seed: int,
     ) -> tuple[str, Dialect]:
-        """Return the answer, and the dialect that is left when the server has refused what it does not know."""
+        """Return the answer, and the dialect after the server's refusals."""
         changes: list[str] = []
         while True:
-            settings = {
+            settings: dict[str, Any] = {
                 "stream": True,
                 "temperature": self._of.temperature,
                 "seed": seed % 2**31,
@@ -198,13 +202,8 @@ class _Errand:
 
     def _only_model(self) -> str:
         """Return the name of the server's model, if it has one."""
-        listed = self._request("/models", _read_json)
-        entries = listed.get("data") if isinstance(listed, dict) else None
-        found = (
-            [each.get("id") for each in entries or [] if isinstance(each, dict)]
-            if isinstance(entries, list)
-            else []
-        )
+        listed = as_object(self._request("/models", _read_json)) or {}
+        found = [(as_object(each) or {}).get("id") for each in as_array(listed.get("data")) or []]
         names = [name for name in found if isinstance(name, str)]
         if len(names) == 1:
             return names[0]
@@ -222,7 +221,7 @@ class _Errand:
             found = self._request("/api/version", _read_json, root=True, attempts=1)
         except LanguageModelError:
             return False
-        return isinstance(found, dict) and set(found) == {"version"}
+        return set(as_object(found) or {}) == {"version"}
 
     def _request(
         self,
@@ -233,14 +232,14 @@ class _Errand:
         root: bool = False,
         attempts: int = 0,
     ) -> T:
-        """Send a request and read what comes, again while that may help.
+        """Send a request and read the reply; try again while that may help.
 
         Args:
-            path: below the base URL.
-            read: what to make of an answer of status 200.
-            question: to post; None: get.
-            root: whether the path is below what comes before ``/v1``.
-            attempts: instead of the endpoint's.
+            path: path below the base URL.
+            read: function that reads an answer of status 200.
+            question: body to post; None: a GET request.
+            root: True if the base URL's ``/v1`` is left out before the path.
+            attempts: number of tries; 0: the endpoint's own.
         """
         url = (self._base.removesuffix("/v1") if root else self._base) + path
         attempts = attempts or self._of.attempts
@@ -269,7 +268,7 @@ class _Errand:
         )
 
     def _wait_for_model(self, fault: _AgainError, looks: int) -> None:
-        """Wait before the next look at a server that loads its model; said at the 1st look, the 2nd, the 4th..."""
+        """Wait for a server that loads its model. Look 1, 2, 4, 8, ... writes a line to the log."""
         wait = max(fault.wait, LOOK_AGAIN)
         if wait >= self._clock.left:
             self._fail(
@@ -303,7 +302,7 @@ class _Errand:
         raise _AgainError(f"no answer from {self._base} ({why})")
 
     def _check(self, url: str, reply: Reply) -> None:
-        """Raise for what is not an answer."""
+        """Raise an error if the reply is not an answer."""
         status = reply.status
         if 200 <= status < 300:
             return
@@ -367,7 +366,7 @@ def _read_json(reply: Reply) -> Any:
 
 
 def _without_secrets(url: str, location: str) -> str:
-    """Return where a redirect leads, without user name, password, query and fragment."""
+    """Return the target of a redirect, without user name, password, query and fragment."""
     try:
         parts = urlsplit(urljoin(url, location))
     except ValueError:
@@ -376,7 +375,7 @@ def _without_secrets(url: str, location: str) -> str:
 
 
 def _seconds(retry_after: str) -> float:
-    """Return how long a Retry-After header asks to wait; 0 where it says nothing of use.
+    """Return the seconds that a Retry-After header asks for; 0 if it can't be read.
 
     Examples:
         >>> _seconds("7"), _seconds("soon"), _seconds("Thu, 01 Jan 1970 00:00:00 GMT")

@@ -1,6 +1,7 @@
-"""Read a script in plain English: what is in each scene, what it does, where it stands. No model; tables and order.
+"""Read a script in plain English: the things in each scene, what they do, and where they are.
 
-Owns the reading alone: ``rules`` decides where things are drawn. What it does not understand, it leaves out.
+It uses tables of words and their order, and no model. It leaves out what it does not understand. ``rules`` then decides
+where things are drawn.
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ from .model import Tell
 from .noun_phrases import DESCRIBING, VERBS, NounPhrase, find_noun_phrase, participle, singular
 from .script import read_scenes, show
 
-MAX_THINGS = 8  # in a scene
+MAX_THINGS = 8  # things in one scene
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[.,;:!?]")
 
 
 @dataclass
 class Motion:
-    """What a thing does in a scene.
+    """The motion of a thing in a scene.
 
     Attributes:
-        verb: what was read; empty: nothing, it stands still.
-        step: unit steps right and down.
-        start: column and row it comes from, -1..1.
-        goal: id of the thing it moves to.
-        place: column and row it moves to.
-        across: from one side of the picture to the other.
-        grow: 1 grows, -1 shrinks.
-        away: it moves from its goal instead.
+        verb: verb that was read; empty if there was none, and then the thing stands still.
+        step: direction in unit steps, (right, down).
+        start: column and row from which the thing comes, -1..1.
+        goal: id of the thing that it moves to.
+        place: column and row to which it moves.
+        across: True if it moves from one side of the picture to the other.
+        grow: sign of a change in size: 1 grows, -1 shrinks, 0 stays.
+        away: True if it moves away from its goal.
     """
 
     verb: str = ""
@@ -46,7 +47,7 @@ class Motion:
 
 @dataclass
 class Thing:
-    """One thing in one scene; ``id`` and ``text`` are the same in every scene. ``side``: of its box, 0: not said."""
+    """A thing in one scene. ``id`` and ``text`` are the same in all scenes; ``side`` is its box's, 0 if not said."""
 
     id: str
     text: str
@@ -65,17 +66,17 @@ class Reading:
     """One scene.
 
     Attributes:
-        things: in the order of their names in the text.
-        background: without a preposition.
-        setting: with one.
-        relations: (id, kind, id); *drives*: the first sends or follows the second.
-        text: as it was written.
+        things: things in the order in which the text names them.
+        background: background without its preposition.
+        setting: background with its preposition.
+        relations: relations as (id, kind, id). With *drives* the first sends or follows the second.
+        text: sentence as the user wrote it.
     """
 
-    things: list[Thing] = field(default_factory=list)
+    things: list[Thing] = field(default_factory=list[Thing])
     background: str = ""
     setting: str = ""
-    relations: list[tuple[str, str, str]] = field(default_factory=list)
+    relations: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     text: str = ""
 
 
@@ -83,8 +84,8 @@ def read_script(script: str, tell: Tell = lambda sentence: None) -> list[Reading
     """Read every scene; the same thing keeps its id, and the background stays until another is named.
 
     Args:
-        script: as it was typed.
-        tell: told what was left out.
+        script: script as the user typed it.
+        tell: callback that takes a sentence about what was left out.
 
     Raises:
         ValueError: see ``script.read_scenes``; or nothing in it can be drawn.
@@ -123,25 +124,30 @@ _GOING = {
     *v.APPROACHING,
     "float",
 }
-_SHOWN = {"sit", "sleep", "stand", "lie", *v.ACTING}  # verbs that one picture shows
+_SHOWN = {"sit", "sleep", "stand", "lie", *v.ACTING}  # verbs that a still picture can show
 _PREPOSITIONS = {"on", "at", "in", "near", "from", "to", "towards", "toward", "into"}
 _SETTING = set(
     "in at on inside outside through across along against into over around past down up under".split()
 )
-_OPEN_SETTING = set("in inside against through across along around".split())  # before any place, known or not
+_OPEN_SETTING = set(
+    "in inside against through across along around".split()
+)  # may stand before any place, also an unknown one
 
 
 class _Reader:
-    """Reads one scene from left to right; each ``_read_*`` takes what it knows at the place, or nothing."""
+    """Reads one scene from left to right. Each ``_read_*`` reads one kind of phrase at the current place."""
 
     def __init__(self, text: str, known: list[Thing], names: Collection[str] = ()) -> None:
         self.tokens = _WORD.findall(text.lower().replace("’", "'"))
         self.at = 0
         self.known, self.names = known, names
         self.reading = Reading(text=text)
-        self.crowd: list[str] = []  # things for which there was no room
-        self.lost: list[str] = []  # sentences of which nothing was read
-        self.began, self.useful = 0, False  # of the sentence
+        self.crowd: list[str] = []  # things beyond ``MAX_THINGS``
+        self.lost: list[str] = []  # sentences that were not understood
+        self.began, self.useful = (
+            0,
+            False,
+        )  # place where the sentence begins, and whether something of it was read
         self._begin_clause()
 
     def read(self) -> Reading:
@@ -169,16 +175,16 @@ class _Reader:
 
     def _begin_clause(self) -> None:
         self.subjects: list[Thing] = []
-        self.movers: list[Thing] = []  # whom the verb's directions are for
+        self.movers: list[Thing] = []  # things that the verb's directions move
         self.latest: list[Thing] = []
         self.verb = ""
-        self.said = False  # something was said of the subjects
-        self.joined = True  # a new thing may stand here
-        self.pending = ""  # a relation whose second thing comes next
+        self.said = False  # True: a verb or a place of the subjects was read
+        self.joined = True  # True: a new thing may follow
+        self.pending = ""  # relation whose second thing follows
         self.negated = False
-        self.expected: list[tuple[str, list[Thing]]] = []  # relations whose first thing comes next
-        self.place: tuple[int | None, int | None] | None = None  # of a thing that comes next
-        self.between = False  # the second of two things to be between comes next
+        self.expected: list[tuple[str, list[Thing]]] = []  # relations whose first thing follows
+        self.place: tuple[int | None, int | None] | None = None  # place of the thing that follows
+        self.between = False  # True: the second of the two things around follows
 
     def _word(self, offset: int = 0) -> str:
         place = self.at + offset
@@ -274,7 +280,7 @@ class _Reader:
         elif not self.subjects:
             self.place = place
         else:
-            # Of the thing named last, where nothing was said since; else of whom the clause speaks.
+            # The place is the latest thing's; after a verb it is the subjects'.
             self._stand(self.latest if self._word(-1) not in VERBS and self.latest else self.subjects, place)
         self.said = True
 
@@ -354,7 +360,9 @@ class _Reader:
             base = word
         if not base:
             return False
-        if self.at == 0 and word != base and self.known:  # ", then falls": who was last spoken of
+        if (
+            self.at == 0 and word != base and self.known
+        ):  # ", then falls": the thing that was named last falls
             self._take([self._here(self.known[-1])])
         self.at += 1
         if base in ("be", "have", "do", "there", "show", "see"):
@@ -376,7 +384,7 @@ class _Reader:
         return True
 
     def _looks_like_verb(self, word: str) -> bool:
-        """Whether an unknown word right behind a subject is what it does."""
+        """Tell whether an unknown word right behind a subject is its verb."""
         ends = word.endswith(("ing", "ed")) or (word.endswith("s") and not word.endswith(("ss", "us")))
         return bool(self.subjects) and not self.said and not self.joined and ends and word not in DESCRIBING
 
@@ -416,15 +424,15 @@ class _Reader:
         return True
 
     def _skip_camera(self) -> None:
-        """Pass over what the camera does, which boxes can't show."""
+        """Skip a motion of the camera, which boxes can't show."""
         began = self.at
         while self._word() not in ("", ",", "and", "while", "but", "as", ".", ";", "!", "?", ":"):
             self.at += 1
         self.lost.append(_joined(self.tokens[began : self.at]))
-        self.useful = True  # it is told
+        self.useful = True  # the user is told
 
     def _take(self, things: list[Thing]) -> None:
-        """Give things the part that they play in the clause."""
+        """Give things their part in the clause: subject, object, or one side of a relation."""
         if not things:
             return
         self.useful = True
@@ -478,7 +486,7 @@ class _Reader:
         return find_noun_phrase(self.tokens, at, {*self.names, *(thing.head for thing in self.known)})
 
     def _resolve(self, phrase: NounPhrase) -> list[Thing]:
-        """Return the things a phrase means: known ones, or new ones."""
+        """Return the things that a phrase means, known or new."""
         core = phrase.words[: phrase.head]
         many = phrase.count > 1
         noun = singular(phrase.noun) if many else phrase.noun
@@ -511,7 +519,7 @@ class _Reader:
         return thing
 
     def _here(self, thing: Thing) -> Thing:
-        """Return a known thing's part in this scene, and remember it as the latest."""
+        """Return a known thing as it is in this scene, and remember it as the latest."""
         for each in self.reading.things:
             if each.id == thing.id:
                 return each
@@ -521,7 +529,7 @@ class _Reader:
         return own
 
     def _remember(self, name: str) -> None:
-        """Make a thing the one that a pronoun means."""
+        """Make a thing the latest: a pronoun then means it."""
         place = next(number for number, each in enumerate(self.known) if each.id == name)
         self.known.append(self.known.pop(place))
 

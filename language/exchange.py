@@ -1,7 +1,7 @@
-"""One HTTP request and its answer, watched while it runs: stopped at once, never longer than its clock allows.
+"""One HTTP request and its answer. It can be stopped at once, and never takes longer than its clock allows.
 
-A thread waits on the network and hands pieces over; who asked looks after the clock between them, and hangs up however
-it ends. Nothing follows a redirect, reads ``.netrc``, or keeps cookies.
+A thread waits for the network and hands over pieces. The caller looks at the clock between pieces, and closes the
+connection at the end, whatever happened. Redirects, ``.netrc`` and cookies are not used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -19,9 +19,9 @@ from typing import Any
 
 THREAD = "frameloom-llm"  # name of every thread that talks to a server
 POLL = 0.25  # seconds between two looks at the clock
-CONNECT = 5.0  # seconds, for each address of a server
+CONNECT = 5.0  # seconds to connect, for each address of a server
 CHUNK = 65_536  # bytes
-MAX_BYTES = 16_000_000  # of an answer as it travels: some 50 of streamed JSON for each of its text
+MAX_BYTES = 16_000_000  # of a reply; streamed JSON takes about 50 bytes for each byte of text
 
 
 class OutOfTimeError(Exception):
@@ -33,15 +33,15 @@ class TooLongError(Exception):
 
 
 class DisconnectedError(Exception):
-    """The server could not be reached, or was lost; says why in a few words."""
+    """The server could not be reached, or the connection was lost. The message says why."""
 
 
 class Clock:
-    """How long an errand may take altogether, and whom to tell meanwhile.
+    """The time that an errand may take, and a callback that can stop it.
 
     Args:
-        seconds: from now.
-        watch: called with ``characters`` between any two waits; raises what stops the errand.
+        seconds: seconds from now until the end.
+        watch: callback that gets ``characters`` between any two waits; it raises to stop the errand.
     """
 
     def __init__(self, seconds: float, watch: Callable[[int], None]) -> None:
@@ -55,13 +55,13 @@ class Clock:
         return self._end - time.monotonic()
 
     def tick(self) -> None:
-        """Tell who watches. Raises OutOfTimeError when nothing is left."""
+        """Call ``watch``. Raises OutOfTimeError when no time is left."""
         self._watch(self.characters)
         if self.left <= 0:
             raise OutOfTimeError
 
     def sleep(self, seconds: float) -> None:
-        """Wait, ticking."""
+        """Wait, and look at the clock meanwhile."""
         end = time.monotonic() + seconds
         while (rest := end - time.monotonic()) > 0:
             self.tick()
@@ -69,7 +69,7 @@ class Clock:
         self.tick()
 
     def take(self, inbox: SimpleQueue[Any]) -> Any:
-        """Wait, ticking, for what comes next."""
+        """Return the next item of an inbox, and look at the clock meanwhile."""
         while True:
             self.tick()
             with suppress(Empty):
@@ -78,7 +78,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer whose head has come. ``headers``: with small letters; ``pieces``: of its body, as they come."""
+    """A reply whose head has come. Names of headers are in small letters; ``pieces`` yields the body as it comes."""
 
     status: int
     headers: Mapping[str, str]
@@ -97,20 +97,22 @@ class Reply:
 @contextmanager
 def exchange(
     method: str, url: str, headers: Mapping[str, str], body: bytes | None, clock: Clock
-) -> Iterator[Reply]:
-    """Send a request; hang up when the block ends, whatever has come by then.
+) -> Generator[Reply]:
+    """Send a request, and close the connection when the block ends.
 
     Args:
-        method: GET or POST.
-        url: http addresses are asked directly, https ones through the proxy that the environment names, if any.
-        headers: of the request.
-        body: JSON; None for none.
-        clock: of the errand.
+        method: HTTP method, GET or POST.
+        url: address. http addresses are asked directly, https ones through the proxy that the environment
+            names, if any.
+        headers: headers of the request.
+        body: JSON text; None: no body.
+        clock: clock of the errand.
 
     Raises:
         OutOfTimeError, TooLongError, DisconnectedError: here, or while the reply's pieces are read.
     """
-    line, inbox = _Line(), SimpleQueue()
+    line = _Line()
+    inbox: SimpleQueue[Any] = SimpleQueue()
     request = (method, url, {**headers, "Accept-Encoding": "identity"}, body, clock.left)
     Thread(target=_talk, args=(line, inbox, *request), daemon=True, name=THREAD).start()
     try:
@@ -133,7 +135,7 @@ def _next(clock: Clock, inbox: SimpleQueue[Any]) -> Any:
 
 
 class _Line:
-    """A connection that another thread can hang up, also before it stands."""
+    """A connection that another thread can close, even before it is open."""
 
     def __init__(self) -> None:
         self._lock, self._socket, self._cut = Lock(), None, False
@@ -145,7 +147,7 @@ class _Line:
             self.hang_up()
 
     def hang_up(self) -> None:
-        """End both directions; whoever waits on the socket wakes up."""
+        """Close both directions. A thread that waits for the socket wakes up."""
         with self._lock:
             self._cut = True
             if self._socket is not None:
@@ -167,7 +169,7 @@ def _talk(
     from urllib3.exceptions import HTTPError
 
     for name in ("urllib3.connection", "urllib3.connectionpool"):
-        logging.getLogger(name).addFilter(_is_anothers)  # once: it is the same one each time
+        logging.getLogger(name).addFilter(_is_anothers)  # adding the same filter again changes nothing
     last: Exception | None = DisconnectedError("the connection broke")
     adapter = _adapter(line)
     try:
@@ -188,7 +190,7 @@ def _talk(
         HTTPError,
         ValueError,
         AttributeError,
-    ) as error:  # the last two of a line that was hung up
+    ) as error:  # ValueError and AttributeError come from a connection that was closed
         last = DisconnectedError(_reason(error))
     finally:
         inbox.put(last)
@@ -196,7 +198,7 @@ def _talk(
 
 
 def _is_anothers(record: logging.LogRecord) -> bool:
-    """Keep threads of ours out of urllib3's logs, which quote heads that they can't read, and what those repeat."""
+    """Keep our threads out of urllib3's logs, which quote headers that they can't read, and so might quote a key."""
     del record
     return current_thread().name != THREAD
 
@@ -212,13 +214,13 @@ def _pour(pieces: Iterable[bytes], inbox: SimpleQueue[Any]) -> TooLongError | No
 
 
 def _adapter(line: _Line) -> Any:
-    """Return a transport of requests that gives the line every socket it connects."""
+    """Return a transport for requests that gives every open socket to the line."""
     from requests.adapters import HTTPAdapter
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
     class Plain(HTTPConnection):
-        debuglevel = 0  # at others, which a program may set for all connections, requests are printed
+        debuglevel = 0  # at other levels, which a program may set for all connections, requests are printed
 
         def connect(self) -> None:
             super().connect()
@@ -237,22 +239,25 @@ def _adapter(line: _Line) -> Any:
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls: Any = Secure
 
+    pools: dict[str, type[HTTPConnectionPool] | type[HTTPSConnectionPool]]
+    pools = {"http": PlainPool, "https": SecurePool}
+
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **options: Any) -> None:
             super().init_poolmanager(*args, **options)
-            self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+            self.poolmanager.pool_classes_by_scheme = pools
 
         def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
             manager = super().proxy_manager_for(proxy, **options)
-            if proxy.lower().startswith("http"):  # a SOCKS proxy has connections of its own
-                manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+            if proxy.lower().startswith("http"):  # a SOCKS proxy uses its own connections
+                manager.pool_classes_by_scheme = pools
             return manager
 
     return Adapter()
 
 
 def _reason(error: BaseException) -> str:
-    """Return what the system says of a failed connection, else the kind of failure; nothing of the request."""
+    """Return the system's message about a failed connection, or the kind of error; never a part of the request."""
     kind = type(error).__name__
     found: BaseException | None = error
     while found is not None:

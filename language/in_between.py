@@ -1,8 +1,7 @@
-"""Prompts between keyframes, written by a language model: what a NUWA-XL tree's finer levels are drawn from.
+"""Prompts between keyframes, written by a language model, for the finer levels of a NUWA-XL tree.
 
-A question is two neighbouring prompts and how many are to stand between them, L - 2 for jobs of L frames. The coarsest
-level comes first, and what was written on one is asked about on the next. Between two equal prompts nothing changes, so
-nothing is asked.
+A question holds two neighbouring prompts, and asks for L - 2 prompts between them, for jobs of L frames. The coarsest
+level comes first; the next level asks about the prompts that it got. Two equal prompts are not asked about.
 
 Source: NUWA-XL (Yin et al. 2023), https://arxiv.org/abs/2303.12346, section 3.2: every job has L prompts, at finer
 intervals on each level. There they are captions of the video; here they are made up.
@@ -20,7 +19,7 @@ from .cache import AnswerCache
 from .conversation import Conversation
 from .model import LanguageModel, Tell, Watch
 
-MAX_QUESTIONS = 256  # of one tree; AnswerCache holds twice as many answers
+MAX_QUESTIONS = 256  # questions about one tree; AnswerCache holds twice as many answers
 
 ROLE = "You write prompts for the pictures of a video."
 REMEDY = "try another seed or model, or write more keyframes yourself; what was answered is kept, and not asked again"
@@ -62,15 +61,15 @@ def write_between(
     """Return a tree with prompts between those of its keyframes.
 
     Args:
-        tree: has prompts at keyframes alone.
-        levels: the finest on which frames get prompts; of those that the tree has.
-        model: who is asked.
-        seed: of the model's sampling.
-        repairs: how often a wrong answer goes back, with what is wrong.
-        cache: where right answers are kept, and looked for.
-        watch: see ``LanguageModel.complete``.
-        progress: told the share that is done, 0..1.
-        tell: told, in a sentence, where an answer was not read as it was asked for.
+        tree: tree with prompts at its keyframes alone.
+        levels: number of the finest level on which frames get prompts; at most the tree's depth.
+        model: language model that answers.
+        seed: seed of the model's sampling.
+        repairs: number of times that a wrong answer goes back to the model, with its fault.
+        cache: store of right answers, asked before the model; None: every question is asked.
+        watch: callback of ``LanguageModel.complete``.
+        progress: callback that takes the share that is done, 0..1.
+        tell: callback that takes one sentence about an answer that was read in another way than asked for.
 
     Raises:
         ValueError: it would take more than ``MAX_QUESTIONS``, or answers of more than ``wire.MAX_PROMPTS`` prompts.

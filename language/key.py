@@ -1,4 +1,4 @@
-"""The key of a language model's server: read when it is needed, taken out of every text that leaves."""
+"""The key of a language model's server: read when it is needed, and removed from every text that leaves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from collections.abc import Iterator
 
 from ..models.errors import LanguageModelError
 
-SHORTEST = 8  # characters; servers without keys are given words as "none" or "EMPTY", which answers may hold
+SHORTEST = (
+    8  # characters; shorter values are placeholders such as "none" or "EMPTY", which answers may contain
+)
 EXCERPT = 200  # characters
-LOOKED_AT = 65_536  # characters, from which an excerpt is made: to search megabytes for a key takes seconds
+LOOKED_AT = 65_536  # characters that an excerpt is made from; to search megabytes for a key takes seconds
 
 
 class Key:
-    """A key, or none. Shows itself nowhere."""
+    """A key, or none. It is never shown or stored."""
 
     __slots__ = ("_forms", "_value")
 
@@ -31,11 +33,11 @@ class Key:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a request to the key's own server carries."""
+        """Headers of a request to the key's own server."""
         return {"Authorization": f"Bearer {self._value}"} if self._value else {}
 
     def scrub(self, text: str) -> str:
-        """Return a text without the key: as it is, escaped for JSON, an address or HTML, or in base64."""
+        """Return a text without the key, also where it is escaped for JSON, an address or HTML, or in base64."""
         return self._forms.sub("***", text) if self._forms else text
 
     def excerpt(self, text: bytes | str) -> str:
@@ -72,17 +74,17 @@ def read_key(variable: str | None, label: str) -> Key:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """Yield the key, and its base64 by where among three bytes it starts."""
+    """Yield the key, and its base64 for each place among three bytes where it can start."""
     yield value
     for before in range(3):
         code = base64.b64encode(b"\0" * before + value.encode()).decode().rstrip("=")
-        # Without the characters that its neighbours decide, too.
+        # Without the characters that depend on the neighbours, too.
         core = code[(0, 2, 3)[before] : len(code) - bool((before + len(value)) % 3)]
         yield from (core, core.translate(str.maketrans("+/", "-_")))
 
 
 def _spelled(character: str) -> str:
-    """Return a pattern of a character: as it is, or escaped for JSON that may stand in JSON, an address, or HTML."""
+    """Return a pattern of a character: plain, or escaped for JSON (also within JSON), an address, or HTML."""
     code = ord(character)
     in_json = rf"\\{{0,7}}(?:{re.escape(character)}|u{code:04x})"
     in_html = {f"&#0?{code};", f"&#x{code:x};", html.escape(character)} - {character}

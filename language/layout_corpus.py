@@ -1,4 +1,4 @@
-"""Scenes out of many layouts that somebody wrote: what a layout prior is trained on."""
+"""Scenes of many layouts, to train a layout prior on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .formats.detect import AUTO, read_layout
 from .formats.tracks import Settings
 
 ENDINGS = (".json", ".txt")
-# Storyboard20K's lines are a storyboard each: a file of them may be longer than one layout may be.
+# Each of Storyboard20K's lines is a storyboard, so a file of them may be longer than one layout.
 _LINES = "Storyboard20K lines"
 _LINE = re.compile(r"\s*(keypoint|box)\s*;[^\n]*;[ \t]*\{")
-_SETTINGS = Settings()  # a frame for each keyframe
+_SETTINGS = Settings()  # one frame for each keyframe
 
 
 def read_scenes(text: str, name: str = "text") -> list[Scene]:
@@ -21,7 +21,7 @@ def read_scenes(text: str, name: str = "text") -> list[Scene]:
 
     Args:
         text: one layout; or Storyboard20K's lines, as many as there are.
-        name: of the text, for errors.
+        name: name of the text, for errors.
 
     Raises:
         ValueError: it is of no format; says why.
@@ -43,7 +43,7 @@ def read_folder(folder: Path) -> list[Scene]:
     """Return every scene of a folder's layouts, in the order of the files' names.
 
     Args:
-        folder: of .json and .txt files.
+        folder: folder of .json and .txt files.
 
     Raises:
         ValueError: there are none, or one is no layout, or no UTF-8; names it.
@@ -59,7 +59,7 @@ def read_folder(folder: Path) -> list[Scene]:
 
 def layout_files(folder: Path) -> list[Path]:
     """Return the layouts in a folder, in the order of their names; none where there is no such folder."""
-    found = folder.iterdir() if folder.is_dir() else []
+    found = list(folder.iterdir()) if folder.is_dir() else []
     return sorted(path for path in found if path.suffix.lower() in ENDINGS and path.is_file())
 
 

@@ -1,4 +1,4 @@
-"""A storyboard from a layout prior: its sequences in, a scene out."""
+"""Storyboards from a layout prior: it continues a sequence of names, and the sequence becomes a scene."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a prior is asked for.
+    """A request for a scene.
 
     Attributes:
-        names: of the entities.
-        caption: what the picture shows; the scene's prompt.
+        names: names of the entities.
+        caption: description of the picture; the scene's prompt.
         frames: length of the scene.
-        keyframes: boxes of each entity.
+        keyframes: number of boxes of each entity.
         size: width and height of the picture, in pixels.
         fps: frames a second.
     """
@@ -50,7 +50,7 @@ class Request:
     fps: float = 8.0
 
     def tokens(self, network: LayoutGPT) -> int:
-        """Return the length of a prior's sequence that answers it."""
+        """Return the length of the whole sequence, in tokens."""
         return count_tokens(self.caption, self.names, self.keyframes, Words(network.words))
 
 
@@ -88,14 +88,14 @@ def sample_storyboard(
     sampling: Sampling = Sampling(),
     watch: Callable[[int], None] = lambda _: None,
 ) -> Storyboard:
-    """Return a storyboard of one scene in which a layout prior has placed what is named.
+    """Return a storyboard of one scene in which a layout prior has placed the named entities.
 
     Args:
         network: the prior.
-        label: its name, for the provenance.
-        request: what is wanted.
-        sampling: how to sample.
-        watch: called with the length of the sequence at every token; raises what stops the work.
+        label: name of the prior, for the provenance.
+        request: entities, caption, length and size of the scene.
+        sampling: temperature, top_k and seed.
+        watch: callback that gets the length of the sequence at every token; it raises to stop the work.
 
     Raises:
         ValueError: there are more keyframes than frames, or the sequence is longer than the prior's context.

@@ -1,7 +1,7 @@
-"""A language model in this process: a folder of safetensors or a GGUF file, held to a JSON schema as it writes.
+"""A language model in this process: a folder of safetensors or a GGUF file, held to a JSON schema while it writes.
 
-Owns loading, the prompt and sampling; transformers reads and runs the model, llguidance says which tokens the schema
-allows next. Nothing is fetched, no code of a model's folder runs, and no pickle is opened.
+This file loads the model, writes the prompt and samples. transformers reads and runs the model; llguidance says which
+tokens the schema allows next. Nothing is downloaded, no code of a model's folder runs, and no pickle is opened.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ..models.weight_file import fingerprint, open_weights, parse_json, refuse_l
 from .model import Message, Watch
 
 PACKAGES = ("transformers", "llguidance")
-GGUF_PACKAGES = ("gguf", "accelerate")  # which transformers reads GGUF with
-PIECE = 256  # tokens of a prompt that are read before the next look at a cancel
+GGUF_PACKAGES = ("gguf", "accelerate")  # needed by transformers for GGUF
+PIECE = 256  # tokens of a prompt that are read between two looks at a cancel
 _SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json")
-_POINTER = 1_000_000  # bytes; what a download leaves in place of a file is smaller
-# What transformers raises for a model it can't read.
+_POINTER = 1_000_000  # bytes; a git-lfs pointer or a web page in place of a file is smaller
+# Errors of transformers for a model that it can't read.
 _UNREADABLE = (
     OSError, ValueError, RuntimeError, ImportError, KeyError, IndexError, AttributeError, TypeError, SafetensorError
 )  # fmt: skip
@@ -44,15 +44,15 @@ class _Loaded:
     vocabulary: Any  # llguidance's view of the tokenizer
 
 
-# One copy a file, for as long as a LocalModel that has answered is around.
+# One copy of each file, as long as a LocalModel that has answered exists.
 _loaded: WeakValueDictionary[tuple[str, str, torch.dtype], _Loaded] = WeakValueDictionary()
 
 
 class LocalModel:
     """A language model of the user's, as ``language.model.LanguageModel``.
 
-    It is read at its first answer and shared by all that name the same file; it lies in the CPU's memory, and on the
-    device only while it answers, so that what is sampled next has the device to itself.
+    The file is read at the first answer, and shared by all models that name the same file. It lies in the CPU's memory,
+    and on the device only while it answers, so that sampling has the device for itself.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class LocalModel:
 
         Args:
             path: a folder with ``config.json``, a tokenizer and safetensors, or a GGUF file.
-            label: what its user calls it.
+            label: name that the user gave the model.
             max_tokens: longest answer.
-            temperature: of sampling; 0 always takes the likeliest token.
-            device: to answer on. On the CPU in float32, elsewhere in bfloat16.
+            temperature: temperature of sampling; 0 always takes the likeliest token.
+            device: device to answer on. The model computes in float32 on the CPU, and in bfloat16 elsewhere.
 
         Raises:
             LanguageModelError: a package is missing, or the path holds no such model.
@@ -84,7 +84,7 @@ class LocalModel:
 
     @property
     def identity(self) -> str:
-        """What tells its answers from another model's, for a cache."""
+        """Text that differs between models, for a store of answers."""
         content = hashlib.sha256(fingerprint(self._path).encode()).hexdigest()[:16]
         return json.dumps([self._label, content, self._max_tokens, self._temperature, str(self._dtype)])
 
@@ -96,8 +96,8 @@ class LocalModel:
         Args:
             messages: the conversation.
             schema: JSON schema of the answer.
-            seed: of sampling. The same seed, file and settings give the same answer on the same machine.
-            watch: called with the number of characters after every step; raises what stops the work.
+            seed: seed of sampling. The same seed, file and settings give the same answer on the same machine.
+            watch: callback that gets the number of characters after every step; it raises to stop the work.
 
         Raises:
             LanguageModelError: the model can't be read, the schema can't be enforced, the conversation or the answer is
@@ -131,7 +131,7 @@ class LocalModel:
                     f"{self._label}: the answer is not finished after {len(answer)} tokens, it ends {text[-60:]!r}; "
                     f"expected at most max_tokens={self._max_tokens}; raise max_tokens, or ask for less."
                 )
-            for piece in torch.tensor([tokens], device=self._device).split(PIECE, 1):
+            for piece in torch.split(torch.tensor([tokens], device=self._device), PIECE, 1):
                 output = network(input_ids=piece, past_key_values=cache, use_cache=True, **last_only)
                 cache, logits = _cache_of(output, self._label), output.logits[0, -1]
                 watch(len(text))
@@ -163,7 +163,7 @@ class LocalModel:
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """Choose what comes next, within a grammar: sampled, then whatever the grammar leaves no choice about."""
+    """Choose the next tokens within a grammar: one is sampled, then those that the grammar forces follow."""
 
     matcher: Any
     temperature: float
@@ -172,17 +172,17 @@ class _Choice:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing can follow."""
+        """True if the answer is complete."""
         return self.matcher.is_stopped()
 
     def __call__(self, logits: Tensor) -> list[int]:
         """Return the next tokens, at least one.
 
         Args:
-            logits: [vocabulary], on any device.
+            logits: [vocabulary] scores of the next token, on any device.
         """
         allowed = torch.frombuffer(bytearray(self.matcher.compute_logit_bias()), dtype=torch.uint8) > 0
-        size = min(len(allowed), len(logits))  # either may be padded
+        size = min(len(allowed), len(logits))  # both may be padded
         scores = logits[:size].float().cpu().masked_fill(~allowed[:size], -torch.inf)
         if self.temperature == 0:
             token = int(scores.argmax())
@@ -190,7 +190,7 @@ class _Choice:
             chances = (scores / self.temperature).softmax(0)
             token = int(torch.multinomial(chances, 1, generator=self.generator))
         self.matcher.consume_token(token)
-        forced = [] if self.finished else self.matcher.compute_ff_tokens()
+        forced: list[int] = [] if self.finished else self.matcher.compute_ff_tokens()
         self.matcher.consume_tokens(forced)
         if self.matcher.is_error():
             raise LanguageModelError(
@@ -260,17 +260,22 @@ def _read(path: Path, label: str, dtype: torch.dtype) -> _Loaded:
     from llguidance.hf import from_tokenizer
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    read_network: Any = AutoModelForCausalLM.from_pretrained
+    # These have no types of their own.
+    networks: Any = AutoModelForCausalLM
+    tokenizers: Any = AutoTokenizer
+    random: Any = torch.random
     folder, options = path, {"local_files_only": True, "trust_remote_code": False}
     if path.is_file():
         folder, options = path.parent, options | {"gguf_file": path.name}
     else:
         options |= {"use_safetensors": True}
     try:
-        with torch.random.fork_rng(devices=[]):
-            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            network, report = read_network(folder, dtype=dtype, output_loading_info=True, **options)
-        absent = sorted(report["missing_keys"])  # which transformers makes up
+        with random.fork_rng(devices=[]):
+            tokenizer = tokenizers.from_pretrained(folder, **options)
+            network, report = networks.from_pretrained(
+                folder, dtype=dtype, output_loading_info=True, **options
+            )
+        absent = sorted(report["missing_keys"])  # transformers fills them with random numbers
         if absent:
             raise ValueError(f"it lacks {absent[0]} and {len(absent) - 1} more")
         return _Loaded(network.eval(), tokenizer, from_tokenizer(tokenizer))
@@ -290,11 +295,11 @@ def _words(error: BaseException, folder: Path) -> str:
 
 
 def _matcher(loaded: _Loaded, schema: Mapping[str, Any], label: str) -> Any:
-    """Return what follows an answer token by token and says what may come next."""
+    """Return a matcher, which follows an answer token by token and says which tokens may come next."""
     from llguidance import LLMatcher
 
     grammar = LLMatcher.grammar_from_json_schema(
-        dict(schema),  # as Python writes JSON, which is how models have mostly seen it
+        dict(schema),  # spaced as Python writes JSON, since models have mostly seen it so
         defaults={"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "},
     )
     matcher = LLMatcher(loaded.vocabulary, grammar)
@@ -307,8 +312,8 @@ def _matcher(loaded: _Loaded, schema: Mapping[str, Any], label: str) -> Any:
 
 
 def _render(tokenizer: Any, messages: Sequence[Message], label: str) -> str:
-    """Return a conversation as the model's own template has it."""
-    from jinja2 import TemplateError  # torch brings it
+    """Return a conversation in the form of the model's own template."""
+    from jinja2 import TemplateError  # comes with torch
 
     if not tokenizer.chat_template:
         raise LanguageModelError(
@@ -324,7 +329,7 @@ def _render(tokenizer: Any, messages: Sequence[Message], label: str) -> str:
                 add_generation_prompt=True,
                 enable_thinking=False,
             )
-        except TemplateError as error:  # some have no system turn
+        except TemplateError as error:  # some templates have no system turn
             why = str(error)
     raise LanguageModelError(
         f"{label}: its chat template refuses the conversation ({why[:200]}); expected one of user and assistant turns; "
@@ -333,7 +338,7 @@ def _render(tokenizer: Any, messages: Sequence[Message], label: str) -> str:
 
 
 def _without_system(messages: Sequence[Message]) -> Iterator[Message]:
-    """Yield a conversation whose system turns open the turn after them."""
+    """Yield a conversation in which a system turn becomes the beginning of the turn after it."""
     before = ""
     for message in messages:
         if message.role == "system":

@@ -1,4 +1,4 @@
-"""English words and what they form: a verb's forms, a noun's singular, and phrases that name a thing."""
+"""English words: the forms of a verb, the singular of a noun, and phrases that name a thing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import vocabulary as v
 
 
 def _forms(base: str) -> set[str]:
-    """Return a regular verb's forms, and some that no verb has."""
+    """Return the forms of a regular verb, and some that do not exist."""
     stem = base[:-1] if base.endswith("e") else base
     stems = {stem, base + base[-1]} if base[-1] not in "ewy" else {stem}
     past = base[:-1] + "i" if base.endswith("y") else stem
@@ -26,16 +26,16 @@ VERBS = {
     for base in group
     for form in _forms(base)
 } | v.IRREGULAR  # fmt: skip
-del VERBS["left"]  # far more often a place
+del VERBS["left"]  # mostly a place and not a verb
 
 DETERMINERS = v.ONE | v.THAT | v.OWNED | set(v.NUMBERS) | {"some", "several", "many", "an"}
-MOST_DETERMINERS = 4  # side by side, as in "both the other two"
+MOST_DETERMINERS = 4  # in a row, as in "both the other two"
 DESCRIBING = v.COLORS | v.ADJECTIVES | set(v.SIZES)
 
 
 @dataclass
 class NounPhrase:
-    """A noun phrase: what stands before it, its words, its head's place among them, how many, and where it ends."""
+    """A noun phrase: determiner, words, the place of the head among the words, number of things, and end."""
 
     determiner: str
     words: list[str]
@@ -45,12 +45,12 @@ class NounPhrase:
 
     @property
     def noun(self) -> str:
-        """The head: what kind of thing it is."""
+        """The head, which names the kind of thing."""
         return self.words[self.head]
 
 
 def find_noun_phrase(tokens: Sequence[str], at: int, known: Collection[str]) -> NounPhrase | None:
-    """Return the noun phrase that begins at a place, with what describes it; ``known``: nouns that were used before."""
+    """Return the noun phrase that begins at a place, with its descriptions. ``known``: nouns of things so far."""
     phrase = _core(tokens, at, known)
     if phrase:
         _extend(phrase, tokens, known)
@@ -63,7 +63,7 @@ def _core(tokens: Sequence[str], at: int, known: Collection[str]) -> NounPhrase 
         None,
         *tokens[at + 1 : at + 2],
     ):
-        return None  # that rolls
+        return None  # "that rolls" names nothing
     first = at
     while at < len(tokens) and tokens[at] in DETERMINERS and at - first < MOST_DETERMINERS:
         word = tokens[at]
@@ -86,7 +86,7 @@ def _ends(word: str, words: list[str], determiner: str, known: Collection[str]) 
         return True
     named = any(each not in DESCRIBING for each in words)
     if not words and not any(letter.isalpha() for letter in word):
-        return True  # a number is no thing
+        return True  # a number alone names no thing
     if not named:
         bare = not determiner and word not in DESCRIBING
         return bare and (word in VERBS or word.endswith("ly")) and word not in v.NOUNS_LIKE_VERBS
@@ -99,7 +99,7 @@ def _ends(word: str, words: list[str], determiner: str, known: Collection[str]) 
 
 
 def _extend(phrase: NounPhrase, tokens: Sequence[str], known: Collection[str]) -> None:
-    """Add what describes the thing: ``of water``, ``in green``, ``in a red dress``, ``with a hat``, ``named Ann``."""
+    """Add descriptions of the thing: ``of water``, ``in green``, ``in a red dress``, ``with a hat``, ``named Ann``."""
     following = tokens[phrase.end] if phrase.end < len(tokens) else ""
     if following not in ("of", "in", "with", "wearing", "named", "called"):
         return

@@ -1,6 +1,6 @@
-"""In what a language model counts places and times: percent, as it was asked to, or shares, or thousandths.
+"""The unit in which a language model counts places and times: percent, as asked for, or shares 0..1, or thousandths.
 
-All boxes of an answer are read in one way, and only in one that fits all of them; of two that fit none is taken.
+All boxes of an answer have one unit, which must fit all of them. If two units fit, neither is taken.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from collections.abc import Sequence
 from typing import Literal
 
 Unit = Literal["percent", "0..1", "0..1000"]
-Key = dict[str, float]  # t, x, y, w, h
+Key = dict[str, float]  # numbers t, x, y, w, h
 
 WHOLE: dict[Unit, float] = {
     "0..1": 1.0,
     "percent": 100.0,
     "0..1000": 1000.0,
-}  # the picture's side, or the scene
-TOLERANCE = 0.1  # of the picture, by which a box may leave it and is moved back
-HALF = 0.56  # of thousandths, up to which boxes could as well be pixels of 512
+}  # size of the picture, or length of the scene, in each unit
+TOLERANCE = 0.1  # share of the picture by which a box may stick out; it is moved back
+HALF = 0.56  # share of 1000 up to which numbers can also be pixels of 512
 
 
 def find_unit(keys: Sequence[Key], before: Unit | None = None) -> tuple[Unit | None, str]:
-    """Tell in what the places of boxes are counted.
+    """Return the unit of the places of boxes, or the two that fit.
 
     Args:
-        keys: of all boxes of an answer.
-        before: what the same model's other boxes of the same storyboard were counted in.
+        keys: keys of all boxes of an answer.
+        before: unit of the same model's other boxes in the same storyboard; None: there are none yet.
 
     Returns:
         The unit, or None and what could be meant.
@@ -45,7 +45,7 @@ def find_unit(keys: Sequence[Key], before: Unit | None = None) -> tuple[Unit | N
     if highest <= 100 * (1 + TOLERANCE):
         return "percent", ""
     if highest > 1000 * (1 + TOLERANCE) or min(values) < -1000 * TOLERANCE:
-        return "percent", ""  # in which the fault is named
+        return "percent", ""  # the error then speaks of percent
     from_zero = _can_be_corners(keys)
     reach = max(key[side] + key[start] * (not from_zero) for key in keys for start, side in ("xw", "yh"))
     sure = before == "0..1000" or reach > 1000 * HALF
@@ -53,7 +53,7 @@ def find_unit(keys: Sequence[Key], before: Unit | None = None) -> tuple[Unit | N
 
 
 def find_time_unit(times: Sequence[float], unit: Unit) -> tuple[Unit | None, str]:
-    """Tell in what times are counted; ``unit``: that of the places beside them.
+    """Return the unit of times, or the two that fit. ``unit`` is that of the places.
 
     Examples:
         >>> find_time_unit([0, 0.5, 1], "percent"), find_time_unit([0, 1], "percent")
@@ -71,7 +71,7 @@ def find_time_unit(times: Sequence[float], unit: Unit) -> tuple[Unit | None, str
 
 
 def turn_corners(keys: Sequence[Key], unit: Unit) -> None:
-    """Read w and h as right and bottom where every box can be corners and some box can't be anything else."""
+    """Read w and h as right and bottom if all boxes can be corners and some box can't be anything else."""
     most = WHOLE[unit] * (1 + TOLERANCE)
     outside = any(key["x"] + key["w"] > most or key["y"] + key["h"] > most for key in keys)
     within = all(key[name] <= most for key in keys for name in "wh")

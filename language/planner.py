@@ -1,6 +1,6 @@
 """The planner that asks a language model: for the scenes, then for the boxes of each (VideoDirectorGPT, 2023).
 
-There is no other planner behind this one.
+If the model fails, so does the planner: the rules do not step in.
 """
 
 from __future__ import annotations
@@ -89,17 +89,17 @@ def plan_with_model(
     """Make a storyboard of a script with a language model.
 
     Args:
-        script: what happens, in any words.
-        model: who is asked.
-        frames: of each scene.
+        script: text that says what happens, in any words.
+        model: language model that answers.
+        frames: length of each scene.
         fps: frames a second.
         size: width and height in pixels.
-        seed: of the model's sampling.
-        repairs: how often a wrong answer goes back, with what is wrong.
-        cache: where right answers are kept, and looked for.
-        watch: see ``LanguageModel.complete``.
-        progress: told the share that is done, 0..1.
-        tell: told, in a sentence, where an answer was not read as it was asked for.
+        seed: seed of the model's sampling.
+        repairs: number of times that a wrong answer goes back to the model, with its fault.
+        cache: store of right answers, asked before the model; None: every question is asked.
+        watch: callback of ``LanguageModel.complete``.
+        progress: callback that takes the share that is done, 0..1.
+        tell: callback that takes one sentence about an answer that was read in another way than asked for.
 
     Raises:
         ValueError: the script is empty or too long.

@@ -1,7 +1,7 @@
-"""Where language models are served: a workflow names a profile, and only its user's machine knows what that means.
+"""Profiles of language models: a workflow holds a profile's name, and the user's machine holds its address.
 
-Owns the file of a user's profiles and its checks. A profile names a key's environment variable and never holds a key;
-should one stand in the file by mistake, no error repeats it.
+This file reads and checks the user's profiles. A profile holds the name of an environment variable and never a key. If
+a key stands in the file by mistake, no error repeats it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from pydantic import (
 )
 
 from ..models.errors import LanguageModelError
+from .json_text import as_object
 
 FILE = "llm_profiles.json"  # in the folder for the user's own settings
 Setting = Literal[
     "temperature", "seed", "stream", "max_tokens", "response_format"
-]  # what a question carries beside it
+]  # settings that a question carries
 
 
 def _has_host(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # of a port that can't be
+    except ValueError:  # an impossible port
         return False
 
 
@@ -41,11 +42,11 @@ class Profile(BaseModel):
     """A server and one of its models.
 
     Attributes:
-        base_url: of an OpenAI-compatible interface, up to where ``/chat/completions`` follows.
-        model: its name there; None: the only one that the server has.
+        base_url: address of an OpenAI-compatible interface, up to where ``/chat/completions`` follows.
+        model: name of the model on that server; None: the only one that the server has.
         api_key_env: name of the environment variable that holds the server's key; None: no key is sent.
         omit: settings of a question that are not sent, because the server refuses them.
-        rename: what the server calls a setting that it knows by another name.
+        rename: server's name for a setting, by our name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -103,7 +104,7 @@ def profile_names(folder: Path) -> list[str]:
     """Return the names to choose from: the built-in profiles, then the user's own.
 
     Args:
-        folder: for the user's own settings.
+        folder: folder with the user's own settings.
 
     Raises:
         LanguageModelError: the file of profiles can't be read.
@@ -115,8 +116,8 @@ def read_profile(folder: Path, name: str) -> Profile:
     """Read one profile; the user's own come before built-in ones of the same name.
 
     Args:
-        folder: for the user's own settings.
-        name: the profile's.
+        folder: folder with the user's own settings.
+        name: name of the profile.
 
     Raises:
         LanguageModelError: there is none of this name, or it or the file isn't as it should be; shows no values.
@@ -139,15 +140,16 @@ def read_profile(folder: Path, name: str) -> Profile:
 def _read_entries(folder: Path) -> dict[str, Any]:
     """Return what stands in the file, by profile; nothing if there is no file."""
     try:
-        entries = json.loads((folder / FILE).read_bytes().decode("utf-8-sig"))
-        why = f"JSON of a {type(entries).__name__}"
+        read = json.loads((folder / FILE).read_bytes().decode("utf-8-sig"))
+        why = f"JSON of a {type(read).__name__}"
     except FileNotFoundError:
         return {}
     except OSError as error:
-        entries, why = None, error.strerror
+        read, why = None, error.strerror
     except (ValueError, RecursionError) as error:
-        entries, why = None, str(error)
-    if not isinstance(entries, dict):
+        read, why = None, str(error)
+    entries = as_object(read)
+    if entries is None:
         raise LanguageModelError(
             f"{FILE}: got no profiles ({why}); expected JSON as "
             '{"my server": {"base_url": "http://127.0.0.1:8080/v1", "model": "...", "api_key_env": "MY_SERVER_KEY"}}; '
@@ -156,7 +158,7 @@ def _read_entries(folder: Path) -> dict[str, Any]:
     return entries
 
 
-# What the fields are that are no texts, for errors.
+# Descriptions of the fields that are not texts, for errors.
 _FORMS = {
     ("omit",): 'a list of settings, such as ["temperature", "seed"]',
     ("rename",): 'names by setting, such as {"max_tokens": "max_completion_tokens"}',

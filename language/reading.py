@@ -1,7 +1,7 @@
-"""Find a language model's answer in what it wrote: the last whole JSON object of the form that was asked for.
+"""Find the answer in the text of a language model: the last whole JSON object of the form that was asked for.
 
-Thoughts are not answers, in whatever marks they stand. Of several objects that can be used the last one counts; where
-one that comes later can't be used, none is: what came before it may be a draft.
+Thoughts are not answers, whatever marks they stand in. Of several objects that can be used the last one counts. If a
+later object can't be used, none is used, since the earlier ones may be drafts.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
+from .json_text import as_array, as_object
 from .thoughts import MARK, Aside, is_frame
 from .wire import EXCERPT, AnswerError
 
-MAX_BYTES = 1_000_000  # of an answer
+MAX_BYTES = 1_000_000  # longest answer
 MAX_DEPTH = 16
-MAX_SIGNS = 2_000_000  # quotes and brackets to look at; those in a broken object are looked at again
-SIGNS_A_PIECE = 100  # that an object or a list counts for by itself
+MAX_SIGNS = 2_000_000  # quotes and brackets that are looked at, those in a broken object more than once
+SIGNS_A_PIECE = 100  # cost of each object or list, in signs
 
 _PLACE = re.compile(rf'{MARK} | (?P<start>\{{(?=\s*["}}]) | \[)', re.IGNORECASE | re.VERBOSE)
 _SIGN = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
@@ -32,9 +33,9 @@ class Found(Generic[T]):
     """An answer that can be used.
 
     Attributes:
-        value: its object.
-        checked: what the check made of it.
-        count: how many different objects could be used, this one included.
+        value: JSON object that the answer holds.
+        checked: result of the check.
+        count: number of different objects that could be used, this one included.
     """
 
     value: dict[str, Any]
@@ -43,14 +44,14 @@ class Found(Generic[T]):
 
 
 def read_answer(text: str, name: str, check: Callable[[Mapping[str, Any]], T]) -> Found[T]:
-    """Return the last object of a text that is what was asked for, whatever stands around it.
+    """Return the last object of a text that has the form that was asked for.
 
     An object that wraps it is opened, and a list in its place is taken for the list that it should hold.
 
     Args:
-        text: as the model wrote it.
-        name: of the object's only field.
-        check: returns what an object says; raises AnswerError for one that can't be used.
+        text: text as the model wrote it.
+        name: name of the object's only field.
+        check: function that returns the meaning of an object, and raises AnswerError if it can't be used.
 
     Raises:
         AnswerError: there is none; says what is wrong with the one that comes nearest.
@@ -59,7 +60,7 @@ def read_answer(text: str, name: str, check: Callable[[Mapping[str, Any]], T]) -
         raise AnswerError("$", f"{len(text):,} characters: {text[:80]}", f"at most {MAX_BYTES:,} bytes")
     pieces = _read_pieces(text)
     usable: list[tuple[dict[str, Any], T]] = []
-    last = nearest = None  # what is wrong with one behind the last usable one, and with the likeliest of all
+    last = nearest = None  # faults of an object after the last usable one, and of the likeliest object
     for piece in [each for each in pieces if not each.aside]:
         means_it = f'"{name}"' in text[piece.start : piece.end]
         found, fault = _check_piece(piece, name, check, means_it)
@@ -77,7 +78,7 @@ def read_answer(text: str, name: str, check: Callable[[Mapping[str, Any]], T]) -
 
 
 def ends_whole(text: str) -> bool:
-    """Whether a text's last words are a whole JSON object or list that is no thought.
+    """Tell whether a text ends with a whole JSON object or list that is not a thought.
 
     Examples:
         >>> ends_whole('<think>{"x": 1}</think>{"x": 2} '), ends_whole('<think>Maybe {"x": 1}'), ends_whole('{"x": {}')
@@ -92,13 +93,13 @@ def ends_whole(text: str) -> bool:
 
 @dataclass
 class _Piece:
-    """An object or a list in a text: its value, or what is wrong with it.
+    """An object or a list in a text, with its value or its fault.
 
     Attributes:
-        start, end: where it lies; what nothing closes goes to the text's end.
-        rest: where reading goes on: behind a whole one, inside a broken one.
-        aside: it is a thought.
-        inner: it stands in a broken object.
+        start, end: places in the text; an object that nothing closes ends with the text.
+        rest: place where reading goes on: behind a whole piece, inside a broken one.
+        aside: True if the piece is a thought.
+        inner: True if the piece stands in a broken object.
     """
 
     start: int
@@ -111,7 +112,7 @@ class _Piece:
 
 
 def _read_pieces(text: str) -> list[_Piece]:
-    """Return what is, or begins as, an object or a list, from left to right; marks inside of strings are none.
+    """Return all objects and lists of a text, broken ones too. Marks inside of strings do not count.
 
     Raises:
         AnswerError: more brackets are open than can be looked at.
@@ -134,18 +135,18 @@ def _read_pieces(text: str) -> list[_Piece]:
             isinstance(piece.value, list)
             or (broken_to == len(text) and not _CLOSERS.fullmatch(text, piece.end))
         ):
-            piece.value = None  # a part of an answer that was cut off, or that is repaired as a whole
+            piece.value = None  # a part of an answer that was cut off, or that goes back as a whole
         if piece.fault and text[piece.start] == "{":
             broken_to = max(broken_to, piece.end)
         pieces.append(piece)
     whole = [piece for piece in pieces if piece.value is not None]
     if len(whole) == 1 and is_frame(text[: whole[0].start]) and is_frame(text[whole[0].end :]):
-        whole[0].aside = False  # nothing was thought: it is all that was said
+        whole[0].aside = False  # the text holds nothing else, so it is the answer
     return pieces
 
 
 def _read_piece(text: str, start: int, budget: int) -> tuple[_Piece, int]:
-    """Return the object or list that begins at a place, and how many more signs may be looked at."""
+    """Return the object or list that begins at a place, and the signs that are left to look at."""
     depth, quoted, budget = 0, False, budget - SIGNS_A_PIECE
     for sign in _SIGN.finditer(text, start):
         budget -= 1
@@ -190,14 +191,14 @@ def _load(text: str) -> Any:
         raise AnswerError("$", near, f"JSON ({error.msg} at character {error.pos})") from error
     except AnswerError:
         raise
-    except ValueError as error:  # a whole number of thousands of digits
+    except ValueError as error:  # an integer with thousands of digits
         raise AnswerError("$", text, f"JSON that can be read ({str(error)[:60]})") from error
 
 
 def _check_piece(
     piece: _Piece, name: str, check: Callable[[Mapping[str, Any]], T], means_it: bool
 ) -> tuple[list[tuple[dict[str, Any], T]], AnswerError | None]:
-    """Return what of a piece can be used, or what is wrong with it."""
+    """Return the usable objects of a piece with their meaning, or its fault."""
     found: list[tuple[dict[str, Any], T]] = []
     fault = piece.fault
     for path, value in _unwrap(piece.value, name):
@@ -211,13 +212,15 @@ def _check_piece(
 
 
 def _unwrap(value: Any, name: str, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each object in a value that has the name, with its path; a list is what such an object would hold."""
-    if isinstance(value, dict) and name in value:
-        yield path, value
-    elif isinstance(value, dict):
-        for key, each in value.items():
+    """Yield each object in a value that has the field, with its path. A bare list counts as that field's value."""
+    fields, items = as_object(value), as_array(value) or []
+    only = as_object(items[0]) if len(items) == 1 else None
+    if fields is not None and name in fields:
+        yield path, fields
+    elif fields is not None:
+        for key, each in fields.items():
             yield from _unwrap(each, name, f"{path}.{key}")
-    elif isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and name in value[0]:
-        yield f"{path}[0]", value[0]
-    elif isinstance(value, list) and path == "$" and {type(each) for each in value} in ({dict}, {str}):
-        yield path, {name: value}
+    elif only is not None and name in only:
+        yield f"{path}[0]", only
+    elif path == "$" and {type(each) for each in items} in ({dict}, {str}):
+        yield path, {name: items}

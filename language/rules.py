@@ -1,7 +1,7 @@
-"""The planner that asks no model: reads plain English by rules and finds each thing a box. Deterministic.
+"""The planner that asks no model. It reads plain English by rules and finds a box for each thing. It is deterministic.
 
-Of all places that a scene's things could have, it takes those that break least of what the script says, then overlap
-least, then lie most in the middle. Boxes are (left, top, right, bottom), 0..1.
+Of all places that the things of a scene could have, it takes those that contradict the script least, then overlap
+least, then lie closest to the middle. Boxes are (left, top, right, bottom), 0..1.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .english import Motion, Reading, Thing, read_script
 from .model import Tell
 from .vocabulary import APPEARING, ENTERING, LEAVING, VANISHING
 
-SIDE = 0.32  # of a box, as a share of the picture; its square is below 1/9
-CROWDED_SIDE = 0.26  # where there are more than four
-TRAVEL = 0.4  # of a thing that moves, first frame to last
-CENTERS = (0.0, 0.3, 0.5, 0.7, 1.0)  # where boxes are tried; those at the edge are moved inside
+SIDE = 0.32  # side of a box as a share of the picture; its square is below 1/9
+CROWDED_SIDE = 0.26  # side if there are more than four things
+TRAVEL = 0.4  # way of a thing that moves, from the first frame to the last
+CENTERS = (0.0, 0.3, 0.5, 0.7, 1.0)  # centers that are tried; boxes at the edge are moved inside
 GROWTH = 1.6
-GAP = 0.02  # between things that meet
-KEPT = 32  # of the best places for some of the things, while the others are placed
+GAP = 0.02  # distance between things that meet
+KEPT = 32  # best placements that are kept while further things are placed
 
 Point = tuple[float, float]
 _STEPS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
@@ -30,7 +30,7 @@ _STEPS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0,
 
 @dataclass(frozen=True)
 class _Way:
-    """A thing's boxes in the first and the last frame."""
+    """The boxes of a thing in the first and in the last frame."""
 
     start: Box
     end: Box
@@ -52,12 +52,12 @@ def plan_by_rules(
     """Make a storyboard of a script in plain English.
 
     Args:
-        script: sentences, lines, or ``Scene 2:`` and what follows; see ``script.split_scenes``.
-        frames: of each scene.
+        script: sentences, lines, or ``Scene 2:`` and the text of that scene; see ``script.split_scenes``.
+        frames: length of each scene.
         fps: frames a second.
         size: width and height in pixels.
-        seed: kept in the provenance; nothing is drawn at random.
-        tell: told, in a sentence, what of the script was not read.
+        seed: number for the provenance; nothing is drawn at random.
+        tell: callback that takes one sentence about a part of the script that was not read.
 
     Raises:
         ValueError: there is nothing in the script that can be read, or too much.
@@ -85,7 +85,7 @@ def _plan_scene(reading: Reading, number: int, frames: int, size: tuple[int, int
 
 
 def _describe(reading: Reading) -> str:
-    """Return a scene's prompt: its things, what a picture shows of their doing, where; no place and no motion."""
+    """Return a scene's prompt: its things, actions that a picture can show, and the setting; no place and no motion."""
     parts: list[str] = []
     for thing in reading.things:
         text = f"{thing.text} {thing.action}" if thing.action else thing.text
@@ -98,12 +98,12 @@ def _describe(reading: Reading) -> str:
 
 
 def _place(reading: Reading, size: tuple[int, int]) -> dict[str, _Way]:
-    """Return each thing's boxes: the best of many places, found thing by thing with the best few kept."""
+    """Return the boxes of all things. Things are placed one by one, and the best few placements are kept each time."""
     things = {thing.id: thing for thing in reading.things}
     side = SIDE if len(things) <= 4 else CROWDED_SIDE
     states: list[tuple[float, dict[str, _Way]]] = [(0.0, {})]
     for thing in _in_order(reading):
-        grown = []
+        grown: list[tuple[float, dict[str, _Way]]] = []
         for cost, placed in states:
             for way in _candidates(thing, placed, side, size):
                 more = _own_cost(thing, way) + sum(
@@ -116,18 +116,18 @@ def _place(reading: Reading, size: tuple[int, int]) -> dict[str, _Way]:
 
 
 def _in_order(reading: Reading) -> list[Thing]:
-    """Return things so that one that moves to another comes after it."""
+    """Return things in an order in which a thing that moves to another one comes after it."""
     return sorted(reading.things, key=lambda thing: bool(thing.motion.goal))
 
 
 def _candidates(thing: Thing, placed: dict[str, _Way], side: float, size: tuple[int, int]) -> list[_Way]:
-    """Return the ways a thing could take; ``side``: of its box, where the script says no size."""
+    """Return the possible ways of a thing. ``side`` is that of its box if the script says no size."""
     motion = thing.motion
     width, height = _sides(thing.side or side, size)
     smaller = 1 / GROWTH if motion.grow else 1.0
     first, last = {0: (1.0, 1.0), 1: (smaller, 1.0), -1: (1.0, smaller)}[motion.grow]
     goal = placed.get(motion.goal)
-    ways = []
+    ways: list[_Way] = []
     for x in CENTERS:
         for y in CENTERS:
             start = _box_at((x, y), width * first, height * first)
@@ -137,7 +137,7 @@ def _candidates(thing: Thing, placed: dict[str, _Way], side: float, size: tuple[
 
 
 def _sides(side: float, size: tuple[int, int]) -> Point:
-    """Return a box's width and height that are a square in pixels, of the area of ``side``."""
+    """Return width and height of a box that is a square in pixels and has the area of ``side``."""
     stretch = math.sqrt(size[0] / size[1])
     return min(side / stretch, 0.95), min(side * stretch, 0.95)
 
@@ -176,7 +176,7 @@ def _at(cell: int) -> float:
 
 
 def _step(motion: Motion) -> tuple[int, int]:
-    """Return which way a thing goes; what only walks, walks to the right."""
+    """Return the direction of a thing. A thing that walks without a direction walks to the right."""
     if motion.step != (0, 0) or motion.grow or motion.goal or motion.place:
         return motion.step
     still = motion.verb in ("", "stay", *APPEARING, *VANISHING)
@@ -184,7 +184,7 @@ def _step(motion: Motion) -> tuple[int, int]:
 
 
 def _meet(start: Box, goal: Box) -> Box:
-    """Return where a box that goes straight to another stops: when they are ``GAP`` apart."""
+    """Return the end of a box that goes straight to another one: it stops ``GAP`` before it."""
     (x, y), (goal_x, goal_y) = _center(start), _center(goal)
     width, height = start[2] - start[0], start[3] - start[1]
     reach = (width + goal[2] - goal[0]) / 2 + GAP, (height + goal[3] - goal[1]) / 2 + GAP
@@ -195,7 +195,7 @@ def _meet(start: Box, goal: Box) -> Box:
 
 
 def _own_cost(thing: Thing, way: _Way) -> float:
-    """Return what a way breaks of what the script says of the thing alone, and how far it is from the middle."""
+    """Return the cost of a thing's way: contradictions to the script, and the distance from the middle."""
     motion, (x, y), (end_x, end_y) = thing.motion, _center(way.start), _center(way.end)
     cost = 0.0
     column, row = motion.start or (thing.column, thing.row)
@@ -220,7 +220,7 @@ def _own_cost(thing: Thing, way: _Way) -> float:
 
 
 def _pair_cost(thing: Thing, way: _Way, other: Thing, other_way: _Way, reading: Reading) -> float:
-    """Return what two ways break of what the script says of both, and how much they overlap."""
+    """Return the cost of two ways: contradictions to the script about both things, and their overlap."""
     cost = 10 * _overlap(way.start, other_way.start)
     cost += sum(3 * _overlap(way.at(part), other_way.at(part)) for part in (0.25, 0.5, 0.75, 1.0))
     for first, kind, second in reading.relations:
@@ -232,18 +232,20 @@ def _pair_cost(thing: Thing, way: _Way, other: Thing, other_way: _Way, reading: 
 
 
 def _relation_cost(kind: str, way: _Way, other: _Way, step: tuple[int, int]) -> float:
-    """Return what a first thing's way breaks of its relation to a second, which goes by ``step``."""
+    """Return the cost of the relation of a first thing to a second one, which goes by ``step``."""
     (x, y), (other_x, other_y) = _center(way.start), _center(other.start)
     if kind == "next to" or (kind == "drives" and step == (0, 0)):
         return 4 * abs(y - other_y) + 2 * abs(abs(x - other_x) - 0.4)
-    step_x, step_y = _STEPS.get(kind, (-step[0], -step[1]))  # it drives the second before it
+    step_x, step_y = _STEPS.get(
+        kind, (-step[0], -step[1])
+    )  # the first drives the second, which is in front of it
     forward = (x - other_x) * step_x + (y - other_y) * step_y
     aside = abs(x - other_x) * abs(step_y) + abs(y - other_y) * abs(step_x)
     return 20 * max(0.0, 0.3 - forward) + 2 * aside
 
 
 def _overlap(a: Box, b: Box) -> float:
-    """Return the share of the smaller box that lies in the other."""
+    """Return the share of the smaller box that lies inside the other one."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:
         return 0.0
@@ -251,7 +253,7 @@ def _overlap(a: Box, b: Box) -> float:
 
 
 def _imbalance(placed: dict[str, _Way]) -> float:
-    """Return how far the things' common center is from the picture's."""
+    """Return the distance of the things' common center from the picture's center."""
     if not placed:
         return 0.0
     centers = [_center(way.at(0.5)) for way in placed.values()]
@@ -259,7 +261,7 @@ def _imbalance(placed: dict[str, _Way]) -> float:
 
 
 def _track(motion: Motion, way: _Way, frames: int) -> tuple[BoxKey, ...]:
-    """Return the keys of a way; what comes or goes is absent for a quarter, or half, of the scene."""
+    """Return the keys of a way. A thing that appears or leaves is absent for a quarter or a half of the scene."""
     last = frames - 1
     boxes: dict[int, Box | None] = {0: way.start, last: way.end}
     if frames >= 4 and motion.verb in (*ENTERING, *APPEARING):

@@ -1,7 +1,7 @@
-"""Take a script apart for the rules: out of Markdown and other notations, into scenes of plain sentences.
+"""Take a script apart for the rules: from Markdown and other notations to scenes of plain sentences.
 
-What is no sentence (headings, captions, speech, code, times) is left out, and told; what can't be told from nonsense
-(JSON, templates, prompts by frame) is refused.
+Parts that are not sentences (headings, captions, speech, code, times) are left out, and the user is told. Scripts that
+can't be sentences at all (JSON, templates, prompts by frame) are refused.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .vocabulary import PLACES, QUALITY
 
 MAX_CHARACTERS = 20_000
 MAX_SCENES = 64
-SHOWN = 60  # characters of a sentence that is named
-SHOWN_NOTES = 3  # of what was left out, where nothing remains
-LONG = 40  # words of a sentence, above which the rules mostly misread it
+SHOWN = 60  # characters of a sentence in a message
+SHOWN_NOTES = 3  # parts that the error names if nothing remains
+LONG = 40  # words; the rules mostly misread longer sentences
 
 _HEADER = re.compile(
     r"(?im)(?:^[ \t]*|(?<=[.!?])[ \t]+(?=\w+[ \t]*#?\d+[ \t]*[:.)\-–]))"
@@ -31,7 +31,7 @@ _SENTENCE = re.compile(r"(?<=[.!?;。！？])\s+")
 _SLUG = re.compile(
     r"(?i)^\s*(?:\d+\s+)?(?:int|ext|i/e|int\.?/ext)[. ]+\s*(?P<place>[^-–—.]+?)\s*(?:[-–—.].*)?$"
 )
-_CUE = re.compile(r"^\s*[A-Z][A-Z '-]{1,30}(?:\(.*\))?\s*$")  # who speaks
+_CUE = re.compile(r"^\s*[A-Z][A-Z '-]{1,30}(?:\(.*\))?\s*$")  # name of a speaker
 _CUT = re.compile(r"^\s*(?:FADE|CUT|DISSOLVE|SMASH|MATCH|TITLE|THE END|CONTINUED)\b[^a-z]*$")
 _BULLET = re.compile(r"^\s*(?:>\s*)*(?:[-*+•●▪◦·–—]\s+|\(?\d{1,3}[.)]\s+|[a-z]\)\s+)?(?:\[[ xX]?\]\s+)?")
 _TIME = re.compile(
@@ -55,7 +55,7 @@ _REQUEST = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-# What a mark means that stands within a line: its pattern, what is left, and what is said of it.
+# Marks within a line: pattern, replacement, and what the user is told.
 _INLINE: tuple[tuple[str, str, str], ...] = (
     (r"!\[[^\]]*\]\([^)]*\)", "", "a link to a picture is left out"),
     (r"\[([^\]]+)\]\([^)]*\)", r"\1", ""),
@@ -76,23 +76,23 @@ _WIDE = {ord(wide): f"{plain} " for wide, plain in zip("。．！？，：；", 
 
 @dataclass
 class Script:
-    """A script in parts.
+    """A script, taken apart.
 
     Attributes:
-        scenes: of plain sentences.
-        names: of those who act in it, in small letters, where the script marks them.
+        scenes: scenes, each of plain sentences.
+        names: names of the persons who act, in small letters, where the script marks them.
     """
 
-    scenes: list[str] = field(default_factory=list)
-    names: set[str] = field(default_factory=set)
+    scenes: list[str] = field(default_factory=list[str])
+    names: set[str] = field(default_factory=set[str])
 
 
 def read_scenes(script: str, tell: Tell = lambda sentence: None) -> Script:
     """Take a script apart, and leave out what is not English.
 
     Args:
-        script: as it was typed.
-        tell: told what was left out.
+        script: script as the user typed it.
+        tell: callback that takes one sentence about what was left out.
 
     Raises:
         ValueError: there is nothing in it to be read, or too much, or most of it is not what the rules read.
@@ -195,7 +195,7 @@ def _check(script: str) -> None:
 
 
 def _why_not(sentence: str) -> str | None:
-    """Return why a sentence is not read, if it is not."""
+    """Return the reason why a sentence is not read; None: it is read."""
     if not re.search(r"[^\W_]", sentence):
         return "has no words"
     return {
@@ -206,23 +206,23 @@ def _why_not(sentence: str) -> str | None:
 
 
 class _Lines:
-    """Reads a script line by line: each comes out as sentences, a header of a scene, or nothing."""
+    """Reads a script line by line. A line becomes sentences, a header of a scene, or nothing."""
 
     def __init__(self, script: str, names: set[str], tell: Tell) -> None:
         self._names, self._tell = names, tell
-        self.left_out: list[str] = []  # what was told
+        self.left_out: list[str] = []  # messages to the user so far
         script = script.replace("\r\n", "\n").replace("\r", "\n").translate(_WIDE)
         self._lines = self._without_code(script).split("\n")
-        self._slugs = 0  # scenes of a screenplay so far
+        self._slugs = 0  # number of scene headings of a screenplay so far
         self._is_screenplay = any(_SLUG.match(line) for line in self._lines)
         self._in_speech = False
 
     def read(self) -> str:
-        """Return the script without what is no sentence."""
+        """Return the script without the parts that are not sentences."""
         return "\n".join(filter(None, map(self._read_line, self._lines)))
 
     def _note(self, words: str, line: str = "") -> str:
-        """Tell once that something is left out; returns nothing, which is what is left."""
+        """Tell the user once that something is left out, and return the empty text that replaces it."""
         note = f"{words}: {show(line)}" if line else words
         if note not in self.left_out:
             self.left_out.append(note)
@@ -266,7 +266,7 @@ class _Lines:
         return f"{header.group() if header else ''} {'in ' + title + '.' if title else ''}".strip()
 
     def _read_screenplay(self, line: str) -> str | None:
-        """Read a heading, a speaker or a speech of a screenplay; None: it is neither."""
+        """Read a heading, a speaker or a speech of a screenplay; None: it is none of them."""
         if slug := _SLUG.match(line):
             self._slugs, self._in_speech = self._slugs + 1, False
             return f"Scene {self._slugs}: in the {slug['place'].lower()}."

@@ -1,6 +1,6 @@
-"""Marks that language models set around their thoughts and around their answers, of all families that are known.
+"""Marks that language models write around their thoughts and their answers, of all families that we know.
 
-Owns the marks and what each of them says of the text before and behind it; ``reading`` finds the objects.
+This file knows the marks, and what each means for the text before and behind it. ``reading`` finds the objects.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _THOUGHT = (
 )
 _ANSWER = "answer|final_answer|final|solution|response|output|box"
 
-# Each kind of mark, as many families write it: <think>, [THINK], <|begin_of_thought|>, channels of harmony, ...
+# The kinds of marks, as many families spell them: <think>, [THINK], <|begin_of_thought|>, harmony's channels, ...
 _KINDS = {
     "opens": rf"""
         <(?:\w+:)?(?:{_THOUGHT})(?:\s[^<>{{}}]*)?> | \[(?:{_THOUGHT})\] | ◁(?:{_THOUGHT})▷ | <unused94>
@@ -27,7 +27,7 @@ _KINDS = {
         | <[|｜](?:(?:begin|start)(?:[_▁\s]of)?[_▁\s])?(?:{_ANSWER})[|｜]> | (?-i:assistantfinal)""",
     "answered": rf"""
         </(?:{_ANSWER})> | \[END\ FINAL\ RESPONSE\] | <[|｜]end(?:[_▁\s]of)?[_▁\s](?:{_ANSWER})[|｜]>""",
-    "ends": r"<\|(?:end|return|call|start)\|> | <channel\|>",  # of a channel, if one is open
+    "ends": r"<\|(?:end|return|call|start)\|> | <channel\|>",  # ends a channel, if one is open
 }
 MARK = "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS.items())
 _WORD = re.compile(r"\S")
@@ -35,18 +35,18 @@ _FRAME = re.compile(rf"{MARK} | ```\w* | <[|｜]\w+[|｜]> | </?s>", re.IGNORECA
 
 
 class Aside:
-    """Follows the marks of a text from left to right: what of it is the answer, and what stands aside of that."""
+    """Follows the marks of a text from left to right, and tells the answer from what stands aside of it."""
 
     def __init__(self) -> None:
         self.is_open = False
         self._channel = self._closed = False
-        self.since = 0  # where what was not aside so far begins
+        self.since = 0  # place where the text that is not aside begins
 
     def meet(self, mark: re.Match[str]) -> int | None:
-        """Read a mark; returns from where on all before it was aside after all, if it says so.
+        """Read a mark. If it shows that text before it was aside after all, return where that text begins.
 
-        A mark that closes what none has opened ends thoughts that were opened in the prompt, or by a mark around
-        them: what stands between the mark before and this one is aside. A last one behind an answer says nothing.
+        A closing mark without an opening one ends thoughts that were opened in the prompt, or by a mark around them.
+        The text between the mark before and this one is then aside. A last closing mark behind an answer means nothing.
         """
         kind, since = mark.lastgroup, self.since
         if kind in ("opens", "channel"):
@@ -67,7 +67,7 @@ class Aside:
 
 
 def is_frame(text: str) -> bool:
-    """Whether a text holds nothing but marks, fences and blanks.
+    """Tell whether a text holds only marks, fences and blanks.
 
     Examples:
         >>> is_frame(" </think> ```json"), is_frame("<think> hm")

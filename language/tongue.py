@@ -1,6 +1,6 @@
-"""Whether a sentence is English, as far as the rules can tell: by words that it shares with English and with others.
+"""Tell whether a sentence is English, by small words that are common in English or in other languages.
 
-Owns the commonest small words of other languages in Latin letters; a sentence in other letters is in another language.
+This file has the commonest small words of other languages in Latin letters. A sentence in other letters is not English.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 from . import vocabulary as v
 from .noun_phrases import DESCRIBING, DETERMINERS, VERBS
 
-# Words that another language has in nearly every sentence, and English never or hardly. One row a language.
+# Words that are in nearly every sentence of another language, and never or rarely in English. One row a language.
 _SMALL_WORDS = """
     der die das dem des ein eine einen einem einer und ist sind im zum zur nach mit auf aus vom nicht dann ich wir läuft
     le la les un une des du et est sont dans vers avec sur au aux puis qui pas il elle ils cette ses
@@ -29,7 +29,7 @@ _SMALL_WORDS = """
     az egy és nem hogy
     lorem ipsum dolor amet
 """
-# ... and what looks the same in English, which tells nothing.
+# ... without words that look the same in English.
 _BOTH = set(
     "a an as am at be by come die do dos he i in is it me no nos on op so son to un us we sur all her".split()
 )
@@ -45,7 +45,7 @@ Tongue = Literal["english", "foreign", "unknown"]
 
 
 def find_tongue(sentence: str) -> Tongue:
-    """Tell whether a sentence is English; unknown: it has no word that tells.
+    """Tell whether a sentence is English; ``unknown`` if no word of it tells.
 
     Examples:
         >>> [find_tongue(each) for each in ("A fiancée sits in a café.", "Der Hund schläft im Park.", "Koira juoksee")]

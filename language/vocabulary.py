@@ -1,10 +1,10 @@
-"""The English words that the rules planner knows. Tables alone; what is not in them is taken for a thing."""
+"""Tables of the English words that the rules planner knows. It takes all other words for things."""
 
 from __future__ import annotations
 
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "2": 2, "3": 3, "4": 4, "5": 5}
-ONE = {"a", "an", "another", "one"}  # before one thing that may be new
-THAT = {"the", "this", "that", "these", "those", "both", "same"}  # before what may be known
+ONE = {"a", "an", "another", "one"}  # determiners of one thing, which may be new
+THAT = {"the", "this", "that", "these", "those", "both", "same"}  # determiners of things that may be known
 OWNED = {"his", "her", "its", "their", "my", "our", "your"}
 SINGULAR = {"it", "he", "she", "him"}
 PLURAL = {"they", "them", "both", "everything", "everyone", "everybody"}
@@ -49,7 +49,7 @@ STEPS = {  # unit steps, x to the right and y down
     "downward": (0, 1),
 }
 
-# Where the thing before stands to the thing after; longest first where one begins another.
+# Relations of the thing before to the thing after; a longer phrase comes before one that it begins with.
 RELATIONS = {
     "to the left of": "left of",
     "on the left of": "left of",
@@ -76,7 +76,7 @@ RELATIONS = {
 }
 TOWARDS = {"towards", "toward", "to", "at", "into", "onto"}
 
-# Verbs, by what they do to the one who does them.
+# Verbs, by the motion of their subject.
 MOVING = (
     "move walk roll run drive fly slide travel go glide swim ride sail crawl drift float march ski skate hop bounce "
     "stroll race rush dash wander trot gallop head jog hurry come creep sweep speed zoom cruise row paddle"
@@ -89,8 +89,8 @@ ENTERING = "enter arrive".split()
 LEAVING = "leave exit depart".split()
 APPEARING = "appear emerge".split()
 VANISHING = "vanish disappear".split()
-FOLLOWING = "chase follow push pull carry lead drag".split()  # what they act on moves along
-SENDING = "throw kick toss launch shoot hit".split()  # what they act on moves alone
+FOLLOWING = "chase follow push pull carry lead drag".split()  # the object moves along
+SENDING = "throw kick toss launch shoot hit".split()  # the object moves alone
 APPROACHING = "approach".split()
 STANDING = (
     "stay stand sit rest remain lie wait sleep hover hang be have see show there hold look watch stop spin rotate turn "
@@ -149,14 +149,14 @@ GARMENTS = set(
 )
 BACKDROPS = {"background", "backdrop"}
 
-# Of prompts for pictures, set between commas: neither a thing nor a place.
+# Words of prompts between commas that are neither a thing nor a place.
 QUALITY = {
     "masterpiece", "best quality", "high quality", "highest quality", "highly detailed", "ultra detailed", "detailed",
     "intricate details", "4k", "8k", "hd", "uhd", "hdr", "high resolution", "highres", "absurdres", "sharp focus",
     "photorealistic", "realistic", "cinematic", "cinematic lighting", "award winning", "trending on artstation", "solo",
 }  # fmt: skip
 
-# End a thing's name, and are none themselves.
+# Words that end the name of a thing.
 FUNCTION_WORDS = set(
     "and or but while as with without in on at of to from into onto through across along past around over under above "
     "below beneath underneath behind beside near by between against toward towards away off out up down then when "
@@ -165,7 +165,7 @@ FUNCTION_WORDS = set(
     "alone everywhere once twice always never straight halfway for all front top since although though because if "
     "however therefore will would could should might must please nothing about".split()
 )
-# Words that look like verbs or adverbs and are none.
+# Nouns that look like verbs or adverbs.
 NOUNS_LIKE_VERBS = set(
     "building ring king string wing ceiling painting morning evening spring thing red bed shed sled seed reed "
     "butterfly family jelly lily fly belly dragonfly bus cross glass grass dress octopus walrus cactus tennis compass "

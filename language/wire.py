@@ -1,7 +1,7 @@
-"""What a language model is asked to write: small JSON of whole numbers. Reading it; its faults; our storyboard of it.
+"""The JSON that language models are asked to write: its schemas, its reading, its faults, and the scenes made of it.
 
-Places and sizes are percent of the picture, on a grid of 5 in the schema, so that any grammar can hold a model to them;
-x, y, w, h rather than corners, whose order no schema can say. What comes a little outside is moved inside.
+Places and sizes are percent of the picture. The schema has a grid of 5, so that any grammar can enforce it, and x, y,
+w, h instead of corners, whose order no schema can express. A box that sticks out a little is moved inside.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..models.storyboard import Box, BoxKey, Entity, Scene
+from .json_text import as_array, as_object
 from .places import TOLERANCE, WHOLE, Key, Unit, find_time_unit, find_unit, turn_corners
 
-VERSION = 1  # of the wire; part of every cache key
+VERSION = 1  # version of this format, part of every key of the store
 MAX_SCENES = 16
 MAX_ENTITIES = 8
 KEYS = (2, 4)  # key frames of an entity
-MAX_PROMPTS = 64  # between two
+MAX_PROMPTS = 64  # prompts between two keyframes
 MAX_TEXT = 400
 GRID = list(range(0, 101, 5))
 EXCERPT = 160
@@ -29,12 +30,12 @@ _CORNERS = (("x0", "y0", "x1", "y1"), ("x1", "y1", "x2", "y2"), ("left", "top", 
 
 
 class AnswerError(ValueError):
-    """An answer is not what was asked for.
+    """An answer has not the form that was asked for.
 
     Attributes:
-        path: where, such as ``$.scenes[0].prompt``.
-        got: what is there, shortened.
-        expected: what should be.
+        path: path of the fault, such as ``$.scenes[0].prompt``.
+        got: value at that path, shortened.
+        expected: description of a right value.
     """
 
     def __init__(self, path: str, got: object, expected: str) -> None:
@@ -86,7 +87,7 @@ def read_scenes(value: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         AnswerError: it is not what ``scenes_schema`` says, or an id stands twice in a scene.
     """
-    scenes = []
+    scenes: list[dict[str, Any]] = []
     for place, item in _items(_fields(value, "$", ("scenes",))["scenes"], "$.scenes", 1, MAX_SCENES):
         fields = _fields(item, place, ("prompt", "background", "entities"))
         entities: list[dict[str, str]] = []
@@ -108,12 +109,12 @@ def read_scenes(value: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes of one scene.
+    """The boxes of one scene.
 
     Attributes:
-        keys: t, x, y, w, h by entity, in percent, inside the picture.
-        unit: what the answer's places were counted in.
-        times: what its times were counted in.
+        keys: numbers t, x, y, w, h by entity, in percent, inside the picture.
+        unit: unit of the answer's places.
+        times: unit of the answer's times.
     """
 
     keys: dict[str, list[Key]]
@@ -124,13 +125,13 @@ class Boxes:
 def read_boxes(value: Mapping[str, Any], ids: Sequence[str], before: Unit | None = None) -> Boxes:
     """Check the second answer, and return each entity's keys.
 
-    Corners are taken for what they are where they are named so, or where every box of the answer can be corners and
-    some box cannot be anything else. Shares and thousandths are told from percent by all boxes of the answer.
+    Numbers are read as corners if they have the names of corners, or if all boxes of the answer can be corners and some
+    box cannot be anything else. All boxes of the answer together decide between percent, shares and thousandths.
 
     Args:
         value: the answer.
-        ids: of the entities to be placed.
-        before: what boxes of scenes before were counted in.
+        ids: ids of the entities to be placed.
+        before: unit of the boxes of earlier scenes; None: there are none.
 
     Raises:
         AnswerError: it is not what ``boxes_schema`` says, an entity is missing, unknown, or there twice, or its places
@@ -160,7 +161,7 @@ def read_boxes(value: Mapping[str, Any], ids: Sequence[str], before: Unit | None
 
 
 def _scale(places: Sequence[tuple[str, Key]], before: Unit | None) -> tuple[Unit, Unit]:
-    """Bring places and times to percent, as all keys together say what they are counted in."""
+    """Convert places and times to percent. All keys together decide their unit."""
     keys = [key for _, key in places]
     unit, doubt = find_unit(keys, before)
     if unit is None:
@@ -199,10 +200,11 @@ def read_prompts(value: Mapping[str, Any], count: int, longest: int = MAX_TEXT) 
 def _read_key(value: Any, place: str) -> Key:
     """Return a key's numbers; named corners become x, y, w, h."""
     for names in _CORNERS:
-        if isinstance(value, dict) and set(value) == {"t", *names}:
-            left, top, right, bottom = (_number(value[name], f"{place}.{name}") for name in names)
+        key = as_object(value) or {}
+        if set(key) == {"t", *names}:
+            left, top, right, bottom = (_number(key[name], f"{place}.{name}") for name in names)
             box = {"x": left, "y": top, "w": right - left, "h": bottom - top}
-            return {"t": _number(value["t"], f"{place}.t")} | box
+            return {"t": _number(key["t"], f"{place}.t")} | box
     fields = _fields(value, place, ("t", "x", "y", "w", "h"))
     return {name: _number(fields[name], f"{place}.{name}") for name in ("t", "x", "y", "w", "h")}
 
@@ -222,23 +224,25 @@ def _move_inside(key: Key, place: str) -> None:
 
 
 def _fields(value: Any, place: str, names: Sequence[str]) -> dict[str, Any]:
-    if not isinstance(value, dict):
+    fields = as_object(value)
+    if fields is None:
         raise AnswerError(place, value, f"an object with {', '.join(names)}")
-    missing = [name for name in names if name not in value]
+    missing = [name for name in names if name not in fields]
     if missing:
         raise AnswerError(f"{place}.{missing[0]}", "nothing", "a value")
-    extra = [name for name in value if name not in names]
+    extra = [name for name in fields if name not in names]
     if extra:
         raise AnswerError(place, extra[0], f"no names but {', '.join(names)}")
-    return value
+    return fields
 
 
 def _items(value: Any, place: str, shortest: int, longest: int) -> list[tuple[str, Any]]:
-    if not isinstance(value, list) or not shortest <= len(value) <= longest:
-        got = f"{len(value)} items" if isinstance(value, list) else value
+    items = as_array(value)
+    if items is None or not shortest <= len(items) <= longest:
+        got = value if items is None else f"{len(items)} items"
         count = longest if shortest == longest else f"{shortest} to {longest}"
         raise AnswerError(place, got, f"a list of {count} items")
-    return [(f"{place}[{number}]", item) for number, item in enumerate(value)]
+    return [(f"{place}[{number}]", item) for number, item in enumerate(items)]
 
 
 def _text(value: Any, place: str, *, empty: bool = False, longest: int = MAX_TEXT) -> str:
@@ -250,7 +254,7 @@ def _text(value: Any, place: str, *, empty: bool = False, longest: int = MAX_TEX
 
 
 def _number(value: Any, place: str) -> float:
-    """Return a number that may stand in quotes, with or without a sign of percent."""
+    """Return a number, which may stand in quotes and have a percent sign."""
     if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,6}(\.\d{1,9})?\s*%?\s*", value):
         value = float(value.strip(" \t\r\n%"))
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -261,7 +265,7 @@ def _number(value: Any, place: str) -> float:
 
 
 def to_scene(number: int, scene: Mapping[str, Any], boxes: Mapping[str, Sequence[Key]], frames: int) -> Scene:
-    """Return a scene of our storyboard: an entity's box stands still before its first key and after its last."""
+    """Return a scene of our storyboard. A box stands still before its first key and after its last one."""
     entities = tuple(
         Entity(id=each["id"], text=each["text"], track=_track(boxes[each["id"]], frames), hold=True)
         for each in scene["entities"]
@@ -276,7 +280,7 @@ def to_scene(number: int, scene: Mapping[str, Any], boxes: Mapping[str, Sequence
 
 
 def _track(keys: Sequence[Key], frames: int) -> tuple[BoxKey, ...]:
-    """Return keys at frames; of several that fall on one frame the last counts."""
+    """Return keys at frames. If several fall on one frame, the last one counts."""
     boxes: dict[int, Box] = {}
     for key in keys:
         box = key["x"], key["y"], key["x"] + key["w"], key["y"] + key["h"]

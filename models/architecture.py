@@ -1,40 +1,13 @@
 """The sizes of a Stable Diffusion 1.x family model, in LDM's terms, as plain data.
 
-Both hosts build their own networks from these; nothing here knows diffusers or ComfyUI. Block topology is SD1.5's in
-every member: 12 input blocks, a middle, 12 output blocks.
+Both hosts build their own networks from these; nothing here knows diffusers or ComfyUI.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class UNetSize:
-    """Sizes of the denoising UNet.
-
-    Attributes:
-        model_channels: width of the first level; every width is a multiple of 32 (GroupNorm's groups).
-        channel_mult: width of each level over ``model_channels``.
-        attention_levels: which levels have a spatial transformer.
-        num_res_blocks: residual blocks a level on the way down; one more on the way up.
-        context_dim: width of the text tokens.
-        num_heads: attention heads of every spatial transformer.
-        in_channels: latent channels; twice as many where the UNet also sees a picture to edit (instruct-pix2pix).
-    """
-
-    model_channels: int
-    channel_mult: tuple[int, ...]
-    context_dim: int
-    num_heads: int
-    attention_levels: tuple[bool, ...] = (True, True, True, False)
-    num_res_blocks: int = 2
-    in_channels: int = 4
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Channels of each level."""
-        return tuple(self.model_channels * mult for mult in self.channel_mult)
+from .network.unet import SD1, UNetSize
 
 
 @dataclass(frozen=True)
@@ -94,7 +67,7 @@ class ModelSize:
 
 
 SD15 = ModelSize(
-    unet=UNetSize(model_channels=320, channel_mult=(1, 2, 4, 4), context_dim=768, num_heads=8),
+    unet=SD1,
     vae=VAESize(ch=128, ch_mult=(1, 2, 4, 4), num_res_blocks=2),
     text=TextSize(vocabulary=49408, hidden_size=768, layers=12, heads=12),
     prediction_type="eps",

@@ -15,34 +15,18 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor
 
-from .edit import Call
+from .edits.call import Call
+from .edits.edit import Part, Source
+from .network.unet import SD1
 
 Anchor = Literal["first", "previous", "first + previous", "chosen frame"]
-LEVELS = (0, 1, 2, 3)  # of the UNet, from the finest; 3 is the middle block's
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """What a layer of self-attention reads in place of its own tokens.
-
-    Attributes:
-        tokens: [B, S, C], one row for all frames of a video, or [B*F, S, C], one a frame.
-        is_shared: it is one row for all frames.
-    """
-
-    tokens: Tensor
-    is_shared: bool
-
-    def per_frame(self, frames: int) -> Tensor:
-        """Return [B*F, S, C], a view where rows are shared."""
-        return repeat(self.tokens, "b s c -> (b f) s c", f=frames) if self.is_shared else self.tokens
-
-
-@dataclass(frozen=True, slots=True)
-class CrossFrameEdit:
+class CrossFrameEdit(Part):
     """Let frames attend to other frames.
 
     Attributes:
@@ -60,7 +44,7 @@ class CrossFrameEdit:
     strength: float = 1.0
     start_percent: float = 0.0
     end_percent: float = 1.0
-    levels: frozenset[int] = frozenset(LEVELS)
+    levels: frozenset[int] = frozenset(SD1.levels)
     in_control: bool = True
 
     def __post_init__(self) -> None:
@@ -72,10 +56,14 @@ class CrossFrameEdit:
         if self.anchor not in get_args(Anchor):
             raise ValueError(f"anchor={self.anchor!r} is unknown; expected one of {get_args(Anchor)}.")
 
-    def strength_at(self, call: Call) -> float:
-        """Return the strength for one call: 0 outside the active part, and for a clip of a single frame."""
-        active = self.start_percent <= call.progress <= self.end_percent
-        return self.strength if active and (call.frames > 1 or call.is_part) else 0.0
+    def acts(self, call: Call) -> bool:
+        """Tell whether it acts: within its part of sampling, and not on a clip of a single frame."""
+        is_clip = call.frames > 1 or call.is_part
+        return self.strength != 0 and is_clip and self.start_percent <= call.progress <= self.end_percent
+
+    def memory(self) -> AnchorMemory:
+        """Return a memory of anchors."""
+        return AnchorMemory()
 
     def read(self, tokens: Tensor, call: Call, memory: AnchorMemory, layer: Hashable) -> Source:
         """Return the tokens that a layer's keys and values come from.
@@ -84,8 +72,8 @@ class CrossFrameEdit:
             tokens: [B*F*R, L, C], a layer's own, frames of one video contiguous; R > 1 where another pack has cut each
                 picture into tiles.
             call: the model call.
-            memory: of this edit, in this run.
-            layer: names the layer within the model.
+            memory: of this edit and network, in this run.
+            layer: names the layer within the network.
 
         Returns:
             Shared [B*R, L, C] tokens for one anchor at strength 1, else [B*F*R, S, C].
@@ -112,7 +100,7 @@ class CrossFrameEdit:
             )
         if "previous" in self.anchor:
             anchors.append(own[:, _previous(call.frame_ids)])
-        strength = self.strength_at(call)
+        strength = self.strength
         if len(anchors) == 1 and anchors[0].shape[1] == 1 and strength == 1 and own.shape[2] == 1:
             return Source(anchors[0][:, 0, 0], is_shared=True)
         mixed = [

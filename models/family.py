@@ -7,33 +7,30 @@ says what something is (``host.contract.Host.family``); what it is good for is s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor
 
-from .edit import Edit
-
 Makes = Literal["pictures", "video", "sound", "shapes", "pictures or video"]
 
-# What does a technique's work on a model of video, by part of an edit. The names are those of core's nodes.
-WINDOWS = (
-    "use core's Context Windows (Manual) with dim 2, or its node for the family, such as WAN Context Windows"
-)
+# What does the work of an edit on a model of video, by its seam. The names are those of core nodes.
 INSTEAD = {
-    "temporal": "sample without Apply Motion Module, since a video model moves by itself",
+    "slots": "sample without Apply Motion Module, since a video model moves by itself",
+    "input": "use core's node for a first frame of the family, such as WanFirstLastFrameToVideo",
     "schedule": "sample without this node, since a video model moves by itself",
     "observe": "make the mask with a segmenter, and connect it to mask",
-    "cross_frame": "take this node out, since in a video model all frames read each other",
-    "gligen": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
-    "bias": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
-    "compose": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "self_attention": "take this node out, since in a video model all frames read each other",
+    "between": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "cross_attention": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
+    "conditions": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
     "guide": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
     "noise": "use the freenoise of core's context windows",
-    "fusion": "use the freenoise of core's context windows",
-    "reinit": "take this node out, since FreeInit mends a fault of Stable Diffusion's noise schedule",
-    "windows": WINDOWS,
+    "time": "use the freenoise of core's context windows",
+    "run": "take this node out, since FreeInit mends a fault of Stable Diffusion's noise schedule",
+    "windows": "use core's Context Windows (Manual) with dim 2, or its node for the family, such as WAN Context "
+    "Windows",
 }
 LOAD_SD1 = "load an SD1.5 checkpoint or the demo model"
 
@@ -56,24 +53,30 @@ class Family:
     tokens: int = 0
     is_sd1: bool = False
 
+    def offers(self, seam: str) -> bool:
+        """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, windows."""
+        return self.is_sd1 or (seam == "windows" and self.makes == "pictures")
+
     def __str__(self) -> str:
         """Return what errors say of it."""
         return f"{self.name}, which makes {self.makes}"
 
 
-def check_edit(family: Family, edit: Edit) -> None:
-    """Check that a model can take an edit.
+def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
+    """Check that a model offers seams.
 
-    Context windows alone go with any model of pictures; other parts are places in the UNet of SD1.x.
+    Args:
+        family: the model's.
+        seams: what is to be changed.
+        user: what needs them.
 
     Raises:
-        ValueError: it can't.
+        ValueError: it lacks one.
     """
-    parts = [part for part in INSTEAD if getattr(edit, part) is not None]
-    if parts == ["windows"]:
-        check_makes_pictures(family, edit.name, WINDOWS)
-    elif parts:
-        check_is_sd1(family, edit.name, INSTEAD[parts[0]])
+    refused = sorted((seam for seam in seams if not family.offers(seam)), key=list(INSTEAD).index)
+    if refused:
+        check = check_makes_pictures if refused == ["windows"] else check_is_sd1
+        check(family, user, INSTEAD[refused[0]])
 
 
 def check_is_sd1(family: Family, user: str, instead: str) -> None:

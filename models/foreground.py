@@ -27,7 +27,7 @@ from kornia.morphology import dilation as dilate
 from torch import Tensor
 from torch.nn import functional
 
-from .edit import Call
+from .edits.call import Call, Layer, check_places
 from .video.latents import check_finite, frames_of
 from .video.shapes import Clip, Maps, Masks
 
@@ -52,7 +52,7 @@ def contrast(predictions: Tensor, without: Tensor, latent: Clip) -> Maps:
 
 
 class PhraseAttention:
-    """Collects how much cross-attention reads a phrase; an ``edit.AttentionObserver``.
+    """Collects how much cross-attention reads a phrase; an ``Edit``'s ``observe``.
 
     A place of a layer counts by the attention it pays to a token of the phrase, less what it pays to another word,
     each on average; heads, layers and model calls are averaged. Conditions other than the positive are left out.
@@ -81,20 +81,19 @@ class PhraseAttention:
         """Levels of the UNet in which it looks."""
         return self._levels
 
-    def see(self, query: Tensor, key: Tensor, call: Call, level: int) -> None:
+    def see(self, query: Tensor, key: Tensor, call: Call, layer: Layer) -> None:
         """Add one layer.
 
         Args:
             query: [N, heads, L, D], N pictures as ``call`` says.
             key: [N, heads, S, D], or one row for every so many pictures.
             call: model call that the layer is in.
-            level: level of the UNet that the layer is at.
+            layer: layer that is seen.
 
         Raises:
             ValueError: the layer's grid is not the latents' at its level.
         """
-        grid = layer_grid(*self._size, level)
-        self._check_grid(query, grid, level)
+        grid = check_places(call, layer, query.shape[2])
         shared = len(query) // len(key)
         for row, q in enumerate(query):
             chunk, number = divmod(row, call.videos * call.frames)
@@ -129,31 +128,6 @@ class PhraseAttention:
         return torch.stack(
             [each / count for each, count in zip(self._sums, self._counts, strict=True) if each is not None]
         )
-
-    def _check_grid(self, query: Tensor, grid: tuple[int, int], level: int) -> None:
-        if query.shape[2] != grid[0] * grid[1]:
-            raise ValueError(
-                f"cross-attention at level {level} has {query.shape[2]} places; expected {grid[0]} x {grid[1]} for "
-                f"latents of {self._size[0]} x {self._size[1]}; take nodes that resize features out of the model, "
-                "or choose other levels."
-            )
-
-
-def layer_grid(height: int, width: int, level: int) -> tuple[int, int]:
-    """Return the grid of a UNet's level: every level below the finest halves both sides, rounded up.
-
-    Args:
-        height: of the latents.
-        width: of the latents.
-        level: 0 is the finest.
-
-    Examples:
-        >>> layer_grid(17, 64, 2)
-        (5, 16)
-    """
-    for _ in range(level):
-        height, width = (height + 1) // 2, (width + 1) // 2
-    return height, width
 
 
 def normalise(maps: Maps) -> Masks:

@@ -10,27 +10,22 @@ Source: FreeInit (Wu et al. 2023), https://arxiv.org/abs/2312.07537, section 4 a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from .edit import Edit
-from .free_noise import arrange_noise
+from .edits.run import Once, Start
 from .noise import draw_noise
 
 FilterName = Literal["butterworth", "gaussian", "ideal", "ideal_released"]
-RunOnce = Callable[[Tensor, Tensor, Callable[[int], int]], Tensor]
-"""One run: noise [F, C, H, W], levels [steps + 1], and which step of a plain run each step is shown as; to a clip."""
-
 _AXES = (0, 2, 3)  # frames, rows, columns of [F, C, H, W]
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseReinit:
-    """Sample again from noise that the last clip shines through; an ``Edit``'s ``reinit``.
+    """Sample again from noise that the last clip shines through; an ``Edit``'s ``run``.
 
     Frequencies are in cycles by the highest that frames and pixels can hold: 1 is a change from each to the next.
 
@@ -124,51 +119,41 @@ class NoiseReinit:
         counts = [max(1, steps * (number + 1) // runs) for number in range(runs)]
         return [sigmas[torch.linspace(0, steps, count + 1).round().long()] for count in counts]
 
+    def sample(self, once: Once, start: Start, sigmas: Tensor) -> Tensor:
+        """Return a clip, [F, C, H, W]: that of the last run.
 
-def sample_repeatedly(
-    edits: Sequence[Edit], run: RunOnce, noise: Tensor, latent: Tensor, sigmas: Tensor, *, highest: float
-) -> Tensor:
-    """Sample a clip as often as the last edit that has a say wants; once where none has.
+        Args:
+            once: samples once.
+            start: what the first run begins with.
+            sigmas: [steps + 1] descending noise levels.
 
-    A run starts from ``latent + scale * noise``, where the scale is the host's: ``sqrt(1 + sigma^2)`` at the schedule's
-    highest level, the level below it. So runs that start from a clip, part of the way down, can be repeated as well.
+        Raises:
+            ValueError: a run that is to be repeated has no noise of its own, or does not end at noise level 0.
 
-    Args:
-        edits: of the model.
-        run: samples once.
-        noise: [F, C, H, W] float32 of unit variance, as the first run takes it.
-        latent: [F, C, H, W]. What to start from, in the model's scale; zeros for text-to-video.
-        sigmas: [steps + 1] descending noise levels.
-        highest: of the model's noise levels.
-
-    Returns:
-        [F, C, H, W], what the last run returned.
-
-    Raises:
-        ValueError: a run that is to be repeated has no noise of its own, or does not end at noise level 0.
-
-    Randomness:
-        Fresh noise depends on the first run's noise and the number of the run.
-    """
-    edit = next((edit.reinit for edit in edits[::-1] if edit.reinit is not None), None)
-    if edit is None or edit.iterations == 0:
-        return run(noise, sigmas, lambda step: step)
-    if float(sigmas[-1]) > 0 or not noise.any():
-        got = f"that stops at level {float(sigmas[-1]):.3g}" if noise.any() else "without noise"
-        raise ValueError(
-            f"Free Init: got a run {got}; expected one from its own noise down to level 0, whose clip it can start "
-            "from again; give a sampler that takes part of the steps the model from before Free Init."
+        Randomness:
+            Fresh noise depends on the first run's noise and the number of the run.
+        """
+        noise, latent = start.noise, start.latent
+        if self.iterations == 0:
+            return once(noise, sigmas, lambda step: step)
+        if float(sigmas[-1]) > 0 or not noise.any():
+            got = f"that stops at level {float(sigmas[-1]):.3g}" if noise.any() else "without noise"
+            raise ValueError(
+                f"Free Init: got a run {got}; expected one from its own noise down to level 0, whose clip it can start "
+                "from again; give a sampler that takes part of the steps the model from before Free Init."
+            )
+        sigma = float(sigmas[0])
+        scale = (1 + sigma**2) ** 0.5 if sigma >= start.highest * (1 - 1e-5) else sigma
+        seed = int.from_bytes(
+            hashlib.blake2b(noise.cpu().numpy().tobytes(), digest_size=8).digest(), "little"
         )
-    sigma = float(sigmas[0])
-    scale = (1 + sigma**2) ** 0.5 if sigma >= highest * (1 - 1e-5) else sigma
-    seed = int.from_bytes(hashlib.blake2b(noise.cpu().numpy().tobytes(), digest_size=8).digest(), "little")
-    schedules = edit.schedules(sigmas)
-    steps, total = len(sigmas) - 1, sum(len(levels) - 1 for levels in schedules)
-    start, clip, done = noise, latent, 0
-    for number, levels in enumerate(schedules):
-        if number:
-            fresh = arrange_noise(edits, draw_noise(seed + number, range(len(noise)), noise.shape[1:]))
-            start = edit.mix((clip - latent + sigma * noise) / scale, fresh.to(noise))
-        clip = run(start, levels, lambda step, done=done: (done + step) * steps // total)
-        done += len(levels) - 1
-    return clip
+        schedules = self.schedules(sigmas)
+        steps, total = len(sigmas) - 1, sum(len(levels) - 1 for levels in schedules)
+        first, clip, done = noise, latent, 0
+        for number, levels in enumerate(schedules):
+            if number:
+                fresh = start.arrange(draw_noise(seed + number, range(len(noise)), noise.shape[1:]))
+                first = self.mix((clip - latent + sigma * noise) / scale, fresh.to(noise))
+            clip = once(first, levels, lambda step, done=done: (done + step) * steps // total)
+            done += len(levels) - 1
+        return clip

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .edit import Edit
-
 WINDOW, STRIDE = 16, 4  # frames; the paper's
 
 
@@ -93,7 +91,7 @@ class NoiseShuffle:
 
 @dataclass(frozen=True, slots=True)
 class WindowFusion:
-    """Let a motion module attend within windows, and average what a frame gets in each; an ``Edit``'s ``fusion``.
+    """Let a motion module attend within windows, and average what a frame gets in each; an ``Edit``'s ``time``.
 
     Windows start every ``stride`` frames, and one ends with the clip. A frame counts more the nearer it is to its
     window's middle. Positional encodings start again in each window.
@@ -159,22 +157,3 @@ class WindowFusion:
             window = slice(start, start + self.length)
             fused[:, window].addcmul_(weights[window, None], attend(window))
         return fused
-
-
-def find_fusion(edits: Sequence[Edit]) -> WindowFusion | None:
-    """Return the windows of the last edit that has some."""
-    return next((edit.fusion for edit in edits[::-1] if edit.fusion is not None), None)
-
-
-def arrange_noise(edits: Sequence[Edit], noise: Tensor) -> Tensor:
-    """Return what a run starts from, as the last edit that has a say arranges it.
-
-    Args:
-        edits: of the model.
-        noise: [F, C, H, W]. One video's; zeros where a run goes on from noisy latents.
-
-    Returns:
-        [F, C, H, W]; the noise itself where no edit has a say.
-    """
-    last = next((edit.noise for edit in edits[::-1] if edit.noise is not None), None)
-    return noise if last is None else last.arrange(noise)

@@ -14,18 +14,20 @@ VideoDirectorGPT (Lin et al. 2023), https://arxiv.org/abs/2309.15091.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from .edit import Call
+from .edits.call import Call
+from .edits.edit import Change, Edit, Part
 from .errors import CheckpointError
 from .frames import check_length
-from .motion_module import FeedForward, attend
+from .network.layers import FeedForward, attend
+from .network.unet import UNetSize
 from .weight_file import open_weights, require
 from .weight_kind import expect
 
@@ -41,7 +43,6 @@ _PARTS = ("input_blocks", "middle_block", "output_blocks")
 _WANTED = "a GLIGEN file for text and boxes"
 
 Track = tuple[Tensor, Tensor]
-Change = Callable[[Tensor, int], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +143,7 @@ def ground(network: Any, groundings: Sequence[Grounding | None], frame_ids: Sequ
 
 
 @dataclass(frozen=True)
-class GligenEdit:
+class GligenEdit(Part):
     """Ground entities in their boxes. A condition without boxes reads the null set.
 
     Attributes:
@@ -155,7 +156,31 @@ class GligenEdit:
     end_percent: float = 0.3
     strength: float = 1.0
 
-    def start(self, call: Call) -> Change | None:
+    KEY: ClassVar[Mapping[str, str]] = {"type": "GligenEdit", "network": "Gligen"}
+
+    @property
+    def networks(self) -> tuple[Any, ...]:
+        """The layers."""
+        return (self.network,)
+
+    def with_networks(self, networks: Sequence[Any]) -> GligenEdit:
+        """Return the same edit with other layers."""
+        (network,) = networks
+        return replace(self, network=network)
+
+    def check_fit(self, network: UNetSize) -> None:
+        """Check that the layers are for a network."""
+        check_fit(self.network, network)
+
+    def check(self, edits: Sequence[Edit], conditions: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse boxes that core's node hung on a condition: both would act."""
+        if any(options.get("gligen") is not None for options in conditions):
+            raise ValueError(
+                "conditioning: got boxes of GLIGENTextBoxApply on a model with GLIGEN from Layout Conditioning; "
+                "expected one of the two; leave one out."
+            )
+
+    def change(self, call: Call) -> Change | None:
         """Return what it does in a model call, as ``ground``; None: nothing."""
         if self.strength == 0 or self.end_percent == 0 or call.progress > self.end_percent:
             return None
@@ -168,15 +193,14 @@ class GligenEdit:
         return lambda tokens, number: tokens + self.strength * (change(tokens, number) - tokens)
 
 
-def check_boxes(kind: str, *, has_edit: bool) -> None:
+def check_boxes(kind: str) -> None:
     """Refuse boxes that another node hung on a condition, where they would not do what they say.
 
     Args:
         kind: of boxes, as core's GLIGENTextBoxApply ("position") and others name it.
-        has_edit: the model has a ``GligenEdit``.
 
     Raises:
-        ValueError: ComfyUI does not know the kind, or both would act.
+        ValueError: ComfyUI does not know the kind.
     """
     if kind != "position":
         raise ValueError(
@@ -184,25 +208,21 @@ def check_boxes(kind: str, *, has_edit: bool) -> None:
             "ComfyUI leaves out without a word; expected 'position'; give boxes that move to Layout Conditioning, as a "
             "storyboard."
         )
-    if has_edit:
-        raise ValueError(
-            "conditioning: got boxes of GLIGENTextBoxApply on a model with GLIGEN from Layout Conditioning; expected "
-            "one of the two; leave one out."
-        )
 
 
-def check_fit(network: Any, widths: Sequence[int]) -> None:
+def check_fit(network: Any, unet: UNetSize) -> None:
     """Check that GLIGEN's layers are for a UNet.
 
     Args:
         network: a ``Gligen``, or ComfyUI's.
-        widths: of the UNet's transformers, in its order.
+        unet: the UNet's sizes.
 
     Raises:
         CheckpointError: they are not.
     """
+    widths = [layer.place.width for layer in unet.layers if layer.depth == 0]
     own = [layer.norm1.normalized_shape[0] for layer in network.module_list]
-    if own != list(widths):
+    if own != widths:
         raise CheckpointError(
             f"GLIGEN: got {len(own)} layers of widths {sorted(set(own))}; expected {len(widths)} of widths "
             f"{sorted(set(widths))} for this model; choose a GLIGEN file for SD1.5."

@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from .edit import Edit
 from .errors import HostError, PredictionError
-
-logger = logging.getLogger(__name__)
-STILL = (
-    "Apply Motion Module: got a latent of 1 frame, which is sampled as a still, without the motion module; expected "
-    "the frames of a clip; set batch_size of Empty Latent Image to their number (16 for most motion modules)."
-)
-
-
-def find_still(edits: Sequence[Edit], frames: int) -> str | None:
-    """Return what to tell, and log it, where a motion module is given a single frame; None: nothing.
-
-    Args:
-        edits: of the model that is about to sample.
-        frames: of the clip.
-    """
-    if frames != 1 or all(edit.temporal is None for edit in edits):
-        return None
-    logger.warning(STILL)
-    return STILL
 
 
 def check_prediction(prediction: Tensor, *, step: int, sigma: float, frames: int) -> None:

@@ -33,19 +33,26 @@ def hash_settings(**settings: Any) -> str:
 def plain(value: Any) -> Any:
     """Return a value as ``hash_settings`` takes it: data classes as dicts, sets in order, what else there is by type.
 
+    Names that stand in keys are for good, so that finished work is found again whatever Python calls things later. A
+    class that was renamed, or whose field was, says its first names in ``KEY``: entries that take the place of its
+    own. One that is no longer what it was has a method ``for_key``. Fields that equality leaves out are left out.
+
     Examples:
         >>> plain({"levels": frozenset({2, 1}), "network": object()})
         {'levels': [1, 2], 'network': 'object'}
     """
     if value is None or isinstance(value, bool | int | float | str | Tensor):
         return value
+    if hasattr(value, "for_key"):
+        return plain(value.for_key())
+    told = {"type": type(value).__name__, **getattr(value, "KEY", {})}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **parts}
+        names = [field.name for field in dataclasses.fields(value) if field.compare]
+        return {name: plain(getattr(value, name)) for name in names if name not in told} | told
     if isinstance(value, Mapping):
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
     if isinstance(value, frozenset | set):
         return sorted(value)
-    return type(value).__name__
+    return told["type"]

@@ -20,8 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .edit import Call
-from .foreground import layer_grid
+from .edits.call import Call, Layer
 from .frames import check_length
 from .gligen import GROUNDING, Grounding
 from .layout_masks import box_masks
@@ -109,7 +108,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class BoxBias:
-    """Draw an entity's words into its boxes by cross-attention; an ``edit.AttentionBias``.
+    """Draw an entity's words into its boxes by cross-attention; an ``Edit``'s ``cross_attention``.
 
     Attributes:
         strength: added to the logits of a phrase's tokens inside the box, and taken away outside, at the start.
@@ -119,12 +118,12 @@ class BoxBias:
     strength: float = 8.0
     end_percent: float = 1 / 3
 
-    def bias(self, call: Call, level: int, tokens: int) -> Tensor | None:
+    def bias(self, call: Call, layer: Layer, tokens: int) -> Tensor | None:
         """Return what is added to a layer's logits.
 
         Args:
             call: the model call.
-            level: of the UNet, 0 the finest.
+            layer: one of the level.
             tokens: S, of the longest prompt in the batch; shorter ones are repeated to it, or end earlier.
 
         Returns:
@@ -136,7 +135,7 @@ class BoxBias:
         readings = [condition.payload.get(READING) for condition in call.conditions]
         if not any(reading is not None and reading.regions for reading in readings):
             return None
-        grid = layer_grid(*call.size, level)
+        grid = layer.grid(call.size)
         chunks = []
         for reading in readings:
             own = torch.zeros(call.frames, grid[0] * grid[1], tokens)
@@ -151,7 +150,7 @@ class BoxBias:
 
 @dataclass(frozen=True)
 class BoxGather:
-    """Move the effect of every entity's phrase into its box; an ``edit.Composition``.
+    """Move the effect of every entity's phrase into its box; an ``Edit``'s ``conditions``.
 
     Costs a model call more for each entity, and one for none of them, while it lasts.
 

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .edit import Edit, Given
-from .energy import check_trainable
-from .free_noise import WindowFusion
+from .edits.call import Held
+from .edits.edit import Edit, Time
 from .mask_adapter import MaskEncoder
 from .motion_checkpoint import MotionWeights, check_fit
 from .motion_module import MotionModel
@@ -61,10 +60,10 @@ class Learner:
         return self.network.mask_encoder
 
     def __call__(
-        self, slot: str, hidden: Tensor, frames: int, strength: float, fusion: WindowFusion | None = None
+        self, slot: str, hidden: Tensor, frames: int, strength: float, time: Time | None = None
     ) -> Tensor:
         """Run one slot: [B*F, C, H, W] -> [B*F, C, H, W]."""
-        return self.network(slot, hidden, frames, strength, fusion)
+        return self.network(slot, hidden, frames, strength, time)
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,7 @@ class FrozenForward:
     unet: nn.Module
     run: Callable[..., Tensor]
 
-    def __call__(
-        self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None
-    ) -> Tensor:
+    def __call__(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Held | None = None) -> Tensor:
         """Return the raw prediction, [B*F, 4, H, W].
 
         Args:
@@ -132,10 +129,27 @@ def check_learner(edits: Sequence[Edit], learner: Learner | None, widths: Mappin
     if learner is None:
         return
     check_fit(learner.weights, widths)
-    if any(edit.temporal is not None for edit in edits):
+    if any(edit.slots is not None for edit in edits):
         raise ValueError(
             "model: got one with a motion module on it; expected the model alone, since the one that learns is put in "
             "by itself; connect what is before Apply Motion Module."
+        )
+
+
+def check_trainable(edits: Sequence[Edit]) -> None:
+    """Check that a model can be trained through.
+
+    Args:
+        edits: of the model.
+
+    Raises:
+        ValueError: one guides sampling.
+    """
+    guiding = [edit.name for edit in edits if edit.guide is not None]
+    if guiding:
+        raise ValueError(
+            f"model: got one with {guiding[0]} on it, which guides sampling; expected a model to train through; take "
+            "that node out, or choose another of Layout Conditioning's methods."
         )
 
 

@@ -11,14 +11,13 @@ factor and a summand); SparseCtrl (Guo et al. 2023), https://arxiv.org/abs/2311.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from .edit import Call
+from .edits.call import Call
 
 LATENT_CHANNELS = 4
 MASK_KEY = "mask_encoder.conv.weight"  # of an encoder's weights, in a motion module and in files of modules and LoRAs
@@ -71,32 +70,20 @@ def join_given(latents: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([latents * mask, mask], dim=1)
 
 
-def given_by_mask(latents: Tensor, mask: Tensor | None) -> Tensor | None:
-    """Return what a sampling run is given: what its mask holds.
-
-    Args:
-        latents: [F, 4, H, W] that it starts from, clean, in the model's own scale.
-        mask: [F, 1 or 4, H, W], 1 where to generate; None: everywhere, so nothing is given.
-
-    Returns:
-        [F, 5, H, W] as ``join_given``.
-    """
-    return None if mask is None else join_given(latents, 1 - mask[:, :1])
-
-
 def given_in(call: Call) -> Tensor | None:
     """Return what is given of each picture of a model call's batch, [N, 5, H, W]; None: nothing.
 
     Raises:
         ValueError: the call is about a part of the picture.
     """
-    if call.given is None:
+    if call.held is None:
         return None
-    if call.given.shape[-2:] != call.size:
+    given = join_given(*call.held)
+    if given.shape[-2:] != call.size:
         raise ValueError(
-            f"mask adapter: got {call.size[0]} x {call.size[1]} cells of {call.given.shape[-2]} x "
-            f"{call.given.shape[-1]} (an area, or a mask's bounds); expected all of them; set set_cond_area to "
-            "default, and take areas of conditions out of the graph."
+            f"mask adapter: got {call.size[0]} x {call.size[1]} cells of {given.shape[-2]} x {given.shape[-1]} (an "
+            "area, or a mask's bounds); expected all of them; set set_cond_area to default, and take areas of "
+            "conditions out of the graph."
         )
-    clips = rearrange(call.given, "(v n) c h w -> v n c h w", v=call.videos)[:, list(call.frame_ids)]
+    clips = rearrange(given, "(v n) c h w -> v n c h w", v=call.videos)[:, list(call.frame_ids)]
     return repeat(clips, "v f c h w -> (n v f) c h w", n=len(call.conditions))

@@ -18,10 +18,10 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from .edit import TEMPORAL_SLOTS
 from .errors import CheckpointError
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 from .motion_module import MotionModel, MotionSize, positional_encoding
+from .network.unet import SD1
 from .schedules import ANIMATEDIFF, BetaName, BetaSchedule
 from .weight_file import WeightFile, find_nearest, open_weights
 from .weight_kind import expect
@@ -226,14 +226,14 @@ def _build(file: WeightFile, state: dict[str, Tensor]) -> MotionWeights:
 def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize, bool]:
     """Read the sizes off the tensors; the flag says whether positional encodings are stored."""
     channels: dict[str, int] = {}
-    for slot in TEMPORAL_SLOTS:
+    for slot in SD1.slots:
         norm = state.get(f"{slot}.temporal_transformer.norm.weight")
         if norm is not None and norm.dim() == 1:
             channels[slot] = norm.shape[0]
-    absent = [slot for slot in TEMPORAL_SLOTS if slot not in channels and slot != MID_SLOT]
+    absent = [slot for slot in SD1.slots if slot not in channels and slot != MID_SLOT]
     if absent:
         raise CheckpointError(
-            f"{file.name}: lacks {absent[0]} ({len(channels)} of at least {len(TEMPORAL_SLOTS) - 1} slots found); "
+            f"{file.name}: lacks {absent[0]} ({len(channels)} of at least {len(SD1.slots) - 1} slots found); "
             "expected a whole motion module for SD1.5; download it again, or choose another."
         )
     encodings = [tensor for key, tensor in state.items() if key.endswith("pos_encoder.pe")]

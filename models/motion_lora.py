@@ -20,10 +20,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .edit import TEMPORAL_SLOTS
 from .errors import CheckpointError
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 from .motion_checkpoint import MID_SLOT, MotionWeights, motion_key
+from .network.unet import SD1
 from .weight_file import open_weights
 from .weight_kind import expect, find_variant
 
@@ -200,7 +200,7 @@ def _flattened_names() -> Mapping[str, str]:
     """Map kohya's names, in which every dot became an underscore, to weights; with and without diffusers' names."""
     return {
         f"{slot}{where}{name}".replace(".", "_"): f"{slot}{_WHERE}{ours}.weight"
-        for slot in TEMPORAL_SLOTS
+        for slot in SD1.slots
         for ours, theirs in _LAYERS.items()
         for where, name in ((_WHERE, ours), (".", theirs))
     }

@@ -15,7 +15,7 @@ Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,42 +23,13 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from .architecture import UNetSize
-from .edit import TEMPORAL_SLOTS
+from .edits.edit import Time
 from .frames import frames_to_tokens, tokens_to_frames
-from .free_noise import WindowFusion
 from .mask_adapter import MaskEncoder
+from .network.layers import Attend, FeedForward, attend
+from .network.unet import SD1, UNetSize
 
 NormScope = Literal["frame", "clip"]
-# (q, k, v: [N, L, C], heads) -> [N, L, C]
-Attend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Attend with torch's own scaled dot product.
-
-    Args:
-        query: [N, L, C] float.
-        key: [N, S, C] float.
-        value: [N, S, C] float.
-        heads: number of heads; divides C.
-
-    Returns:
-        [N, L, C].
-    """
-    query, key, value = (rearrange(part, "n l (h d) -> n h l d", h=heads) for part in (query, key, value))
-    return rearrange(nn.functional.scaled_dot_product_attention(query, key, value), "n h l d -> n l (h d)")
-
-
-def attend_briefly(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Attend as ``attend``, by products of small matrices: on a CPU, and with the few tokens of a clip, faster.
-
-    Torch's own kernel is made for long sequences; of few tokens, its gradient takes nearly twice as long as this one's.
-    The weights of attention are kept for the gradient, [N * heads, L, S]. Arguments and result are those of ``attend``.
-    """
-    query, key, value = (rearrange(part, "n l (h d) -> (n h) l d", h=heads) for part in (query, key, value))
-    weights = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(-1)
-    return rearrange(weights @ value, "(n h) l d -> n l (h d)", h=heads)
 
 
 def positional_encoding(length: int, channels: int) -> Tensor:
@@ -102,21 +73,13 @@ class MotionSize:
     @property
     def stem(self) -> int:
         """Width of the UNet's first convolution."""
-        return self.channels[TEMPORAL_SLOTS[0]]
-
-
-def slot_widths(unet: UNetSize) -> dict[str, int]:
-    """Return the width of a UNet at every temporal slot, by slot name."""
-    widths = {"down_blocks": unet.widths, "mid_block": unet.widths[-1:] * 2, "up_blocks": unet.widths[::-1]}
-    places = ((slot, *slot.split(".")[:2]) for slot in TEMPORAL_SLOTS)
-    return {slot: widths[part][0 if part == "mid_block" else int(level)] for slot, part, level in places}
+        return self.channels["down_blocks.0.motion_modules.0"]
 
 
 def motion_size(unet: UNetSize, *, middle: bool = False) -> MotionSize:
     """Return AnimateDiff's sizes for a UNet: v3's, or v2's with the middle slot."""
-    widths = slot_widths(unet)
     return MotionSize(
-        {slot: width for slot, width in widths.items() if middle or not slot.startswith("mid_block")}
+        {slot: width for slot, width in unet.slots.items() if middle or not slot.startswith("mid_block")}
     )
 
 
@@ -166,54 +129,26 @@ class TemporalAttention(nn.Module):
         self.to_out = nn.ModuleList([operations.Linear(channels, channels, **factory)])
         self.pos_encoder = PositionalEncoding(max_frames, channels)
 
-    def forward(self, tokens: Tensor, fusion: WindowFusion | None = None) -> Tensor:
-        """Attend over the frame axis; within windows of it, where ``fusion`` says."""
-        if fusion is not None and fusion.is_needed(tokens.shape[1]):
-            return self.to_out[0](self._attend_in_windows(tokens, fusion))
+    def forward(self, tokens: Tensor, time: Time | None = None) -> Tensor:
+        """Attend over the frame axis; within windows of it, where ``time`` says."""
+        if time is not None and time.is_needed(tokens.shape[1]):
+            return self.to_out[0](self._attend_in_windows(tokens, time))
         tokens = tokens + self.pos_encoder(tokens.shape[1]).to(tokens)
         return self.to_out[0](self.attend(*self._project(tokens), self.heads))
 
-    def _attend_in_windows(self, tokens: Tensor, fusion: WindowFusion) -> Tensor:
+    def _attend_in_windows(self, tokens: Tensor, time: Time) -> Tensor:
         """Project frames once, and positions once: projections are linear, so their sum is that of the sum."""
         whole = self._project(tokens)
-        places = self._project(self.pos_encoder.pe[:, : fusion.length].to(tokens))
+        places = self._project(self.pos_encoder.pe[:, : time.length].to(tokens))
 
         def attend(window: slice) -> Tensor:
             query, key, value = (part[:, window] + place for part, place in zip(whole, places, strict=True))
             return self.attend(query, key, value, self.heads)
 
-        return fusion.fuse(tokens, attend)
+        return time.fuse(tokens, attend)
 
     def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
-
-
-class _GEGLU(nn.Module):
-    def __init__(self, channels: int, inner: int, operations: Any, **factory: Any) -> None:
-        super().__init__()
-        self.proj = operations.Linear(channels, 2 * inner, **factory)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        value, gate = self.proj(tokens).chunk(2, dim=-1)
-        return value * nn.functional.gelu(gate)
-
-
-class FeedForward(nn.Module):
-    """Two layers with a GELU gate between, four times as wide; keys net.0.proj and net.2."""
-
-    def __init__(self, channels: int, operations: Any, **factory: Any) -> None:
-        super().__init__()
-        inner = 4 * channels
-        # The middle entry keeps the key of the last layer at net.2; in the original it is a dropout of 0.
-        self.net = nn.Sequential(
-            _GEGLU(channels, inner, operations, **factory),
-            nn.Identity(),
-            operations.Linear(inner, channels, **factory),
-        )
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return tokens of the same shape, [..., C]."""
-        return self.net(tokens)
 
 
 class TemporalBlock(nn.Module):
@@ -243,10 +178,10 @@ class TemporalBlock(nn.Module):
         self.ff = FeedForward(channels, operations, **factory)
         self.ff_norm = operations.LayerNorm(channels, **factory)
 
-    def forward(self, tokens: Tensor, fusion: WindowFusion | None = None) -> Tensor:
-        """Mix over time; attentions within windows of it, where ``fusion`` says."""
+    def forward(self, tokens: Tensor, time: Time | None = None) -> Tensor:
+        """Mix over time; attentions within windows of it, where ``time`` says."""
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
-            tokens = tokens + attention(norm(tokens), fusion)
+            tokens = tokens + attention(norm(tokens), time)
         return tokens + self.ff(self.ff_norm(tokens))
 
 
@@ -291,27 +226,27 @@ class TemporalTransformer(nn.Module):
         )
         self.proj_out = operations.Linear(channels, channels, **factory)
 
-    def forward(self, hidden: Tensor, frames: int, fusion: WindowFusion | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, frames: int, time: Time | None = None) -> Tensor:
         """Mix a clip over time at every place.
 
         Args:
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
-            fusion: windows for attention; None: it goes over all frames.
+            time: windows for attention; None: it goes over all frames.
 
         Returns:
             [B*F, C, H, W], newly allocated.
         """
-        return hidden + self.change(hidden, frames, fusion)
+        return hidden + self.change(hidden, frames, time)
 
-    def change(self, hidden: Tensor, frames: int, fusion: WindowFusion | None = None) -> Tensor:
+    def change(self, hidden: Tensor, frames: int, time: Time | None = None) -> Tensor:
         """Return what ``forward`` adds to its input, [B*F, C, H, W].
 
         Raises:
             ValueError: attention is to go over more frames than the positional encoding holds, or there is no whole
                 number of videos.
         """
-        self._check_length(frames, fusion)
+        self._check_length(frames, time)
         height, width = hidden.shape[-2:]
         if self.norm_scope == "frame":
             normal = self.norm(hidden)
@@ -320,15 +255,15 @@ class TemporalTransformer(nn.Module):
             normal = rearrange(self.norm(clip), "b c f h w -> (b f) c h w")
         tokens = self.proj_in(frames_to_tokens(normal, frames))
         for block in self.transformer_blocks:
-            tokens = block(tokens, fusion)
+            tokens = block(tokens, time)
         return tokens_to_frames(self.proj_out(tokens), height, width)
 
-    def _check_length(self, frames: int, fusion: WindowFusion | None) -> None:
+    def _check_length(self, frames: int, time: Time | None) -> None:
         longest = self.max_frames
-        if fusion is not None and fusion.is_needed(frames):
-            if fusion.length > longest:
+        if time is not None and time.is_needed(frames):
+            if time.length > longest:
                 raise ValueError(
-                    f"window_length={fusion.length} is more than the {longest} frames that the motion module's "
+                    f"window_length={time.length} is more than the {longest} frames that the motion module's "
                     f"positional encoding holds; expected at most {longest}; lower Free Noise's window_length."
                 )
         elif frames > longest:
@@ -357,7 +292,7 @@ class MotionModel(nn.Module):
     """All temporal transformers of one motion module, keyed as AnimateDiff's files.
 
     State:
-        {slot}.temporal_transformer.*, slots as in ``edit.TEMPORAL_SLOTS``; mask_encoder.* where it has one.
+        {slot}.temporal_transformer.*, slots as in ``network.unet.SD1``; mask_encoder.* where it has one.
     """
 
     mask_encoder: MaskEncoder | None
@@ -369,10 +304,10 @@ class MotionModel(nn.Module):
             ValueError: a slot name is unknown, or a level's slots have a gap.
         """
         super().__init__()
-        unknown = sorted(set(size.channels) - set(TEMPORAL_SLOTS))
+        unknown = sorted(set(size.channels) - set(SD1.slots))
         if unknown:
             raise ValueError(
-                f"slot {unknown[0]!r} is not one of SD1.x's; expected names like {TEMPORAL_SLOTS[0]!r}."
+                f"slot {unknown[0]!r} is not one of SD1.x's; expected names like {next(iter(SD1.slots))!r}."
             )
         self.size = size
         self.down_blocks = self._levels("down_blocks", options)
@@ -386,10 +321,10 @@ class MotionModel(nn.Module):
 
     def _levels(self, part: str, options: Mapping[str, Any]) -> nn.ModuleList:
         levels: list[_Slots] = []
-        for level in range(4):
+        for level in SD1.levels:
             names = [
                 name
-                for name in TEMPORAL_SLOTS
+                for name in SD1.slots
                 if name.startswith(f"{part}.{level}.") and name in self.size.channels
             ]
             levels.append(
@@ -412,7 +347,7 @@ class MotionModel(nn.Module):
     @property
     def slots(self) -> tuple[str, ...]:
         """Names of the slots it has, in the order the UNet runs them."""
-        return tuple(name for name in TEMPORAL_SLOTS if name in self.size.channels)
+        return tuple(name for name in SD1.slots if name in self.size.channels)
 
     def transformer(self, slot: str) -> TemporalTransformer:
         """Return one slot's transformer."""
@@ -424,7 +359,7 @@ class MotionModel(nn.Module):
         hidden: Tensor,
         frames: int,
         strength: float = 1.0,
-        fusion: WindowFusion | None = None,
+        time: Time | None = None,
     ) -> Tensor:
         """Run one slot.
 
@@ -433,14 +368,14 @@ class MotionModel(nn.Module):
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
             strength: factor on the module's change; at 0 the input itself is returned.
-            fusion: windows for attention; None: it goes over all frames.
+            time: windows for attention; None: it goes over all frames.
 
         Returns:
             [B*F, C, H, W].
         """
         if strength == 0:
             return hidden
-        change = self.transformer(slot).change(hidden, frames, fusion)
+        change = self.transformer(slot).change(hidden, frames, time)
         return hidden + change if strength == 1 else hidden + strength * change
 
 

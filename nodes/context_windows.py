@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from ..host import api
-from ..models.edit import Edit
+from ..models.edits.edit import Edit
 from ..models.windows import WindowPlan, WindowSchedule, WindowWeights
 from .early import check_early
 from .plot import draw_windows

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ..host import api
-from ..models.cross_frame import LEVELS
-from ..models.edit import Edit
-from ..models.family import INSTEAD, check_channels, check_is_sd1, check_tokens
+from ..models.edits.edit import Edit
+from ..models.family import check_channels, check_offered, check_tokens
 from ..models.foreground import PhraseAttention, check_cleaning, check_clip, clean_masks, contrast, normalise
+from ..models.network.unet import SD1
 from ..models.noise import draw_noise
 from ..models.schedules import TRAIN_TIMESTEPS
 from ..models.video.latents import number_frames
@@ -59,7 +59,7 @@ class ForegroundMask(io.ComfyNode):
                 percent("at_percent", 0.6,
                     "Point of sampling whose noise is added: 0 is pure noise, 1 nearly none. With much the "
                     "model no longer sees where things are, with little it no longer asks the prompt."),
-                line("levels", ", ".join(map(str, LEVELS)),
+                line("levels", ", ".join(map(str, SD1.levels)),
                     "For attention: levels of the UNet in which to look, 0 the finest, 2 the coarsest, 3 the "
                     "middle block."),
                 share("threshold", 0.4,
@@ -134,7 +134,7 @@ def _check_phrase(phrase: str) -> str:
 def _check_family(model: Any, clip: Any, samples: Tensor) -> None:
     port = api.port()
     family = port.family(model)
-    check_is_sd1(family, "Foreground Mask", INSTEAD["observe"])
+    check_offered(family, ["observe"], "Foreground Mask")
     check_channels(family, samples)
     check_tokens(family, port.encode_text(clip, "")[0], "clip")
 

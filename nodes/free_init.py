@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from ..host import api
-from ..models.edit import Edit
+from ..models.edits.edit import Edit
 from ..models.free_init import FilterName, NoiseReinit
 from .widgets import choice, number, out, schema, socket, switch, whole
 
@@ -67,7 +67,7 @@ class FreeInit(io.ComfyNode):
         reinit = NoiseReinit(extra_iterations, filter, spatial_stop, temporal_stop, order, coarse_to_fine)
         if not extra_iterations:
             return io.NodeOutput(model)
-        return io.NodeOutput(api.port().install(model, Edit("Free Init", reinit=reinit)))
+        return io.NodeOutput(api.port().install(model, Edit("Free Init", run=reinit)))
 
 
 NODES: list[type] = [FreeInit]

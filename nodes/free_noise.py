@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..host import api
-from ..models.edit import Edit
+from ..models.edits.edit import Edit
 from ..models.free_noise import STRIDE, WINDOW, NoiseShuffle, WindowFusion
 from .widgets import out, schema, seed, socket, switch, whole
 
@@ -56,7 +56,7 @@ class FreeNoise(io.ComfyNode):
         fusion = WindowFusion(window_length, stride) if fuse else None
         if noise is None and fusion is None:
             return io.NodeOutput(model)
-        return io.NodeOutput(api.port().install(model, Edit("Free Noise", noise=noise, fusion=fusion)))
+        return io.NodeOutput(api.port().install(model, Edit("Free Noise", noise=noise, time=fusion)))
 
 
 NODES: list[type] = [FreeNoise]

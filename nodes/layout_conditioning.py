@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args
 import torch
 
 from ..host import api
-from ..models.edit import PAYLOAD, Edit
+from ..models.edits.call import PAYLOAD
+from ..models.edits.edit import Edit
 from ..models.energy import BoxEnergy
-from ..models.family import INSTEAD, check_is_sd1, check_tokens
+from ..models.family import check_offered, check_tokens
 from ..models.gligen import GligenEdit
 from ..models.layout import BoxBias, BoxGather, Layout, Reading, Region
 from ..models.phrases import Ranges, move_up, with_phrases
@@ -118,7 +119,7 @@ class LayoutConditioning(io.ComfyNode):
         gather = BoxGather(end_percent, gather_percent) if method == "bias + gather" else None
         guide = BoxEnergy(energy_strength, end_percent) if "energy" in method else None
         grounded = None if gligen is None else GligenEdit(gligen, gligen_percent)
-        edit = Edit("layout", bias=bias, compose=gather, guide=guide, gligen=grounded)
+        edit = Edit("layout", cross_attention=bias, conditions=gather, guide=guide, between=grounded)
         return io.NodeOutput(api.port().install(model, edit), _attach(conditioning or encoded, layout))
 
 
@@ -176,7 +177,7 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
 def _check_family(model: Any, clip: Any) -> None:
     port = api.port()
     family = port.family(model)
-    check_is_sd1(family, "Layout Conditioning", INSTEAD["bias"])
+    check_offered(family, ["cross_attention"], "Layout Conditioning")
     check_tokens(family, port.encode_text(clip, "")[0], "clip")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..host import api
-from ..models.edit import Edit, TemporalEdit
+from ..models.motion.edit import motion_edit
 from ..models.motion_checkpoint import read_motion_weights
 from ..models.motion_lora import read_motion_lora
 from ..models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
@@ -162,8 +162,15 @@ class ApplyMotionModule(io.ComfyNode):
             return io.NodeOutput(model)
         check_range(start_percent, end_percent)
         schedule = motion.weights.beta_schedule if beta_schedule == AUTO else BETA_SCHEDULES[beta_schedule]
-        temporal = TemporalEdit(motion, strength, start_percent, end_percent)
-        return io.NodeOutput(api.port().install(model, Edit("motion module", temporal, schedule)))
+        edit = motion_edit(
+            "motion module",
+            motion,
+            schedule,
+            strength=strength,
+            start_percent=start_percent,
+            end_percent=end_percent,
+        )
+        return io.NodeOutput(api.port().install(model, edit))
 
 
 def _check_kind(folder: str, kind: Kind, wanted: str, name: str) -> None:

@@ -14,7 +14,9 @@ from torch import Tensor
 from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
-from ..models.edit import PAYLOAD, Edit
+from ..models.edits.call import PAYLOAD
+from ..models.edits.edit import Edit
+from ..models.edits.run import arrange_noise
 from ..models.family import check_channels, check_makes_pictures, check_tokens
 from ..models.frames import PER_FRAME
 from ..models.keys import hash_settings, plain
@@ -166,7 +168,7 @@ class NuwaKeyframes(io.ComfyNode):
         job, shape = tree.keyframes, one_frame(latent, "the tree says how many keyframes there are").shape[1:]
         if shared_attention > 0:
             cross_frame = CrossFrameEdit(strength=shared_attention)
-            model = api.port().install(model, Edit("shared look", cross_frame=cross_frame))
+            model = api.port().install(model, Edit("shared look", self_attention=cross_frame))
         asked = ask(model, clip, tree, negative, positive, steps, cfg, sampler_name, scheduler)
         noise = draw_noise(seed, job.frame_ids, shape, "mixed", shared_noise)
         start = latent["samples"].expand(tree.length, *shape)
@@ -298,12 +300,11 @@ def ask(
     blends, port = tuple(tree.blends()), api.port()
     for name, conditions in (("negative", negative), ("positive", controls or [])):
         _check_rows(name, port.describe(conditions), tree.frames)
-    shuffles = [edit.noise.length for edit in port.edits(model) if edit.noise is not None]
-    if shuffles and tree.length > shuffles[-1]:
+    probe = torch.randn(tree.length, 1, 1, 1)
+    if not torch.equal(arrange_noise(port.edits(model), probe), probe):
         raise ValueError(
-            f"model: Free Noise shuffles the noise of more than {shuffles[-1]} frames, got jobs of {tree.length}; "
-            "expected noise of its own for every frame of a job; connect what is before Free Noise, or lower the "
-            "plan's length."
+            f"model: got one that arranges the noise of a job's {tree.length} frames anew, as Free Noise does; expected "
+            "noise of its own for every frame of a job; connect what is before that node, or lower the plan's length."
         )
     encoded = {prompt: port.encode_text(clip, prompt)[0] for prompt in used_prompts(tree.prompts, blends)}
     for name, side in (("clip", next(iter(encoded.values()))), ("negative", negative)):

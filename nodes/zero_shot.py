@@ -7,10 +7,11 @@ from typing import Any, get_args
 from torch import Tensor
 
 from ..host import api
-from ..models.cross_frame import LEVELS, Anchor, CrossFrameEdit
-from ..models.edit import Edit
+from ..models.cross_frame import Anchor, CrossFrameEdit
+from ..models.edits.edit import Edit
 from ..models.family import check_channels, check_makes_pictures
 from ..models.motion_path import check_path
+from ..models.network.unet import SD1
 from ..models.video.latents import check_finite, check_masks, frames_of, renew_frames
 from ..models.zero_shot import smooth_background, warp_forward
 from .early import check_early, check_range
@@ -128,7 +129,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
                 percent("start_percent", 0.0,
                     "Point of sampling where it starts to act; 0 is the first step's noise."),
                 percent("end_percent", 1.0, "Point of sampling where it stops; 1 is the end."),
-                line("levels", ", ".join(map(str, LEVELS)),
+                line("levels", ", ".join(map(str, SD1.levels)),
                     "Levels of the UNet in which it acts: 0 is the finest (half of all attention), 2 the "
                     "coarsest, 3 the middle block."),
                 switch("in_controlnet", True,
@@ -164,7 +165,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
         edit = CrossFrameEdit(
             anchor, frame, strength, start_percent, end_percent, read_levels(levels), in_controlnet
         )
-        return io.NodeOutput(api.port().install(model, Edit("cross-frame attention", cross_frame=edit)))
+        return io.NodeOutput(api.port().install(model, Edit("cross-frame attention", self_attention=edit)))
 
 
 def read_levels(text: str) -> frozenset[int]:
@@ -173,7 +174,7 @@ def read_levels(text: str) -> frozenset[int]:
     Raises:
         ValueError: it names another, or none.
     """
-    known = {str(level): level for level in LEVELS}
+    known = {str(level): level for level in SD1.levels}
     names = text.replace(",", " ").split()
     unknown = [name for name in names if name not in known]
     if unknown or not names:

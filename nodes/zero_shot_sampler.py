@@ -10,8 +10,9 @@ from torch import Tensor
 from ..host import api
 from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
-from ..models.edit import PAYLOAD, Edit
-from ..models.family import check_channels, check_edit, check_tokens
+from ..models.edits.call import PAYLOAD
+from ..models.edits.edit import Edit
+from ..models.family import check_channels, check_offered, check_tokens
 from ..models.motion_path import MotionPath as Path
 from ..models.noise import draw_noise
 from ..models.schedules import TRAIN_TIMESTEPS
@@ -26,7 +27,7 @@ io = api.io
 
 PERCENT = "percent"
 UNITS = ("timestep", PERCENT)
-CROSSED = Edit("cross-frame attention", cross_frame=CrossFrameEdit())
+CROSSED = Edit("cross-frame attention", self_attention=CrossFrameEdit())
 
 
 class ZeroShotSampler(io.ComfyNode):
@@ -183,7 +184,7 @@ def _check(sampler_name: str, mask: Tensor | None, path: Path, chunk_size: int) 
 def _check_family(model: Any, latent: dict[str, Any], sides: dict[str, Conditioning]) -> Tensor:
     """Return the one frame to start from, if it and the prompts are of the model's kind, and that is SD1.x."""
     family = api.port().family(model)
-    check_edit(family, CROSSED)
+    check_offered(family, ["self_attention"], CROSSED.name)
     start = one_frame(latent, "the path says how many frames the video has")
     check_finite(start)
     check_channels(family, start)

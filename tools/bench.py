@@ -32,11 +32,14 @@ from frameloom.headless.edits import edited, forward_with_edits
 from frameloom.headless.port import HeadlessHost
 from frameloom.headless.shared_attention import attention_layers, share_tokens
 from frameloom.host import api
-from frameloom.models.architecture import DEMO, SD15, UNetSize
+from frameloom.models.architecture import DEMO, SD15
 from frameloom.models.cross_frame import CrossFrameEdit
-from frameloom.models.edit import Edit, TemporalEdit, training_call
+from frameloom.models.edits.call import training_call
+from frameloom.models.edits.edit import Edit
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
 from frameloom.models.motion_module import MotionModel, motion_size
+from frameloom.models.network.unet import UNetSize
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
@@ -45,7 +48,7 @@ REPORT = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
 FRAMES, SIDE = 8, 16
 LONG_CLIP, CRF = 256, 19.0
 BLOCK_SIDE = 64  # of the block alone: 4,096 tokens a frame, as 512 px have at level 0
-CROSS_FRAME = Edit("bench", cross_frame=CrossFrameEdit())
+CROSS_FRAME = Edit("bench", self_attention=CrossFrameEdit())
 DIFFUSERS_ALL = "diffusers' UNet with it"
 Forward = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -113,7 +116,7 @@ def module_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
     """Build diffusers' UNet, the headless host's, the same with our module, and diffusers' UNetMotionModel."""
     unet = random_unet(size)
     motion = MotionModel(motion_size(size)).eval().requires_grad_(False)
-    edit = Edit("bench", temporal=TemporalEdit(motion))
+    edit = motion_edit("bench", motion)
     bare = hooks.enter_context(forward_with_edits(headless_twin(unet, size), [], FRAMES))
     ours = hooks.enter_context(forward_with_edits(headless_twin(unet, size), [edit], FRAMES))
     theirs = UNetMotionModel.from_unet2d(unet, build_adapter(motion)).eval().requires_grad_(False)
@@ -174,7 +177,7 @@ def cross_frame_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
 
 def block_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
     """Build the same of one transformer block of level 0: self-attention, cross-attention, feed-forward."""
-    shallow = UNetSize(size.model_channels, (1,), size.context_dim, size.num_heads, (True,), num_res_blocks=1)
+    shallow = UNetSize(size.model_channels, (1,), size.context_dim, size.num_heads, (1,), num_res_blocks=1)
 
     def arm(name: str, block: torch.nn.Module) -> Arm:
         return Arm(

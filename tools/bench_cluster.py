@@ -26,7 +26,7 @@ from frameloom.headless import io, ui
 from frameloom.headless.cluster import Cluster, Figures, find_workers
 from frameloom.headless.port import HeadlessHost
 from frameloom.host import api
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.nuwa_fill import Filling
 from frameloom.models.nuwa_jobs import Recursion, Work, run_jobs
@@ -68,8 +68,7 @@ def prepare(folder: str, steps: int) -> tuple[Work, Tensor]:
 
     model, clip, _ = port.load_demo()
     weights = read_motion_weights(ROOT / "assets" / "demo" / "motion.safetensors")
-    temporal = TemporalEdit(port.load_motion(weights))
-    moving = port.install(model, Edit("bench", temporal=temporal, schedule=weights.beta_schedule))
+    moving = port.install(model, motion_edit("bench", port.load_motion(weights), weights.beta_schedule))
     asked: dict[str, Any] = {
         "clip": clip, "tree": TREE, "negative": port.encode_text(clip, "")[0], "steps": steps, "cfg": 3.0,
         "scheduler": "normal",

@@ -36,7 +36,6 @@ from frameloom.headless.shared_attention import share_tokens
 from frameloom.headless.sigmas import Sampling
 from frameloom.models.architecture import DEMO, SD15, ModelSize
 from frameloom.models.motion_checkpoint import to_diffusers
-from frameloom.models.motion_module import slot_widths
 from frameloom.models.schedules import STABLE_DIFFUSION
 from frameloom.training.loop import LoopSettings, step_generator
 from frameloom.training.motion_lessons import learn_module, new_module
@@ -111,7 +110,7 @@ def random_clips(size: Size) -> Clips:
 def train_plainly(size: Size, done: Done, *, encodes: bool) -> None:
     """Train as people write it, until ``done`` raises. ``encodes``: pictures and token ids, at every step."""
     unet = networks.build_unet(size.model.unet)
-    state, config = to_diffusers(new_module(slot_widths(size.model.unet), STABLE_DIFFUSION))
+    state, config = to_diffusers(new_module(size.model.unet.slots, STABLE_DIFFUSION))
     adapter = MotionAdapter(**config)
     adapter.load_state_dict(state)
     network: Any = UNetMotionModel.from_unet2d(unet, adapter)
@@ -175,7 +174,7 @@ def train_ours(size: Size, done: Done, *, save_memory: bool) -> None:
         settings = MotionSettings(
             loop, batch=1, caption_dropout=0.0, save_memory=save_memory, checkpoint_every=1_000_000
         )
-        weights = new_module(slot_widths(size.model.unet), STABLE_DIFFUSION)
+        weights = new_module(size.model.unet.slots, STABLE_DIFFUSION)
         lesson = learn_module(weights, "bench", port.compute_device(), in_place=True)
         del weights, unet
         train_motion(

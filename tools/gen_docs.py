@@ -14,11 +14,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from frameloom.tools.schemas import own_nodes
+from frameloom.tools.schemas import own_schemas
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "web" / "docs"
 MOST_CHOICES = 12
+# A longer list shows nobody an example; and a new workflow with the demo model changes no page but its node's own.
+MOST_WORKFLOWS = 12
 FILE_ENDINGS = (".safetensors", ".gguf")  # of the bundled files, which every machine lists
 # Wide limits say nothing to a reader.
 ENDLESS = 1_000_000
@@ -27,8 +29,7 @@ ENDLESS = 1_000_000
 def pages() -> dict[str, str]:
     """Return file name -> text of every page."""
     users = _users()
-    entries = [node.GET_NODE_INFO_V1() for node in own_nodes()]
-    return {f"{entry['name']}.md": page(entry, users.get(entry["name"], [])) for entry in entries}
+    return {f"{name}.md": page(entry, users.get(name, [])) for name, entry in own_schemas().items()}
 
 
 def page(entry: Mapping[str, Any], workflows: list[str]) -> str:
@@ -53,7 +54,9 @@ def page(entry: Mapping[str, Any], workflows: list[str]) -> str:
     rows = [f"| `{name}` | {kind} | {_cell(tooltip)} |" for name, kind, tooltip in outputs]
     if rows:
         lines += ["## Outputs", "", "| name | type | |", "|---|---|---|", *rows, ""]
-    if workflows:
+    if len(workflows) > MOST_WORKFLOWS:
+        lines += ["Used in most workflows.", ""]
+    elif workflows:
         lines += [f"Used in the workflows: {', '.join(f'`{name}`' for name in workflows)}.", ""]
     if entry["search_aliases"]:
         lines += [f"Also found as: {', '.join(entry['search_aliases'])}.", ""]

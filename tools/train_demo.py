@@ -374,8 +374,12 @@ def export(work: Path) -> None:
     """Write what is finished to assets/demo: LDM keys, float16."""
     if (work / "unet.pt").exists():
         unet, vae, text = (torch.load(work / f"{name}.pt") for name in ("unet", "vae", "text_final"))
-        state = {keys.UNET_PREFIX + key: value for key, value in keys.unet_to_ldm(unet, DEMO.unet).items()}
-        state |= {keys.VAE_PREFIX + key: value for key, value in keys.vae_to_ldm(vae, DEMO.vae).items()}
+        unet, vae = (
+            keys.to_ldm(unet, keys.unet_modules(DEMO.unet)),
+            keys.to_ldm(vae, keys.vae_modules(DEMO.vae)),
+        )
+        state = {keys.UNET_PREFIX + key: value for key, value in unet.items()}
+        state |= {keys.VAE_PREFIX + key: value for key, value in vae.items()}
         for key, value in text.items():
             state[keys.TEXT_PREFIX + "text_model." + key.removeprefix("text_model.")] = value
         metadata = {"frameloom.kind": "model", "frameloom.prediction_type": "v"}

@@ -21,7 +21,7 @@ class Board:
         """Prepare it.
 
         Args:
-            folder: of the files; made when the first step is added.
+            folder: folder of the files, which is made when the first step is added.
         """
         self._folder, self._step = folder, 0
         self._writer: Any = None
@@ -30,8 +30,8 @@ class Board:
         """Write a step.
 
         Args:
-            step: 0-based.
-            figures: by name.
+            step: number of the step, from 0.
+            figures: figures by their names.
         """
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
@@ -45,7 +45,7 @@ class Board:
         """Write a picture of the step that was added last.
 
         Args:
-            name: of the picture.
+            name: name of the picture.
             pixels: [H, W, 3] float, 0..1.
         """
         self._writer.add_image(name, pixels, self._step, dataformats="HWC")

@@ -60,8 +60,8 @@ def read_captions(
     spellings of one letter, composed or not, are the same name. Line breaks and runs of spaces become one space.
 
     Args:
-        folder: where the files are.
-        files: names of those with captions, relative to it, with ``/``.
+        folder: folder of the files.
+        files: names of files with captions, relative to the folder, with ``/``.
         videos: names of files that are videos.
         folders: names of folders that are a video each.
 

@@ -29,9 +29,10 @@ class Timeline:
     """When the frames of a video are shown.
 
     Attributes:
-        times: of each frame, from the first on, which is 0; rising, in units.
-        end: when the last one is no longer shown, in units.
-        unit: seconds; None: it has no times, and a unit is a step of whatever rate it is read at.
+        times: rising times of all frames, in units; the first one is 0.
+        end: time at which the last frame disappears, in units.
+        unit: length of a unit in seconds; None: there are no times, and a unit is one step of the rate at
+            which the video is read.
     """
 
     times: tuple[int, ...]
@@ -43,9 +44,9 @@ class Timeline:
         """Return the timeline of rising stamps, which may begin anywhere.
 
         Args:
-            stamps: of each frame, in units; one at least.
-            last: how long the last frame is shown, in units. 0: not known; then as long as most others.
-            unit: see ``Timeline``.
+            stamps: times of all frames, in units; at least one.
+            last: duration of the last frame, in units. 0: not known; then it lasts as long as most others.
+            unit: length of a unit in seconds, as in ``Timeline``.
         """
         times = tuple(stamp - stamps[0] for stamp in stamps)
         gaps = [after - before for before, after in pairwise(times)]
@@ -56,8 +57,9 @@ class Timeline:
         """Return the timeline of an animated picture.
 
         Args:
-            durations: of each frame, in units. What browsers don't show so short counts as long as they show it.
-            unit: seconds.
+            durations: durations of all frames, in units. Shorter than browsers show a frame counts as long as
+                they show it.
+            unit: length of a unit in seconds.
         """
         shown = [each if each * unit > _SHORTEST else round(_INSTEAD / unit) for each in durations]
         *times, end = accumulate(shown, initial=0)
@@ -108,13 +110,14 @@ class Cut:
     """How clips are cut.
 
     Attributes:
-        frames: F of each.
-        stride: source frames from one to the next; of a video read by time, steps of its rate.
-        width, height: in pixels, after scaling and cropping.
-        clips_per_video: at most; from one file, at evenly spread starts.
-        mirror: whether every clip comes a second time, with left and right exchanged.
+        frames: number of frames of each clip, F.
+        stride: source frames from one frame of a clip to the next; of a video read by time, steps of its
+            rate.
+        width, height: size of the clips in pixels, after scaling and cropping.
+        clips_per_video: largest number of clips from one file; their starts are spread evenly.
+        mirror: True if every clip comes a second time, with left and right exchanged.
         fps: frames a second at which videos are read, whatever rates they have; 0: their own frames, one after another.
-        loop: whether every clip goes round its whole video, so that its last frame leads to its first one.
+        loop: True if every clip goes round its whole video, so that its last frame leads to its first one.
     """
 
     frames: int
@@ -130,7 +133,7 @@ class Cut:
         """Return the numbers of the frames of each clip of a video. A number may come more than once.
 
         Args:
-            timeline: the video's.
+            timeline: times of the video's frames.
 
         Raises:
             ClipError: it has too few frames, or is too short.
@@ -154,7 +157,7 @@ class Cut:
         A video shorter than ``(frames - 1) * stride + 1`` gives frames evenly spread over what there is.
 
         Args:
-            count: frames of the video.
+            count: number of frames of the video.
 
         Raises:
             ClipError: it has fewer than ``frames``.

@@ -92,8 +92,8 @@ class Circling:
 
     Attributes:
         turn: [B] float. Degrees from the first frame to the last around the middle of the path, clockwise positive.
-        radius: [B] float. Of the circle that fits the path best, as a share of the width.
-        deviation: [B] float. Root mean square distance of the path from it, in radii.
+        radius: [B] float. Radius of the circle that fits the path best, as a share of the width.
+        deviation: [B] float. Root mean square distance of the path from that circle, in radii.
         back: [B] float. Degrees of the largest step against the turn.
     """
 
@@ -114,7 +114,7 @@ def measure_circling(centers: Tensor, present: Tensor) -> Circling:
 
     Args:
         centers: [B, F, 2] float. Normalised x, y of the shape's middle.
-        present: [B, F] bool. Frames in which it was found; others don't count.
+        present: [B, F] bool. Frames in which the shape was found; others don't count.
     """
     found = [_circling(path[there].double()) for path, there in zip(centers, present, strict=True)]
     return Circling(*torch.tensor(found, dtype=torch.double).unbind(1))

@@ -18,9 +18,9 @@ def draw_given(clips: int, frames: int, generator: torch.Generator) -> Tensor:
     last alone (5 %), or one to three anywhere (10 %). At least one frame of a clip is not given.
 
     Args:
-        clips: B.
-        frames: F, at least 3.
-        generator: what is drawn depends on it alone.
+        clips: number of clips, B.
+        frames: number of frames, F, at least 3.
+        generator: source of the random numbers; the result depends on it alone.
 
     Returns:
         [B, F] bool, true for given frames.
@@ -47,7 +47,7 @@ def check_between(frames: int) -> None:
     """Check that a clip has something between its ends.
 
     Args:
-        frames: of the clip.
+        frames: number of frames of the clip.
 
     Raises:
         ValueError: it hasn't.

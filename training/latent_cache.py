@@ -39,7 +39,7 @@ class EncodedClips:
     """What training reads, in memory.
 
     Attributes:
-        latents: [N, F, 4, h, w] float32, in the UNet's units.
+        latents: [N, F, 4, h, w] float32. Clean latents in the UNet's units.
         tokens: [M, L, D] float32. Encodings of distinct captions; row 0 is the empty caption.
         caption: [N] long. Row of tokens of each clip.
         skipped: clips of the dataset that could not be decoded, each with its reason; they are not among the N.
@@ -65,13 +65,13 @@ def encode_clips(
     Captions of several lengths are repeated to a common one, as in ``models.prompt_travel``.
 
     Args:
-        dataset: what to encode.
-        encode_pictures: [F, 3, H, W] in -1..1 -> [F, 4, h, w], in the UNet's units.
-        encode_text: caption -> [L, D].
-        folder: of the cache; made where there is none.
-        base_key: tells this VAE and text encoder from others.
-        watch: told how many clips are done, skipped ones too.
-        check_interrupt: called before each clip; raises to stop. What is done is kept.
+        dataset: clips and their captions.
+        encode_pictures: function from [F, 3, H, W] in -1..1 to [F, 4, h, w] in the UNet's units.
+        encode_text: function from a caption to [L, D].
+        folder: folder of the cache; made if missing.
+        base_key: hash that tells this VAE and text encoder from others.
+        watch: callback that gets the number of clips that are done, skipped ones too.
+        check_interrupt: callback before each clip; it raises to stop. What is done is kept.
 
     Returns:
         Normal tensors on the CPU, even inside inference mode.

@@ -32,11 +32,11 @@ class Report:
     """A prior's figures.
 
     Attributes:
-        scenes: trained on, held out, left out.
-        measured: held-out scenes whose layouts were sampled.
-        loss: nats a token on all held-out scenes, of the prior and of random weights.
+        scenes: numbers of scenes that are trained on, held out, and left out.
+        measured: number of held-out scenes whose layouts were sampled.
+        loss: error on all held-out scenes, in nats a token, of the prior and of random weights.
         valid: share of layouts that are valid, sampled freely (``FREELY``) and within the grammar (``PRIOR``).
-        fidelity: of each arm; nothing where there are too few tracks to tell.
+        fidelity: fidelity of each arm; empty if there are too few tracks to tell.
     """
 
     scenes: tuple[int, int, int]
@@ -56,11 +56,11 @@ def train_and_measure(
     """Train a prior on scenes, some of them held out, and measure it on those.
 
     Args:
-        scenes: all there are.
-        settings: how to train.
-        device: to train on.
-        on_step: called after each step with (0-based step, loss); may raise to stop.
-        on_layout: see ``measure_prior``.
+        scenes: all scenes.
+        settings: settings of the training.
+        device: device to train on.
+        on_step: callback after each step that gets the 0-based step and its loss; it may raise to stop.
+        on_layout: callback of ``measure_prior``, as ``watch``.
 
     Raises:
         ValueError: there are too few scenes, or the sizes don't fit each other.
@@ -82,10 +82,11 @@ def measure_prior(
 
     Args:
         network: the prior, trained on the corpus by the settings.
-        corpus: whose held-out scenes ask for layouts.
-        settings: how it was trained.
-        watch: called with how many layouts of how many are sampled, before each; raises what stops the work.
-        most: held-out scenes whose layouts are sampled.
+        corpus: scenes; the held-out ones ask for layouts.
+        settings: settings of the prior's training.
+        watch: callback before each layout that gets how many of how many are sampled; it raises to stop the
+            work.
+        most: largest number of held-out scenes whose layouts are sampled.
     """
     untrained = new_prior(settings, corpus.words).to(next(network.parameters()).device).eval()
     generator = step_generator(settings.seed, settings.steps)  # after those of all steps
@@ -128,9 +129,9 @@ def is_valid(tokens: Sequence[int], scene: Scene, words: Words = BYTES) -> bool:
     """Return whether tokens are a layout of what a scene names, with a box for each.
 
     Args:
-        tokens: of a whole sequence.
-        scene: what was asked for.
-        words: that are tokens.
+        tokens: tokens of a whole sequence.
+        scene: scene that was asked for.
+        words: words that are tokens.
     """
     try:
         found = decode_scene(tokens, scene.frames, words)
@@ -146,8 +147,8 @@ def sample_freely(network: LayoutGPT, scene: Scene, seed: int) -> list[int]:
 
     Args:
         network: the prior.
-        scene: what to ask for.
-        seed: of the sampling.
+        scene: scene to ask for.
+        seed: seed of the sampling.
     """
     words = Words(network.words)
     given = _given(scene, words)

@@ -32,8 +32,8 @@ def draw_scenes(count: int, generator: torch.Generator) -> list[Scene]:
     two things of a scene look alike. Depends on the generator only.
 
     Args:
-        count: scenes.
-        generator: of every draw.
+        count: number of scenes.
+        generator: source of every random number.
     """
     wanted = 1 + torch.multinomial(torch.tensor(THINGS), count, replacement=True, generator=generator)
     sized = (torch.rand(count, generator=generator) < SIZED).tolist()
@@ -127,8 +127,8 @@ def at_keyframes(scene: Scene, frames: Sequence[int]) -> Scene:
     """Return a scene as a prior is shown it: every entity's box at some frames, and what is never there left out.
 
     Args:
-        scene: with boxes at any frames.
-        frames: their numbers, in order; with one alone everything stands still.
+        scene: scene with boxes at any frames.
+        frames: rising frame numbers of the keyframes; with a single one everything stands still.
     """
     entities = []
     for entity in scene.entities:
@@ -148,9 +148,9 @@ def draw_keyframes(scene: Scene, most: int, generator: torch.Generator) -> list[
     One alone, once in ``most`` times, where nothing in the scene moves.
 
     Args:
-        scene: to be shown.
-        most: keyframes, 1 or more.
-        generator: of the draw.
+        scene: scene to show.
+        most: largest number of keyframes, at least 1.
+        generator: source of the random numbers.
     """
     fewest = 1 if is_still(scene) else 2
     most = min(max(most, fewest), scene.frames)
@@ -176,7 +176,7 @@ def split_scenes(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Scene]]:
     of them are, not on their order.
 
     Args:
-        scenes: at least ``FEWEST`` different contents.
+        scenes: scenes with at least ``FEWEST`` different contents.
 
     Raises:
         ValueError: there are fewer.

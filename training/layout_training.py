@@ -46,14 +46,14 @@ class LayoutSettings:
     """How to train a layout prior.
 
     Attributes:
-        steps: of the optimiser.
+        steps: number of steps of the optimiser.
         batch_size: scenes a step.
-        learning_rate: at its peak.
-        width: of a token, a multiple of ``HEADS``.
-        layers: blocks.
+        learning_rate: highest learning rate.
+        width: width of a token, a multiple of ``HEADS``.
+        layers: number of blocks.
         context: longest sequence, in tokens.
-        keyframes: most boxes of a thing that it is shown.
-        seed: of weights and draws.
+        keyframes: largest number of boxes of a thing that the prior is shown.
+        seed: seed of weights and draws.
     """
 
     steps: int = 1500
@@ -73,8 +73,8 @@ class Corpus:
     Attributes:
         training: scenes to train on.
         held_out: scenes to measure on.
-        left_out: how many were left out because they have no boxes or are too long.
-        words: that are tokens, of all captions and names.
+        left_out: number of scenes that are left out, since they have no boxes or are too long.
+        words: words of all captions and names that are tokens.
     """
 
     training: list[Scene]
@@ -87,8 +87,8 @@ def make_corpus(scenes: Sequence[Scene], settings: LayoutSettings) -> Corpus:
     """Choose what to train on.
 
     Args:
-        scenes: all there are.
-        settings: how to train.
+        scenes: all scenes.
+        settings: settings of the training.
 
     Raises:
         ValueError: too few are left; see ``split_scenes``.
@@ -113,8 +113,8 @@ def new_prior(settings: LayoutSettings, words: Sequence[str] = ()) -> LayoutGPT:
     """Return a prior with random weights, of the settings' sizes and seed; torch's own random numbers stay.
 
     Args:
-        settings: how to train.
-        words: that are tokens.
+        settings: settings of the training.
+        words: words that are tokens.
 
     Raises:
         ValueError: the width isn't a multiple of ``HEADS``.
@@ -157,10 +157,10 @@ def train_prior(
     too; a small prior then learns captions first, and late what they say of boxes.
 
     Args:
-        corpus: what it may see.
-        settings: how to train.
-        device: to train on.
-        on_step: see ``loop.train``.
+        corpus: scenes; the held-out ones are not trained on.
+        settings: settings of the training.
+        device: device to train on.
+        on_step: callback of ``loop.train``.
 
     Returns:
         The averaged weights, on the device: float32, of values that half precision has, which its file is in.
@@ -199,8 +199,8 @@ def score(network: LayoutGPT, scenes: Sequence[Scene]) -> tuple[Tensor, int]:
     """Return the cross-entropy of what follows the captions and names of scenes: its sum in nats, and its tokens.
 
     Args:
-        network: what says how likely each token is.
-        scenes: as they are encoded, with every key.
+        network: network that gives the chances of each token.
+        scenes: scenes, which are encoded with every key.
     """
     device = next(network.parameters()).device
     words = Words(network.words)

@@ -38,13 +38,16 @@ class LoopSettings:
 
     Attributes:
         steps: optimiser steps in all.
-        learning_rate: AdamW's, times a cosine over all steps, from 1 down to ``final_rate``; at 1 the rate stays.
-        warmup: first steps, in which the rate is also times the share of them that are done.
-        ema_decay: of the averaged weights; the effective decay grows from 0.1 towards it. 0: no average.
-        seed: of every draw, together with the number of the micro-batch.
-        accumulation: micro-batches of one step: how often the loss is called for it. Their gradients are averaged.
-        precision: of autocast, under which the loss is computed. Parameters and averages keep their own. fp16 scales
-            the loss, and leaves out steps whose gradient overflows.
+        learning_rate: AdamW's learning rate. A cosine over all steps multiplies it, from 1 down to
+            ``final_rate``; at 1 the rate stays.
+        warmup: number of first steps in which the rate is also multiplied by the share of them that are done.
+        ema_decay: decay of the averaged weights; the effective decay grows from 0.1 towards it. 0: no
+            average.
+        seed: seed of every draw, together with the number of the micro-batch.
+        accumulation: number of micro-batches in one step, each with one call of the loss. Their gradients are
+            averaged.
+        precision: precision of autocast, under which the loss is computed. Parameters and averages keep their
+            own. fp16 scales the loss, and leaves out steps whose gradient overflows.
     """
 
     steps: int
@@ -89,17 +92,18 @@ def train(
     with the sum of their gradients: what one process does, but for the order of the sum.
 
     Args:
-        parameters: what to train, by name, all on one device. Nothing else is touched.
-        loss: step and a micro-batch's generator -> scalar loss.
-        settings: how to optimise.
+        parameters: parameters to train, by name, all on one device. Nothing else is changed.
+        loss: function from a step and a micro-batch's generator to a scalar loss.
+        settings: settings of the optimiser.
         checkpoint: file to save to and resume from; written whole or not at all.
         checkpoint_every: steps between saves.
-        key: what stands for everything else a run depends on; a checkpoint goes on only with its own.
-        on_step: called after each step, before any save, with (0-based step, loss); may raise to stop, which saves a
-            checkpoint. Of several processes all must raise.
-        on_checkpoint: called after each save with the number of steps done and the averages as they are. A run that
-            goes on from such a save calls it once more, at its start: the last one may have been killed in it.
-        team: the processes that train together. The main one alone saves, and calls ``on_checkpoint``.
+        key: hash of everything else that a run depends on; a checkpoint goes on only with its own.
+        on_step: callback after each step, before any save, that gets the 0-based step and its loss. It may
+            raise to stop, which saves a checkpoint. If there are several processes, all must raise.
+        on_checkpoint: callback after each save that gets the number of steps done and the averages as they
+            are. A run that goes on from such a save calls it once more at its start, since the last call may
+            have been killed.
+        team: processes that train together. The main one alone saves, and calls ``on_checkpoint``.
 
     Returns:
         The exponential moving average of each parameter, float32, newly allocated. The parameters themselves hold

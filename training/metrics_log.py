@@ -16,7 +16,7 @@ class MetricsLog:
         """Read what there is.
 
         Args:
-            path: of the file; made when the first step is added.
+            path: path of the file, which is made when the first step is added.
         """
         self._path, self._is_open = path, False
         self._rows = _read(path)
@@ -25,8 +25,8 @@ class MetricsLog:
         """Write a step.
 
         Args:
-            step: 0-based.
-            figures: by name.
+            step: number of the step, from 0.
+            figures: figures by their names.
         """
         row = {"step": step, **figures}
         if not self._is_open:

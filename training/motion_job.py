@@ -40,12 +40,12 @@ class MotionJob:
 
     Attributes:
         target: a whole module, or a LoRA or mask adapter on one.
-        name: of the result.
-        rank: of a LoRA, or a mask adapter's.
-        middle: a new module has AnimateDiff v2's slot in the middle block.
-        max_frames: that a new module's positional encoding holds.
-        beta_schedule: a new module's.
-        settings: how to train.
+        name: name of the result.
+        rank: rank of a LoRA or a mask adapter.
+        middle: True if a new module has AnimateDiff v2's slot in the middle block.
+        max_frames: number of frames that a new module's positional encoding holds.
+        beta_schedule: beta schedule of a new module.
+        settings: settings of the training.
     """
 
     target: Target
@@ -73,16 +73,16 @@ def run_job(
 
     Args:
         port: the host.
-        job: what to learn.
+        job: target and settings of the training.
         parts: MODEL, CLIP and VAE.
         dataset: the clips.
-        start: the module to go on with, or to put a LoRA or mask adapter on, with the LoRAs on it, which are merged;
+        start: module to go on with, or to put a LoRA or mask adapter on, with its LoRAs, which are merged;
             None: a new one.
-        folder: key of the run -> the folder of its files.
-        on_clip: told how many clips are encoded.
-        on_step: as ``train_motion``.
-        on_checkpoint: as ``train_motion``.
-        team: the processes that do it together: each encodes its share of the clips first.
+        folder: function from the key of the run to the folder of its files.
+        on_clip: callback that gets the number of encoded clips.
+        on_step: callback of ``train_motion``.
+        on_checkpoint: callback of ``train_motion``.
+        team: processes that work together: each first encodes its share of the clips.
 
     Raises:
         ValueError: a LoRA or mask adapter is to be learned on nothing, no clip can be decoded, or as ``train_motion``.
@@ -117,8 +117,8 @@ def encode_dataset(
         model: a MODEL, for its latents' scale.
         clip: a CLIP.
         vae: a VAE.
-        dataset: what to encode.
-        watch: told how many clips are done.
+        dataset: clips and their captions.
+        watch: callback that gets the number of clips that are done.
     """
     from .latent_cache import encode_clips
 

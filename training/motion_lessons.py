@@ -18,7 +18,8 @@ from ..models.learning import Learner
 from ..models.mask_adapter import MASK_KEY
 from ..models.motion_checkpoint import MID_SLOT, MotionWeights
 from ..models.motion_lora import MotionLoRA
-from ..models.motion_module import MotionModel, MotionSize, attend, attend_briefly, initialise
+from ..models.motion_module import MotionModel, MotionSize, initialise
+from ..models.network.layers import attend, attend_briefly
 from ..models.schedules import BetaSchedule
 
 Learned: TypeAlias = MotionWeights | MotionLoRA
@@ -29,9 +30,9 @@ class Lesson:
     """Something to learn.
 
     Attributes:
-        learner: what runs in the frozen UNet.
-        parameters: what changes of it, by name, float32.
-        finish: averaged parameters -> what was learned, float32 on the CPU.
+        learner: network that runs inside the frozen UNet.
+        parameters: parameters of the learner that change, by name, float32.
+        finish: function from averaged parameters to the result, float32 on the CPU.
     """
 
     learner: Learner
@@ -68,12 +69,12 @@ def new_module(
     """Return a module that changes nothing yet: torch's own initialisation, output projections of zero.
 
     Args:
-        widths: of the base at every temporal slot, by slot name.
-        schedule: to train and sample it with; None: the base's own.
-        middle: with AnimateDiff v2's slot in the middle block.
-        max_frames: that its positional encoding holds. Other packs take a module of 32 for v3, or v2 with a middle
-            slot, and one of any other length for v1, whose norms differ.
-        seed: of the weights.
+        widths: widths of the base by the names of its temporal slots.
+        schedule: beta schedule to train and sample with; None: the base's own.
+        middle: True for a module with AnimateDiff v2's slot in the middle block.
+        max_frames: number of frames that the positional encoding holds. Other packs take a module of 32 for
+            v3, or for v2 if it has a middle slot, and one of any other length for v1, whose norms differ.
+        seed: seed of the weights.
     """
     channels = {slot: width for slot, width in widths.items() if middle or slot != MID_SLOT}
     with _seeded(seed):
@@ -89,11 +90,11 @@ def learn_module(
     """Let a whole module learn.
 
     Args:
-        weights: what it starts from.
-        name: of the result.
-        device: to learn on.
-        in_place: of weights that nobody else holds: where they are on the device, in float32, they are what learns, and
-            take their memory once. Else they stay as they are.
+        weights: weights to start from.
+        name: name of the result.
+        device: device to learn on.
+        in_place: True for weights that nobody else holds. Where they lie on the device in float32, they learn
+            in place, and take their memory once. Otherwise they stay as they are.
     """
     network = _build(weights, device, copy=not in_place).requires_grad_(True)
 
@@ -117,12 +118,13 @@ def learn_lora(
     """Let a motion LoRA learn on a module's temporal attentions, or a mask adapter: one with a mask encoder.
 
     Args:
-        weights: the module; it stays as it is.
-        rank: of the changes; AnimateDiff's own have 64.
-        name: of the result.
-        device: to learn on.
-        seed: of the first weights.
-        mask_encoder: a change of the module's mask encoder learns, too; of a new one where it has none.
+        weights: module under the LoRA; it stays as it is.
+        rank: rank of the changes; AnimateDiff's own have 64.
+        name: name of the result.
+        device: device to learn on.
+        seed: seed of the first weights.
+        mask_encoder: True if a change of the module's mask encoder learns, too; of a new encoder if the
+            module has none.
 
     Source:
         For the encoder as ``models.mask_adapter``.
@@ -155,8 +157,8 @@ def add_low_rank(network: MotionModel, rank: int) -> dict[str, LowRank]:
     """Put a low-rank change on every projection of a module's temporal attentions.
 
     Args:
-        network: whose layers get it as a parametrisation.
-        rank: of the changes.
+        network: network whose layers get the change as a parametrisation.
+        rank: rank of the changes.
 
     Returns:
         The changes, on the CPU, by the name of the layer.

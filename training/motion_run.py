@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..host.contract import Host, Motion
-from ..models.edit import Edit, TemporalEdit
+from ..models.motion.edit import motion_edit
 from ..models.motion_checkpoint import MotionWeights
 from ..models.motion_lora import merge_loras
 from ..models.whole_file import whole_file
@@ -69,10 +69,10 @@ class MotionRun:
             port: the host.
             parts: MODEL, CLIP and VAE.
             dataset: the clips.
-            job: what to learn.
-            motion: the module to go on with, or to put a LoRA on; None: a new one.
-            show: shows it.
-            team: the processes that train together; the main one alone logs and draws samples.
+            job: target and settings of the training.
+            motion: module to go on with, or to put a LoRA on; None: a new one.
+            show: display of progress and samples.
+            team: processes that train together; the main one alone logs and draws samples.
         """
         self._port, self._parts, self._dataset, self._job = port, parts, dataset, job
         self._start = None if motion is None else (motion.weights, motion.loras)
@@ -84,7 +84,7 @@ class MotionRun:
         """Run it, from where it was stopped.
 
         Args:
-            folder: key of what the run depends on -> the folder of its files.
+            folder: function from the key of everything that the run depends on to the folder of its files.
 
         Raises:
             ValueError: as ``motion_job.run_job``, whose other errors pass through, too.
@@ -150,7 +150,7 @@ class MotionRun:
         """Return a clip, [F, H, W, 3]."""
         port, (model, clip, vae), dataset = self._port, self._parts, self._dataset
         motion = self.motion_of(learned)
-        moving = port.install(model, Edit("sample", TemporalEdit(motion), motion.weights.beta_schedule))
+        moving = port.install(model, motion_edit("sample", motion, motion.weights.beta_schedule))
         texts = as_prompt(dataset.captions[0]), ""
         positive, negative = (port.encode_text(clip, text)[0] for text in texts)
         latents, mask = torch.zeros(dataset.frames, 4, dataset.height // 8, dataset.width // 8), None

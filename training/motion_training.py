@@ -58,15 +58,18 @@ class MotionSettings:
     """How to train a motion module; AnimateDiff's recipe but for the number of steps.
 
     Attributes:
-        loop: the optimiser's. A constant rate (``final_rate`` 1) lets a finished run be gone on with by more steps.
-        batch: clips at once.
-        caption_dropout: share of clips that are seen with an empty caption, for guidance.
+        loop: settings of the optimiser. A constant rate (``final_rate`` 1) lets a finished run go on with
+            more steps.
+        batch: number of clips at once.
+        caption_dropout: share of clips that the model sees with an empty caption, for guidance.
         min_snr: gamma of Min-SNR weighting; 0: none.
-        timestep_power: p; timesteps are drawn as ``1000 u^(1/p)``. Above 1: more of the noise, where motion is decided.
-        save_memory: work the UNet's blocks out again for gradients instead of remembering them.
-        checkpoint_every: steps between checkpoints.
-        frames_per_step: of each clip, drawn anew each time and kept in order, with their positions; 0: all. Four
-            frames of four clips take the time of sixteen of one, and where things go is learned sooner.
+        timestep_power: exponent p; timesteps are drawn as ``1000 u^(1/p)``. Above 1 there are more of the
+            noisy ones, where motion is decided.
+        save_memory: True if the UNet's blocks are computed again for gradients instead of remembered.
+        checkpoint_every: number of steps between checkpoints.
+        frames_per_step: number of frames of each clip, drawn anew for each step and kept in order, with their
+            positions; 0: all. Four frames of four clips take the time of sixteen of one, and the way that
+            things go is learned sooner.
     """
 
     loop: LoopSettings
@@ -86,10 +89,11 @@ class Batch:
     Attributes:
         latents: [B, F, 4, h, w], clean.
         tokens: [B, L, D].
-        timesteps: [B] long.
+        timesteps: [B] long. Timestep of each clip.
         noise: [B, F, 4, h, w].
-        frame_ids: [F] long. Which of its clip each frame is; None: all are there.
-        given: [B, F] bool. Frames that a mask encoder is told, and that are not in the loss; None: it has none.
+        frame_ids: [F] long. Number of each frame in its clip; None: all frames are there.
+        given: [B, F] bool. Frames that the mask encoder is told, and that are not in the loss; None: there is
+            no mask encoder.
     """
 
     latents: Tensor
@@ -106,9 +110,9 @@ class Trained:
 
     Attributes:
         learned: the averaged module or LoRA.
-        losses: of every step.
+        losses: losses of all steps.
         base: hash of the base's weights, before and after.
-        folder: of its files.
+        folder: folder of the run's files.
     """
 
     learned: Learned
@@ -132,16 +136,17 @@ def train_motion(
 
     Args:
         port: the host.
-        model: a MODEL without a motion module. Its UNet, a copy where the host needs one, stays as it is, which is
-            checked to the last bit.
-        clips: encoded.
-        lesson: what to learn, on the host's device.
-        settings: how.
-        folder: key of what the run depends on -> the folder of its files.
-        on_step: told of each 0-based step and its loss; may raise to stop, which saves a checkpoint.
-        on_checkpoint: told after each checkpoint how many steps are done, and what was learned so far; once more at
-            the start of a run that goes on.
-        team: the processes that train together; the main one alone writes files, and calls ``on_checkpoint``.
+        model: MODEL without a motion module. Its UNet, a copy where the host needs one, stays as it is, which
+            is checked to the last bit.
+        clips: encoded clips.
+        lesson: network to train, on the host's device.
+        settings: settings of the training.
+        folder: function from the key of everything that the run depends on to the folder of its files.
+        on_step: callback that gets each 0-based step and its loss. It may raise to stop, which saves a
+            checkpoint.
+        on_checkpoint: callback after each checkpoint that gets the number of steps done, and what was learned
+            so far. It is called once more at the start of a run that goes on.
+        team: processes that train together; the main one alone writes files, and calls ``on_checkpoint``.
 
     Returns:
         What was learned.
@@ -182,9 +187,9 @@ def check_clips(clips: Clips, weights: MotionWeights, frames_per_step: int = 0) 
     """Check that there are clips that a module can be trained on.
 
     Args:
-        clips: encoded.
-        weights: the module.
-        frames_per_step: see ``MotionSettings``.
+        clips: encoded clips.
+        weights: weights of the module.
+        frames_per_step: number of frames in one step, as in ``MotionSettings``.
 
     Raises:
         ValueError: there are none, or as ``check_frames``.
@@ -201,9 +206,9 @@ def check_frames(frames: int, weights: MotionWeights, frames_per_step: int = 0) 
     """Check that a module can be trained on clips of a length.
 
     Args:
-        frames: of each clip.
-        weights: the module.
-        frames_per_step: see ``MotionSettings``.
+        frames: number of frames of each clip.
+        weights: weights of the module.
+        frames_per_step: number of frames in one step, as in ``MotionSettings``.
 
     Raises:
         ValueError: they are single pictures, have nothing between their ends where the module has a mask encoder, or
@@ -234,8 +239,8 @@ def check_frozen(before: str, forward: FrozenForward) -> None:
     """Check that a base is to the last bit what it was.
 
     Args:
-        before: its hash.
-        forward: has it.
+        before: hash of the base before the training.
+        forward: forward pass with the base.
 
     Raises:
         HostError: it isn't.
@@ -254,10 +259,10 @@ def draw_batch(
     """Draw what a forward sees: clips, some without their caption, one timestep each, noise of its own for each frame.
 
     Args:
-        clips: encoded.
-        settings: of the training.
-        generator: on the CPU; what is drawn depends on it alone.
-        gives: frames are given, as ``draw_given`` says.
+        clips: encoded clips.
+        settings: settings of the training.
+        generator: source of the random numbers, on the CPU; the result depends on it alone.
+        gives: True if some frames are given, as ``draw_given`` chooses them.
     """
     count = settings.batch
     index = torch.randint(len(clips.latents), (count,), generator=generator)
@@ -281,10 +286,10 @@ def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: Sequen
     """Return what stands for all that a run's numbers depend on.
 
     Args:
-        clips: encoded.
-        lesson: as it is before training.
-        settings: of the training.
-        base: hash of its weights, what it predicts, and what stands for its edits.
+        clips: encoded clips.
+        lesson: lesson before training.
+        settings: settings of the training.
+        base: hash of the base's weights, of its prediction type, and of its edits.
     """
     told: dict[str, Any] = asdict(settings)
     for name in ("save_memory", "checkpoint_every"):

@@ -33,8 +33,8 @@ class AnimationFrames:
     """Frames of an animated picture.
 
     Attributes:
-        path, stamp: of the file.
-        numbers: of the frames, rising.
+        path, stamp: path and stamp of the file.
+        numbers: rising numbers of the frames.
     """
 
     path: Path
@@ -110,8 +110,8 @@ def opened(path: Path, formats: tuple[str, ...] | None = None) -> Iterator[Image
     """Open a picture; nothing is decoded yet.
 
     Args:
-        path: of the file.
-        formats: Pillow's names of those that it may have; None: all.
+        path: path of the file.
+        formats: Pillow's names of the formats that the file may have; None: all.
 
     Raises:
         ClipError: it is too large, or damaged.

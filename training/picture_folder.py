@@ -34,8 +34,8 @@ class PictureFrames:
     """Pictures of a folder.
 
     Attributes:
-        paths: of them.
-        stamps: of each.
+        paths: paths of the pictures.
+        stamps: stamps of the pictures.
     """
 
     paths: tuple[Path, ...]
@@ -58,7 +58,7 @@ def find_sequences(folder: Path, files: Iterable[str]) -> dict[str, list[str]]:
     show, are no frames.
 
     Args:
-        folder: that is looked through.
+        folder: folder to look through.
         files: names of its files, with ``/``.
 
     Returns:
@@ -85,8 +85,8 @@ def look_through_pictures(folder: Path, names: Iterable[str]) -> Video:
     """Read the pictures of a clip: all their bytes, and their sizes. One is decoded.
 
     Args:
-        folder: that is looked through.
-        names: of the pictures.
+        folder: folder to look through.
+        names: names of the pictures.
 
     Raises:
         ClipError: they are no frames of one clip; says what is wrong, with the picture's name.

@@ -30,12 +30,12 @@ def noise_mse(
     """Return the mean squared error of one prediction, in float32.
 
     Args:
-        predict: the model, with its text already bound.
+        predict: function of the model, with its text already bound.
         latents: [B, F, C, H, W] float. Clean latents.
         timesteps: [B] long, 0..T-1. One per video.
         noise: [B, F, C, H, W] float, unit normal.
-        alphas_cumprod: [T] float.
-        prediction_type: ``eps`` or ``v``.
+        alphas_cumprod: [T] float. Cumulative product of the schedule's alphas.
+        prediction_type: prediction type of the model, ``eps`` or ``v``.
         min_snr: gamma of ``min_snr_weight``, by which each video's error is multiplied; 0: by nothing.
         unknown: [B, F] float. Weight of each frame in the mean; 0 for frames the model is given. None: all count.
 
@@ -66,8 +66,8 @@ def min_snr_weight(alpha: Tensor, prediction_type: str, gamma: float) -> Tensor:
 
     Args:
         alpha: [B] float, 0..1. Share of signal variance at each timestep.
-        prediction_type: ``eps`` or ``v``.
-        gamma: the most that counts; the paper's is 5.
+        prediction_type: prediction type of the model, ``eps`` or ``v``.
+        gamma: largest signal-to-noise ratio that counts; the paper takes 5.
 
     Returns:
         [B].

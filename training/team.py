@@ -46,14 +46,14 @@ class Accelerated:
     """The processes that ``accelerate launch`` started.
 
     Attributes:
-        device: of this process.
+        device: device of this process.
     """
 
     def __init__(self, *, on_cpu: bool) -> None:
         """Wait for the others.
 
         Args:
-            on_cpu: compute on the CPU, whatever there is.
+            on_cpu: True to compute on the CPU, whatever devices there are.
 
         Raises:
             ImportError: accelerate is not installed.
@@ -101,7 +101,7 @@ def gather(team: Team, *numbers: float) -> list[list[float]]:
 
     Args:
         team: the processes.
-        numbers: this one's.
+        numbers: numbers of this process.
     """
     table = torch.zeros(team.count, len(numbers), dtype=torch.float64)
     table[team.rank] = torch.tensor(numbers, dtype=torch.float64)
@@ -113,7 +113,7 @@ def check_shares(accumulation: int, team: Team) -> None:
     """Check that a step's micro-batches can be dealt out evenly.
 
     Args:
-        accumulation: how many there are.
+        accumulation: number of micro-batches in a step.
         team: the processes.
 
     Raises:

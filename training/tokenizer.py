@@ -27,8 +27,8 @@ def write_tokenizer(folder: Path, size: int) -> None:
     """Write ``vocab.json`` and ``merges.txt`` of a tokenizer that knows our words whole and spells any other.
 
     Args:
-        folder: where to; made if missing.
-        size: tokens in all; spare ones fill it up, and the last two are start and end of text.
+        folder: folder to write to; made if missing.
+        size: number of tokens. Spare ones fill it up, and the last two are start and end of text.
 
     Raises:
         ValueError: the words need more tokens.

@@ -21,9 +21,9 @@ class Turn:
     """How stored pixels lie: first rows and columns are exchanged, then sides.
 
     Attributes:
-        swap: rows are columns.
-        mirror: left is right, after that.
-        flip: top is bottom, after that.
+        swap: True if rows become columns.
+        mirror: True if left and right change places, after that.
+        flip: True if top and bottom change places, after that.
     """
 
     swap: bool = False
@@ -56,7 +56,7 @@ def upright_size(frame: Any, aspect: Fraction) -> tuple[int, int]:
     """Return a frame's width and height as they are seen.
 
     Args:
-        frame: PyAV's.
+        frame: PyAV frame.
         aspect: width of a pixel for a height of 1.
     """
     width, height = max(1, round(frame.width * aspect)), frame.height
@@ -72,9 +72,9 @@ def fit(frame: Any, width: int, height: int, aspect: Fraction = Fraction(1)) -> 
     """Scale a frame until it covers a size, upright, and keep the centre.
 
     Args:
-        frame: PyAV's, in any pixel format.
-        width: in pixels.
-        height: in pixels.
+        frame: PyAV frame in any pixel format.
+        width: width in pixels.
+        height: height in pixels.
         aspect: width of a stored pixel for a height of 1.
 
     Returns:

@@ -37,11 +37,11 @@ class Video:
     """A video that was looked through.
 
     Attributes:
-        content: SHA-256 of its bytes.
-        width, height: of its frames in pixels, as they are seen.
-        timeline: when its frames are shown.
-        pick: numbers of some of its frames, rising -> what reads them.
-        notes: what the user should know of it; goes behind its name.
+        content: SHA-256 of the file's bytes.
+        width, height: size of the frames in pixels, as a player shows them.
+        timeline: times at which the frames are shown.
+        pick: function from rising numbers of frames to the reader of those frames.
+        notes: remarks for the user, which follow the video's name.
     """
 
     content: str

@@ -30,13 +30,13 @@ class VideoClip:
     """Some frames of a video.
 
     Attributes:
-        name: of the file or folder, for messages.
-        caption: what it shows.
-        key: the same for the same pictures, whatever the file is called and wherever it lies.
-        frames: reads them, each once.
-        order: which of ``frames`` each frame of the clip is.
-        width, height: of its pictures.
-        mirrored: whether left and right are exchanged.
+        name: name of the file or folder, for messages.
+        caption: description of the clip.
+        key: key of the pictures; equal for equal pictures, whatever the file's name and place.
+        frames: reader of the frames, each once.
+        order: number in ``frames`` of each frame of the clip.
+        width, height: size of the pictures.
+        mirrored: True if left and right are exchanged.
     """
 
     name: str
@@ -69,8 +69,8 @@ def look_through(path: Path, pictures: Sequence[str] = ()) -> Video:
     """Read a video: what it holds, and when its frames are shown. Of most, only the first frame is decoded.
 
     Args:
-        path: of the file; or the folder that ``pictures`` are relative to.
-        pictures: names of the numbered pictures that are its frames.
+        path: path of the file, or the folder that ``pictures`` are relative to.
+        pictures: names of the numbered pictures that are the frames.
 
     Raises:
         ClipError: it is no video, or not a whole one; says what is wrong, without the name.

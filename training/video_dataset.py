@@ -67,10 +67,10 @@ class Dataset:
     """Captioned clips of one length and size.
 
     Attributes:
-        clips: each decodes itself.
-        frames: F of each.
-        width, height: in pixels.
-        caption_dropout: share of training steps that see an empty caption instead, 0..1.
+        clips: clips, each of which decodes itself.
+        frames: number of frames of each clip, F.
+        width, height: size of the pictures in pixels.
+        caption_dropout: share of training steps that see an empty caption, 0..1.
     """
 
     clips: tuple[Clip, ...]
@@ -150,16 +150,16 @@ def drawn_dataset(
     """Return a dataset of drawn shapes, one in each clip. It depends on the arguments only.
 
     Args:
-        clips: how many.
-        motion: straight: what the demo's motion module was trained on, with captions that name the direction. circle:
-            once round, clockwise, from the top; captions don't name it, see ``shapes.sample_circles``. pan left: the
-            camera's; captions say that shapes stand still.
-        seed: of looks and places.
-        frames: F of each clip.
-        width: in pixels.
-        height: in pixels; shapes are drawn in squares.
-        caption_dropout: see ``Dataset``.
-        watch: told now and then how many clips are done; stops the work by raising.
+        clips: number of clips.
+        motion: motion of the shapes. straight: the one that the demo's motion module was trained on, with
+            captions that name the direction. circle: once round, clockwise, from the top; captions don't name
+            it, see ``shapes.sample_circles``. pan left: the camera's; captions say that shapes stand still.
+        seed: seed of looks and places.
+        frames: number of frames of each clip, F.
+        width: width in pixels.
+        height: height in pixels; shapes are drawn in squares.
+        caption_dropout: share of training steps that see an empty caption, 0..1.
+        watch: callback that now and then gets the number of clips that are done; it raises to stop.
 
     Raises:
         ValueError: the picture is no square.
@@ -180,10 +180,10 @@ def folder_dataset(found: Found, name: str, cut: Cut, caption_dropout: float) ->
     """Return a dataset of what a folder holds.
 
     Args:
-        found: in it.
-        name: of the folder, for messages.
-        cut: how its clips were cut.
-        caption_dropout: see ``Dataset``.
+        found: clips and remarks of the folder.
+        name: name of the folder, for messages.
+        cut: settings by which the clips were cut.
+        caption_dropout: share of training steps that see an empty caption, 0..1.
 
     Raises:
         ValueError: no clip can be used; says why, of the first files.

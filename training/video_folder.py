@@ -26,10 +26,10 @@ class Found:
     """What a folder holds.
 
     Attributes:
-        clips: those that can be used, by name.
-        videos: how many files they come from.
+        clips: clips that can be used, by name.
+        videos: number of files that the clips come from.
         skipped: files that are not used.
-        noted: what the user should know of files that are.
+        noted: remarks for the user about files that are used.
     """
 
     clips: tuple[VideoClip, ...]
@@ -47,10 +47,13 @@ def read_folder(
     """Look through a folder and its subfolders: every file is read, and of each video one frame is decoded.
 
     Args:
-        folder: with videos of any kind that FFmpeg reads, and their captions; see ``captions.read_captions``.
-        cut: how clips are cut.
-        missing_captions: skip: a video without caption is skipped. empty: its caption is empty.
-        start: told how many files there are; what it returns, how many of them are done. That may raise to stop.
+        folder: folder with videos of any kind that FFmpeg reads, and their captions; see
+            ``captions.read_captions``.
+        cut: settings by which clips are cut.
+        missing_captions: rule for a video without a caption. skip: it is skipped. empty: its caption is
+            empty.
+        start: function that gets the number of files, and returns a callback for the number of those that are
+            done, which may raise to stop.
     """
     files, skipped = list_folder(folder)
     sequences = find_sequences(folder, files)

@@ -41,9 +41,9 @@ class StreamFrames:
     """Frames of a file's first video stream.
 
     Attributes:
-        path, stamp: of the file.
-        marks: of the frames, rising: their stamps in the stream's units, or else their numbers.
-        by_stamp: which of them.
+        path, stamp: path and stamp of the file.
+        marks: rising marks of the frames: their stamps in the stream's units, or else their numbers.
+        by_stamp: True if the marks are stamps.
     """
 
     path: Path

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ...host import api
-from ...models.guards import find_still
+from ...models.edits.active import find_notes
 from .. import io
 from ..denoise import sample
 from ..guidance import CFG, Conditioning, DualCFG, Guidance
@@ -35,7 +35,7 @@ class Guider:
     ) -> tuple[Latent, Latent]:
         """Denoise a latent with a progress bar; returns it, and the last step's estimate of the clean one."""
         host = api.port()
-        find_still(self.model.edits, len(latent["samples"]))
+        find_notes(self.model.edits, len(latent["samples"]))
         bar = host.progress(max(1, len(sigmas) - 1))
         samples, clean = sample(
             self.model,

@@ -27,14 +27,6 @@ from ...models.weight_file import open_weights
 from ..bundled import DEMO_MODEL, DEMO_TOKENIZER
 
 State = dict[str, Tensor]
-_LEVELS = range(len(DEMO.unet.channel_mult))
-# One entry a residual block; the way up is listed from the top level down, as the constructor pops it.
-_DEPTH_DOWN = [
-    int(DEMO.unet.attention_levels[level]) for level in _LEVELS for _ in range(DEMO.unet.num_res_blocks)
-]
-_DEPTH_UP = [
-    int(DEMO.unet.attention_levels[level]) for level in _LEVELS for _ in range(DEMO.unet.num_res_blocks + 1)
-]
 
 
 class DemoConfig(comfy.supported_models.SD15):
@@ -151,6 +143,9 @@ def load_demo_unet(path: Path, disable_dynamic: bool = False) -> comfy.model_pat
     """Build the UNet's patcher; ComfyUI calls it again when it wants a fresh one (``cached_patcher_init``)."""
     state = _part(path, "model.diffusion_model.")
     size, device = DEMO.unet, comfy.model_management.get_torch_device()
+    depths = {
+        way: [place.depth for place in size.places if place.block[0] == way] for way in ("input", "output")
+    }
     parameters = sum(tensor.numel() for tensor in state.values())
     config = DemoConfig(
         {
@@ -161,9 +156,9 @@ def load_demo_unet(path: Path, disable_dynamic: bool = False) -> comfy.model_pat
             "context_dim": size.context_dim,
             "num_res_blocks": [size.num_res_blocks] * len(size.channel_mult),
             "channel_mult": list(size.channel_mult),
-            "transformer_depth": list(_DEPTH_DOWN),
-            "transformer_depth_middle": 1,
-            "transformer_depth_output": list(_DEPTH_UP),
+            "transformer_depth": depths["input"],
+            "transformer_depth_middle": size.middle_depth,
+            "transformer_depth_output": depths["output"][::-1],  # the constructor takes the last one first
             "use_spatial_transformer": True,
             "use_checkpoint": False,
             "legacy": False,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...models.family import Family, Makes
-from .slots import find_places
+from ...models.network.unet import SD1
+from .network import size_of
 
 _BY_AXES: dict[int, Makes] = {1: "sound", 2: "pictures", 3: "video"}  # behind a latent's channels
 _UNET = "Stable Diffusion"  # 1.x or 2.x
@@ -118,7 +119,8 @@ def _of_model(model: Any) -> Family:
         model.get_model_object("latent_format"),
     )
     name, makes = _name(type(inner))
-    is_sd1 = name == _UNET and _has_slots(network)
+    size = size_of(network) if name == _UNET else None
+    is_sd1 = size is not None and size.slots.keys() == SD1.slots.keys()
     if name == _UNET:
         name = next(
             (_CONFIGS[kind.__name__] for kind in type(config).__mro__ if kind.__name__ in _CONFIGS), name
@@ -155,13 +157,6 @@ def _name(kind: type) -> tuple[str, Makes | None]:
     core = [base.__name__ for base in kind.__mro__ if base.__module__ == "comfy.model_base"]
     bases = core if core[:1] == ["BaseModel"] else core[:-1]  # every model is a BaseModel
     return next((_MODELS[base] for base in bases if base in _MODELS), (kind.__name__, None))
-
-
-def _has_slots(network: Any) -> bool:
-    try:
-        return bool(find_places(network))
-    except ValueError:
-        return False
 
 
 _READERS = {"first_stage_model": _of_vae, "cond_stage_model": _of_text_encoder, "get_model_object": _of_model}

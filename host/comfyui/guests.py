@@ -10,9 +10,9 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, TimestepBlock, Upsample
 from torch import nn
 
-from ...models.edit import Edit
+from ...models.edits.edit import Edit
 from ...models.errors import HostError
-from .slots import layers_of
+from .network import layers_of
 
 _OWN = (TimestepBlock, SpatialTransformer, Downsample, Upsample)
 
@@ -30,7 +30,7 @@ def check(unet: Any, edits: Sequence[Edit]) -> None:
     Raises:
         HostError: another pack's layers are among them.
     """
-    names = [edit.name for edit in edits if edit.temporal or edit.windows or edit.fusion]
+    names = [edit.name for edit in edits if edit.slots or edit.windows or edit.time]
     if not names or not hasattr(unet, "input_blocks"):
         return
     stem = list(unet.input_blocks[0].children())

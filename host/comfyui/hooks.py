@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from . import clip_norm, slots
+from .live import Live
+from .seams import slots
 
-# The model call that is on, a ``run.LiveCall``; of one within another, the inner one.
-_live: ContextVar[Any] = ContextVar("frameloom_live", default=None)
+# The model call that is on; of one within another, the inner one.
+_live: ContextVar[Live | None] = ContextVar("frameloom_live", default=None)
 # Networks that have hooks now: a call within a call adds none.
 _hooked: ContextVar[tuple[nn.Module, ...]] = ContextVar("frameloom_hooked", default=())
 
@@ -32,13 +32,13 @@ def hook(unet: nn.Module, *, over_clip: bool) -> Iterator[RemovableHandle]:
     Yields:
         Handles of the hooks.
     """
-    yield from slots.hook(unet, _live.get)
+    yield from slots.hook_slots(unet, _live.get)
     if over_clip:
-        yield from clip_norm.hook(unet, _live.get)
+        yield from slots.hook_norms(unet, _live.get)
 
 
 @contextmanager
-def telling(live: Any) -> Iterator[None]:
+def telling(live: Live) -> Iterator[None]:
     """Have a model call on while the context lasts, in a UNet that has its hooks."""
     token = _live.set(live)
     try:
@@ -48,12 +48,12 @@ def telling(live: Any) -> Iterator[None]:
 
 
 @contextmanager
-def at_work(unet: nn.Module, live: Any) -> Iterator[None]:
-    """Have a model call on while the context lasts; its UNet has hooks as long, if a motion module acts."""
+def at_work(live: Live) -> Iterator[None]:
+    """Have a model call on while the context lasts; its UNet has hooks as long, if something acts in its slots."""
     with ExitStack() as after:
         after.enter_context(telling(live))
-        if live.active and unet not in _hooked.get():
-            after.callback(_hooked.reset, _hooked.set((*_hooked.get(), unet)))
-            for handle in hook(unet, over_clip=live.norm_frames > 1):
+        if live.active.acts_at("slots") and live.unet not in _hooked.get():
+            after.callback(_hooked.reset, _hooked.set((*_hooked.get(), live.unet)))
+            for handle in hook(live.unet, over_clip=live.active.norm_frames > 1):
                 after.callback(handle.remove)
         yield

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.patcher_extension import WrappersMP
 
-from ...models.edit import Edit, TemporalEdit
-from ...models.family import check_edit
-from ...models.motion_checkpoint import check_fit
-from . import gligen, patches, run, schedule, slots, windows
+from ...models.edits.edit import Edit
+from ...models.family import check_offered
+from . import patches, run
 from .family import family_of
-from .motion import ComfyMotion
-from .slots import KEY
+from .installed import add_networks, installed, with_modules
+from .live import KEY
+from .network import size_of
+from .seams import schedule, windows
 
 _WRAPPERS = (
     (WrappersMP.OUTER_SAMPLE, run.outer_sample),
@@ -37,20 +37,19 @@ def install(model: Any, edit: Edit) -> Any:
 
     Raises:
         ValueError: the model's family can't take the edit.
-        CheckpointError: a motion module, or GLIGEN, does not fit the model.
+        CheckpointError: a network of the edit does not fit the model.
         HostError: the model's schedule can't be replaced.
     """
-    check_edit(family_of(model), edit)
+    check_offered(family_of(model), dict(edit.parts()), edit.name)
+    size = size_of(model.model.diffusion_model)
+    if size is not None:
+        for part in with_modules(edit).own_parts():
+            part.check_fit(size)
     clone = model.clone()
-    if edit.temporal is not None:
-        edit = replace(edit, temporal=_add_motion(clone, edit.temporal))
-    if edit.gligen is not None:
-        edit = replace(edit, gligen=gligen.put_on(clone, edit.gligen))
+    add_networks(clone, edit)
     patches.put_on(clone, edit)
     if edit.schedule is not None:
-        sampling = schedule.reschedule(clone, edit.schedule)
-        clone.add_object_patch("model_sampling", sampling)
-        clone.set_attachments(run.SCHEDULE_KEY, sampling.sigmas.clone())
+        schedule.put_on(clone, edit.schedule)
     if edit.windows is not None:
         windows.put_on(clone, edit.windows)
     clone.set_attachments(KEY, (*installed(model), edit))
@@ -60,20 +59,3 @@ def install(model: Any, edit: Edit) -> Any:
         if is_unet or kind != WrappersMP.DIFFUSION_MODEL:  # of others, each has arguments of its own
             clone.add_wrapper_with_key(kind, KEY, wrapper)
     return clone
-
-
-def installed(model: Any) -> tuple[Edit, ...]:
-    """Return the edits a model has, in their order."""
-    return model.get_attachment(KEY) or ()
-
-
-def _add_motion(clone: Any, temporal: TemporalEdit) -> TemporalEdit:
-    """Add a motion module to a clone; returns the edit with the module that is used."""
-    motion: ComfyMotion = temporal.motion
-    places = slots.find_places(clone.model.diffusion_model)
-    check_fit(motion.weights, {slot: place.channels for slot, place in places.items()})
-    present = clone.get_additional_models_with_key(KEY)
-    if any(motion.patcher.is_clone(other) for other in present):
-        motion = motion.separate()
-    clone.set_additional_models(KEY, [*present, motion.patcher])
-    return replace(temporal, motion=motion)

@@ -1,55 +1,61 @@
-"""Our patches of ComfyUI's transformers and blocks: the one list that sampling, training and checks read.
-
-Each part of an edit that acts through ``transformer_options`` has a file with its ``PATCHES``: ComfyUI's name of a
-place, and the function there. A part that is named here acts wherever edits do.
-"""
+"""Our patches of ComfyUI's transformers and blocks: the one table that sampling, training and checks read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...models.edit import Edit
+from ...models.edits.edit import Edit
 from ...models.errors import HostError
-from . import attention, bias, gligen, observe, slots
+from .live import KEY, Live
+from .seams import between, cross_attention, input, observe, self_attention
 
-Patches = dict[str, Any]
-_ALL: tuple[Patches, ...] = (
-    slots.PATCHES,
-    attention.PATCHES,
-    bias.PATCHES,
-    observe.PATCHES,
-    gligen.PATCHES,
-)
+# What acts through patches, by the seam. A guide looks at cross-attention, in calls of its own.
+_SEAMS: dict[str, Any] = {
+    "input": input,
+    "self_attention": self_attention,
+    "between": between,
+    "cross_attention": cross_attention,
+    "observe": observe,
+    "guide": observe,
+}
+_BEGIN = (self_attention.begin, cross_attention.begin, observe.begin)
 
 
-def of_edit(edit: Edit) -> list[Patches]:
-    """Return the patches that an edit acts through."""
-    has_encoder = edit.temporal is not None and edit.temporal.motion.weights.size.mask_encoder
-    wanted = (
-        has_encoder,
-        edit.cross_frame is not None,
-        edit.bias is not None,
-        edit.observe is not None or edit.guide is not None,
-        edit.gligen is not None,
-    )
-    return [patches for patches, is_wanted in zip(_ALL, wanted, strict=True) if is_wanted]
+def of_edit(edit: Edit) -> Iterator[tuple[str, Any]]:
+    """Yield the places that an edit acts through, as ComfyUI calls them, with our patch there."""
+    for seam, _ in edit.parts():
+        if seam in _SEAMS:
+            yield from _SEAMS[seam].PATCHES.items()
 
 
 def put_on(clone: Any, edit: Edit) -> None:
     """Give a clone the patches of an edit; it has each once."""
-    present = clone.model_options["transformer_options"].get("patches", {})
-    for place, patch in (each for patches in of_edit(edit) for each in patches.items()):
-        if patch not in present.get(place, ()):
+    for place, patch in of_edit(edit):
+        if patch not in clone.model_options["transformer_options"].get("patches", {}).get(place, ()):
             clone.set_model_patch(patch, place)
 
 
 def all_patches() -> dict[str, list[Any]]:
     """Return every patch of ours, as a model call's options have them; without an edit they change nothing."""
     found: dict[str, list[Any]] = {}
-    for place, patch in (each for patches in _ALL for each in patches.items()):
-        found.setdefault(place, []).append(patch)
+    for seam in dict.fromkeys(_SEAMS.values()):
+        for place, patch in seam.PATCHES.items():
+            found.setdefault(place, []).append(patch)
     return found
+
+
+def tell(live: Live, options: dict[str, Any]) -> dict[str, Any]:
+    """Return a model call's options with what our patches read in them.
+
+    Args:
+        live: the call.
+        options: ComfyUI's ``transformer_options``.
+    """
+    told = {**options, KEY: live}
+    for begin in _BEGIN:
+        told |= begin(live, options)
+    return told
 
 
 def are_ours(place: str, patches: Sequence[Any]) -> bool:
@@ -70,7 +76,7 @@ def check_present(edits: Sequence[Edit], options: dict[str, Any]) -> None:
     """
     present = options.get("patches", {})
     for edit in edits:
-        for place, patch in (each for patches in of_edit(edit) for each in patches.items()):
+        for place, patch in of_edit(edit):
             if patch not in present.get(place, ()):
                 raise HostError(
                     f"model: another pack's node took Frameloom's {place} of {edit.name} out of it; expected it to be "

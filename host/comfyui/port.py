@@ -19,7 +19,7 @@ from comfy_api.latest import InputImpl, io, ui
 from PIL import Image
 from torch import Tensor
 
-from ...models.edit import Edit
+from ...models.edits.edit import Edit
 from ...models.errors import HostError
 from ...models.family import Family
 from ...models.guards import check_frames, check_sampled
@@ -31,11 +31,12 @@ from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
 from ..model_folders import CONFIG, INPUT_FOLDERS, check_new_name, folder_in, folders_in, names_of
 from . import install, motion
-from .control import describe_conditions, select_frames
 from .decode import decode
 from .demo import load_demo
 from .family import family_of
+from .installed import installed
 from .predict import NodeGuider, predict_denoised
+from .seams.control import describe_conditions, select_frames
 from .text import find_spans, phrase_spans, without_places
 from .train import describe, differentiable
 
@@ -165,7 +166,7 @@ class ComfyHost:
 
     def edits(self, model: Any) -> tuple[Edit, ...]:
         """Return the edits on a model."""
-        return install.installed(model)
+        return installed(model)
 
     def encode(self, vae: Any, images: Tensor) -> Latent:
         """Encode [N, H, W, 3] to latents."""

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import copy
 import logging
-from dataclasses import replace
 from typing import Any
 
 import comfy.model_management
 import comfy.model_sampling
 import torch
+from comfy.gligen import Gligen as CoreGligen
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from torch import Tensor
 
-from ...models.edit import Edit, Given, TemporalEdit, training_call
+from ...models.edits.active import RunEdits
+from ...models.edits.call import Held, training_call
 from ...models.errors import HostError
+from ...models.gligen import Gligen
 from ...models.learning import Base, FrozenForward, Learner, check_learner, describe_base, recompute
-from . import gligen, hooks, slots
-from .energy import is_ours
+from ...models.motion.edit import motion_edit
+from . import hooks, patches
 from .family import family_of
-from .install import installed
-from .patches import all_patches
-from .run import Acting, LiveCall
-from .slots import KEY
+from .installed import hand_out, installed
+from .live import KEY, Live
+from .network import sd1_size
+from .seams.guide import is_ours
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +44,10 @@ def describe(model: Any) -> Base:
             "model: has quantised weights (GGUF, say), through which no gradient goes; expected fp16, bf16, fp32 or "
             "fp8; load such a file of the same checkpoint."
         )
-    prediction, widths = "v" if isinstance(sampling, kinds.V_PREDICTION) else "eps", _widths(model)
-    return describe_base(prediction, widths, model.model.diffusion_model.in_channels)
+    size = sd1_size(model.model.diffusion_model)
+    return describe_base(
+        "v" if isinstance(sampling, kinds.V_PREDICTION) else "eps", size.slots, size.in_channels
+    )
 
 
 def differentiable(model: Any, frames: int, learner: Learner | None, *, save_memory: bool) -> FrozenForward:
@@ -59,50 +63,59 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
         learner: a motion module that learns; None: none does.
         save_memory: work blocks out again for gradients.
     """
-    edits = installed(model)
-    check_learner(edits, learner, _widths(model))
+    edits, size = installed(model), sd1_size(model.model.diffusion_model)
+    check_learner(edits, learner, size.slots)
     options = model.model_options
     told = {**options["transformer_options"], "wrappers": model.wrappers}
     if "model_function_wrapper" in options or model.injections or not is_ours(told):
         logger.warning(
             "model: other packs' nodes have patched it; that does not act in training; take them out to be sure."
         )
-    model, *motions = (
-        each.clone(disable_dynamic=True) for each in (model, *model.get_additional_models_with_key(KEY))
-    )
-    comfy.model_management.load_models_gpu([model, *motions], force_full_load=True)
+    beside = [
+        each.model if isinstance(each.model, CoreGligen) else each.clone(disable_dynamic=True)
+        for each in model.get_additional_models_with_key(KEY)
+    ]
+    model = model.clone(disable_dynamic=True)
+    whole = [each for each in beside if not isinstance(each, CoreGligen)]
+    comfy.model_management.load_models_gpu([model, *whole], force_full_load=True)
     with torch.inference_mode(False):
         device = comfy.model_management.get_torch_device()  # some weights are elsewhere where memory is short
         with model.use_ejected():  # layers that other packs put into it are theirs
             unet = copy.deepcopy(model.model.diffusion_model).to(device, torch.float32).requires_grad_(False)
         unet.dtype = torch.float32  # what the UNet casts its time embedding to
-        modules = [copy.deepcopy(motion.model).to(device, torch.float32) for motion in motions]
-        edits = tuple(_with_own_gligen(edit, device) for edit in edits)
+        copies = [
+            _copy_gligen(each) if isinstance(each, CoreGligen) else copy.deepcopy(each.model)
+            for each in beside
+        ]
+        edits = hand_out(edits, [each.to(device, torch.float32) for each in copies])
     tuple(hooks.hook(unet, over_clip=True))  # on a network of its own: for good, since blocks may run again
     if save_memory:
         for block in unet.modules():
             if isinstance(block, ResBlock | SpatialTransformer):
                 recompute(block)
     if learner is not None:
-        edits = (*edits, Edit("training", temporal=TemporalEdit(learner)))
-        modules.append(learner.network)
-    ours: dict[str, Any] = {"patches": all_patches()}
+        edits = (*edits, motion_edit("training", learner))
+    ours: dict[str, Any] = {"patches": patches.all_patches()}
+    run = RunEdits(edits)
 
-    def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Given | None = None) -> Tensor:
+    def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Held | None = None) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
             context = tokens.repeat_interleave(len(noisy) // len(tokens), 0)
-            live = LiveCall(training_call(noisy, frames, given), Acting(edits, modules), ours)
+            run.forget()
+            live = Live(run.at(training_call(noisy, frames, given)), unet, size)
             with hooks.telling(live):
-                return unet(noisy, timesteps, context=context, transformer_options=live.options(ours))
+                return unet(noisy, timesteps, context=context, transformer_options=patches.tell(live, ours))
 
     return FrozenForward(unet, forward)
 
 
-def _with_own_gligen(edit: Edit, device: torch.device) -> Edit:
-    if edit.gligen is None:
-        return edit
-    return replace(edit, gligen=gligen.to_train_through(edit.gligen, device))
-
-
-def _widths(model: Any) -> dict[str, int]:
-    return {slot: place.channels for slot, place in slots.find_places(model.model.diffusion_model).items()}
+def _copy_gligen(theirs: CoreGligen) -> Gligen:
+    """Return GLIGEN's layers with the numbers of core's: on those, dynamic VRAM keeps handles that can't be copied."""
+    layers: Any = theirs.module_list
+    own = Gligen(
+        [layer.norm1.normalized_shape[0] for layer in layers],
+        layers[0].linear.in_features,
+        theirs.position_net.in_dim,
+    )
+    own.load_state_dict(theirs.state_dict())
+    return own.requires_grad_(False)

@@ -1,1 +1,4 @@
-"""Layouts as other people write them: a reader for each format, writers for some, and which is which."""
+"""Layouts as other people write them: a reader for each format, a writer for some, and a guess at which it is.
+
+Texts come in, storyboards go out. May import: models.
+"""

@@ -1,4 +1,4 @@
-"""The formats by name, and which of them a text is."""
+"""The formats by name, and the format of a text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .video_director import read_video_director
 from .visor import read_visor
 
 AUTO = "auto"
-# LVD before VideoDirectorGPT: of frames that are all empty it asks for one line more.
+# LVD comes before VideoDirectorGPT, since it needs one more line for frames that are all empty.
 READERS: dict[str, Callable[[Source, Settings], Storyboard]] = {
     "Frameloom JSON": read_frameloom_json,
     "LVD frames": read_lvd,
@@ -35,14 +35,13 @@ def read_layout(text: str, name: str, settings: Settings) -> Storyboard:
     """Read a text as a storyboard.
 
     Args:
-        text: somebody's.
-        name: of its format, of ``READERS``; ``AUTO`` tries each.
-        settings: what its format doesn't say.
+        text: text of a layout.
+        name: name of a format in ``READERS``, or ``AUTO`` to try each.
+        settings: length, speed and size, where the format does not say them.
 
     Raises:
-        TextError: it isn't of that format, with line and excerpt; or of none, with why for each, and in full for the
-        one
-            that read furthest.
+        TextError: it is not of that format; says line and excerpt. Or it is of no format; says why for each, and in
+            full for the format that read furthest.
     """
     if name != AUTO:
         return READERS[name](Source(text, name), settings)

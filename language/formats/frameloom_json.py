@@ -1,4 +1,4 @@
-"""Our own storyboard as JSON, told the line of what is wrong."""
+"""Our own storyboards as JSON. An error names the line of the fault."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .tracks import Settings
 
 
 def read_frameloom_json(source: Source, settings: Settings) -> Storyboard:
-    """Read a storyboard; it keeps its provenance.
+    """Read a storyboard, with its provenance.
 
     Args:
         source: the text.
-        settings: not read, it says all itself.
+        settings: ignored; the format says everything itself.
 
     Raises:
-        TextError: it is something else.
+        TextError: the text is something else.
     """
     value = parse_literal(source)
     try:
@@ -30,7 +30,7 @@ def read_frameloom_json(source: Source, settings: Settings) -> Storyboard:
 
 
 def _step(value: Value, part: int | str) -> Value:
-    """Return what is at a key or place; the value itself if nothing is."""
+    """Return the value at a key or place, or the outer value if there is none."""
     within = value.data
     if isinstance(within, dict) and isinstance(part, str):
         return within.get(part, value)

@@ -1,15 +1,15 @@
 """Dicts, lists, texts and numbers as JSON or Python writes them, read without evaluating anything.
 
-Reads one value: ``{...}``, ``[...]``, ``(...)``, a text in quotes, a number, true, false, null, None. A comma may
-close a list, ``#`` begins a remark. Nothing is called, joined or computed; depth, count and digits are bounded, time
-is linear.
+It reads one value: ``{...}``, ``[...]``, ``(...)``, a text in quotes, a number, true, false, null or None. A list may
+end with a comma, and ``#`` begins a remark. Nothing is called, joined or computed. Depth, count and digits are bounded,
+and the time is linear.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .source import Source, excerpt
 
@@ -20,7 +20,7 @@ MAX_DIGITS = 40  # characters of a number
 _SPACE = re.compile(r"[ \t\r\n]+|#[^\n]*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w.])")
 _WORD = re.compile(r"[^\W\d]\w*")
-_STOPS = {'"': re.compile(r'["\\\n]'), "'": re.compile(r"['\\\n]")}  # what ends a stretch of plain text
+_STOPS = {'"': re.compile(r'["\\\n]'), "'": re.compile(r"['\\\n]")}  # characters that end plain text
 _CODE = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})")
 _PAIR = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _ESCAPES = dict(zip("\"'\\/bfnrt", "\"'\\/\b\f\n\r\t", strict=True))
@@ -28,19 +28,22 @@ _CONSTANTS = {"true": True, "True": True, "false": False, "False": False, "null"
 _CLOSERS = {"[": "]", "(": ")", "{": "}"}
 
 
+Data = list["Value"] | dict[str, "Value"] | str | float | bool | None
+
+
 class Value(NamedTuple):
-    """A value and where it stands; what is in it are values again. The ``as_`` methods raise what they expect."""
+    """A value and its place in the text; its items are values again. ``as_`` methods raise for another kind."""
 
     source: Source
     at: int
-    data: Any
+    data: Data
 
     def error(self, expected: str, advice: str = "correct it there") -> ValueError:
-        """Return what to raise about this value."""
+        """Return the error to raise about this value."""
         return self.source.error(self.at, expected, advice)
 
     def as_list(self, expected: str, length: int | None = None) -> list[Value]:
-        """Return its items; ``length``: how many there must be."""
+        """Return its items. ``length`` is the number that there must be."""
         if not isinstance(self.data, list) or length not in (None, len(self.data)):
             raise self.error(expected)
         return self.data
@@ -52,7 +55,7 @@ class Value(NamedTuple):
         return self.data
 
     def as_text(self, expected: str) -> str:
-        """Return its text, which isn't blank."""
+        """Return its text. A blank one is an error."""
         if not isinstance(self.data, str) or not self.data.strip():
             raise self.error(expected)
         return self.data.strip()
@@ -64,7 +67,7 @@ class Value(NamedTuple):
         return self.data
 
     def as_numbers(self, length: int, expected: str) -> list[float]:
-        """Return its items, which are ``length`` numbers."""
+        """Return its items as ``length`` numbers."""
         return [item.as_number(expected) for item in self.as_list(expected, length)]
 
 
@@ -73,7 +76,7 @@ def read_literal(source: Source, at: int = 0) -> tuple[Value, int]:
 
     Args:
         source: the text.
-        at: where to begin.
+        at: place in the text where the value begins.
 
     Returns:
         The value, and the place behind it.
@@ -86,7 +89,7 @@ def read_literal(source: Source, at: int = 0) -> tuple[Value, int]:
         >>> value.as_list("a list")[0].as_dict("a dict")["id"].data, end
         (0, 20)
     """
-    parents: list[tuple[Value, str]] = []  # what is open, and the key that waits for a value
+    parents: list[tuple[Value, str]] = []  # open lists and dicts, each with the key that waits for a value
     count = 0
     while True:
         at = _skip(source, at)
@@ -103,7 +106,7 @@ def read_literal(source: Source, at: int = 0) -> tuple[Value, int]:
             if isinstance(value.data, list | dict):
                 parents.append((value, ""))
                 continue
-        # The value is whole; so may be those around it.
+        # The value is whole, and perhaps those around it are too.
         while parents:
             at = _attach(source, at, value, *parents[-1]) + 1
             if source.text[at - 1] == ",":
@@ -143,7 +146,7 @@ def _attach(source: Source, at: int, value: Value, parent: Value, key: str) -> i
     """Put a value into its parent; return the place of the comma or the bracket that follows."""
     if isinstance(parent.data, dict):
         parent.data[key] = value
-    else:
+    elif isinstance(parent.data, list):
         parent.data.append(value)
     at = _skip(source, at)
     closer = _CLOSERS[source.text[parent.at]]
@@ -193,7 +196,7 @@ def _to_number(source: Source, match: re.Match[str]) -> float:
 
 
 def _read_text(source: Source, at: int) -> tuple[str, int]:
-    """Read a text in quotes; it ends on its line."""
+    """Read a text in quotes. It must end on its line."""
     start, quote = at, source.text[at]
     parts: list[str] = []
     at += 1

@@ -1,9 +1,9 @@
 """The frames that LLM-grounded Video Diffusion asks of a language model (Lian et al. 2023).
 
 ``Frame 1: [{'id': 0, 'name': 'red ball', 'box': [x, y, width, height]}]`` and so on, then ``Background keyword:
-garden``; a canvas of 512 x 512, from its top left corner. As in the published tools, ids tell objects from each
-other, a box is cut at the canvas' edges, one that is wholly outside or without area is an absent object, and a remark
-may follow a frame.
+garden``. The canvas is 512 x 512, from its top left corner. As in the published tools, an id stands for an object, a
+box is cut at the canvas' edges, an object is absent if its box is outside or has no area, and a remark may follow a
+frame.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def read_lvd(source: Source, settings: Settings) -> Storyboard:
 
     Args:
         source: the text.
-        settings: its length, speed and size; the canvas is the whole picture.
+        settings: length, speed and size; the canvas is the whole picture.
 
     Raises:
-        TextError: it is something else.
+        TextError: the text is something else.
     """
     sections = read_sections(source)
     frames = [section for section in sections if section.label == "frame"]

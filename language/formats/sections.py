@@ -1,4 +1,4 @@
-"""Texts of labelled lines, ``Frame 1: ...``, as language models answer."""
+"""Texts of labelled lines, such as ``Frame 1: ...``, as language models write them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MARKS = " \t`*"
 
 
 class Section(NamedTuple):
-    """What follows a label, up to the next.
+    """The text between a label and the next one.
 
     Attributes:
         source: the text.
-        label: in lower case, without its number.
-        number: behind the label; 0: none.
+        label: label in lower case, without its number.
+        number: number behind the label; 0: none.
         at: place of the label.
         start: place behind its colon.
         stop: place of the next label, or the end.
@@ -37,14 +37,14 @@ class Section(NamedTuple):
     stop: int
 
     def line(self) -> str:
-        """Return its first line, without marks around it."""
+        """Return the first line, without marks around it."""
         return self.source.text[self.start : self.stop].strip().partition("\n")[0].strip(_MARKS).strip()
 
     def literal(self, may_follow: Callable[[str], object]) -> Value:
-        """Return the list or dict in it.
+        """Return the list or dict in the section.
 
         Args:
-            may_follow: whether a text behind it is a remark.
+            may_follow: function that tells if the text behind a value is a remark.
 
         Raises:
             TextError: there is none, or more than that.
@@ -60,10 +60,10 @@ class Section(NamedTuple):
 
 
 def read_sections(source: Source) -> list[Section]:
-    """Return the labelled sections of a text; what stands before the first label is left out."""
+    """Return the labelled sections of a text. Text before the first label is left out."""
     found = [(match, at) for at, line in source.lines() if (match := _LABEL.match(line))]
     stops = [at for _, at in found[1:]] + [len(source.text)]
     return [
         Section(source, match[1].lower(), int(match[2] or 0), at, at + match.end(), stop)
-        for (match, at), stop in zip(found, stops, strict=False)  # one stop even where nothing is found
+        for (match, at), stop in zip(found, stops, strict=False)  # one stop even if nothing is found
     ]

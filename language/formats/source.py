@@ -1,4 +1,4 @@
-"""Somebody's text and how to speak of a place in it: every error of a reader has a line and an excerpt."""
+"""A text that somebody wrote, and errors that name a line of it and show an excerpt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_EXCERPT = 80  # characters
 
 
 class TextError(ValueError):
-    """A text is not what its format says.
+    """A text breaks the rules of its format.
 
     Attributes:
         at: place of the first character that is wrong.
@@ -23,11 +23,11 @@ class TextError(ValueError):
 
 
 class Source:
-    """A text of somebody's, of a size that can be read.
+    """A text that somebody wrote, of a size that can be read.
 
     Args:
-        text: as it came.
-        name: of its format.
+        text: text as it came.
+        name: name of the text's format.
 
     Raises:
         TextError: it is too long, or holds half a surrogate pair.
@@ -44,13 +44,13 @@ class Source:
             raise self.error(error.start, "text in Unicode", "delete the broken character") from error
 
     def error(self, at: int, expected: str, advice: str, got: str = "") -> TextError:
-        """Return what to raise.
+        """Return the error to raise.
 
         Args:
             at: the place that is wrong.
-            expected: what should stand there.
-            advice: what to do.
-            got: what stands there, where that isn't the rest of its line.
+            expected: short description of what should stand there.
+            advice: advice to the user.
+            got: excerpt to show; empty: the rest of the line.
         """
         line = self.text.count("\n", 0, at) + 1
         got = got or excerpt(self.text[at : at + MAX_EXCERPT].partition("\n")[0].rstrip())
@@ -60,7 +60,7 @@ class Source:
         return TextError(message, at, f"line {line}: expected {expected}")
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Yield every line that isn't blank, with its place."""
+        """Yield every line that is not blank, with its place."""
         at = 0
         for line in self.text.split("\n"):
             if line.strip():
@@ -69,6 +69,6 @@ class Source:
 
 
 def excerpt(text: str) -> str:
-    """Return text in quotes, on one line, cut to ``MAX_EXCERPT``."""
+    """Return a text in quotes, on one line, cut to ``MAX_EXCERPT``."""
     shown = repr(text[:MAX_EXCERPT])
     return shown if len(shown) <= MAX_EXCERPT else f"{shown[: MAX_EXCERPT - 4]}...{shown[0]}"

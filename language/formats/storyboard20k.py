@@ -1,9 +1,9 @@
-"""What both texts of Storyboard20K share (Xie et al. 2024): its bodies' points, and key shots to tracks and back.
+"""Both formats of Storyboard20K (Xie et al. 2024): the points of bodies, and key shots to tracks and back.
 
-A storyboard of theirs is one scene of ours and each key shot a keyframe. Characters have keypoints, objects have
-none: an entity whose keypoints are known, be it as none seen, is written as a character, any other as an object. A
-name in two key shots is one entity; of several of a name in one shot the first is the first in others. Lengths are
-parts of the picture's longer side, which is 512 in the lines.
+A storyboard of theirs is one scene of ours, and each key shot is a keyframe. Characters have keypoints and objects have
+none. So an entity with keypoints, even if none is seen, is written as a character, and any other as an object. A name
+in two key shots is one entity. If a name is several times in one shot, the first there is the first in other shots.
+Lengths are parts of the picture's longer side, which is 512 in the lines.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from .tracks import MAX_KEYFRAMES, Points, Seen, box_around, cut_box
 
 CANVAS = 512
 
-# COCO-WholeBody's first 17 of 133 points.
+# The first 17 of COCO-WholeBody's 133 points.
 BODY_17 = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
     "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
     "right_ankle",
 )  # fmt: skip
 WHOLE_BODY = 133
-# Of the 93 points of its longest lines the first 12 are the body from shoulders to ankles; feet, face, hands follow.
+# The longest lines have 93 points. The first 12 are the body from shoulders to ankles; feet, face and hands follow.
 BODY_12, PART_BODY = BODY_17[5:], 93
 
 
 class Shot(NamedTuple):
-    """What a key shot shows.
+    """The bodies and things of a key shot.
 
     Attributes:
         characters: bodies, with the box or points that are known.
-        objects: the rest.
+        objects: things that are not bodies.
     """
 
     characters: list[Seen]
     objects: list[Seen]
 
     def keyframe(self, scene_id: int) -> dict[object, Seen]:
-        """Return what is seen by what tells one from another; objects of two scenes are never the same."""
+        """Return the things by keys that tell them apart. Objects of two scenes are never the same."""
         seen: dict[object, Seen] = {}
         for kind, found in ((None, self.characters), (scene_id, self.objects)):
             counts: Counter[str] = Counter()
@@ -52,11 +52,11 @@ class Shot(NamedTuple):
 
 
 def read_resolution(fields: dict[str, Value], default: tuple[int, int]) -> tuple[int, int]:
-    """Return width and height of a storyboard's picture.
+    """Return the width and height of a storyboard's picture.
 
     Args:
-        fields: of the storyboard.
-        default: where it doesn't say.
+        fields: fields of the storyboard.
+        default: size where the storyboard has none, (width, height).
 
     Raises:
         TextError: its resolution isn't one.
@@ -88,7 +88,7 @@ def read_named(shot: Value) -> list[tuple[str, Value]]:
 
 
 def scale_box(edges: Sequence[float], size: tuple[int, int]) -> Box | None:
-    """Return a box in parts of the picture's sides, cut at its edges; None: nothing of it is inside.
+    """Return a box in parts of the picture's sides, cut at the edges; None: it is outside.
 
     Args:
         edges: (left, top, right, bottom) in parts of the longer side.
@@ -99,10 +99,10 @@ def scale_box(edges: Sequence[float], size: tuple[int, int]) -> Box | None:
 
 
 def body_points(names: Sequence[str], pairs: Sequence[Point], size: tuple[int, int]) -> Points:
-    """Return a body's points in the picture by OpenPose's names; its neck is halfway between the shoulders.
+    """Return the points of a body by OpenPose's names. The neck is halfway between the shoulders.
 
     Args:
-        names: of the points.
+        names: names of the points.
         pairs: (x, y) in parts of the longer side; one that isn't seen has a zero.
         size: width and height.
     """
@@ -119,11 +119,11 @@ def body_points(names: Sequence[str], pairs: Sequence[Point], size: tuple[int, i
 
 
 def shots_of(storyboard: Storyboard, name: str) -> Iterator[tuple[Scene, list[Shot]]]:
-    """Yield each scene with its key shots: the frames at which an entity has a key. Boxes are the picture's parts.
+    """Yield each scene with its key shots, the frames at which an entity has a key. Boxes are in parts of the picture.
 
     Args:
-        storyboard: what to write.
-        name: of the format, for errors.
+        storyboard: storyboard to write.
+        name: name of the format, for errors.
 
     Raises:
         ValueError: a scene has more than ``MAX_KEYFRAMES`` of them.
@@ -139,13 +139,13 @@ def shots_of(storyboard: Storyboard, name: str) -> Iterator[tuple[Scene, list[Sh
         shots = [Shot([], []) for _ in frames]
         for entity in scene.entities:
             boxes, present = entity.boxes_at(frames)
-            for shot, frame, box, here in zip(shots, frames, boxes.tolist(), present.tolist(), strict=True):
+            for shot, frame, place, here in zip(shots, frames, boxes, present, strict=True):
                 points = None if entity.keypoints is None else entity.points_at(frame)
                 if here or points:
-                    seen = Seen(
-                        entity.text, tuple(box) if here else box_around((points or {}).values()), points
-                    )
+                    left, top, right, bottom = map(float, place)
+                    box = (left, top, right, bottom) if here else box_around((points or {}).values())
+                    seen = Seen(entity.text, box, points)
                     (shot.objects if points is None else shot.characters).append(seen)
-        for shot in shots:  # their tools pair boxes and points by place
+        for shot in shots:  # Storyboard20K's tools pair boxes and points by their order
             shot.characters.sort(key=lambda each: each.box is None)
         yield scene, shots

@@ -1,8 +1,8 @@
-"""Storyboard20K's annotations as JSON: a list of storyboards, or one.
+"""Storyboard20K's annotations as JSON: one storyboard or a list of them.
 
-Of each the shots are read, ``bboxes_person``, ``bboxes_object`` and ``keypoints``, lists of ``{name: numbers}`` for
-each key shot, and resolution, scene, summary and synopses. As in the published tools, a box is cut at the picture's
-edges, nothing is left of one without area, and a point whose score is under 0.6 isn't seen.
+The reader takes ``bboxes_person``, ``bboxes_object`` and ``keypoints``, which are lists of ``{name: numbers}`` for each
+key shot, and resolution, scene, summary and synopses. As in the published tools, a box is cut at the picture's edges, a
+box without area is dropped, and a point with a score under 0.6 is not seen.
 """
 
 from __future__ import annotations
@@ -34,18 +34,20 @@ _POINTS = f"{WHOLE_BODY} points, each [x, y, score]"
 
 
 def read_storyboard20k_json(source: Source, settings: Settings) -> Storyboard:
-    """Read one or more storyboards of theirs, a scene each.
+    """Read one or more of their storyboards; each becomes a scene.
 
     Args:
         source: the text.
         settings: the scenes' length and speed, and the size where there is no resolution.
 
     Raises:
-        TextError: it is something else, or the resolutions differ.
+        TextError: the text is something else, or the resolutions differ.
     """
     root = parse_literal(source)
     items = root.as_list("a list of storyboards") if isinstance(root.data, list) else [root]
-    ids, scenes, sizes = Ids(), [], set()
+    ids = Ids()
+    scenes: list[Scene] = []
+    sizes: set[tuple[int, int]] = set()
     for number, item in enumerate(items, 1):
         fields = item.as_dict("a storyboard with bboxes_person and bboxes_object")
         size = read_resolution(fields, settings.size)
@@ -59,13 +61,13 @@ def read_storyboard20k_json(source: Source, settings: Settings) -> Storyboard:
 
 
 def write_storyboard20k_json(storyboard: Storyboard) -> str:
-    """Return a storyboard as a list of theirs, one for each scene.
+    """Return a storyboard as a list of their storyboards, one for each scene.
 
-    Boxes and points that are given have score 1; prompt and background become summary and scene. Of the points the 17
-    of a body are written, the others as not seen.
+    Boxes and points have score 1. Prompt and background become summary and scene. The 17 points of a body are written,
+    and the others are marked as not seen.
 
     Args:
-        storyboard: what to write.
+        storyboard: storyboard to write.
 
     Raises:
         ValueError: a scene has too many key shots.
@@ -112,7 +114,7 @@ def _read_list(item: Value, fields: dict[str, Value], name: str) -> list[Value]:
 
 
 def _read_boxes(shot: Value, size: tuple[int, int]) -> list[tuple[str, Box | None]]:
-    found = []
+    found: list[tuple[str, Box | None]] = []
     for name, value in read_named(shot):
         items = value.as_list(_BOX)
         edges = value.as_numbers(5 if len(items) == 5 else 4, _BOX)[:4]
@@ -123,7 +125,7 @@ def _read_boxes(shot: Value, size: tuple[int, int]) -> list[tuple[str, Box | Non
 
 
 def _read_bodies(shot: Value | None, size: tuple[int, int]) -> list[tuple[str, Points]]:
-    found = []
+    found: list[tuple[str, Points]] = []
     for name, value in read_named(shot) if shot else ():
         points = [point.as_numbers(3, _POINTS) for point in value.as_list(_POINTS, WHOLE_BODY)]
         pairs = [(x, y) if score >= SEEN_SCORE else (0.0, 0.0) for x, y, score in points]
@@ -132,14 +134,14 @@ def _read_bodies(shot: Value | None, size: tuple[int, int]) -> list[tuple[str, P
 
 
 def _join(boxes: list[tuple[str, Box | None]], bodies: list[tuple[str, Points]]) -> list[Seen]:
-    """Return characters with box and points: the first of a name among boxes is the first among points."""
+    """Return characters with boxes and points. The first of a name among boxes is the first among points."""
     counts: Counter[str] = Counter()
     points: dict[tuple[str, int], Points] = {}
     for name, found in bodies:
         points[name, counts[name]] = found
         counts[name] += 1
     counts.clear()
-    characters = []
+    characters: list[Seen] = []
     for name, box in boxes:
         characters.append(Seen(name, box, points.pop((name, counts[name]), {})))
         counts[name] += 1
@@ -157,7 +159,7 @@ def _words(value: Value | None) -> str:
 
 
 def _synopsis(value: Value | None) -> str:
-    """Return the first candidate of each part of the synopses, in a row."""
+    """Return the first candidates of all parts of the synopses, joined."""
     if value is None or not isinstance(value.data, list):
         return _words(value)
     firsts = [part.data[0] if isinstance(part.data, list) and part.data else part for part in value.data]

@@ -1,10 +1,10 @@
-"""Storyboard20K's text lines, what its language model is trained on: a line is a storyboard.
+"""Storyboard20K's text lines, on which its language model is trained. A line is a storyboard.
 
-``prefix; instruction; description; {"main characters": [[{'name': 'integers'}, ...], ...], "objects": [...]}``, a
-list for each key shot, on a canvas whose longer side is 512. Four integers are a box; 38 are 17 points of a body and
-its box, 190 are 93 points and the box, of which the 12 from shoulders to ankles are read; a point that isn't seen is
-0 0. As in the published tools a box is cut at the picture's edges, and nothing is left of one without area; the dict
-may also hold the resolution.
+``prefix; instruction; description; {"main characters": [[{'name': 'integers'}, ...], ...], "objects": [...]}``, a list
+for each key shot, on a canvas whose longer side is 512. 4 integers are a box. 38 are the 17 points of a body and its
+box. 190 are 93 points and the box, of which the 12 points from shoulders to ankles are read. A point that is not seen
+is 0 0. As in the published tools, a box is cut at the picture's edges, and a box without area is dropped. The dict may
+also hold the resolution.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from .storyboard20k import (
 )
 from .tracks import Seen, Settings, build_scene, build_storyboard
 
-_PLAIN = str.maketrans(";{}", ".()")  # a description may not look like what stands around it
+_PLAIN = str.maketrans(";{}", ".()")  # a description may not contain the marks of the line's form
 _DICT = re.compile(r";[ \t]*(?=\{)")
 _INTEGER = re.compile(r"[0-9]{1,3}")
-_NAMES = {2 * len(BODY_17): BODY_17, 2 * PART_BODY: BODY_12}  # what points stand in so many integers
+_NAMES = {2 * len(BODY_17): BODY_17, 2 * PART_BODY: BODY_12}  # names of the points by the count of integers
 _LENGTHS = tuple(4 + length for length in (0, *_NAMES))
-_FEWEST_POINTS = 3  # a body of which fewer are seen is written as its box
+_FEWEST_POINTS = 3  # points; a body with fewer is written as its box
 _KEYS = ("main characters", "objects")
 
 
 def read_storyboard20k_lines(source: Source, settings: Settings) -> Storyboard:
-    """Read storyboards of theirs, a line and a scene each.
+    """Read their storyboards; each line becomes a scene.
 
     Args:
         source: the text.
@@ -61,13 +61,13 @@ def read_storyboard20k_lines(source: Source, settings: Settings) -> Storyboard:
 
 
 def write_storyboard20k_lines(storyboard: Storyboard) -> str:
-    """Return a storyboard as text lines, one for each scene, always the same for the same storyboard.
+    """Return a storyboard as text lines, one for each scene. Equal storyboards give equal lines.
 
-    A body is written as its 17 points and its box, or as the box alone if fewer than three points are seen. In a
-    prompt, semicolons and braces become stops and parentheses.
+    A body is written as its 17 points and its box, or as the box alone if fewer than three points are seen. Semicolons
+    and braces of a prompt become full stops and parentheses.
 
     Args:
-        storyboard: what to write; its backgrounds have no place in a line.
+        storyboard: storyboard to write; a line has no place for its backgrounds.
 
     Raises:
         ValueError: a scene has too many key shots.
@@ -154,6 +154,6 @@ def _write_seen(seen: Seen, size: tuple[int, int]) -> str:
 
 
 def _span(start: float, stop: float, length: float) -> tuple[int, int]:
-    """Return whole pixels from start to stop, one at least, inside a side of the canvas."""
+    """Return first and last whole pixel of a range, at least one apart, inside a side of the canvas."""
     first = min(round(start * length), max(int(length), 1) - 1)
     return first, max(round(stop * length), first + 1)

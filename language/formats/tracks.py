@@ -1,4 +1,4 @@
-"""What formats of keyframes have in common: from what is seen at each keyframe to the tracks of a scene."""
+"""All formats of keyframes: from the things at each keyframe to the tracks of a scene."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any, NamedTuple, TypeVar
 from ...models.storyboard import Box, BoxKey, Entity, Ids, Point, PointsKey, Provenance, Scene, Storyboard
 from .source import Source
 
-MAX_KEYFRAMES = 1000  # of a scene
-MAX_ENTITIES = 1000  # of a scene
+MAX_KEYFRAMES = 1000  # keyframes of a scene
+MAX_ENTITIES = 1000  # entities of a scene
 
 Points = dict[str, Point]
 Place = TypeVar("Place", Box, Points)
 
 
 class Seen(NamedTuple):
-    """A thing at a keyframe.
+    """A thing at one keyframe.
 
     Attributes:
-        text: its name.
-        box: where it is, if it is inside the picture.
-        points: its keypoints in the picture; None: it isn't a body.
+        text: name of the thing.
+        box: box of the thing; None: it lies outside of the picture.
+        points: keypoints in the picture; None: the thing is not a body.
     """
 
     text: str
@@ -30,15 +30,15 @@ class Seen(NamedTuple):
     points: Points | None = None
 
 
-Keyframe = Mapping[Any, Seen]  # what is seen, by what tells one thing from another
+Keyframe = Mapping[Any, Seen]  # things, by keys that tell them apart
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a format of keyframes doesn't say.
+    """Facts of a scene that the format does not say.
 
     Attributes:
-        frames: length of a scene; 0: as long as it has keyframes.
+        frames: length of a scene; 0: as many frames as the scene has keyframes.
         fps: frames a second.
         size: width and height of the picture, in pixels.
     """
@@ -60,21 +60,21 @@ def build_scene(
     background: str = "",
     others: Keyframe | None = None,
 ) -> Scene:
-    """Make a scene of what its keyframes show.
+    """Make a scene of its keyframes.
 
-    Keyframe i of n stands at frame ``round(i * (frames - 1) / (n - 1))``. What a keyframe lacks is absent from there
-    until it is seen again. With a single keyframe everything stands still.
+    Keyframe i of n stands at frame ``round(i * (frames - 1) / (n - 1))``. A thing that a keyframe does not show is
+    absent from there until it is shown again. With a single keyframe everything stands still.
 
     Args:
         source: the text, for errors.
-        at: where the scene begins in it.
-        keyframes: what is seen at each.
-        settings: how long the scene is.
-        ids: of the storyboard.
-        scene_id: of this scene.
-        prompt: of this scene.
-        background: of this scene.
-        others: what the scene names and shows nowhere.
+        at: place in the text where the scene begins.
+        keyframes: things that are visible at each keyframe.
+        settings: length and speed of the scene.
+        ids: ids of the storyboard so far.
+        scene_id: number of this scene.
+        prompt: prompt of this scene.
+        background: background of this scene.
+        others: things that the scene names and never shows.
 
     Raises:
         TextError: there are no keyframes, too many, more than frames, or too many entities.
@@ -111,13 +111,13 @@ def build_storyboard(
     settings: Settings,
     groups: dict[str, tuple[int, ...]] | None = None,
 ) -> Storyboard:
-    """Return scenes as a storyboard that says what it was read from.
+    """Return scenes as a storyboard, which names the format that it was read from.
 
     Args:
         source: the text.
-        scenes: one at least.
+        scenes: scenes, at least one.
         settings: speed and size.
-        groups: what must look alike.
+        groups: groups of scenes in which a thing must look the same.
     """
     provenance = Provenance(planner="text", format=source.name)
     return Storyboard(
@@ -126,13 +126,13 @@ def build_storyboard(
 
 
 def cut_box(left: float, top: float, right: float, bottom: float) -> Box | None:
-    """Return what of a box lies inside the picture, 0..1; None: nothing."""
+    """Return the part of a box inside the picture, 0..1; None: there is none."""
     left, top, right, bottom = (min(max(edge, 0.0), 1.0) for edge in (left, top, right, bottom))
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
 def box_around(points: Iterable[Point]) -> Box | None:
-    """Return the box around points of the picture; None: they have no extent."""
+    """Return the box around points; None: they have no extent."""
     pairs = [*points] or [(0.0, 0.0)]
     xs, ys = zip(*pairs, strict=True)
     return cut_box(min(xs), min(ys), max(xs), max(ys))
@@ -156,7 +156,7 @@ def _entity(name: str, views: list[tuple[int, Seen]], times: list[int], *, still
 def _keys(
     views: list[tuple[int, Place | None]], times: list[int], nothing: Place | None
 ) -> dict[int, Place | None]:
-    """Return frame -> place: at each keyframe that has one, and nothing at the next that hasn't."""
+    """Return places by frame: one at each keyframe that has it, and ``nothing`` at the next one that has not."""
     keys: dict[int, Place | None] = {}
     for number, place in views:
         if place:

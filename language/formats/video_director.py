@@ -11,9 +11,9 @@ As labelled lines::
 
 where a scene may also be the first step's list, ``Scene 1: ["a chef washes an apple", ["chef", "apple"],
 "kitchen"]``; or as one list of dicts with prompt, entities, background and frames. Boxes are (left, top, right,
-bottom), 0..1. The paper speaks of nine frames and shows eight: any number from two on is read. What has exactly the
-same name is the same thing in all scenes, and makes a consistency group, as a background does; of several in one
-frame the first is the first in others.
+bottom), 0..1. The paper speaks of nine frames and shows eight; any number from two on is read. Things of exactly the
+same name are one thing in all scenes and make a consistency group, as a background does. If a name is several times in
+one frame, the first there is the first in other frames.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _FRAME = '[["name", [left, top, right, bottom]], ...]'
 
 @dataclass(slots=True)
 class _Plan:
-    """A scene as it is being read: what it names, and a list for each frame."""
+    """A scene while it is read: the names in it, and a list for each frame."""
 
     at: int
     number: int
     prompt: str = ""
     background: str = ""
-    names: list[str] = field(default_factory=list)
-    frames: list[Value] = field(default_factory=list)
+    names: list[str] = field(default_factory=list[str])
+    frames: list[Value] = field(default_factory=list[Value])
 
 
 def read_video_director(source: Source, settings: Settings) -> Storyboard:
@@ -51,7 +51,7 @@ def read_video_director(source: Source, settings: Settings) -> Storyboard:
         settings: the scenes' length, speed and size.
 
     Raises:
-        TextError: it is something else.
+        TextError: the text is something else.
     """
     is_literal = source.text.lstrip()[:1] in ("[", "{")
     plans = list(_plans_of_literal(source) if is_literal else _plans_of_lines(source))

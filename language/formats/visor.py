@@ -2,9 +2,9 @@
 
 ``type; kind; size; number; keypoints;`` and then, as style Ta, ``names ; [ ... ] [ ... ]``, or as style Tb, ``[ name
 ... ] [ name ... ]``. In the brackets of a box stands ``xmin 1 ymin 2 xmax 3 ymax 4``, of a body ``a x y b x y ...``
-with 18 points (OpenPose's) or 14 (CrowdPose's), of a mask ``m0 x y m1 x y ...``; a mask is read as the box around it,
-and so is a body, beside its points. The canvas is 512 x 512. A line is a sequence, a sequence is a scene in which all
-stands still: these are layouts of pictures.
+with 18 points (OpenPose's) or 14 (CrowdPose's), of a mask ``m0 x y m1 x y ...``. A mask is read as the box around it; a
+body is read as its points and the box around them. The canvas is 512 x 512. Each line is a sequence, and becomes a
+scene in which everything stands still, since these are layouts of pictures.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from ...models.keypoints import BODY_POINTS
-from ...models.storyboard import Box, Ids, Storyboard
+from ...models.storyboard import Box, Ids, Scene, Storyboard
 from .source import Source, TextError, excerpt
 from .tracks import Points, Seen, Settings, box_around, build_scene, build_storyboard, cut_box
 
 CANVAS = 512
-# The 14 points of CrowdPose that VisorGPT writes; the head's top, the 13th, is none of OpenPose's.
+# The 14 points of CrowdPose that VisorGPT writes. The 13th, the top of the head, is not one of OpenPose's.
 CROWD_POINTS = (
     "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip",
     "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "", "neck",
 )  # fmt: skip
 _POINTS = {18: BODY_POINTS, 14: CROWD_POINTS}
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
-_TAGS = {"box": "xmin", "key point": "a", "mask": "m0"}  # what comes first behind a name
+_TAGS = {"box": "xmin", "key point": "a", "mask": "m0"}  # first word behind a name
 _NUMBER = re.compile(r"[0-9]{1,3}")
 
 
 class _Line(NamedTuple):
-    """A sequence and its place."""
+    """A sequence and its place in the text."""
 
     source: Source
     at: int
@@ -43,17 +43,17 @@ class _Line(NamedTuple):
 
 
 def read_visor(source: Source, settings: Settings) -> Storyboard:
-    """Read sequences, a line each.
+    """Read sequences, one in each line.
 
     Args:
         source: the text.
         settings: the scenes' length, speed and size; the canvas is the whole picture.
 
     Raises:
-        TextError: it is something else.
+        TextError: the text is something else.
     """
     ids = Ids()
-    scenes = []
+    scenes: list[Scene] = []
     for number, (at, text) in enumerate(source.lines(), 1):
         seen = {(number, place): each for place, each in enumerate(_read_sequence(_Line(source, at, text)))}
         scenes.append(build_scene(source, at, [seen], settings, ids, scene_id=number))
@@ -90,7 +90,7 @@ def _read_sequence(line: _Line) -> Iterator[Seen]:
 
 
 def _read_groups(line: _Line, text: str, tag: str) -> tuple[list[str], list[list[str]]]:
-    """Return names and the words in brackets, of either style."""
+    """Return names, and the words in brackets, of both styles."""
     listed, bracket, rest = text.partition("[")
     parts = (bracket + rest).split("]")
     if parts.pop().strip() or not parts or not all(part.lstrip().startswith("[") for part in parts):
@@ -98,7 +98,7 @@ def _read_groups(line: _Line, text: str, tag: str) -> tuple[list[str], list[list
     groups = [part.lstrip()[1:].split() for part in parts]
     if listed.strip():
         return [name for part in listed.rstrip("; ").split(",") if (name := part.strip())], groups
-    names = []
+    names: list[str] = []
     for group in groups:
         length = group.index(tag) if tag in group else 0
         if not length:

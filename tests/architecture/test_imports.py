@@ -14,6 +14,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("models", "language", "training", "host", "headless", "nodes")
 
+# What seams may know of ``models``: how edits compose, networks as data, and what is true of any clip or file.
+SHARED = tuple(
+    f"models.{name}"
+    for name in ("edits", "errors", "network", "video", "frames", "guards", "windows", "files", "keys")
+)
+
 # A file's layer is the longest of these paths that holds it; the values are what of the pack it may import.
 # Three entry points are the exceptions: a host's entry collects the nodes, the root hands over to it, and the command
 # that trains is a door to training, as a node is.
@@ -25,6 +31,13 @@ LAW: dict[str, tuple[str, ...]] = {
     "host": ("host.contract", "models"),
     "host/comfyui": ("host", "models"),
     "host/comfyui/entry.py": ("host", "models", "nodes"),
+    "host/comfyui/seams": (
+        "host.comfyui.live",
+        "host.comfyui.network",
+        "host.comfyui.patches",
+        "host.comfyui.seams",
+        *SHARED,
+    ),
     "headless": (
         "headless",
         "host.contract",
@@ -157,6 +170,8 @@ def test_every_import_obeys_the_law() -> None:
         ("headless/x.py", "import av"),
         ("host/api.py", "from ..headless import engine"),
         ("host/comfyui/port.py", "from ...nodes import motion"),
+        ("host/comfyui/seams/x.py", "from ....models.gligen import Gligen"),
+        ("host/comfyui/seams/x.py", "from ..motion import ComfyMotion"),
         ("training/x.py", "from frameloom.models import edit"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from frameloom.tools import gen_docs
 from frameloom.tools.schemas import own_nodes
 
 ROOT = Path(__file__).resolve().parents[2]
+LIST = ROOT / "docs" / "nodes.md"
 
 
 @pytest.fixture
@@ -51,7 +53,8 @@ def test_no_two_nodes_share_a_display_name(entries):
     assert len(set(names)) == len(names)
 
 
-def test_the_readme_names_every_node(entries):
-    readme = (ROOT / "README.md").read_text("utf-8")
-    names = {entry["display_name"] for entry in entries}
-    assert {name for name in names if name not in readme} == set()
+def test_every_node_that_the_list_names_has_that_name(entries):
+    rows = re.findall(r"^\| \[([^]]+)\]\(../web/docs/(\w+)\.md\)", LIST.read_text("utf-8"), re.MULTILINE)
+    names = {entry["name"]: entry["display_name"] for entry in entries}
+    assert rows
+    assert [row for row in rows if names.get(row[1]) != row[0]] == []

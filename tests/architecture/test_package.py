@@ -73,7 +73,7 @@ module = importlib.util.module_from_spec(spec)
 sys.modules[name] = module
 spec.loader.exec_module(module)
 heavy = sorted({{"torch", "diffusers", "transformers", "kornia", "av", "numpy"}} & set(sys.modules))
-edit = importlib.import_module(name + ".models.edit")
+edit = importlib.import_module(name + ".models.edits.edit")
 print(json.dumps({{
     "heavy": heavy,
     "entry": inspect.iscoroutinefunction(module.comfy_entrypoint),
@@ -89,7 +89,7 @@ print(json.dumps({{
         "entry": True,
         "legacy": False,
         "web": True,
-        "edit": str(pack / "models" / "edit.py"),
+        "edit": str(pack / "models" / "edits" / "edit.py"),
         "path_same": True,
         "nodes_same": True,
     }

@@ -24,9 +24,11 @@ from frameloom.headless.samplers import find_sampler
 from frameloom.headless.sigmas import schedule_sigmas
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
-from frameloom.models.architecture import DEMO, UNetSize
-from frameloom.models.edit import Call, Condition, Edit
+from frameloom.models.architecture import DEMO
+from frameloom.models.edits.call import Call, Condition
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import CheckpointError
+from frameloom.models.network.unet import UNetSize
 from frameloom.tests.support.random_demo import write_control, write_model
 from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart
 from safetensors.torch import load_file, save_file
@@ -100,7 +102,7 @@ def added(model, control, chunks=1, frames=2, sigma=3.0):
     generator = torch.Generator().manual_seed(5)
     seen = torch.randn(chunks * frames, 4, 8, 8, generator=generator)
     tokens = torch.randn(chunks, 77, DEMO.unet.context_dim, generator=generator)
-    run = ControlRun(model.sampling, EditedRun((), ()))
+    run = ControlRun(model.sampling, EditedRun(()))
     with torch.no_grad():
         found = run.residuals(
             control, seen, torch.tensor([500]), tokens, sigma=sigma, call=called(chunks, frames)
@@ -195,21 +197,13 @@ CHANGED = {
         lambda s: {k: v for k, v in s.items() if "zero_convs.7" not in k},
         r"lacks control_model.zero_convs.7.0.weight, one of 2 tensors",
     ),
-    "NaN": (
-        lambda s: s | {f"{NET}zero_convs.7.0.bias": torch.full((64,), torch.nan)},
-        r"control_model.zero_convs.7.0.bias holds NaN or infinity \(64 of 64",
-    ),
-    "integers": (
-        lambda s: s | {f"{NET}zero_convs.7.0.bias": torch.zeros(64, dtype=torch.uint8)},
-        r"control_model.zero_convs.7.0.bias is uint8, of shape \(64,\)",
-    ),
     "misspelt": (
         lambda s: {k.replace("zero_convs.7.0.bias", "zero_conws.7.0.bias"): v for k, v in s.items()},
         r"lacks control_model.zero_convs.7.0.bias \(it holds 'control_model.zero_conws.7.0.bias', which",
     ),
     "three levels": (
         lambda s: {k: v for k, v in s.items() if "input_blocks.10." not in k},
-        r"lacks down_blocks.3.resnets.0.conv2.weight.*expected a ControlNet for SD1.5; .* SDXL, SD2",
+        r"lacks control_model.input_blocks.10.0.out_layers.3.weight; expected a ControlNet for SD1.5, .* SDXL, SD2",
     ),
     "SD2": (
         lambda s: s | {MIDDLE: s[MIDDLE][..., 0, 0]},
@@ -370,9 +364,13 @@ def test_a_net_on_one_prompt_leaves_the_other_as_it_is(model, net):
 def test_a_net_runs_inside_the_unets_call(model, net, monkeypatch):
     """Hooks on the net may read the same call as hooks on the UNet."""
     calls, seen = [], []
-    monkeypatch.setattr(
-        denoise.EditedRun, "call", property(lambda run: None, lambda run, call: calls.append(call))
-    )
+    begin = denoise.EditedRun.begin
+
+    def note(run, call, **instead):
+        calls.append(call)
+        return begin(run, call, **instead)
+
+    monkeypatch.setattr(denoise.EditedRun, "begin", note)
     handle = (
         net.down_blocks[0]
         .attentions[0]

@@ -19,7 +19,7 @@ from frameloom.headless.prompt import Tokenizer
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO
 from frameloom.models.cross_frame import CrossFrameEdit
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.tests.support.random_demo import write_control, write_model
 
 CPU = torch.device("cpu")
@@ -82,7 +82,7 @@ def of_diffusers(model, net, crossed):
 def of_ours(model, net, **edit):
     port = HeadlessHost("cpu", "in", "out", "models")
     sigmas = port.sigmas(model, STEPS, "ddim_uniform")
-    crossed = port.install(model, Edit("test", cross_frame=CrossFrameEdit(**edit)))
+    crossed = port.install(model, Edit("test", self_attention=CrossFrameEdit(**edit)))
     control = Control(net, HINTS, STRENGTH)
     sides = [[[prompt, {"control": control}]] for prompt in PROMPTS]
     # diffusers takes the noise for the latents of its first level, signal and all.

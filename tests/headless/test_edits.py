@@ -6,13 +6,16 @@ import pytest
 import torch
 from diffusers import MotionAdapter, UNetMotionModel
 from einops import rearrange
-from frameloom.headless.edits import edited, forward_with_edits, temporal_place
+from frameloom.headless.edits import edited, forward_with_edits
 from frameloom.headless.networks import build_unet
+from frameloom.headless.seams.slots import slot_place
 from frameloom.models.architecture import DEMO
-from frameloom.models.edit import TEMPORAL_SLOTS, Call, Condition, Edit, TemporalEdit
-from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
-from frameloom.models.motion_module import MotionModel, motion_size, slot_widths
-from frameloom.tests.support.random_demo import random_motion
+from frameloom.models.edits.call import Call, Condition
+from frameloom.models.motion.edit import motion_edit
+from frameloom.models.motion_checkpoint import to_diffusers
+from frameloom.models.motion_module import MotionModel, motion_size
+from frameloom.models.network.unet import SD1
+from frameloom.tests.support.random_demo import as_learner, random_motion
 from torch import nn
 from torch.nn.utils.parametrize import register_parametrization
 
@@ -27,7 +30,7 @@ def unet():
 
 @pytest.fixture(scope="module")
 def motion():
-    return random_motion()
+    return as_learner(random_motion())
 
 
 @pytest.fixture(scope="module")
@@ -53,25 +56,24 @@ def hooks(unet):
     return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in unet.modules())
 
 
-def edited_output(unet, inputs, temporal, run_call):
-    with edited(unet, [Edit("motion", temporal)]) as run:
-        run.call = run_call
+def edited_output(unet, inputs, motion, run_call, **settings):
+    with edited(unet, [motion_edit("motion", motion, **settings)]) as run:
+        run.begin(run_call)
         return plain(unet, inputs)
 
 
 def test_whole_unet_equals_diffusers_motion_model(unet, motion, inputs):
     """With the clip-wide motion norm, which is diffusers' and not AnimateDiff's."""
     clip_motion = MotionModel(motion_size(DEMO.unet, middle=True), norm_scope="clip")
-    clip_motion.load_state_dict(motion.state_dict())
-    weights = MotionWeights("random", "frameloom", motion.size, motion.state_dict(), None)
-    state, config = to_diffusers(weights)
+    clip_motion.load_state_dict(motion.network.state_dict())
+    state, config = to_diffusers(motion.weights)
     adapter = MotionAdapter(**config)
     adapter.load_state_dict(state, strict=False)
     theirs = UNetMotionModel.from_unet2d(unet, adapter).eval()
     with torch.no_grad():
         clip = rearrange(inputs[0], "f c h w -> 1 c f h w")
         wanted = theirs(clip, 500, encoder_hidden_states=inputs[2]).sample
-        got = edited_output(unet, inputs, TemporalEdit(clip_motion.eval()), call())
+        got = edited_output(unet, inputs, as_learner(clip_motion.eval()), call())
     wanted = rearrange(wanted, "1 c f h w -> f c h w")
     assert float((got - wanted).norm() / wanted.norm()) <= 1e-4
 
@@ -82,17 +84,15 @@ def test_whole_unet_equals_diffusers_motion_model(unet, motion, inputs):
     ids=["strength 0", "before its start", "one frame"],
 )
 def test_an_idle_edit_leaves_the_model_bit_identical(unet, motion, inputs, temporal, run_call):
-    assert torch.equal(
-        edited_output(unet, inputs, TemporalEdit(motion, **temporal), run_call), plain(unet, inputs)
-    )
+    assert torch.equal(edited_output(unet, inputs, motion, run_call, **temporal), plain(unet, inputs))
 
 
 def test_patched_and_plain_alternate_and_hooks_go(unet, motion, inputs):
     before = plain(unet, inputs)
-    moved = edited_output(unet, inputs, TemporalEdit(motion), call())
+    moved = edited_output(unet, inputs, motion, call())
     assert not torch.allclose(moved, before, atol=1e-2)
     assert torch.equal(plain(unet, inputs), before)
-    assert torch.equal(edited_output(unet, inputs, TemporalEdit(motion), call()), moved)
+    assert torch.equal(edited_output(unet, inputs, motion, call()), moved)
     assert hooks(unet) == 0
 
 
@@ -100,18 +100,19 @@ def test_hooks_go_after_an_exception(unet, motion, inputs):
     before = plain(unet, inputs)
     bad = (inputs[0][:, :3], *inputs[1:])  # three channels: the first convolution refuses
     with pytest.raises(RuntimeError, match="channels"):
-        edited_output(unet, bad, TemporalEdit(motion), call())
+        edited_output(unet, bad, motion, call())
     assert hooks(unet) == 0
     assert torch.equal(plain(unet, inputs), before)
 
 
 def test_an_unknown_slot_leaves_no_hook_behind(unet, motion):
     class Wider:
+        weights = motion.weights
         slots = (*motion.slots, "down_blocks.4.motion_modules.0")
 
     with (
         pytest.raises(ValueError, match=r"down_blocks\.4\.motion_modules\.0"),
-        edited(unet, [Edit("x", TemporalEdit(Wider()))]),
+        edited(unet, [motion_edit("x", Wider())]),
     ):
         pass
     assert hooks(unet) == 0
@@ -119,19 +120,19 @@ def test_an_unknown_slot_leaves_no_hook_behind(unet, motion):
 
 def test_two_edits_act_in_order(unet, motion, inputs):
     other = random_motion(seed=7)
-    edits = [Edit("a", TemporalEdit(motion)), Edit("b", TemporalEdit(other, strength=0.5))]
+    edits = [motion_edit("a", motion), motion_edit("b", as_learner(other), strength=0.5)]
     outputs = []
     for order in (edits, edits[::-1]):
         with edited(unet, order) as run:
-            run.call = call()
+            run.begin(call())
             outputs.append(plain(unet, inputs))
     assert not torch.allclose(*outputs, atol=1e-4)
 
 
 def test_places_are_before_the_upsampler_and_have_the_stated_width(unet):
-    widths = slot_widths(DEMO.unet)
-    for slot in TEMPORAL_SLOTS:
-        place = temporal_place(unet, slot)
+    widths = DEMO.unet.slots
+    for slot in SD1.slots:
+        place = slot_place(unet, slot)
         seen = []
         handle = place.register_forward_hook(lambda _module, _inputs, output, seen=seen: seen.append(output))
         with torch.no_grad():
@@ -145,7 +146,7 @@ def test_places_are_before_the_upsampler_and_have_the_stated_width(unet):
 
 def test_gradients_reach_every_weight_of_the_module(unet, inputs):
     trained = random_motion().requires_grad_(True)
-    with forward_with_edits(unet, [Edit("motion", TemporalEdit(trained))], FRAMES) as forward:
+    with forward_with_edits(unet, [motion_edit("motion", as_learner(trained))], FRAMES) as forward:
         forward(*inputs).square().mean().backward()
     assert all(parameter.grad is not None for parameter in trained.parameters())
     assert hooks(unet) == 0
@@ -165,11 +166,11 @@ class LowRank(nn.Module):
 def test_gradients_reach_a_mask_encoder_and_a_lora_and_nothing_else(unet, inputs):
     trained = MotionModel(replace(motion_size(DEMO.unet), mask_encoder=True)).requires_grad_(False)
     trained.mask_encoder.requires_grad_(True)
-    slot = trained.transformer(TEMPORAL_SLOTS[0])
+    slot = trained.transformer(next(iter(SD1.slots)))
     layer = slot.transformer_blocks[0].attention_blocks[0].to_q
     register_parametrization(layer, "weight", LowRank(layer.weight.shape[0]))
     mask = torch.tensor([1.0, 0, 0, 0])[:, None, None, None].expand(FRAMES, 1, 16, 16)
-    with forward_with_edits(unet, [Edit("motion", TemporalEdit(trained))], FRAMES) as forward:
+    with forward_with_edits(unet, [motion_edit("motion", as_learner(trained))], FRAMES) as forward:
         forward(*inputs, (inputs[0].flip(0), mask)).square().mean().backward()
         told = {
             name for name, each in trained.named_parameters() if each.grad is not None and each.grad.any()
@@ -185,14 +186,14 @@ def test_gradients_reach_a_mask_encoder_and_a_lora_and_nothing_else(unet, inputs
 def test_v1_norms_take_the_clip_together(unet, motion, inputs):
     class V1:
         slots = motion.slots
-        weights = MotionWeights("v1", "v1", motion.size, {}, None, clip_norm=True)
+        weights = replace(motion.weights, clip_norm=True)
 
-        def __call__(self, slot, hidden, frames, strength, fusion):
+        def __call__(self, slot, hidden, frames, strength, time):
             return hidden
 
-    got = edited_output(unet, inputs, TemporalEdit(V1()), call())
+    got = edited_output(unet, inputs, V1(), call())
     assert not torch.allclose(got, plain(unet, inputs), atol=1e-3)
     same = (inputs[0][:1].expand(FRAMES, -1, -1, -1), inputs[1], inputs[2][:1].expand(FRAMES, -1, -1))
-    got = edited_output(unet, same, TemporalEdit(V1()), call())
+    got = edited_output(unet, same, V1(), call())
     assert torch.allclose(got, plain(unet, same), atol=1e-4)  # equal frames have equal statistics
     assert hooks(unet) == 0

@@ -11,37 +11,52 @@ from diffusers.loaders.single_file_utils import (
 )
 from frameloom.headless import keys
 from frameloom.headless.networks import build_control, build_unet, build_vae
-from frameloom.models.architecture import DEMO
+from frameloom.models.architecture import DEMO, SD15
+
+NETWORKS = {
+    "UNet": (build_unet, "unet", keys.unet_modules, keys.UNET_PREFIX, convert_ldm_unet_checkpoint),
+    "VAE": (build_vae, "vae", keys.vae_modules, keys.VAE_PREFIX, convert_ldm_vae_checkpoint),
+    "ControlNet": (
+        build_control,
+        "unet",
+        keys.control_modules,
+        "control_model.",
+        convert_controlnet_checkpoint,
+    ),
+}
 
 
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_what_is_written_in_ldms_names_is_what_diffusers_reads(network):
+    build, part, modules, prefix, convert = NETWORKS[network]
+    size = getattr(DEMO, part)
+    ours = build(size)
+    ldm = {prefix + key: value for key, value in keys.to_ldm(ours.state_dict(), modules(size)).items()}
+    read = convert(ldm, dict(ours.config))
+    assert read.keys() == ours.state_dict().keys()
+    assert all(torch.equal(value, ours.state_dict()[key]) for key, value in read.items())
 
 
-def test_unet_names_are_diffusers():
-    unet = build_unet(DEMO.unet)
-    ldm = keys.unet_to_ldm(unet.state_dict(), DEMO.unet)
-    assert equal(keys.unet_from_ldm(ldm, DEMO.unet), unet.state_dict())
-    full = {keys.UNET_PREFIX + key: value for key, value in ldm.items()}
-    assert equal(convert_ldm_unet_checkpoint(full, dict(unet.config)), unet.state_dict())
+@pytest.mark.parametrize("network", NETWORKS)
+def test_names_of_sd15_are_diffusers(network):
+    build, part, modules, prefix, convert = NETWORKS[network]
+    size = getattr(SD15, part)
+    with torch.device("meta"):
+        ours = build(size)
+    names = keys.ldm_names(ours.state_dict(), modules(size))
+    marked = {prefix + ldm: torch.tensor([[number]]) for number, ldm in enumerate(names.values())}
+    read = convert(marked, dict(ours.config))
+    assert {key: int(value) for key, value in read.items()} == {
+        key: number for number, key in enumerate(ours.state_dict())
+    }
 
 
-def test_vae_names_are_diffusers():
-    vae = build_vae(DEMO.vae)
-    ldm = keys.vae_to_ldm(vae.state_dict(), DEMO.vae)
-    assert ldm["encoder.mid.attn_1.q.weight"].dim() == 4
-    assert equal(keys.vae_from_ldm(ldm, DEMO.vae), vae.state_dict())
-    full = {keys.VAE_PREFIX + key: value for key, value in ldm.items()}
-    assert equal(convert_ldm_vae_checkpoint(full, dict(vae.config)), vae.state_dict())
-
-
-def test_controlnet_names_are_diffusers():
-    network = build_control(DEMO.unet)
-    ldm = keys.rename(network.state_dict(), keys.control_modules(DEMO.unet))
-    full = {f"control_model.{key}": value for key, value in ldm.items()}
-    assert equal(convert_controlnet_checkpoint(full, dict(network.config)), network.state_dict())
+def test_ldms_vae_attends_by_convolutions():
+    state = keys.to_ldm(build_vae(DEMO.vae).state_dict(), keys.vae_modules(DEMO.vae))
+    assert state["encoder.mid.attn_1.q.weight"].shape == (64, 64, 1, 1)
+    assert state["encoder.mid.attn_1.norm.weight"].shape == (64,)
 
 
 def test_an_unknown_name_is_not_passed_over():
-    with pytest.raises(KeyError, match=r"input_blocks\.99"):
-        keys.unet_from_ldm({"input_blocks.99.0.weight": torch.zeros(1)}, DEMO.unet)
+    with pytest.raises(KeyError, match=r"down_blocks\.9\.resnets"):
+        keys.ldm_names(["down_blocks.9.resnets.0.norm1.weight"], keys.unet_modules(DEMO.unet))

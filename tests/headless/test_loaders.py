@@ -10,8 +10,9 @@ import torch
 from frameloom.headless.loading import load_checkpoint, measure
 from frameloom.headless.prompt import Tokenizer
 from frameloom.host.bundled import DEMO_TOKENIZER
-from frameloom.models.architecture import DEMO, SD15, TextSize, UNetSize, VAESize
+from frameloom.models.architecture import DEMO, SD15, TextSize, VAESize
 from frameloom.models.errors import CheckpointError
+from frameloom.models.network.unet import UNetSize
 from frameloom.models.weight_file import open_weights
 from frameloom.tests.support.random_demo import write_model
 from safetensors.torch import load_file, save_file
@@ -133,16 +134,6 @@ def without(state, prefix):
             lambda state: state | {f"{OUT}.x": torch.zeros(4)},
             r"holds .*out.2.bias.x, which a whole SD1.5 check",
         ),
-        (lambda state: state | {OUT: torch.zeros(4, dtype=torch.int64)}, rf"{OUT} is int64, of shape \(4,\)"),
-        (
-            lambda state: {key: value.to(torch.uint8) for key, value in state.items()},
-            r" is uint8, of shape .*expected weights of a float type",
-        ),
-        (lambda state: state | {OUT: torch.full((4,), torch.inf)}, rf"{OUT} holds NaN or infinity \(4 of 4"),
-        (
-            lambda state: state | {"first_stage_model.quant_conv.bias": torch.full((8,), torch.nan)},
-            r"first_stage_model.quant_conv.bias holds NaN or infinity",
-        ),
     ],
     ids=[
         "no unet",
@@ -154,10 +145,6 @@ def without(state, prefix):
         "misspelt",
         "misspelt where sizes are read",
         "a key too many",
-        "int64",
-        "uint8",
-        "infinity",
-        "NaN in the VAE",
     ],
 )
 def test_wrong_checkpoints_are_named(checkpoint, tokenizer, tmp_path, change, message):

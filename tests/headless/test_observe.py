@@ -8,7 +8,8 @@ from diffusers.models.attention_processor import AttnProcessor
 from frameloom.headless.edits import edited
 from frameloom.headless.networks import build_unet
 from frameloom.models.architecture import DEMO
-from frameloom.models.edit import Call, Condition, Edit
+from frameloom.models.edits.call import Call, Condition
+from frameloom.models.edits.edit import Edit
 
 FRAMES = 2
 
@@ -31,7 +32,7 @@ class Weights:
     def __init__(self):
         self.seen = []
 
-    def see(self, query, key, call, level):
+    def see(self, query, key, call, layer):
         key = key.repeat_interleave(len(query) // len(key), 0)
         self.seen.append((query @ key.mT * query.shape[-1] ** -0.5).softmax(-1))
 
@@ -39,7 +40,7 @@ class Weights:
 def run(unet, observer):
     generator = torch.Generator().manual_seed(1)
     with edited(unet, [Edit("test", observe=observer)]) as current, torch.no_grad():
-        current.call = Call(FRAMES, 1, (Condition(0),), (0, 1), 1.0, 0.5, (16, 16))
+        current.begin(Call(FRAMES, 1, (Condition(0),), (0, 1), 1.0, 0.5, (16, 16)))
         return unet(
             torch.randn(FRAMES, 4, 16, 16, generator=generator), 500,
             encoder_hidden_states=torch.randn(FRAMES, 77, DEMO.unet.context_dim, generator=generator),
@@ -70,7 +71,7 @@ def test_weights_are_those_that_diffusers_computes(unet, monkeypatch):
 
 def test_hooks_go_even_when_an_observer_fails(unet):
     class Failing(Weights):
-        def see(self, query, key, call, level):
+        def see(self, query, key, call, layer):
             raise RuntimeError("no more")
 
     with pytest.raises(RuntimeError, match="no more"):

@@ -9,8 +9,8 @@ from frameloom.headless.port import HeadlessHost
 from frameloom.headless.prompt import Tokenizer
 from frameloom.host.bundled import BUNDLED, DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO
-from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.errors import CheckpointError
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion_checkpoint import MotionWeights
 from frameloom.tests.support.motion import tiny_module
 from frameloom.tests.support.random_demo import random_motion, write_lora, write_model
@@ -80,23 +80,13 @@ def test_an_absent_file_is_named_with_those_there(host):
         host.resolve("loras", "x.safetensors")
 
 
-def test_output_paths_are_new_and_inside(host):
-    first = host.output_path("clips/take", "mp4")
-    assert first.parent == host.output_dir / "clips"
-    assert first.parent.is_dir()
-    first.touch()
-    assert host.output_path("clips/take", ".mp4") != first
-    with pytest.raises(ValueError, match="points outside"):
-        host.output_path("../take", "mp4")
-
-
 def test_install_leaves_the_model_as_it_was(host, demo):
     motion = host.load_motion(weights_of(random_motion()))
     model = demo[0]
-    clone = host.install(model, Edit("motion", TemporalEdit(motion)))
+    clone = host.install(model, motion_edit("motion", motion))
     assert model.edits == ()
     assert clone.unet is model.unet
-    assert len(host.install(clone, Edit("again", TemporalEdit(motion))).edits) == 2
+    assert len(host.install(clone, motion_edit("again", motion)).edits) == 2
 
 
 def test_a_module_of_another_width_is_refused(host, demo):
@@ -104,7 +94,7 @@ def test_a_module_of_another_width_is_refused(host, demo):
     with pytest.raises(
         CheckpointError, match=r"wide.safetensors: down_blocks.0.motion_modules.0 is 64 channels wide"
     ):
-        host.install(demo[0], Edit("motion", TemporalEdit(motion)))
+        host.install(demo[0], motion_edit("motion", motion))
 
 
 def test_text_and_pictures_go_through(host, demo):
@@ -118,28 +108,6 @@ def test_text_and_pictures_go_through(host, demo):
     pictures = host.decode(vae, latent)
     assert pictures.shape == (2, 32, 48, 3)
     assert 0 <= float(pictures.min()) <= float(pictures.max()) <= 1
-
-
-def test_one_step_to_zero_gives_the_prediction(host, demo):
-    """Euler from sigma straight to 0 is the denoised latents, so sampling and predicting must agree."""
-    model, clip, _ = demo
-    conditioning, _ = host.encode_text(clip, "a red circle")
-    latent = torch.randn(3, 4, 8, 8)
-    sigma = host.timestep_to_sigma(model, 400)
-    noise = torch.randn(3, 4, 8, 8)
-    noisy = {"samples": latent + noise * sigma / model.latent_scale}
-    sampled = host.sample(
-        model,
-        conditioning,
-        [],
-        {"samples": latent},
-        noise=noise,
-        sigmas=torch.tensor([sigma, 0.0]),
-        sampler="euler",
-        cfg=1.0,
-    )["samples"]
-    assert torch.allclose(host.predict(model, conditioning, noisy, sigma), sampled, atol=1e-3)
-    assert host.sigma_to_timestep(model, sigma) == 400.0
 
 
 def test_progress_tells_every_step(host, demo):
@@ -161,7 +129,7 @@ def test_progress_tells_every_step(host, demo):
 def test_the_training_function_has_gradients_inside_a_node(host, demo):
     module = random_motion().requires_grad_(True)
     motion = host.load_motion(weights_of(module))
-    clone = host.install(demo[0], Edit("motion", TemporalEdit(motion)))
+    clone = host.install(demo[0], motion_edit("motion", motion))
     object.__setattr__(motion, "network", module)  # the trainer's own weights in the place of the loaded ones
     with torch.inference_mode():
         noisy, tokens = torch.randn(4, 4, 8, 8), torch.randn(4, 77, DEMO.unet.context_dim)

@@ -21,10 +21,11 @@ from frameloom.headless.sigmas import SCHEDULERS, Sampling, run_sigmas, schedule
 from frameloom.headless.walk import Walk
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.architecture import DEMO
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import PredictionError
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
-from frameloom.tests.support.random_demo import random_motion, write_model
+from frameloom.tests.support.random_demo import as_learner, random_motion, write_model
 
 EPS, V = (Sampling(prediction, STABLE_DIFFUSION) for prediction in ("eps", "v"))
 
@@ -327,7 +328,7 @@ def test_shared_text_equals_plain_cross_attention():
 
 
 def test_a_run_leaves_hooks_and_random_state_alone(model):
-    clone = model.with_edit(Edit("motion", TemporalEdit(random_motion()), schedule=ANIMATEDIFF))
+    clone = model.with_edit(motion_edit("motion", as_learner(random_motion()), ANIMATEDIFF))
     before, state = draw(model), torch.get_rng_state()
     moved = draw(clone, frames=2)
 
@@ -343,15 +344,19 @@ def test_a_run_leaves_hooks_and_random_state_alone(model):
 
 
 def test_strength_0_is_bit_identical(model):
-    clone = model.with_edit(Edit("motion", TemporalEdit(random_motion(), strength=0.0)))
+    clone = model.with_edit(motion_edit("motion", as_learner(random_motion()), strength=0.0))
     assert torch.equal(draw(clone), draw(model))
 
 
 def test_an_edit_tells_its_call(model, monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        denoise.EditedRun, "call", property(lambda run: None, lambda run, call: calls.append(call))
-    )
+    begin = denoise.EditedRun.begin
+
+    def note(run, call, **instead):
+        calls.append(call)
+        return begin(run, call, **instead)
+
+    monkeypatch.setattr(denoise.EditedRun, "begin", note)
     positive = [[condition(1)[0][0], {"frameloom": {"boxes": 1}}]]
     draw(model, positive=positive, frames=4)
     assert [call.frames for call in calls] == [4, 4, 4]

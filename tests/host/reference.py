@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from diffusers import MotionAdapter, UNetMotionModel
 from einops import rearrange
-from frameloom.headless.keys import UNET_PREFIX, unet_from_ldm
+from frameloom.headless.keys import UNET_PREFIX, ldm_names, unet_modules
 from frameloom.headless.networks import build_unet
 from frameloom.host.bundled import BUNDLED, DEMO_MODEL
 from frameloom.models.architecture import DEMO
@@ -41,7 +41,8 @@ def write_reference(path: Path) -> Path:
         if key.startswith(UNET_PREFIX)
     }
     unet = build_unet(DEMO.unet)
-    unet.load_state_dict(unet_from_ldm(ldm, DEMO.unet))
+    names = ldm_names(unet.state_dict(), unet_modules(DEMO.unet))
+    unet.load_state_dict({ours: ldm[key] for ours, key in names.items()})
     weights = read_motion_weights(BUNDLED["animatediff_models"]["frameloom_demo_motion.safetensors"])
     state, config = to_diffusers(weights)
     adapter = MotionAdapter(**config)

@@ -1,4 +1,4 @@
-"""Run the tests of ``inside`` in ComfyUI's own Python, on every checkout."""
+"""Run the tests of ``inside``, and the contracts that every host keeps, in ComfyUI's own Python, on every checkout."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from frameloom.tools.host import peers_folder
 pytestmark = pytest.mark.host
 
 INSIDE = Path(__file__).parent / "inside"
+CONTRACT = Path(__file__).parents[1] / "contract"
 
 
 @pytest.fixture(scope="session")
@@ -21,17 +22,17 @@ def reference(tmp_path_factory):
     return write_reference(tmp_path_factory.mktemp("reference") / "reference.safetensors")
 
 
-def run_inside(host, path, **settings):
-    """Run a file or folder of tests in a host's Python."""
+def run_inside(host, *paths, **settings):
+    """Run files or folders of tests in a host's Python."""
     environment = {**os.environ, "FRAMELOOM_INSIDE": str(host.tree), **settings}
-    command = [host.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
+    command = [host.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, paths)]
     done = subprocess.run(command, cwd=INSIDE, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-12000:] + done.stderr[-2000:]
 
 
 def test_in_comfyui(host, reference):
     """All in one process: ComfyUI takes longer to import than most of the files to run."""
-    run_inside(host, INSIDE, FRAMELOOM_REFERENCE=str(reference))
+    run_inside(host, INSIDE, CONTRACT, FRAMELOOM_REFERENCE=str(reference))
 
 
 def test_beside_animatediff_evolved(host):

@@ -171,7 +171,7 @@ def test_a_profile_is_plain_data():
     assert pickle.loads(pickle.dumps(profile)) == profile
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", PAGE])
+@pytest.mark.parametrize("page", [ROOT / "docs" / "layouts.md", PAGE])
 def test_profiles_that_the_pages_show_can_be_used(page, tmp_path):
     (block,) = re.findall(r"```json\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     (tmp_path / FILE).write_text(block)

@@ -12,7 +12,8 @@ from frameloom.headless.networks import build_unet
 from frameloom.headless.shared_attention import share_tokens
 from frameloom.models.architecture import DEMO
 from frameloom.models.cross_frame import AnchorMemory, CrossFrameEdit
-from frameloom.models.edit import Call, Condition, Edit
+from frameloom.models.edits.call import Call, Condition
+from frameloom.models.edits.edit import Edit
 
 TOKENS, CHANNELS = 3, 2
 
@@ -90,8 +91,8 @@ def test_a_window_of_one_frame_reads_the_anchor_and_a_clip_of_one_frame_is_left_
     memory, edit = AnchorMemory(), CrossFrameEdit()
     edit.read(tokens(2), call((0,), is_part=True), memory, "layer")
     assert rows_read(edit, call((7,), is_part=True), memory) == [[0], [1]]
-    assert edit.strength_at(call((7,), is_part=True)) == 1
-    assert edit.strength_at(call((0,))) == 0
+    assert edit.acts(call((7,), is_part=True))
+    assert not edit.acts(call((0,)))
 
 
 @pytest.mark.parametrize("batches", [[(1,), (0,)], [(0, 1)], [(2, 0), (1,)]], ids=str)
@@ -144,7 +145,7 @@ def test_the_unet_equals_diffusers_processor():
     noisy, text = torch.randn(8, 4, 16, 16), torch.randn(8, 77, DEMO.unet.context_dim)
     inputs = (noisy, torch.full((8,), 500))
     plain = unet(*inputs, encoder_hidden_states=text).sample
-    with edited(share_tokens(unet), [Edit("cross", cross_frame=CrossFrameEdit())]) as run:
+    with edited(share_tokens(unet), [Edit("cross", self_attention=CrossFrameEdit())]) as run:
         run.call = call()
         ours = unet(*inputs, encoder_hidden_states=text).sample
     unet.set_attn_processor(CrossFrameAttnProcessor2_0(batch_size=2))

@@ -8,9 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 from frameloom.models.cross_frame import CrossFrameEdit
-from frameloom.models.edit import Call, Condition, Edit
-from frameloom.models.energy import BoxEnergy, box_energy, find_shift, keep_frames_apart
+from frameloom.models.edits.active import RunEdits
+from frameloom.models.edits.call import Call, Condition
+from frameloom.models.edits.edit import Edit
+from frameloom.models.edits.guide import find_shift
+from frameloom.models.energy import BoxEnergy, box_energy
 from frameloom.models.layout import Reading, Region
+from frameloom.tests.support.layers import at_level
 
 FRAMES, SIDE, TOKENS, HEADS, WIDTH = 6, 8, 7, 2, 3
 BOXES = torch.tensor([[0.1, 0.2, 0.45, 0.6]]).expand(FRAMES, 4) + torch.arange(FRAMES)[:, None] * 0.08
@@ -115,12 +119,12 @@ def test_a_layers_energy_is_of_its_phrases_maps_in_their_own_boxes(tokens):
                         ]
                         column.append(math.exp(logits[place]) / sum(map(math.exp, logits)))
                     total += energy_by_loops(column, mask) / (2 * HEADS * len(places))
-    assert float(BoxEnergy().energy(query, key, asked, 1)) == pytest.approx(total, rel=1e-4)
+    assert float(BoxEnergy().energy(query, key, asked, at_level(1))) == pytest.approx(total, rel=1e-4)
 
 
 def test_a_layer_of_another_grid_is_refused():
     with pytest.raises(ValueError, match="level 1 has 9 places; expected 4 x 4 for latents of 8 x 8"):
-        BoxEnergy().energy(draw(FRAMES, 1, 9, 3), draw(1, 1, TOKENS, 3), call(reading([(1, 3)])), 1)
+        BoxEnergy().energy(draw(FRAMES, 1, 9, 3), draw(1, 1, TOKENS, 3), call(reading([(1, 3)])), at_level(1))
 
 
 def test_conditions_with_a_layout_are_guided_up_to_the_end():
@@ -142,7 +146,7 @@ class TinyModel:
         pictures = noisy + noisy.roll(1, 0) if self.mixes else noisy
         for level in (1, 2):
             cells = torch.nn.functional.avg_pool2d(pictures, 2**level).flatten(2).mT[:, None]
-            observer.see(cells, draw(1, 1, TOKENS, 4, seed=level), part, level)
+            observer.see(cells, draw(1, 1, TOKENS, 4, seed=level), part, at_level(level))
 
 
 def test_the_move_is_of_the_guided_condition_by_sigma_and_strength():
@@ -155,7 +159,7 @@ def test_the_move_is_of_the_guided_condition_by_sigma_and_strength():
     for level in (1, 2):
         cells = torch.nn.functional.avg_pool2d(own, 2**level).flatten(2).mT[:, None]
         alone = call(reading([(1, 3)]))
-        energies.append(guide.energy(cells, draw(1, 1, TOKENS, 4, seed=level), alone, level))
+        energies.append(guide.energy(cells, draw(1, 1, TOKENS, 4, seed=level), alone, at_level(level)))
     (sum(energies) / 2).backward()
     torch.testing.assert_close(got, -3.0 * 4.0 / 5.0**0.5 * own.grad)
     assert not got.requires_grad
@@ -213,6 +217,7 @@ def test_nothing_is_asked_where_nothing_is_guided():
 
 
 def test_frames_are_apart_where_no_edit_lets_them_read_each_other():
-    crossing = Edit("test", cross_frame=CrossFrameEdit(end_percent=0.5))
-    assert not keep_frames_apart([Edit("test"), crossing], call(None, progress=0.5))
-    assert keep_frames_apart([Edit("test"), crossing], call(None, progress=0.6))
+    crossing = Edit("test", self_attention=CrossFrameEdit(end_percent=0.5))
+    run = RunEdits([Edit("test"), crossing])
+    assert not run.at(call(None, progress=0.5)).keeps_frames_apart
+    assert run.at(call(None, progress=0.6)).keeps_frames_apart

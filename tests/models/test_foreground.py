@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.edit import Call, Condition
+from frameloom.models.edits.call import Call, Condition
 from frameloom.models.foreground import (
     PhraseAttention,
     check_cleaning,
     check_clip,
     clean_masks,
     contrast,
-    layer_grid,
     normalise,
 )
+from frameloom.tests.support.layers import at_level
 
 FRAMES, TOKENS, SIZE = 3, 6, (4, 6)
 EVERY = frozenset({0, 1, 2, 3})
@@ -21,7 +21,7 @@ EVERY = frozenset({0, 1, 2, 3})
 
 def call(conditions=(0,), frame_ids=(0, 1, 2), **changes):
     chunks = tuple(Condition(index) for index in conditions)
-    return Call(len(frame_ids), 1, chunks, tuple(frame_ids), 1.0, 0.5, (16, 16), **changes)
+    return Call(len(frame_ids), 1, chunks, tuple(frame_ids), 1.0, 0.5, SIZE, **changes)
 
 
 def scene(rows=FRAMES, size=SIZE, seed=0, width=5):
@@ -43,7 +43,7 @@ def expected(query, key, phrase, others):
 def test_a_layer_counts_by_attention_to_the_phrase_less_that_to_other_words():
     query, key = scene()
     observer = PhraseAttention([(2, 4)], [(1, 5)], FRAMES, SIZE, EVERY)
-    observer.see(query, key, call(), 0)
+    observer.see(query, key, call(), at_level(0))
     wanted = expected(query, key, [2, 3], [1, 4]).view(FRAMES, *SIZE)
     torch.testing.assert_close(observer.maps(), wanted)
 
@@ -51,15 +51,15 @@ def test_a_layer_counts_by_attention_to_the_phrase_less_that_to_other_words():
 def test_a_phrase_that_is_the_whole_prompt_counts_alone():
     query, key = scene()
     observer = PhraseAttention([(1, 5)], [(1, 5)], FRAMES, SIZE, EVERY)
-    observer.see(query, key, call(), 0)
+    observer.see(query, key, call(), at_level(0))
     torch.testing.assert_close(observer.maps(), expected(query, key, [1, 2, 3, 4], []).view(FRAMES, *SIZE))
 
 
 def test_layers_and_model_calls_are_averaged_at_the_latents_size():
     observer = PhraseAttention([(2, 4)], [(1, 5)], FRAMES, SIZE, EVERY)
     coarse, fine = scene(size=(1, 2), seed=1), scene(seed=2)
-    observer.see(*coarse, call(), 2)
-    observer.see(*fine, call(), 0)
+    observer.see(*coarse, call(), at_level(2))
+    observer.see(*fine, call(), at_level(0))
     large = torch.nn.functional.interpolate(
         expected(*coarse, [2, 3], [1, 4]).view(FRAMES, 1, 1, 2), SIZE, mode="bilinear"
     )[:, 0]
@@ -72,7 +72,7 @@ def test_only_the_positive_condition_counts_wherever_it_stands(conditions):
     rows = FRAMES * len(conditions)
     query, key = scene(rows)
     observer = PhraseAttention([(2, 4)], [(1, 5)], FRAMES, SIZE, EVERY)
-    observer.see(query, key, call(conditions), 0)
+    observer.see(query, key, call(conditions), at_level(0))
     place = FRAMES * conditions.index(0)
     own = slice(place, place + FRAMES)
     wanted = expected(query[own], key[own], [2, 3], [1, 4]).view(FRAMES, *SIZE)
@@ -82,24 +82,24 @@ def test_only_the_positive_condition_counts_wherever_it_stands(conditions):
 def test_keys_that_frames_share_are_the_same_as_repeated_ones():
     query, key = scene(2 * FRAMES)
     shared, repeated = (PhraseAttention([(2, 4)], [(1, 5)], FRAMES, SIZE, EVERY) for _ in range(2))
-    shared.see(query, key[:2], call((1, 0)), 0)
-    repeated.see(query, key[:2].repeat_interleave(FRAMES, 0), call((1, 0)), 0)
+    shared.see(query, key[:2], call((1, 0)), at_level(0))
+    repeated.see(query, key[:2].repeat_interleave(FRAMES, 0), call((1, 0)), at_level(0))
     assert torch.equal(shared.maps(), repeated.maps())
 
 
 def test_windows_fill_the_clip_by_absolute_frames_and_overlap_is_averaged():
     query, key = scene()
     whole, parts = (PhraseAttention([(2, 4)], [(1, 5)], FRAMES, SIZE, EVERY) for _ in range(2))
-    whole.see(query, key, call(), 0)
+    whole.see(query, key, call(), at_level(0))
     for ids in ([1, 2], [0, 1]):
-        parts.see(query[ids], key[ids], call(frame_ids=ids, is_part=True), 0)
+        parts.see(query[ids], key[ids], call(frame_ids=ids, is_part=True), at_level(0))
     torch.testing.assert_close(parts.maps(), whole.maps())
 
 
 def test_a_frame_that_no_call_held_is_named():
     observer = PhraseAttention([(2, 4)], [(1, 5)], FRAMES, SIZE, frozenset({1}))
     query, key = scene()
-    observer.see(query[:2], key[:2], call(frame_ids=(0, 2)), 0)
+    observer.see(query[:2], key[:2], call(frame_ids=(0, 2)), at_level(0))
     with pytest.raises(ValueError, match=r"frame 1 was not seen at levels \[1\]; expected every frame"):
         observer.maps()
 
@@ -107,16 +107,7 @@ def test_a_frame_that_no_call_held_is_named():
 def test_a_grid_that_is_not_the_latents_is_refused():
     observer = PhraseAttention([(2, 4)], [(1, 5)], FRAMES, (8, 8), EVERY)
     with pytest.raises(ValueError, match=r"level 1 has 24 places; expected 4 x 4 for latents of 8 x 8"):
-        observer.see(*scene(), call(), 1)
-
-
-def test_grids_halve_like_strided_convolutions():
-    convolution = torch.nn.Conv2d(1, 1, 3, stride=2, padding=1)
-    for size in ((16, 16), (17, 9), (64, 88), (5, 7)):
-        hidden = torch.zeros(1, 1, *size)
-        for level in range(4):
-            assert layer_grid(*size, level) == hidden.shape[-2:]
-            hidden = convolution(hidden)
+        observer.see(*scene(), call(), at_level(1))
 
 
 def test_contrast_is_the_root_mean_square_change_where_the_phrase_helps():

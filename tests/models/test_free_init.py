@@ -7,8 +7,9 @@ import torch
 from diffusers import DDIMScheduler
 from diffusers.pipelines import free_init_utils
 from diffusers.pipelines.free_init_utils import FreeInitMixin
-from frameloom.models.edit import Edit
-from frameloom.models.free_init import NoiseReinit, sample_repeatedly
+from frameloom.models.edits.edit import Edit
+from frameloom.models.edits.run import sample_run
+from frameloom.models.free_init import NoiseReinit
 from frameloom.models.free_noise import NoiseShuffle
 from frameloom.models.schedules import STABLE_DIFFUSION
 
@@ -133,9 +134,9 @@ class Recorder:
 def repeat(*reinits, noise=None, latent=None, sigmas=SIGMAS, shuffle=None):
     noise = drawn(8, 4, 6, 6) if noise is None else noise
     runs = Recorder()
-    edits = [Edit("first", noise=shuffle), *(Edit("test", reinit=reinit) for reinit in reinits)]
+    edits = [Edit("first", noise=shuffle), *(Edit("test", run=reinit) for reinit in reinits)]
     latent = torch.zeros_like(noise) if latent is None else latent
-    clip = sample_repeatedly(edits, runs, noise, latent, sigmas, highest=HIGHEST)
+    clip = sample_run(edits, runs, noise, latent, sigmas, highest=HIGHEST)
     assert clip is runs.clips[-1]
     return noise, runs
 

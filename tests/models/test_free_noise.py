@@ -9,9 +9,12 @@ import pytest
 import torch
 from diffusers.models.attention import FreeNoiseTransformerBlock
 from diffusers.pipelines import free_noise_utils
-from frameloom.models.edit import Edit
-from frameloom.models.free_noise import NoiseShuffle, WindowFusion, arrange_noise, find_fusion
-from frameloom.models.motion_module import TemporalBlock, attend
+from frameloom.models.edits.active import find
+from frameloom.models.edits.edit import Edit
+from frameloom.models.edits.run import arrange_noise
+from frameloom.models.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.motion_module import TemporalBlock
+from frameloom.models.network.layers import attend
 from frameloom.tests.support.motion import tiny_module, tiny_size
 from torch import nn
 
@@ -296,8 +299,8 @@ def test_a_stride_that_does_not_divide_the_window_is_refused(kind, length, strid
 def test_the_last_edit_that_has_a_say_counts():
     noise = torch.arange(40.0).view(40, 1, 1, 1)
     first, last = NoiseShuffle(16, 4), NoiseShuffle(8, 2, seed=3)
-    edits = [Edit("a", noise=first, fusion=FUSION), Edit("b", noise=last), Edit("c")]
+    edits = [Edit("a", noise=first, time=FUSION), Edit("b", noise=last), Edit("c")]
     assert torch.equal(arrange_noise(edits, noise), last.arrange(noise))
-    assert find_fusion(edits) is FUSION
+    assert find(edits, "time") is FUSION
     assert arrange_noise([Edit("c")], noise) is noise
-    assert find_fusion([Edit("c")]) is None
+    assert find([Edit("c")], "time") is None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.errors import HostError, PredictionError
-from frameloom.models.guards import STILL, check_prediction, check_sampled, check_schedule, find_still
+from frameloom.models.guards import check_prediction, check_sampled, check_schedule
 from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 
 
@@ -53,12 +52,3 @@ def test_a_schedule_of_another_length_is_named():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
 def test_the_schedule_asked_for_passes_in_any_dtype(schedule, dtype):
     check_schedule(schedule.sigmas().to(dtype), schedule.sigmas(), schedule.name)
-
-
-def test_a_motion_module_on_one_frame_is_told(caplog):
-    moving = [Edit("motion module", TemporalEdit(None)), Edit("plain")]
-    assert find_still(moving, 1) == STILL
-    assert caplog.messages == [STILL]
-    assert find_still(moving, 2) is None
-    assert find_still(moving[1:], 1) is None
-    assert caplog.messages == [STILL]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.edit import Call, Condition
+from frameloom.models.edits.call import Call, Condition
 from frameloom.models.layout import MAX_GAIN, BoxBias, BoxGather, Layout, Reading, Region
+from frameloom.tests.support.layers import at_level
 
 FRAMES, SIDE, TOKENS = 3, 16, 6
 LEFT, RIGHT = (0.0, 0.0, 0.25, 1.0), (0.75, 0.0, 1.0, 1.0)  # a quarter of the columns each
@@ -37,7 +38,7 @@ def call(*readings, progress=0.0, frame_ids=tuple(range(FRAMES)), videos=1):
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_phrases_tokens_are_added_to_inside_the_box_and_taken_from_outside(level):
-    bias = BoxBias(strength=2.0).bias(call(reading(region(LEFT))), level, TOKENS)
+    bias = BoxBias(strength=2.0).bias(call(reading(region(LEFT))), at_level(level), TOKENS)
     side = SIDE >> level
     grid = bias.view(FRAMES, side, side, TOKENS)
     inside = side // 4
@@ -48,33 +49,35 @@ def test_a_phrases_tokens_are_added_to_inside_the_box_and_taken_from_outside(lev
 
 def test_a_cell_that_a_box_covers_by_half_is_left_alone():
     edge = (0.0, 0.0, 2.5 / SIDE, 1.0)
-    columns = BoxBias(2.0).bias(call(reading(region(edge))), 0, TOKENS).view(FRAMES, SIDE, SIDE, TOKENS)
+    columns = (
+        BoxBias(2.0).bias(call(reading(region(edge))), at_level(0), TOKENS).view(FRAMES, SIDE, SIDE, TOKENS)
+    )
     assert columns[0, 0, :4, 1].tolist() == [2.0, 2.0, 0.0, -2.0]
 
 
 def test_every_chunk_has_its_own_conditions_bias_and_other_prompts_none():
     one = reading(region(LEFT))
-    bias = BoxBias().bias(call(None, one, reading(), videos=2), 0, TOKENS)
+    bias = BoxBias().bias(call(None, one, reading(), videos=2), at_level(0), TOKENS)
     negative, positive, plain = bias.chunk(3)
     assert not negative.any()
     assert not plain.any()
     first, second = positive.chunk(2)
     assert torch.equal(first, second)
-    assert torch.equal(first, BoxBias().bias(call(one), 0, TOKENS))
+    assert torch.equal(first, BoxBias().bias(call(one), at_level(0), TOKENS))
 
 
 def test_a_prompt_that_was_repeated_to_anothers_length_is_biased_in_every_copy():
-    once = BoxBias().bias(call(reading(region(LEFT))), 0, TOKENS)
-    twice = BoxBias().bias(call(reading(region(LEFT))), 0, 2 * TOKENS)
+    once = BoxBias().bias(call(reading(region(LEFT))), at_level(0), TOKENS)
+    twice = BoxBias().bias(call(reading(region(LEFT))), at_level(0), 2 * TOKENS)
     assert torch.equal(twice, torch.cat([once, once], 2))
 
 
 def test_it_is_over_after_its_end_and_without_strength_or_entities():
     one = reading(region(LEFT))
-    assert BoxBias(end_percent=0.5).bias(call(one, progress=0.5), 0, TOKENS) is not None
-    assert BoxBias(end_percent=0.5).bias(call(one, progress=0.51), 0, TOKENS) is None
-    assert BoxBias(strength=0.0).bias(call(one), 0, TOKENS) is None
-    assert BoxBias().bias(call(reading(), None), 0, TOKENS) is None
+    assert BoxBias(end_percent=0.5).bias(call(one, progress=0.5), at_level(0), TOKENS) is not None
+    assert BoxBias(end_percent=0.5).bias(call(one, progress=0.51), at_level(0), TOKENS) is None
+    assert BoxBias(strength=0.0).bias(call(one), at_level(0), TOKENS) is None
+    assert BoxBias().bias(call(reading(), None), at_level(0), TOKENS) is None
 
 
 def test_frames_are_taken_by_their_absolute_number():

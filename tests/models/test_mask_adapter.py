@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import MotionAdapter
-from frameloom.models.edit import Call, Condition, training_call
+from frameloom.models.edits.call import Call, Condition, held_by_mask, training_call
 from frameloom.models.errors import CheckpointError
-from frameloom.models.mask_adapter import MASK_KEY, MaskEncoder, given_by_mask, given_in, join_given
+from frameloom.models.mask_adapter import MASK_KEY, MaskEncoder, given_in, join_given
 from frameloom.models.motion_checkpoint import (
     MotionWeights,
     pack_motion,
@@ -65,27 +65,30 @@ def test_what_it_adds_is_linear_in_what_is_given_and_in_strength():
 def test_what_is_given_is_where_the_mask_holds():
     latents, mask = draw(3, 4, 4, 4), torch.ones(3, 4, 4, 4)
     mask[0], mask[1, :, :2] = 0, 0.25
-    given = given_by_mask(latents, mask)
+    given = join_given(*held_by_mask(latents, mask))
     assert torch.equal(given[0], torch.cat([latents[0], torch.ones(1, 4, 4)]))
     assert torch.equal(given[1, :4, :2], 0.75 * latents[1, :, :2])
     assert not given[1, :, 2:].any()
     assert not given[2].any()
-    assert given_by_mask(latents, None) is None
+    assert held_by_mask(latents, None) is None
 
 
 def test_each_picture_of_a_batch_is_told_of_its_own_frame():
     """Chunks of conditions, in them videos, in them frames; a window's frames by their absolute number."""
-    clip = torch.arange(2 * 6.0)[:, None, None, None].expand(12, 5, 4, 4)  # two videos of six frames
+    clip = torch.arange(2 * 6.0)[:, None, None, None].expand(12, 4, 4, 4)  # two videos of six frames
     conditions = (Condition(1), Condition(0), Condition(0))
-    call = Call(3, 2, conditions, (4, 5, 1), 1.0, 0.5, (4, 4), is_part=True, given=clip)
+    call = Call(
+        3, 2, conditions, (4, 5, 1), 1.0, 0.5, (4, 4), is_part=True, held=(clip, torch.ones(12, 1, 4, 4))
+    )
     told = given_in(call)
     assert told.shape == (18, 5, 4, 4)
     assert told[:, 0, 0, 0].tolist() == [4, 5, 1, 10, 11, 7] * 3
-    assert given_in(replace(call, given=None)) is None
+    assert given_in(replace(call, held=None)) is None
 
 
 def test_a_part_of_the_picture_is_refused():
-    call = Call(2, 1, (Condition(0),), (0, 1), 1.0, 0.5, (4, 2), given=torch.zeros(2, 5, 4, 4))
+    held = torch.zeros(2, 4, 4, 4), torch.zeros(2, 1, 4, 4)
+    call = Call(2, 1, (Condition(0),), (0, 1), 1.0, 0.5, (4, 2), held=held)
     with pytest.raises(
         ValueError, match=r"mask adapter: got 4 x 2 cells of 4 x 4 .*take areas of conditions"
     ):
@@ -97,7 +100,7 @@ def test_a_training_call_is_told_of_each_video():
     mask[[0, 3]] = 1
     call = training_call(draw(4, 4, 8, 8, seed=1), 2, (latents, mask))
     assert torch.equal(given_in(call), join_given(latents, mask))
-    assert training_call(latents, 2).given is None
+    assert training_call(latents, 2).held is None
 
 
 @pytest.mark.parametrize(

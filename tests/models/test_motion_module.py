@@ -11,10 +11,9 @@ from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
 from frameloom.models.motion_module import (
     MotionModel,
     TemporalTransformer,
-    attend,
-    attend_briefly,
     initialise,
 )
+from frameloom.models.network.layers import attend, attend_briefly
 from frameloom.models.schedules import ANIMATEDIFF
 from frameloom.tests.support.motion import tiny_module, tiny_size
 from torch import nn

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.noise import draw_noise
 from frameloom.training import shapes
@@ -104,7 +104,7 @@ def test_a_model_with_a_motion_module_is_asked_with_it_and_stays_as_it_is(nodes,
     latent, _, prompt, phrase = drawn
     path = host.resolve("animatediff_models", host.list_files("animatediff_models")[0])
     motion = host.load_motion(read_motion_weights(path))
-    moving = host.install(demo[0], Edit("motion", TemporalEdit(motion)))
+    moving = host.install(demo[0], motion_edit("motion", motion))
     noisy = {"samples": 10 * draw_noise(0, [0, 1], (4, 16, 16))}
     conditioning, _ = host.encode_text(demo[1], prompt)
     before = host.predict(moving, conditioning, noisy, 2.0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.cross_frame import CrossFrameEdit
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.motion.edit import motion_edit
 
 FRAMES = 7
 # Windows 0..3, 2..5 and, since they do not end with the clip, 3..6.
@@ -87,7 +88,7 @@ def test_all_modules_of_a_model_attend_in_windows(port, demo, motion, scene):
 
 def test_a_clip_longer_than_the_encoding_is_one_piece(port, demo, motion, scene):
     """What is refused without windows: 40 frames of a module of 32. Equal noise gives equal frames 4 apart."""
-    model = free(port, port.install(demo[0], Edit("test", TemporalEdit(motion))), fusion=WindowFusion(4, 4))
+    model = free(port, port.install(demo[0], motion_edit("test", motion)), fusion=WindowFusion(4, 4))
     noise = scene.noise(4).repeat(10, 1, 1, 1)
     clip = scene.run(model, noise=noise)
     torch.testing.assert_close(clip, clip[:4].repeat(10, 1, 1, 1), rtol=1e-3, atol=1e-4)
@@ -100,7 +101,7 @@ def test_a_window_longer_than_the_encoding_is_refused(port, demo, motion, scene)
 
 
 def test_it_acts_beside_cross_frame_attention_in_any_order(port, demo, motion, scene):
-    cross = Edit("test", cross_frame=CrossFrameEdit())
+    cross = Edit("test", self_attention=CrossFrameEdit())
     one = free(port, port.install(scene.moving(demo[0], motion), cross), noise=SHUFFLE, fusion=FUSION)
     other = scene.moving(port.install(free(port, demo[0], noise=SHUFFLE, fusion=FUSION), cross), motion)
     assert torch.equal(scene.run(one, frames=FRAMES), scene.run(other, frames=FRAMES))

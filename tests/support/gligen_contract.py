@@ -10,7 +10,7 @@ import json
 
 import pytest
 import torch
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import CheckpointError
 from frameloom.models.gligen import Grounding
 from frameloom.models.storyboard import parse_storyboard
@@ -45,7 +45,7 @@ def condition(port):
 
 
 def ground(port, model, network, **settings):
-    return port.install(model, Edit("test", gligen=edit(network, **settings)))
+    return port.install(model, Edit("test", between=edit(network, **settings)))
 
 
 def predict(port, model, conditioning, frames=4):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.energy import BoxEnergy
 from frameloom.models.layout import BoxBias, BoxGather, Layout, Reading, Region
 
@@ -52,7 +52,9 @@ def whole_layout(tokens, bare, frames):
 def obey(port, model, strength=8.0, end_percent=1 / 3, gather_percent=None):
     """The model with the bias, and with the gathering where it has an end."""
     gather = None if gather_percent is None else BoxGather(end_percent, gather_percent)
-    return port.install(model, Edit("layout", bias=BoxBias(strength, end_percent), compose=gather))
+    return port.install(
+        model, Edit("layout", cross_attention=BoxBias(strength, end_percent), conditions=gather)
+    )
 
 
 def guide(port, model, strength=100.0, end_percent=1.0):

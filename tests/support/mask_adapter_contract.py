@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.free_init import NoiseReinit
 from frameloom.models.learning import Learner
 from frameloom.models.mask_adapter import MASK_KEY
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion_checkpoint import MotionWeights
 from frameloom.models.motion_lora import MotionLoRA
 from frameloom.models.motion_module import MotionModel
 from frameloom.models.windows import WindowPlan
-from frameloom.tests.support.free_init_contract import again, by_hand
+from frameloom.tests.contract.test_free_init import again, by_hand
 from frameloom.tests.support.layout import guide, lay_out
 from frameloom.tests.support.motion import tiny_module
 
@@ -247,7 +248,7 @@ def test_the_model_is_as_before_after_a_run_and_after_an_exception(port, demo, m
 
 def test_training_is_told_what_is_given_of_each_video(port, demo, motion, scene):
     """And its gradient goes back to that, through the module: from a frame that is not given to the one that is."""
-    forward = port.train_forward(port.install(demo[0], Edit("test", TemporalEdit(adapted(motion)))), 3)
+    forward = port.train_forward(port.install(demo[0], motion_edit("test", adapted(motion))), 3)
     with torch.inference_mode(False):
         generator = torch.Generator().manual_seed(2)
         noisy, tokens, latents = (

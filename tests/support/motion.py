@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from frameloom.models.edit import TEMPORAL_SLOTS
 from frameloom.models.motion_checkpoint import MID_SLOT
 from frameloom.models.motion_module import MotionModel, MotionSize
+from frameloom.models.network.unet import SD1
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -17,7 +17,7 @@ def tiny_size(*, middle: bool = True, max_frames: int = 32, width: int = 32) -> 
     widths = {"down": (1, 2, 2, 2), "up": (2, 2, 2, 1)}
     channels = {
         slot: width * (2 if slot == MID_SLOT else widths[slot.split("_")[0]][int(slot.split(".")[1])])
-        for slot in TEMPORAL_SLOTS
+        for slot in SD1.slots
         if middle or slot != MID_SLOT
     }
     return MotionSize(channels, max_frames)

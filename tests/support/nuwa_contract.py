@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.edit import PAYLOAD, Edit
+from frameloom.models.edits.call import PAYLOAD
+from frameloom.models.edits.edit import Edit
 from frameloom.models.free_noise import NoiseShuffle
 from frameloom.models.nuwa_jobs import Recursion
 from frameloom.models.nuwa_tree import Tree
@@ -278,9 +279,7 @@ def test_noise_masks_are_refused(port, demo, scene, user_folder):
 
 def test_free_noise_that_would_repeat_noise_within_a_job_is_refused(port, demo, scene, user_folder):
     model = port.install(demo[0], Edit("Free Noise", noise=NoiseShuffle(2, 1)))
-    with pytest.raises(
-        ValueError, match=r"Free Noise shuffles the noise of more than 2 frames, got jobs of 3"
-    ):
+    with pytest.raises(ValueError, match=r"arranges the noise of a job's 3 frames anew, as Free Noise does"):
         interpolate(model, demo, scene, plan(), given())
     whole = port.install(demo[0], Edit("Free Noise", noise=NoiseShuffle(3, 1)))
     video = interpolate(whole, demo, scene, plan(), given())

@@ -13,13 +13,13 @@ from pathlib import PurePath
 import pytest
 import torch
 from frameloom.models.architecture import DEMO
-from frameloom.models.cross_frame import LEVELS
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import CheckpointError, PredictionError
-from frameloom.models.foreground import layer_grid
 from frameloom.models.learning import Learner, hash_weights, recompute
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion_checkpoint import MotionWeights
-from frameloom.models.motion_module import initialise, slot_widths
+from frameloom.models.motion_module import initialise
+from frameloom.models.network.unet import SD1, layer_grid
 from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.layout import CIRCLE, CROSS, lay_out, obey
 from frameloom.tests.support.motion import tiny_module
@@ -227,7 +227,7 @@ def test_a_schedule_edit_replaces_the_sigmas_of_the_clone_alone(port, demo):
 
 def test_more_frames_than_the_encoding_holds_are_refused(port, demo, motion, scene):
     with pytest.raises(ValueError, match=r"frames=33 .* 32"):
-        scene.run(port.install(demo[0], Edit("test", TemporalEdit(motion))), frames=33)
+        scene.run(port.install(demo[0], motion_edit("test", motion)), frames=33)
 
 
 def test_under_cross_frame_attention_the_anchor_is_what_it_is_by_itself(port, demo, scene):
@@ -299,7 +299,7 @@ def test_cross_frame_attention_and_a_motion_module_act_together(port, demo, moti
 class Seen:
     """An observer that keeps what it is shown."""
 
-    def __init__(self, levels=LEVELS):
+    def __init__(self, levels=SD1.levels):
         self.levels, self.layers = frozenset(levels), []
 
     def see(self, query, key, call, level):
@@ -321,7 +321,7 @@ def test_an_observer_changes_no_bit_of_a_prediction_and_sees_every_layer_once(po
             (0, 1, 2, 3),
             [0],
         )
-        height, width = layer_grid(16, 16, level)
+        height, width = layer_grid((16, 16), level)
         assert query.shape[:3] == (4, 2, height * width)
         assert len(key) in (1, 4)
         assert key.shape[1:] == (2, 77, query.shape[3])
@@ -466,7 +466,7 @@ def training_case(port, frames=4):
 def test_a_trainer_is_told_of_the_base(port, demo):
     base = port.base(demo[0])
     assert base.prediction_type == DEMO.prediction_type
-    assert dict(base.widths) == slot_widths(DEMO.unet)
+    assert dict(base.widths) == DEMO.unet.slots
 
 
 def test_a_module_that_learns_runs_as_a_loaded_one_and_alone_has_gradients(port, demo):
@@ -475,7 +475,7 @@ def test_a_module_that_learns_runs_as_a_loaded_one_and_alone_has_gradients(port,
         forward = port.train_forward(demo[0], 4, learner)
         out = forward(*training_case(port))
         out.square().mean().backward()
-        loaded = port.install(demo[0], Edit("motion", TemporalEdit(port.load_motion(learner.weights))))
+        loaded = port.install(demo[0], motion_edit("motion", port.load_motion(learner.weights)))
         torch.testing.assert_close(
             out, port.train_forward(loaded, 4)(*training_case(port)), rtol=1e-4, atol=1e-5
         )

@@ -8,6 +8,8 @@ import torch
 from frameloom.headless import keys
 from frameloom.headless.networks import build_control, build_text, build_unet, build_vae
 from frameloom.models.architecture import DEMO
+from frameloom.models.learning import Learner
+from frameloom.models.motion_checkpoint import MotionWeights
 from frameloom.models.motion_module import MotionModel, motion_size
 from safetensors.torch import load_file, save_file
 
@@ -29,8 +31,8 @@ def random_state(network, generator, scale=1.0):
 def write_model(path: Path, size=DEMO, seed=0) -> Path:
     """Write a whole checkpoint in LDM's keys, fp16 as the bundled one."""
     generator = torch.Generator().manual_seed(seed)
-    unet = keys.unet_to_ldm(random_state(build_unet(size.unet), generator), size.unet)
-    vae = keys.vae_to_ldm(random_state(build_vae(size.vae), generator), size.vae)
+    unet = keys.to_ldm(random_state(build_unet(size.unet), generator), keys.unet_modules(size.unet))
+    vae = keys.to_ldm(random_state(build_vae(size.vae), generator), keys.vae_modules(size.vae))
     text = {
         f"text_model.{name.removeprefix('text_model.')}": value
         for name, value in random_state(build_text(size.text), generator).items()
@@ -46,6 +48,11 @@ def random_motion(size=DEMO.unet, seed=1) -> MotionModel:
     torch.manual_seed(seed)
     model = MotionModel(motion_size(size, middle=True))
     return model.requires_grad_(False).eval()
+
+
+def as_learner(model) -> Learner:
+    """A motion module as training has it, which hosts run as they run a loaded one."""
+    return Learner(model, MotionWeights("random", "frameloom", model.size, model.state_dict(), None))
 
 
 def write_lora(path: Path, seed=2) -> Path:
@@ -77,7 +84,7 @@ def write_control(path: Path, size=DEMO.unet, seed=3, prefix="control_model.") -
     state = random_state(build_control(size), torch.Generator().manual_seed(seed))
     state["controlnet_cond_embedding.conv_out.weight"] *= HINT_GAIN
     if prefix is not None:
-        ldm = keys.rename(state, keys.control_modules(size))
+        ldm = keys.to_ldm(state, keys.control_modules(size))
         state = {prefix + name: value for name, value in ldm.items()}
     save_file({name: value.half().contiguous() for name, value in state.items()}, path)
     return path

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from frameloom.models.cross_frame import CrossFrameEdit
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.edits.edit import Edit
+from frameloom.models.motion.edit import motion_edit
 
 FRAMES = 4
 
@@ -36,7 +37,7 @@ class Scene:
         )["samples"]
 
     def moving(self, model, motion, strength=1.0, schedule=None, **range_):
-        return self.port.install(model, Edit("test", TemporalEdit(motion, strength, **range_), schedule))
+        return self.port.install(model, motion_edit("test", motion, schedule, strength=strength, **range_))
 
     def crossing(self, model, **settings):
-        return self.port.install(model, Edit("test", cross_frame=CrossFrameEdit(**settings)))
+        return self.port.install(model, Edit("test", self_attention=CrossFrameEdit(**settings)))

@@ -9,7 +9,7 @@ import itertools
 
 import pytest
 import torch
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.windows import WindowPlan
 from frameloom.tests.support.layout import CIRCLE, CROSS, guide, lay_out, obey
 

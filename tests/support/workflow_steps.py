@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 from frameloom.models.cross_frame import CrossFrameEdit
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.energy import BoxEnergy
 from frameloom.models.free_init import NoiseReinit
 from frameloom.models.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.gligen import GROUNDING, GligenEdit, Grounding
 from frameloom.models.layout import BoxBias, BoxGather
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.prompt_travel import plan_travel, travel_conditions
 from frameloom.models.windows import WindowPlan
 from frameloom.tests.support.layout import whole_layout
@@ -76,11 +77,15 @@ def run(case, sockets, call, install):
 
     def cross_frames(model, levels, **options):
         edit = CrossFrameEdit(**options, levels=frozenset(map(int, levels)))
-        return (install(model, Edit("cross-frame attention", cross_frame=edit)),)
+        return (install(model, Edit("cross-frame attention", self_attention=edit)),)
 
     def lay_out(model, conditioning, bare, gather_percent):
         layout = whole_layout(conditioning[0][0], bare[0][0], frames=3)
-        edit = Edit("layout", bias=BoxBias(), compose=gather_percent and BoxGather(1 / 3, gather_percent))
+        edit = Edit(
+            "layout",
+            cross_attention=BoxBias(),
+            conditions=gather_percent and BoxGather(1 / 3, gather_percent),
+        )
         return install(model, edit), set_options(conditioning, {"frameloom": layout.payload()})[0]
 
     def guide(model, conditioning, bare):
@@ -88,7 +93,7 @@ def run(case, sockets, call, install):
         return install(model, Edit("layout", guide=BoxEnergy(100.0, 0.6))), laid_out
 
     def animate(model, motion):
-        return (install(model, Edit("motion module", TemporalEdit(motion))),)
+        return (install(model, motion_edit("motion module", motion)),)
 
     def free_noise(model, length, stride, noise=True, fusion=True):
         edit = Edit(
@@ -99,14 +104,14 @@ def run(case, sockets, call, install):
         return (install(model, edit),)
 
     def free_init(model, iterations, **settings):
-        edit = Edit("FreeInit", reinit=NoiseReinit(iterations, **settings))
+        edit = Edit("FreeInit", run=NoiseReinit(iterations, **settings))
         return (install(model, edit),)
 
     def in_windows(model, **plan):
         return (install(model, Edit("context windows", windows=WindowPlan(**plan))),)
 
     def ground(model, network, end_percent=1.0, strength=1.0):
-        return (install(model, Edit("GLIGEN", gligen=GligenEdit(network, end_percent, strength))),)
+        return (install(model, Edit("GLIGEN", between=GligenEdit(network, end_percent, strength))),)
 
     local = {**LOCAL, "cross_frames": cross_frames, "lay_out": lay_out, "guide": guide, "ground": ground}
     local |= {"animate": animate, "free_noise": free_noise, "free_init": free_init, "in_windows": in_windows}

@@ -15,7 +15,7 @@ from frameloom.training.loop import step_generator
 from torch import Tensor
 
 from .rows import SEED, Row, row
-from .studio import Studio
+from .studio import MODEL, Section, Studio
 from .zero_shot import DEMO, FRAMES, PAPER, Clip, Start, Task, begin, finish, make_tasks, slope, with_anchor
 
 CELL = 8  # pixels
@@ -202,3 +202,21 @@ def change_along(clip: Clip, path: MotionPath) -> Tensor:
         change = (clip.images[frame] - clip.images[0][:, rows, columns]).abs().mean(0) / 2
         total, count = total + (change * background).sum(), count + background.sum()
     return total / count
+
+
+SECTIONS = {
+    "foreground masks": Section(
+        mask_rows,
+        (MODEL,),
+        f"Of the zero-shot clips at t1 {DEMO[0]} and t0 {DEMO[1]}, by Foreground Mask with its defaults, in "
+        "cells of 8 pixels; undilated unless the row says. IoU and cover are of all clips' cells together. "
+        f"Smoothing takes the mask dilated by {DILATION}: at these levels backgrounds agree already, and it "
+        "has nothing to do.",
+    ),
+    "background smoothing, background unsaid": Section(
+        smoothing_rows,
+        (MODEL,),
+        f"t1 {PAPER[0]} and t0 {PAPER[1]}, prompts that say no background, and no cross-frame attention: "
+        "nothing but smoothing tells a frame which one frame 0 took.",
+    ),
+}

@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 from frameloom.models import metrics
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.free_init import NoiseReinit
 from frameloom.training import shapes
 from frameloom.training.detector import measure
@@ -18,7 +18,7 @@ from frameloom.training.loop import step_generator
 from torch import Tensor
 
 from .rows import SEED, Row, agreement, row
-from .studio import LATENT_SIDE, SCHEDULER, STEPS, Studio
+from .studio import LATENT_SIDE, MOVING, SCHEDULER, STEPS, Section, Studio
 
 DEFAULT, ONE = "FreeInit, 2 extra", "one run"
 ARMS: dict[str, NoiseReinit | None] = {
@@ -71,7 +71,7 @@ def _draw(studio: Studio, reinit: NoiseReinit | None, prompt: str, noise: Tensor
     """Return one arm's frames, [F, 3, H, W] in -1..1."""
     model = studio.animated()
     if reinit is not None:
-        model = studio.host.install(model, Edit("FreeInit", reinit=reinit))
+        model = studio.host.install(model, Edit("FreeInit", run=reinit))
     sigmas = studio.host.sigmas(model, steps, SCHEDULER)
     return studio.decode(studio.denoise(model, prompt, torch.zeros_like(noise), noise, sigmas))
 
@@ -90,3 +90,14 @@ def _figures(images: Tensor, truth: shapes.Clips, index: int) -> Tensor:
             ),
         ]
     )
+
+
+SECTIONS = {
+    "FreeInit": Section(
+        free_init_rows,
+        MOVING,
+        "Prompts say no background, so that frames can differ in it, and no way. On the demo model they "
+        "agree on it in one run already, so that there is little to gain; the clip of `freeinit_demo` is one "
+        "of the few where they do not.",
+    ),
+}

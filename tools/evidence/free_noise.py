@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 from frameloom.models import metrics
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.free_noise import NoiseShuffle, WindowFusion
 from frameloom.training import shapes
 from frameloom.training.detector import measure
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .motion import mean_step, moving_clips
 from .rows import SEED, Row, agreement, table
-from .studio import LATENT_SIDE, SCHEDULER, STEPS, Studio
+from .studio import LATENT_SIDE, MOVING, SCHEDULER, STEPS, Section, Studio
 
 WINDOW, FRAMES = shapes.FRAMES, 3 * shapes.FRAMES
 STRIDE = WINDOW // 4
@@ -57,7 +57,7 @@ def _draw(studio: Studio, arm: str, prompt: str, noise: Tensor) -> Tensor:
     model = studio.animated()
     if arm != JOINED:
         shuffle = NoiseShuffle(WINDOW, STRIDE) if arm == WHOLE else None
-        edit = Edit("evidence", noise=shuffle, fusion=WindowFusion(WINDOW, STRIDE))
+        edit = Edit("evidence", noise=shuffle, time=WindowFusion(WINDOW, STRIDE))
         model = studio.host.install(model, edit)
     if arm == REPEATED:
         noise = noise[:WINDOW].repeat(FRAMES // WINDOW, 1, 1, 1)
@@ -86,3 +86,13 @@ def _figures(images: Tensor, truth: shapes.Clips, index: int) -> Tensor:
             *looks,
         ]
     )
+
+
+SECTIONS = {
+    "FreeNoise": Section(
+        free_noise_rows,
+        MOVING,
+        "48 frames, three windows. Windows alone: the motion module attends in windows, and every frame has "
+        "noise of its own. Clips, joined: three runs that know nothing of each other.",
+    ),
+}

@@ -18,7 +18,7 @@ from frameloom.training.loop import step_generator
 from torch import Tensor
 
 from .rows import SEED, Row, agreement, row
-from .studio import CFG, LATENT_SIDE, SAMPLER, SCHEDULER, STEPS, Studio
+from .studio import CFG, LATENT_SIDE, MODEL, MOVING, SAMPLER, SCHEDULER, STEPS, Section, Studio
 
 FRAMES = 6
 SIDE = 0.3  # of a box: what the demo model calls small
@@ -319,3 +319,29 @@ def _looks(images: Tensor, task: Task) -> Tensor:
             )
         )
     return torch.stack(shares).mean(0)
+
+
+SECTIONS = {
+    "layouts": Section(
+        layout_rows,
+        MOVING,
+        f"Layout Conditioning with its defaults, {FRAMES} frames. Boxes have sides of {SIDE} of the picture, "
+        "what the demo model calls small, and tracks are those of the training clips. Prompts say no place, "
+        "no way and no direction; arms of a storyboard share their start noise. Another storyboard's boxes: "
+        "drawn with those, held against its own. IoU is of the bounding box of what the detector finds; a "
+        "triangle's never fills its box. A direction counts when it is within 45 degrees of the boxes'; "
+        "chance is a quarter.",
+    ),
+    "layouts, energy": Section(
+        energy_rows,
+        (MODEL,),
+        "The experimental method with its defaults, on the first storyboards of those above.",
+    ),
+    "layouts, two things": Section(
+        two_rows,
+        (MODEL,),
+        "Two things of other colors and shapes pass each other on opposite sides of the picture. The demo "
+        f"model has only ever seen one. Looks are of squares of {CROP} of the picture around each thing's "
+        "boxes; where the detector finds nothing there, no color and no shape counts.",
+    ),
+}

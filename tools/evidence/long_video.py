@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from frameloom.models import metrics
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.nuwa_fill import Filling
 from frameloom.models.nuwa_tree import Tree
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from .motion import mean_step
 from .rows import SEED, Row, agreement, row, table
-from .studio import CFG, LATENT_SIDE, SAMPLER, SCHEDULER, STEPS, Studio
+from .studio import ADAPTED_FILES, CFG, LATENT_SIDE, MOVING, SAMPLER, SCHEDULER, STEPS, Section, Studio
 
 LENGTH, DEPTH = 7, 2
 FRAMES, GAP = (LENGTH - 1) ** DEPTH + 1, LENGTH - 1
@@ -125,7 +125,7 @@ def _task(
         ADAPTED: lambda: _between(studio, task, keyframes, studio.adapted_motion, ADAPTED_FILLING),
         FADED: lambda: _faded(keyframes),
         WINDOWS: lambda: _sample(studio, task, Edit("windows", windows=WindowPlan(WINDOW, OVERLAP))),
-        FREE: lambda: _sample(studio, task, Edit("FreeNoise", noise=NoiseShuffle(), fusion=WindowFusion())),
+        FREE: lambda: _sample(studio, task, Edit("FreeNoise", noise=NoiseShuffle(), time=WindowFusion())),
         REPEATED: lambda: _repeated(_sample(studio, task, None, task.noise[:WINDOW])),
     }
     clips = {arm: ways[arm]() for arm in arms}
@@ -213,3 +213,20 @@ def _figures(images: Tensor, truth: shapes.Clips, seams: list[int]) -> Tensor:
             *looks,
         ]
     )
+
+
+SECTIONS = {
+    "long video": Section(
+        long_rows,
+        MOVING,
+        f"{FRAMES} frames of a shape at a place that the prompt names. NUWA: L {LENGTH}, depth {DEPTH}, with "
+        "the nodes' defaults. Seams are around given frames, at windows' ends and at clips'. A cross-fade of "
+        "NUWA's own keyframes is what one has without a model: it jumps nowhere, and nothing moves in it.",
+    ),
+    "long video, mask adapter": Section(
+        adapted_rows,
+        ADAPTED_FILES,
+        "The keyframes of the section above, with the adapter between them: own noise, no resampling. It was "
+        "trained on 16 frames, and here has 7.",
+    ),
+}

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .long_video import ADAPTED_FILLING
 from .rows import SEED, Row, agreement, table
-from .studio import CFG, SAMPLER, SCHEDULER, STEPS, Studio
+from .studio import ADAPTED_FILES, CFG, SAMPLER, SCHEDULER, STEPS, Section, Studio
 
 FRAMES = shapes.FRAMES
 ADAPTED, FREE, HELD = "mask adapter", "training-free", "held, nothing told"
@@ -144,3 +144,17 @@ def _figures(images: Tensor, pictures: Tensor, truth: shapes.Clips, given: list[
             torch.tensor(metrics.measure(unit.movedim(1, -1)).video.motion).double(),
         ]
     )
+
+
+SECTIONS = {
+    "mask adapter": Section(
+        adapter_rows,
+        ADAPTED_FILES,
+        "Clips of the training set's kind, drawn anew, of which both ends or the first frames are given. "
+        "Prompts say color, shape and background, neither place nor way. With the adapter: Nuwa Interpolate "
+        "from own noise, without resampling, and a run with the first frames held. Training-free: Nuwa "
+        "Interpolate's defaults. The clip itself went through the VAE, and is as good as one can be. After "
+        "one frame, its trail tells the way, and nothing how far: the distances are from one of many clips "
+        "that would be right. Four frames tell how fast as well.",
+    ),
+}

@@ -12,7 +12,7 @@ from frameloom.training.loop import step_generator
 from torch import Tensor
 
 from .rows import SEED, Row, agreement, row
-from .studio import Studio
+from .studio import LORA, MODEL, MOVING, Section, Studio
 
 
 def moving_clips(samples: int) -> shapes.Clips:
@@ -124,3 +124,10 @@ def lora_rows(studio: Studio, samples: int) -> list[Row]:
         rows.append(row("motion LoRA: way to the right", arm, ways[:, 0], ">= 0.10" if strength == 1 else ""))
         rows.append(row("motion LoRA: way down", arm, ways[:, 1]))
     return rows
+
+
+SECTIONS = {
+    "video": Section(video_rows, MOVING),
+    "video, no module": Section(unmoved_rows, (MODEL,)),
+    "motion LoRA": Section(lora_rows, (*MOVING, LORA)),
+}

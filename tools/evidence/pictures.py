@@ -8,7 +8,7 @@ from frameloom.training.detector import measure
 from frameloom.training.loop import step_generator
 
 from .rows import SEED, Row, agreement, row
-from .studio import Studio
+from .studio import MODEL, Section, Studio
 
 
 def detector_rows(_: Studio, samples: int) -> list[Row]:
@@ -47,3 +47,9 @@ def image_rows(studio: Studio, samples: int) -> list[Row]:
     near = (found.centers - torch.tensor(shapes.CELL_CENTERS)[truth.cell.flip(1)]).abs().amax(1) < 0.11
     rows.append(row("text to image: place (of nine)", "demo model", near))
     return rows
+
+
+SECTIONS = {
+    "detector": Section(detector_rows, ()),
+    "image": Section(image_rows, (MODEL,)),
+}

@@ -13,7 +13,7 @@ from frameloom.training.loop import step_generator
 from torch import Tensor
 
 from .rows import SEED, Row, agreement, table
-from .studio import CFG, LATENT_SIDE, SAMPLER, SCHEDULER, STEPS, Studio
+from .studio import CFG, LATENT_SIDE, MOVING, SAMPLER, SCHEDULER, STEPS, Section, Studio
 
 FRAMES = shapes.FRAMES
 QUARTER = FRAMES // 4
@@ -88,3 +88,13 @@ def _figures(images: Tensor, first: int, last: int) -> Tensor:
             torch.tensor(report.similarity).double(),
         ]
     )
+
+
+SECTIONS = {
+    "prompt travel": Section(
+        travel_rows,
+        MOVING,
+        "From a color to its neighbour in the list, over 16 frames. On the way the demo model draws a third "
+        "color in one frame of three.",
+    ),
+}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .layout import FRAMES, SIDE, Task, lay_out, make_tasks, overlap
 from .rows import Row, agreement, row
-from .studio import CFG, LATENT_SIDE, SAMPLER, SCHEDULER, STEPS, Studio
+from .studio import CFG, LATENT_SIDE, MODEL, SAMPLER, SCHEDULER, STEPS, Section, Studio
 from .zero_shot import with_anchor
 
 ANCHORED, ENTITY_NOISE, NEITHER = "anchor and entity noise", "entity noise", "neither"
@@ -97,3 +97,14 @@ def _look(images: Tensor, task: Task, background: Tensor) -> Tensor:
             ((crops[1:] - crops[:1]).abs().mean() / 2).double(),
         ]
     )
+
+
+SECTIONS = {
+    "scenes": Section(
+        scene_rows,
+        (MODEL,),
+        "Scene Start behind Cross Frame Attention. An anchor is a picture of the same thing, by itself and "
+        "from other noise. The change of the thing is the mean difference, of a range of 1, between what its "
+        "box shows in the first frame and in the others.",
+    ),
+}

@@ -24,6 +24,7 @@ from frameloom.models.layout_sequence import VOCABULARY
 from frameloom.models.storyboard import Entity, Scene, Storyboard, parse_storyboard
 
 from .rows import SEED, Row, row
+from .studio import Section
 
 FRAMES = 16
 MOVED, STILL, APART, GROWN = 0.1, 0.03, 0.1, 1.15  # shares of the picture; of a side
@@ -404,3 +405,24 @@ def language_model_rows() -> list[Row]:
     path = Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
     model = LocalModel(path, "SmolLM2", max_tokens=2048, temperature=0.7, device=torch.device("cpu"))
     return source_rows("SmolLM2 135M", lambda script: plan_with_model(script, model, frames=FRAMES))
+
+
+SECTIONS = {
+    "storyboards, by source": Section(
+        lambda studio, samples: storyboard_rows(),
+        (),
+        "40 English scripts of 1 to 4 scenes, of shapes and of everyday things, each with what its scenes "
+        "should hold, where that goes, and how it stands. 20 were in view while the rules were written; the "
+        "other 20 were written, by the same author, when they were finished, and the rules were not changed "
+        "for them. n counts what is asked: scripts, scenes, things, relations. No picture is made. The "
+        "layout prior has random weights: it is what its grammar alone gives, and the chance level of ways "
+        "and relations.",
+    ),
+    "storyboards, by a small language model": Section(
+        lambda studio, samples: language_model_rows(),
+        (),
+        "The same scripts by Local LLM with SmolLM2, 135 M weights in 4 bits, the smallest that one could "
+        "ask, with the node's defaults: it is held to the form of an answer, and has to find its content. "
+        "Use one of several billion weights.",
+    ),
+}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -12,18 +14,23 @@ import torch
 from frameloom.headless import io, ui
 from frameloom.headless.port import HeadlessHost
 from frameloom.host import api
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion_checkpoint import read_motion_weights
 from frameloom.models.motion_lora import read_motion_lora
 from frameloom.training import shapes
 from frameloom.training.loop import step_generator
 from torch import Tensor
 
-from .rows import SEED
+from .rows import SEED, Row
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "assets" / "demo"
 ADAPTER_FILE = "mask_adapter.safetensors"
+MODEL, MOTION, LORA = (
+    ASSETS / name for name in ("model.safetensors", "motion.safetensors", "pan_left.safetensors")
+)
+MOVING = (MODEL, MOTION)
+ADAPTED_FILES = (*MOVING, ASSETS / ADAPTER_FILE)
 CPU = "CPU"
 STEPS, CFG, SAMPLER, SCHEDULER = 12, 3.0, "ddim", "normal"
 LATENT_SIDE = shapes.IMAGE_SIZE // 8
@@ -90,9 +97,7 @@ class Studio:
 
     def with_motion(self, motion: object) -> object:
         """Return the model with a motion module, or one with motion LoRAs on it, sampled as the demo's."""
-        return self.host.install(
-            self.model, Edit("evidence", temporal=TemporalEdit(motion), schedule=self.schedule)
-        )
+        return self.host.install(self.model, motion_edit("evidence", motion, self.schedule))
 
     @property
     def adapted_motion(self) -> object:
@@ -135,3 +140,26 @@ def _open(device: str) -> None:
 
 def _draw(draw: Callable[[Studio, int], _Drawn], number: int) -> _Drawn:
     return draw(_own[0], number)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the evidence. Every file of this folder offers its own as ``SECTIONS``, by their names.
+
+    Attributes:
+        rows: measures it.
+        files: all that it measures, which its rows are keyed by.
+        note: what a reader must know of it.
+    """
+
+    rows: Callable[[Studio, int], list[Row]]
+    files: tuple[Path, ...]
+    note: str = ""
+
+    @property
+    def key(self) -> str:
+        """Hash of its files."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:16]

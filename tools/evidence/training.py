@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import torch
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.motion.edit import motion_edit
 from frameloom.training import shapes
 from frameloom.training.detector import measure, measure_circling
 from frameloom.training.loop import step_generator
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .motion import follow, moving_clips, sample_clips
 from .rows import SEED, Row, agreement, row
-from .studio import ROOT, Studio
+from .studio import MOVING, ROOT, Section, Studio
 
 WORKFLOW = ROOT / "workflows" / "api" / "train_motion_demo.json"
 ROUND = "training: goes once round"
@@ -31,7 +31,7 @@ def training_rows(studio: Studio, samples: int) -> list[Row]:
     frozen = _hash(studio)
     motion = _train(studio)
     schedule = motion.weights.beta_schedule
-    trained = studio.host.install(studio.model, Edit("evidence", TemporalEdit(motion), schedule))
+    trained = studio.host.install(studio.model, motion_edit("evidence", motion, schedule))
     clips = {
         AFTER: sample_clips(studio, trained, circles, AFTER),
         BEFORE: sample_clips(studio, studio.animated(), circles, BEFORE),
@@ -89,3 +89,14 @@ def _through_vae(studio: Studio, clips: Tensor) -> Tensor:
         latent = studio.host.encode(studio.vae, (clip.movedim(1, -1) + 1) / 2)["samples"]
         again.append(studio.decode(latent))
     return torch.stack(again)
+
+
+SECTIONS = {
+    "training": Section(
+        training_rows,
+        (*MOVING, WORKFLOW),
+        "`train_motion_demo` as it stands: 1,000 steps from the bundled module, on 160 drawn circles, one "
+        "clip a step. Prompts are captions of other circles, which name no motion. Going once round is three "
+        "quarters of a turn at least, either way, without turning back, on a path that a circle fits.",
+    ),
+}

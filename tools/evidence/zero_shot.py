@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from frameloom.models.cross_frame import Anchor, CrossFrameEdit
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.metrics import displacement
 from frameloom.models.motion_path import MotionPath, translation
 from frameloom.models.noise import draw_noise
@@ -23,7 +23,7 @@ from frameloom.training.loop import step_generator
 from torch import Tensor
 
 from .rows import SEED, Row, agreement, row
-from .studio import LATENT_SIDE, SCHEDULER, Studio
+from .studio import LATENT_SIDE, MODEL, SCHEDULER, Section, Studio
 
 FRAMES, STEPS = 6, 20
 STRENGTHS = (12.0, 30.0)  # of the paths, pixels a frame on the paper's canvas, either way on both axes
@@ -193,7 +193,7 @@ def make_tasks(count: int, *, say_background: bool = True) -> list[Task]:
 def with_anchor(studio: Studio, anchor: Anchor = "first") -> object:
     """Return the demo model with cross-frame attention."""
     edit = CrossFrameEdit(anchor)
-    return studio.host.install(studio.model, Edit("cross-frame attention", cross_frame=edit))
+    return studio.host.install(studio.model, Edit("cross-frame attention", self_attention=edit))
 
 
 def begin(studio: Studio, task: Task, levels: Levels) -> Start:
@@ -314,3 +314,29 @@ def correlation(pairs: Tensor) -> Tensor:
 def largest(values: Tensor) -> Tensor:
     """Return the largest value of each set of samples. ``values``: [R, N]."""
     return values.amax(1)
+
+
+SECTIONS = {
+    "zero-shot video": Section(
+        demo_rows,
+        (MODEL,),
+        f"{FRAMES} frames, {STEPS} steps, t1 {DEMO[0]} and t0 {DEMO[1]}, as in the demo workflows. Prompts "
+        "say color, shape and background, and the path is in the frames at t1; so cross-frame attention is "
+        "not needed for either here. A way leads from the shape in frame 0 to that in the last frame, on "
+        f"each axis. Ending inside: the path's end lies within {INSIDE[0]} to {INSIDE[1]} of the picture, "
+        "where the demo model has learned to draw shapes; beyond, the edge cuts them off, or the model puts "
+        "them elsewhere.",
+    ),
+    "zero-shot video, background unsaid": Section(
+        open_rows,
+        (MODEL,),
+        f"t1 {PAPER[0]} and t0 {PAPER[1]}, the paper's: noisy enough that little is decided yet. Prompts say "
+        "no background, so a frame learns which one to take from its own noise or from frame 0.",
+    ),
+    "zero-shot video, settings": Section(
+        setting_rows,
+        (MODEL,),
+        "A path is followed where the model has decided a shape's place by t0. At the paper's levels the "
+        "demo model has not, and the way says little of the path; choose lower ones for it.",
+    ),
+}

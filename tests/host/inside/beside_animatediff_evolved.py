@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import server
 import torch
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
 from frameloom.models.windows import WindowPlan
 

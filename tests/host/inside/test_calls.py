@@ -5,8 +5,9 @@ from __future__ import annotations
 import comfy.context_windows
 import pytest
 import torch
-from frameloom.models.edit import Edit, TemporalEdit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
+from frameloom.models.motion.edit import TemporalEdit
 from frameloom.models.windows import WindowPlan
 
 
@@ -16,15 +17,15 @@ class Recorder(TemporalEdit):
     __slots__ = ()
     calls: list = []
 
-    def strength_at(self, call):
+    def acts(self, call):
         Recorder.calls.append(call)
-        return TemporalEdit.strength_at(self, call)
+        return TemporalEdit.acts(self, call)
 
 
 @pytest.fixture
 def recorded(demo, motion, port):
     Recorder.calls = []
-    return port.install(demo[0], Edit("test", Recorder(motion)))
+    return port.install(demo[0], Edit("test", slots=Recorder(motion)))
 
 
 def test_calls_carry_frames_sigma_and_progress(recorded, scene):

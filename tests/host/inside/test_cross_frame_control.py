@@ -8,7 +8,7 @@ import comfy.model_management
 import pytest
 import torch
 from frameloom.models.architecture import DEMO
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.windows import WindowPlan
 
 FINEST = "input_blocks.1.1.transformer_blocks.0.attn1"

@@ -6,7 +6,7 @@ import comfy.context_windows
 import comfy.ops
 import pytest
 import torch
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.energy import BoxEnergy
 from frameloom.models.errors import HostError
 from frameloom.models.windows import WindowPlan
@@ -25,7 +25,7 @@ def test_weights_of_inference_mode_stay_where_they_are(port, demo, scene):
 
 
 def test_weights_that_are_elsewhere_are_refused():
-    from frameloom.host.comfyui.energy import _readable
+    from frameloom.host.comfyui.seams.guide import _readable
 
     with pytest.raises(
         HostError, match=r"needs the whole model as plain tensors on cpu, got out\.weight on meta"

@@ -7,90 +7,47 @@ from types import SimpleNamespace
 import comfy.nested_tensor
 import pytest
 import torch
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.motion_path import translation
 from frameloom.models.noise import FrameNoise
 from frameloom.models.windows import WindowPlan
 from frameloom.tests.host.inside.tiny_models import MODELS, VIDEO, build, text_encoder
+from frameloom.tests.support.input_table import sockets_of, widget_values
 from frameloom.tests.support.nuwa_contract import FILLING, SAMPLING, plan
 from frameloom.tests.support.storyboard_graph import BOARD
 
 FRAMES = 4
 WATCHED = {"MODEL", "CLIP", "VAE", "LATENT", "CONDITIONING"}
-SIGMAS = torch.tensor([10.0, 5.0])
 SCENE = BOARD.model_copy(update={"scenes": BOARD.scenes[2:]})
-ZERO_SHOT = {
-    "seed": 0, "steps": 4, "cfg": 2.0, "sampler_name": "ddim", "scheduler": "normal", "t0": 640.0, "t1": 720.0,
-    "level_unit": "timestep", "chunk_size": 0,
-}  # fmt: skip
-FOREGROUND = {
-    "prompt": "a red circle", "phrase": "red circle", "method": "contrast", "seed": 0, "passes": 1, "at_percent": 0.6,
-    "levels": "0", "threshold": 0.4, "dilation": 1, "hold": 0,
-}  # fmt: skip
-LAYOUT = {"prompt": "", "method": "bias", "strength": 8.0, "end_percent": 0.3, "gather_percent": 1.0}
-TRAINING = {
-    "target": "module", "steps": 1, "learning_rate": 1e-3, "seed": 0, "name": "x", "batch": 1, "accumulation": 1,
-    "warmup": 0, "ema_decay": 0.0, "precision": "fp32", "save_memory": False, "min_snr": 0.0, "noise_bias": 1.0,
-    "checkpoint_every": 9, "rank": 2, "max_frames": 8, "middle_block": False,
-    "beta_schedule": "linear (Stable Diffusion)", "final_rate": 1.0, "frames_per_step": 0,
-}  # fmt: skip
+# Values of widgets that have no default, or one that another value of this walk does not go with.
+VALUES = {
+    "ForegroundMask": {"prompt": "a red circle", "phrase": "red circle"},
+    "LayoutConditioning": {"method": "bias"},
+    "NuwaInterpolate": SAMPLING | FILLING,
+    "NuwaKeyframes": SAMPLING | {"shared_attention": 0.0},
+    "PromptTravel": {"text": "0: a red circle\n3: a blue cross", "frames": FRAMES},
+}
 
 
-# Node -> its inputs, of what is given: p has model, clip, vae, latent, prompts and motion.
-CALLS = {
-    "ApplyMotionModule": lambda p: {
-        "model": p.model, "motion": p.motion, "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0,
-        "beta_schedule": "auto",
-    },
-    "CrossFrameAttnPatch": lambda p: {
-        "model": p.model, "anchor": "first", "frame": 0, "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0,
-        "levels": "0",
-    },
-    "NoiseWarp": lambda p: {
-        "model": p.model, "latent": p.latent, "path": translation(FRAMES, 1.0, 0.0), "sigmas": SIGMAS, "seed": 0,
-    },
-    "BackgroundSmooth": lambda p: {
-        "latent": p.latent, "mask": torch.zeros(FRAMES, 8, 8), "path": translation(FRAMES, 1.0, 0.0), "keep": 0.4,
-    },
-    "ForegroundMask": lambda p: {"model": p.model, "clip": p.clip, "latent": p.latent, **FOREGROUND},
-    "ZeroShotSampler": lambda p: {
-        "model": p.model, "positive": p.prompts, "negative": p.prompts, "latent": p.latent,
-        "path": translation(FRAMES, 1.0, 0.0), **ZERO_SHOT,
-    },
-    "SceneStart": lambda p: {
-        "storyboard": SCENE, "noise_seed": 0, "mode": "independent", "entity_share": 1.0, "model": p.model,
-    },
-    "LayoutConditioning": lambda p: {"model": p.model, "clip": p.clip, "storyboard": SCENE, **LAYOUT},
-    "PromptTravel": lambda p: {
-        "clip": p.clip, "text": "0: a red circle\n3: a blue cross", "frames": FRAMES, "interpolation": "linear",
-        "prepend": "", "append": "", "model": p.model,
-    },
-    "ContextWindows": lambda p: {
-        "model": p.model, "length": 2, "overlap": 1, "schedule": "static", "stride": 1, "weights": "flat", "frames": 4,
-    },
-    "FreeNoise": lambda p: {
-        "model": p.model, "window_length": 4, "stride": 2, "seed": 0, "reshuffle": True, "fuse": True,
-    },
-    "FreeInit": lambda p: {
-        "model": p.model, "extra_iterations": 1, "filter": "butterworth", "spatial_stop": 0.25, "temporal_stop": 0.25,
-        "order": 4, "coarse_to_fine": False,
-    },
-    "NuwaKeyframes": lambda p: {
-        "model": p.model, "clip": p.clip, "tree": plan(), "negative": p.prompts, "latent": p.latent,
-        "shared_noise": 0.4, "shared_attention": 0.0, **SAMPLING,
-    },
-    "NuwaInterpolate": lambda p: {
-        "model": p.model, "clip": p.clip, "tree": plan(), "negative": p.prompts, "keyframes": p.latent, **SAMPLING,
-        **FILLING,
-    },
-    "DecodeToVideo": lambda p: {
-        "latent": p.latent, "vae": p.vae, "fps": 8.0, "filename_prefix": "walk", "format": "mp4 (H.264)", "crf": 19.0,
-        "frames_per_chunk": 0,
-    },
-    "TrainMotionModule": lambda p: {
-        "model": p.model, "clip": p.clip, "vae": p.vae, "dataset": (), "motion": None, **TRAINING,
-    },
-}  # fmt: skip
+def calls(nodes):
+    """Every node that is to be walked -> its inputs, of what is given: model, clip, vae, latent, prompts and motion."""
+
+    def inputs_of(node):
+        sockets, wanted = sockets_of(node), node.GET_NODE_INFO_V1()["input"]["required"].keys() | {"model"}
+
+        def inputs(given):
+            linked = {
+                "MODEL": given.model, "CLIP": given.clip, "VAE": given.vae, "LATENT": given.latent,
+                "CONDITIONING": given.prompts, "FRAMELOOM_MOTION": given.motion, "FRAMELOOM_TREE": plan(),
+                "FRAMELOOM_PATH": translation(FRAMES, 1.0, 0.0), "FRAMELOOM_STORYBOARD": SCENE, "FRAMELOOM_DATASET": (),
+                "SIGMAS": torch.tensor([10.0, 5.0]), "MASK": torch.zeros(FRAMES, 8, 8),
+            }  # fmt: skip
+            links = {name: linked[kind] for name, kind in sockets.items() if name in wanted}
+            return widget_values(node) | links | VALUES.get(node.__name__, {})
+
+        return inputs
+
+    return {name: inputs_of(node) for name, node in nodes.items() if WATCHED & {*sockets_of(node).values()}}
 
 
 @pytest.fixture(scope="module")
@@ -114,21 +71,12 @@ def parts(port, demo, motion):
     return make
 
 
-def test_every_node_that_takes_a_part_of_a_model_is_walked(nodes):
-    takes = {
-        name
-        for name, node in nodes.items()
-        if {each.io_type for each in node.define_schema().inputs} & WATCHED
-    }
-    assert takes == set(CALLS)
-
-
 @pytest.mark.parametrize("family", VIDEO)
 def test_every_node_refuses_a_model_of_video_by_its_name(nodes, parts, family):
     """Each says what it got, what it takes and what to do; nothing is sampled."""
     given = parts(family)
     name = family.partition(",")[0]
-    for node, inputs in CALLS.items():
+    for node, inputs in calls(nodes).items():
         if node in ("BackgroundSmooth", "DecodeToVideo") and len(MODELS[family][2]) == 4:
             continue  # frames, as pictures have them; they never see the model
         with pytest.raises(ValueError, match=rf"got .*{name.split()[0]}.*; expected .*; ") as refused:
@@ -153,11 +101,13 @@ def test_every_node_refuses_a_model_of_video_by_its_name(nodes, parts, family):
 def test_latents_of_no_pictures_are_named(nodes, parts, samples, kind, said):
     given = parts("Stable Diffusion 1.x")
     given.latent = {"samples": samples, "type": kind}
-    takers = [name for name, inputs in CALLS.items() if {"latent", "keyframes"} & set(inputs(given))]
-    assert len(takers) == 7
-    for node in takers:
+    takers = {
+        name: inputs for name, inputs in calls(nodes).items() if {"latent", "keyframes"} & {*inputs(given)}
+    }
+    assert takers
+    for node, inputs in takers.items():
         with pytest.raises(ValueError, match=rf"(latent|keyframes): got {said}.*; expected .*; "):
-            nodes[node].execute(**CALLS[node](given))
+            nodes[node].execute(**inputs(given))
     with pytest.raises(ValueError, match=rf"latent: got {said}.*; expected .*; use core's Random Noise"):
         FrameNoise(0).generate_noise(given.latent)
 
@@ -165,10 +115,10 @@ def test_latents_of_no_pictures_are_named(nodes, parts, samples, kind, said):
 def test_latents_of_another_model_of_pictures_are_named(nodes, parts):
     given = parts("Stable Diffusion 1.x")
     given.latent = {"samples": torch.zeros(1, 16, 8, 8)}
-    takers = [name for name, inputs in CALLS.items() if {"latent", "vae"} & set(inputs(given))]
+    takers = {name: inputs for name, inputs in calls(nodes).items() if {"latent", "vae"} & {*inputs(given)}}
     for node in set(takers) - {"BackgroundSmooth", "TrainMotionModule"}:
         with pytest.raises(ValueError, match=r"latent: got 16 channels; expected 4, as .* has them"):
-            nodes[node].execute(**CALLS[node](given))
+            nodes[node].execute(**takers[node](given))
 
 
 def test_prompts_of_another_model_are_named(nodes, parts):
@@ -179,7 +129,7 @@ def test_prompts_of_another_model_are_named(nodes, parts):
         with pytest.raises(
             ValueError, match=r"got prompts whose tokens are 64 wide; expected 1,024, as Stable Diff"
         ):
-            nodes[node].execute(**CALLS[node](given))
+            nodes[node].execute(**calls(nodes)[node](given))
 
 
 @pytest.mark.parametrize("family", ["SDXL", "Flux"])
@@ -193,7 +143,7 @@ def test_what_changes_layers_of_sd1_refuses_other_models_of_pictures(nodes, part
         with pytest.raises(
             ValueError, match=rf"model: got {family}, which makes pictures; expected Stable Diffusion 1"
         ):
-            nodes[node].execute(**CALLS[node](given))
+            nodes[node].execute(**calls(nodes)[node](given))
 
 
 def wide(port, clip, family):
@@ -221,11 +171,11 @@ def test_windows_keyframes_and_travel_work_on_other_models_of_pictures(port, nod
     plain = sample(given.model, prompts)
     windowed = sample(port.install(given.model, Edit("windows", windows=WindowPlan(2, 1))), prompts)
     torch.testing.assert_close(windowed, plain, rtol=1e-3, atol=1e-4)
-    (tokens, options), *_ = nodes["PromptTravel"].execute(**CALLS["PromptTravel"](given))[0]
+    (tokens, options), *_ = nodes["PromptTravel"].execute(**calls(nodes)["PromptTravel"](given))[0]
     moved = sample(given.model, [[tokens, {**options, "pooled_output": prompts[0][1]["pooled_output"]}]])
     torch.testing.assert_close(moved[0], plain[0], rtol=1e-3, atol=1e-4)
     assert not torch.allclose(moved[-1], plain[-1], atol=1e-4)
-    latent = nodes["SceneStart"].execute(**CALLS["SceneStart"](given))[1]["samples"]
+    latent = nodes["SceneStart"].execute(**calls(nodes)["SceneStart"](given))[1]["samples"]
     assert latent.shape == (SCENE.scenes[0].frames, shape[1], 8, 8)
 
 
@@ -240,7 +190,7 @@ TEXTS = [
 @pytest.mark.parametrize(("module", "name", "said"), TEXTS)
 def test_prompts_that_travel_ask_the_text_encoder_where_there_is_no_model(nodes, parts, module, name, said):
     given = parts("Wan")
-    inputs = CALLS["PromptTravel"](given) | {"clip": text_encoder(module, name), "model": None}
+    inputs = calls(nodes)["PromptTravel"](given) | {"clip": text_encoder(module, name), "model": None}
     with pytest.raises(ValueError, match=f"clip: got {said}"):
         nodes["PromptTravel"].execute(**inputs)
 

@@ -1,4 +1,4 @@
-"""FreeInit in ComfyUI: its contract, both kinds of sampler node, and what its nodes that take part of a run get."""
+"""FreeInit in ComfyUI: both kinds of sampler node, and what its nodes that take part of a run get."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 import torch
 from comfy_extras import nodes_custom_sampler
 from frameloom.models.free_init import NoiseReinit
-from frameloom.tests.support.free_init_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.free_init_contract import FRAMES, again, by_hand
+from frameloom.tests.contract.test_free_init import FRAMES, again, by_hand
 
 import nodes
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.patcher_extension import PatcherInjection
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
 from frameloom.models.windows import WindowPlan
 

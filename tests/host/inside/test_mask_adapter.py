@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.host.comfyui import slots
+from frameloom.host.comfyui.seams import input
 from frameloom.tests.support.mask_adapter_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.mask_adapter_contract import FRAMES, adapted, apart, draw, encoded_by_hand, held
 
@@ -53,6 +53,6 @@ def test_only_a_clone_with_an_encoder_has_the_patch_and_it_has_one(demo, motion,
         return model.model_options["transformer_options"].get("patches", {}).get("input_block_patch", [])
 
     told = scene.moving(demo[0], adapted(motion))
-    assert patches(told) == [slots.run_stem]
-    assert patches(scene.moving(scene.moving(told, adapted(motion)), motion)) == [slots.run_stem]
+    assert patches(told) == [input.add]
+    assert patches(scene.moving(scene.moving(told, adapted(motion)), motion)) == [input.add]
     assert patches(scene.moving(demo[0], motion)) == patches(demo[0]) == []

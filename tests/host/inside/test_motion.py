@@ -11,9 +11,8 @@ import pytest
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from einops import rearrange
-from frameloom.models.edit import Edit, TemporalEdit
 from frameloom.models.errors import CheckpointError, HostError, PredictionError
-from frameloom.models.guards import STILL
+from frameloom.models.motion.edit import STILL, motion_edit
 from frameloom.models.motion_lora import MotionLoRA
 from frameloom.models.motion_module import MotionModel
 from frameloom.models.schedules import ANIMATEDIFF
@@ -263,7 +262,7 @@ def test_a_module_of_another_width_is_refused(port, demo, motion):
         CheckpointError,
         match=r"wide: down_blocks\.0\.motion_modules\.0 is 320 channels wide, the model has 32",
     ):
-        port.install(demo[0], Edit("test", TemporalEdit(wide)))
+        port.install(demo[0], motion_edit("test", wide))
 
 
 def test_a_single_frame_is_told_once(demo, motion, scene, caplog):

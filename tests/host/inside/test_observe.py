@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 
 
 class Seen:

@@ -9,7 +9,7 @@ import pkgutil
 import pytest
 import torch
 from comfy.patcher_extension import PatcherInjection
-from frameloom.models.edit import Edit
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
 from frameloom.models.windows import WindowPlan
 from frameloom.tests.support.training_contract import *  # noqa: F403  the tests, which pytest finds by name
@@ -42,7 +42,7 @@ def test_a_base_of_sdxls_shape_is_refused(port, demo):
     device = demo[0].load_device
     wide = ModelPatcher(model, load_device=device, offload_device=device)
     with pytest.raises(
-        ValueError, match=r"model: got UNetModel with 6 blocks down and 9 up; expected an SD1\.x UNet"
+        ValueError, match=r"model: got UNetModel with 16 temporal slots; expected the 21 of an SD1\.x UNet"
     ):
         port.base(wide)
 
@@ -86,11 +86,11 @@ def test_what_other_packs_patched_is_said_not_to_act(port, demo, scene, caplog):
         assert caplog.text.count("other packs' nodes have patched it") == count
 
 
-def test_every_patch_of_a_file_is_in_the_list_that_training_reads(port):
-    from frameloom.host import comfyui
+def test_every_patch_of_a_seam_is_in_the_list_that_training_reads(port):
+    from frameloom.host.comfyui import seams
     from frameloom.host.comfyui.patches import all_patches
 
-    files = [f"{comfyui.__name__}.{each.name}" for each in pkgutil.iter_modules(comfyui.__path__)]
+    files = [f"{seams.__name__}.{each.name}" for each in pkgutil.iter_modules(seams.__path__)]
     found = [getattr(importlib.import_module(name), "PATCHES", {}) for name in files]
     listed = {(place, patch) for place, patches in all_patches().items() for patch in patches}
     assert {each for patches in found for each in patches.items()} == listed

@@ -1,0 +1,103 @@
+"""Cross-attention whose logits are added to, as a mask of ComfyUI's own attention functions.
+
+Three official points work together. The ``attn2`` patch says that a layer's cross-attention comes next; the override of
+attention in the model call's options, which ComfyUI asks for every attention, gives it the bias as a mask and calls the
+override it found; the ``attn2`` output patch sees to it that this happened. So other packs' patches, replacements and
+overrides stay, and a replacement that leaves the bias out is named. SageAttention takes masks and forgets them: ComfyUI
+is told not to use it for a layer with a bias, and of an override that attends by itself the answer is not taken.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from ....models.errors import HostError
+from ..live import KEY, Live
+
+BIASED = f"{KEY}.bias"
+OVERRIDE = "optimized_attention_override"
+_MASK = 4  # place of the mask among the arguments of ComfyUI's attention functions, behind q, k, v and heads
+
+
+def announce(
+    query: Tensor, key: Tensor, value: Tensor, extra_options: dict[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Make a layer's bias ready; ComfyUI's ``attn2_patch``."""
+    biased = extra_options.get(BIASED)
+    if biased is not None:
+        biased.announce(query, key, extra_options)
+    return query, key, value
+
+
+def confirm(output: Tensor, extra_options: dict[str, Any]) -> Tensor:
+    """Check that a layer took its bias; ComfyUI's ``attn2_output_patch``."""
+    biased = extra_options.get(BIASED)
+    if biased is not None:
+        biased.confirm()
+    return output
+
+
+PATCHES = {"attn2_patch": announce, "attn2_output_patch": confirm}
+
+
+def begin(live: Live, options: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model call's options need: its biases, and the override that gives them to layers."""
+    if not live.active.acts_at("cross_attention"):
+        return {}
+    biased = Biased(live, options.get(OVERRIDE))
+    return {BIASED: biased, OVERRIDE: biased.attend}
+
+
+class Biased:
+    """The biases of one model call."""
+
+    def __init__(self, live: Live, earlier: Any) -> None:
+        """Take the call, and the override that others may have put in its options."""
+        self._live, self._earlier = live, earlier
+        self._block: tuple[str, int] = ("", 0)
+        self._ready: Tensor | None = None
+
+    def announce(self, query: Tensor, key: Tensor, options: dict[str, Any]) -> None:
+        """Make ready the bias of a layer's cross-attention, which comes next."""
+        self._block = options["block"]
+        self._ready = self._live.active.bias(self._live.layer(options), query, key.shape[1])
+
+    def confirm(self) -> None:
+        """Check that the bias was taken.
+
+        Raises:
+            HostError: the layer's cross-attention did without it.
+        """
+        if self._ready is not None:
+            raise HostError(
+                f"layout: cross-attention of block {self._block} was replaced by a node that does not go through "
+                "ComfyUI's attention options; expected it to; take that node (IPAdapter, say) out of the model, or "
+                "set Layout Conditioning's strength to 0."
+            )
+
+    def attend(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Attend, with the bias where one is ready; ComfyUI's override of attention."""
+        bias, self._ready = self._ready, None
+        if bias is None:
+            ask = function if self._earlier is None else partial(self._earlier, function)
+            return ask(*args, **kwargs)
+        bias = functional.pad(bias, (0, args[1].shape[-2] - bias.shape[-1]))  # tokens that others added
+        mask = args[_MASK] if len(args) > _MASK else kwargs.pop("mask", None)
+        args = (*args[:_MASK], bias if mask is None else bias + mask, *args[_MASK + 1 :])
+        kwargs["low_precision_attention"] = False
+        asked = False
+
+        def note(*args: Any, **kwargs: Any) -> Any:
+            nonlocal asked
+            asked = True
+            return function(*args, **kwargs)
+
+        if self._earlier is not None:
+            answer = self._earlier(note, *args, **kwargs)
+            if asked:
+                return answer
+        return function(*args, **kwargs)

@@ -1,0 +1,67 @@
+"""The temporal slots, and the norms that go over clips beside them: torch's forward hooks for a model call.
+
+ComfyUI's own patches do not reach all of these places in every version. Hooks leave the containers of layers untouched:
+other packs put layers of theirs in there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ..live import Live
+from ..network import layers_of, modules_in, size_of
+
+Find = Callable[[], Live | None]
+"""Returns the model call that is on; None: no call is."""
+
+
+def hook_slots(unet: nn.Module, find: Find) -> Iterator[RemovableHandle]:
+    """Run the slots of a UNet as the model call that is on says, until the handles are removed."""
+    size = size_of(unet)
+    for place, module in () if size is None else modules_in(unet, size):
+        yield module.register_forward_hook(partial(_run, find, place.slot))
+
+
+def hook_norms(unet: Any, find: Find) -> Iterator[RemovableHandle]:
+    """Take a UNet's residual norms and its last over as many frames as the model call says, until then.
+
+    AnimateDiff v1's modules were trained with norms whose statistics go over all frames of a video. No patch of ComfyUI
+    reaches into a residual block, so each of these norms has two hooks.
+    """
+    blocks: list[Any] = [layer for layer in layers_of(unet) if isinstance(layer, ResBlock)]
+    for norm in (
+        *(norm for block in blocks for norm in (block.in_layers[0], block.out_layers[0])),
+        unet.out[0],
+    ):
+        yield norm.register_forward_pre_hook(partial(_fold, find))
+        yield norm.register_forward_hook(partial(_unfold, find))
+
+
+def _run(find: Find, slot: str, _module: nn.Module, _inputs: Any, hidden: Tensor) -> Tensor:
+    live = find()
+    return hidden if live is None else live.active.slot(slot, hidden)
+
+
+def _frames(find: Find) -> int:
+    live = find()
+    return 1 if live is None else live.active.norm_frames
+
+
+def _fold(find: Find, _norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    """Lay a video's frames out as one tall picture before a norm."""
+    frames = _frames(find)
+    return (
+        None if frames == 1 else (rearrange(inputs[0], "(b f) c h w -> b c (f h) w", f=frames), *inputs[1:])
+    )
+
+
+def _unfold(find: Find, _norm: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
+    frames = _frames(find)
+    return None if frames == 1 else rearrange(output, "b c (f h) w -> (b f) c h w", f=frames)

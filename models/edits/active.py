@@ -1,0 +1,290 @@
+"""How edits compose: the one rule of each seam, and what of them acts in a model call.
+
+Both hosts ask here, and nowhere else does one edit meet another.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from .call import Call, Layer, check_places
+from .edit import SEAMS, Edit, Part, Source
+
+logger = logging.getLogger(__name__)
+
+Ask = Callable[[Any, Any], Any]
+"""Asks a part, given the answer so far."""
+Rule = Callable[[Sequence[Any], Ask, Any], Any]
+"""Makes one answer of several parts': (parts in the order of their edits, how to ask one, the answer of none)."""
+_Condition = TypeVar("_Condition")
+
+
+def last(parts: Sequence[Any], ask: Ask, none: Any) -> Any:
+    """Ask the last part alone."""
+    return ask(parts[-1], none) if parts else none
+
+
+def chain(parts: Sequence[Any], ask: Ask, none: Any) -> Any:
+    """Hand each part what the one before it made."""
+    for part in parts:
+        none = ask(part, none)
+    return none
+
+
+def add(parts: Sequence[Any], ask: Ask, none: Any) -> Any:
+    """Sum what parts answer; one that answers None adds nothing."""
+    answers = [answer for part in parts if (answer := ask(part, none)) is not None]
+    return sum(answers[1:], answers[0]) if answers else none
+
+
+def each(parts: Sequence[Any], ask: Ask, none: Any) -> Any:
+    """Ask every part, and take no answer."""
+    for part in parts:
+        ask(part, none)
+    return none
+
+
+RULES: Mapping[str, Rule] = {
+    "schedule": last,
+    "noise": last,
+    "run": last,
+    "windows": last,
+    "conditions": last,
+    "guide": last,
+    "input": chain,
+    "slots": chain,
+    "time": last,
+    "self_attention": chain,
+    "between": last,
+    "cross_attention": add,
+    "observe": each,
+}
+"""How parts of one seam compose. Of those under ``last``, the last counts also where it does not act."""
+
+
+def find(edits: Sequence[Edit], seam: str) -> Any | None:
+    """Return the part that counts at a seam where the last one does; None: no edit has any.
+
+    Args:
+        edits: of the model, in their order.
+        seam: its name.
+    """
+    return RULES[seam](_parts(edits, seam), lambda part, _: part, None)
+
+
+def find_notes(edits: Sequence[Edit], frames: int) -> list[str]:
+    """Return, and log, what to tell the user before a clip is sampled.
+
+    Args:
+        edits: of the model.
+        frames: of the clip.
+    """
+    parts = [part for edit in edits for part in edit.own_parts()]
+    notes = list(dict.fromkeys(note for part in parts if (note := part.note(frames)) is not None))
+    for note in notes:
+        logger.warning(note)
+    return notes
+
+
+def check_composed(composed: Sequence[_Condition]) -> _Condition | None:
+    """Return the condition of one side that is asked as several, or None.
+
+    Raises:
+        ValueError: there are two, and what they change can't be told apart in their average.
+    """
+    if len(composed) > 1:
+        raise ValueError(
+            f"conditioning: got {len(composed)} conditions with a layout combined into one; expected one, and others "
+            "without; put all entities into one scene, or set Layout Conditioning's method to bias."
+        )
+    return composed[0] if composed else None
+
+
+class RunEdits:
+    """The edits of a model for one run, with what their parts remember between its calls."""
+
+    def __init__(self, edits: Sequence[Edit], conditions: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Check that the edits go together.
+
+        Args:
+            edits: in their order.
+            conditions: options of every condition of the run.
+
+        Raises:
+            ValueError: they do not, or not with the conditions.
+        """
+        self.edits, self.conditions = tuple(edits), conditions
+        for part in (part for edit in self.edits for part in edit.own_parts()):
+            part.check(self.edits, conditions)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what parts remember of earlier calls."""
+        self._memories: dict[Hashable, Any] = {}
+
+    def parts(self, seam: str) -> list[Any]:
+        """Return the parts of a seam, in the order of their edits."""
+        return _parts(self.edits, seam)
+
+    def find(self, seam: str) -> Any | None:
+        """Return the part that counts at a seam where the last one does; None: there is none."""
+        return find(self.edits, seam)
+
+    def remembered(self, number: int, part: Any, of: Hashable) -> Any:
+        """Return what a part remembers.
+
+        Args:
+            number: its own, among those of its seam.
+            part: it.
+            of: whose layers it remembers, as ``Active.read`` has it.
+        """
+        if (number, of) not in self._memories:
+            self._memories[number, of] = part.memory()
+        return self._memories[number, of]
+
+    def at(self, call: Call, *, in_control: bool = False, **instead: Sequence[Any]) -> Active:
+        """Work out what acts in a model call.
+
+        Args:
+            call: of the network.
+            in_control: the network is a ControlNet, in which self-attention alone is edited.
+            instead: parts that take the place of those of a seam in this call, by the seam.
+        """
+        return Active(self, call, in_control, instead)
+
+
+class Active:
+    """What edits do in one model call."""
+
+    def __init__(
+        self, run: RunEdits, call: Call, in_control: bool, instead: Mapping[str, Sequence[Any]]
+    ) -> None:
+        """Work it out; ``RunEdits.at`` says the arguments."""
+        self.call, self._run = call, run
+        parts = {seam: list(instead.get(seam, run.parts(seam))) for seam in SEAMS}
+        readers = [
+            (number, part)
+            for number, part in enumerate(parts["self_attention"])
+            if _acts(part, call) and (part.in_control or not in_control)
+        ]
+        if in_control:
+            parts = {seam: [] for seam in SEAMS}
+        self._acting = {
+            seam: [part for part in parts[seam] if _acts(part, call)]
+            for seam in ("input", "slots", "cross_attention", "observe")
+        }
+        self._acting["self_attention"] = readers
+        self._time = RULES["time"](parts["time"], lambda part, _: part, None)
+        self._change = RULES["between"](parts["between"], lambda part, _: part.change(call), None)
+        self._biases: dict[Hashable, Tensor | None] = {}
+
+    def acts_at(self, seam: str) -> bool:
+        """Tell whether something acts inside the network at a seam; where nothing does, it need not be asked.
+
+        Args:
+            seam: ``input``, ``slots``, ``self_attention``, ``between``, ``cross_attention`` or ``observe``.
+        """
+        return self._change is not None if seam == "between" else bool(self._acting[seam])
+
+    @property
+    def keeps_frames_apart(self) -> bool:
+        """Whether no edit lets a frame have a say in another's prediction."""
+        return not (self.acts_at("slots") or self.acts_at("self_attention"))
+
+    @property
+    def norm_frames(self) -> int:
+        """Frames over which the network's residual norms go."""
+        return self.call.frames if any(part.over_clip for part in self._acting["slots"]) else 1
+
+    def input(self, hidden: Tensor) -> Tensor:
+        """Return what goes on from the first convolution, [N, C, H, W]."""
+        return self._compose("input", lambda part, hidden: part.add(hidden, self.call), hidden)
+
+    def slot(self, name: str, hidden: Tensor) -> Tensor:
+        """Return what goes on from a slot, [N, C, H, W]."""
+
+        def run(part: Any, hidden: Tensor) -> Tensor:
+            return part.run(name, hidden, self.call, self._time) if name in part.slots else hidden
+
+        return self._compose("slots", run, hidden)
+
+    def read(self, tokens: Tensor, layer: Layer, of: Hashable = None) -> Source | None:
+        """Return what a layer of self-attention reads in place of its own tokens; None: itself.
+
+        Args:
+            tokens: its own, [B*F*R, L, C].
+            layer: it.
+            of: tells networks apart, and values from keys where a layer has other tokens for them.
+        """
+
+        def ask(numbered: tuple[int, Any], source: Source | None) -> Source | None:
+            number, part = numbered
+            if layer.level not in part.levels:
+                return source
+            own = tokens if source is None else source.per_frame(self.call.frames)
+            return part.read(own, self.call, self._run.remembered(number, part, of), layer)
+
+        return self._compose("self_attention", ask, None)
+
+    def between(self, tokens: Tensor, number: int) -> Tensor:
+        """Return what goes from self- to cross-attention, [N, L, C].
+
+        Args:
+            tokens: what comes in, [N, L, C].
+            number: of the transformer, in the network's order.
+        """
+        return tokens if self._change is None else self._change(tokens, number)
+
+    def bias(self, layer: Layer, query: Tensor, tokens: int) -> Tensor | None:
+        """Return what is added to a layer's logits, [N, L, S] of the query's kind; None: nothing.
+
+        Args:
+            layer: it.
+            query: its queries, [N, L, ...].
+            tokens: S.
+
+        Raises:
+            ValueError: the layer's places are not those of the latents at its level.
+        """
+        key = (layer.level, tokens, query.dtype, query.device)
+        if key not in self._biases:
+            made = self._compose("cross_attention", lambda part, _: part.bias(self.call, layer, tokens), None)
+            self._biases[key] = None if made is None else made.to(query)
+        bias = self._biases[key]
+        if bias is not None:
+            check_places(self.call, layer, query.shape[1])
+        return bias
+
+    def is_watched(self, layer: Layer) -> bool:
+        """Tell whether anything looks at a layer's cross-attention."""
+        return any(layer.level in part.levels for part in self._acting["observe"])
+
+    def see(self, query: Tensor, key: Tensor, layer: Layer) -> None:
+        """Show a layer's cross-attention to whatever looks at it.
+
+        Args:
+            query: [N, heads, L, D].
+            key: [N, heads, S, D], or one row for every so many pictures that follow each other.
+            layer: it.
+        """
+
+        def show(part: Any, _: None) -> None:
+            if layer.level in part.levels:
+                part.see(query, key, self.call, layer)
+
+        self._compose("observe", show, None)
+
+    def _compose(self, seam: str, ask: Ask, none: Any) -> Any:
+        return RULES[seam](self._acting[seam], ask, none)
+
+
+def _parts(edits: Sequence[Edit], seam: str) -> list[Any]:
+    return [part for edit in edits if (part := getattr(edit, seam)) is not None]
+
+
+def _acts(part: Any, call: Call) -> bool:
+    return not isinstance(part, Part) or part.acts(call)

@@ -1,0 +1,103 @@
+"""A motion module as an edit: its layers in the temporal slots, its mask encoder behind the first convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from ..edits.call import Call
+from ..edits.edit import Edit, Part, Schedule, Time
+from ..mask_adapter import given_in
+from ..motion_checkpoint import check_fit
+from ..network.unet import UNetSize
+
+STILL = (
+    "Apply Motion Module: got a latent of 1 frame, which is sampled as a still, without the motion module; expected "
+    "the frames of a clip; set batch_size of Empty Latent Image to their number (16 for most motion modules)."
+)
+
+
+def motion_edit(name: str, motion: Any, schedule: Schedule | None = None, **settings: float) -> Edit:
+    """Return the edit of a motion module.
+
+    Args:
+        name: of the edit.
+        motion: what the host's ``load_motion`` returned, or a ``learning.Learner``.
+        schedule: the beta schedule to sample with; None: the model's own.
+        settings: ``strength``, ``start_percent`` and ``end_percent`` of ``TemporalEdit``.
+    """
+    part = TemporalEdit(motion, **settings)
+    return Edit(name, schedule=schedule, slots=part, input=part if part.has_encoder else None)
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalEdit(Part):
+    """Run a motion module in the temporal slots.
+
+    Attributes:
+        motion: what the host's ``load_motion`` returned, or a ``learning.Learner``.
+        strength: factor on the module's change: ``x + strength * (module(x) - x)``. 0 leaves the model bit-identical.
+        start_percent, end_percent: part of sampling in which it acts, compared with ``Call.progress``.
+        network: what runs in the place of ``motion``: a ``MotionModel``, or what is called as one; None: it itself.
+    """
+
+    motion: Any
+    strength: float = 1.0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+    network: Any = field(default=None, compare=False)
+
+    def acts(self, call: Call) -> bool:
+        """Tell whether it acts: within its part of sampling, and on more than a single frame."""
+        return (
+            self.strength != 0 and self.start_percent <= call.progress <= self.end_percent and call.frames > 1
+        )
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether it has a mask encoder."""
+        return self.motion.weights.size.mask_encoder
+
+    @property
+    def slots(self) -> Sequence[str]:
+        """Names of the slots it has."""
+        return self._running.slots
+
+    @property
+    def over_clip(self) -> bool:
+        """Whether it was trained with the UNet's residual norms over whole clips (AnimateDiff v1)."""
+        return self.motion.weights.clip_norm
+
+    @property
+    def networks(self) -> tuple[Any, ...]:
+        """The module."""
+        return (self._running,)
+
+    def with_networks(self, networks: Sequence[Any]) -> TemporalEdit:
+        """Return the same edit that runs another network."""
+        (network,) = networks
+        return replace(self, network=network)
+
+    def run(self, slot: str, hidden: Tensor, call: Call, time: Time | None) -> Tensor:
+        """Run a slot, [N, C, H, W] to the same."""
+        return self._running(slot, hidden, call.frames, self.strength, time)
+
+    def add(self, hidden: Tensor, call: Call) -> Tensor:
+        """Add what the mask encoder makes of what is held."""
+        held = given_in(call)
+        return hidden if held is None else self._running.mask_encoder(hidden, held, self.strength)
+
+    def check_fit(self, network: UNetSize) -> None:
+        """Check that the module is for a network."""
+        check_fit(self.motion.weights, network.slots)
+
+    def note(self, frames: int) -> str | None:
+        """Say that a single frame is drawn without it."""
+        return STILL if frames == 1 else None
+
+    @property
+    def _running(self) -> Any:
+        return self.motion if self.network is None else self.network

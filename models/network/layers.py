@@ -1,0 +1,67 @@
+"""Layers that more than one technique is made of: attention over a few tokens, and a gated feed-forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from einops import rearrange
+from torch import Tensor, nn
+
+# (q, k, v: [N, L, C], heads) -> [N, L, C]
+Attend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Attend with torch's own scaled dot product.
+
+    Args:
+        query: [N, L, C] float.
+        key: [N, S, C] float.
+        value: [N, S, C] float.
+        heads: number of heads; divides C.
+
+    Returns:
+        [N, L, C].
+    """
+    query, key, value = (rearrange(part, "n l (h d) -> n h l d", h=heads) for part in (query, key, value))
+    return rearrange(nn.functional.scaled_dot_product_attention(query, key, value), "n h l d -> n l (h d)")
+
+
+def attend_briefly(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Attend as ``attend``, by products of small matrices: on a CPU, and with the few tokens of a clip, faster.
+
+    Torch's own kernel is made for long sequences; of few tokens, its gradient takes nearly twice as long as this one's.
+    The weights of attention are kept for the gradient, [N * heads, L, S]. Arguments and result are those of ``attend``.
+    """
+    query, key, value = (rearrange(part, "n l (h d) -> (n h) l d", h=heads) for part in (query, key, value))
+    weights = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(-1)
+    return rearrange(weights @ value, "(n h) l d -> n l (h d)", h=heads)
+
+
+class _GEGLU(nn.Module):
+    def __init__(self, channels: int, inner: int, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.proj = operations.Linear(channels, 2 * inner, **factory)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        value, gate = self.proj(tokens).chunk(2, dim=-1)
+        return value * nn.functional.gelu(gate)
+
+
+class FeedForward(nn.Module):
+    """Two layers with a GELU gate between, four times as wide; keys net.0.proj and net.2."""
+
+    def __init__(self, channels: int, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        inner = 4 * channels
+        # The middle entry keeps the key of the last layer at net.2; in the original it is a dropout of 0.
+        self.net = nn.Sequential(
+            _GEGLU(channels, inner, operations, **factory),
+            nn.Identity(),
+            operations.Linear(inner, channels, **factory),
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return tokens of the same shape, [..., C]."""
+        return self.net(tokens)

@@ -1,0 +1,41 @@
+"""Which seams a model offers, and what is said where an edit changes another."""
+
+from __future__ import annotations
+
+import pytest
+from frameloom.models.edits.edit import SEAMS
+from frameloom.models.family import INSTEAD, Family, check_offered
+
+SD1 = Family("Stable Diffusion 1.x", is_sd1=True)
+FLUX = Family("Flux")
+WAN = Family("Wan", "video")
+
+
+def test_every_seam_has_words_for_a_model_that_lacks_it():
+    assert INSTEAD.keys() == set(SEAMS)
+
+
+def test_sd1_offers_all_seams_and_others_of_pictures_windows():
+    check_offered(SD1, SEAMS, "Test")
+    check_offered(FLUX, ["windows"], "Test")
+    check_offered(WAN, [], "Test")
+    assert [seam for seam in SEAMS if FLUX.offers(seam)] == ["windows"]
+    assert not any(WAN.offers(seam) for seam in SEAMS)
+
+
+@pytest.mark.parametrize("seam", [seam for seam in SEAMS if seam != "windows"])
+def test_an_edit_of_a_seam_that_a_video_model_lacks_says_what_to_do(seam):
+    with pytest.raises(
+        ValueError, match=r"got Wan, which makes video; expected Stable Diffusion 1\.x"
+    ) as refused:
+        check_offered(WAN, [seam, "windows"], "Test")
+    assert f"; {INSTEAD[seam]}, or load an SD1.5 checkpoint" in str(refused.value)
+
+
+def test_windows_alone_ask_for_a_model_of_pictures():
+    with pytest.raises(
+        ValueError, match=r"got Wan, .*; expected one that makes pictures .*Context Windows \(Manual\)"
+    ):
+        check_offered(WAN, ["windows"], "Test")
+    with pytest.raises(ValueError, match=r"got Flux, .*; load an SD1.5 checkpoint or the demo model\.$"):
+        check_offered(FLUX, ["windows", "slots"], "Test")
