@@ -86,7 +86,7 @@ class TemporalEdit(Part):
         return self._running(slot, hidden, call.frames, self.strength, time)
 
     def add(self, hidden: Tensor, call: Call) -> Tensor:
-        """Add what the mask encoder makes of what is held."""
+        """Add what the mask encoder makes of what is held to [N, C, H, W]."""
         held = given_in(call)
         return hidden if held is None else self._running.mask_encoder(hidden, held, self.strength)
 

@@ -184,7 +184,7 @@ def test_the_law_catches(path: str, source: str) -> None:
     [
         ("nodes/x.py", "def f():\n    from ..training import loop"),
         ("nodes/x.py", "from ..host import api"),
-        ("headless/engine/x.py", "from ...models.edit import Edit"),
+        ("headless/engine/x.py", "from ...models.edits.edit import Edit"),
         ("headless/x.py", "def f():\n    import av"),
         ("host/comfyui/x.py", "import comfy.utils"),
     ],

@@ -146,7 +146,7 @@ def test_the_unet_equals_diffusers_processor():
     inputs = (noisy, torch.full((8,), 500))
     plain = unet(*inputs, encoder_hidden_states=text).sample
     with edited(share_tokens(unet), [Edit("cross", self_attention=CrossFrameEdit())]) as run:
-        run.call = call()
+        run.begin(call())
         ours = unet(*inputs, encoder_hidden_states=text).sample
     unet.set_attn_processor(CrossFrameAttnProcessor2_0(batch_size=2))
     theirs = unet(*inputs, encoder_hidden_states=text).sample

@@ -106,7 +106,7 @@ def test_a_frame_that_no_call_held_is_named():
 
 def test_a_grid_that_is_not_the_latents_is_refused():
     observer = PhraseAttention([(2, 4)], [(1, 5)], FRAMES, (8, 8), EVERY)
-    with pytest.raises(ValueError, match=r"level 1 has 24 places; expected 4 x 4 for latents of 8 x 8"):
+    with pytest.raises(ValueError, match=r"level 1 has 24 places; expected 2 x 3 for latents of 4 x 6"):
         observer.see(*scene(), call(), at_level(1))
 
 
