@@ -229,21 +229,6 @@ def test_all_runs_together_are_shown_as_the_steps_of_one(coarse):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"iterations": -1}, "iterations=-1; expected 0 or more"),
-        ({"order": 0}, "order=0; expected 1 or more"),
-        ({"spatial": 0.0}, "spatial stop frequency is 0.0; expected more than 0"),
-        ({"temporal": -0.5}, "temporal stop frequency is -0.5; expected"),
-        ({"filter": "box"}, "filter='box' is unknown; expected one of"),
-    ],
-)
-def test_settings_out_of_range_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        NoiseReinit(**settings)
-
-
-@pytest.mark.parametrize(
     ("run", "message"),
     [
         (

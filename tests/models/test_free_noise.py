@@ -287,15 +287,6 @@ def test_more_frames_than_positions_run_in_windows_and_windows_of_more_are_refus
         module(SLOT, x[:13], 13, 1.0, wide)
 
 
-@pytest.mark.parametrize("kind", [NoiseShuffle, WindowFusion])
-@pytest.mark.parametrize(("length", "stride"), [(16, 5), (4, 8), (16, 0), (0, 1)])
-def test_a_stride_that_does_not_divide_the_window_is_refused(kind, length, stride):
-    with pytest.raises(
-        ValueError, match=rf"stride={stride} does not divide window_length={length}; expected"
-    ):
-        kind(length, stride)
-
-
 def test_the_last_edit_that_has_a_say_counts():
     noise = torch.arange(40.0).view(40, 1, 1, 1)
     first, last = NoiseShuffle(16, 4), NoiseShuffle(8, 2, seed=3)
