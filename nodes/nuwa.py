@@ -304,8 +304,8 @@ def ask(
     if not torch.equal(arrange_noise(port.edits(model), probe), probe):
         raise ValueError(
             f"model: got one that arranges the noise of a job's {tree.length} frames anew, as Free Noise does; "
-            "expected noise of its own for every frame of a job; connect what is before that node, or lower the plan's "
-            "length."
+            "expected noise of its own for every frame of a job; connect what is before that node, or lower the "
+            "plan's length."
         )
     encoded = {prompt: port.encode_text(clip, prompt)[0] for prompt in used_prompts(tree.prompts, blends)}
     for name, side in (("clip", next(iter(encoded.values()))), ("negative", negative)):
