@@ -16,6 +16,7 @@ from frameloom.models.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.motion_module import TemporalBlock
 from frameloom.models.network.layers import attend
 from frameloom.tests.support.motion import tiny_module, tiny_size
+from frameloom.tests.support.tensors import draw
 from torch import nn
 
 SIZES = [
@@ -27,7 +28,7 @@ FUSION = WindowFusion(LENGTH, STRIDE)
 
 
 def tokens(frames, seed=0):
-    return torch.randn(5, frames, CHANNELS, generator=torch.Generator().manual_seed(seed))
+    return draw(5, frames, CHANNELS, seed=seed)
 
 
 def block(attentions=2, attend=attend):
@@ -108,7 +109,7 @@ def test_the_order_is_apart_from_torchs_own_random_state():
 
 
 def test_noise_is_moved_by_frames_bit_for_bit():
-    noise = torch.randn(27, 4, 3, 5, generator=torch.Generator().manual_seed(0))
+    noise = draw(27, 4, 3, 5)
     shuffle = NoiseShuffle(8, 2, seed=1)
     arranged = shuffle.arrange(noise)
     assert torch.equal(arranged[:8], noise[:8])
@@ -235,7 +236,7 @@ def test_gradients_go_through_the_windows():
 
 def test_more_frames_than_positions_run_in_windows_and_windows_of_more_are_refused():
     module = tiny_module(max_frames=POSITIONS)
-    x = torch.randn(3 * POSITIONS, 32, 4, 4, generator=torch.Generator().manual_seed(0))
+    x = draw(3 * POSITIONS, 32, 4, 4)
     assert torch.isfinite(module(SLOT, x, 3 * POSITIONS, 1.0, FUSION)).all()
     with pytest.raises(ValueError, match=r"frames=36 is more than the 12 .* add .* Free Noise of 12 frames"):
         module(SLOT, x, 3 * POSITIONS)
