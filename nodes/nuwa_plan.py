@@ -7,7 +7,8 @@ from typing import Any, NoReturn, get_args
 
 from ..host import api
 from ..models.nuwa_tree import MAX_DEPTH, Tree, find_makespan, read_keyframe_prompts, spread_prompts
-from ..models.prompt_travel import Interpolation, storyboard_prompts
+from ..models.prompt_text import storyboard_prompts
+from ..models.prompt_travel import Interpolation
 from ..models.storyboard import Storyboard
 from .early import UNLINKED, check_early
 from .plot import draw_tree

@@ -6,14 +6,13 @@ from typing import Any, get_args
 
 from ..host import api
 from ..models.family import check_makes_pictures
+from ..models.prompt_text import parse_prompts, storyboard_prompts
 from ..models.prompt_travel import (
     MAX_FRAMES,
     Interpolation,
     describe_travel,
     fill_travel,
-    parse_prompts,
     plan_travel,
-    storyboard_prompts,
     travel_conditions,
     used_prompts,
 )

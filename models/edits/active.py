@@ -71,8 +71,8 @@ def find(edits: Sequence[Edit], seam: str) -> Any | None:
     """Return the part that counts at a seam where the last one does; None: no edit has any.
 
     Args:
-        edits: of the model, in their order.
-        seam: its name.
+        edits: edits on the model, in their order.
+        seam: name of the seam.
     """
     return RULES[seam](_parts(edits, seam), lambda part, _: part, None)
 
@@ -81,8 +81,8 @@ def find_notes(edits: Sequence[Edit], frames: int) -> list[str]:
     """Return, and log, what to tell the user before a clip is sampled.
 
     Args:
-        edits: of the model.
-        frames: of the clip.
+        edits: edits on the model.
+        frames: length of the clip.
     """
     parts = [part for edit in edits for part in edit.own_parts()]
     notes = list(dict.fromkeys(note for part in parts if (note := part.note(frames)) is not None))
@@ -112,7 +112,7 @@ class RunEdits:
         """Check that the edits go together.
 
         Args:
-            edits: in their order.
+            edits: edits on the model, in their order.
             conditions: options of every condition of the run.
 
         Raises:
@@ -139,9 +139,9 @@ class RunEdits:
         """Return what a part remembers.
 
         Args:
-            number: its own, among those of its seam.
-            part: it.
-            of: whose layers it remembers, as ``Active.read`` has it.
+            number: place of the part among those of its seam.
+            part: part that remembers.
+            of: name of the network whose layers it remembers, as ``Active.read`` has it.
         """
         if (number, of) not in self._memories:
             self._memories[number, of] = part.memory()
@@ -151,8 +151,8 @@ class RunEdits:
         """Work out what acts in a model call.
 
         Args:
-            call: of the network.
-            in_control: the network is a ControlNet, in which self-attention alone is edited.
+            call: call of the network.
+            in_control: True: the network is a ControlNet, in which self-attention alone is edited.
             instead: parts that take the place of those of a seam in this call, by the seam.
         """
         return Active(self, call, in_control, instead)
@@ -227,9 +227,9 @@ class Active:
         """Return what a layer of self-attention reads in place of its own tokens; None: itself.
 
         Args:
-            tokens: its own, [B*F*R, L, C].
-            layer: it.
-            of: tells networks apart, and values from keys where a layer has other tokens for them.
+            tokens: [B*F*R, L, C]. Tokens of the layer.
+            layer: layer that reads.
+            of: name that tells networks apart, and values from keys where a layer has other tokens for them.
         """
 
         def ask(numbered: tuple[int, Any], source: Source | None) -> Source | None:
@@ -245,8 +245,8 @@ class Active:
         """Return what goes from self- to cross-attention, [N, L, C].
 
         Args:
-            tokens: what comes in, [N, L, C].
-            number: of the transformer, in the network's order.
+            tokens: [N, L, C]. Tokens that come in.
+            number: place of the transformer in the network's order.
         """
         return tokens if self._change is None else self._change(tokens, number)
 
@@ -254,9 +254,9 @@ class Active:
         """Return what is added to a layer's logits, [N, L, S] of the query's kind; None: nothing.
 
         Args:
-            layer: it.
-            query: its queries, [N, L, ...].
-            tokens: S.
+            layer: layer whose attention it is.
+            query: [N, L, ...]. Queries of the layer.
+            tokens: S, number of the prompt's tokens.
 
         Raises:
             ValueError: the layer's places are not those of the latents at its level.
@@ -279,8 +279,8 @@ class Active:
 
         Args:
             query: [N, heads, L, D].
-            key: [N, heads, S, D], or one row for every so many pictures that follow each other.
-            layer: it.
+            key: [N, heads, S, D]. One row for each picture, or for every so many that follow each other.
+            layer: layer whose attention it is.
         """
 
         def show(part: Any, _: None) -> None:

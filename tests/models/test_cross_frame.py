@@ -134,11 +134,6 @@ def test_rows_that_are_no_whole_number_of_frames_are_refused():
         CrossFrameEdit().read(tokens(7), call(), AnchorMemory(), "layer")
 
 
-def test_an_unknown_anchor_is_refused():
-    with pytest.raises(ValueError, match="anchor='last' is unknown"):
-        CrossFrameEdit("last")
-
-
 def test_the_unet_equals_diffusers_processor():
     torch.manual_seed(0)
     unet = build_unet(DEMO.unet).eval().requires_grad_(False)
