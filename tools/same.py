@@ -423,9 +423,8 @@ def main() -> int:
     for each in (writes, pairs):
         each.add_argument("--tree", type=Path, default=ROOT, help="checkout to run (this one)")
         each.add_argument("--host", nargs="+", choices=HOSTS, default=HOSTS, help="where to run (everywhere)")
-        each.add_argument(
-            "--only", default="*", metavar="PATTERN", help="cases to run, for example 'slots/*'"
-        )
+    for each in (writes, compares, pairs):
+        each.add_argument("--only", default="*", metavar="PATTERN", help="cases, for example 'slots/*' (all)")
     for each in (compares, pairs):
         each.add_argument(
             "--expect", nargs="+", default=[], metavar="PATTERN", help="differences that are meant"
