@@ -39,7 +39,7 @@ from .device import pick_device, weight_dtype
 from .edits import edited
 from .folders import Folders
 from .gligen import load_gligen
-from .guidance import CFG, Conditioning
+from .guidance import CFG, Conditioning, options_of
 from .io import ComfyNode
 from .loading import load_checkpoint
 from .lora import read_lora
@@ -172,9 +172,9 @@ class HeadlessHost:
         """Return the denoised latents of one forward pass."""
         samples = latent["samples"]
         noisy = samples.to(model.device).float() * model.latent_scale
-        with edited(model.unet, model.edits, [options for _, options in conditioning]) as run:
-            level = torch.tensor(sigma)
-            denoise = Denoiser(model, run, CFG(conditioning, [], 1.0), samples.shape, level[None])
+        guidance, level = CFG(conditioning, [], 1.0), torch.tensor(sigma)
+        with edited(model.unet, model.edits, options_of(guidance)) as run:
+            denoise = Denoiser(model, run, guidance, samples.shape, level[None])
             clean = denoise(noisy, level)
         return (clean / model.latent_scale).to(samples.device)
 
