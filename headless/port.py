@@ -75,9 +75,9 @@ class HeadlessHost:
         Args:
             device: torch's name of it; None: the first GPU of CUDA, else the CPU.
             input_dir: pictures and clips that workflows load.
-            output_dir: where results go.
-            models_dir: has a folder for each kind: ``checkpoints``, ``loras``, ``animatediff_models``, ...
-            jobs: does a recursion's jobs, told of a watch and a check for interrupts.
+            output_dir: folder that results go to.
+            models_dir: folder with a folder for each kind: ``checkpoints``, ``loras``, ``animatediff_models``, ...
+            jobs: function that does a recursion's jobs; it gets a watch and a check for interrupts.
         """
         self.device = pick_device(device)
         self._jobs = jobs

@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from ..models.errors import LanguageModelError
+from ..models.files.json_text import read_json
 from .answer import Answer
 from .dialect import Dialect
 from .exchange import Clock, DisconnectedError, OutOfTimeError, Reply, TooLongError, exchange
@@ -321,7 +322,7 @@ class _Errand:
         remedy = f"correct base_url and model in {FILE}"
         if status in UNSUITED:
             unsuited = _UnsuitedError(
-                self._words(what, "200", remedy if status == 404 else "see to what it says")
+                self._words(what, "200", remedy if status == 404 else "do what it says")
             )
             unsuited.words = said.decode("utf-8", "replace")
             raise unsuited
@@ -360,8 +361,8 @@ class _Errand:
 
 def _read_json(reply: Reply) -> Any:
     try:
-        return json.loads(b"".join(reply.pieces))
-    except (ValueError, RecursionError):
+        return read_json(b"".join(reply.pieces))
+    except ValueError:
         return None
 
 

@@ -76,7 +76,7 @@ def read_names(text: str) -> list[str]:
     names = [name.strip() for name in re.split(r"[,\n]", text) if name.strip()]
     if not names:
         raise ValueError(
-            f"entities: got {text!r}; expected one name at least, one a line or separated by commas; type some."
+            f"entities: got {text!r}; expected at least one name, one a line or separated by commas; type some."
         )
     return names
 

@@ -18,6 +18,7 @@ Makes = Literal["pictures", "video", "sound", "shapes", "pictures or video"]
 # What does the work of an edit on a model of video, by its seam. The names are those of core nodes.
 INSTEAD = {
     "slots": "sample without Apply Motion Module, since a video model moves by itself",
+    "skips": "take this node out, since a video model has no way down and up that skips join",
     "input": "use core's node for a first frame of the family, such as WanFirstLastFrameToVideo",
     "schedule": "sample without this node, since a video model moves by itself",
     "observe": "make the mask with a segmenter, and connect it to mask",

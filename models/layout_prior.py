@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .errors import CheckpointError
-from .weight_file import WeightFile, open_weights, parse_json, write_tensors
+from .files.json_text import read_json
+from .weight_file import WeightFile, open_weights, write_tensors
 from .weight_kind import expect
 
 KIND, VERSION = "layout_prior", "1"
@@ -282,7 +283,7 @@ def _read_words(file: WeightFile) -> list[str]:
     """Return the words of the header; files that were written before there were any have none."""
     text = file.metadata.get("frameloom.words", "[]")
     try:
-        words = parse_json(text)
+        words = read_json(text)
     except ValueError:
         words = None
     if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):

@@ -7,7 +7,6 @@ Owns reading, saying what is wrong with a file as a file or with its numbers, an
 from __future__ import annotations
 
 import difflib
-import json
 import pickle
 import struct
 import zipfile
@@ -22,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import CheckpointError
+from .files.json_text import read_json
 from .header_order import order_header
 from .whole_file import whole_file
 
@@ -249,18 +249,6 @@ def find_nearest(missing: str, unexpected: Iterable[str]) -> str:
     return f" (it holds {near[0]!r}, which belongs to nothing: is that it?)" if near else ""
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Return what JSON of a file says.
-
-    Raises:
-        ValueError: it is no JSON, or nested too deep to be read.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
-
-
 def _file_of_folder(folder: Path) -> Path:
     file = next((folder / name for name in _FOLDER_FILES if (folder / name).is_file()), None)
     if file is not None:
@@ -284,10 +272,10 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     if not file.is_file():
         return {}
     try:
-        config = parse_json(file.read_text(encoding="utf-8"))
+        config = read_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(
-            f"{folder.name}/config.json: not JSON ({error}); expected a diffusers config; download it again."
+            f"{folder.name}/config.json: got {error}; expected a diffusers config; download it again."
         ) from error
     if not isinstance(config, dict):
         raise CheckpointError(
@@ -353,7 +341,7 @@ def _safetensors_size(path: Path) -> int | None:
     if len(header) < length:
         return 8 + length
     try:
-        entries = parse_json(header)
+        entries = read_json(header)
         return (
             8
             + length
@@ -451,14 +439,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         OSError: the disk is full, or the folder can't be written to; says what to do.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as part:
-            save_file(dict(tensors), part, dict(metadata))
-            order_header(part)
-    except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
-        size = sum(tensor.nbytes for tensor in tensors.values())
-        raise OSError(
-            f"{path}: could not be written ({error}); expected {size:,} bytes of room in a folder that can be written "
-            "to; make room, or choose another name."
-        ) from error
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    with whole_file(path, size=size, advice="make room, or choose another name") as part:
+        save_file(dict(tensors), part, dict(metadata))
+        order_header(part)

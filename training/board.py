@@ -1,4 +1,4 @@
-"""A run's figures and samples for TensorBoard, beside ``metrics.jsonl``, which is always written."""
+"""Figures and samples of a run for TensorBoard, beside ``metrics.jsonl``, which is always written."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def has_tensorboard() -> bool:
 
 
 class Board:
-    """Files of TensorBoard. What an earlier run wrote from a step on counts no more once that step is written again."""
+    """Files of TensorBoard. When a step is written again, the later steps of an earlier run no longer count."""
 
     def __init__(self, folder: Path) -> None:
-        """Prepare it.
+        """Prepare the files.
 
         Args:
             folder: folder of the files, which is made when the first step is added.

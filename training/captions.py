@@ -1,12 +1,11 @@
-"""Captions of the videos of a folder: a text file beside each, or tables of many (CSV, JSON lines).
+"""Captions of the videos of a folder: a text file beside each video, or tables for many (CSV, JSON lines).
 
-Owns what such files may look like. A caption never says where a video is: it is matched to files that were found.
+This file knows the forms of such files. A caption never says where a video is: it is matched to files that were found.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -14,32 +13,34 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TextIO
 from unicodedata import normalize
 
+from ..models.files.json_text import read_json
+
 MAX_CAPTION = 2000  # characters
 SIDECARS, CSV, LINES = (".txt", ".caption"), ".csv", ".jsonl"
-# Names of columns, best first. In WebVid's tables (videoid, name, page_dir) the caption is called name.
+# Names of columns, the best first. In WebVid's tables (videoid, name, page_dir) the caption is called name.
 _CAPTIONS = ("caption", "text", "prompt", "name")
 _FILES = (
     "videoid", "file", "file_name", "filename", "video", "video_path", "media_path", "path", "name",
 )  # fmt: skip
 _FOLDER = "page_dir"
 _DELIMITERS = ",;\t"
-_ENCODING = "utf-8-sig"  # UTF-8, with the mark at its beginning that Windows programs write, or without
+_ENCODING = "utf-8-sig"  # UTF-8, with or without the mark that Windows programs write at the beginning
 _MAX_LINE = 1 << 20  # characters of a line of JSON
 
 Index = Mapping[str, str | None]
-"""What a table may call a video -> its name; None: several are called so."""
+"""Names of videos by all names that a table may use; None: several videos have that name."""
 Row = Mapping[str, str]
 
 
 class Skipped(NamedTuple):
-    """A file that is not used, and why; ``reason`` goes behind its name."""
+    """A file that is not used, and the reason, which follows its name in messages."""
 
     name: str
     reason: str
 
 
 def as_prompt(caption: str) -> str:
-    r"""Return the prompt that says a caption word for word: its parentheses give no weights.
+    r"""Return a caption as a prompt, word for word: its parentheses are escaped, so that they give no weights.
 
     Examples:
         >>> print(as_prompt("a dog (running)"))
@@ -53,10 +54,10 @@ def read_captions(
 ) -> tuple[dict[str, str], list[Skipped]]:
     """Read every caption of a folder.
 
-    The first of these that says something is a video's caption: ``clip.mp4.txt``, ``clip.mp4.caption``, ``clip.txt``,
-    ``clip.caption``, the row of a table, of tables the first by name, of its rows the first. A table's columns have
-    names, in a CSV's first row or in every line of JSON; a row names its video by WebVid's ``videoid`` and
-    ``page_dir``, or by its name, from the table's folder or the whole folder, with or without folder and ending. Two
+    The caption of a video is the first of these that is not empty: ``clip.mp4.txt``, ``clip.mp4.caption``,
+    ``clip.txt``, ``clip.caption``, then the first row for it in the first table by name. A table has names of columns,
+    in the first row of a CSV or in every line of JSON. A row names its video by WebVid's ``videoid`` and ``page_dir``,
+    or by the file's name, from the table's folder or from the whole folder, with or without folder and ending. Two
     spellings of one letter, composed or not, are the same name. Line breaks and runs of spaces become one space.
 
     Args:
@@ -66,13 +67,13 @@ def read_captions(
         folders: names of folders that are a video each.
 
     Returns:
-        Video -> caption, for those that have one; and the files that could not be read, or name no video that is here.
+        Captions by video, for videos that have one; and files that can't be read, or that name no video in the folder.
     """
     beside = {name: [name, _without_ending(name)] for name in sorted(videos)} | {
         name: [name] for name in folders
     }
     index = _index(list(beside))
-    texts: dict[str, str] = {}  # text file -> what it says
+    texts: dict[str, str] = {}  # captions by text file
     rows: dict[str, str] = {}
     skipped = []
     for name in sorted(files):
@@ -94,19 +95,19 @@ def read_captions(
 
 
 def is_caption(name: str) -> bool:
-    """Tell whether a file holds captions, by its ending."""
+    """Tell by its ending whether a file holds captions."""
     return PurePosixPath(name).suffix.lower() in (*SIDECARS, CSV, LINES)
 
 
 def _beside(texts: Mapping[str, str], stems: Iterable[str]) -> str:
-    """Return the first caption of the text files that may be beside a video."""
+    """Return the first caption of the text files beside a video."""
     names = [stem + ending for stem in stems for ending in SIDECARS]
     found = (texts.get(name) or texts.get(_same(name)) for name in names)
     return next(filter(None, found), "")
 
 
 def _same(name: str) -> str:
-    """Return the one spelling that stands for all of a name: e and an accent, or a letter with one."""
+    """Return one spelling of a name for all: a letter with an accent may be one character or two."""
     return normalize("NFC", name)
 
 
@@ -120,30 +121,30 @@ def _index(videos: Sequence[str]) -> Index:
         path = PurePosixPath(_same(video))
         for key in {str(path), str(path.with_suffix("")), path.name, path.stem}:
             index[key] = None if key in index else video
-    # A whole name is that video's, whatever else ends so.
+    # A whole name means that video, even if other names end with it.
     index.update((_same(video), video) for video in reversed(videos))
     return index
 
 
 def _read_csv(file: TextIO) -> Iterator[Row]:
-    """Read a table a row at a time: WebVid's own has ten million, of which few are here.
+    """Read a table row by row: WebVid's own has ten million rows, few of them for this folder.
 
     Raises:
-        csv.Error: it is no table.
+        csv.Error: the file is no table.
     """
     head = file.readline()
     delimiter = max(_DELIMITERS, key=head.count)
     columns = [column.strip().lower() for column in next(csv.reader([head], delimiter=delimiter), [])]
-    yield dict.fromkeys(columns, "")  # which there are
+    yield dict.fromkeys(columns, "")  # the first row names all columns
     for row in csv.reader(file, delimiter=delimiter):
         yield dict(zip(columns, row, strict=False))
 
 
 def _read_lines(file: TextIO) -> Iterator[Row]:
-    """Read JSON lines, an object each.
+    """Read lines of JSON, each of which is an object.
 
     Raises:
-        ValueError: a line is none.
+        ValueError: a line is not an object.
     """
     number = 0
     while line := file.readline(_MAX_LINE):
@@ -151,9 +152,9 @@ def _read_lines(file: TextIO) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"has no JSON in line {number} ({error}); expected an object in each") from error
+            row = read_json(line)
+        except ValueError as error:
+            raise ValueError(f"has {error} in line {number}; expected an object in each") from error
         if not isinstance(row, dict):
             raise ValueError(f"has no object in line {number}; expected file_name and text in each")
         yield {str(name).strip().lower(): _text(value) for name, value in row.items()}
@@ -163,7 +164,7 @@ def _match(table: Iterator[Row], place: str, index: Index) -> dict[str, str]:
     """Return the captions of a table, by video.
 
     Raises:
-        ValueError: it has no columns that we know, or names no video that is here.
+        ValueError: the table has no known columns, or names no video of the folder.
     """
     columns = next(table, {})
     caption = next((name for name in _CAPTIONS if name in columns), None)
@@ -189,7 +190,7 @@ def _match(table: Iterator[Row], place: str, index: Index) -> dict[str, str]:
 
 
 def _find(place: str, folder: str, video: str, index: Index) -> str | None:
-    """Return the video that a row names, in the table's folder first."""
+    """Return the video that a row names. The table's folder is searched first."""
     name = _same(video.strip().replace("\\", "/").removeprefix("./"))
     inner = f"{_same(folder.strip())}/{name}"
     return next(
@@ -203,7 +204,7 @@ def _find(place: str, folder: str, video: str, index: Index) -> str | None:
 
 
 def _text(value: Any) -> str:
-    """Return a value of JSON that is text, or a number that names a file."""
+    """Return a value of JSON as text if it is text, or a number, which may name a file; else an empty text."""
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 

@@ -1,10 +1,10 @@
-"""Which frames of a video a clip takes: by their number, or by the time at which they are shown.
+"""Choose the frames of a clip from a video, by their number or by the time at which they are shown.
 
-Owns arithmetic on numbers and times alone; nothing here opens a file.
+This file computes with numbers and times alone, and opens no file.
 
 The cut is that of AnimateDiff's official data loader (Guo et al. 2023, https://arxiv.org/abs/2307.04725): evenly
-spaced frames from one start. It differs because latents are made once and kept: clips start at fixed places instead of
-a random one, and a mirrored copy takes the place of random mirroring.
+spaced frames from one start. Two things differ, since latents are made once and kept: clips start at fixed places
+instead of a random one, and a mirrored copy replaces random mirroring.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from statistics import median
 
 from ..models.errors import ClipError
 
-_SHORTEST, _INSTEAD = Fraction(1, 100), Fraction(1, 10)  # seconds, of frames of animations
-_ROUNDED = Fraction(1, 1000)  # seconds: times are rounded to this or less; longer units are exact
-_UNEVEN = 1.5  # from the shortest to the longest frame: more than rounded time stamps make of an even rate
+_SHORTEST, _INSTEAD = (
+    Fraction(1, 100),
+    Fraction(1, 10),
+)  # seconds; browsers show shorter frames of animations for the second time
+_ROUNDED = Fraction(1, 1000)  # seconds; times in shorter units may be rounded, longer units are exact
+_UNEVEN = 1.5  # ratio of the longest to the shortest frame; rounding alone makes less of an even rate
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """When the frames of a video are shown.
+    """The times at which the frames of a video are shown.
 
     Attributes:
         times: rising times of all frames, in units; the first one is 0.
@@ -67,7 +70,7 @@ class Timeline:
 
     @property
     def is_uneven(self) -> bool:
-        """Whether some frames are shown for clearly longer than others. The last one doesn't count."""
+        """True if some frames are shown for clearly longer than others. The last one does not count."""
         gaps = [after - before for before, after in pairwise(self.times)]
         return bool(self.unit and gaps) and max(gaps) - 1 > _UNEVEN * (min(gaps) + 1)
 
@@ -76,18 +79,18 @@ class Timeline:
         return replace(self, times=self.times[:-1], end=self.times[-1])
 
     def length(self, fps: Fraction) -> Fraction:
-        """Return how long it is in steps of a rate; how many frames it has at rate 0."""
+        """Return the length in steps of a rate; at rate 0 the number of frames."""
         return self.end * self._step(fps) if fps else Fraction(len(self.times))
 
     def steps(self, fps: Fraction) -> int:
-        """Return how many steps of a rate begin before its end; how many frames it has at rate 0."""
+        """Return how many steps of a rate begin before the end; at rate 0 the number of frames."""
         return math.ceil((self.end - self._slack(fps)) * self._step(fps)) if fps else len(self.times)
 
     def shown(self, place: Fraction, fps: Fraction) -> int:
         """Return the number of the frame that a player shows ``place / fps`` seconds after the first.
 
         Stamps are whole units, so a frame may be marked a unit late: at 24 frames a second, Matroska says 42
-        milliseconds for the frame of 41.67. One that begins within that slack counts as shown.
+        milliseconds for the frame of 41.67. A frame that begins within that slack counts as shown.
         """
         if not fps:
             return math.floor(place)
@@ -95,11 +98,11 @@ class Timeline:
         return max(0, bisect_right(self.times, moment) - 1)
 
     def _step(self, fps: Fraction) -> Fraction:
-        """Return how many steps of a rate one unit is."""
+        """Return the number of steps of a rate in one unit."""
         return Fraction(1) if self.unit is None else self.unit * fps
 
     def _slack(self, fps: Fraction) -> Fraction:
-        """Return by how many units stamps may be late: one where they are rounded, but little of a frame."""
+        """Return the units by which stamps may be late: one if they are rounded, but never much of a frame."""
         if self.unit is None or self.unit > _ROUNDED:
             return Fraction(0)
         return min(Fraction(1), Fraction(self.end, len(self.times)) / 4, 1 / self._step(fps) / 4)
@@ -107,7 +110,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Cut:
-    """How clips are cut.
+    """Settings by which clips are cut.
 
     Attributes:
         frames: number of frames of each clip, F.
@@ -130,13 +133,13 @@ class Cut:
     loop: bool = False
 
     def clips(self, timeline: Timeline) -> list[tuple[int, ...]]:
-        """Return the numbers of the frames of each clip of a video. A number may come more than once.
+        """Return the frame numbers of each clip of a video. A number may come more than once.
 
         Args:
             timeline: times of the video's frames.
 
         Raises:
-            ClipError: it has too few frames, or is too short.
+            ClipError: the video has too few frames, or is too short.
         """
         fps = Fraction(self.fps).limit_denominator(1001)
         if self.loop:
@@ -152,15 +155,15 @@ class Cut:
         return list(dict.fromkeys(clips))
 
     def choose(self, count: int) -> list[tuple[int, ...]]:
-        """Return the numbers of the frames of each clip of a video of evenly spaced frames that is no loop.
+        """Return the frame numbers of each clip of a video of evenly spaced frames that is not a loop.
 
-        A video shorter than ``(frames - 1) * stride + 1`` gives frames evenly spread over what there is.
+        A video shorter than ``(frames - 1) * stride + 1`` gives frames that are evenly spread over it.
 
         Args:
             count: number of frames of the video.
 
         Raises:
-            ClipError: it has fewer than ``frames``.
+            ClipError: the video has fewer than ``frames``.
 
         Examples:
             >>> Cut(frames=4, stride=4, width=64, height=64).choose(15)
@@ -182,7 +185,7 @@ class Cut:
     def _rounds(self, timeline: Timeline, fps: Fraction) -> list[tuple[int, ...]]:
         """Return clips that go round a video a whole number of times.
 
-        As many times, at least once, as bring the step between frames closest to ``stride``. The step from the last
+        The number of rounds, at least one, brings the step between frames closest to ``stride``. The step from the last
         frame to the first is like all others. Starts are evenly spread over the round.
         """
         if len(timeline.times) < 2:

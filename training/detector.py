@@ -1,7 +1,7 @@
-"""Measure pictures of shapes: what an independent eye would say is in them.
+"""Measure pictures of shapes, as an independent eye would.
 
-Works on pixels alone, by palette and template, and knows nothing of any model. Its own accuracy is tested on drawn
-pictures (at least 99 %) and on noise (chance).
+The detector works on pixels alone, by palette and template, and knows nothing of any model. Its own accuracy is tested
+on drawn pictures (at least 99 %) and on noise (chance).
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch import Tensor
 
 from .shapes import BACKGROUND_VALUES, COLOR_VALUES, SHAPE_AREAS, SHAPES, coverage
 
-_NEAR = 0.22  # squared distance in -1..1 RGB within which a pixel counts as a palette colour
-_CORE = 0.62  # share of the shape's colour above which a pixel belongs to the shape, not to its trail
-_FEWEST_PIXELS = 0.004  # of the picture; below this nothing is there
-# What counts as going in a circle: how far round, how wide, how round, and how far back between two frames.
+_NEAR = 0.22  # squared distance in RGB of -1..1; a closer pixel counts as a colour of the palette
+_CORE = 0.62  # share of the shape's colour; a pixel with more belongs to the shape, not to its trail
+_FEWEST_PIXELS = 0.004  # share of the picture; with fewer pixels there is no shape
+# Limits of a circle: least degrees of the turn, least radius, largest deviation, largest step back in degrees.
 _LEAST_TURN, _LEAST_RADIUS, _MOST_DEVIATION, _MOST_BACK = 270.0, 0.06, 0.25, 10.0
 _FEWEST_FRAMES = 6
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was found in N pictures.
+    """The findings in N pictures.
 
     Attributes:
         background, color, shape: [N] long. Indices into the tables of ``shapes``; -1 if nothing is there.
@@ -88,7 +88,7 @@ def measure(images: Tensor) -> Measurement:
 
 @dataclass(frozen=True)
 class Circling:
-    """How B clips' shapes go round.
+    """The paths of shapes in B clips, as circles.
 
     Attributes:
         turn: [B] float. Degrees from the first frame to the last around the middle of the path, clockwise positive.
@@ -104,7 +104,7 @@ class Circling:
 
     @property
     def is_circle(self) -> Tensor:
-        """Whether each goes in a circle, [B] bool: at least three quarters of one, without turning back."""
+        """[B] bool. True for a path of at least three quarters of a circle, without turning back."""
         far = (self.turn.abs() >= _LEAST_TURN) & (self.back <= _MOST_BACK)
         return far & (self.radius >= _LEAST_RADIUS) & (self.deviation <= _MOST_DEVIATION)
 
@@ -121,7 +121,7 @@ def measure_circling(centers: Tensor, present: Tensor) -> Circling:
 
 
 def _circling(path: Tensor) -> tuple[float, float, float, float]:
-    """Return a path's turn, radius, deviation and step back. ``path``: [F, 2] double."""
+    """Return turn, radius, deviation and step back of a path, [F, 2] double."""
     if len(path) < _FEWEST_FRAMES:
         return 0.0, 0.0, math.inf, 0.0
     # |p|^2 = 2 m p + (r^2 - |m|^2) for every p on the circle around m.
@@ -139,7 +139,7 @@ def _circling(path: Tensor) -> tuple[float, float, float, float]:
 
 
 def _match_templates(mask: Tensor, centroid: Tensor, area: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Compare masks with each shape drawn at the same area and centroid."""
+    """Compare masks with each shape, drawn with the same area and centroid."""
     fits, places = [], []
     for index, unit_area in enumerate(SHAPE_AREAS):
         radius = (area / unit_area).clamp(min=1e-4).sqrt()

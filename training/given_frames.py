@@ -1,21 +1,21 @@
-"""Which frames of a clip a mask adapter is given in training: a mixture of what it will be asked to fill."""
+"""Choose the frames of a clip that a mask adapter is given in training, as a mixture of its later tasks."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# Shares of clips by what is given: none keeps text to video, both ends is NUWA-XL's local job, the first is prediction.
+# Shares of clips by the frames given: none keeps text to video, both ends is NUWA-XL's local job, first is prediction.
 NONE, ENDS, FIRST, LAST, SOME = 0.20, 0.45, 0.20, 0.05, 0.10
-MOST = 3  # frames that are given at random
-LEAST_BETWEEN = 3  # frames of a clip that has something between its ends
+MOST = 3  # largest number of frames that are given at random places
+LEAST_BETWEEN = 3  # smallest number of frames with something between the ends
 
 
 def draw_given(clips: int, frames: int, generator: torch.Generator) -> Tensor:
-    """Draw which frames of each clip are given.
+    """Draw the given frames of each clip.
 
-    Nothing (20 % of clips), both ends (45 %), the first ones (20 %: one in half of the cases, else one to F // 2), the
-    last alone (5 %), or one to three anywhere (10 %). At least one frame of a clip is not given.
+    20 % of clips have none, 45 % both ends, 20 % the first ones (one in half of the cases, else one to F // 2), 5 % the
+    last alone, and 10 % one to three anywhere. At least one frame of a clip is not given.
 
     Args:
         clips: number of clips, B.
@@ -26,7 +26,7 @@ def draw_given(clips: int, frames: int, generator: torch.Generator) -> Tensor:
         [B, F] bool, true for given frames.
 
     Raises:
-        ValueError: as ``check_between``.
+        ValueError: the clip is too short, as in ``check_between``.
     """
     check_between(frames)
     kind = torch.rand(clips, generator=generator)
@@ -50,7 +50,7 @@ def check_between(frames: int) -> None:
         frames: number of frames of the clip.
 
     Raises:
-        ValueError: it hasn't.
+        ValueError: it has nothing there.
     """
     if frames < LEAST_BETWEEN:
         raise ValueError(

@@ -1,8 +1,8 @@
-"""Latents and encoded captions of a dataset, made once and kept on disk: what makes them, the base, is frozen.
+"""Latents and encoded captions of a dataset, made once and kept on disk, since the base that makes them is frozen.
 
-A file for each clip and each caption, named by what it was made from and written whole or not at all. So several
-processes can fill one folder at once, a run that is killed leaves nothing broken, and a clip that comes back under
-another name is known. A damaged file is made anew: it is a cache, nothing is lost.
+Each clip and each caption has a file. Its name is a hash of its content, and it is written whole or not at all. So
+several processes can fill one folder at once, a run that is killed leaves nothing broken, and a clip with a new file
+name is recognised. A damaged file is made again; nothing is lost.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from .video_dataset import Dataset
 logger = logging.getLogger(__name__)
 
 FORMAT = "frameloom-latents/2"
-_STALE_SECONDS = 24 * 3600  # after which a half-written file belongs to no run that is alive
+_STALE_SECONDS = 24 * 3600  # seconds; an older half-written file belongs to a run that has ended
 _NAME = "value"
 
 
 @dataclass(frozen=True)
 class EncodedClips:
-    """What training reads, in memory.
+    """The latents and captions of a dataset, in memory.
 
     Attributes:
         latents: [N, F, 4, h, w] float32. Clean latents in the UNet's units.
@@ -62,7 +62,7 @@ def encode_clips(
 ) -> EncodedClips:
     """Encode every clip and every caption, or take them from the cache.
 
-    Captions of several lengths are repeated to a common one, as in ``models.prompt_travel``.
+    Captions of different lengths are repeated to a common one, as in ``models.prompt_travel``.
 
     Args:
         dataset: clips and their captions.
@@ -100,7 +100,7 @@ def encode_clips(
 
 
 def _common_length(rows: Mapping[str, Tensor]) -> int:
-    """Return how many tokens all captions are repeated to."""
+    """Return the number of tokens to which all captions are repeated."""
     try:
         return common_length([row.shape[0] for row in rows.values()])
     except ValueError as error:
@@ -118,7 +118,7 @@ def _encode_pictures(
     watch: Callable[[int], None],
     check_interrupt: Callable[[], None],
 ) -> tuple[Tensor, list[int], tuple[str, ...]]:
-    """Return latents, the numbers of the clips that they are of, and what was skipped."""
+    """Return latents, the numbers of their clips, and the clips that were skipped."""
     latents = torch.empty(0)
     used: list[int] = []
     skipped: list[str] = []
@@ -131,7 +131,7 @@ def _encode_pictures(
             skipped.append(str(error))
             watch(index + 1)
             continue
-        if not used:  # a second copy of all latents, to stack them, would take as much memory again
+        if not used:  # stacking at the end would take twice the memory
             latents = clip.new_empty(len(dataset), *clip.shape)
         latents[len(used)] = clip
         used.append(index)
@@ -140,16 +140,16 @@ def _encode_pictures(
 
 
 class _Cache:
-    """A folder of tensors by what they were made from."""
+    """A folder of tensors, named by hashes of their sources."""
 
     def __init__(self, folder: Path, base_key: str) -> None:
         self._folder, self._base_key = folder, base_key
         self._mode = (
             torch.is_inference_mode_enabled()
-        )  # in which the caller's model was loaded, and has to run
+        )  # mode in which the caller's model was loaded, and has to run
 
     def get(self, kind: str, key: str, dims: int, make: Callable[[], Tensor]) -> Tensor:
-        """Return a tensor, float32 on the CPU, that is kept, or else make and keep it."""
+        """Return a stored tensor, float32 on the CPU, or make and store it."""
         name = hashlib.sha256(json.dumps([FORMAT, kind, key, self._base_key]).encode()).hexdigest()
         path = self._folder / f"{name}.safetensors"
         kept = self._read(path, dims)
@@ -163,7 +163,7 @@ class _Cache:
         return made
 
     def remove_stale(self) -> None:
-        """Remove what killed runs left half-written."""
+        """Remove half-written files of killed runs."""
         for part in self._folder.glob(".*.part"):
             try:
                 if time.time() - part.stat().st_mtime > _STALE_SECONDS:

@@ -1,7 +1,8 @@
-"""What a trained layout prior is worth: its figures on held-out scenes, beside controls that know nothing or all.
+"""Figures of a trained layout prior on held-out scenes, beside controls.
 
-Layouts are asked for by the held-out scenes' captions and names, and sampled as Layout Prior does by default. Random
-boxes, and a prior with random weights, keep to the same grammar; scenes that were trained on stand for a perfect prior.
+The captions and names of held-out scenes ask for layouts, which are sampled with Layout Prior's defaults. Two controls
+keep to the same grammar and know nothing: random boxes, and a prior with random weights. Scenes that were trained on
+stand for a perfect prior.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from .loop import step_generator
 
 MEASURED = 64  # held-out scenes whose layouts are sampled
 TOP_K = 70  # Layout Prior's default
-UNIFORM = 1e9  # a temperature at which everything allowed is as likely
-TOGETHER = 32  # scenes scored at once
+UNIFORM = 1e9  # temperature at which all allowed tokens are equally likely
+TOGETHER = 32  # scenes that are scored at once
 PRIOR, FREELY = "prior", "prior, freely"
 WEIGHTS, BOXES, TRAINED_ON = "random weights", "random boxes", "scenes trained on"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A prior's figures.
+    """The figures of a prior.
 
     Attributes:
         scenes: numbers of scenes that are trained on, held out, and left out.
@@ -89,7 +90,7 @@ def measure_prior(
         most: largest number of held-out scenes whose layouts are sampled.
     """
     untrained = new_prior(settings, corpus.words).to(next(network.parameters()).device).eval()
-    generator = step_generator(settings.seed, settings.steps)  # after those of all steps
+    generator = step_generator(settings.seed, settings.steps)  # number of a step after the last one
     held_out = [show(scene, settings, generator) for scene in corpus.held_out]
     others = torch.randperm(len(corpus.training), generator=generator)[:most].tolist()
     asked = held_out[:most]
@@ -116,7 +117,7 @@ def measure_prior(
 
 
 def held_out_loss(network: LayoutGPT, scenes: Sequence[Scene]) -> float:
-    """Return nats a token of what follows captions and names; see ``layout_training.score``."""
+    """Return the error in nats a token of everything behind captions and names; see ``layout_training.score``."""
     total, count = 0.0, 0
     with torch.no_grad():
         for start in range(0, len(scenes), TOGETHER):
@@ -126,7 +127,7 @@ def held_out_loss(network: LayoutGPT, scenes: Sequence[Scene]) -> float:
 
 
 def is_valid(tokens: Sequence[int], scene: Scene, words: Words = BYTES) -> bool:
-    """Return whether tokens are a layout of what a scene names, with a box for each.
+    """Tell whether tokens are a layout with exactly the names of a scene, and a box for each.
 
     Args:
         tokens: tokens of a whole sequence.
@@ -191,7 +192,7 @@ Sampler = Callable[[Scene, int], list[int]]
 
 
 def _samplers(network: LayoutGPT, untrained: LayoutGPT) -> dict[str, Sampler]:
-    """Return of each arm what samples a layout for a scene, by a seed."""
+    """Return the sampler of each arm, which makes a layout for a scene by a seed."""
 
     def within(prior: LayoutGPT, temperature: float, top_k: int) -> Sampler:
         words = Words(prior.words)
@@ -214,7 +215,7 @@ def _samplers(network: LayoutGPT, untrained: LayoutGPT) -> dict[str, Sampler]:
 
 
 def _anything(room: int, vocabulary: int) -> Grammar:
-    """Yield every token, until a sequence ends or has no more room."""
+    """Allow every token, until the sequence ends or has no more room."""
     for _ in range(room):
         if (yield range(vocabulary)) == END:
             return

@@ -1,6 +1,6 @@
-"""Layouts to train a layout prior on: scenes of drawn shapes, and what a prior is shown of anybody's scene.
+"""Scenes to train a layout prior on: layouts of shapes, and the keyframes of any scene that a prior is shown.
 
-Owns which scenes there are, at which keyframes they are read, and which are held out. Nothing is drawn.
+This file makes scenes, chooses their keyframes, and holds some scenes out. It draws no pictures.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from torch import Tensor
 from ..models.storyboard import BoxKey, Entity, Ids, Scene
 from . import shapes
 
-SCENES = 6000  # drawn to train a prior on
+SCENES = 6000  # number of scenes for training a prior
 THINGS = (0.5, 0.35, 0.15)  # chances of one, two and three things in a scene
-MOVING = 0.65  # chance that a thing moves, or stands still and is said to; the others stand at a place that is said
+MOVING = 0.65  # chance that the caption says a motion, or standing still; else it says a place
 SIZED = 0.5  # chance that a scene says sizes
-GRID = 32  # lines that boxes lie on: half a cell of the demo's latents, and few for a small prior to learn
-TRIES = 8  # to draw a thing that is clear of those before it; then it is left out
-HELD_OUT = 0.1  # of the contents
-FEWEST = 16  # contents: with fewer there is nothing to hold out and measure
+GRID = 32  # lines that boxes lie on: half a cell of the demo's latents, and few enough for a small prior
+TRIES = 8  # attempts to draw a thing that touches no other; then it is left out
+HELD_OUT = 0.1  # share of the contents
+FEWEST = 16  # contents; with fewer there are too few to hold out and measure
 
 
 def draw_scenes(count: int, generator: torch.Generator) -> list[Scene]:
     """Draw scenes of one to three shapes that never touch, each with a box in every frame.
 
-    A scene of one shape has the caption that the demo model was trained on; of several, their captions are joined. No
-    two things of a scene look alike. Depends on the generator only.
+    A scene of one shape has the caption that the demo model was trained on. The captions of several shapes are joined.
+    No two things of a scene look alike. The result depends on the generator alone.
 
     Args:
         count: number of scenes.
@@ -67,7 +67,7 @@ def _draw_things(count: int, generator: torch.Generator) -> shapes.Clips:
 
 
 def _choose(first: Tensor, one: shapes.Clips, other: shapes.Clips) -> shapes.Clips:
-    """Return clips of ``one`` where ``first`` [B] says so, and else of ``other``."""
+    """Return the clips of ``one`` where ``first``, [B] bool, is true, and those of ``other`` elsewhere."""
     parts = {}
     for name in one.__dataclass_fields__:
         a, b = getattr(one, name), getattr(other, name)
@@ -81,7 +81,7 @@ def _draw_clear(
     present: Sequence[Tensor],
     generator: torch.Generator,
 ) -> tuple[shapes.Clips, Tensor]:
-    """Return a further thing for each scene, and whether it is clear of those before it, [B] bool."""
+    """Return one more thing for each scene, and whether it touches none of the others, [B] bool."""
     count = len(layers[0])
     kept, fits = _draw_things(count, generator), torch.zeros(count, dtype=torch.bool)
     for _ in range(TRIES):
@@ -95,13 +95,13 @@ def _draw_clear(
 
 
 def _touch(one: Tensor, other: Tensor) -> Tensor:
-    """Return whether boxes [B, F, 4] share anything in any frame, [B] bool."""
+    """Tell whether boxes, [B, F, 4], overlap in any frame: [B] bool."""
     starts, stops = torch.maximum(one[..., :2], other[..., :2]), torch.minimum(one[..., 2:], other[..., 2:])
     return (starts < stops).all(-1).any(-1)
 
 
 def _scene(things: Sequence[tuple[shapes.Clips, Tensor]], index: int, *, with_size: bool) -> Scene:
-    """Return a scene of one clip and its boxes [F, 4] a thing; the first thing's background is everybody's."""
+    """Return a scene of a clip and boxes, [F, 4], for each thing. The first thing's background is the scene's."""
     entities, ids = [], Ids()
     for number, (clips, boxes) in enumerate(things):
         name = shapes.name_thing(clips, index, with_size=with_size)
@@ -124,7 +124,7 @@ def _whereabouts(clips: shapes.Clips, index: int) -> str:
 
 
 def at_keyframes(scene: Scene, frames: Sequence[int]) -> Scene:
-    """Return a scene as a prior is shown it: every entity's box at some frames, and what is never there left out.
+    """Return a scene as a prior sees it: boxes at some frames alone, and no entity that is absent in all of them.
 
     Args:
         scene: scene with boxes at any frames.
@@ -145,7 +145,7 @@ def at_keyframes(scene: Scene, frames: Sequence[int]) -> Scene:
 def draw_keyframes(scene: Scene, most: int, generator: torch.Generator) -> list[int]:
     """Draw the frames at which a scene is shown: the first, the last, and up to ``most - 2`` between.
 
-    One alone, once in ``most`` times, where nothing in the scene moves.
+    If nothing in the scene moves, it is a single frame once in ``most`` times.
 
     Args:
         scene: scene to show.
@@ -162,7 +162,7 @@ def draw_keyframes(scene: Scene, most: int, generator: torch.Generator) -> list[
 
 
 def is_still(scene: Scene) -> bool:
-    """Return whether every entity is where it is all the time."""
+    """Tell whether no entity moves, appears or leaves."""
     return scene.frames == 1 or all(
         len({key.box for key in entity.track}) <= 1 and bool(entity.boxes_at((0, scene.frames - 1))[1].all())
         for entity in scene.entities
@@ -172,14 +172,14 @@ def is_still(scene: Scene) -> bool:
 def split_scenes(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Scene]]:
     """Return the scenes to train on and those held out.
 
-    Scenes that say the same, caption and names, are on the same side. Which contents are held out depends on what all
-    of them are, not on their order.
+    Scenes with the same caption and names are on the same side. The choice depends on the set of all contents, not on
+    their order.
 
     Args:
         scenes: scenes with at least ``FEWEST`` different contents.
 
     Raises:
-        ValueError: there are fewer.
+        ValueError: there are fewer different contents.
     """
     contents = {content_of(scene) for scene in scenes}
     if len(contents) < FEWEST:
@@ -196,5 +196,5 @@ def split_scenes(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Scene]]:
 
 
 def content_of(scene: Scene) -> str:
-    """Return what a scene says: caption and names, which a layout is asked for by."""
+    """Return the caption and names of a scene, which ask for a layout."""
     return "\n".join([scene.prompt, *(entity.text for entity in scene.entities)])

@@ -1,7 +1,7 @@
-"""Train a layout prior: what of a corpus it sees, and its loss.
+"""Train a layout prior: the corpus, the loss, and the loop's settings.
 
-The network, its sequences and its file are in ``models``; which scenes there are, and how they are shown, is in
-``layout_scenes``; what the prior is worth afterwards, in ``layout_report``.
+The network, its sequences and its file are in ``models``. ``layout_scenes`` makes scenes and chooses keyframes.
+``layout_report`` measures the prior afterwards.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ HEADS = 4
 WAVE, SHORTEST = (
     0.028,
     8.0,
-)  # of what positions and lines start as: amplitude, which is GPT-2's spread, and period
-UNTITLED = 0.1  # chance that training hides a caption: a prior is also asked without one
-ALIKE = 16  # sequences of about one length go through the network together: less padding
+)  # amplitude (GPT-2's spread) and shortest period of the first values of positions and lines
+UNTITLED = 0.1  # chance that training hides a caption, since a prior is also asked without one
+ALIKE = 16  # sequences of similar length in one forward pass, for less padding
 
 
 @dataclass(frozen=True, slots=True)
 class LayoutSettings:
-    """How to train a layout prior.
+    """Settings of the training of a layout prior.
 
     Attributes:
         steps: number of steps of the optimiser.
@@ -68,7 +68,7 @@ class LayoutSettings:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """What to train on.
+    """The scenes of a training.
 
     Attributes:
         training: scenes to train on.
@@ -84,14 +84,14 @@ class Corpus:
 
 
 def make_corpus(scenes: Sequence[Scene], settings: LayoutSettings) -> Corpus:
-    """Choose what to train on.
+    """Choose the scenes to train on.
 
     Args:
         scenes: all scenes.
         settings: settings of the training.
 
     Raises:
-        ValueError: too few are left; see ``split_scenes``.
+        ValueError: too few scenes are left; see ``split_scenes``.
     """
     texts = (text for scene in scenes for text in (scene.prompt, *_names(scene)))
     words = count_words(texts)
@@ -110,7 +110,7 @@ def _fits(scene: Scene, settings: LayoutSettings, words: Words) -> bool:
 
 
 def new_prior(settings: LayoutSettings, words: Sequence[str] = ()) -> LayoutGPT:
-    """Return a prior with random weights, of the settings' sizes and seed; torch's own random numbers stay.
+    """Return a prior with random weights by the settings. torch's own random state stays as it was.
 
     Args:
         settings: settings of the training.
@@ -120,7 +120,9 @@ def new_prior(settings: LayoutSettings, words: Sequence[str] = ()) -> LayoutGPT:
         ValueError: the width isn't a multiple of ``HEADS``.
     """
     if settings.width % HEADS:
-        raise ValueError(f"width={settings.width}; expected a multiple of {HEADS}, its heads; choose one.")
+        raise ValueError(
+            f"width={settings.width}; expected a multiple of {HEADS}, the number of heads; change width."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         vocabulary = VOCABULARY + len(words)
@@ -137,8 +139,8 @@ def new_prior(settings: LayoutSettings, words: Sequence[str] = ()) -> LayoutGPT:
 def _waves(count: int, width: int) -> Tensor:
     """Return [count, width] sines and cosines, of periods from ``SHORTEST`` to twice the count.
 
-    Positions and lines start as these: what is so far apart looks the same everywhere, so that a small prior soon looks
-    two tokens back, and adds.
+    Positions and lines start with these values. Equal distances then look equal everywhere, so that a small prior soon
+    learns to look two tokens back and to add.
     """
     periods = torch.logspace(math.log2(SHORTEST), math.log2(2 * count), width // 2, base=2)
     angles = 2 * math.pi * torch.arange(count)[:, None] / periods
@@ -153,8 +155,8 @@ def train_prior(
 ) -> LayoutGPT:
     """Train a prior on the likelihood of every token of the layouts, given captions, names, and the tokens before it.
 
-    Each time it sees a scene it sees other keyframes of it, and sometimes no caption. VisorGPT counts what is given,
-    too; a small prior then learns captions first, and late what they say of boxes.
+    Each time it sees a scene with other keyframes, and sometimes without the caption. VisorGPT's loss also counts the
+    given tokens; a small prior then learns captions first, and only late what they say about boxes.
 
     Args:
         corpus: scenes; the held-out ones are not trained on.
@@ -163,7 +165,7 @@ def train_prior(
         on_step: callback of ``loop.train``.
 
     Returns:
-        The averaged weights, on the device: float32, of values that half precision has, which its file is in.
+        The averaged weights on the device, in float32, rounded to half precision, as its file stores them.
     """
     network = new_prior(settings, corpus.words).to(device)
 
@@ -196,7 +198,7 @@ def _hide(scene: Scene, generator: torch.Generator) -> Scene:
 
 
 def score(network: LayoutGPT, scenes: Sequence[Scene]) -> tuple[Tensor, int]:
-    """Return the cross-entropy of what follows the captions and names of scenes: its sum in nats, and its tokens.
+    """Return the cross-entropy of everything behind captions and names: its sum in nats, and the number of tokens.
 
     Args:
         network: network that gives the chances of each token.
@@ -221,7 +223,7 @@ def score(network: LayoutGPT, scenes: Sequence[Scene]) -> tuple[Tensor, int]:
 
 
 def _tokens_and_targets(scene: Scene, words: Words) -> tuple[Tensor, Tensor]:
-    """Return a scene's tokens but the last and what follows each, padding where that is given: [L] each."""
+    """Return a scene's tokens but the last, and the token after each, [L] each; given ones are padding."""
     tokens = torch.tensor(encode_scene(scene, words))
     targets = tokens.clone()
     targets[: len(encode_names(scene.prompt, _names(scene), words))] = PADDING

@@ -1,8 +1,8 @@
 """The one training loop: AdamW on named parameters, warm-up and cosine, clipped gradients, EMA, exact resume.
 
-Owns optimisation and checkpoints, nothing of what is learned: the caller gives parameters and a loss. Every random
-draw comes from a generator seeded by (seed, micro-batch), so a resumed run draws what an unbroken one would have drawn,
-and several processes, which deal a step's micro-batches out among them, what one would.
+The loop optimises and writes checkpoints, and knows nothing of what is learned: the caller gives parameters and a loss.
+Every random number comes from a generator with the seed (seed, micro-batch). So a resumed run draws the numbers of an
+unbroken one, and several processes, which share the micro-batches of a step, draw the numbers of a single one.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ logger = logging.getLogger(__name__)
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
 Precision = Literal["fp32", "bf16", "fp16"]
-_STATE = ("step", "key", "names", "values", "average", "optimizer", "scaler")  # of a checkpoint
+_STATE = ("step", "key", "names", "values", "average", "optimizer", "scaler")  # fields of a checkpoint
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
-    """How to optimise.
+    """Settings of the optimiser.
 
     Attributes:
         steps: optimiser steps in all.
@@ -70,7 +70,7 @@ class LoopSettings:
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
-    """Return the CPU generator of one step, or one micro-batch; depends on (seed, step) only."""
+    """Return the CPU generator of a step or a micro-batch. It depends on (seed, step) alone."""
     return torch.Generator().manual_seed((seed * 1_000_003 + step) % (1 << 63))
 
 
@@ -88,8 +88,8 @@ def train(
 ) -> dict[str, Tensor]:
     """Minimise a loss over the given parameters and return their averaged values.
 
-    Of W processes, the one of rank r works on micro-batches r, r + W, ... of every step, and all take the same step
-    with the sum of their gradients: what one process does, but for the order of the sum.
+    With W processes, the one of rank r works on micro-batches r, r + W, ... of every step. All take the same step with
+    the sum of their gradients. A single process does the same, except for the order of the sum.
 
     Args:
         parameters: parameters to train, by name, all on one device. Nothing else is changed.
@@ -110,10 +110,10 @@ def train(
         the last step's values.
 
     Raises:
-        ValueError: there is nothing to train; the micro-batches of a step can't be dealt out evenly; processes are not
-            in the same run; or the checkpoint is damaged, another run's, or of more steps.
-        FloatingPointError: the loss or its gradient is not finite; the last checkpoint stands.
-        OSError: a checkpoint can't be written; says what to do. The last one stands.
+        ValueError: there is nothing to train; the micro-batches of a step can't be shared evenly; the processes are not
+            in the same run; or the checkpoint is damaged, of another run, or of more steps.
+        FloatingPointError: the loss or its gradient is not finite. The last checkpoint stays.
+        OSError: a checkpoint can't be written. The last one stays.
     """
     if not parameters:
         raise ValueError("parameters: got none to train; expected at least one that requires a gradient.")
@@ -153,14 +153,14 @@ def train(
 
 
 class _Run:
-    """Parameters in training, and all that a checkpoint holds of them."""
+    """Parameters in training, with everything that a checkpoint holds."""
 
     def __init__(
         self, parameters: Mapping[str, nn.Parameter], settings: LoopSettings, key: str, team: Team
     ) -> None:
         self.settings, self.key, self.team, self.step = settings, key, team, 0
         self.names, self.values = list(parameters), list(parameters.values())
-        # Without a decay the average is the value itself.
+        # Without a decay, the average is the value itself.
         self.average = [
             value.detach().clone().float() if settings.ema_decay else value.detach() for value in self.values
         ]
@@ -186,7 +186,7 @@ class _Run:
         number = self._accumulate(loss)
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.values, self.settings.clip_norm)
-        # Above a scale of 1, a scaler leaves such a step out and lowers its scale; 1 is also that of no scaler.
+        # Above a scale of 1, the scaler skips such a step and lowers its scale. Without a scaler the scale is 1.
         if self.scaler.get_scale() <= 1:
             self._check_finite("gradient", float(norm))
         self.scaler.step(self.optimizer)
@@ -243,20 +243,19 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for part in path.parent.glob(f".{path.name}.*.part"):  # of a run that was killed as it wrote
-                part.unlink()
-            with whole_file(path) as part, part.open("wb") as file:
+        for part in path.parent.glob(
+            f".{path.name}.*.part"
+        ):  # the parts of a run that was killed as it wrote
+            part.unlink()
+        size = sum(value.numel() * (2 * value.element_size() + 8) for value in self.values)
+        advice = "make room and start again: it goes on from the last checkpoint"
+        with whole_file(path, size=size, advice=advice) as part, part.open("wb") as file:
+            try:
                 torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-        except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
-            size = sum(value.numel() * (2 * value.element_size() + 8) for value in self.values)
-            raise OSError(
-                f"{path}: a checkpoint could not be written ({error}); expected about {size:,} bytes of room in a "
-                "folder that can be written to; make room and start again: it goes on from the last checkpoint."
-            ) from error
+            except RuntimeError as error:  # so torch's writer reports a full disk
+                raise OSError(str(error)) from error
+            file.flush()
+            os.fsync(file.fileno())
 
     def load(self, path: Path) -> None:
         """Restore a checkpoint in place."""
@@ -287,7 +286,7 @@ class _Run:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what ``_Run.save`` wrote."""
+    """Read a file of ``_Run.save``."""
     try:
         _check_sums(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -306,11 +305,11 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Check the sums that torch writes beside each tensor, and doesn't look at when it reads.
+    """Check the checksums that torch writes beside each tensor, and does not check itself.
 
     Raises:
-        ValueError: one is wrong.
-        BadZipFile, RuntimeError, EOFError, OSError: it is no file of torch's.
+        ValueError: a checksum is wrong.
+        BadZipFile, RuntimeError, EOFError, OSError: torch did not write the file.
     """
     with ZipFile(path) as file:
         if any(each.compress_type for each in file.infolist()):

@@ -1,4 +1,4 @@
-"""Figures of a training run, a line of JSON for each step, in a file that a resumed run goes on with."""
+"""Figures of a training run: a line of JSON for each step, in a file that a resumed run continues."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..models.whole_file import whole_file
 
 
 class MetricsLog:
-    """A file of steps. What comes after the step that a run resumes from is taken out, half a line too."""
+    """A file of steps. Lines after the step that a run resumes from are removed, and so is half a line."""
 
     def __init__(self, path: Path) -> None:
-        """Read what there is.
+        """Read the steps so far.
 
         Args:
             path: path of the file, which is made when the first step is added.
@@ -32,7 +32,6 @@ class MetricsLog:
         if not self._is_open:
             self._rows = [each for each in self._rows if each["step"] < step]
             text = "".join(json.dumps(each) + "\n" for each in self._rows)
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(self._path) as part:
                 part.write_text(text, encoding="utf-8")
             self._is_open = True
@@ -52,6 +51,6 @@ def _read(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             rows.append(json.loads(line))
-        except ValueError:  # a killed run's last line
+        except ValueError:  # the last line of a killed run
             break
     return rows

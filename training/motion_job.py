@@ -1,7 +1,6 @@
-"""One training of a motion module, as a node or a command asks for it: encode a dataset, learn, hand over.
+"""One training of a motion module, for the node and the command: encode a dataset, train, and return the result.
 
-Owns what is the same for both doors. Latents are kept in ``frameloom/latents`` of the user's folder, for whatever is
-trained on them next.
+Latents are kept in ``frameloom/latents`` of the user's folder, for the next training on the same clips.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ if TYPE_CHECKING:
     from .video_dataset import Dataset
 
 Target = Literal["module", "motion LoRA", "mask adapter"]
-LATENTS = "latents"  # folder in the user's
+LATENTS = "latents"  # name of the folder in the user's folder
 _PROBE_TEXT = "a red circle moving left on a navy background"
 
 
 @dataclass(frozen=True, slots=True)
 class MotionJob:
-    """What to learn.
+    """The target and the settings of a training.
 
     Attributes:
         target: a whole module, or a LoRA or mask adapter on one.
@@ -69,7 +68,7 @@ def run_job(
     on_checkpoint: Callable[[int, Learned], None] | None = None,
     team: Team = ALONE,
 ) -> Trained:
-    """Encode and train. Either goes on where an earlier run was stopped.
+    """Encode and train. Both continue where an earlier run was stopped.
 
     Args:
         port: the host.
@@ -89,14 +88,14 @@ def run_job(
     """
     model, clip, vae = parts
     lesson = _lesson(port, job, model, start)
-    # Before clips are encoded, which can take hours.
+    # This comes before the clips are encoded, which can take hours.
     check_fit(lesson.learner.weights, port.base(model).widths)
     check_frames(dataset.frames, lesson.learner.weights, job.settings.frames_per_step)
     if team.count > 1:
         own = replace(dataset, clips=dataset.clips[team.rank :: team.count])
         if own.clips:
             encode_dataset(port, model, clip, vae, own, on_clip)
-        gather(team, 1)  # waits until all are in the cache
+        gather(team, 1)  # wait until all clips are in the cache
     clips = encode_dataset(port, model, clip, vae, dataset, on_clip)
     if not len(clips.latents):
         raise ValueError(
@@ -110,7 +109,7 @@ def run_job(
 def encode_dataset(
     port: Host, model: Any, clip: Any, vae: Any, dataset: Dataset, watch: Callable[[int], None]
 ) -> EncodedClips:
-    """Return a dataset's latents, in the UNet's units, and captions, from the cache where it has them.
+    """Return the latents of a dataset in the UNet's units, and its captions, from the cache if they are there.
 
     Args:
         port: the host.
@@ -131,7 +130,7 @@ def encode_dataset(
     def encode_text(text: str) -> Tensor:
         return port.encode_text(clip, as_prompt(text))[0][0][0][0]
 
-    # What can't be hashed, a VAE and a text encoder with whatever is on them, shows in what it makes of a probe.
+    # A VAE and a text encoder, with all patches on them, can't be hashed. Their answers to a probe can.
     pattern = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     key = hash_settings(picture=encode_pictures(pattern), text=encode_text(_PROBE_TEXT))
     folder = port.user_dir() / LATENTS
@@ -139,7 +138,7 @@ def encode_dataset(
 
 
 def refuse_nothing(target: str) -> NoReturn:
-    """Say that a LoRA or a mask adapter is to be learned on nothing.
+    """Raise the error that a LoRA or a mask adapter has no module to be learned on.
 
     Raises:
         ValueError: always.

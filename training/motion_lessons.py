@@ -1,6 +1,6 @@
-"""What is learned of a motion module: all of it, a motion LoRA, or a mask adapter on it.
+"""The parameters that learn: a whole motion module, a motion LoRA, or a mask adapter on a module.
 
-Owns parameters, not how they are trained.
+``motion_training`` trains them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Learned: TypeAlias = MotionWeights | MotionLoRA
 
 @dataclass(frozen=True)
 class Lesson:
-    """Something to learn.
+    """The parameters that learn, and the network around them.
 
     Attributes:
         learner: network that runs inside the frozen UNet.
@@ -66,7 +66,7 @@ def new_module(
     max_frames: int = 32,
     seed: int = 0,
 ) -> MotionWeights:
-    """Return a module that changes nothing yet: torch's own initialisation, output projections of zero.
+    """Return a module that changes nothing yet: torch's own initialisation, with output projections of zero.
 
     Args:
         widths: widths of the base by the names of its temporal slots.
@@ -115,7 +115,7 @@ def learn_lora(
     *,
     mask_encoder: bool = False,
 ) -> Lesson:
-    """Let a motion LoRA learn on a module's temporal attentions, or a mask adapter: one with a mask encoder.
+    """Let a motion LoRA learn on a module's temporal attentions, or a mask adapter, which has a mask encoder too.
 
     Args:
         weights: module under the LoRA; it stays as it is.
@@ -127,7 +127,7 @@ def learn_lora(
             module has none.
 
     Source:
-        For the encoder as ``models.mask_adapter``.
+        The encoder is that of ``models.mask_adapter``.
     """
     if mask_encoder:
         weights = weights.with_mask_encoder()
@@ -182,7 +182,7 @@ def _build(weights: MotionWeights, device: torch.device, *, copy: bool = True) -
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Draw from a seed within the context, and leave torch's own random state as it was."""
+    """Draw from a seed inside the context, and restore torch's own random state after it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

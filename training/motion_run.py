@@ -1,6 +1,6 @@
-"""A run of motion training as a user meets it: what it logs, the samples it draws, and what it tells a door to show.
+"""A run of motion training as the user sees it: log, samples, and progress.
 
-Owns what the node and the command share. A door says where files go, and shows progress its own way.
+The node and the command share it. Each says where files go, and shows progress in its own way.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ SAMPLE_STEPS, SAMPLE_CFG = 12, 5.0
 
 
 class Show(Protocol):
-    """How a door shows a run. ``clip`` and ``step`` may raise to stop it; of several processes all must."""
+    """The display of a run. ``clip`` and ``step`` may raise to stop it; if there are several processes, all must."""
 
     def clip(self, done: int) -> None:
-        """Show how many clips are encoded."""
+        """Show the number of encoded clips."""
         ...
 
     def step(self, step: int, losses: Sequence[float]) -> None:
-        """Show a 0-based step, with the losses since the command began, the step's last."""
+        """Show a 0-based step, with all losses since the command began."""
         ...
 
     def sample(self, strip: Tensor) -> None:
@@ -51,7 +51,7 @@ class Show(Protocol):
 
 
 class MotionRun:
-    """One run, of one door."""
+    """One run, of the node or of the command."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class MotionRun:
         show: Show,
         team: Team = ALONE,
     ) -> None:
-        """Prepare it; nothing starts.
+        """Prepare the run; nothing starts yet.
 
         Args:
             port: the host.
@@ -81,13 +81,13 @@ class MotionRun:
         self._stops, self._path = False, Path()
 
     def train(self, folder: Callable[[str], Path]) -> Trained:
-        """Run it, from where it was stopped.
+        """Train, from the place where an earlier run was stopped.
 
         Args:
             folder: function from the key of everything that the run depends on to the folder of its files.
 
         Raises:
-            ValueError: as ``motion_job.run_job``, whose other errors pass through, too.
+            ValueError: an argument is wrong, as in ``motion_job.run_job``, whose other errors are raised, too.
         """
 
         def place(key: str) -> Path:
@@ -108,7 +108,7 @@ class MotionRun:
         )
 
     def motion_of(self, learned: Learned) -> Any:
-        """Return what was learned as a MOTION."""
+        """Return the result as a MOTION."""
         if isinstance(learned, MotionWeights):
             return self._port.load_motion(learned)
         return self._port.load_motion(merge_loras(*self._start)).with_lora(learned, 1.0)  # type: ignore[misc]  a LoRA is on one
@@ -124,9 +124,10 @@ class MotionRun:
         self._stops = False
 
     def _checkpoint(self, steps: int, learned: Learned) -> None:
-        """Draw a sample of the first caption, of a mask adapter between given ends; but for a run that stops.
+        """Draw a sample of the first caption, for a mask adapter between given ends. A run that stops draws none.
 
-        A run that goes on draws that of its checkpoint if there is none: the last one may have been killed meanwhile.
+        A run that goes on draws the sample of its checkpoint if it is missing, since the earlier run may have been
+        killed.
         """
         path = self._path / f"sample-{steps:06}.png"
         if self._stops or (not self._losses and path.exists()):
@@ -141,7 +142,7 @@ class MotionRun:
             OSError,
             RuntimeError,
             ValueError,
-        ) as error:  # no memory, no room, the video is gone
+        ) as error:  # no memory, a full disk, or the video is gone
             logger.warning("%s: this checkpoint has no sample (%s).", self._job.name, error)
             return
         self._show.sample(strip)

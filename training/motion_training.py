@@ -1,7 +1,8 @@
-"""Train a motion module alone, in a frozen base, on encoded clips: noise MSE on video.
+"""Train a motion module in a frozen base, on encoded clips, by the mean squared error of the predicted noise.
 
-Owns what a step sees, what a run depends on, and the files of its folder: ``checkpoint.pt``, from which it goes on,
-``metrics.jsonl``, and ``motion.safetensors``, the averaged weights of the last checkpoint, which can be used as it is.
+This file draws the batch of a step, works out the key of everything that a run depends on, and writes the run's folder:
+``checkpoint.pt``, from which the run goes on, ``metrics.jsonl``, and ``motion.safetensors``, the averaged weights of
+the last checkpoint, which can be used as they are.
 
 Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, sections 4.2 and 4.3.
 """
@@ -35,7 +36,7 @@ CHECKPOINT, RESULT, METRICS = "checkpoint.pt", "motion.safetensors", "metrics.js
 
 
 class Clips(Protocol):
-    """What is read of encoded clips; ``latent_cache.EncodedClips`` has it."""
+    """Encoded clips, as training reads them; ``latent_cache.EncodedClips`` is one."""
 
     @property
     def latents(self) -> Tensor:
@@ -55,7 +56,7 @@ class Clips(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MotionSettings:
-    """How to train a motion module; AnimateDiff's recipe but for the number of steps.
+    """Settings of the training. The defaults are AnimateDiff's, except for the number of steps.
 
     Attributes:
         loop: settings of the optimiser. A constant rate (``final_rate`` 1) lets a finished run go on with
@@ -84,7 +85,7 @@ class MotionSettings:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one forward of training sees.
+    """The clips of one forward pass in training.
 
     Attributes:
         latents: [B, F, 4, h, w], clean.
@@ -132,7 +133,7 @@ def train_motion(
     on_checkpoint: Callable[[int, Learned], None] | None = None,
     team: Team = ALONE,
 ) -> Trained:
-    """Train, from the folder's checkpoint if it has one.
+    """Train, from the checkpoint in the folder if there is one.
 
     Args:
         port: the host.
@@ -149,13 +150,13 @@ def train_motion(
         team: processes that train together; the main one alone writes files, and calls ``on_checkpoint``.
 
     Returns:
-        What was learned.
+        The result of the run.
 
     Raises:
         ValueError: there are no clips, or they have more frames than the module holds.
         CheckpointError: the base is of another family.
-        FloatingPointError: the loss is not finite; the last checkpoint stands.
-        OSError: a checkpoint can't be written; the last one stands.
+        FloatingPointError: the loss is not finite. The last checkpoint stays.
+        OSError: a checkpoint can't be written. The last one stays.
         HostError: the base's weights changed.
     """
     check_clips(clips, lesson.learner.weights, settings.frames_per_step)
@@ -184,7 +185,7 @@ def train_motion(
 
 
 def check_clips(clips: Clips, weights: MotionWeights, frames_per_step: int = 0) -> None:
-    """Check that there are clips that a module can be trained on.
+    """Check that there are clips, and that a module can be trained on them.
 
     Args:
         clips: encoded clips.
@@ -192,7 +193,7 @@ def check_clips(clips: Clips, weights: MotionWeights, frames_per_step: int = 0) 
         frames_per_step: number of frames in one step, as in ``MotionSettings``.
 
     Raises:
-        ValueError: there are none, or as ``check_frames``.
+        ValueError: there are none, or their length is wrong, as in ``check_frames``.
     """
     count, frames = clips.latents.shape[:2]
     if count == 0:
@@ -211,8 +212,8 @@ def check_frames(frames: int, weights: MotionWeights, frames_per_step: int = 0) 
         frames_per_step: number of frames in one step, as in ``MotionSettings``.
 
     Raises:
-        ValueError: they are single pictures, have nothing between their ends where the module has a mask encoder, or
-            have more frames than its positional encoding; or a step is to see too few or too many of them.
+        ValueError: the clips are single pictures, or have nothing between their ends for a mask encoder, or more frames
+            than the positional encoding holds; or ``frames_per_step`` is too small or too large.
     """
     if frames < 2:
         raise ValueError(
@@ -236,14 +237,14 @@ def check_frames(frames: int, weights: MotionWeights, frames_per_step: int = 0) 
 
 
 def check_frozen(before: str, forward: FrozenForward) -> None:
-    """Check that a base is to the last bit what it was.
+    """Check that the base is the same to the last bit.
 
     Args:
         before: hash of the base before the training.
         forward: forward pass with the base.
 
     Raises:
-        HostError: it isn't.
+        HostError: its weights have changed.
     """
     after = forward.hash_weights()
     if after != before:
@@ -256,7 +257,7 @@ def check_frozen(before: str, forward: FrozenForward) -> None:
 def draw_batch(
     clips: Clips, settings: MotionSettings, generator: torch.Generator, *, gives: bool = False
 ) -> Batch:
-    """Draw what a forward sees: clips, some without their caption, one timestep each, noise of its own for each frame.
+    """Draw a batch: clips, some without their caption, with one timestep each, and noise for each frame.
 
     Args:
         clips: encoded clips.
@@ -283,7 +284,7 @@ def draw_batch(
 
 
 def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: Sequence[Any]) -> str:
-    """Return what stands for all that a run's numbers depend on.
+    """Return the hash of everything that the numbers of a run depend on.
 
     Args:
         clips: encoded clips.
@@ -308,7 +309,7 @@ def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: Sequen
 
 
 def pick_precision(device: torch.device) -> Precision:
-    """Return what to compute a loss in on a device: half precision on GPUs, bf16 where they have it."""
+    """Return the precision for the loss on a device: bf16 or else fp16 on GPUs, fp32 elsewhere."""
     if device.type != "cuda":
         return "fp32"
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
@@ -357,7 +358,7 @@ def _loss(
 
 
 class _Run:
-    """What a run writes and tells while it goes."""
+    """The files and messages of a run."""
 
     def __init__(
         self,
@@ -377,7 +378,7 @@ class _Run:
         self._started = time.perf_counter()
 
     def step(self, step: int, loss: float) -> None:
-        """Note a step."""
+        """Log a step."""
         now = time.perf_counter()
         if self._team.rank == 0:
             self.log.add(step, loss=loss, rate=self._loop.rate(step), seconds=round(now - self._started, 3))
@@ -386,7 +387,7 @@ class _Run:
             self._on_step(step, loss)
 
     def checkpoint(self, steps: int, averages: dict[str, Tensor]) -> None:
-        """Write what was learned so far."""
+        """Write the result so far."""
         learned = self._lesson.finish(averages)
         save_motion(self.folder / RESULT, learned, facts=self._facts)
         if self._on_checkpoint is not None:

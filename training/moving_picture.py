@@ -1,6 +1,6 @@
-"""Animated WebP, which FFmpeg doesn't read, through Pillow: what it holds, when its frames are shown, their decoding.
+"""Animated WebP through Pillow, since FFmpeg does not read it: its times and the decoding of its frames.
 
-GIF and animated PNG are FFmpeg's (``video_stream``).
+FFmpeg reads GIF and animated PNG (``video_stream``).
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class AnimationFrames:
         frames = []
         with opened(self.path, _WEBP) as picture:
             for number in self.numbers:
-                picture.seek(number)  # Pillow draws the frames before it, too
+                picture.seek(number)  # Pillow also draws the frames before it
                 frames.append(fit(to_frame(picture), width, height))
         return frames
 
 
 def look_through_webp(path: Path) -> Video | None:
-    """Read an animated WebP; return None of a file that is none.
+    """Read an animated WebP. Return None if the file is none.
 
     Raises:
-        ClipError: it is not a whole one; says what is wrong, without the name.
+        ClipError: the file is not whole. The message has the reason without the name.
     """
     with path.open("rb") as file:
         if (head := file.read(16))[:4] != b"RIFF" or head[8:] != b"WEBPVP8X":
@@ -83,16 +83,16 @@ def look_through_webp(path: Path) -> Video | None:
 
 
 def to_frame(picture: Image.Image) -> Any:
-    """Return a picture of Pillow's, upright, as a frame of PyAV's, with its transparency if it has one.
+    """Return an upright picture of Pillow as a frame of PyAV, with its transparency if it has one.
 
     Raises:
-        ClipError: its pixels are no colours.
+        ClipError: its pixels are not colours.
     """
     from av import VideoFrame
     from PIL import ImageOps
 
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):  # 16 bits, of which Pillow's own conversion cuts off what is above 255
+    if picture.mode.startswith("I"):  # 16 bits; Pillow's own conversion clips values above 255
         gray = np.asarray(picture).astype(np.int64)
         if gray.min() < 0 or gray.max() > 65535:
             raise ClipError("has pixels of 32 bits; expected 8 or 16 bits")
@@ -107,7 +107,7 @@ def to_frame(picture: Image.Image) -> Any:
 
 @contextmanager
 def opened(path: Path, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
-    """Open a picture; nothing is decoded yet.
+    """Open a picture. Nothing is decoded yet.
 
     Args:
         path: path of the file.
@@ -132,7 +132,7 @@ def opened(path: Path, formats: tuple[str, ...] | None = None) -> Iterator[Image
 
 
 def _durations(path: Path) -> Iterator[int]:
-    """Read how long each frame is shown, in milliseconds, from the chunks of the file."""
+    """Read the duration of each frame, in milliseconds, from the chunks of the file."""
     with path.open("rb") as file:
         file.seek(12)
         while len(head := file.read(8)) == 8:

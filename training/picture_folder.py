@@ -1,8 +1,8 @@
-"""Folders of numbered pictures, each of which is one clip: which those are, and the reading of their frames.
+"""Folders of numbered pictures: find them, and read their frames. Each folder is one clip.
 
-A clip is a subfolder with still pictures that are told apart by a number alone: ``walk/frame_0001.png``, ... Pictures
-have no times: their numbers stand for them. One number that is missing is a frame that is lost, and the picture before
-it stays; where all steps are 5, a step is one frame.
+Such a clip is a subfolder of still pictures whose names differ in a number alone: ``walk/frame_0001.png``, ... Pictures
+have no times, so their numbers count as times. A missing number is a lost frame, and the picture before it stays. If
+all numbers are 5 apart, a step of 5 is one frame.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .video import Stamp, Video, check_unchanged, hash_files, named_errors, stam
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _MAY_MOVE = (".png", ".webp")
 _NUMBER = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
-_ORIENTATION = 0x0112  # of EXIF; above 4, rows are columns
+_ORIENTATION = 0x0112  # tag of EXIF; above 4, rows are columns
 
 
 @dataclass(frozen=True)
 class PictureFrames:
-    """Pictures of a folder.
+    """Pictures of one folder.
 
     Attributes:
         paths: paths of the pictures.
@@ -54,8 +54,8 @@ class PictureFrames:
 def find_sequences(folder: Path, files: Iterable[str]) -> dict[str, list[str]]:
     """Return the subfolders that are clips.
 
-    Pictures beside which another file has the same name but for its ending, such as a caption or the video that they
-    show, are no frames.
+    A picture is not a frame if another file beside it has the same name with another ending, such as a caption, or a
+    video whose thumbnail it is.
 
     Args:
         folder: folder to look through.
@@ -73,7 +73,7 @@ def find_sequences(folder: Path, files: Iterable[str]) -> dict[str, list[str]]:
 
 
 def is_still(folder: Path, name: str) -> bool:
-    """Tell whether a file is a picture, by its ending, that doesn't move."""
+    """Tell whether a file is a still picture. Its ending decides, and for some kinds its content."""
     ending = PurePosixPath(name).suffix.lower()
     if ending in _MAY_MOVE:
         with suppress(ClipError, OSError), opened(folder / name) as picture:
@@ -82,7 +82,7 @@ def is_still(folder: Path, name: str) -> bool:
 
 
 def look_through_pictures(folder: Path, names: Iterable[str]) -> Video:
-    """Read the pictures of a clip: all their bytes, and their sizes. One is decoded.
+    """Read the bytes and sizes of all pictures of a clip, and decode one.
 
     Args:
         folder: folder to look through.
@@ -116,7 +116,7 @@ def look_through_pictures(folder: Path, names: Iterable[str]) -> Video:
 
 
 def _frames(folder: Path, names: list[str]) -> list[str]:
-    """Return the pictures of one folder that may be frames of a clip."""
+    """Return the pictures of a folder that may be frames of a clip."""
     others = {PurePosixPath(name) for name in names if PurePosixPath(name).suffix.lower() not in _PICTURES}
     taken = {path.stem for path in others} | {PurePosixPath(path.stem).stem for path in others}  # a.png.txt
     return [
@@ -129,7 +129,7 @@ def _frames(folder: Path, names: list[str]) -> list[str]:
 
 
 def _numbers(names: Iterable[str]) -> dict[int, str]:
-    """Return number -> name, by number."""
+    """Return names by their numbers, in the order of the numbers."""
     numbers: dict[int, str] = {}
     kinds: dict[tuple[str, str], str] = {}
     for name in sorted(names):

@@ -1,11 +1,11 @@
-"""Procedural shapes: the world the demo model is trained on and measured in.
+"""Drawn shapes: the world in which the demo model is trained and measured.
 
-One coloured shape on a plain background, at a place, or moving along a straight line. A moving shape drags a short
-fading trail, so that a single frame tells its direction: a motion module never sees the text, and can only read from
-the frozen image model's features where a shape is going. Shapes that go in a circle are for training later: the demo
-model has never seen them.
+A picture has one coloured shape on a plain background, at a place or moving along a straight line. A moving shape drags
+a short trail that fades, so that a single frame shows its direction. The reason: a motion module never sees the text,
+and can read the direction only from the features of the frozen image model. Shapes that go in a circle are for later
+training; the demo model has never seen them.
 
-Owns drawing and captions; ``detector`` beside it measures pictures back into the same words.
+This file draws and writes captions. ``detector`` measures pictures, and finds the same words again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COLORS = {
 }
 BACKGROUNDS = {"black": (20, 20, 20), "gray": (128, 128, 128), "navy": (25, 30, 90), "brown": (110, 70, 40)}
 SHAPES = ("circle", "triangle", "cross")
-SIZES = {"small": 0.15, "big": 0.23}  # radius as a share of the picture's width
+SIZES = {"small": 0.15, "big": 0.23}  # radius, as a share of the picture's width
 ROWS = ("top", "middle", "bottom")
 COLUMNS = ("left", "center", "right")
 CELL_CENTERS = (0.28, 0.5, 0.72)
@@ -40,13 +40,13 @@ DIRECTIONS = {
     "still": (0.0, 0.0),
 }
 STILL = 4
-TRAVEL = (0.36, 0.46)  # of the width, first frame to last
+TRAVEL = (0.36, 0.46)  # way from the first frame to the last, as a share of the width
 IMAGE_SIZE = 128
 FRAMES = 16
-PAN = 0.32  # of the width, first frame to last
-CIRCLE_RADII = (0.2, 0.25)  # of the path, shares of the width
+PAN = 0.32  # way from the first frame to the last, as a share of the width
+CIRCLE_RADII = (0.2, 0.25)  # radius of the path, as a share of the width
 TRAIL_ALPHAS = (0.45, 0.34, 0.23, 0.12)  # opacity of each ghost behind a moving shape
-TRAIL_SPACING = 0.38  # between ghosts, in radii
+TRAIL_SPACING = 0.38  # distance between ghosts, in radii
 
 COLOR_VALUES = torch.tensor(list(COLORS.values())) / 127.5 - 1
 BACKGROUND_VALUES = torch.tensor(list(BACKGROUNDS.values())) / 127.5 - 1
@@ -80,7 +80,7 @@ class Clips:
     cell: Tensor
 
     def __len__(self) -> int:
-        """Number of clips."""
+        """Return the number of clips."""
         return self.shape.shape[0]
 
     @property
@@ -108,7 +108,7 @@ def _radius(size: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def sample_images(count: int, generator: torch.Generator) -> Clips:
-    """Draw ``count`` still pictures in one of nine places. Depends on the generator only."""
+    """Draw ``count`` still pictures, each in one of nine places. The result depends on the generator alone."""
     shape, color, background = (
         _integers(count, n, generator) for n in (len(SHAPES), len(COLORS), len(BACKGROUNDS))
     )
@@ -154,8 +154,8 @@ def sample_pans(count: int, generator: torch.Generator, frames: int = FRAMES) ->
 def sample_circles(count: int, generator: torch.Generator, frames: int = FRAMES) -> Clips:
     """Draw clips of a shape that goes once round, clockwise from the top; the last frame is one step before the first.
 
-    It drags no trail, so that a frame by itself looks like a still picture, and its caption names no motion: the demo
-    model was taught no word for this one. ``moving in a circle`` spoils half of the shapes that it draws.
+    It drags no trail, so that each frame looks like a still picture. Its caption names no motion, since the demo model
+    knows no word for this one: ``moving in a circle`` spoils half of the shapes that it draws.
     """
     drawn = sample_images(count, generator)
     low, high = 0.2, 0.8
@@ -251,18 +251,18 @@ def place_phrase(row: int, column: int) -> str:
 
 
 def name_thing(clips: Clips, index: int, *, with_size: bool = True) -> str:
-    """Name what a clip shows, for example ``a small red circle``."""
+    """Name the thing in a clip, for example ``a small red circle``."""
     size = list(SIZES)[clips.size[index]] + " " if with_size else ""
     return f"a {size}{list(COLORS)[clips.color[index]]} {SHAPES[clips.shape[index]]}"
 
 
 def name_background(clips: Clips, index: int) -> str:
-    """Name what lies behind, for example ``on a navy background``."""
+    """Name the background, for example ``on a navy background``."""
     return f"on a {list(BACKGROUNDS)[clips.background[index]]} background"
 
 
 def name_motion(clips: Clips, index: int) -> str:
-    """Name where a clip's shape goes, for example ``moving left``; of a still picture, nothing."""
+    """Name the motion of a shape, for example ``moving left``; empty for a still picture."""
     direction = list(DIRECTIONS)[clips.direction[index]]
     if int(clips.cell[index, 0]) >= 0:
         return ""

@@ -1,4 +1,4 @@
-"""Noise MSE: the one objective of every diffusion model trained here.
+"""The mean squared error of the noise: the objective of every diffusion model that is trained here.
 
 AnimateDiff (Guo et al. 2023, https://arxiv.org/abs/2307.04725, eq. 2): the error of the predicted noise, one
 timestep per video, independent noise per frame. With v prediction (Salimans and Ho 2022,
@@ -43,7 +43,7 @@ def noise_mse(
         Scalar.
 
     Raises:
-        ValueError: another prediction type.
+        ValueError: the prediction type is unknown.
     """
     if prediction_type not in ("eps", "v"):
         raise ValueError(f"prediction_type={prediction_type!r} is unknown; expected 'eps' or 'v'.")
@@ -61,8 +61,8 @@ def noise_mse(
 def min_snr_weight(alpha: Tensor, prediction_type: str, gamma: float) -> Tensor:
     """Return Min-SNR-gamma's weight of each video's loss.
 
-    In terms of the error of the clean latents it is ``min(SNR, gamma)``, SNR being ``alpha / (1 - alpha)``; the error
-    of the noise is SNR times that of the clean latents, the velocity's SNR + 1 times.
+    The weight of the error of the clean latents is ``min(SNR, gamma)``, with ``SNR = alpha / (1 - alpha)``. The error
+    of the noise is SNR times that of the clean latents, and the error of the velocity SNR + 1 times.
 
     Args:
         alpha: [B] float, 0..1. Share of signal variance at each timestep.

@@ -10,26 +10,26 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-# How long a process waits for the others: the main one draws samples, and clips take different times to encode.
+# A process waits so long for others. The main one draws samples, and clips take different times to encode.
 _PATIENCE = timedelta(days=1)
-_BUCKET = 1 << 25  # bytes that are summed at once: waiting for each other costs more than the copies
+_BUCKET = 1 << 25  # bytes that are summed at once, since waiting costs more than copies
 
 
 class Team(Protocol):
-    """Processes in step with each other. The main one, of rank 0, is the one that writes files and messages."""
+    """Processes that take the same steps. The main one, of rank 0, writes files and messages."""
 
     @property
     def count(self) -> int:
-        """How many they are."""
+        """The number of processes."""
         ...
 
     @property
     def rank(self) -> int:
-        """Which one this is, from 0."""
+        """The number of this process, from 0."""
         ...
 
     def sum(self, values: Sequence[Tensor]) -> None:
-        """Replace tensors, all of one dtype, in place by their sums over the processes; each waits for all."""
+        """Replace tensors of one dtype by their sums over all processes, in place. Each process waits for all."""
         ...
 
 
@@ -68,7 +68,7 @@ class Accelerated:
         self.rank: int = self._accelerator.process_index
 
     def sum(self, values: Sequence[Tensor]) -> None:
-        """Replace tensors by their sums over the processes, many of them at once."""
+        """Replace tensors by their sums over all processes, many at once."""
         for bucket in _buckets(values):
             flat = torch.cat([value.reshape(-1) for value in bucket]).to(self.device)
             parts = self._accelerator.reduce(flat, "sum").split([value.numel() for value in bucket])
@@ -77,7 +77,7 @@ class Accelerated:
 
 
 def _buckets(values: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Group tensors that follow each other."""
+    """Group neighbouring tensors up to ``_BUCKET`` bytes."""
     bucket: list[Tensor] = []
     for value in values:
         if bucket and sum(each.nbytes for each in bucket) + value.nbytes > _BUCKET:
@@ -92,12 +92,12 @@ ALONE = Alone()
 
 
 def launched() -> int:
-    """Return how many processes a launcher, such as ``accelerate launch``, started this one among; 1: it did not."""
+    """Return the number of processes that a launcher, such as ``accelerate launch``, started; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def gather(team: Team, *numbers: float) -> list[list[float]]:
-    """Return every process's numbers, by rank. Each is exact up to 2^53.
+    """Return the numbers of all processes, by rank. Integers are exact up to 2^53.
 
     Args:
         team: the processes.
@@ -110,18 +110,18 @@ def gather(team: Team, *numbers: float) -> list[list[float]]:
 
 
 def check_shares(accumulation: int, team: Team) -> None:
-    """Check that a step's micro-batches can be dealt out evenly.
+    """Check that the micro-batches of a step can be shared evenly.
 
     Args:
         accumulation: number of micro-batches in a step.
         team: the processes.
 
     Raises:
-        ValueError: it is no multiple of the number of processes.
+        ValueError: their number is not a multiple of the number of processes.
     """
     if accumulation % team.count:
         enough = -(-accumulation // team.count) * team.count
         raise ValueError(
-            f"accumulation={accumulation} can't be dealt out among {team.count} processes; expected a multiple of "
+            f"accumulation={accumulation} can't be shared evenly among {team.count} processes; expected a multiple of "
             f"{team.count}; set it to {enough}, or start fewer."
         )

@@ -24,7 +24,7 @@ def byte_characters() -> list[str]:
 
 
 def write_tokenizer(folder: Path, size: int) -> None:
-    """Write ``vocab.json`` and ``merges.txt`` of a tokenizer that knows our words whole and spells any other.
+    """Write ``vocab.json`` and ``merges.txt`` of a tokenizer: our words are one token each, others are spelled.
 
     Args:
         folder: folder to write to; made if missing.

@@ -1,6 +1,6 @@
 """A decoded frame as people see it: turned or mirrored as its file says, with square pixels, on white.
 
-Owns what becomes of pixels between a decoder and a clip, whatever read them.
+The pixels of every decoder pass through here on their way to a clip.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BACKGROUND = 255  # of every channel, behind what is transparent: white, as most viewers show it
+BACKGROUND = 255  # value of every channel behind transparent pixels: white, as most viewers show it
 
 
 @dataclass(frozen=True)
 class Turn:
-    """How stored pixels lie: first rows and columns are exchanged, then sides.
+    """The turn of stored pixels: first rows and columns are exchanged, then sides.
 
     Attributes:
         swap: True if rows become columns.
@@ -32,10 +32,10 @@ class Turn:
 
     @staticmethod
     def of(frame: Any) -> Turn:
-        """Read a frame's display matrix: PyAV's ``rotation`` is one number, which can't tell a mirrored picture.
+        """Read the display matrix of a frame, since PyAV's ``rotation`` does not show mirroring.
 
-        FFmpeg's matrix puts the pixel (x, y) at (a x + c y, b x + d y), with y downwards. Slanting ones count as the
-        nearest of the eight that keep pixels square.
+        FFmpeg's matrix puts the pixel (x, y) at (a x + c y, b x + d y), with y downwards. A slanting matrix counts as
+        the nearest of the eight that keep pixels square.
         """
         matrix = frame.side_data.get("DISPLAYMATRIX")
         if matrix is None:
@@ -46,14 +46,14 @@ class Turn:
         return Turn(False, a < 0, d < 0)
 
     def apply(self, pixels: Tensor) -> Tensor:
-        """Return [H, W, 3] as it is to be seen."""
+        """Return pixels, [H, W, 3], as a player shows them."""
         pixels = pixels.transpose(0, 1) if self.swap else pixels
         sides = [axis for axis, is_turned in ((1, self.mirror), (0, self.flip)) if is_turned]
         return pixels.flip(sides) if sides else pixels
 
 
 def upright_size(frame: Any, aspect: Fraction) -> tuple[int, int]:
-    """Return a frame's width and height as they are seen.
+    """Return width and height of a frame as a player shows it.
 
     Args:
         frame: PyAV frame.
@@ -64,12 +64,12 @@ def upright_size(frame: Any, aspect: Fraction) -> tuple[int, int]:
 
 
 def scale_to_cover(width: int, height: int, wanted_width: int, wanted_height: int) -> float:
-    """Return by how much a picture grows until it covers the wanted one."""
+    """Return the factor by which a picture grows until it covers the wanted size."""
     return max(wanted_width / width, wanted_height / height)
 
 
 def fit(frame: Any, width: int, height: int, aspect: Fraction = Fraction(1)) -> Tensor:
-    """Scale a frame until it covers a size, upright, and keep the centre.
+    """Turn a frame upright, scale it until it covers a size, and keep the centre.
 
     Args:
         frame: PyAV frame in any pixel format.
@@ -91,7 +91,7 @@ def fit(frame: Any, width: int, height: int, aspect: Fraction = Fraction(1)) -> 
 
 
 def _opaque(frame: Any) -> Any:
-    """Lay a frame with transparent parts on the background, before it is scaled: hidden colours must not bleed in."""
+    """Put a transparent frame on the background before it is scaled, so that hidden colours do not bleed in."""
     if frame.format.name != "pal8" and not any(part.is_alpha for part in frame.format.components):
         return frame
     from av import VideoFrame

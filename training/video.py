@@ -1,4 +1,4 @@
-"""A video that was looked through, and what reads its frames: the same for files, animations and folders."""
+"""A video with its times and a reader of its frames; the same for files, animations and folders."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from torch import Tensor
 from ..models.errors import ClipError
 from .cut import Timeline
 
-MAX_PIXELS = 64 * 1024 * 1024  # of a frame, as it is stored and as it is scaled
+MAX_PIXELS = 64 * 1024 * 1024  # pixels of a frame, as it is stored and as it is scaled
 _BLOCK = 1 << 20
 Stamp = tuple[int, int]
-"""Of a file: its size in bytes, and its time of change in nanoseconds."""
+"""Size of a file in bytes, and its time of change in nanoseconds."""
 
 
 class Frames(Protocol):
-    """Some frames of a video, in their order; small, and can be pickled. Nothing is decoded before ``read``."""
+    """Some frames of a video, in order. It is small and can be pickled; nothing is decoded before ``read``."""
 
     def read(self, width: int, height: int) -> list[Tensor]:
-        """Decode them, as ``upright.fit`` fits them: [height, width, 3] uint8 each.
+        """Decode the frames, each [height, width, 3] uint8, as ``upright.fit`` returns them.
 
         Raises:
-            ClipError: they are gone, were changed, or are damaged.
+            ClipError: the file is gone, was changed, or is damaged.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Video:
-    """A video that was looked through.
+    """A video whose frames and times are known.
 
     Attributes:
         content: SHA-256 of the file's bytes.
@@ -53,23 +53,23 @@ class Video:
 
 
 def check_size(width: int, height: int) -> None:
-    """Check that a picture is not so large that its memory is a danger.
+    """Check that a picture is not too large for memory.
 
     Raises:
-        ClipError: it is.
+        ClipError: it is too large.
     """
     if width * height > MAX_PIXELS:
         raise ClipError(f"is {width}x{height}; expected at most {MAX_PIXELS:,} pixels")
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return what tells whether a file was changed since."""
+    """Return the stamp of a file, which shows later whether the file was changed."""
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
 
 
 def check_unchanged(path: Path, stamp: Stamp) -> None:
-    """Check that a file is what was looked through.
+    """Check that a file was not changed since its stamp was taken.
 
     Raises:
         ClipError: it was changed.
@@ -90,7 +90,7 @@ def hash_files(paths: Iterable[Path]) -> str:
 
 @contextmanager
 def named_errors() -> Iterator[None]:
-    """Turn what FFmpeg, Pillow and the file system raise into a reason."""
+    """Turn errors of FFmpeg, Pillow and the file system into ClipErrors with a reason."""
     from av.error import FFmpegError
     from PIL import Image
 

@@ -1,6 +1,6 @@
-"""Clips cut from videos: which of their frames, how large; nothing is decoded before it is asked for.
+"""Clips cut from a video: the numbers of their frames, and their size. Nothing is decoded before a clip is asked for.
 
-Owns one video at a time, of any kind: what it holds, and what is wrong with it. Which there are is ``video_folder``'s.
+This file reads one video of any kind, and finds its faults. ``video_folder`` finds the videos.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .upright import scale_to_cover
 from .video import MAX_PIXELS, Frames, Video, named_errors
 from .video_stream import look_through_stream
 
-_FORMAT = "frameloom-clip/3"  # of keys; a change of what is decoded or how it is scaled must change it
+_FORMAT = "frameloom-clip/3"  # version of keys; it must change when decoding or scaling changes
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class VideoClip:
     mirrored: bool
 
     def pictures(self) -> Tensor:
-        """Decode it.
+        """Decode the clip.
 
         Returns:
             [F, 3, H, W] float32, -1..1.
@@ -66,7 +66,7 @@ class VideoClip:
 
 
 def look_through(path: Path, pictures: Sequence[str] = ()) -> Video:
-    """Read a video: what it holds, and when its frames are shown. Of most, only the first frame is decoded.
+    """Read a video and the times of its frames. Usually only the first frame is decoded.
 
     Args:
         path: path of the file, or the folder that ``pictures`` are relative to.
@@ -86,10 +86,10 @@ def look_through(path: Path, pictures: Sequence[str] = ()) -> Video:
 def cut_clips(video: Video, name: str, caption: str, cut: Cut) -> list[VideoClip]:
     """Return the clips of a video.
 
-    Where they go round, a last frame that is the first one again, to the last bit, is left out.
+    If clips go round, a last frame that equals the first one to the last bit is left out.
 
     Raises:
-        ClipError: it is too short or too large, or ends can't be compared.
+        ClipError: the video is too short or too large, or its ends can't be compared.
     """
     scale = max(1.0, scale_to_cover(video.width, video.height, cut.width, cut.height))
     if video.width * video.height * scale * scale > MAX_PIXELS:
@@ -111,7 +111,7 @@ def cut_clips(video: Video, name: str, caption: str, cut: Cut) -> list[VideoClip
 
 
 def _comes_back(video: Video) -> bool:
-    """Tell whether a video's last frame is its first one again."""
+    """Tell whether the last frame of a video equals its first one."""
     last = len(video.timeline.times) - 1
     if last < 2:
         return False

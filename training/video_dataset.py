@@ -1,6 +1,6 @@
-"""A dataset of captioned clips: what a FRAMELOOM_DATASET socket carries, from a folder of videos or from drawn shapes.
+"""A dataset of captioned clips, from a folder of videos or of drawn shapes; a FRAMELOOM_DATASET socket carries one.
 
-It is small and can be pickled: clips are decoded or drawn when they are asked for, one at a time.
+It is small and can be pickled. Clips are decoded or drawn one at a time, when they are asked for.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from .video_folder import Found
 logger = logging.getLogger(__name__)
 
 Motion = Literal["straight", "circle", "pan left"]
-MOST_NAMED = 50  # skipped files in a report
+MOST_NAMED = 50  # skipped files that a report names
 MOST_IN_ERROR = 5
 SHEET_CLIPS, SHEET_FRAMES = 8, 4
-WATCHED = 64  # drawn clips from one look for a cancel to the next
-_FORMAT = "frameloom-shapes/1"  # of keys; a change of how shapes are drawn must change it
+WATCHED = 64  # drawn clips between two looks for a cancel
+_FORMAT = "frameloom-shapes/1"  # version of keys; it must change when the drawing of shapes changes
 _SAMPLERS = {
     "straight": shapes.sample_clips,
     "circle": shapes.sample_circles,
@@ -40,25 +40,25 @@ _SAMPLERS = {
 
 
 class Clip(Protocol):
-    """One clip. See ``VideoClip`` for what its parts are."""
+    """One clip. ``VideoClip`` explains the parts."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """The name in messages."""
         ...
 
     @property
     def caption(self) -> str:
-        """What it shows."""
+        """The caption."""
         ...
 
     @property
     def key(self) -> str:
-        """The same for the same pictures."""
+        """A key that is equal for equal pictures."""
         ...
 
     def pictures(self) -> Tensor:
-        """Return [F, 3, H, W] float32, -1..1. Raises ClipError where they can't be had."""
+        """Return [F, 3, H, W] float32, -1..1. Raises ClipError if they can't be read."""
         ...
 
 
@@ -80,7 +80,7 @@ class Dataset:
     caption_dropout: float
 
     def __len__(self) -> int:
-        """Number of clips."""
+        """Return the number of clips."""
         return len(self.clips)
 
     @property
@@ -90,7 +90,7 @@ class Dataset:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Of each clip: its content and how it is cut, hashed. Two clips of one key have the same pictures."""
+        """Hashes of content and cut of all clips. Two clips with equal keys have the same pictures."""
         return tuple(clip.key for clip in self.clips)
 
     def pictures(self, index: int) -> Tensor:
@@ -100,7 +100,7 @@ class Dataset:
             [F, 3, H, W] float32, -1..1, newly allocated.
 
         Raises:
-            ClipError: it can't be had any more, or is damaged; names the file.
+            ClipError: the file is gone or damaged. The message names it.
         """
         clip = self.clips[index]
         try:
@@ -111,7 +111,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DrawnClip:
-    """A clip that is drawn. ``drawn`` is one clip of shapes; see ``VideoClip`` for the others."""
+    """A clip that is drawn. ``drawn`` is one clip of shapes; ``VideoClip`` explains the other parts."""
 
     name: str
     caption: str
@@ -120,15 +120,15 @@ class DrawnClip:
     width: int
 
     def pictures(self) -> Tensor:
-        """Draw it, [F, 3, H, W] float32, -1..1."""
+        """Draw the clip, [F, 3, H, W] float32, -1..1."""
         return shapes.render(self.drawn, self.width)[0]
 
 
 def check_square(width: int, height: int) -> None:
-    """Check the shape of pictures in which shapes are drawn, in pixels.
+    """Check that pictures for drawn shapes are square.
 
     Raises:
-        ValueError: it is no square.
+        ValueError: they are not.
     """
     if width != height:
         raise ValueError(
@@ -147,7 +147,7 @@ def drawn_dataset(
     caption_dropout: float,
     watch: Callable[[int], None] = lambda _: None,
 ) -> Dataset:
-    """Return a dataset of drawn shapes, one in each clip. It depends on the arguments only.
+    """Return a dataset of drawn shapes, one in each clip. It depends on the arguments alone.
 
     Args:
         clips: number of clips.
@@ -177,7 +177,7 @@ def drawn_dataset(
 
 
 def folder_dataset(found: Found, name: str, cut: Cut, caption_dropout: float) -> Dataset:
-    """Return a dataset of what a folder holds.
+    """Return the dataset of a folder.
 
     Args:
         found: clips and remarks of the folder.
@@ -205,7 +205,7 @@ def folder_dataset(found: Found, name: str, cut: Cut, caption_dropout: float) ->
 def describe(
     dataset: Dataset, origin: str, skipped: Sequence[Skipped] = (), noted: Sequence[Skipped] = ()
 ) -> str:
-    r"""Say what a dataset holds, what was skipped and why, and what else to know of files.
+    r"""Describe a dataset: its clips, the skipped files with reasons, and remarks about other files.
 
     Examples:
         >>> dataset = drawn_dataset(3, "circle", 1, frames=16, width=64, height=64, caption_dropout=0.1)
@@ -229,9 +229,9 @@ def describe(
 
 
 def contact_sheet(dataset: Dataset) -> Tensor:
-    """Show some clips: a row each, of frames from its first to its last.
+    """Return a sheet of some clips, a row for each, with frames from the first to the last.
 
-    A clip that can't be decoded is left out, which is logged.
+    A clip that can't be decoded is left out, and the log names it.
 
     Returns:
         [1, rows * (H + 2), columns * (W + 2), 3] float32, 0..1; a white line around each frame.

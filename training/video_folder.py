@@ -1,4 +1,4 @@
-"""A folder of videos with captions, looked through: the clips that can be used, and what can't, with reasons.
+"""Read a folder of videos with captions: the clips that can be used, and the files that can't, with reasons.
 
 A file that can't be used is skipped and named; it never ends a run. A subfolder of numbered pictures is a video, too.
 """
@@ -23,7 +23,7 @@ MissingCaptions = Literal["skip", "empty"]
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds.
+    """The clips and remarks of a folder.
 
     Attributes:
         clips: clips that can be used, by name.
@@ -44,7 +44,7 @@ def read_folder(
     missing_captions: MissingCaptions,
     start: Callable[[int], Callable[[int], None]] = lambda files: lambda done: None,
 ) -> Found:
-    """Look through a folder and its subfolders: every file is read, and of each video one frame is decoded.
+    """Read a folder and its subfolders. Every file is read, and one frame of each video is decoded.
 
     Args:
         folder: folder with videos of any kind that FFmpeg reads, and their captions; see
@@ -84,9 +84,9 @@ def read_folder(
 
 
 def list_folder(folder: Path) -> tuple[list[str], list[Skipped]]:
-    """Return the names of the files of a folder and its subfolders, relative to it, with ``/``; and what is none.
+    """Return the names of all files of a folder, relative to it, with ``/``; and what was skipped.
 
-    Hidden files and folders are left out. A link counts as what it leads to, if that lies in the folder too.
+    Subfolders are included; hidden files and folders are not. A link counts as its target if that lies in the folder.
     """
     files: list[str] = []
     skipped: list[Skipped] = []
@@ -114,13 +114,13 @@ def list_folder(folder: Path) -> tuple[list[str], list[Skipped]]:
 
 
 def fingerprint_folder(folder: Path) -> str:
-    """Return a text that changes when a file of a folder is added, removed or replaced; reads no content."""
+    """Return a text that changes when a file of a folder is added, removed or replaced. No content is read."""
     facts = [(name, (folder / name).stat()) for name in list_folder(folder)[0]]
     return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts])
 
 
 def _notes(video: Video, clips: Sequence[VideoClip], cut: Cut) -> Iterator[str]:
-    """Say what of a cut the user may not have meant."""
+    """Yield remarks about results of a cut that the user may not expect."""
     if not cut.fps and video.timeline.is_uneven:
         yield "has frames that are shown for longer than others; set fps to read it by time"
     if any(len(set(clip.order)) < len(clip.order) for clip in clips):

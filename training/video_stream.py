@@ -1,4 +1,4 @@
-"""Videos that FFmpeg reads, through PyAV: what they hold, when their frames are shown, and their decoding."""
+"""Videos that FFmpeg reads, through PyAV: the times of their frames, and their decoding."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from .cut import Timeline
 from .upright import fit, upright_size
 from .video import Stamp, Video, check_size, check_unchanged, hash_files, stamp_of
 
-_SEEK_SECONDS = 1.0  # before the first frame: those right behind a keyframe may lean on frames before it
+_SEEK_SECONDS = (
+    1.0  # seconds before the first frame; frames right behind a keyframe may need frames before it
+)
 _UNTIMED = (
     "avi",
-)  # its stamps are of packets, not of pictures, and its header counts those that were left out, too
+)  # formats whose stamps belong to packets, not to pictures, and whose header also counts left out pictures
 _ANIMATIONS = ("gif", "apng")
-_RATE = Fraction(25)  # frames a second, FFmpeg's own guess, of a file that tells neither rate nor times
-_HDR = {16: "PQ", 18: "HLG"}  # by FFmpeg's number of the curve
-_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that read it; FFmpeg's own leave it out
+_RATE = Fraction(25)  # frames a second, as FFmpeg guesses, for a file without rate and times
+_HDR = {16: "PQ", 18: "HLG"}  # name of the transfer curve by FFmpeg's number
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that read transparency; FFmpeg's own do not
 
 
 class _Packet(NamedTuple):
-    """What is kept of one; times in the stream's units, None: not known."""
+    """The facts of a packet. Times are in the stream's units; None: not known."""
 
     pts: int | None
     dts: int | None
@@ -62,7 +64,7 @@ class StreamFrames:
         return frames
 
     def decode(self, width: int, height: int, *, seek: bool) -> list[Tensor]:
-        """Return what can be had of the frames; none where the jump landed behind the first one."""
+        """Return the frames that can be decoded; none if the jump landed behind the first one."""
         from av.error import FFmpegError
 
         taken: list[Tensor] = []
@@ -71,7 +73,7 @@ class StreamFrames:
                 early = self.marks[0] - int(_SEEK_SECONDS / stream.time_base)
                 try:
                     source.seek(max(early, 0), stream=stream)
-                except FFmpegError:  # nobody can jump in an animated PNG
+                except FFmpegError:  # an animated PNG can't be jumped in
                     return []
             shown = (frame for frame in _decoded(source, stream) if frame.pts is None or frame.pts >= 0)
             for number, frame in enumerate(shown):
@@ -90,10 +92,10 @@ class StreamFrames:
 
 
 def look_through_stream(path: Path) -> Video:
-    """Read a file: what it holds, and when its frames are shown. Only the first frame is decoded.
+    """Read a file and the times of its frames. Only the first frame is decoded.
 
     Raises:
-        ClipError: it is no video, or not a whole one; says what is wrong, without the name.
+        ClipError: the file is no video, or not whole. The message has the reason without the name.
         FFmpegError: FFmpeg can't read it.
     """
     stamp = stamp_of(path)
@@ -120,10 +122,11 @@ def look_through_stream(path: Path) -> Video:
 
 
 def _timeline(packets: list[_Packet], stream: Any, form: str) -> tuple[list[int], Timeline, tuple[str, ...]]:
-    """Return the stamps that name frames, none where they can't; when frames are shown; and notes.
+    """Return the stamps that identify frames (empty if they can't), the times of frames, and remarks.
 
-    Where some stamps are missing, or time jumps back, as in recordings that were joined, a file is shown at its rate.
-    Two frames of one stamp are told apart by their numbers. An AVI's pictures are shown in the places of its packets.
+    If stamps are missing, or time jumps back, as in recordings that were joined, the file is read at its average rate.
+    If two frames have one stamp, numbers identify frames. The pictures of an AVI are shown at the places of its
+    packets.
     """
     if not packets:
         raise ClipError("holds no frame that is shown")
@@ -148,12 +151,12 @@ def _timeline(packets: list[_Packet], stream: Any, form: str) -> tuple[list[int]
 def _open(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a file's first video stream.
 
-    Some formats are lists of other files and addresses, which FFmpeg would open; it is given the bytes of this one, and
-    leave to open nothing.
+    Some formats are lists of other files and addresses, which FFmpeg would open. So it gets the bytes of this file
+    alone, and may open nothing else.
     """
     import av
 
-    # Titles in old files are often no UTF-8; nobody reads them here.
+    # Titles in old files are often not UTF-8. They are not used here.
     rules: dict[str, Any] = {"options": {"protocol_whitelist": "none"}, "metadata_errors": "replace"}
     with path.open("rb") as file, av.open(file, **rules) as source:
         if not source.streams.video:
@@ -166,7 +169,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _decoder(stream: Any) -> Any:
-    """Return a decoder of its own for a stream whose transparency FFmpeg would leave out; None: the stream's."""
+    """Return a special decoder for a stream with transparency that FFmpeg's own ignores; None: the stream's own."""
     from av.codec import CodecContext
     from av.codec.codec import UnknownCodecError
 

@@ -137,7 +137,7 @@ def _skip(source: Source, at: int) -> int:
 
 def _check_bounds(value: Value, count: int, depth: int) -> None:
     if depth >= MAX_DEPTH and isinstance(value.data, list | dict):
-        raise value.error(f"at most {MAX_DEPTH} brackets within each other", "take away the superfluous")
+        raise value.error(f"at most {MAX_DEPTH} brackets inside each other", "remove some")
     if count > MAX_VALUES:
         raise value.error(f"at most {MAX_VALUES:,} values", "give fewer scenes at a time")
 
@@ -161,7 +161,7 @@ def _read_key(source: Source, at: int, known: dict[str, Value]) -> tuple[str, in
     if not isinstance(key.data, str):
         raise key.error("a key in quotes")
     if key.data in known:
-        raise source.error(start, f"the key {excerpt(key.data)} once", "delete one of the two")
+        raise source.error(start, f"the key {excerpt(key.data)} once", "delete one of them")
     at = _skip(source, at)
     if source.text[at : at + 1] != ":":
         raise source.error(at, "a colon behind the key", "write 'key': value")

@@ -57,6 +57,7 @@ RULES: Mapping[str, Rule] = {
     "guide": last,
     "input": chain,
     "slots": chain,
+    "skips": chain,
     "time": last,
     "self_attention": chain,
     "between": last,
@@ -175,7 +176,7 @@ class Active:
             parts = {seam: [] for seam in SEAMS}
         self._acting = {
             seam: [part for part in parts[seam] if _acts(part, call)]
-            for seam in ("input", "slots", "cross_attention", "observe")
+            for seam in ("input", "slots", "skips", "cross_attention", "observe")
         }
         self._acting["self_attention"] = readers
         self._time = RULES["time"](parts["time"], lambda part, _: part, None)
@@ -186,7 +187,7 @@ class Active:
         """Tell whether something acts inside the network at a seam; where nothing does, it need not be asked.
 
         Args:
-            seam: ``input``, ``slots``, ``self_attention``, ``between``, ``cross_attention`` or ``observe``.
+            seam: ``input``, ``slots``, ``skips``, ``self_attention``, ``between``, ``cross_attention`` or ``observe``.
         """
         return self._change is not None if seam == "between" else bool(self._acting[seam])
 
@@ -211,6 +212,16 @@ class Active:
             return part.run(name, hidden, self.call, self._time) if name in part.slots else hidden
 
         return self._compose("slots", run, hidden)
+
+    def join(self, hidden: Tensor, skip: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+        """Return what a block of the way up takes side by side.
+
+        Args:
+            hidden: features of the way up, [N, C, H, W].
+            skip: features of the way down, [N, D, H, W].
+            factor: C over the width of the network's finest level.
+        """
+        return self._compose("skips", lambda part, both: part.join(*both, self.call, factor), (hidden, skip))
 
     def read(self, tokens: Tensor, layer: Layer, of: Hashable = None) -> Source | None:
         """Return what a layer of self-attention reads in place of its own tokens; None: itself.

@@ -224,6 +224,21 @@ class Slots(Protocol):
         ...
 
 
+class Skips(Protocol):
+    """What meets where a UNet's way up takes in what its way down has made."""
+
+    def join(self, hidden: Tensor, skip: Tensor, call: Call, factor: int) -> tuple[Tensor, Tensor]:
+        """Return both as a block of the way up takes them, side by side.
+
+        Args:
+            hidden: features of the way up, [N, C, H, W], N pictures as ``call`` says.
+            skip: features of the way down, [N, D, H, W].
+            call: the model call.
+            factor: C over the width of the network's finest level.
+        """
+        ...
+
+
 class Time(Protocol):
     """How attention over time goes over the frames of a clip."""
 
@@ -348,6 +363,7 @@ class Edit:
         guide: an energy by whose gradient predictions move.
         input: summand behind the first convolution.
         slots: layers in the temporal slots.
+        skips: tensors that meet where the way up takes in the way down.
         time: way of attention in slots over frames.
         self_attention: tokens that self-attention reads.
         between: change of tokens between both attentions.
@@ -364,6 +380,7 @@ class Edit:
     guide: Guide | None = None
     input: Input | None = None
     slots: Slots | None = None
+    skips: Skips | None = None
     time: Time | None = None
     self_attention: SelfAttention | None = None
     between: Between | None = None

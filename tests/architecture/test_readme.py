@@ -32,7 +32,9 @@ def slugs_of(text: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_relative_links_lead_somewhere(page):
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text_of(page))
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text_of(page)) + re.findall(
+        r'src="([^"]+)"', text_of(page)
+    )
     assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
 
 

@@ -297,7 +297,7 @@ def test_what_processes_cannot_do_is_said_before_anything_starts(home):
     for changes, message in (
         (
             {"train__accumulation": 3},
-            "accumulation=3 can't be dealt out among 2 processes; expected a multiple of 2",
+            "accumulation=3 can't be shared evenly among 2 processes; expected a multiple of 2",
         ),
         ({}, "--device cpu:0: got one for 2 processes; expected cpu, or none"),
     ):

@@ -77,7 +77,7 @@ def test_a_sequence_longer_than_the_context_is_refused_before_anything_is_sample
 
 @pytest.mark.parametrize("text", ["", " \n,, "])
 def test_without_names_there_is_nothing_to_place(text):
-    with pytest.raises(ValueError, match=r"entities: got .*expected one name at least"):
+    with pytest.raises(ValueError, match=r"entities: got .*expected at least one name"):
         read_names(text)
 
 

@@ -108,7 +108,7 @@ def test_micro_batches_that_cannot_be_dealt_out_evenly_are_refused():
     _, parameters, loss = problem()
     with pytest.raises(
         ValueError,
-        match="accumulation=4 can't be dealt out among 3 processes; expected a multiple of 3; set it to 6",
+        match="accumulation=4 can't be shared evenly among 3 processes; expected a multiple of 3; set it to 6",
     ):
         train(parameters, loss, SHARED, team=Three())
 
