@@ -23,7 +23,7 @@ def whole_file(
     Args:
         path: the file; its folder is made if there is none.
         size: number of bytes that it takes, for the error; None: it is not known.
-        advice: what to do where it can't be written, for the error.
+        advice: words for the error where it can't be written: what to do.
 
     Raises:
         OSError: the disk is full, or the folder can't be written to; names the file and says what to do.
@@ -72,7 +72,7 @@ def write_whole(path: Path, data: bytes, kept: str) -> None:
     Args:
         path: the file; its folder is made if there is none.
         data: all of its content.
-        kept: what stays where this fails, for the error.
+        kept: words for the error: all that stays where this fails.
 
     Raises:
         OSError: the disk is full, or the folder can't be written to; says what to do.
