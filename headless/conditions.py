@@ -32,11 +32,11 @@ class RunCondition:
     """One condition of a run.
 
     Attributes:
-        condition: which side it belongs to, and its payload.
-        weight: in the average of its side; [F, 1, H, W] where it has a mask.
-        tokens: [1, L, D], or [F, L, D] with tokens for every frame.
+        condition: number of its side, its payload and its key.
+        weight: share in the average of its side; [F, 1, H, W] where it has a mask.
+        tokens: text, [1, L, D], or [F, L, D] with tokens for every frame.
         control: the last of its ControlNets.
-        concat: [F, C, H, W]. What the UNet sees beside the noisy latents; None where it has no input for more.
+        concat: [F, C, H, W]. Latents that the UNet sees beside the noisy ones; None: it has no input for more.
         gligen, grounding: network and boxes of core's GLIGEN nodes.
         first_sigma, last_sigma: noise levels between which it counts, both included.
     """
@@ -67,10 +67,10 @@ class Group:
 
     Attributes:
         conditions: one per chunk.
-        tokens: [chunks, L, D], or [chunks * F, L, D] where a condition has tokens for every frame.
-        control: of all of them.
-        concat: [chunks * F, C, H, W], or None.
-        brought: what core's GLIGEN nodes do to them, in the place of edits' parts of a seam.
+        tokens: text, [chunks, L, D], or [chunks * F, L, D] where a condition has tokens for every frame.
+        control: the ControlNets that all of them have.
+        concat: latents beside the noisy ones, [chunks * F, C, H, W], or None.
+        brought: parts that core's GLIGEN nodes bring, by seam, in the place of edits' parts.
     """
 
     conditions: tuple[Condition, ...]
@@ -88,8 +88,8 @@ class RunConditions:
 
         Args:
             sides: conditions by name, in the order of their numbers; None: a side that is not asked.
-            model: which they are for.
-            shape: of the noisy latents, [F, C, H, W].
+            model: model that they are for.
+            shape: shape of the noisy latents, [F, C, H, W].
 
         Raises:
             ValueError: a side is empty, or a condition holds what is not built here or doesn't fit the model.
@@ -112,7 +112,7 @@ class RunConditions:
 
         Args:
             asked: the conditions.
-            frame_ids: of the clip's frames, those that they are asked about.
+            frame_ids: frames of the clip that they are asked about.
         """
         if (asked, frame_ids) != self._asked:
             alike: dict[Any, list[RunCondition]] = {}

@@ -230,15 +230,15 @@ def sample(
 
     Args:
         model: a clone with its edits.
-        noise: [F, C, H, W] of unit variance, or zeros where the latents are noisy already.
-        guidance: what to draw and what not, and how strongly.
-        sampler: from ``samplers``.
+        noise: noise of unit variance, [F, C, H, W], or zeros where the latents are noisy already.
+        guidance: conditions, and the scales by which they are mixed.
+        sampler: one of ``samplers``.
         sigmas: [steps + 1] float32, descending.
-        latent: [F, C, H, W]. What to start from; zeros for text-to-image.
+        latent: latents to start from, [F, C, H, W]; zeros for text-to-image.
         mask: [F or 1, 1, H', W'], 1 = generate; None = everywhere.
-        seed: of the noise that ancestral samplers draw.
-        on_step: called after each step with (0-based step, denoised latents as they would come out).
-        check_interrupt: called before each step; raises to stop.
+        seed: seed of the noise that ancestral samplers draw.
+        on_step: function that is called after each step with (0-based step, denoised latents as they would come out).
+        check_interrupt: function that is called before each step; it raises to stop.
 
     Returns:
         The latents, and the last step's denoised latents, [F, C, H, W] float32 on the latent's device.

@@ -40,7 +40,7 @@ class EditedRun(RunEdits):
 
         Args:
             call: the question.
-            observer: who sees it.
+            observer: observer that sees it.
         """
         earlier, self.active = self.active, self.at(call, observe=[observer])
         try:
@@ -53,9 +53,9 @@ class EditedRun(RunEdits):
         """Let a ControlNet's self-attention read other frames, as the edits say, in this context.
 
         Args:
-            network: whose layers get hooks.
-            call: what it is asked.
-            control: tells it from others that may use the same network.
+            network: network whose layers get hooks.
+            call: the question.
+            control: mark that tells it from others that may use the same network.
         """
         active = self.at(call, in_control=True)
         with ExitStack() as after:
@@ -71,8 +71,8 @@ def edited(
     """Put edits on a UNet while the context lasts. Edits act in their order.
 
     Args:
-        unet: whose blocks get forward hooks; its weights stay as they are.
-        edits: what to put on it.
+        unet: network whose blocks get forward hooks; its weights stay as they are.
+        edits: edits to put on it.
         conditions: options of every condition of the run.
 
     Yields:
@@ -100,7 +100,7 @@ def forward_with_edits(
 
     Args:
         unet: the UNet.
-        edits: what to put on it.
+        edits: edits to put on it.
         frames: frames per video, F.
 
     Yields:

@@ -24,7 +24,7 @@ def load_gligen(path: Path, device: torch.device) -> Gligen:
 
     Args:
         path: ``.safetensors``, or a pickle of plain tensors.
-        device: where to put it. Half precision on an accelerator, float32 on the CPU; the small network that reads
+        device: device to put it on. Half precision on an accelerator, float32 on the CPU; the small network that reads
             boxes is always float32.
 
     Raises:
@@ -40,8 +40,8 @@ def ground_still(boxes: Sequence[Box], shape: torch.Size) -> Grounding:
     """Return core's boxes as a grounding of a clip that stands still.
 
     Args:
-        boxes: of one picture.
-        shape: of the noisy latents, [F, C, H, W].
+        boxes: boxes of one picture.
+        shape: shape of the noisy latents, [F, C, H, W].
 
     Raises:
         ValueError: there are more than 30.
@@ -62,7 +62,7 @@ def share_boxes(
     """Give other sides the boxes of the positive one where they have none, as ComfyUI does.
 
     Args:
-        sides: as ``Guidance.sides``.
+        sides: conditions by name, as ``Guidance.sides``.
 
     Raises:
         ValueError: boxes are of a kind that ComfyUI does not know.

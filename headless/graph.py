@@ -24,11 +24,11 @@ class GraphError:
     """One thing wrong. ``kind`` is ComfyUI's error type; ``expected`` is empty where ``got`` says it."""
 
     kind: str
-    node_id: str | None
-    class_type: str | None
-    input_name: str | None
     got: str
     expected: str
+    node_id: str | None = None
+    class_type: str | None = None
+    input_name: str | None = None
 
     def __str__(self) -> str:
         """Say it in one line."""
@@ -83,7 +83,7 @@ class _Check:
     errors: list[GraphError] = field(default_factory=list)
 
     def fail(self, kind: str, name: str | None, got: object, expected: str) -> None:
-        self.errors.append(GraphError(kind, self.node_id, self.class_type, name, str(got), expected))
+        self.errors.append(GraphError(kind, str(got), expected, self.node_id, self.class_type, name))
 
 
 def read_workflow(text: str) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _prompt_of(given: Any) -> Any:
     ]
     if len(entries) > 1:
         got = f"a history of {len(entries)} runs"
-        raise InvalidWorkflowError([GraphError("invalid_prompt", None, None, None, got, "one of them")])
+        raise InvalidWorkflowError([GraphError("invalid_prompt", got, "one of them")])
     prompt = (entries[0] if entries else given).get("prompt")
     if isinstance(prompt, list):  # number, id, workflow, ...
         return next((each for each in prompt if isinstance(each, dict)), prompt)
@@ -137,7 +137,7 @@ def check_workflow(prompt: Mapping[str, Any], classes: Iterable[type[ComfyNode]]
     outputs = tuple(node_id for node_id, node in prompt.items() if infos[node["class_type"]].is_output_node)
     if not outputs:
         raise InvalidWorkflowError(
-            [GraphError("prompt_no_outputs", None, None, None, "no output node", "one, such as SaveImage")]
+            [GraphError("prompt_no_outputs", "no output node", "one, such as SaveImage")]
         )
     nodes: dict[str, GraphNode] = {}
     errors: list[GraphError] = []
@@ -158,27 +158,20 @@ def check_workflow(prompt: Mapping[str, Any], classes: Iterable[type[ComfyNode]]
 
 def _workflow_error(got: str) -> GraphError:
     expected = 'an object of nodes; in ComfyUI use "Export (API)"'
-    return GraphError("invalid_prompt", None, None, None, got, expected)
+    return GraphError("invalid_prompt", got, expected)
 
 
 def _check_classes(prompt: Mapping[str, Any], infos: Mapping[str, NodeInfo]) -> None:
-    errors = []
+    errors: list[GraphError] = []
     for node_id, node in prompt.items():
         if not isinstance(node, dict) or not isinstance(node.get("inputs", {}), dict):
-            errors.append(
-                GraphError("invalid_prompt", node_id, None, None, repr(node)[:60], "class_type and inputs")
-            )
+            errors.append(GraphError("invalid_prompt", repr(node)[:60], "class_type and inputs", node_id))
         elif not isinstance(node.get("class_type"), str):
-            errors.append(
-                GraphError("missing_node_type", node_id, None, None, "no class_type", "the node's class")
-            )
+            errors.append(GraphError("missing_node_type", "no class_type", "the node's class", node_id))
         elif node["class_type"] not in infos:
             near = "one of the headless runner's nodes; for others run the workflow in ComfyUI"
-            errors.append(
-                GraphError(
-                    "missing_node_type", node_id, node["class_type"], None, "a class not known here", near
-                )
-            )
+            got, name = "a class not known here", node["class_type"]
+            errors.append(GraphError("missing_node_type", got, near, node_id, name))
     if errors:
         raise InvalidWorkflowError(errors)
 
@@ -343,8 +336,7 @@ def _order(nodes: Mapping[str, GraphNode], errors: list[GraphError]) -> list[str
             for name, value in nodes[first].inputs.items()
             if isinstance(value, Link) and value.node_id == circle[-2]
         ]
-        kind, expected = "dependency_cycle", "links that never lead back"
-        errors.append(
-            GraphError(kind, first, nodes[first].class_type, names[0], f"the cycle {path}", expected)
-        )
+        got, expected = f"the cycle {path}", "links that never lead back"
+        place = first, nodes[first].class_type, names[0]
+        errors.append(GraphError("dependency_cycle", got, expected, *place))
         return []

@@ -75,8 +75,8 @@ class DualCFG:
 
     Attributes:
         first, second, negative: conditions.
-        first_scale: between first and second.
-        second_scale: between second and negative.
+        first_scale: scale between first and second.
+        second_scale: scale between second and negative.
         nested: apply ``second_scale`` to the outcome of the first guidance too, not to second alone.
         asks_all: sides too that a scale of 1 cancels.
     """

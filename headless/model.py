@@ -28,8 +28,8 @@ class Model:
 
     Attributes:
         unet: the network.
-        size: of the network.
-        sampling: what it was trained with.
+        size: sizes of the network.
+        base_sampling: schedule and prediction type that it was trained with.
         latent_scale: factor on the VAE's latents.
         edits: installed techniques, in order.
         loras: weight changes with their strengths, in order.

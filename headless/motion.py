@@ -20,9 +20,9 @@ class LoadedMotion:
     """What a FRAMELOOM_MOTION socket carries. Immutable; called as ``motion(slot, hidden, frames, strength, time)``.
 
     Attributes:
-        weights: without LoRAs.
-        device: where the network is.
-        dtype: of the network.
+        weights: weights without LoRAs.
+        device: device that the network is on.
+        dtype: type of the network's weights.
         loras: stacked motion LoRAs with their strengths, each fitted to the weights.
     """
 

@@ -35,9 +35,9 @@ class SharedTokensProcessor:
         Args:
             attn: the layer.
             hidden_states: [B*F, HW, C].
-            encoder_hidden_states: [B, L, D] or [B*F, L, D].
+            encoder_hidden_states: tokens to read, [B, L, D] or [B*F, L, D].
             attention_mask: [B*F, HW, L] float, added to the logits; None adds nothing.
-            temb: not read.
+            temb: argument of diffusers' interface, not read.
             unused: further arguments of diffusers' interface, not read.
 
         Returns:

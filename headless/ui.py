@@ -16,8 +16,6 @@ from ..models.whole_file import whole_file
 from .folders import folders
 from .io import ComfyNode, FolderType
 
-Shown = Mapping[str, Sequence[Any]]
-
 
 class SavedResult(dict[str, str]):
     """A file that a node saved."""
@@ -26,27 +24,29 @@ class SavedResult(dict[str, str]):
         super().__init__(filename=filename, subfolder=subfolder, type=type.value)
 
 
-class SavedImages:
+class Shown:
+    """What a node shows: lists by the name that the interface knows them by."""
+
+    def __init__(self, **parts: Sequence[Any]) -> None:
+        self._parts = parts
+
+    def as_dict(self) -> Mapping[str, Sequence[Any]]:
+        """Return what the interface gets."""
+        return self._parts
+
+
+class SavedImages(Shown):
     """Saved pictures."""
 
     def __init__(self, results: list[SavedResult], is_animated: bool = False) -> None:
-        self.results = results
-        self.is_animated = is_animated
-
-    def as_dict(self) -> Shown:
-        """Return what the interface gets."""
-        return {"images": self.results} | ({"animated": (True,)} if self.is_animated else {})
+        super().__init__(images=results, **({"animated": (True,)} if is_animated else {}))
 
 
-class PreviewVideo:
+class PreviewVideo(Shown):
     """A saved video."""
 
     def __init__(self, values: list[SavedResult]) -> None:
-        self.values = values
-
-    def as_dict(self) -> Shown:
-        """Return what the interface gets."""
-        return {"images": self.values, "animated": (True,)}
+        super().__init__(images=values, animated=(True,))
 
 
 def show_video(path: Path) -> PreviewVideo:
@@ -56,27 +56,19 @@ def show_video(path: Path) -> PreviewVideo:
     return PreviewVideo([SavedResult(path.name, name, FolderType.output)])
 
 
-class PreviewText:
+class PreviewText(Shown):
     """Text."""
 
     def __init__(self, value: str) -> None:
-        self.value = value
-
-    def as_dict(self) -> Shown:
-        """Return what the interface gets."""
-        return {"text": (self.value,)}
+        super().__init__(text=(value,))
 
 
-class PreviewImage:
+class PreviewImage(Shown):
     """Pictures [N, H, W, 3], saved in the folder of previews."""
 
     def __init__(self, image: Tensor, animated: bool = False, cls: type[ComfyNode] | None = None) -> None:
-        self.values = ImageSaveHelper.save_images(image, "preview", FolderType.temp, cls, compress_level=1)
-        self.animated = animated
-
-    def as_dict(self) -> Shown:
-        """Return what the interface gets."""
-        return {"images": self.values, "animated": (self.animated,)}
+        saved = ImageSaveHelper.save_images(image, "preview", FolderType.temp, cls, compress_level=1)
+        super().__init__(images=saved, animated=(animated,))
 
 
 class ImageSaveHelper:

@@ -21,9 +21,9 @@ def whole_file(
     """Give a temporary name beside ``path`` to write to; it becomes ``path`` only if the block ends well.
 
     Args:
-        path: the file; its folder is made if there is none.
+        path: path of the file; its folder is made if there is none.
         size: number of bytes that it takes, for the error; None: it is not known.
-        advice: words for the error where it can't be written: what to do.
+        advice: words for the error on what to do.
 
     Raises:
         OSError: the disk is full, or the folder can't be written to; names the file and says what to do.
@@ -70,9 +70,9 @@ def write_whole(path: Path, data: bytes, kept: str) -> None:
     """Write a file of a folder that is filled bit by bit, down to the disk.
 
     Args:
-        path: the file; its folder is made if there is none.
-        data: all of its content.
-        kept: words for the error: all that stays where this fails.
+        path: path of the file; its folder is made if there is none.
+        data: content of the file.
+        kept: words for the error on what stays where this fails.
 
     Raises:
         OSError: the disk is full, or the folder can't be written to; says what to do.

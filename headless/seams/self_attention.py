@@ -18,10 +18,10 @@ def put_on(network: Network, run: RunEdits, live: Live, of: Hashable = None) -> 
     """Let a network's self-attention read what edits say.
 
     Args:
-        network: whose layers get hooks.
+        network: network whose layers get hooks.
         run: the edits.
-        live: says what acts.
-        of: tells a ControlNet from others that may use the same network; None: this is the UNet.
+        live: function that says what acts.
+        of: mark that tells a ControlNet from others that may use the same network; None: this is the UNet.
     """
     levels = frozenset[int]().union(*(part.levels for part in run.parts("self_attention")))
     for layer, attention in attention_layers(network, "attn1"):

@@ -72,7 +72,7 @@ def test_large_and_odd_texts_are_refused_by_every_reader(text):
     check_refusal(caught.value, text, AUTO)
 
 
-@pytest.mark.parametrize("reader", [*READERS, AUTO])
+@pytest.mark.parametrize("reader", [next(iter(READERS)), AUTO])
 def test_ten_megabytes_of_a_character_are_refused(reader):
     with pytest.raises(TextError, match=r"got 10,000,000 characters"):
         read_layout("[" * 10_000_000, reader, Settings())
