@@ -32,10 +32,12 @@ def reschedule(model: Any, schedule: Schedule) -> Any:
             "timesteps as SD1.5 has; remove the node that changed its sampling, or choose the model's own schedule."
         )
 
-    class OwnSchedule(type(sampling)):  # type: ignore[misc]  the prediction type is a base class
+    kind = getattr(sampling, "replaced", type(sampling))  # of one that was made here, what it was made of
+
+    class OwnSchedule(kind):  # type: ignore[misc]  the prediction type is a base class
         """The model's sampling, its schedule held in plain attributes."""
 
-        is_made = False
+        replaced, is_made = kind, False
 
         def _register_schedule(self, given_betas: Any = None, **options: Any) -> None:
             super()._register_schedule(given_betas=schedule.betas(), **options)
