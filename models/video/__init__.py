@@ -1,4 +1,5 @@
-"""What a clip is, whatever makes it: the names of shapes, and a LATENT socket's value as the frames of a clip.
+"""Clips, whatever makes them: shapes by name, a LATENT socket's value as frames, and what can be said of frames alone.
 
-Knows no network and no technique; imports ``models.errors`` alone.
+Read ``shapes`` first: its names and letters are used everywhere. Comes in what needs neither a network nor a technique;
+imports ``models.errors`` alone.
 """
