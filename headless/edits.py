@@ -31,7 +31,7 @@ class EditedRun(RunEdits):
 
     def begin(self, call: Call, **instead: Sequence[Any]) -> Active:
         """Begin a model call; arguments and result are those of ``at``."""
-        self.active = self.at(call, **instead)
+        self.active = Active(self, call, False, instead)
         return self.active
 
     @contextmanager

@@ -16,6 +16,7 @@ from ..host.contract import Conditioning
 from ..models.cross_frame import CrossFrameEdit
 from ..models.edits.call import PAYLOAD
 from ..models.edits.edit import Edit
+from ..models.edits.run import arrange_noise
 from ..models.family import check_channels, check_makes_pictures, check_tokens, frames_of
 from ..models.frames import PER_FRAME
 from ..models.keys import hash_settings, plain
@@ -302,10 +303,11 @@ def ask(
     blends, port = tuple(tree.blends()), api.port()
     for name, conditions in (("negative", negative), ("positive", controls or [])):
         _check_rows(name, port.describe(conditions), tree.frames)
-    shuffles = [edit.noise.length for edit in port.edits(model) if edit.noise is not None]
-    if shuffles and tree.length > shuffles[-1]:
+    numbers = torch.arange(float(tree.length))[:, None, None, None]
+    own = len(arrange_noise(port.edits(model), numbers).unique())
+    if own < tree.length:
         raise ValueError(
-            f"model: Free Noise shuffles the noise of more than {shuffles[-1]} frames, got jobs of {tree.length}; "
+            f"model: Free Noise shuffles the noise of more than {own} frames, got jobs of {tree.length}; "
             "expected noise of its own for every frame of a job; connect what is before Free Noise, or lower the "
             "plan's length."
         )
