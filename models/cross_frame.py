@@ -93,7 +93,7 @@ class CrossFrameEdit(Part):
                 "expected a whole number a frame; take out the node behind it that regroups self-attention."
             )
         own = rearrange(tokens, "(b f r) l c -> b f r l c", b=videos, f=call.frames)
-        anchors = []
+        anchors: list[Tensor] = []
         if self.anchor != "previous":
             anchors.append(
                 memory.anchor(own, call, layer, self.frame if self.anchor == "chosen frame" else 0)

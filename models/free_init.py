@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from .edits.run import Once, Start
 from .noise import draw_noise
 
 FilterName = Literal["butterworth", "gaussian", "ideal", "ideal_released"]
+_fft: Any = torch.fft  # its functions have no types
 _AXES = (0, 2, 3)  # frames, rows, columns of [F, C, H, W]
 
 
@@ -80,7 +81,7 @@ class NoiseReinit:
         Returns:
             [F, 1, H, W] float32 in 0..1, in the order of ``torch.fft.fftn``.
         """
-        along = [2 * torch.fft.fftfreq(size, device=device) for size in (frames, height, width)]
+        along: list[Tensor] = [2 * _fft.fftfreq(size, device=device) for size in (frames, height, width)]
         time, rows, columns = torch.meshgrid(*along, indexing="ij")
         squared = ((self.spatial / self.temporal * time) ** 2 + rows**2 + columns**2)[:, None]
         match self.filter:
@@ -104,8 +105,8 @@ class NoiseReinit:
             [F, C, H, W] float32.
         """
         frames, _, height, width = slow.shape
-        low = torch.fft.fftn(slow - fresh, dim=_AXES) * self.low_pass(frames, height, width, slow.device)
-        return fresh + torch.fft.ifftn(low, dim=_AXES).real
+        low: Tensor = _fft.fftn(slow - fresh, dim=_AXES) * self.low_pass(frames, height, width, slow.device)
+        return fresh + _fft.ifftn(low, dim=_AXES).real
 
     def schedules(self, sigmas: Tensor) -> list[Tensor]:
         """Return the noise levels of each run, [steps + 1]; those of a coarse one are every so many of the last's.

@@ -74,7 +74,7 @@ class NoiseShuffle:
         generator = torch.Generator().manual_seed(self.seed)
         while len(order) <= max(frame_ids, default=0):
             earlier = order[len(order) - self.length :]
-            order += [earlier[place] for place in torch.randperm(self.stride, generator=generator).tolist()]
+            order += [earlier[int(place)] for place in torch.randperm(self.stride, generator=generator)]
         return [order[frame] for frame in frame_ids]
 
     def arrange(self, noise: Tensor) -> Tensor:

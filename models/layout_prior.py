@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -282,10 +283,12 @@ def _read_words(file: WeightFile) -> list[str]:
     """Return the words of the header; files that were written before there were any have none."""
     text = file.metadata.get("frameloom.words", "[]")
     try:
-        words = parse_json(text)
+        read = parse_json(text)
     except ValueError:
-        words = None
-    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
+        read = None
+    listed = cast("list[Any]", read) if isinstance(read, list) else []
+    words = [word for word in listed if isinstance(word, str) and word]
+    if not isinstance(read, list) or len(words) < len(listed):
         raise CheckpointError(
             f"{file.name}: its header says words={text[:40]!r}; expected a list of words as JSON; train the "
             "prior again."

@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -15,7 +15,7 @@ PROBE = bytes(4096)
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Generator[Path]:
     """Give a temporary name beside ``path`` to write to; it becomes ``path`` only if the block ends well."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -29,7 +29,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def result_file(path: Path) -> Iterator[Path]:
+def result_file(path: Path) -> Generator[Path]:
     """Do as ``whole_file``, for a result that took long to make: an error names the file and says what to do.
 
     Raises:

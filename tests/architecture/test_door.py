@@ -61,4 +61,4 @@ def test_a_wheel_says_that_it_has_types() -> None:
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
     assert "py.typed" in tool["setuptools"]["package-data"]["frameloom"]
     assert (ROOT / "py.typed").is_file()
-    assert {"language", "host/contract.py"} <= set(tool["pyright"]["strict"])
+    assert {"models", "language", "host/contract.py"} <= set(tool["pyright"]["strict"])
