@@ -16,16 +16,23 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 
 BIN := $(VENV)/bin
+UNIT := -m "not host and not smollm"
 READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip install --constraint $(PINS)
 
-.PHONY: demo test lint types unit smoke test-host test-smollm smollm bench evidence fuzz demo-model format docs workflows \
+.PHONY: demo test quick lint types unit quick-tests record-slow smoke test-host test-smollm smollm bench evidence fuzz demo-model format docs workflows \
 	setup clean
 
 demo: $(READY)
 	$(BIN)/frameloom run workflows/api/animatediff_demo.json --output output
 
 test: lint types unit smoke test-smollm
+
+# For while you work: a minute of two free cores. It says what it took, and that fails nothing: the same code takes three
+# times as long where others work, too.
+quick: $(READY)
+	@started=$$(date +%s); $(MAKE) --no-print-directory --jobs=2 types quick-tests lint && \
+		echo "make quick: $$(($$(date +%s) - started)) seconds; two free cores should take 60 at most"
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -35,7 +42,15 @@ types: $(READY) .dev/frameloom
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not host and not smollm" -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(UNIT) -n auto --maxprocesses 4 --dist loadfile --durations=20
+
+# Of each file the first test that is not in tests/slow.txt, so of every room a few.
+quick-tests: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(UNIT) --quick -q
+
+# Writes tests/slow.txt: what takes more than a second of CPU, whatever else the machine does.
+record-slow: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(UNIT) -n auto --maxprocesses 4 --dist loadfile --record-slow
 
 # ComfyUI checkouts: $FRAMELOOM_COMFYUI, else what tools/host.py put into the cache folder. Without one these say so.
 smoke: $(READY)

@@ -197,8 +197,7 @@ def _cluster(options: argparse.Namespace) -> Cluster | None:
 
 def _select_host(options: argparse.Namespace, cluster: Cluster | None) -> list[type[Any]]:
     """Make this process headless and return every node there is."""
-    from ..host import api
-    from . import io, ui
+    from . import select_host
     from .port import HeadlessHost
 
     port = HeadlessHost(
@@ -208,7 +207,7 @@ def _select_host(options: argparse.Namespace, cluster: Cluster | None) -> list[t
         models_dir=options.models,
         **({} if cluster is None else {"jobs": cluster.run_jobs}),
     )
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
+    select_host(port)
 
     from ..nodes import node_classes  # only now: node files take their base classes from the selected host
     from .nodes_core import core_node_classes

@@ -13,22 +13,14 @@ from .ode import res_step
 from .walk import Walk, glide, middle, split
 
 
-def euler(walk: Walk, noisy: Tensor) -> Tensor:
-    """Euler's step."""
-    for step, here, there in walk:
-        clean = walk.clean(step, noisy)
-        noisy = _renoised(walk, noisy, clean, here, there)
-    return noisy
-
-
-def euler_ancestral(walk: Walk, noisy: Tensor) -> Tensor:
-    """Euler's step to a lower level, and noise up from there."""
+def euler(walk: Walk, noisy: Tensor, *, ancestral: bool = False) -> Tensor:
+    """Euler's step; ``ancestral``: to a lower level, and noise up from there."""
     draw = walk.white(noisy)
     for step, here, there in walk:
         clean = walk.clean(step, noisy)
-        down, up = split(here, there)
+        down, up = split(here, there) if ancestral else (there, 0)
         noisy = _renoised(walk, noisy, clean, here, down)
-        if there > 0:
+        if ancestral and there > 0:
             noisy = noisy + draw(here, there) * up
     return noisy
 

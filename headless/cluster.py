@@ -44,9 +44,9 @@ class Span:
 
     Attributes:
         worker: number of its device, from 0.
-        job: which; None: it got the model.
-        begin, end: by the clock of this process.
-        own: of it, what the worker says it was at work.
+        job: job that it did; None: it got the model.
+        begin, end: times on the clock of this process.
+        own: seconds in which the worker says that it was at work.
     """
 
     worker: int
@@ -69,7 +69,7 @@ class Cluster:
 
     Args:
         address: host and port of a cluster's head, ``auto`` for the one this machine belongs to, or ``local``.
-        workers: how many; None: as many as there are GPUs, or CPU cores where the command computes on the CPU.
+        workers: number of workers; None: as many as there are GPUs, or CPU cores where the command computes on the CPU.
         device: the command's, by name; None: the first GPU, else the CPU.
 
     Raises:
@@ -142,10 +142,10 @@ class Cluster:
         """Do a recursion's jobs on the cluster; ``nuwa_jobs.run_jobs`` does them here.
 
         Args:
-            recursion: whose.
-            work: what they do; it goes to the workers as a pickle.
-            watch: told of the steps of all jobs together.
-            check_interrupt: called about once a second; raises to stop.
+            recursion: recursion that the jobs belong to.
+            work: function that does a job; it goes to the workers as a pickle.
+            watch: function that is told how many steps of all jobs are done.
+            check_interrupt: function that raises to stop; it is called about once a second.
 
         Raises:
             HostError: a worker can't start, or died ``RETRIES`` times more at the same job.
@@ -225,11 +225,11 @@ class Figures:
     """How well a crew was used.
 
     Attributes:
-        jobs: that were done.
-        workers: that shared them.
-        seconds: from the first job's begin to the last one's end.
-        bound: what the tree's schedule takes at least with as many workers, at the jobs' mean duration; None: some jobs
-            were done before.
+        jobs: number of jobs that were done.
+        workers: number of workers that shared them.
+        seconds: time from the first job's begin to the last one's end.
+        bound: seconds that the tree's schedule takes at least with as many workers, at the jobs' mean duration; None:
+            some jobs were done before.
         overhead: mean seconds a job that are not the worker's own.
     """
 
@@ -360,11 +360,11 @@ class _Worker:
 
     def __init__(self, work: bytes, settings: Mapping[str, Any]) -> None:
         torch.set_num_threads(1)
-        from . import io, ui
+        from . import select_host
         from .port import HeadlessHost
 
         # Before the pickle is read, which imports nodes.
-        api.select(io=io, ui=ui, extension=io.ComfyExtension, port=HeadlessHost(**settings))
+        select_host(HeadlessHost(**settings))
         self._work: Work = pickle.loads(work)
 
     def is_ready(self) -> tuple[None, float]:

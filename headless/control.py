@@ -30,7 +30,7 @@ class Control:
 
     Attributes:
         network: the ControlNet.
-        hints: [N, C, H, W] in 0..1. One for all frames, or one a frame; fewer begin again, more are cut.
+        hints: [N, C, H, W] 0..1. Pictures: one for all frames, or one a frame; fewer begin again, more are cut.
         strength: factor on what it adds.
         start_percent, end_percent: part of sampling in which it acts, as shares of training's timesteps.
         previous: the one that the condition had before, which adds too.
@@ -91,9 +91,9 @@ class ControlRun:
 
         Args:
             control: the last of a chain; None: there is none.
-            seen: [chunks * F, 4, H, W]. What the UNet sees.
+            seen: [chunks * F, 4, H, W]. Noisy latents as the UNet sees them.
             timestep: [1].
-            tokens: [chunks, L, D] or [chunks * F, L, D].
+            tokens: text, [chunks, L, D] or [chunks * F, L, D].
             sigma: noise level, which says what nets act.
             call: the model call.
 

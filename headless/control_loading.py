@@ -37,7 +37,7 @@ def load_controlnet(path: Path, device: torch.device) -> ControlNetModel:
 
     Args:
         path: ``.safetensors``, a pickle of plain tensors, or a diffusers folder.
-        device: where to put it. Half precision on an accelerator, float32 on the CPU.
+        device: device to put it on. Half precision on an accelerator, float32 on the CPU.
 
     Raises:
         CheckpointError: it is not such a ControlNet.

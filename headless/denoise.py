@@ -26,7 +26,7 @@ from .conditions import Group, RunCondition, RunConditions
 from .control import ControlRun
 from .edits import EditedRun, edited
 from .fitting import cycle
-from .guidance import Guidance
+from .guidance import Guidance, options_of
 from .model import Model
 from .samplers import Sampler
 from .walk import OnStep
@@ -260,7 +260,6 @@ def sample(
     noise = arrange_noise(model.edits, noise).to(model.device).float()
     start = latent.to(model.device).float() * model.latent_scale
     blend = None if mask is None else prepare_mask(mask.to(model.device), start)
-    conditions = [options for side in guidance.sides.values() for _, options in side or ()]
     last: Tensor | None = None
 
     def once(drawn: Tensor, levels: Tensor, shown: Callable[[int], int]) -> Tensor:
@@ -275,7 +274,7 @@ def sample(
             if on_step is not None:  # a sampler of free stride may take more steps than there are levels
                 on_step(shown(min(step, len(levels) - 2)), clean / model.latent_scale)
 
-        with edited(model.unet, model.edits, conditions) as run:
+        with edited(model.unet, model.edits, options_of(guidance)) as run:
             predict = Denoiser(model, run, guidance, latent.shape, levels, held_by_mask(start, blend))
 
             def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:

@@ -18,10 +18,10 @@ from ..models.edits.active import Active, RunEdits
 from ..models.edits.call import Call, Held, training_call
 from ..models.edits.edit import Edit, Observer
 from ..models.learning import check_trainable
-from .seams import between, cross_attention, input, observe, self_attention, slots
+from .seams import between, cross_attention, input, observe, self_attention, skips, slots
 from .seams.layers import Network
 
-_SEAMS = (input, slots, self_attention, between, cross_attention, observe)
+_SEAMS = (input, slots, skips, self_attention, between, cross_attention, observe)
 
 
 class EditedRun(RunEdits):

@@ -52,7 +52,8 @@ class Executor:
 
     Args:
         graph: the workflow.
-        on_node: called before a node runs, with its place among those that run at most, their number, and the node.
+        on_node: function that is called before a node runs, with its place among those that run at most, their number,
+            and the node.
     """
 
     def __init__(

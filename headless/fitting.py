@@ -36,6 +36,12 @@ def scale(planes: Tensor, width: int, height: int, method: str, *, center: bool 
     return functional.interpolate(planes, size=(height, width), mode=method)
 
 
+def some_of(count: int, first: int, length: int) -> slice:
+    """Return which of ``count`` rows are at most ``length`` from ``first`` on; a negative one counts from the end."""
+    first = max(0, min(count - 1, first + count if first < 0 else first))
+    return slice(first, min(count, first + length))
+
+
 def cycle(batch: Tensor, length: int) -> Tensor:
     """Repeat a batch from its beginning until it has ``length`` rows, or cut it."""
     return batch[torch.arange(length, device=batch.device) % batch.shape[0]]

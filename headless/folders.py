@@ -60,8 +60,8 @@ class Folders:
 
     def inputs_of(self, kind: str) -> list[str]:
         """Return the names of the input folder's files of a kind, ``image`` or ``video``, as their endings say."""
-        names = [each.name for each in self.input.iterdir() if each.is_file()] if self.input.is_dir() else []
-        return sorted(name for name in names if (mimetypes.guess_type(name)[0] or "").startswith(f"{kind}/"))
+        names = files_in(self.input)
+        return [name for name in names if (mimetypes.guess_type(name)[0] or "").startswith(f"{kind}/")]
 
     def existing(self, name: str) -> Path:
         """Return the path of a file of the input folder, or of another: ``picture.png [output]``.
@@ -80,10 +80,7 @@ class Folders:
         if not path.resolve().is_relative_to(folder.resolve()):
             return f"expected a file inside {folder}"
         if not path.is_file():
-            there = (
-                sorted(each.name for each in folder.iterdir() if each.is_file()) if folder.is_dir() else []
-            )
-            return f"expected a file of {folder} (it holds {', '.join(there) or 'none'})"
+            return f"expected a file of {folder} (it holds {', '.join(files_in(folder)) or 'none'})"
         return None
 
     def _find(self, name: str) -> tuple[Path, Path]:
@@ -117,10 +114,11 @@ class Folders:
         """Return where new files of a prefix go, and make the folder.
 
         Args:
-            prefix: may hold a subfolder, and ``%width% %height% %year% %month% %day% %hour% %minute% %second%``.
+            prefix: start of the names, with a subfolder or without; ``%width% %height% %year% %month% %day% %hour%
+                %minute% %second%`` in it are filled in.
             kind: output or temp.
-            width: of the picture, in pixels.
-            height: of the picture, in pixels.
+            width: picture's width in pixels.
+            height: picture's height in pixels.
 
         Raises:
             ValueError: the prefix points outside the folder.
@@ -139,6 +137,11 @@ class Folders:
         """Return where one new file of a prefix goes in the output folder; see ``new_files``."""
         new = self.new_files(prefix, width=width, height=height)
         return new.folder / new.filename(extension)
+
+
+def files_in(folder: Path) -> list[str]:
+    """Return the sorted names of a folder's files; none where there is no such folder."""
+    return sorted(each.name for each in folder.iterdir() if each.is_file()) if folder.is_dir() else []
 
 
 def _remove_old_previews(folder: Path) -> None:

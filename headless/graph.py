@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..host.values import Refusal, is_socket, refuse_literal, refuse_value, show
+from ..models.files.json_text import BadJSONError, read_json
 from .io import ComfyNode, overrides
-from .json_text import BadJSONError, read_json
 from .node_info import DYNAMIC_COMBO, InputInfo, NodeInfo, given_inputs, read_node_info
 from .nodes_core.core_node import CoreNode
 

@@ -33,6 +33,11 @@ class Guidance(Protocol):
         ...
 
 
+def options_of(guidance: Guidance) -> list[Mapping[str, Any]]:
+    """Return the options of every condition that is asked."""
+    return [options for side in guidance.sides.values() for _, options in side or ()]
+
+
 @dataclass(frozen=True)
 class CFG:
     """Away from the negative prompt by ``scale``. At 1 the negative is not asked, unless ``asks_all``."""

@@ -39,7 +39,7 @@ def load_checkpoint(
     Args:
         path: ``.safetensors``, or a pickle of plain tensors.
         tokenizer: the text encoder's vocabulary.
-        device: where to put it. Half precision on an accelerator, float32 on the CPU; text and VAE always float32.
+        device: device to put it on. Half precision on an accelerator, float32 on the CPU; text and VAE always float32.
         size: the model's sizes; None: SD1.5's, checked against the tensors.
 
     Raises:
@@ -121,8 +121,8 @@ def find_shape(
         file: the weight file.
         key: the tensor's name in the file.
         rank: number of dimensions that it must have.
-        wanted: what the file should be, in words.
-        strays: returns the file's keys that belong to nothing, one of which may be the key misspelt.
+        wanted: kind of file that it should be, in words.
+        strays: function that returns the file's keys that belong to nothing; one may be the key misspelt.
 
     Raises:
         CheckpointError: the tensor is missing, has another number of dimensions, or is empty.
@@ -190,7 +190,7 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], device: torch.device, 
         network: a network with weights of any values, or of none.
         state: weights by the network's names; what else is in it is left out. A linear layer may come as a 1x1
             convolution, and the other way round.
-        device: where to put it.
+        device: device to put it on.
         dtype: type of its weights.
     """
     shaped = {key: state[key].reshape(value.shape) for key, value in network.state_dict().items()}

@@ -48,8 +48,8 @@ class LoRA:
     """A LoRA for a UNet.
 
     Attributes:
-        name: of its file, for messages.
-        pairs: (up, down, factor) by the name of the diffusers weight they change; factor is alpha over rank.
+        name: name of its file, for messages.
+        pairs: matrices and factor (up, down, alpha over rank) by the name of the diffusers weight that they change.
     """
 
     name: str

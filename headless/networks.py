@@ -13,8 +13,8 @@ from ..models.network.unet import UNetSize
 
 def build_unet(size: UNetSize) -> UNet2DConditionModel:
     """Build a UNet of SD1.x topology with random weights."""
+    heads: Any = size.num_heads  # diffusers annotates a tuple of one, and calls it attention_head_dim
     up = ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(size.depths)]
-    heads: Any = size.num_heads  # one number a level is more than diffusers' own annotation says
     return UNet2DConditionModel(
         in_channels=size.in_channels,
         out_channels=4,
@@ -23,7 +23,7 @@ def build_unet(size: UNetSize) -> UNet2DConditionModel:
         down_block_types=_way_down(size),
         up_block_types=tuple(up),
         cross_attention_dim=size.context_dim,
-        attention_head_dim=heads,  # diffusers' historical name for the number of heads
+        attention_head_dim=heads,
     )
 
 
@@ -31,9 +31,9 @@ def build_control(size: UNetSize, hint_channels: int = 3, *, pooled: bool = Fals
     """Build a ControlNet for a UNet of SD1.x topology with random weights.
 
     Args:
-        size: of the UNet's way down.
-        hint_channels: of the hints.
-        pooled: what it adds is averaged over the picture.
+        size: sizes of the UNet's way down.
+        hint_channels: number of channels of the hints.
+        pooled: True: the average over the picture is added, not the picture.
     """
     return ControlNetModel(
         in_channels=size.in_channels,

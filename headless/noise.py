@@ -13,8 +13,8 @@ def draw_noise(samples: Tensor, seed: int, batch_index: list[int] | None = None)
     """Draw starting noise.
 
     Args:
-        samples: [F, C, H, W]; only its shape and dtype matter.
-        seed: of the generator.
+        samples: latents, [F, C, H, W]; only their shape and dtype matter.
+        seed: seed of the generator.
         batch_index: absolute index of each frame: frame i gets the i-th draw of the seed, whichever frames are asked
             for. None: all frames in one draw.
 

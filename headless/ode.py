@@ -137,10 +137,10 @@ def _integrals(
     """Integrate over a step the polynomials that are 1 at one node and 0 at the others.
 
     Args:
-        nodes: where slopes are known, in the variable of the polynomials.
+        nodes: places at which slopes are known, in the variable of the polynomials.
         here: level that the step leaves.
         there: level that it reaches.
-        place: level to that variable.
+        place: function that turns a level into that variable.
     """
     centre, half = (here + there) / 2, (there - here) / 2
     points = np.array([place(centre + half * point) for point in _POINTS])
@@ -160,29 +160,16 @@ def _time(sigma: float, lowest: float = 0.002, highest: float = 80.0, first: flo
     return (math.sqrt(start**2 + 2 * slope * math.log1p(sigma**2)) - start) / slope
 
 
-def res_multistep(walk: Walk, noisy: Tensor) -> Tensor:
-    """One look a step, and the last one remembered, weighed by an exponential integrator."""
-    earlier: Tensor | None = None
-    for step, here, there in walk:
-        clean = walk.clean(step, noisy)
-        if earlier is None or there == 0:
-            noisy = glide(noisy, clean, here, there)
-        else:
-            noisy = res_step(noisy, clean, earlier, (walk.sigmas[step - 1], here, here, there))
-        earlier = clean
-    return noisy
-
-
 def res_step(
     noisy: Tensor, clean: Tensor, earlier: Tensor, levels: tuple[Tensor, Tensor, Tensor, Tensor]
 ) -> Tensor:
     """Go down one step of res_multistep.
 
     Args:
-        noisy: [F, C, H, W].
+        noisy: [F, C, H, W]. Noisy latents.
         clean: [F, C, H, W]. The answer to them.
         earlier: [F, C, H, W]. The answer before.
-        levels: of that answer; that the last step went down to; to leave; to reach, above 0.
+        levels: noise levels: of the earlier answer; to which the last step went down; to leave; to reach, above 0.
     """
     before, fell, here, there = (-math.log(float(level)) for level in levels)
     stride = there - here

@@ -39,7 +39,7 @@ from .device import pick_device, weight_dtype
 from .edits import edited
 from .folders import Folders
 from .gligen import load_gligen
-from .guidance import CFG, Conditioning
+from .guidance import CFG, Conditioning, options_of
 from .io import ComfyNode
 from .loading import load_checkpoint
 from .lora import read_lora
@@ -75,9 +75,9 @@ class HeadlessHost:
         Args:
             device: torch's name of it; None: the first GPU of CUDA, else the CPU.
             input_dir: pictures and clips that workflows load.
-            output_dir: where results go.
-            models_dir: has a folder for each kind: ``checkpoints``, ``loras``, ``animatediff_models``, ...
-            jobs: does a recursion's jobs, told of a watch and a check for interrupts.
+            output_dir: folder that results go to.
+            models_dir: folder with a folder for each kind: ``checkpoints``, ``loras``, ``animatediff_models``, ...
+            jobs: function that does a recursion's jobs; it gets a watch and a check for interrupts.
         """
         self.device = pick_device(device)
         self._jobs = jobs
@@ -172,9 +172,9 @@ class HeadlessHost:
         """Return the denoised latents of one forward pass."""
         samples = latent["samples"]
         noisy = samples.to(model.device).float() * model.latent_scale
-        with edited(model.unet, model.edits, [options for _, options in conditioning]) as run:
-            level = torch.tensor(sigma)
-            denoise = Denoiser(model, run, CFG(conditioning, [], 1.0), samples.shape, level[None])
+        guidance, level = CFG(conditioning, [], 1.0), torch.tensor(sigma)
+        with edited(model.unet, model.edits, options_of(guidance)) as run:
+            denoise = Denoiser(model, run, guidance, samples.shape, level[None])
             clean = denoise(noisy, level)
         return (clean / model.latent_scale).to(samples.device)
 

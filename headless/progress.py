@@ -18,8 +18,8 @@ class StepBar:
     """One bar.
 
     Args:
-        total: of what it counts.
-        noun: what that is.
+        total: number of what it counts.
+        noun: name of one of them.
     """
 
     def __init__(self, total: int, noun: str = "step") -> None:

@@ -14,8 +14,8 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as BytePairTokenizer
 
 from ..models.errors import CheckpointError
+from ..models.files.json_text import read_json
 from ..models.phrases import CHUNK
-from ..models.weight_file import parse_json
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 # Runs of this many tokens may be cut at the end of a chunk; shorter ones move to the next whole.
@@ -29,8 +29,8 @@ class Token:
     """One place of a chunk.
 
     Attributes:
-        id: in the vocabulary.
-        weight: 1 is plain.
+        id: number in the vocabulary.
+        weight: factor on its effect; 1 is plain.
         span: [start, stop) in the prompt's plain text (without weight syntax); None for start, end and padding.
     """
 
@@ -68,7 +68,7 @@ class Tokenizer:
             CheckpointError: they are damaged, or no vocabulary and its merges.
         """
         try:
-            vocabulary = parse_json((folder / "vocab.json").read_text("utf-8"))
+            vocabulary = read_json((folder / "vocab.json").read_text("utf-8"))
             lines = (folder / "merges.txt").read_text("utf-8").splitlines()
         except ValueError as error:
             raise _damaged(folder, str(error)) from error

@@ -24,12 +24,12 @@ class Sampler:
 
     Attributes:
         name: ComfyUI's name.
-        function: goes from noisy to clean latents, [F, C, H, W], along a walk.
-        fresh_mask_noise: kept parts of a masked run are noised by other noise than the rest.
+        function: function that goes from noisy to clean latents, [F, C, H, W], along a walk.
+        fresh_mask_noise: True: parts that a mask keeps get other noise than the rest.
         skips_a_level: KSampler asks the scheduler for one step more and leaves its last level above 0 out.
-        stops_above_0: at the lowest level above 0, so that a last step to 0 is none.
-        fewest_steps: that it can do anything in.
-        needs_unguided: the answer without guidance too, also at a scale of 1.
+        stops_above_0: True: it ends at the lowest level above 0, so that a last step to 0 is none.
+        fewest_steps: least number of steps in which it can do anything.
+        needs_unguided: True: it needs the answer without guidance too, also at a scale of 1.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Sampler:
         Args:
             denoise: the model, guided.
             noisy: [F, C, H, W].
-            sigmas: [steps + 1] float32 on the CPU, descending.
-            seed: of the noise that is drawn on the way.
-            on_step: called at each step.
-            unguided: returns the last answer as it was without guidance.
+            sigmas: noise levels, [steps + 1] float32 on the CPU, descending.
+            seed: seed of the noise that is drawn on the way.
+            on_step: function that is called at each step.
+            unguided: function that returns the last answer as it was without guidance.
 
         Raises:
             ValueError: there are too few steps.
@@ -101,8 +101,8 @@ SAMPLERS: dict[str, Sampler] = {
         Sampler("lcm", sde.lcm),
         Sampler("ipndm", ode.remembering(4, ode.equal_strides)),
         Sampler("deis", ode.remembering(3, ode.own_times)),
-        Sampler("res_multistep", ode.res_multistep),
-        Sampler("res_multistep_ancestral", sde.res_multistep_ancestral),
+        Sampler("res_multistep", sde.res_multistep),
+        Sampler("res_multistep_ancestral", partial(sde.res_multistep, ancestral=True)),
         Sampler("gradient_estimation", ode.remembering(2, ode.doubled_change)),
         # In sigma units ddim without noise is Euler; ComfyUI's differs only under a mask.
         Sampler("ddim", ode.euler, fresh_mask_noise=True),
@@ -116,7 +116,7 @@ SAMPLERS |= {
     name: Sampler(name, function, needs_unguided=True)
     for name, function in (
         ("euler_cfg_pp", cfg_pp.euler),
-        ("euler_ancestral_cfg_pp", cfg_pp.euler_ancestral),
+        ("euler_ancestral_cfg_pp", partial(cfg_pp.euler, ancestral=True)),
         ("dpmpp_2s_ancestral_cfg_pp", cfg_pp.dpmpp_2s_ancestral),
         ("dpmpp_2m_cfg_pp", cfg_pp.dpmpp_2m),
         ("res_multistep_cfg_pp", cfg_pp.res_multistep),

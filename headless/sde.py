@@ -54,14 +54,14 @@ def dpmpp_2s_ancestral(walk: Walk, noisy: Tensor) -> Tensor:
     return noisy
 
 
-def res_multistep_ancestral(walk: Walk, noisy: Tensor) -> Tensor:
-    """res_multistep to a lower level, and noise up from there."""
+def res_multistep(walk: Walk, noisy: Tensor, *, ancestral: bool = False) -> Tensor:
+    """One look a step, and the last one remembered, weighed by an exponential integrator."""
     draw = walk.white(noisy)
     earlier: Tensor | None = None
     fell = walk.sigmas[0]
     for step, here, there in walk:
         clean = walk.clean(step, noisy)
-        down, up = split(here, there)
+        down, up = split(here, there) if ancestral else (there, 0)
         if earlier is None or down == 0:
             noisy = glide(noisy, clean, here, down)
         else:

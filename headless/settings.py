@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from .json_text import BadJSONError, read_json
+from ..models.files.json_text import BadJSONError, read_json
 
 Prompt = dict[str, Any]
 

@@ -31,7 +31,7 @@ class Sampling:
 
     Attributes:
         prediction: ``eps`` (the noise) or ``v`` (velocity).
-        schedule: of the betas.
+        schedule: schedule of the betas.
     """
 
     prediction: Prediction
@@ -160,9 +160,9 @@ def schedule_sigmas(sampling: Sampling, scheduler: str, steps: int) -> Tensor:
     """Return the noise levels of a run.
 
     Args:
-        sampling: the model's.
+        sampling: the model's schedule and prediction type.
         scheduler: a name in ``SCHEDULERS``.
-        steps: how many steps.
+        steps: number of steps.
 
     Returns:
         [steps + 1] float32, descending, ending in 0. ``ddim_uniform`` gives a few more where ``steps`` does not divide
@@ -186,11 +186,11 @@ def run_sigmas(
     """Return the noise levels of a run that starts part of the way down: the last ``steps`` of ``steps / denoise``.
 
     Args:
-        sampling: the model's.
+        sampling: the model's schedule and prediction type.
         scheduler: a name in ``SCHEDULERS``.
-        steps: how many steps.
-        denoise: share of the way; 0 to 1.
-        skip_a_level: ask for one step more, and leave the last level above 0 out.
+        steps: number of steps.
+        denoise: share of the way, 0 to 1.
+        skip_a_level: True: one step more is asked for, and the last level above 0 is left out.
 
     Returns:
         As ``schedule_sigmas``; empty for ``denoise`` 0.

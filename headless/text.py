@@ -25,7 +25,7 @@ def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, Tensor]:
 
     Args:
         clip: encoder and vocabulary.
-        prompt: with weight syntax.
+        prompt: text with weight syntax.
 
     Returns:
         Tokens [1, 77 * chunks, D] after the last layer norm, and the first chunk's state at its end token, [1, D]; both
@@ -57,13 +57,13 @@ def phrase_spans(clip: CLIP, prompt: str) -> Spans:
         chunk's end cuts it or where it occurs twice.
     """
     text = "".join(part for part, _ in weighted_parts(prompt))
-    places = _places(clip.tokenizer.chunks(prompt))
+    words = _words(clip.tokenizer.chunks(prompt))
     spans: Spans = {}
     start = 0
     for phrase in re.split(r"[,\n]", text):
         stop = start + len(phrase)
         if phrase.strip():
-            inside = [place for place, (first, last) in places if start <= first and last <= stop]
+            inside = [place for place, _, (first, last) in words if start <= first and last <= stop]
             spans.setdefault(phrase.strip(), []).extend(join_places(inside))
         start = stop + 1
     return spans
@@ -71,12 +71,7 @@ def phrase_spans(clip: CLIP, prompt: str) -> Spans:
 
 def find_spans(clip: CLIP, prompt: str, phrase: str) -> Ranges:
     """Return where a phrase from anywhere in a prompt lies in its encoding, as ``phrase_spans`` does."""
-    words = [
-        (number * CHUNK + place, token.id)
-        for number, chunk in enumerate(clip.tokenizer.chunks(prompt))
-        for place, token in enumerate(chunk)
-        if token.span is not None
-    ]
+    words = [(place, token.id) for place, token, _ in _words(clip.tokenizer.chunks(prompt))]
     plain = "".join(part for part, _ in weighted_parts(phrase))
     return find_phrase(words, [token for token, _ in clip.tokenizer.words(plain)])
 
@@ -91,9 +86,10 @@ def without_places(clip: CLIP, prompt: str, places: Ranges) -> list[list[Token]]
     return chunks
 
 
-def _places(chunks: list[list[Token]]) -> list[tuple[int, tuple[int, int]]]:
+def _words(chunks: list[list[Token]]) -> list[tuple[int, Token, tuple[int, int]]]:
+    """Return the text's own tokens, each with its place in the encoding and its [start, stop) in the text."""
     return [
-        (number * CHUNK + place, token.span)
+        (number * CHUNK + place, token, token.span)
         for number, chunk in enumerate(chunks)
         for place, token in enumerate(chunk)
         if token.span is not None

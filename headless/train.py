@@ -26,7 +26,7 @@ from ..training.loop import LoopSettings
 from ..training.motion_run import MotionRun
 from ..training.motion_training import CHECKPOINT
 from ..training.team import ALONE, Accelerated, Team, check_shares, gather, launched
-from . import io, ui
+from . import select_host, ui
 from .port import HeadlessHost
 from .progress import StepBar, shown_log
 from .train_config import ConfigError, TrainConfig, read_config
@@ -43,14 +43,14 @@ def train(options: argparse.Namespace) -> int:
     """Run the command and return its exit code.
 
     Args:
-        options: of the command line: config, settings, models, device, traceback.
+        options: options of the command line: config, settings, models, device, traceback.
     """
     started = time.perf_counter()
     with _signals() as stop:
         try:
             team, device = _find_team(options.device)
             port = HeadlessHost(device, "input", "output", options.models)
-            api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
+            select_host(port)
             config = read_config(options.config, options.settings)
             _check_board(config)
             check_shares(config.train["accumulation"], team)

@@ -7,7 +7,6 @@ not be meant. A new input or a new choice of a node is a key or a choice here wi
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..host import api
+from ..host.values import refuse_value
+from ..models.files.json_text import BadJSONError
 from .folders import expected_model_file
 from .io import ComfyNode
-from .json_text import BadJSONError
 from .node_info import InputInfo, read_node_info
 from .settings import read_value
 
@@ -79,7 +79,7 @@ def read_config(path: Path, settings: Iterable[str]) -> TrainConfig:
     """Read and check a config. A host is selected: its schemas are what is checked against.
 
     Args:
-        path: of the file.
+        path: the config file.
         settings: ``key.path=value`` in place of the file's; a value is JSON, or else text.
 
     Raises:
@@ -204,18 +204,15 @@ def _check_list(path: str, given: Any, table: Table) -> list[dict[str, Any]]:
 def _check_value(path: str, value: Any, spec: InputInfo) -> Any:
     """Return a value as the node takes it."""
     options = spec.options
-    least, most, step = options.get("min"), options.get("max"), options.get("step")
     fits = {
         "INT": isinstance(value, int) and not isinstance(value, bool),
-        "FLOAT": isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf,
+        "FLOAT": isinstance(value, int | float) and not isinstance(value, bool),
         "BOOLEAN": isinstance(value, bool),
     }.get(spec.kind, isinstance(value, str))
-    if fits and spec.kind == "COMBO":
-        fits = value in options["options"] or value == options.get("default")
-    if fits and spec.kind in ("INT", "FLOAT"):
-        fits = (least is None or value >= least) and (most is None or value <= most)
-    if fits and spec.kind == "INT" and step:
-        fits = value % step == 0
+    is_own = spec.kind == "COMBO" and value == options.get("default")  # a list of files may have none
+    fits = fits and (is_own or refuse_value(spec.kind, options, value) is None)
+    if fits and spec.kind == "INT" and options.get("step"):
+        fits = value % options["step"] == 0
     if not fits:
         raise ConfigError(f"{path}: got {value!r}; expected {_expected(spec)}.")
     return float(value) if spec.kind == "FLOAT" else value

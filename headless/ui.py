@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from ..models.guards import check_frames
-from ..models.whole_file import result_file
+from ..models.whole_file import whole_file
 from .folders import folders
 from .io import ComfyNode, FolderType
 
@@ -98,7 +98,7 @@ class ImageSaveHelper:
         results = []
         for index, picture in enumerate(to_pictures(images)):
             name = new.filename("png", index)
-            with result_file(new.folder / name) as part:
+            with whole_file(new.folder / name) as part:
                 picture.save(part, "PNG", pnginfo=metadata, compress_level=compress_level)
             results.append(SavedResult(name, new.subfolder, folder_type))
         return results
@@ -121,7 +121,7 @@ class ImageSaveHelper:
         for tag, (name, value) in zip(_EXIF_TAGS, hidden_texts(cls).items(), strict=False):
             exif[tag] = f"{name}:{value}"
         name = new.filename("webp")
-        with result_file(new.folder / name) as part:
+        with whole_file(new.folder / name) as part:
             pictures[0].save(
                 part,
                 "WEBP",
@@ -150,7 +150,7 @@ def hidden_texts(cls: type[ComfyNode] | None) -> dict[str, str]:
 
 def write_png(path: Path, picture: Tensor) -> None:
     """Write [1, H, W, 3 or 4], 0..1, whole or not at all."""
-    with result_file(path) as part:
+    with whole_file(path) as part:
         to_pictures(picture)[0].save(part, "PNG")
 
 

@@ -23,7 +23,7 @@ def clip_tokenizer(models_dir: Path) -> Tokenizer:
     """Return CLIP's tokenizer.
 
     Args:
-        models_dir: may hold ``clip_tokenizer/`` with ``vocab.json`` and ``merges.txt``.
+        models_dir: folder that may hold ``clip_tokenizer/`` with ``vocab.json`` and ``merges.txt``.
 
     Raises:
         ValueError: the vocabulary is nowhere.

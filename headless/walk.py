@@ -38,10 +38,10 @@ class Walk:
 
         Args:
             denoise: the model, guided.
-            sigmas: [steps + 1] float32 on the CPU, so that no device is waited for.
-            seed: of the noise that is drawn on the way; None: torch's global generator.
-            on_step: called at each step with its number and the denoised latents.
-            unguided: returns the last answer as it was without guidance, [F, C, H, W]; CFG++ asks for it.
+            sigmas: noise levels, [steps + 1] float32 on the CPU, so that no device is waited for.
+            seed: seed of the noise that is drawn on the way; None: torch's global generator.
+            on_step: function that is called at each step with its number and the denoised latents.
+            unguided: function that returns the last answer as it was without guidance, [F, C, H, W]; CFG++ asks for it.
         """
         self.denoise, self.sigmas, self.seed, self._on_step = denoise, sigmas, seed, on_step
         self.unguided = unguided or _not_told

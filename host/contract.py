@@ -144,13 +144,13 @@ class Host(Protocol):
     def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
         """Return conditions for some frames of a clip: of what they have for each frame, these frames' part.
 
-        That is tokens, ControlNet hints, masks and latents beside the noisy ones; by ``models.frames.pick_frames``.
-        What shares a ControlNet still does.
+        That is tokens, ControlNet hints, masks and latents beside the noisy ones, picked by
+        ``models.frames.pick_frames``. What shares a ControlNet still does.
         """
         ...
 
     def describe(self, conditioning: Conditioning) -> list[Any]:
-        """Return what stands for conditions in a key, of each its tokens and its options, as ``models.keys.plain``.
+        """Return what stands for conditions in a key: tokens and options of each, as ``models.keys.plain`` has them.
 
         A ControlNet is a dict with ``hints``, [N, C, H, W], and the one before it as ``previous``.
         """

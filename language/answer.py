@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..models.errors import LanguageModelError
+from ..models.files.json_text import read_json
 from .json_text import as_array, as_object
 from .key import Key
 from .reading import ends_whole
@@ -111,11 +112,11 @@ class Answer:
 
     def _read_json(self, text: bytes) -> None:
         try:
-            self._read_part(json.loads(text.decode("utf-8")))
+            self._read_part(read_json(text.decode("utf-8")))
             return
         except UnicodeDecodeError:
             why = "UTF-8"
-        except (ValueError, RecursionError):  # also JSON that can be read but not quoted
+        except ValueError:
             why = "JSON"
         raise self._error(
             f"sent what is not {why}: {self._excerpt(text)}",

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..models.whole_file import whole_file
+from ..models.whole_file import write_whole
 
 MAX_FILES = 512
 MAX_BYTES = 16 * 1024 * 1024
@@ -39,16 +39,7 @@ class AnswerCache:
         data, path = answer.encode("utf-8"), self._path(question)
         if len(data) > MAX_BYTES:
             return
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as part:
-                part.write_bytes(data)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"{path}: {error.strerror}; expected {len(data):,} bytes of room in a folder that can be written to; "
-                "make room and queue again: answers that are kept are not asked for again",
-            ) from error
+        write_whole(path, data, "answers that are kept are not asked for again")
         self._trim(path)
 
     def _path(self, question: Sequence[str | int]) -> Path:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from ..models.errors import LanguageModelError
+from ..models.files.json_text import read_json
 from .answer import Answer
 from .dialect import Dialect
 from .exchange import Clock, DisconnectedError, OutOfTimeError, Reply, TooLongError, exchange
@@ -360,8 +361,8 @@ class _Errand:
 
 def _read_json(reply: Reply) -> Any:
     try:
-        return json.loads(b"".join(reply.pieces))
-    except (ValueError, RecursionError):
+        return read_json(b"".join(reply.pieces))
+    except ValueError:
         return None
 
 

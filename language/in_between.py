@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..models.nuwa_tree import Job, Tree
-from ..models.prompt_travel import Keys
+from ..models.prompt_text import Keys
 from . import wire
 from .cache import AnswerCache
 from .conversation import Conversation

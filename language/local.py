@@ -21,7 +21,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..models.errors import CheckpointError, LanguageModelError
-from ..models.weight_file import fingerprint, open_weights, parse_json, refuse_leftovers
+from ..models.files.json_text import read_json
+from ..models.weight_file import fingerprint, open_weights, refuse_leftovers
 from .model import Message, Watch
 
 PACKAGES = ("transformers", "llguidance")
@@ -245,12 +246,12 @@ def _check_contents(folder: Path, names: Sequence[str], label: str) -> None:
             if name.endswith(".safetensors"):
                 open_weights(folder / name)
             elif name in _SETTINGS and (folder / name).stat().st_size < _POINTER:
-                parse_json((folder / name).read_bytes())
+                read_json((folder / name).read_bytes())
         except CheckpointError as error:
             raise LanguageModelError(f"{label}: {error}") from error
         except ValueError as error:
             raise LanguageModelError(
-                f"{label}: {name} is not JSON ({error}); expected the file as its page has it, not a git-lfs "
+                f"{label}: {name} is {error}; expected the file as its page has it, not a git-lfs "
                 "pointer or a web page; download it again."
             ) from error
 

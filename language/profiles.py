@@ -6,7 +6,6 @@ a key stands in the file by mistake, no error repeats it.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -22,6 +21,7 @@ from pydantic import (
 )
 
 from ..models.errors import LanguageModelError
+from ..models.files.json_text import read_json
 from .json_text import as_object
 
 FILE = "llm_profiles.json"  # in the folder for the user's own settings
@@ -140,13 +140,13 @@ def read_profile(folder: Path, name: str) -> Profile:
 def _read_entries(folder: Path) -> dict[str, Any]:
     """Return what stands in the file, by profile; nothing if there is no file."""
     try:
-        read = json.loads((folder / FILE).read_bytes().decode("utf-8-sig"))
+        read = read_json((folder / FILE).read_bytes().decode("utf-8-sig"))
         why = f"JSON of a {type(read).__name__}"
     except FileNotFoundError:
         return {}
     except OSError as error:
         read, why = None, error.strerror
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         read, why = None, str(error)
     entries = as_object(read)
     if entries is None:

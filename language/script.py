@@ -6,11 +6,11 @@ can't be sentences at all (JSON, templates, prompts by frame) are refused.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from ..models.files.json_text import read_json
 from .model import Tell
 from .noun_phrases import find_noun_phrase
 from .tongue import find_tongue
@@ -181,8 +181,8 @@ def _check(script: str) -> None:
     begun = script.lstrip()
     if begun.startswith(("{", "[{")):
         try:
-            json.loads(begun)
-        except (ValueError, RecursionError):
+            read_json(begun)
+        except ValueError:
             pass
         else:
             _refuse("JSON", "Layout From Text reads storyboards")

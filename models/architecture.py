@@ -52,7 +52,7 @@ class ModelSize:
 
     Attributes:
         prediction_type: ``eps`` or ``v``.
-        beta_start, beta_end: of LDM's "linear" schedule, which is linear in the square root
+        beta_start, beta_end: ends of LDM's "linear" schedule, which is linear in the square root
             (diffusers' ``scaled_linear``).
         latent_scale: factor on the VAE's latents.
     """

@@ -1,5 +1,12 @@
 """Cross-frame attention: self-attention in which every frame takes keys and values from other frames of its clip.
 
+With z_f a layer's tokens of frame f, its answer for that frame becomes
+
+    softmax(Q(z_f) K(s_f)^T / sqrt(D)) V(s_f),    s_f = (1 - w) z_f + w a_f    by a strength w
+
+    first               a_f = z_0                  first + previous    a_f = z_0, then z_(f-1), each mixed with z_f
+    previous            a_f = z_(f-1)              chosen frame        a_f = z_n
+
 Queries stay a frame's own. Tokens are exchanged before they are projected, which is the same as exchanging keys and
 values, since projections act on each token by itself. Where all frames read one anchor, its tokens are handed over
 once per condition, not once per frame, and a host projects them once.
@@ -12,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -27,16 +34,15 @@ Anchor = Literal["first", "previous", "first + previous", "chosen frame"]
 
 @dataclass(frozen=True, slots=True)
 class CrossFrameEdit(Part):
-    """Let frames attend to other frames.
+    """Let frames attend to other frames; an ``Edit``'s ``self_attention``.
 
     Attributes:
-        anchor: which frames' tokens are keys and values.
-        frame: absolute number of the chosen frame.
-        strength: 1 takes the anchor's tokens, 0 a frame's own; between, they are mixed before projection. With first +
-            previous it mixes a frame's own tokens into both.
+        anchor: frames whose tokens are keys and values.
+        frame: n, absolute number of the chosen frame.
+        strength: w, 0..1; at 1 a frame reads the anchor's tokens alone.
         start_percent, end_percent: part of sampling in which it acts, compared with ``Call.progress``.
-        levels: of the UNet in which it acts.
-        in_control: act inside ControlNets too.
+        levels: levels of the UNet in which it acts.
+        in_control: True: act inside ControlNets too.
     """
 
     anchor: Anchor = "first"
@@ -46,15 +52,6 @@ class CrossFrameEdit(Part):
     end_percent: float = 1.0
     levels: frozenset[int] = frozenset(SD1.levels)
     in_control: bool = True
-
-    def __post_init__(self) -> None:
-        """Check the anchor.
-
-        Raises:
-            ValueError: it is unknown.
-        """
-        if self.anchor not in get_args(Anchor):
-            raise ValueError(f"anchor={self.anchor!r} is unknown; expected one of {get_args(Anchor)}.")
 
     def acts(self, call: Call) -> bool:
         """Tell whether it acts: within its part of sampling, and not on a clip of a single frame."""
@@ -66,21 +63,39 @@ class CrossFrameEdit(Part):
         return AnchorMemory()
 
     def read(self, tokens: Tensor, call: Call, memory: AnchorMemory, layer: Hashable) -> Source:
-        """Return the tokens that a layer's keys and values come from.
+        """Return s_f for all frames f of a layer.
 
         Args:
-            tokens: [B*F*R, L, C], a layer's own, frames of one video contiguous; R > 1 where another pack has cut each
-                picture into tiles.
-            call: the model call.
-            memory: of this edit and network, in this run.
-            layer: names the layer within the network.
+            tokens: [B*F*R, L, C]. z_f; R > 1 where another pack has cut each picture into tiles.
+            call: model call that the layer is in.
+            memory: anchors that this edit and network left, in this run.
+            layer: name of the layer within the network.
 
         Returns:
-            Shared [B*R, L, C] tokens for one anchor at strength 1, else [B*F*R, S, C].
+            Shared [B, L, C] tokens for one anchor at strength 1 of whole pictures, else [B*F*R, S, C].
 
         Raises:
             ValueError: the rows are no whole number of frames, or a whole clip lacks the chosen frame.
         """
+        self._check(tokens, call)
+        z = rearrange(tokens, "(b f r) l c -> b f r l c", b=call.videos * len(call.conditions), f=call.frames)
+        w, anchors = self.strength, self._anchors(z, call, memory, layer)
+        if len(anchors) == 1 and anchors[0].shape[1] == 1 and w == 1 and z.shape[2] == 1:
+            return Source(anchors[0][:, 0, 0], is_shared=True)
+        s = torch.cat([a.expand_as(z) if w == 1 else torch.lerp(z, a, w) for a in anchors], 3)
+        return Source(rearrange(s, "b f r s c -> (b f r) s c"), is_shared=False)
+
+    def _anchors(self, z: Tensor, call: Call, memory: AnchorMemory, layer: Hashable) -> list[Tensor]:
+        """Return each a_f of z, [B, F, R, L, C], as such tokens; F = 1 where it is of one frame."""
+        anchors = []
+        if self.anchor != "previous":
+            n = self.frame if self.anchor == "chosen frame" else 0
+            anchors.append(memory.anchor(z, call, layer, n))
+        if "previous" in self.anchor:
+            anchors.append(z[:, _previous(call.frame_ids)])
+        return anchors
+
+    def _check(self, tokens: Tensor, call: Call) -> None:
         if self.anchor == "chosen frame" and not call.is_part and self.frame not in call.frame_ids:
             raise ValueError(
                 f"cross-frame attention: got frame={self.frame}; expected 0 to {max(call.frame_ids)}, a frame of the "
@@ -92,22 +107,6 @@ class CrossFrameEdit(Part):
                 f"cross-frame attention: got {tokens.shape[0]} rows of tokens for {videos} x {call.frames} frames; "
                 "expected a whole number a frame; take out the node behind it that regroups self-attention."
             )
-        own = rearrange(tokens, "(b f r) l c -> b f r l c", b=videos, f=call.frames)
-        anchors: list[Tensor] = []
-        if self.anchor != "previous":
-            anchors.append(
-                memory.anchor(own, call, layer, self.frame if self.anchor == "chosen frame" else 0)
-            )
-        if "previous" in self.anchor:
-            anchors.append(own[:, _previous(call.frame_ids)])
-        strength = self.strength
-        if len(anchors) == 1 and anchors[0].shape[1] == 1 and strength == 1 and own.shape[2] == 1:
-            return Source(anchors[0][:, 0, 0], is_shared=True)
-        mixed = [
-            anchor.expand_as(own) if strength == 1 else torch.lerp(own, anchor, strength)
-            for anchor in anchors
-        ]
-        return Source(rearrange(torch.cat(mixed, 3), "b f r s c -> (b f r) s c"), is_shared=False)
 
 
 class AnchorMemory:
@@ -122,18 +121,18 @@ class AnchorMemory:
     def __init__(self) -> None:
         self._tokens: dict[Hashable, Tensor] = {}
 
-    def anchor(self, own: Tensor, call: Call, layer: Hashable, frame: int) -> Tensor:
+    def anchor(self, z: Tensor, call: Call, layer: Hashable, frame: int) -> Tensor:
         """Return the anchor's tokens, [B, 1, R, L, C].
 
         Args:
-            own: [B, F, R, L, C]. The call's tokens.
-            call: the model call.
-            layer: names the layer.
+            z: [B, F, R, L, C]. Tokens of the call.
+            call: model call that the layer is in.
+            layer: name of the layer.
             frame: absolute number of the anchor. Where it was not seen yet, the clip's first frame here stands in.
         """
         keys = [(layer, condition.index, condition.key) for condition in call.conditions]
         place = call.frame_ids.index(frame if frame in call.frame_ids else min(call.frame_ids))
-        tokens = own[:, place : place + 1]
+        tokens = z[:, place : place + 1]
         parts = list(zip(keys, tokens.chunk(len(keys)), strict=True))
         if frame not in call.frame_ids:
             return torch.cat([self._remembered(key, part) for key, part in parts])

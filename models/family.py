@@ -18,6 +18,7 @@ Makes = Literal["pictures", "video", "sound", "shapes", "pictures or video"]
 # What does the work of an edit on a model of video, by its seam. The names are those of core nodes.
 INSTEAD = {
     "slots": "sample without Apply Motion Module, since a video model moves by itself",
+    "skips": "take this node out, since a video model has no way down and up that skips join",
     "input": "use core's node for a first frame of the family, such as WanFirstLastFrameToVideo",
     "schedule": "sample without this node, since a video model moves by itself",
     "observe": "make the mask with a segmenter, and connect it to mask",
@@ -40,11 +41,11 @@ class Family:
     """What a model, a text encoder or a VAE belongs to.
 
     Attributes:
-        name: as people call it.
-        makes: what comes out in the end.
-        channels: of its latents; 0: not known.
+        name: name that people call it by.
+        makes: kind of its results.
+        channels: channels of its latents; 0: not known.
         tokens: width of the text that a model reads; 0: not known.
-        is_sd1: the network is Stable Diffusion 1.x's or 2.x's UNet, with its slots and levels.
+        is_sd1: True where the network is Stable Diffusion 1.x's or 2.x's UNet, with its slots and levels.
     """
 
     name: str
@@ -66,9 +67,9 @@ def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
     """Check that a model offers seams.
 
     Args:
-        family: the model's.
-        seams: what is to be changed.
-        user: what needs them.
+        family: family of the model.
+        seams: seams that are to be changed.
+        user: name of what needs them.
 
     Raises:
         ValueError: it lacks one.
@@ -83,9 +84,9 @@ def check_is_sd1(family: Family, user: str, instead: str) -> None:
     """Check that a model is Stable Diffusion 1.x, or of its shape.
 
     Args:
-        family: the model's.
-        user: what needs it.
-        instead: what to do with a model of video.
+        family: family of the model.
+        user: name of what needs it.
+        instead: advice for a model of video.
 
     Raises:
         ValueError: it is another.
@@ -101,10 +102,10 @@ def check_makes_pictures(family: Family, user: str, instead: str, what: str = "m
     """Check that something has a batch of pictures for the frames of a clip.
 
     Args:
-        family: of what was given.
-        user: what needs it.
-        instead: what to do with a model of video.
-        what: was given: the input's name.
+        family: family of the model, or of what was given in its place.
+        user: name of what needs it.
+        instead: advice for a model of video.
+        what: name of the input.
 
     Raises:
         ValueError: it has time as an axis of its own, or makes no pictures.
@@ -124,9 +125,9 @@ def check_channels(family: Family, samples: Tensor, what: str = "latent") -> Non
     """Check that latents are of a model's or a VAE's kind.
 
     Args:
-        family: the model's or the VAE's.
+        family: family of the model or the VAE.
         samples: [F, C, H, W].
-        what: the input's name.
+        what: name of the input.
 
     Raises:
         ValueError: they have another number of channels.
@@ -143,9 +144,9 @@ def check_tokens(family: Family, conditioning: Sequence[Any], what: str) -> None
     """Check that prompts were encoded for a model.
 
     Args:
-        family: the model's.
-        conditioning: of a CONDITIONING socket.
-        what: the input's name.
+        family: family of the model.
+        conditioning: value of a CONDITIONING socket.
+        what: name of the input.
 
     Raises:
         ValueError: their tokens have another width.

@@ -86,7 +86,7 @@ class PhraseAttention:
 
         Args:
             query: [N, heads, L, D], N pictures as ``call`` says.
-            key: [N, heads, S, D], or one row for every so many pictures.
+            key: [N, heads, S, D]. One row for each picture, or for every so many.
             call: model call that the layer is in.
             layer: layer that is seen.
 

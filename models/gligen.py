@@ -3,9 +3,10 @@
 Owns the networks in the key layout of ``gligen_sd14_textbox_pruned`` and its like, the boxes of a clip as they read
 them, and when they act. Between self- and cross-attention of each transformer of the UNet comes
 
-    x + tanh(alpha_attn) * Attention(Norm([x; Linear(tokens)])),  then  x + tanh(alpha_dense) * FeedForward(Norm(x)),
+    x <- x + tanh(alpha_attn) A(LN([x; W t]));    x <- x + tanh(alpha_dense) FF(LN(x))
 
-where the tokens are an MLP of the entity's text and its box, with Fourier features.
+with x a picture's tokens, A self-attention, of whose answer x's places are kept, and t = MLP([text, features(box)]) a
+token for each entity; features are sin(100^(i/8) c), cos(100^(i/8) c), i = 0 .. 7, of each coordinate c of a box.
 
 Source: GLIGEN (Li et al. 2023), https://arxiv.org/abs/2301.07093, sections 3 and 4; boxes for each frame as in
 VideoDirectorGPT (Lin et al. 2023), https://arxiv.org/abs/2309.15091.
@@ -28,6 +29,7 @@ from .errors import CheckpointError
 from .frames import check_length
 from .network.layers import FeedForward, attend
 from .network.unet import UNetSize
+from .video.shapes import Boxes, Presence
 from .weight_file import open_weights, require
 from .weight_kind import expect
 
@@ -42,7 +44,7 @@ _POSITION = "position_net."
 _PARTS = ("input_blocks", "middle_block", "output_blocks")
 _WANTED = "a GLIGEN file for text and boxes"
 
-Track = tuple[Tensor, Tensor]
+Track = tuple[Boxes, Presence]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class Grounding:
     Attributes:
         boxes: [F, N, 4] float, x0, y0, x1, y1 normalised.
         present: [F, N] bool.
-        embeddings: [N, D] float. What the text encoder says of each entity's text as a whole.
+        embeddings: [N, D] float. Answer of the text encoder to each entity's text as a whole.
     """
 
     boxes: Tensor
@@ -69,11 +71,7 @@ class Grounding:
 
     @classmethod
     def of(cls, entities: Iterable[tuple[Tensor, Track]]) -> Grounding:
-        """Put entities together.
-
-        Args:
-            entities: for each its embedding, [1, D], and its boxes [F, 4] with [F] bool where it is present, as
-                ``storyboard.Entity.boxes_at`` returns them; at least one.
+        """Put entities together, at least one: each its embedding, [1, D], and its track.
 
         Raises:
             ValueError: there are more than 30.
@@ -84,9 +82,6 @@ class Grounding:
 
     def at(self, frame_ids: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Return some frames, filled up to 30 entities.
-
-        Args:
-            frame_ids: absolute number of each frame.
 
         Returns:
             Boxes [F, 30, 4], 1 where there is one [F, 30], embeddings [F, 30, D]; float32, on the boxes' device.
@@ -110,7 +105,7 @@ def ground(network: Any, groundings: Sequence[Grounding | None], frame_ids: Sequ
 
     Args:
         network: a ``Gligen``, or ComfyUI's.
-        groundings: of each clip; None: the null set, as for prompts without boxes in training.
+        groundings: entities of each clip; None: the null set, as for prompts without boxes in training.
         frame_ids: absolute number of each of a clip's frames.
 
     Returns:
@@ -147,9 +142,9 @@ class GligenEdit(Part):
     """Ground entities in their boxes. A condition without boxes reads the null set.
 
     Attributes:
-        network: what the host's GLIGEN socket carries.
+        network: value of the host's GLIGEN socket.
         end_percent: part of sampling after which it is over, compared with ``Call.progress``; at 0 it never acts.
-        strength: of the change; 0 leaves the model bit-identical.
+        strength: factor on the change; 0 leaves the model bit-identical.
     """
 
     network: Any
@@ -194,10 +189,7 @@ class GligenEdit(Part):
 
 
 def check_boxes(kind: str) -> None:
-    """Refuse boxes that another node hung on a condition, where they would not do what they say.
-
-    Args:
-        kind: of boxes, as core's GLIGENTextBoxApply ("position") and others name it.
+    """Refuse boxes of a kind that another node hung on a condition, where they would not do what they say.
 
     Raises:
         ValueError: ComfyUI does not know the kind.
@@ -215,7 +207,7 @@ def check_fit(network: Any, unet: UNetSize) -> None:
 
     Args:
         network: a ``Gligen``, or ComfyUI's.
-        unet: the UNet's sizes.
+        unet: sizes of the UNet.
 
     Raises:
         CheckpointError: they are not.
@@ -319,7 +311,7 @@ class Gligen(nn.Module):
         """Build it with weights of any values.
 
         Args:
-            widths: of the UNet's transformers.
+            widths: width of each of the UNet's transformers.
             context: width of an entity's token.
             text: width of an entity's embedding.
         """

@@ -38,7 +38,7 @@ def check_frames(frames: Tensor, what: str, first: int = 0) -> None:
 
     Args:
         frames: [F, ...] float. Latents or pictures.
-        what: they are, for the message.
+        what: name of what they are, for the message.
         first: number of the first of them.
 
     Raises:
@@ -81,7 +81,7 @@ def check_schedule(live: Tensor, wanted: Tensor, name: str) -> None:
     Args:
         live: [T] float. Sigmas of the model that is about to run.
         wanted: [T] float. Sigmas that were asked for.
-        name: of the schedule, for the message.
+        name: name of the schedule, for the message.
 
     Raises:
         HostError: they differ by more than rounding.

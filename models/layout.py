@@ -1,14 +1,19 @@
 """Layouts as a model obeys them: the words of every entity act inside its boxes, frame by frame. No weights.
 
-Two edits, for the same condition, which carries a ``Layout``:
+Two edits, for the same condition, which carries a ``Layout``. With M_i how much of each place entity i's boxes cover:
 
-- ``BoxBias`` adds to the logits of cross-attention for the tokens of an entity's phrase, inside its box, and takes away
-  outside of it, as in eDiff-I (Balaji et al. 2022, https://arxiv.org/abs/2211.01324, "paint with words") and the
-  gradient-free side of LLM-grounded video diffusion (Lian et al. 2023, https://arxiv.org/abs/2309.17444).
-- ``BoxGather`` also asks the model for every entity by itself and for none of them. What an entity's phrase changes in
-  the prediction is its effect; the effect is moved into the box, its sum kept. Where a model has not decided yet, the
-  effect of a phrase is spread thinly over all places that the entity might take; to know its place is to have all of
-  it there. Predictions put together by region: MultiDiffusion (Bar-Tal et al. 2023, https://arxiv.org/abs/2302.08113).
+- ``BoxBias`` adds w (2 M_i - 1) to the logits of cross-attention for the tokens of i's phrase, as in eDiff-I (Balaji et
+  al. 2022, https://arxiv.org/abs/2211.01324, "paint with words") and the gradient-free side of LLM-grounded video
+  diffusion (Lian et al. 2023, https://arxiv.org/abs/2309.17444).
+- ``BoxGather`` also asks the model for every entity by itself, d_i, and for none of them, d_0. What an entity's phrase
+  changes in the prediction is its effect; the effect is moved into the box, its sum kept:
+
+      d = d_0 + sum_i g_i M_i (d_i - d_0),    g_i = |f_i (d_i - d_0)| / |f_i M_i (d_i - d_0)|,    f_i = prod_j (1 - M_j)
+
+  with |.| a sum over a frame, and j all others: what lies in another entity's box is that entity's, seen by a prompt
+  that doesn't know it. Where a model has not decided yet, the effect of a phrase is spread thinly over all places that
+  the entity might take; to know its place is to have all of it there. Later, g_i = 1 cuts off what lies outside.
+  Predictions put together by region: MultiDiffusion (Bar-Tal et al. 2023, https://arxiv.org/abs/2302.08113).
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from .frames import check_length
 from .gligen import GROUNDING, Grounding
 from .layout_masks import box_masks
 from .phrases import Ranges
+from .video.shapes import Boxes, Clip, Masks, Presence
 
 READING, LAYOUT = "reading", "layout"  # keys of a condition's payload
 MAX_GAIN = 30.0  # of an entity's effect, where next to nothing of it is in its box
@@ -38,13 +44,12 @@ class Region:
 
     Attributes:
         spans: [start, stop) ranges of the phrase among the prompt's tokens.
-        tracks: for each entity its boxes [F, 4] float, and [F] bool where it is present, as
-            ``storyboard.Entity.boxes_at`` returns them.
+        tracks: boxes of each entity, and the frames where it is present.
         embedding: [1, D]. The phrase by itself as GLIGEN reads it; None: GLIGEN is not used.
     """
 
     spans: Ranges
-    tracks: tuple[tuple[Tensor, Tensor], ...]
+    tracks: tuple[tuple[Boxes, Presence], ...]
     embedding: Tensor | None = None
 
     @property
@@ -52,8 +57,8 @@ class Region:
         """Whether every frame has one of its entities."""
         return bool(torch.stack([present for _, present in self.tracks]).any(0).all())
 
-    def masks(self, frame_ids: Sequence[int], height: int, width: int) -> Tensor:
-        """Return how much of each cell of a grid its boxes cover in some frames: [F, H, W] float32.
+    def masks(self, frame_ids: Sequence[int], height: int, width: int) -> Masks:
+        """Return M_i of some frames on a grid.
 
         Raises:
             ValueError: a frame lies behind the storyboard's end.
@@ -70,7 +75,7 @@ class Reading:
 
     Attributes:
         tokens: [1, S, D]. The encoded prompt.
-        regions: of the entities that it names.
+        regions: entities that it names.
     """
 
     tokens: Tensor
@@ -92,9 +97,9 @@ class Layout:
     """A scene's prompt, and what it is without some of its entities.
 
     Attributes:
-        whole: with all of them.
-        bare: with none.
-        alone: with one of them each, in the order of ``whole.regions``.
+        whole: prompt with all of them.
+        bare: prompt with none.
+        alone: prompts with one of them each, in the order of ``whole.regions``.
     """
 
     whole: Reading
@@ -111,7 +116,7 @@ class BoxBias:
     """Draw an entity's words into its boxes by cross-attention; an ``Edit``'s ``cross_attention``.
 
     Attributes:
-        strength: added to the logits of a phrase's tokens inside the box, and taken away outside, at the start.
+        strength: w, at the start.
         end_percent: part of sampling after which it is over, compared with ``Call.progress``.
     """
 
@@ -119,33 +124,29 @@ class BoxBias:
     end_percent: float = 1 / 3
 
     def bias(self, call: Call, layer: Layer, tokens: int) -> Tensor | None:
-        """Return what is added to a layer's logits.
+        """Return what is added to a layer's logits, [N, L, S] float32; None: there is nothing to add.
 
-        Args:
-            call: the model call.
-            layer: one of the level.
-            tokens: S, of the longest prompt in the batch; shorter ones are repeated to it, or end earlier.
-
-        Returns:
-            [B*F, H*W, S] float32, B the chunks of the batch, or None where there is nothing to add. A frame in which an
-            entity is absent has no place for its words.
+        A frame in which an entity is absent has no place for its words. S tokens are the longest prompt's in the batch;
+        shorter ones are repeated to it, or end earlier.
         """
         if self.strength == 0 or call.progress > self.end_percent:
             return None
-        readings = [condition.payload.get(READING) for condition in call.conditions]
-        if not any(reading is not None and reading.regions for reading in readings):
+        readings = [condition.payload.get(READING, _NOTHING) for condition in call.conditions]
+        if not any(reading.regions for reading in readings):
             return None
         grid = layer.grid(call.size)
         chunks: list[Tensor] = []
         for reading in readings:
             own = torch.zeros(call.frames, grid[0] * grid[1], tokens)
-            if reading is not None:
-                for region in reading.regions:
-                    inside = region.masks(call.frame_ids, *grid).flatten(1)
-                    places = places_of(region.spans, reading.tokens.shape[1], tokens)
-                    own[:, :, places] += (2 * inside - 1)[:, :, None] * self.strength
+            for region in reading.regions:
+                inside = region.masks(call.frame_ids, *grid).flatten(1)
+                places = places_of(region.spans, reading.tokens.shape[1], tokens)
+                own[:, :, places] += (2 * inside - 1)[:, :, None] * self.strength
             chunks.append(own.repeat(call.videos, 1, 1))
         return torch.cat(chunks)
+
+
+_NOTHING = Reading(torch.empty(1, 0, 0))  # of a condition without a layout
 
 
 @dataclass(frozen=True)
@@ -166,70 +167,49 @@ class BoxGather:
     def variants(
         self, payload: Mapping[str, Any], progress: float
     ) -> Sequence[tuple[Tensor, dict[str, Any]]]:
-        """Return the tokens and payloads to ask in a condition's place; none: the condition itself is asked.
-
-        Args:
-            payload: of the condition.
-            progress: as ``Call.progress``.
-        """
+        """Return tokens, [1, S, D], and payloads to ask in a condition's place; none: the condition itself is asked."""
         layout = payload.get(LAYOUT)
         if layout is None or not layout.alone or progress > self.end_percent:
             return ()
-        if (
-            len(layout.alone) == 1
-            and progress > self.gain_percent
-            and layout.whole.regions[0].is_never_absent
-        ):
+        is_settled = len(layout.alone) == 1 and progress > self.gain_percent
+        if is_settled and layout.whole.regions[0].is_never_absent:
             return ()  # the whole prompt is the answer in every frame
         return [(reading.tokens, reading.payload()) for reading in (layout.bare, *layout.alone)]
 
     def compose(
-        self, payload: Mapping[str, Any], answers: Sequence[Tensor], frame_ids: Sequence[int], progress: float
-    ) -> Tensor:
-        """Return the prediction that the variants' predictions mean.
-
-        Args:
-            payload: of the condition.
-            answers: one for each variant, in their order: [F, C, H, W], clean latents or noise.
-            frame_ids: absolute number of each frame.
-            progress: as ``Call.progress``.
-
-        Returns:
-            [F, C, H, W].
-        """
-        bare, *alone = answers
-        size = bare.shape[-2], bare.shape[-1]
+        self, payload: Mapping[str, Any], answers: Sequence[Clip], frame_ids: Sequence[int], progress: float
+    ) -> Clip:
+        """Return d, of the answers d_0, d_1, ... to the variants, clean latents or noise."""
+        d_0, *alone = answers
+        size = d_0.shape[-2], d_0.shape[-1]
         regions = payload[LAYOUT].whole.regions
-        masks = [region.masks(frame_ids, *size).to(bare).unsqueeze(1) for region in regions]
-        if len(alone) == 1 and progress > self.gain_percent:
+        m = [region.masks(frame_ids, *size).to(d_0).unsqueeze(1) for region in regions]
+        is_gathering = progress <= self.gain_percent
+        if len(alone) == 1 and not is_gathering:
             # Nothing is to be kept apart, and the whole prompt tidies up what was drawn elsewhere.
-            masks = [masks[0].amax((1, 2, 3), keepdim=True).ceil()]
-        total = bare
-        for number, (answer, mask) in enumerate(zip(alone, masks, strict=True)):
-            effect = answer - bare
-            moved = mask * effect
-            if progress <= self.gain_percent:
-                # What lies in another entity's box is that entity's, seen by a prompt that doesn't know it.
-                others = masks[:number] + masks[number + 1 :]
-                free = torch.stack([1 - other for other in others]).prod(0) if others else 1.0
-                amount, inside = (_amount(each) for each in (effect * free, moved * free))
-                moved = moved * (amount / inside.clamp(min=1e-12)).clamp(1, MAX_GAIN)
-            total = total + moved
-        return total
+            m = [m[0].amax((1, 2, 3), keepdim=True).ceil()]
+        d = d_0
+        for i, (d_i, m_i) in enumerate(zip(alone, m, strict=True)):
+            effect = d_i - d_0
+            moved = m_i * effect
+            d = d + (moved * _gain(effect, moved, m[:i] + m[i + 1 :]) if is_gathering else moved)
+        return d
 
 
-def _amount(effect: Tensor) -> Tensor:
-    """Return the sum of an effect's size in each frame, [F, 1, 1, 1]."""
-    return effect.abs().sum((1, 2, 3), keepdim=True)
+def _gain(effect: Clip, moved: Clip, others: Sequence[Tensor]) -> Tensor:
+    """Return g_i, [F, 1, 1, 1], of an effect, what of it is in the box, and other boxes, [F, 1, H, W] each."""
+    free = torch.stack([1 - m_j for m_j in others]).prod(0) if others else 1.0
+    whole, inside = ((each * free).abs().sum((1, 2, 3), keepdim=True) for each in (effect, moved))
+    return (whole / inside.clamp(min=1e-12)).clamp(1, MAX_GAIN)
 
 
 def places_of(spans: Ranges, own: int, tokens: int) -> list[int]:
     """Return a phrase's places among a layer's tokens; ComfyUI repeats a shorter prompt to the length of a longer.
 
     Args:
-        spans: of the phrase among its prompt's tokens.
+        spans: [start, stop) ranges of the phrase among its prompt's tokens.
         own: tokens of the prompt.
-        tokens: of the layer.
+        tokens: tokens of the layer.
     """
     repeats = tokens // own if tokens % own == 0 else 1
     return [place + own * again for again in range(repeats) for span in spans for place in range(*span)]

@@ -17,7 +17,6 @@ import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -25,7 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .errors import CheckpointError
-from .weight_file import WeightFile, open_weights, parse_json, write_tensors
+from .files.json_text import read_json
+from .weight_file import WeightFile, open_weights, write_tensors
 from .weight_kind import expect
 
 KIND, VERSION = "layout_prior", "1"
@@ -283,12 +283,10 @@ def _read_words(file: WeightFile) -> list[str]:
     """Return the words of the header; files that were written before there were any have none."""
     text = file.metadata.get("frameloom.words", "[]")
     try:
-        read = parse_json(text)
+        words = read_json(text)
     except ValueError:
-        read = None
-    listed = cast("list[Any]", read) if isinstance(read, list) else []
-    words = [word for word in listed if isinstance(word, str) and word]
-    if not isinstance(read, list) or len(words) < len(listed):
+        words = None
+    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
         raise CheckpointError(
             f"{file.name}: its header says words={text[:40]!r}; expected a list of words as JSON; train the "
             "prior again."

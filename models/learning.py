@@ -140,7 +140,7 @@ def check_trainable(edits: Sequence[Edit]) -> None:
     """Check that a model can be trained through.
 
     Args:
-        edits: of the model.
+        edits: edits on the model.
 
     Raises:
         ValueError: one guides sampling.

@@ -1,9 +1,12 @@
 """Tell a frozen UNet which frames of a clip are given, so that a motion module draws the others towards them.
 
-NUWA-XL trains its denoiser on clean frames and a mask of them, beside the noisy clip. This is the least of it that a
-frozen model can take: one convolution of both, added to what the UNet's first convolution makes, where SparseCtrl's
-network adds a condition of the same form. What a motion module makes of it is its own weights' matter, or a motion
-LoRA's that was trained with it.
+NUWA-XL trains its denoiser on clean frames x and a mask m of them, 1 where they are given, beside the noisy clip. This
+is the least of it that a frozen model can take. With h what the UNet's first convolution makes of a noisy frame,
+
+    h <- h + strength * conv([m x, m])
+
+where SparseCtrl's network adds a condition of the same form. What a motion module makes of it is its own weights'
+matter, or a motion LoRA's that was trained with it.
 
 Source: NUWA-XL (Yin et al. 2023), https://arxiv.org/abs/2303.12346, sections 3.1 and 3.2 (there at every scale, by a
 factor and a summand); SparseCtrl (Guo et al. 2023), https://arxiv.org/abs/2311.16933, section 3.
@@ -18,6 +21,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from .edits.call import Call
+from .video.shapes import Hidden
 
 LATENT_CHANNELS = 4
 MASK_KEY = "mask_encoder.conv.weight"  # of an encoder's weights, in a motion module and in files of modules and LoRAs
@@ -37,7 +41,7 @@ class MaskEncoder(nn.Module):
         """Build the layer.
 
         Args:
-            channels: C, of the UNet's first convolution.
+            channels: C, width of the UNet's first convolution.
             operations: namespace with Conv2d.
             factory: ``dtype`` and ``device`` for the layer.
         """
@@ -45,28 +49,14 @@ class MaskEncoder(nn.Module):
         self.conv = operations.Conv2d(LATENT_CHANNELS + 1, channels, 3, padding=1, bias=False, **factory)
         nn.init.zeros_(self.conv.weight)
 
-    def forward(self, hidden: Tensor, given: Tensor, strength: float = 1.0) -> Tensor:
-        """Add what is given to what the UNet's first convolution made.
-
-        Args:
-            hidden: [N, C, H, W] float.
-            given: [N, 5, H, W], as ``given_in`` says.
-            strength: factor on what is added.
-        """
+    def forward(self, hidden: Hidden, given: Tensor, strength: float = 1.0) -> Hidden:
+        """Add what is given, [N, 5, H, W], to h."""
         change = self.conv(given.to(hidden))
         return hidden + change if strength == 1 else hidden + strength * change
 
 
 def join_given(latents: Tensor, mask: Tensor) -> Tensor:
-    """Return what an encoder is told of frames: clean latents where they are given, else 0; then the mask.
-
-    Args:
-        latents: [N, 4, H, W] float, clean, in the model's own scale.
-        mask: [N, 1, H, W], 1 where they are given, 0 where not.
-
-    Returns:
-        [N, 5, H, W].
-    """
+    """Return [m x, m], [N, 5, H, W], of clean latents in the model's own scale, [N, 4, H, W], and m, [N, 1, H, W]."""
     return torch.cat([latents * mask, mask], dim=1)
 
 

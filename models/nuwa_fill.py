@@ -84,9 +84,7 @@ def fill_between(
     length, steps, shape = len(job.frame_ids), len(sigmas) - 1, ends.shape[1:]
     e = job_noise(seed, job, shape).to(ends)
     noise = turn_noise(e, filling.correlation) if filling.start == "turned noise" else e
-    kept = torch.cat(
-        [e[:1], torch.zeros_like(e[1:-1]), e[-1:]]
-    )  # once under way: noise of the given frames alone
+    kept = torch.cat([e[:1], torch.zeros_like(e[1:-1]), e[-1:]])  # under way: that of the given frames alone
     x = _cross_fade(ends, length)
     if filling.start != "cross-fade":
         x[1:-1] = 0

@@ -17,7 +17,8 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .prompt_travel import MAX_FRAMES, Blend, Interpolation, Keys, plan_travel
+from .prompt_text import Keys
+from .prompt_travel import MAX_FRAMES, Blend, Interpolation, plan_travel
 
 MAX_DEPTH = 12
 

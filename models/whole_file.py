@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Generator
+from collections.abc import Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -15,33 +15,34 @@ PROBE = bytes(4096)
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Generator[Path]:
-    """Give a temporary name beside ``path`` to write to; it becomes ``path`` only if the block ends well."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        part.touch()
-        mode = part.stat().st_mode
-        yield part
-        part.chmod(mode)  # safetensors puts a file of its own there, which nobody else may read
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+def whole_file(
+    path: Path, *, size: int | None = None, advice: str = "make room and run again"
+) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` to write to; it becomes ``path`` only if the block ends well.
 
-
-@contextlib.contextmanager
-def result_file(path: Path) -> Generator[Path]:
-    """Do as ``whole_file``, for a result that took long to make: an error names the file and says what to do.
+    Args:
+        path: the file; its folder is made if there is none.
+        size: number of bytes that it takes, for the error; None: it is not known.
+        advice: what to do where it can't be written, for the error.
 
     Raises:
-        OSError: the disk is full, or the folder can't be written to.
+        OSError: the disk is full, or the folder can't be written to; names the file and says what to do.
     """
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with whole_file(path) as part:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.touch()
+            mode = part.stat().st_mode
             yield part
+            part.chmod(mode)  # safetensors puts a file of its own there, which nobody else may read
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
+        room = "room" if size is None else f"about {size:,} bytes of room"
         raise OSError(
-            f"{path}: could not be written ({error}); expected room in a folder that can be written to; nothing of it "
-            "is left; make room and run again."
+            f"{path}: could not be written ({error}); expected {room} in a folder that can be written to; {advice}."
         ) from error
 
 
@@ -66,25 +67,18 @@ def try_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes, kept: str) -> None:
-    """Write a file of a folder that is filled bit by bit, down to the disk; the folder is made if there is none.
+    """Write a file of a folder that is filled bit by bit, down to the disk.
 
     Args:
-        path: name of the file.
-        data: bytes of all of it.
-        kept: words for the error: all that stays where this fails.
+        path: the file; its folder is made if there is none.
+        data: all of its content.
+        kept: what stays where this fails, for the error.
 
     Raises:
         OSError: the disk is full, or the folder can't be written to; says what to do.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as part, part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{path}: {error.strerror}; expected {len(data):,} bytes of room in a folder that can be written to; "
-            f"make room and queue again: {kept}",
-        ) from error
+    advice = f"make room and queue again: {kept}"
+    with whole_file(path, size=len(data), advice=advice) as part, part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

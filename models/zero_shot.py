@@ -4,10 +4,10 @@ One frame is sampled from pure noise down to the level t1, and from there to t0.
 warped by W_k along a path, and brought back up to t1 by noise e_k of its own; from t1 all frames are sampled to the
 end. With x_k frame k's latents at t1, m_k its foreground, and sigma the noise levels:
 
-    x_k = W_k x^t0 + sqrt(sigma_t1^2 - sigma_t0^2) e_k                                        warp_forward
+    x_k = W_k x^t0 + unit sqrt(sigma_t1^2 - sigma_t0^2) e_k                                   warp_forward
     x_k <- keep x_k + (1 - keep) W_k (x_0 (1 - m_0))    where m_k and W_k m_0 are 0           smooth_background
 
-A latent is a socket's, with its noise in it; noise of sigma 1 has the standard deviation ``unit`` in it (a host's
+A latent is a socket's, with its noise in it, in which noise of sigma 1 has the standard deviation ``unit`` (a host's
 ``noise_unit``). Where latents preserve variance, the first line is the paper's sqrt(a) x + sqrt(1 - a) e, with a the
 product of 1 - beta from t0 to t1. The paper writes alpha for 1 - keep.
 

@@ -15,48 +15,54 @@ io = api.io
 
 
 class ContextWindows(io.ComfyNode):
-    """Frameloom_ContextWindows."""
+    """Sample a clip that is longer than the motion module knows, in overlapping windows of frames.
+
+    In every step the model is asked about each window, and the answers are averaged. Prompts, masks,
+    ControlNet hints and layouts made for each frame follow their frames, with any ControlNet. A run needs the
+    memory of one window; the picture says how many times longer it takes than a plain clip. A clip no longer
+    than a window is sampled as without this node, unless it is looped. Windows know of each other only where
+    they overlap, so the look of a long clip may drift.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Context Windows", "long video",
-            "Sample a clip that is longer than the motion module knows: in every step the model is asked "
-            "about overlapping windows of frames, and their answers are averaged. Prompts, masks, ControlNet "
-            "hints and layouts made for each frame follow their frames, with any ControlNet. Memory is that "
-            "of one window; time is as many times a plain clip's as the picture says. A clip no longer than "
-            "a window is sampled as without this node, unless it is looped. Windows know of each other only "
-            "where they overlap, so a long clip's look may drift.",
             aliases=[
                 "ADE_StandardStaticContextOptions", "ADE_StandardUniformContextOptions",
                 "ADE_LoopedUniformContextOptions", "sliding window", "context options", "Gen-L-Video",
                 "co-denoising",
             ],
             inputs=[
-                socket(io.Model, "model", "With or without a motion module; the order doesn't matter."),
+                socket(io.Model, "model",
+                    "The model that samples, with or without a motion module, which may also be applied "
+                    "later."),
                 whole("length", 16, 1, 1024,
-                    "Frames of a window: what the motion module was trained on, 16 for most."),
+                    "Frames of a window: as many as the motion module was trained on, 16 for most."),
                 whole("overlap", 4, 0, 1023,
-                    "Frames that neighbouring windows have in common. More hides seams better and costs "
+                    "Frames that neighbouring windows have in common. More frames hide seams better and cost "
                     "more."),
                 choice("schedule", get_args(WindowSchedule),
-                    "static: the same windows in every step. uniform: they begin elsewhere in each, so that "
-                    "no seam stays. looped: so too, and the clip's end runs on into its beginning, also "
-                    "where one window holds it. batched: side by side, without overlap; a last one of a "
-                    "single frame is moved back."),
+                    "Order of the windows in which the clip is sampled. static: the same windows in every "
+                    "step. uniform: windows begin at another place in each step, so that no seam stays. "
+                    "looped: as uniform, and the clip's end runs on into its beginning, also where one "
+                    "window holds the clip. batched: windows side by side, without overlap; a last window of "
+                    "a single frame is moved back."),
                 whole("stride", 1, 1, 8,
-                    "For uniform and looped: 2 adds windows of every second frame, 3 of every fourth, too. "
-                    "They tie the clip together and cost more."),
+                    "Number of spacings between a window's frames, for uniform and looped: 2 adds windows of "
+                    "every second frame, 3 also those of every fourth. They tie the clip together and cost "
+                    "more."),
                 choice("weights", get_args(WindowWeights),
-                    "What a frame counts in a window: pyramid, most in its middle; flat, the same "
-                    "everywhere; overlap-linear, less towards the end of an overlap."),
+                    "Weight of a frame in a window. pyramid: most in the middle. flat: the same everywhere. "
+                    "overlap-linear: less towards the end of an overlap."),
                 whole("frames", 32, 1, 2048,
-                    "Of the clip that the picture is drawn for. The model takes a clip of any length."),
+                    "Length of the clip that the picture is drawn for. The model takes a clip of any "
+                    "length."),
             ],
             outputs=[
                 out(io.Model, "model", "A copy of the model, with context windows."),
-                out(io.Image, "plan", "The windows of the first steps, and what they cost."),
+                out(io.Image, "plan", "A picture of the first steps' windows, and of what they cost."),
             ],
         )  # fmt: skip
 

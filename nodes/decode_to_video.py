@@ -25,32 +25,34 @@ FORMATS = {
 
 
 class DecodeToVideo(io.ComfyNode):
-    """Frameloom_DecodeToVideo."""
+    """Decode latents straight into a video file, a few frames at a time, whatever the video's length.
+
+    Memory does not grow with the length. The file appears when it is whole: a run that is cancelled or fails
+    leaves none, and no file is overwritten. For VAEs of pictures, such as Stable Diffusion's.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Decode To Video", "long video",
-            "Decode latents straight into a video file, a few frames at a time, so that memory does not grow "
-            "with the video's length. The file is there when it is whole: a run that is cancelled or fails "
-            "leaves none, and no file is overwritten. For VAEs of pictures, such as Stable Diffusion's.",
             aliases=["VAE Decode Batched", "Video Combine", "save video", "SaveVideo", "export video"],
             inputs=[
                 socket(io.Latent, "latent", "The frames of one video, in order."),
-                socket(io.Vae, "vae", "Stable Diffusion's, or another that decodes each frame by itself."),
+                socket(io.Vae, "vae",
+                    "The VAE: Stable Diffusion's, or another that decodes each frame by itself."),
                 fps(),
                 line("filename_prefix", "video/frameloom",
                     "Start of the file's name, in the output folder; subfolders, %width% and %height% may be "
                     "in it."),
                 choice("format", FORMATS,
-                    "H.264 plays everywhere. FFV1 keeps every pixel as VAE Decode gives it, in 8 bits, and "
-                    "browsers don't show it."),
+                    "Format of the file. H.264 plays everywhere. FFV1 keeps every pixel as VAE Decode gives "
+                    "it, in 8 bits, and browsers don't show it."),
                 number("crf", 19.0, 0.0, 51.0, 1.0,
-                    "Quality of H.264: lower is better and larger. FFV1 has none."),
+                    "Quality of H.264: a lower number is better and makes a larger file. FFV1 has none."),
                 whole("frames_per_chunk", 0, 0, 4096,
                     "Frames decoded at a time; 0: as many as 64 MiB hold, which is 21 of 512 x 512. When "
-                    "memory runs out, it is halved and tried again."),
+                    "memory runs out, the number is halved and tried again."),
             ],
             outputs=[out(io.Video, "video", "The file, which is read when it is needed.")],
             is_output_node=True,

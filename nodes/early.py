@@ -20,7 +20,7 @@ def check_early(check: Callable[..., object], *values: Any) -> bool | str:
 
     Args:
         check: raises ValueError or OSError in words.
-        values: of the inputs; where one comes over a link, the node checks when it runs.
+        values: values of inputs; where one comes over a link, the node checks when it runs.
     """
     if any(value is None for value in values):
         return True

@@ -27,59 +27,60 @@ Noisy = list[tuple[dict[str, Any], float]]  # latents with noise, and its level,
 
 
 class ForegroundMask(io.ComfyNode):
-    """Frameloom_ForegroundMask."""
+    """Find what a phrase of the prompt names in the latents of a video, without a segmenter.
+
+    The node adds noise, asks the model once more, and sees where the phrase counts. Made for Background
+    Smooth. With a mask connected, the model is not asked and that mask is cleaned instead.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Foreground Mask", "zero-shot",
-            "Find what a phrase of the prompt names in the latents of a video, without a segmenter: add "
-            "noise, ask the model once more, and see where the phrase counts. Made for Background Smooth. "
-            "With a mask connected, the model is not asked and that mask is cleaned instead.",
             aliases=["Text2Video-Zero", "DiffEdit", "DAAM", "attention mask", "segment by prompt"],
             inputs=[
                 socket(io.Model, "model", "The model that made the video, or another of its kind."),
-                socket(io.Clip, "clip", "Its text encoder."),
-                lines("prompt", None, "What is in the video: the prompt that made it."),
+                socket(io.Clip, "clip", "The model's text encoder."),
+                lines("prompt", None, "The prompt that made the video: what is in it."),
                 line("phrase", None,
-                    "The words of the prompt that name the foreground, side by side, such as `red circle`. "
+                    "Words of the prompt that name the foreground, side by side, such as `red circle`. "
                     "Weights may stand in the prompt."),
                 socket(io.Latent, "latent", "The video, sampled to the end: a frame each."),
                 choice("method", get_args(Method),
-                    "contrast: where the phrase changes the prediction (DiffEdit) for the better; two "
-                    "forward passes each time. attention: where cross-attention reads the phrase more than "
-                    "other words (Prompt-to-Prompt, DAAM); one. In the demo model attention does not tell "
-                    "where a shape is."),
+                    "Method by which the phrase is found. contrast: where the phrase changes the prediction "
+                    "for the better (DiffEdit); two forward passes each time. attention: where "
+                    "cross-attention reads the phrase more than other words (Prompt-to-Prompt, DAAM); one "
+                    "forward pass. In the demo model attention does not tell where a shape is."),
                 seed(
-                    "Of the noise that is added. A frame's noise depends on it and the frame's number "
-                    "alone."),
+                    "Seed of the noise that is added. A frame's noise depends on the seed and the frame's "
+                    "number alone."),
                 whole("passes", 2, 1, 3,
-                    "How often to ask, each time with other noise; the answers are averaged."),
+                    "Number of times to ask, each time with other noise; the answers are averaged."),
                 percent("at_percent", 0.6,
-                    "Point of sampling whose noise is added: 0 is pure noise, 1 nearly none. With much the "
-                    "model no longer sees where things are, with little it no longer asks the prompt."),
+                    "Point of sampling whose noise is added: 0 is pure noise, 1 nearly none. With much noise "
+                    "the model no longer sees where things are; with little it no longer asks the prompt."),
                 line("levels", ", ".join(map(str, SD1.levels)),
-                    "For attention: levels of the UNet in which to look, 0 the finest, 2 the coarsest, 3 the "
+                    "Levels of the UNet in which attention looks: 0 is the finest, 2 the coarsest, 3 the "
                     "middle block."),
                 share("threshold", 0.4,
-                    "What lies above is foreground, as a share of the way from the clip's lowest to its "
-                    "highest value; of a connected mask, its value."),
+                    "Least value of the foreground, as a share of the way from the clip's lowest to its "
+                    "highest value; of a connected mask, the value itself."),
                 whole("dilation", 5, 1, 63,
                     "Side of the square by which the foreground grows, in cells of the latents (8 pixels "
                     "each); odd, 1 grows nothing. 5 is the paper's, for pictures of 512 pixels; the demo's "
                     "128 pixels want 3.", step=2),
                 whole("hold", 0, 0, 100,
-                    "Frames before and after, whose foreground a frame takes over: against a mask that "
-                    "flickers."),
+                    "Number of frames before and after, whose foreground a frame takes over. This steadies a "
+                    "mask that flickers."),
                 socket(io.Mask, "mask",
                     "A mask for each frame, of any segmenter and size, to be cleaned by threshold, dilation "
                     "and hold. Model, prompt and phrase are not read then.", optional=True),
             ],
             outputs=[
                 out(io.Mask, "mask",
-                    "1 = foreground, a mask for each frame, a cell of the latents each: an eighth of the "
-                    "picture's size."),
+                    "A mask for each frame, 1 = foreground, with one value for each cell of the latents: an "
+                    "eighth of the picture's size."),
             ],
         )  # fmt: skip
 

@@ -13,40 +13,42 @@ io = api.io
 
 
 class FreeInit(io.ComfyNode):
-    """Frameloom_FreeInit."""
+    """Sample a clip several times, each time from noise that keeps the coarse part of the clip before.
+
+    Frames agree more, and move less. It takes as many times the time as there are runs. Works with any
+    sampler node that goes all the way down, also from a clip at denoise below 1, and with windows, Free
+    Noise, ControlNets and masks.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Free Init", "long video",
-            "Sample a clip several times, each time from noise whose coarse, slow part is that of the clip "
-            "before: frames agree more, and move less. Takes as many times the time as there are runs. Works "
-            "with any sampler node that goes all the way down, also from a clip at denoise below 1, and with "
-            "windows, Free Noise, ControlNets and masks.",
             aliases=[
                 "FreeInit", "ADE_IterationOptsFreeInit", "noise initialization", "consistency", "iterations",
                 "flicker",
             ],
             inputs=[
-                socket(io.Model, "model", "A model with a motion module, or one that gets it later."),
+                socket(io.Model, "model",
+                    "The model that samples, with a motion module, or one that gets it later."),
                 whole("extra_iterations", 2, 0, 20,
-                    "Runs after the first; the paper takes 4. 0 leaves sampling as it is, bit for bit."),
+                    "Number of runs after the first; the paper takes 4. 0 leaves sampling as it is, bit for "
+                    "bit."),
                 choice("filter", get_args(FilterName),
-                    "Which frequencies come from the clip before: butterworth, as in the authors' code, "
-                    "and gaussian, the paper's best, fall off smoothly; ideal cuts at the stop frequency, "
-                    "and ideal_released at the square root of twice that, as the authors' code and "
-                    "diffusers do."),
+                    "Shape of the filter that says which frequencies come from the clip before. butterworth, "
+                    "as in the authors' code, and gaussian, the paper's best, fall off smoothly. ideal cuts "
+                    "at the stop frequency, and ideal_released at the square root of twice that, as the "
+                    "authors' code and diffusers do."),
                 number("spatial_stop", 0.25, 0.01, 1.0, 0.01,
-                    "Frequency in a picture up to which noise comes from the clip before, of the highest "
-                    "that latent pixels hold. More keeps more of the composition."),
+                    "Frequency in a picture up to which noise comes from the clip before, as a share of the "
+                    "highest that latent pixels hold. More keeps more of the composition."),
                 number("temporal_stop", 0.25, 0.01, 1.0, 0.01,
-                    "Frequency over frames up to which noise comes from the clip before, of the highest that "
-                    "frames hold. More keeps more of the motion."),
-                whole("order", 4, 1, 16,
-                    "How steeply the butterworth filter falls off. Other filters have none."),
+                    "Frequency over frames up to which noise comes from the clip before, as a share of the "
+                    "highest that frames hold. More keeps more of the motion."),
+                whole("order", 4, 1, 16, "Steepness of the butterworth filter. Other filters have none."),
                 switch("coarse_to_fine", False,
-                    "Take fewer steps in earlier runs: of three, a third and two thirds. Faster; the clip "
+                    "Fewer steps in earlier runs: of three runs, a third and two thirds. Faster; the clip "
                     "may be worse."),
             ],
             outputs=[out(io.Model, "model", "A copy of the model, for the sampler.")],

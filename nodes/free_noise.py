@@ -13,29 +13,32 @@ io = api.io
 
 
 class FreeNoise(io.ComfyNode):
-    """Frameloom_FreeNoise."""
+    """Sample a clip longer than a motion module's 16 to 32 frames, in one piece.
+
+    Later frames start from the noise of the first ones in another order, and the module attends within
+    overlapping windows; all other layers see each frame once. Works with any sampler node, before or after
+    Apply Motion Module. It costs little more time than frames by themselves; memory grows with the clip. For
+    clips that do not fit, use context windows, behind which it still arranges the noise.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Free Noise", "long video",
-            "Sample a clip longer than a motion module's 16 to 32 frames, in one piece: later frames start "
-            "from the noise of the first ones in another order, and the module attends within overlapping "
-            "windows; all other layers see each frame once. Works with any sampler node, before or after "
-            "Apply Motion Module. It costs little more time than frames by themselves; memory grows with the "
-            "clip. For clips that do not fit, use context windows, behind which it still arranges the noise.",
             aliases=["FreeNoise", "noise rescheduling", "window fusion", "long video", "longer video"],
             inputs=[
-                socket(io.Model, "model", "A model with a motion module, or one that gets it later."),
+                socket(io.Model, "model",
+                    "The model that samples, with a motion module, or one that gets it later."),
                 whole("window_length", WINDOW, 1, 1024,
-                    "Frames that the motion module attends to at once: those it was trained with, 16 for "
-                    "AnimateDiff. Also how many frames have noise of their own. A clip of no more frames is "
-                    "sampled as without this node."),
+                    "Frames that the motion module attends to at once: as many as it was trained with, 16 "
+                    "for AnimateDiff. It is also the number of frames that have noise of their own. A clip "
+                    "of no more frames is sampled as without this node."),
                 whole("stride", STRIDE, 1, 1024,
-                    "Frames from one window's first to the next one's; divides window_length. Also how many "
-                    "frames are shuffled among each other. Less is smoother and slower."),
-                seed("Of the order in which noise recurs; the noise itself is the sampler's."),
+                    "Frames from the first of one window to the first of the next; divides window_length. It "
+                    "is also the number of frames among which noise is shuffled. A smaller stride is "
+                    "smoother and slower."),
+                seed("Seed of the order in which noise recurs; the noise itself is the sampler's."),
                 switch("reshuffle", True,
                     "Let frames after the first window start from the noise of earlier ones, which keeps a "
                     "long clip about one scene. Noise that samplers add on their way stays each frame's "

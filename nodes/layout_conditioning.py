@@ -28,47 +28,49 @@ _ARTICLES, _JOINTS = ("a", "an", "the"), ("and", ",")
 
 
 class LayoutConditioning(io.ComfyNode):
-    """Frameloom_LayoutConditioning."""
+    """Draw every entity of a scene inside its bounding box of each frame.
+
+    This needs no weights, and uses GLIGEN's where they are given. Sample as many frames as the scene has,
+    with the model and the condition that come out. Works with motion modules, Cross Frame Attention, LoRAs
+    and ControlNets, before or behind them, and in context windows.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Layout Conditioning", "layout",
-            "Draw every entity of a scene inside its box of each frame: without any weights, and with "
-            "GLIGEN's where they are given. Sample as many frames as the scene has, with the model and the "
-            "condition that come out. Works with motion modules, Cross Frame Attention, LoRAs and "
-            "ControlNets, before or behind them, and in context windows.",
             aliases=[
                 "LVD", "VideoDirectorGPT", "regional prompt", "boxes", "paint with words", "attention couple",
                 "GLIGEN",
             ],
             inputs=[
-                socket(io.Model, "model", "An SD1.5 model, or the demo model."),
-                socket(io.Clip, "clip", "Its text encoder."),
+                socket(io.Model, "model", "The model that samples: SD1.5, or the demo model."),
+                socket(io.Clip, "clip", "The model's text encoder."),
                 socket(StoryboardType, "storyboard",
-                    "One scene: Select Scene and Scene List take them apart."),
+                    "A storyboard of one scene: Select Scene and Scene List take them apart."),
                 lines("prompt", "",
-                    "What to draw; it has to say every entity's text word for word. Empty takes the scene's "
-                    "prompt, and adds the texts and the background that it lacks."),
+                    "Prompt: what to draw. It has to say every entity's text word for word. Empty takes the "
+                    "scene's prompt, and adds the texts and the background that it lacks."),
                 choice("method", get_args(Method),
-                    "bias: cross-attention reads an entity's words inside its box, and not outside; costs "
-                    "next to nothing, and is weak where a model reads its prompt as a whole. + gather: the "
-                    "model is also asked for each entity by itself and for none, and what an entity's words "
-                    "change is moved into its box; one model call more, and another for every further "
-                    "entity, in the steps where it acts. + energy: LVD's guidance, by the gradient of how "
-                    "far attention to an entity's words is from its box; weaker than gather. It leaves "
-                    "inference mode; a step takes twice the time and 1.4 times the memory, and 7 times the "
-                    "memory where all frames have to go at once: with a motion module, cross-frame "
-                    "attention, or other packs' patches (demo model, 16 frames of 256 x 256)."),
+                    "Method by which entities get into their boxes. bias: cross-attention reads an entity's "
+                    "words inside its box, and not outside; costs next to nothing, and is weak where a model "
+                    "reads its prompt as a whole. + gather: the model is also asked for each entity by "
+                    "itself and for none, and what an entity's words change is moved into its box; one model "
+                    "call more, and another for every further entity, in the steps where it acts. + energy: "
+                    "LVD's guidance, by the gradient of how far attention to an entity's words is from its "
+                    "box; weaker than gather. It leaves inference mode; a step takes twice the time and 1.4 "
+                    "times the memory, and 7 times the memory where all frames have to go at once: with a "
+                    "motion module, cross-frame attention, or other packs' patches (demo model, 16 frames of "
+                    "256 x 256)."),
                 number("strength", 8.0, 0.0, 100.0, 0.1,
-                    "What is added to the logits of an entity's words inside its box, and taken away "
+                    "Number that is added to the logits of an entity's words inside its box, and subtracted "
                     "outside. 0 leaves attention alone."),
                 percent("end_percent", 0.333,
                     "Point of sampling up to which attention is biased, an entity's effect gathered from the "
                     "whole picture, or energy lowered. Places are decided early: a third is enough."),
                 percent("gather_percent", 1.0,
-                    "gather, several entities: point of sampling up to which each is drawn by its own words "
+                    "Point of sampling up to which gather draws each of several entities by its own words "
                     "alone, which keeps their looks apart. Lower is faster; from there on the whole prompt "
                     "is asked as usual."),
                 socket(io.Conditioning, "conditioning",
@@ -83,8 +85,8 @@ class LayoutConditioning(io.ComfyNode):
                     "Point of sampling up to which GLIGEN's layers act; 0 turns them off. Longer binds boxes "
                     "more tightly, and costs quality.", optional=True),
                 number("energy_strength", 200.0, 0.0, 10_000.0, 1.0,
-                    "energy: how strongly predictions follow its gradient. More places better, and spoils "
-                    "what is drawn. 0 turns it off.", optional=True),
+                    "Strength with which predictions follow the gradient of energy. More places better, and "
+                    "spoils what is drawn. 0 turns it off.", optional=True),
             ],
             outputs=[
                 out(io.Model, "model", "A copy of the model that obeys layouts."),
@@ -128,8 +130,8 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
 
     Args:
         clip: text encoder.
-        prompt: says every entity's text.
-        scene: with at least one entity that has boxes.
+        prompt: text of the picture, with every entity's text in it.
+        scene: scene with at least one entity that has boxes.
         pooled: encode the entities' texts by themselves too, for GLIGEN.
 
     Returns:

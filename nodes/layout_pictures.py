@@ -20,22 +20,23 @@ io = api.io
 
 
 class LayoutPreview(io.ComfyNode):
-    """Frameloom_LayoutPreview."""
+    """Look at a storyboard before anything is sampled.
+
+    The node draws every frame with its labelled boxes, their ways and keypoints, and one sheet of all scenes
+    with their prompts, entities and what must look alike. It shows the sheet. Only Latin letters can be
+    drawn; others become empty squares.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Layout Preview", "layout",
-            "Look at a storyboard before anything is sampled: every frame with its labelled boxes, the way "
-            "they go and their keypoints, and one sheet of all scenes with their prompts, entities and what "
-            "must look alike. The node shows the sheet. Only Latin letters can be drawn; others become empty "
-            "squares.",
             aliases=["storyboard", "bounding boxes", "contact sheet", "VideoDirectorGPT", "LVD", "VisorGPT"],
             inputs=[
-                socket(StoryboardType, "storyboard", "Of any number of scenes."),
+                socket(StoryboardType, "storyboard", "A storyboard of any number of scenes."),
                 whole("longer_side", 512, 64, 4096,
-                    "Of the frames, in pixels; their shape is the storyboard's."),
+                    "Longer side of the frames, in pixels; their shape is the storyboard's."),
                 whole("columns", 4, 1, 12, "Frames of each scene on the sheet."),
             ],
             outputs=[
@@ -66,25 +67,27 @@ def _draw_frames(storyboard: Storyboard, longer_side: int) -> Tensor:
 
 
 class LayoutToMasks(io.ComfyNode):
-    """Frameloom_LayoutToMasks."""
+    """Turn a scene's bounding boxes into a mask for each frame.
+
+    For inpainting, for conditions that act in an area, or for latents. Edges between two pixels are exact:
+    each pixel has its covered share.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Layout To Masks", "layout",
-            "Turn a scene's boxes into a mask for each frame: for inpainting, for conditions that act in an "
-            "area, or for latents. Edges between two pixels are exact, each pixel has its covered share.",
             aliases=["bounding box to mask", "storyboard", "regional prompt", "attention mask", "LVD"],
             inputs=[
                 _one_scene(),
                 line("entity", "", "The entity's id, as Layout Preview shows it; empty: all of them."),
                 *_size_inputs(),
                 number("feather", 0.0, 0.0, 1024.0, 0.5, "Pixels over which an edge falls off; 0 is sharp."),
-                choice("shape", get_args(Shape), "The box, or the ellipse in it."),
-                switch("invert", False, "1 where the entity is not, instead of where it is."),
+                choice("shape", get_args(Shape), "Shape of the mask: the box, or the ellipse in it."),
+                switch("invert", False, "Make the mask 1 where the entity is not, instead of where it is."),
             ],
-            outputs=[out(io.Mask, "mask", "1 = the entity, a mask for each frame.")],
+            outputs=[out(io.Mask, "mask", "A mask for each frame, 1 = the entity.")],
         )  # fmt: skip
 
     @classmethod
@@ -107,26 +110,28 @@ class LayoutToMasks(io.ComfyNode):
 
 
 class LayoutToControl(io.ComfyNode):
-    """Frameloom_LayoutToControl."""
+    """Draw a scene's boxes and keypoints as pictures for Apply ControlNet, one for each frame.
+
+    Nearer things hide what is behind them: what is larger, or ends lower, is nearer.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Layout To Control", "layout",
-            "Draw a scene's boxes and keypoints as pictures for Apply ControlNet, one for each frame. Nearer "
-            "things hide what is behind them: what is larger, or ends lower, is nearer.",
             aliases=["ControlNet", "OpenPose", "depth", "canny", "lineart", "scribble", "segmentation"],
             inputs=[
                 _one_scene(),
                 choice("kind", get_args(Kind),
-                    "box outlines: white lines on black, for canny and lineart. filled labels: a colour for "
-                    "each id, like a segmentation; a ControlNet trained on ADE20K takes colours for classes, "
-                    "which these are not. blob depth: ellipses, near is bright. scribble: ellipses as by "
-                    "hand. openpose skeletons: from keypoints with the names of a body's points."),
+                    "Kind of picture. box outlines: white lines on black, for canny and lineart. filled "
+                    "labels: a colour for each id, like a segmentation; a ControlNet trained on ADE20K takes "
+                    "colours for classes, which these are not. blob depth: ellipses, near is bright. "
+                    "scribble: ellipses as by hand. openpose skeletons: from keypoints with the names of a "
+                    "body's points."),
                 *_size_inputs(),
-                whole("line_width", 3, 1, 64, "box outlines, scribble: width of a line, in pixels."),
-                seed("scribble: of the hand, which draws an entity alike in all frames."),
+                whole("line_width", 3, 1, 64, "Width of a line, in pixels, of box outlines and scribble."),
+                seed("Seed of scribble's hand, which draws an entity alike in all frames."),
             ],
             outputs=[out(io.Image, "images", "A hint for each frame of the scene.")],
         )  # fmt: skip
@@ -143,14 +148,16 @@ class LayoutToControl(io.ComfyNode):
 
 def _one_scene() -> Any:
     return socket(
-        StoryboardType, "storyboard", "Of one scene; put Select Scene or Scene List before for more."
+        StoryboardType,
+        "storyboard",
+        "A storyboard of one scene; put Select Scene or Scene List before for more.",
     )
 
 
 def _size_inputs() -> list[Any]:
     return [
-        whole(name, 0, 0, 16_384, f"In pixels; 0 takes the storyboard's {name}.")
-        for name in ("width", "height")
+        whole(name.lower(), 0, 0, 16_384, f"{name} in pixels; 0 takes the storyboard's.")
+        for name in ("Width", "Height")
     ]
 
 

@@ -20,44 +20,46 @@ EXAMPLE = "A red circle on a navy background moves to the right. Then it falls."
 
 
 class LayoutFromLLM(io.ComfyNode):
-    """Frameloom_LayoutFromLLM."""
+    """Make a storyboard of a script: its scenes, what is in them, and where that is in each frame.
+
+    The rules read plain English without a model. A language model is asked twice, as in VideoDirectorGPT: for
+    the scenes, then for each scene's boxes. Its answers are checked, and kept on this machine.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Layout From LLM", "layout",
-            "Make a storyboard of a script: its scenes, what is in them, and where that is in each frame. "
-            "The rules read plain English without a model. A language model is asked twice, as in "
-            "VideoDirectorGPT: for the scenes, then for each scene's boxes; its answers are checked, and "
-            "kept on this machine.",
             aliases=["VideoDirectorGPT", "LVD", "script to video", "storyboard", "LLM layout", "planner"],
             inputs=[
                 lines("script", EXAMPLE,
-                    "What happens. Scenes begin at `Scene 2:`; without that, at each line; in a single line, "
-                    "at each sentence; and at *then*. A thing keeps its looks where it is named again. The "
-                    "rules read English alone; Markdown, captions and speech they leave out, and the summary "
-                    "says so."),
+                    "The story: what happens, in words. Scenes begin at `Scene 2:`; without that, at each "
+                    "line; in a single line, at each sentence; and at *then*. A thing keeps its looks where "
+                    "it is named again. The rules read English alone. They leave out Markdown, captions and "
+                    "speech, and the summary says so."),
                 choice("planner", [RULES, LANGUAGE_MODEL],
-                    "rules: English in simple sentences, no model, the same every time. language model: the "
-                    "one connected to llm; if it fails, so does the node."),
-                whole("frames", 16, 1, 100_000, "Of each scene."),
+                    "Reader of the script. rules: English in simple sentences, no model, the same result "
+                    "every time. language model: the one connected to llm; if it fails, so does the node."),
+                whole("frames", 16, 1, 100_000, "Frames of each scene."),
                 fps(),
-                *size("Of the picture, in pixels.", step=8),
+                *size("in pixels", step=8),
                 seed(
-                    "language model: another seed asks for another answer. The rules draw nothing at "
-                    "random."),
+                    "Seed of the language model: another seed asks for another answer. The rules draw "
+                    "nothing at random."),
                 whole("repairs", 2, 0, 2,
-                    "language model: how often a wrong answer goes back to it, with what is wrong."),
-                socket(LLMType, "llm", "language model: which one. The rules do not read it.", optional=True),
+                    "Number of times that a wrong answer of the language model goes back to it, with what is "
+                    "wrong."),
+                socket(LLMType, "llm",
+                    "The language model that is asked. The rules do not use it.", optional=True),
             ],
             outputs=[
                 out(StoryboardType, "storyboard",
-                    "All scenes; Scene List or Select Scene makes one of them."),
+                    "A storyboard of all scenes; Scene List or Select Scene makes one of them."),
                 out(io.String, "json", "The storyboard as text, to keep or edit."),
                 out(io.String, "summary",
-                    "How many scenes and things there are and who planned them; then what was not read as it "
-                    "stands: sentences that the rules left out, several answers, other units."),
+                    "Number of scenes and things, and who planned them; then what was not read as it stands: "
+                    "sentences that the rules left out, several answers, other units."),
             ],
         )  # fmt: skip
 

@@ -19,45 +19,45 @@ NO_FILE = "none"
 
 
 class LayoutPrior(io.ComfyNode):
-    """Frameloom_LayoutPrior."""
+    """Let a small GPT, which has learned where things usually are and how they move, place what you name.
+
+    What such a layout prior samples is always a valid layout: these entities, boxes inside the picture,
+    keyframes that rise. It knows what it was trained on; Layout From LLM reads scripts instead.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Layout Prior", "layout",
-            "Let a layout prior, a small GPT that has learned where things usually are and how they move, "
-            "place what you name. What it samples is always a valid layout: these entities, boxes inside the "
-            "picture, keyframes that rise. It knows what it was trained on; Layout From LLM reads scripts "
-            "instead.",
             aliases=["VisorGPT", "layout GPT", "sample layout", "boxes", "storyboard"],
             inputs=[
                 found("file", [*api.port().list_files(PRIORS), NO_FILE],
-                    "A safetensors file in ComfyUI's models/layout_priors, trained by Frameloom. none: what "
-                    "is connected to trained."),
+                    "A safetensors file in ComfyUI's models/layout_priors, trained by Frameloom. none: the "
+                    "file that is connected to trained."),
                 lines("entities", None,
-                    "What is in the scene, one a line or separated by commas: `a red ball, a dog`."),
-                lines("caption", "", "What the picture shows; becomes the scene's prompt."),
-                whole("frames", 16, 1, MAX_FRAMES, "Length of the scene."),
+                    "Things in the scene, one a line or separated by commas: `a red ball, a dog`."),
+                lines("caption", "", "Caption: what the picture shows; becomes the scene's prompt."),
+                whole("frames", 16, 1, MAX_FRAMES, "Length of the scene, in frames."),
                 whole("keyframes", 2, 1, 129,
                     "Boxes of each entity, the first and last frame among them; between them it moves in "
                     "straight lines. With 1 everything stands still."),
-                *size("Of the picture, in pixels.", step=8),
+                *size("in pixels", step=8),
                 fps(),
                 number("temperature", 1.0, 0.0, 10.0, 0.05,
-                    "How freely it chooses: below 1 more usual layouts, above 1 rarer ones, 0 always the "
-                    "likeliest line."),
+                    "Freedom in the choice of boxes: below 1 more usual layouts, above 1 rarer ones, 0 "
+                    "always the likeliest line."),
                 whole("top_k", 70, 0, 129,
-                    "Choose each line among this many, the likeliest; 0: among all that the picture has. 70 "
-                    "is VisorGPT's."),
-                seed("Of the sampling. The same seed, file and inputs give the same layout."),
+                    "Number of lines, the likeliest, among which each side of a box is chosen; 0: all lines "
+                    "of the picture. 70 is VisorGPT's."),
+                seed("Seed of the sampling. The same seed, file and inputs give the same layout."),
                 line("trained", None,
                     "The file that Train Layout Prior has just written; "
                     "then file is not read.", optional=True, force_input=True),
             ],
             outputs=[
                 out(StoryboardType, "storyboard", "One scene with a track for each entity."),
-                out(io.String, "json", "The same as text, for Layout From Text or an editor."),
+                out(io.String, "json", "The storyboard as text, for Layout From Text or an editor."),
             ],
         )  # fmt: skip
 

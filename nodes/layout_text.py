@@ -32,41 +32,44 @@ Background keyword: black"""
 
 
 class LayoutFromText(io.ComfyNode):
-    """Frameloom_LayoutFromText."""
+    """Read a layout that somebody wrote, in one of six formats.
+
+    Formats are Frameloom's own JSON, plans of VideoDirectorGPT, frames of LLM-grounded Video Diffusion (LVD),
+    sequences of VisorGPT, and Storyboard20K's annotations and text lines. For a text that is none of them, an
+    error names the line and what was expected. The second output writes the storyboard in a format of your
+    choice.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Layout From Text", "layout",
-            "Read a layout that somebody wrote: Frameloom's own JSON, plans of VideoDirectorGPT, frames of "
-            "LLM-grounded Video Diffusion (LVD), sequences of VisorGPT, Storyboard20K's annotations and text "
-            "lines. A text that is none of them is told the line and what was expected. The second output "
-            "writes the storyboard in a format of your choice.",
             aliases=[
                 "VideoDirectorGPT", "LVD", "VisorGPT", "Storyboard20K", "import layout", "load storyboard",
             ],
             inputs=[
-                lines("text", EXAMPLE, "The layout."),
-                choice("format", FORMATS, "How it is written; auto tries each."),
+                lines("text", EXAMPLE, "The layout, as text."),
+                choice("format", FORMATS, "Format of the layout; auto tries each."),
                 choice("file", [NO_FILE, *_files()],
                     "A .json or .txt file to read instead of text, from ComfyUI's user/frameloom/layouts "
                     "(headless: ~/.config/frameloom/layouts)."),
                 whole("frames", 16, 0, 100_000,
                     "Length of a scene, over which the text's keyframes are spread; 0: a frame for each "
-                    "keyframe. Not read for Frameloom JSON, which says it."),
-                fps("Frames a second. Not read for Frameloom JSON."),
+                    "keyframe. Frameloom JSON says its own length."),
+                fps("Frames a second. Frameloom JSON says its own."),
                 whole("width", 512, 8, 16_384,
-                    "Of the picture, where the text doesn't say it. The square canvas of LVD and VisorGPT is "
-                    "spread over the picture; Storyboard20K's lines measure by its longer side."),
-                whole("height", 512, 8, 16_384, "Of the picture, where the text doesn't say it."),
+                    "Width of the picture, where the text doesn't say it. The square canvas of LVD and "
+                    "VisorGPT is spread over the picture; Storyboard20K's lines measure by its longer side."),
+                whole("height", 512, 8, 16_384, "Height of the picture, where the text doesn't say it."),
                 choice("export_as", EXPORTS,
-                    "How the text output is written. Storyboard20K has a key shot wherever an entity has a "
-                    "key; what has keypoints is written as a character there, all else as an object."),
+                    "Format of the text output. Storyboard20K has a key shot wherever an entity has a key; "
+                    "what has keypoints is written as a character there, all else as an object."),
             ],
             outputs=[
-                out(StoryboardType, "storyboard", "The layout."),
-                out(io.String, "exported", "The layout as export_as says.", display_name="text"),
+                out(StoryboardType, "storyboard", "The layout as a storyboard."),
+                out(io.String, "exported",
+                    "The layout in the format that export_as names.", display_name="text"),
             ],
         )  # fmt: skip
 

@@ -13,40 +13,42 @@ io = api.io
 
 
 class LLMEndpoint(io.ComfyNode):
-    """Frameloom_LLMEndpoint."""
+    """Choose a language model behind a server with OpenAI's interface.
+
+    Such are Ollama, llama.cpp, LM Studio, vLLM and OpenAI. A workflow holds the name of a profile only. Its
+    address and model stand in a file of yours, its key in an environment variable; neither is saved with a
+    workflow or a picture. Nothing is asked before a node needs an answer.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "LLM Endpoint", "layout",
-            "Choose a language model behind a server with OpenAI's interface: Ollama, llama.cpp, LM Studio, "
-            "vLLM, OpenAI. A workflow holds the name of a profile only. Its address and model stand in a "
-            "file of yours, its key in an environment variable; neither is saved with a workflow or a "
-            "picture. Nothing is asked before a node needs an answer.",
             aliases=["LLM", "Ollama", "llama.cpp", "LM Studio", "vLLM", "OpenAI", "language model", "GPT"],
             inputs=[
                 found("profile", _profile_names(),
-                    "Yours stand in llm_profiles.json, in ComfyUI's user/frameloom folder (headless: "
-                    '~/.config/frameloom), as {"my server": {"base_url": "http://127.0.0.1:8080/v1", '
-                    '"model": "...", "api_key_env": "MY_SERVER_KEY"}}: the last is the name of an '
-                    "environment variable, never a key. One without a model takes the only one its server "
-                    "has; omit and rename say which settings a server refuses or calls otherwise. Built in: "
-                    "local servers at their usual ports, and openai; yours of the same name replace them."),
+                    "Name of a profile. Yours stand in llm_profiles.json, in ComfyUI's user/frameloom folder "
+                    '(headless: ~/.config/frameloom), as {"my server": {"base_url": '
+                    '"http://127.0.0.1:8080/v1", "model": "...", "api_key_env": "MY_SERVER_KEY"}}: the last '
+                    "is the name of an environment variable, never a key. One without a model takes the only "
+                    "one its server has; omit and rename say which settings a server refuses or calls "
+                    "otherwise. Built in are local servers at their usual ports, and openai; yours of the "
+                    "same name replace them."),
                 number("timeout", 120.0, 1.0, 3600.0, 1.0,
-                    "Seconds that one answer may take altogether, with every attempt. Cancelling works at "
-                    "any time."),
+                    "Seconds that one answer may take altogether, with every attempt. You can cancel at any "
+                    "time."),
                 whole("attempts", 3, 1, 10,
-                    "How often to ask while the server is busy or can't be reached. One that loads its model "
-                    "is waited for as long as timeout allows."),
+                    "Number of attempts while the server is busy or can't be reached. A server that loads "
+                    "its model is waited for as long as timeout allows."),
                 whole("max_tokens", 4096, 0, 131_072,
-                    "Longest answer, a model's thoughts included; one not finished by then is an error. 0: "
-                    "the server's own limit."),
+                    "Longest answer in tokens, with what the model thinks first; an answer that is not "
+                    "finished by then is an error. 0: the server's own limit."),
                 number("temperature", 0.7, 0.0, 2.0, 0.05,
-                    "How freely it chooses its words; 0 always takes the likeliest. A server that refuses "
-                    "it, as some do for models that think, is asked without it."),
+                    "Freedom in the choice of words; 0 always takes the likeliest. A server that refuses "
+                    "this setting, as some do for models that think, is asked without it."),
             ],
-            outputs=[out(LLMType, "llm", "For Layout From LLM and Nuwa Plan.")],
+            outputs=[out(LLMType, "llm", "The language model, for Layout From LLM and Nuwa Plan.")],
         )  # fmt: skip
 
     @classmethod

@@ -16,33 +16,34 @@ AUTO, CPU = "auto", "cpu"
 
 
 class LocalLLM(io.ComfyNode):
-    """Frameloom_LocalLLM."""
+    """Choose a language model of yours that runs in this process, without a server and without a network.
+
+    Its answers are held to the form that is asked for, token by token. Their content is the model's: one of
+    135 million weights fails at most scripts, take one of 7 billion or more. Needs the packages transformers
+    and llguidance, for GGUF also gguf and accelerate.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Local LLM", "layout",
-            "Choose a language model of yours that runs in this process, without a server and without a "
-            "network. Its answers are held to the form that is asked for, token by token; what stands in "
-            "them is the model's: one of 135 million weights fails at most scripts, take one of 7 billion or "
-            "more. Needs the packages transformers and llguidance, for GGUF also gguf and accelerate.",
             aliases=["LLM", "GGUF", "transformers", "llguidance", "Qwen", "SmolLM", "language model"],
             inputs=[
                 found("model", api.port().list_files(MODELS),
                     "A GGUF file in ComfyUI's models/llm, or a folder there with config.json, tokenizer and "
-                    "safetensors, as it is downloaded. An instruct or chat model; pickles are refused."),
+                    "safetensors, as it is downloaded. Take an instruct or chat model; pickles are refused."),
                 whole("max_tokens", 2048, 16, 131_072,
-                    "Longest answer; an answer that is not finished by then is an error. Prompt and answer "
-                    "must fit into the model's context."),
+                    "Longest answer in tokens; an answer that is not finished by then is an error. Prompt "
+                    "and answer must fit into the model's context."),
                 number("temperature", 0.7, 0.0, 2.0, 0.05,
-                    "How freely it chooses its words; 0 always takes the likeliest, which makes small models "
+                    "Freedom in the choice of words; 0 always takes the likeliest, which makes small models "
                     "repeat themselves."),
                 choice("device", [AUTO, CPU],
-                    "auto: where other models run. The model is there only while it answers; in between it "
-                    "lies in the CPU's memory."),
+                    "Device that it runs on. auto: the one where other models run. The model is there only "
+                    "while it answers; in between it lies in the CPU's memory."),
             ],
-            outputs=[out(LLMType, "llm", "For Layout From LLM and Nuwa Plan.")],
+            outputs=[out(LLMType, "llm", "The language model, for Layout From LLM and Nuwa Plan.")],
         )  # fmt: skip
 
     @classmethod

@@ -13,24 +13,25 @@ io = api.io
 
 
 class VideoMetrics(io.ComfyNode):
-    """Frameloom_VideoMetrics."""
+    """Measure a video: similarity of neighbouring frames, flicker, motion, drift.
+
+    The same figures of its first frame held still and of its frames in random order stand beside them,
+    because a frozen picture is perfectly consistent and shuffled frames move most. Needs no downloads.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Video Metrics", "metrics",
-            "Measure a video: similarity of neighbouring frames, flicker, motion, drift. The same figures of "
-            "its first frame held still and of its frames in random order stand beside them, because a "
-            "frozen picture is perfectly consistent and shuffled frames move most. Needs no downloads.",
             aliases=["SSIM", "flicker", "temporal consistency", "video quality"],
             inputs=[
                 socket(io.Image, "images", "The frames of one video, at least 3, in order."),
                 fps(),
             ],
             outputs=[
-                out(io.String, "figures", "A table: the video and its two controls."),
-                out(io.Image, "plot", "Similarity and motion over time, as a chart."),
+                out(io.String, "figures", "A table of the figures of the video and its two controls."),
+                out(io.Image, "plot", "A chart of similarity and motion over time."),
             ],
         )  # fmt: skip
 

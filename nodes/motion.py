@@ -27,16 +27,17 @@ BETA_SCHEDULES = {
 
 
 class MotionModuleLoader(io.ComfyNode):
-    """Frameloom_MotionModuleLoader."""
+    """Load a motion module: temporal layers, trained once on video, that animate any SD1.5 model.
+
+    Reads AnimateDiff v1, v2 and v3, AnimateLCM, diffusers' MotionAdapter and Frameloom's own. For a file that
+    is something else, an error says what it is.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Load Motion Module", "motion",
-            "Load a motion module: temporal layers, trained once on video, that animate any SD1.5 model. "
-            "Reads AnimateDiff v1, v2 and v3, AnimateLCM, diffusers' MotionAdapter and Frameloom's own; a "
-            "file that is something else is named for what it is.",
             aliases=[
                 "AnimateDiff", "AnimateDiff Loader", "ADE_LoadAnimateDiffModel", "ADE_AnimateDiffLoaderGen1",
                 "ADE_AnimateDiffLoaderWithContext", "MotionAdapter",
@@ -71,26 +72,26 @@ class MotionModuleLoader(io.ComfyNode):
 
 
 class MotionLoRALoader(io.ComfyNode):
-    """Frameloom_MotionLoRALoader."""
+    """Add a motion LoRA (a camera move such as zoom, pan, tilt or roll) to a motion module.
+
+    Chain several to combine moves. AnimateDiff's own eight are for its v2 module. A mask adapter loads here,
+    too: with it, the module is told which frames a noise mask holds, such as a first frame, or the ends of
+    Nuwa Interpolate's jobs. Empty the frames that are to be made: as copies of a given one they stand still.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Load Motion LoRA", "motion",
-            "Add a motion LoRA (a camera move such as zoom, pan, tilt or roll) to a motion module. Chain "
-            "several to combine moves. AnimateDiff's own eight are for its v2 module. A mask adapter loads "
-            "here, too: with it, the module is told which frames a noise mask holds, such as a first frame, "
-            "or the ends of Nuwa Interpolate's jobs. Empty the frames that are to be made: as copies of a "
-            "given one they stand still.",
             aliases=["AnimateDiff LoRA", "ADE_AnimateDiffLoRALoader", "camera motion"],
             inputs=[
                 socket(Motion, "motion", "The motion module to add it to; a copy is returned."),
                 found("file", api.port().list_files(LORA_FILES),
                     "A file in ComfyUI's models/animatediff_motion_lora."),
                 number("strength", 1.0, -10.0, 10.0, 0.01,
-                    "How much of it. Negative takes it away, which turns some moves round; 0 leaves it out. "
-                    "What a mask adapter tells of given frames is scaled as well."),
+                    "Factor on the motion LoRA. A negative one takes it away, which turns some moves round; "
+                    "0 leaves it out. What a mask adapter tells of given frames is scaled as well."),
             ],
             outputs=[out(Motion, "motion", "The motion module with the LoRA added.")],
         )  # fmt: skip
@@ -113,30 +114,33 @@ class MotionLoRALoader(io.ComfyNode):
 
 
 class ApplyMotionModule(io.ComfyNode):
-    """Frameloom_ApplyMotionModule."""
+    """Put a motion module into a model, so that a batch of latents becomes the frames of one video.
+
+    Sample an Empty Latent Image with batch_size 16. The model's own weights stay as they are. Wire the model
+    that comes out to the sampler and to any scheduler node.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Apply Motion Module", "motion",
-            "Put a motion module into a model, so that a batch of latents becomes the frames of one video: "
-            "sample an Empty Latent Image with batch_size 16. The model's own weights stay as they are. Wire "
-            "the model that comes out to the sampler and to any scheduler node.",
             aliases=[
                 "AnimateDiff", "ADE_ApplyAnimateDiffModel", "ADE_ApplyAnimateDiffModelSimple",
                 "ADE_UseEvolvedSampling", "ADE_AnimateDiffLoaderGen1",
             ],
             inputs=[
-                socket(io.Model, "model", "An SD1.5 model, or the demo model with the demo's motion module."),
-                socket(Motion, "motion", "From Load Motion Module, with or without motion LoRAs."),
+                socket(io.Model, "model",
+                    "The model that samples: SD1.5, or the demo model with the demo's motion module."),
+                socket(Motion, "motion",
+                    "A motion module from Load Motion Module, with or without motion LoRAs."),
                 number("strength", 1.0, 0.0, 10.0, 0.01,
                     "Factor on what the module adds to each block. 0 returns the model unchanged."),
                 percent("start_percent", 0.0,
                     "Point of sampling where the module starts to act; 0 is the first step's noise."),
-                percent("end_percent", 1.0, "Point of sampling where it stops; 1 is the end."),
+                percent("end_percent", 1.0, "Point of sampling where the module stops; 1 is the end."),
                 choice("beta_schedule", [AUTO, *BETA_SCHEDULES],
-                    "Noise schedule to sample with. auto takes the one this module was trained with; "
+                    "Noise schedule to sample with. auto takes the one that this module was trained with; "
                     "AnimateDiff on the plain Stable Diffusion schedule flickers and looks washed out."),
             ],
             outputs=[out(io.Model, "model", "A copy of the model, with the motion module.")],

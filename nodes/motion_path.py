@@ -27,55 +27,58 @@ PAPER_CANVAS, OWN_CANVAS = "512 x 512 (paper)", "the picture"
 
 
 class MotionPath(io.ComfyNode):
-    """Frameloom_MotionPath."""
+    """Say how the picture moves from frame to frame.
+
+    translation is Text2Video-Zero's global motion field; camera pans, zooms and turns evenly from the first
+    frame to the last; keyframes does so between the lines you write; storyboard track follows an entity's
+    boxes. The picture output draws where the first frame lies in each frame.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Motion Path", "zero-shot",
-            "Say how the picture moves from frame to frame. translation is Text2Video-Zero's global motion "
-            "field; camera pans, zooms and turns evenly from the first frame to the last; keyframes does so "
-            "between the lines you write; storyboard track follows an entity's boxes. The picture output "
-            "draws where the first frame lies in each frame.",
             aliases=[
                 "Text2Video-Zero", "motion_field_strength", "camera motion", "pan", "zoom", "optical flow",
             ],
             inputs=[
-                choice("kind", KINDS, "Which of the settings below are used."),
-                whole("frames", 8, 1, 100_000, "Length of the path; as many as the video."),
+                choice("kind", KINDS, "Kind of path. It says which of the settings below are used."),
+                whole("frames", 8, 1, 100_000, "Length of the path, in frames; as many as the video."),
                 number("motion_field_strength_x", 12.0, -10_000.0, 10_000.0, 0.5,
-                    "translation: pixels a frame. Positive moves the picture left, as in the reference code: "
-                    "it is the way of the camera."),
+                    "Pixels a frame, for translation. Positive moves the picture left, as in the reference "
+                    "code: it is the way of the camera."),
                 number("motion_field_strength_y", 12.0, -10_000.0, 10_000.0, 0.5,
-                    "translation: pixels a frame. Positive moves the picture up."),
+                    "Pixels a frame, for translation. Positive moves the picture up."),
                 choice("canvas", [PAPER_CANVAS, OWN_CANVAS],
-                    "translation: what its pixels are measured on. The reference takes 512 x 512 whatever "
-                    "the picture's size, so 12 is 12/512 of the width; the picture takes width and height "
-                    "below."),
-                *size("Of the picture, for its canvas and the drawing."),
+                    "Canvas that translation's pixels are measured on. The reference takes 512 x 512 "
+                    "whatever the picture's size, so 12 is 12/512 of the width; the picture takes width and "
+                    "height below."),
+                *size("for its canvas and the drawing"),
                 number("move_right", 0.0, -100.0, 100.0, 0.01,
-                    "camera: how far right the picture has moved by the last frame, as a share of its "
-                    "width."),
+                    "Distance that the picture has moved to the right by the last frame, as a share of its "
+                    "width, for camera."),
                 number("move_down", 0.0, -100.0, 100.0, 0.01,
-                    "camera: how far down it has moved by the last frame, as a share of its height."),
+                    "Distance that the picture has moved down by the last frame, as a share of its height, "
+                    "for camera."),
                 number("zoom", 1.0, 0.01, 100.0, 0.01,
-                    "camera: magnification in the last frame; 2 is twice as large."),
+                    "Magnification in the last frame, for camera; 2 is twice as large."),
                 number("angle", 0.0, -3600.0, 3600.0, 1.0,
-                    "camera: degrees by which the picture is turned clockwise in the last frame."),
+                    "Degrees by which the picture is turned clockwise in the last frame, for camera."),
                 lines("keyframes", "0: 0 0\n7: 0.25 0 1.2",
-                    "keyframes: a line each, `frame: right down zoom angle`, in camera's units; zoom and "
-                    "angle may be left out. # begins a remark."),
+                    "Lines of keyframes, for keyframes: `frame: right down zoom angle`, in camera's units; "
+                    "zoom and angle may be left out. # begins a remark."),
                 socket(StoryboardType, "storyboard",
-                    "storyboard track: where the entity's boxes are.", optional=True),
-                whole("scene", 0, 0, 100_000, "storyboard track: the scene's id.", optional=True),
+                    "A storyboard with the entity's boxes, for storyboard track.", optional=True),
+                whole("scene", 0, 0, 100_000, "Id of the scene, for storyboard track.", optional=True),
                 line("entity", "",
-                    "storyboard track: the entity's id; empty takes the first that has "
+                    "Id of the entity, for storyboard track; empty takes the first that has "
                     "boxes.", optional=True),
             ],
             outputs=[
                 out(PathType, "path", "The path, for Noise Warp and Zero Shot Sampler."),
-                out(io.Image, "picture", "Where the first frame lies in each frame, from blue to red."),
+                out(io.Image, "picture",
+                    "A picture of where the first frame lies in each frame, from blue to red."),
             ],
         )  # fmt: skip
 

@@ -41,13 +41,13 @@ class Asked:
     """What a tree's jobs ask a model; it goes to other machines as a pickle.
 
     Attributes:
-        model: with its edits.
-        tree: has the prompts.
+        model: model with its edits.
+        tree: tree with the prompts.
         encoded: each prompt that is used.
-        negative: what not to draw; what it has for each frame is for the video's frames.
+        negative: conditions of what not to draw; what they have for each frame is for the video's frames.
         controls: conditions from which everything is taken but their prompts, for the video's frames; None: nothing.
         sigmas: [steps + 1] descending.
-        sampler: its name.
+        sampler: name of the sampler.
         cfg: guidance.
     """
 
@@ -92,9 +92,9 @@ class LocalWork:
     """What every local job does, as ``nuwa_jobs.Work`` says.
 
     Attributes:
-        asked: of the model.
-        filling: how frames between two are drawn.
-        seed: of their noise.
+        asked: question to the model.
+        filling: settings by which frames between two are drawn.
+        seed: seed of the frames' noise.
     """
 
     asked: Asked
@@ -120,30 +120,32 @@ class LocalWork:
 
 
 class NuwaKeyframes(io.ComfyNode):
-    """Frameloom_NuwaKeyframes."""
+    """Draw the keyframes of a long video, each from its own prompt: NUWA-XL's global stage on a frozen model.
+
+    Keyframes share a look, since they start from noise that is partly common and attend to the first of them.
+    For Nuwa Interpolate, or as a sheet of pictures by themselves.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Nuwa Keyframes", "long video",
-            "NUWA-XL's global stage on a frozen model: the keyframes of a long video, each from its own "
-            "prompt. They share a look, since they start from noise that is partly common and attend to the "
-            "first of them. For Nuwa Interpolate, or as a sheet of pictures by themselves.",
             aliases=["NUWA-XL", "global diffusion", "storyboard keyframes", "consistent images"],
             inputs=[
                 *_model_inputs(),
                 socket(io.Latent, "latent", "One empty latent of the picture's size (batch_size 1)."),
                 *_sampling_inputs(),
                 share("shared_noise", 0.4,
-                    "Share of the start noise that all keyframes have in common. More: more alike."),
+                    "Share of the start noise that all keyframes have in common. More makes them more "
+                    "alike."),
                 share("shared_attention", 1.0,
-                    "How far keyframes look at the first in place of themselves. 0: not at all, for scenes "
-                    "that have nothing in common. A motion module on the model ties them, too: half its "
-                    "strength is enough here."),
+                    "Share of the first keyframe in what keyframes read in self-attention. 0: none, for "
+                    "scenes that have nothing in common. A motion module on the model ties them, too: half "
+                    "its strength is enough here."),
                 *_control_inputs(),
             ],
-            outputs=[out(io.Latent, "keyframes", "As many as the tree's length.")],
+            outputs=[out(io.Latent, "keyframes", "Latents of the keyframes, as many as the tree's length.")],
         )  # fmt: skip
 
     @classmethod
@@ -178,38 +180,38 @@ class NuwaKeyframes(io.ComfyNode):
 
 
 class NuwaInterpolate(io.ComfyNode):
-    """Frameloom_NuwaInterpolate."""
+    """Draw the frames between keyframes, then those between these: NUWA-XL's local stage on a frozen model.
+
+    The tree says which. A job's first and last frame stay as they are, bit for bit; the model, best with a
+    motion module, draws the others towards them; a mask adapter tells it which are given. Finished jobs are
+    kept in the user folder, in frameloom/nuwa: a run that was stopped goes on where it was.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Nuwa Interpolate", "long video",
-            "NUWA-XL's local stage on a frozen model: draws the frames between keyframes, then those between "
-            "these, as the tree says. A job's first and last frame stay as they are, bit for bit; the model, "
-            "best with a motion module, draws the others towards them; a mask adapter tells it which are "
-            "given. Finished jobs are kept in the user folder, in frameloom/nuwa: what was stopped goes on "
-            "where it was.",
             aliases=["NUWA-XL", "local diffusion", "frame interpolation", "in-betweening", "RePaint"],
             inputs=[
                 *_model_inputs(),
                 socket(io.Latent, "keyframes",
-                    "From Nuwa Keyframes, or any latents, as many as the tree's length."),
+                    "Latents from Nuwa Keyframes, or any others, as many as the tree's length."),
                 *_sampling_inputs(),
                 choice("start", get_args(Start),
-                    "What new frames start from. turned noise: noise that turns from one end's into the "
-                    "other's. own noise: each frame its own; take it with a mask adapter, and one resample "
-                    "round. cross-fade: a mixture of both ends, drawn anew as far as denoise says."),
+                    "Start of new frames. turned noise: noise that turns from one end's into the other's. "
+                    "own noise: each frame its own; take it with a mask adapter, and one resample round. "
+                    "cross-fade: a mixture of both ends, drawn anew as far as denoise says."),
                 share("correlation", Filling.correlation,
-                    "For turned noise: the share that turns, the rest is the frame's own. More holds "
-                    "neighbours together and leaves less to move."),
+                    "Share of the noise that turns, for turned noise; the rest is the frame's own. More "
+                    "holds neighbours together and leaves less to move."),
                 whole("resample_rounds", Filling.resample_rounds, 1, 10,
-                    "RePaint: how often each of the first steps is taken, with noise between, so that new "
-                    "frames come to agree with the given ones. 1: once."),
+                    "Number of times that each of the first steps is taken, with noise between (RePaint), so "
+                    "that new frames come to agree with the given ones. 1: once."),
                 share("resample_share", Filling.resample_share,
                     "Share of the steps that are taken several times. They cost as much each time."),
                 share("denoise", Filling.denoise,
-                    "For cross-fade: share of the steps that are taken. Low values leave ghosts of both "
+                    "Share of the steps that are taken, for cross-fade. Low values leave ghosts of both "
                     "ends."),
                 *_control_inputs(),
             ],
@@ -252,21 +254,22 @@ class NuwaInterpolate(io.ComfyNode):
 
 def _model_inputs() -> list[Any]:
     return [
-        socket(io.Model, "model", "An SD1.5 model, or the demo model, with whatever edits it."),
+        socket(io.Model, "model", "The model that samples: SD1.5, or the demo model, with any edits of it."),
         socket(io.Clip, "clip", "The model's text encoder, for the tree's prompts."),
-        socket(TreeType, "tree", "From Nuwa Plan."),
+        socket(TreeType, "tree", "A tree from Nuwa Plan."),
         socket(io.Conditioning, "negative",
-            "What not to draw. What it has for each frame is for the video's frames."),
+            "Negative prompt: what not to draw. What it has for each frame is for the video's frames."),
     ]  # fmt: skip
 
 
 def _sampling_inputs() -> list[Any]:
     return [
-        seed("Of the noise, which is each frame's by its number in the video."),
-        whole("steps", 20, 1, 10_000, "Of the schedule."),
+        seed("Seed of the noise, which is each frame's by its number in the video."),
+        whole("steps", 20, 1, 10_000, "Steps of the noise schedule."),
         cfg("Guidance: how closely to follow the prompts. The demo model wants 3."),
         choice("sampler_name", MEMORYLESS,
-            "Samplers that remember no step and draw no noise: a step can be taken again.", default="euler"),
+            "Sampler. Those in the list remember no step and draw no noise: a step can be "
+            "taken again.", default="euler"),
         choice("scheduler", SCHEDULERS, "Noise schedule."),
     ]  # fmt: skip
 
@@ -274,8 +277,8 @@ def _sampling_inputs() -> list[Any]:
 def _control_inputs() -> list[Any]:
     return [
         socket(io.Conditioning, "positive",
-            "ControlNets, GLIGEN and masks on it are taken over, with a hint for each of the video's frames "
-            "or one for all. Its prompt is not: prompts are the tree's.", optional=True),
+            "A condition whose ControlNets, GLIGEN and masks are taken over, with a hint for each of the "
+            "video's frames or one for all. Its prompt is not: prompts are the tree's.", optional=True),
     ]  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from typing import Any, NoReturn, get_args
 
 from ..host import api
 from ..models.nuwa_tree import MAX_DEPTH, Tree, find_makespan, read_keyframe_prompts, spread_prompts
-from ..models.prompt_travel import Interpolation, storyboard_prompts
+from ..models.prompt_text import storyboard_prompts
+from ..models.prompt_travel import Interpolation
 from ..models.storyboard import Storyboard
 from .early import UNLINKED, check_early
 from .plot import draw_tree
@@ -20,52 +21,54 @@ WORKERS = (1, 2, 4, 16)
 
 
 class NuwaPlan(io.ComfyNode):
-    """Frameloom_NuwaPlan."""
+    """Plan a long video as NUWA-XL does: keyframes over all of it, then the frames between neighbours.
+
+    Then come those between these, (length - 1)^depth + 1 frames in all. Jobs of a level do not depend on each
+    other, so several machines can share them. A language model can write the prompts between the keyframes'.
+    Nothing is sampled here.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Nuwa Plan", "long video",
-            "Plan a long video as NUWA-XL does: keyframes over all of it, then the frames between each two "
-            "neighbours, then those between these, (length - 1)^depth + 1 frames in all. Jobs of a level do "
-            "not depend on each other, so several machines can share them. A language model can write the "
-            "prompts between the keyframes'. Nothing is sampled here.",
             aliases=["NUWA-XL", "diffusion over diffusion", "coarse to fine", "keyframe interpolation"],
             inputs=[
                 lines("prompts", "a red circle on a navy background",
-                    "The keyframes' prompts, one a line, as many as length; or a single one for all. Not "
+                    "Prompts of the keyframes, one a line, as many as length; or a single one for all. Not "
                     "read where a storyboard is connected."),
                 whole("length", 16, 3, 1024,
-                    "Frames of a job, and so of keyframes: what the motion module was trained on."),
+                    "Frames of a job, and so of keyframes: as many as the motion module was trained on."),
                 whole("depth", 2, 1, MAX_DEPTH,
-                    "Levels. 1: keyframes alone; each more fills all gaps once. 16 frames: 2 makes 226, 3 "
-                    "makes 3,376."),
+                    "Number of levels. 1: keyframes alone; each more fills all gaps once. 16 frames: 2 makes "
+                    "226, 3 makes 3,376."),
                 choice("interpolation", get_args(Interpolation),
-                    "Of prompts' encodings, for frames that have no prompt of their own. hold: a prompt "
-                    "stays up to the next. A storyboard's scenes are held in any case."),
-                *size("Of the picture, for the report's memory.", step=8),
+                    "Mixture of prompts' encodings for frames that have no prompt of their own. hold: a "
+                    "prompt stays up to the next. A storyboard's scenes are held in any case."),
+                *size("for the report's memory", step=8),
                 number("seconds_per_job", 0.0, 0.0, 1_000_000.0, 0.1,
-                    "For the report's seconds: how long one job takes here, as Nuwa Interpolate writes it to "
-                    "the log. 0: not known."),
+                    "Seconds that one job takes here, as Nuwa Interpolate writes them to the log, for the "
+                    "report. 0: not known."),
                 socket(StoryboardType, "storyboard",
-                    "Its scenes' prompts, over the video's length as they share the storyboard's. A scene's "
-                    "frames have its prompt on every level. Its boxes are not used.", optional=True),
+                    "A storyboard, whose scenes' prompts are used over the video's length "
+                    "as they share the storyboard's. A scene's frames have its prompt on "
+                    "every level. Its boxes are not used.", optional=True),
                 whole("prompt_levels", 2, 2, MAX_DEPTH,
-                    "llm: down to which level it writes prompts. It is asked once for each "
-                    "gap, at most 256 times: with 16 frames, 2 asks 15 times, 3 240 times. "
-                    "What is finer is mixed of these.", optional=True),
+                    "Level down to which the language model writes prompts. It is asked once for each gap, "
+                    "at most 256 times: with 16 frames, 2 asks 15 times, 3 240 times. Prompts of finer "
+                    "levels are mixed of these.", optional=True),
                 whole("prompt_seed", 0, 0, SEEDS - 1,
-                    "llm: another seed asks for other prompts. What was answered is kept on "
-                    "this machine.", optional=True),
+                    "Seed of the language model: another seed asks for other prompts. What was answered is "
+                    "kept on this machine.", optional=True),
                 socket(LLMType, "llm",
                     "A language model that writes the prompts between each two keyframes' that differ, in "
                     "place of mixtures of their encodings; if it fails, so does the node. Not together with "
                     "a storyboard, whose scenes change at once.", optional=True),
             ],
             outputs=[
-                out(TreeType, "tree", "For Nuwa Keyframes and Nuwa Interpolate."),
-                out(io.Image, "picture", "Levels, jobs and prompts."),
+                out(TreeType, "tree", "The tree, for Nuwa Keyframes and Nuwa Interpolate."),
+                out(io.Image, "picture", "A picture of levels, jobs and prompts."),
                 out(io.String, "report", "Jobs, levels, prompts, expected seconds and memory."),
             ],
         )  # fmt: skip

@@ -79,8 +79,8 @@ def draw_path(corners: Tensor, width: int, height: int) -> Tensor:
 
     Args:
         corners: [F, 4, 2] float. The outline's corners, right and down, as shares of the picture's sides.
-        width: of the picture, in pixels; its shape is what counts.
-        height: of the picture.
+        width: width of the picture, in pixels; only the shape counts.
+        height: height of the picture, in pixels.
 
     Returns:
         [1, H, W, 3] float32, 0..1, with the first frame's outline in black.
@@ -120,8 +120,8 @@ def draw_windows(plan: WindowPlan, frames: int) -> Tensor:
     """Draw a plan of context windows: a bar for each window, fainter where its frames count less, in the first steps.
 
     Args:
-        plan: to draw; a schedule that is the same in every step is drawn once.
-        frames: of the clip.
+        plan: windows to draw; a schedule that is the same in every step is drawn once.
+        frames: length of the clip.
 
     Returns:
         [1, H, W, 3] float32, 0..1.
@@ -153,7 +153,7 @@ def draw_tree(tree: Tree, written: Set[int] = frozenset()) -> Tensor:
     """Draw a NUWA-XL tree: a row a level with its jobs side by side, and where on each level prompts stand.
 
     Args:
-        tree: to draw.
+        tree: tree to draw.
         written: frames whose prompts a language model wrote.
 
     Returns:
@@ -186,9 +186,9 @@ def draw_timeline(bars: Sequence[tuple[int, Job | None, float, float]], bound: f
     """Draw who did which job when: a row a worker, in a color for each level; what is white is time without work.
 
     Args:
-        bars: of each job, its worker from 0, itself, and when it began and ended in seconds; without a job: the worker
+        bars: each job's worker from 0, the job, and when it began and ended in seconds; without a job: the worker
             was started anew.
-        bound: what the schedule takes at least, in seconds from the first begin.
+        bound: least time that the schedule takes, in seconds from the first begin.
 
     Returns:
         [1, H, W, 3] float32, 0..1.

@@ -6,14 +6,13 @@ from typing import Any, get_args
 
 from ..host import api
 from ..models.family import check_makes_pictures
+from ..models.prompt_text import parse_prompts, storyboard_prompts
 from ..models.prompt_travel import (
     MAX_FRAMES,
     Interpolation,
     describe_travel,
     fill_travel,
-    parse_prompts,
     plan_travel,
-    storyboard_prompts,
     travel_conditions,
     used_prompts,
 )
@@ -26,18 +25,19 @@ io = api.io
 
 
 class PromptTravel(io.ComfyNode):
-    """Frameloom_PromptTravel."""
+    """Give every frame of a clip a prompt of its own: prompts at keyframes, and mixtures between them.
+
+    For positive or negative; the other may be an ordinary prompt, and ControlNets go behind it as usual.
+    Sample as many frames as it says. A motion module mixes neighbouring frames, and tells a change that takes
+    one frame as one that takes several. Boxes belong to the words of one prompt, so Layout Conditioning does
+    not take prompts that travel.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Prompt Travel", "long video",
-            "Give every frame of a clip a prompt of its own: prompts at keyframes, and on the way from one "
-            "to the next a mixture of both. For positive or negative; the other may be an ordinary prompt, "
-            "and ControlNets go behind it as usual. Sample as many frames as it says. A motion module mixes "
-            "neighbouring frames, and tells a change that takes one frame as one that takes several. Boxes "
-            "belong to the words of one prompt, so Layout Conditioning does not take prompts that travel.",
             aliases=[
                 "prompt schedule", "prompt scheduling", "BatchPromptSchedule", "ADE_PromptScheduling",
                 "FizzNodes", "keyframes", "prompt interpolation",
@@ -51,16 +51,16 @@ class PromptTravel(io.ComfyNode):
                     "back quotes is arithmetic, as in FizzNodes: (cross:`t / max_f`), t being the frame and "
                     "max_f the last one. Not read where a storyboard is connected."),
                 whole("frames", 16, 0, MAX_FRAMES,
-                    "How many frames are sampled. What the schedule has beyond is not used. 0: as many as "
-                    "the storyboard has."),
+                    "Number of frames that are sampled. What the schedule has beyond is not used. 0: as many "
+                    "as the storyboard has."),
                 choice("interpolation", get_args(Interpolation),
-                    "linear: prompts mix evenly from keyframe to keyframe. ease in-out: slowly near "
-                    "keyframes, faster between. hold: each prompt stays until the next keyframe, as for "
-                    "scenes with hard cuts."),
-                lines("prepend", "", "Goes before every prompt, with a comma."),
-                lines("append", "", "Goes behind every prompt, with a comma."),
+                    "Mixture of prompts between keyframes. linear: evenly from keyframe to keyframe. ease "
+                    "in-out: slowly near keyframes, faster between. hold: each prompt stays until the next "
+                    "keyframe, as for scenes with hard cuts."),
+                lines("prepend", "", "Text that goes before every prompt, with a comma."),
+                lines("append", "", "Text that goes behind every prompt, with a comma."),
                 socket(StoryboardType, "storyboard",
-                    "Its scenes' prompts in place of the text, each from the frame on where "
+                    "A storyboard, whose scenes' prompts take the text's place, each from the frame on where "
                     "its scene starts.", optional=True),
                 socket(io.Model, "model",
                     "The model that samples, where its text encoder doesn't tell whether it makes pictures "
@@ -70,8 +70,8 @@ class PromptTravel(io.ComfyNode):
             outputs=[
                 out(io.Conditioning, "conditioning", "A prompt for every frame."),
                 out(io.String, "schedule",
-                    "What is drawn when, a line for every range of frames, and what is not used."),
-                out(io.Int, "frames", "How many to sample, for an empty latent's batch."),
+                    "A table of what is drawn when, a line for every range of frames, and what is not used."),
+                out(io.Int, "frames", "Number of frames to sample, for an empty latent's batch."),
             ],
         )  # fmt: skip
 

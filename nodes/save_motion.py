@@ -18,32 +18,34 @@ MODELS, OUTPUT = "models", "output"
 
 
 class SaveMotionModule(io.ComfyNode):
-    """Frameloom_SaveMotionModule."""
+    """Write a motion module, or the last motion LoRA on it, in AnimateDiff's layout.
+
+    Our loaders, AnimateDiff-Evolved and diffusers read it, with its positional encodings; mask adapters work
+    with ours alone. diffusers' motion module normalises over a whole clip instead of frame by frame, so its
+    pictures differ a little. No file is overwritten.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Save Motion Module", "training",
-            "Write a motion module, or the last motion LoRA on it, in AnimateDiff's layout, with positional "
-            "encodings: our loaders, AnimateDiff-Evolved and diffusers read it; mask adapters work with ours "
-            "alone. diffusers' motion module normalises over a whole clip instead of frame by frame, so its "
-            "pictures differ a little. No file is overwritten.",
             aliases=["export motion module", "save motion LoRA", "AnimateDiff", "merge motion LoRA"],
             inputs=[
-                socket(Motion, "motion", "From Train Motion Module, or any other."),
+                socket(Motion, "motion", "A motion module from Train Motion Module, or any other."),
                 line("filename_prefix", "frameloom/motion",
                     "Start of the file's name; subfolders may be in it."),
                 choice("what", [MODULE, LORA],
-                    "module: all of it, with the motion LoRAs on it merged in. motion LoRA: the last one on "
-                    "it, by itself, or the last mask adapter."),
+                    "Part that is written. module: all of it, with the motion LoRAs on it merged in. motion "
+                    "LoRA: the last one on it, by itself, or the last mask adapter."),
                 choice("folder", [MODELS, OUTPUT],
-                    "models: where the loaders look, animatediff_models or animatediff_motion_lora. output: "
-                    "the output folder."),
+                    "Folder that it is written to. models: where the loaders look, animatediff_models or "
+                    "animatediff_motion_lora. output: the output folder."),
                 choice("dtype", get_args(FileDtype),
-                    "Of the file. fp32 is twice as large, and loses nothing for more training."),
+                    "Number format of the file. fp32 is twice as large, and loses nothing for more "
+                    "training."),
             ],
-            outputs=[out(io.String, "path", "Of the file.")],
+            outputs=[out(io.String, "path", "Path of the file.")],
             is_output_node=True,
         )  # fmt: skip
 

@@ -19,34 +19,34 @@ io = api.io
 
 
 class SceneStart(io.ComfyNode):
-    """Frameloom_SceneStart."""
+    """Start a scene so that what recurs in other scenes keeps its look.
+
+    An entity's start noise is its own, goes with its box, and is the same in all scenes of its consistency
+    group; and frames can take their look from an anchor, a picture before the first frame. With an anchor,
+    put Cross Frame Attention (anchor first) on the model, and let Join Scenes skip 1. What this cannot do:
+    noise alone makes scenes a little more alike, no more; an anchor carries colors, style and a background
+    that the prompt leaves open, not a face, and not a thing that it does not show.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Scene Start", "layout",
-            "Start a scene so that what recurs in other scenes keeps its look: an entity's start noise is "
-            "its own, goes with its box, and is the same in all scenes of its consistency group; and frames "
-            "can take their look from an anchor, a picture before the first frame. With an anchor, put Cross "
-            "Frame Attention (anchor first) on the model, and let Join Scenes skip 1. What this cannot do: "
-            "noise alone makes scenes a little more alike, no more; an anchor carries colors, style and a "
-            "background that the prompt leaves open, not a face, and not a thing that it does not show.",
             aliases=[
                 "consistent character", "reference frame", "VideoDirectorGPT", "story", "identity",
                 "shared noise",
             ],
             inputs=[
                 socket(StoryboardType, "storyboard",
-                    "Of one scene; put Select Scene or Scene List before for more."),
+                    "A storyboard of one scene; put Select Scene or Scene List before for more."),
                 seed(
-                    "Of all scenes: the same here for each of them. What does not recur has noise of its own "
-                    "anyway.", "noise_seed"),
-                choice("mode", get_args(NoiseMode),
-                    "How frames are related outside of boxes, see Video Noise."),
+                    "Seed of all scenes: the same here for each of them. What does not recur has noise of "
+                    "its own anyway.", "noise_seed"),
+                choice("mode", get_args(NoiseMode), "Relation of frames outside of boxes, see Video Noise."),
                 share("entity_share", 1.0,
-                    "How much of the noise in an entity's box goes with the entity; the rest is the frame's "
-                    "own. With a motion module less than 1 leaves it more to move."),
+                    "Share of the noise in an entity's box that goes with the entity; the rest is the "
+                    "frame's own. With a motion module less than 1 leaves it more to move."),
                 socket(io.Latent, "anchor",
                     "A finished picture of what recurs, sampled or encoded; its first frame is taken, and "
                     "its size. Leave it out where a motion module acts: that takes the anchor for the "
@@ -58,9 +58,9 @@ class SceneStart(io.ComfyNode):
             ],
             outputs=[
                 out(StoryboardType, "storyboard",
-                    "For Layout Conditioning: the scene, behind its anchor if it has one."),
+                    "The scene, behind its anchor if it has one, for Layout Conditioning."),
                 out(io.Latent, "latent", "The scene's frames, empty, behind the anchor."),
-                out(io.Noise, "noise", "For the noise input of SamplerCustomAdvanced."),
+                out(io.Noise, "noise", "The start noise, for the noise input of SamplerCustomAdvanced."),
             ],
         )  # fmt: skip
 

@@ -14,24 +14,25 @@ io = api.io
 
 
 class SelectScene(io.ComfyNode):
-    """Frameloom_SelectScene."""
+    """Take one scene out of a storyboard, for the nodes that work on one.
+
+    To render all of them in one run, use Scene List.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Select Scene", "layout",
-            "Take one scene out of a storyboard, for the nodes that work on one. To render all of them in "
-            "one run, use Scene List.",
             aliases=["VideoDirectorGPT", "shot", "storyboard scene", "pick scene"],
             inputs=[
-                socket(StoryboardType, "storyboard", "Of any number of scenes."),
+                socket(StoryboardType, "storyboard", "A storyboard of any number of scenes."),
                 whole("scene", 1, 0, 1_000_000, "The scene's number, as Layout Preview shows it."),
             ],
             outputs=[
                 out(StoryboardType, "storyboard", "The storyboard with that scene alone."),
-                out(io.String, "prompt", "Of the whole picture."),
-                out(io.String, "background", "What lies behind the entities."),
+                out(io.String, "prompt", "Prompt of the whole picture."),
+                out(io.String, "background", "Background: what lies behind the entities."),
                 out(io.Int, "frames", "Length of the scene."),
             ],
         )  # fmt: skip
@@ -45,20 +46,22 @@ class SelectScene(io.ComfyNode):
 
 
 class SceneList(io.ComfyNode):
-    """Frameloom_SceneList."""
+    """Split a storyboard into lists with an item for each scene.
+
+    What is connected to a list runs once for each of its items, so the graph of one scene renders them all;
+    end it in Join Scenes.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Scene List", "layout",
-            "Split a storyboard into lists with an item for each scene. What is connected to a list runs "
-            "once for each of its items, so the graph of one scene renders them all; end it in Join Scenes.",
             aliases=["VideoDirectorGPT", "storyboard", "multi-scene video", "batch scenes", "loop"],
             inputs=[
-                socket(StoryboardType, "storyboard", "Of any number of scenes."),
+                socket(StoryboardType, "storyboard", "A storyboard of any number of scenes."),
                 seed(
-                    "A scene's seed is this plus the scene's number, so it stays the same when other scenes "
+                    "Seed that each scene's number is added to, so a scene keeps its seed when other scenes "
                     "come or go."),
             ],
             outputs=[
@@ -69,7 +72,8 @@ class SceneList(io.ComfyNode):
                 out(io.Int, "seeds",
                     "A seed for each scene. Connect the seed itself instead for the "
                     "same noise in all scenes.", is_output_list=True),
-                out(io.String, "backgrounds", "What lies behind the entities.", is_output_list=True),
+                out(io.String, "backgrounds",
+                    "Backgrounds: what lies behind the entities.", is_output_list=True),
             ],
         )  # fmt: skip
 
@@ -87,21 +91,22 @@ class SceneList(io.ComfyNode):
 
 
 class JoinScenes(io.ComfyNode):
-    """Frameloom_JoinScenes."""
+    """Put the pictures of all scenes one after the other, by hard cuts or cross-fades.
+
+    The result is one batch for Create Video. The node waits for the whole list.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Join Scenes", "layout",
-            "Put the pictures of all scenes one after the other, by hard cuts or cross-fades: one batch for "
-            "Create Video. It waits for the whole list.",
             aliases=["concatenate videos", "crossfade", "image list to batch", "merge clips"],
             inputs=[
                 socket(io.Image, "images", "A list with the frames of each scene, all of one size."),
                 whole("cross_fade", 0, 0, 10_000,
-                    "Frames over which a scene turns into the next; 0 is a hard cut. The scenes overlap by "
-                    "these frames, so the video is as much shorter at each of its joints."),
+                    "Frames over which a scene turns into the next; 0 is a hard cut. Scenes overlap by these "
+                    "frames, so each joint makes the video shorter by them."),
                 whole("skip", 0, 0, 10_000,
                     "Frames to leave out at the start of every scene: 1 behind Scene Start with an anchor."),
             ],

@@ -32,7 +32,7 @@ class Segments:
     """Runs that follow each other: the bar of each goes on where that of the last one stopped.
 
     Args:
-        show: what draws the bar, from the number of steps done and a preview or None; None: there is no bar.
+        show: function that draws the bar, from the number of steps done and a preview or None; None: there is no bar.
     """
 
     def __init__(self, show: Callable[[int, Tensor | None], None] | None = None) -> None:
@@ -54,11 +54,11 @@ class Segments:
         """Return the latents that a run ends with, [F, C, H, W].
 
         Args:
-            model: what samples.
+            model: model that samples.
             sides: positive and negative conditions.
             start: latents, [F, C, H, W].
             sigmas: the noise levels of this run, [steps + 1].
-            **options: of the port's ``sample``: noise, sampler, cfg, mask.
+            **options: options of the port's ``sample``: noise, sampler, cfg, mask.
         """
         positive, negative = sides
         drawn = api.port().sample(

@@ -50,8 +50,8 @@ class FrameArtist:
     """Draws the frames of a storyboard.
 
     Args:
-        storyboard: what to draw.
-        longer_side: of a picture, in pixels; its shape is the storyboard's.
+        storyboard: storyboard to draw.
+        longer_side: longer side of a picture, in pixels; its shape is the storyboard's.
     """
 
     def __init__(self, storyboard: Storyboard, longer_side: int) -> None:

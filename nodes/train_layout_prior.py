@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -25,49 +24,53 @@ REDRAWN = 25  # steps after which the curve is shown anew
 
 
 class TrainLayoutPrior(io.ComfyNode):
-    """Frameloom_TrainLayoutPrior."""
+    """Train a small GPT on layouts; Layout Prior then places what you name as they do.
+
+    A tenth of the scenes, at least 8, is held out by what captions and names say. The report says how likely
+    the prior finds those, how many of its layouts are valid, and how near they come to the held-out ones,
+    beside random weights, random boxes and the scenes it was trained on.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Train Layout Prior", "training",
-            "Train a small GPT on layouts; Layout Prior then places what you name as they do. A tenth of the "
-            "scenes, at least 8, is held out by what captions and names say. The report says how likely the "
-            "prior finds those, how many of its layouts are valid, and how near they come to the held-out "
-            "ones, beside random weights, random boxes and the scenes it was trained on.",
             aliases=["VisorGPT", "layout GPT", "Storyboard20K", "training", "boxes"],
             inputs=[
                 choice("source", [SHAPES, TEXT, FILES],
-                    "What to learn from. shapes: drawn scenes of one to three shapes that move, stand still, "
-                    "or stand at a place that the caption says. text: the text below. files: every .json and "
-                    ".txt file in ComfyUI's user/frameloom/layouts (headless: ~/.config/frameloom/layouts)."),
+                    "Layouts to learn from. shapes: drawn scenes of one to three shapes that move, stand "
+                    "still, or stand at a place that the caption says. text: the text below. files: every "
+                    ".json and .txt file in ComfyUI's user/frameloom/layouts (headless: "
+                    "~/.config/frameloom/layouts)."),
                 lines("text", "",
                     "Layouts for source text, in any format that Layout From Text reads, of at least 16 "
                     "scenes that differ in caption or names: a storyboard as JSON, VisorGPT sequences, "
                     "Storyboard20K's JSON or lines."),
                 line("name", "my_layouts",
-                    "The prior becomes models/layout_priors/NAME_00001_.safetensors, or the next number that "
-                    "is free."),
-                whole("steps", 1500, 1, 1_000_000, "Of the optimizer."),
+                    "Name of the prior. It becomes models/layout_priors/NAME_00001_.safetensors, or the next "
+                    "number that is free."),
+                whole("steps", 1500, 1, 1_000_000, "Steps of the optimizer."),
                 whole("batch_size", 32, 1, 4096, "Scenes a step."),
                 number("learning_rate", 0.006, 1e-6, 0.1, 1e-6,
-                    "At its peak, after 50 steps; a cosine takes it down. Wider priors want less, 0.0003 at "
-                    "a width of 768."),
+                    "Learning rate at its peak, after 50 steps; a cosine takes it down. Wider priors want "
+                    "less, 0.0003 at a width of 768."),
                 whole("keyframes", 3, 1, 129,
                     "Most boxes of a thing that the prior is shown of a scene: the first frame, the last, "
-                    "and others drawn anew each time. What Layout Prior can be asked for well."),
-                whole("width", 44, 4, 4096, "Of a token in the network. VisorGPT: 768.", step=4),
-                whole("layers", 3, 1, 96, "Of the network. VisorGPT: 12."),
+                    "and others drawn anew each time. Layout Prior can be asked for so many."),
+                whole("width", 44, 4, 4096, "Width of a token in the network. VisorGPT: 768.", step=4),
+                whole("layers", 3, 1, 96, "Layers of the network. VisorGPT: 12."),
                 whole("context", 320, 16, 8192,
                     "Longest scene in tokens: a word is one, where captions and names often say it, and else "
                     "each of its bytes; a box is five. Longer ones are left out."),
-                _seed_input(),
+                seed(
+                    "Seed of weights and draws. The same seed and inputs on the same machine give the same "
+                    "prior."),
             ],
             outputs=[
-                out(io.String, "file", "Name of the new prior, for Layout Prior's trained."),
-                out(io.String, "report", "What the prior is worth on held-out scenes."),
-                out(io.Image, "plot", "Loss over the steps, as a chart."),
+                out(io.String, "file", "Name of the new prior's file, for Layout Prior's trained."),
+                out(io.String, "report", "A report of what the prior is worth on held-out scenes."),
+                out(io.Image, "plot", "A chart of the loss over the steps."),
             ],
             is_output_node=True,
         )  # fmt: skip
@@ -161,10 +164,6 @@ def _plot(losses: Sequence[float]) -> Tensor:
     means = [sum(part) / len(part) for i in range(0, len(losses), size) for part in [losses[i : i + size]]]
     panel = Panel("loss, nats a token, over steps (means of neighbours)", {"training": means}, size / 2, size)
     return draw_panels([panel])
-
-
-def _seed_input() -> Any:
-    return seed("Of weights and draws. The same seed and inputs on the same machine give the same prior.")
 
 
 NODES: list[type] = [TrainLayoutPrior]

@@ -28,63 +28,69 @@ SHOW_EVERY = 10  # steps between pictures of the curve
 
 
 class TrainMotionModule(io.ComfyNode):
-    """Frameloom_TrainMotionModule."""
+    """Train a motion module on clips, by the error of the predicted noise on video, as AnimateDiff was.
+
+    The model is frozen: training goes through its UNet, whose weights are hashed before and after. A run that
+    is stopped keeps a checkpoint in the user folder, in frameloom/training, with a motion.safetensors that
+    can be used as it is; the log names the run's own folder. The same graph goes on from there.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Train Motion Module", "training",
-            "Train a motion module on clips, by the error of the predicted noise on video, as AnimateDiff "
-            "was. The model is frozen: training goes through its UNet, whose weights are hashed before and "
-            "after. A run that is stopped keeps a checkpoint in the user folder, in frameloom/training, with "
-            "a motion.safetensors that can be used as it is; the log names the run's own folder. The same "
-            "graph goes on from there.",
             aliases=["AnimateDiff training", "train motion LoRA", "MotionDirector", "finetune", "ADMD"],
             inputs=[
-                socket(io.Model, "model", "The base, without a motion module: SD1.5, or the demo model."),
-                socket(io.Clip, "clip", "Its text encoder, for captions."),
-                socket(io.Vae, "vae", "Its VAE, for the clips."),
-                socket(DatasetType, "dataset", "From Video Dataset."),
+                socket(io.Model, "model",
+                    "The base model, without a motion module: SD1.5, or the demo model."),
+                socket(io.Clip, "clip", "The model's text encoder, for captions."),
+                socket(io.Vae, "vae", "The model's VAE, for the clips."),
+                socket(DatasetType, "dataset", "Clips from Video Dataset."),
                 choice("target", [MODULE, LORA, ADAPTER],
-                    "module: all of a motion module, a new one, or motion's goes on learning. motion LoRA: a "
-                    "small change of motion's, for one kind of movement; a few dozen clips are enough. mask "
-                    "adapter: a motion LoRA that is also told which frames are given, so that motion goes on "
-                    "from them, or from one to another."),
-                whole("steps", 1000, 1, 10_000_000, "Optimiser steps in all."),
+                    "Thing that is trained. module: all of a motion module, a new one, or motion's goes on "
+                    "learning. motion LoRA: a small change of motion's, for one kind of movement; a few "
+                    "dozen clips are enough. mask adapter: a motion LoRA that is also told which frames are "
+                    "given, so that motion goes on from them, or from one to another."),
+                whole("steps", 1000, 1, 10_000_000, "Steps of the optimiser in all."),
                 number("learning_rate", 0.0001, 0.0, 1.0, 1e-6,
-                    "AdamW's; 0.0001 is AnimateDiff's. The demo model learns with 0.001, a LoRA on it with "
-                    "0.004."),
+                    "Learning rate of AdamW; 0.0001 is AnimateDiff's. The demo model learns with 0.001, a "
+                    "LoRA on it with 0.004."),
                 seed(
-                    "Of every draw: same seed, same training. Keep it fixed: another seed is another run, "
-                    "and begins at the first step.", most=2**32 - 1, after=io.ControlAfterGenerate.fixed),
-                line("name", "trained", "What the result is called in messages."),
+                    "Seed of every draw: same seed, "
+                    "same training. Keep it fixed: "
+                    "another seed is another run, and "
+                    "begins at the first step.", most=2**32 - 1, after=io.ControlAfterGenerate.fixed),
+                line("name", "trained", "Name of the result in messages."),
                 whole("batch", 1, 1, 1024, "Clips at once."),
                 whole("accumulation", 1, 1, 1024,
                     "Batches whose gradients make one step: a larger batch in the same memory."),
                 whole("warmup", 50, 0, 100_000, "First steps, in which the rate grows evenly from nothing."),
                 number("ema_decay", 0.995, 0.0, 0.99999, 1e-5,
-                    "Of the averaged weights, which are the result. 0: the last step's."),
+                    "Decay of the averaged weights, which are the result. 0: the last step's."),
                 choice("precision", PRECISIONS,
-                    "Of the computation; what learns stays fp32. auto: bf16, or fp16, on a GPU, fp32 on the "
-                    "CPU."),
+                    "Number format of the computation; what learns stays fp32. auto: bf16, or fp16, on a "
+                    "GPU, fp32 on the CPU."),
                 switch("save_memory", False,
-                    "Work blocks out again for gradients (gradient checkpointing): much less memory, about "
-                    "40 % more time, the same numbers."),
+                    "Gradient checkpointing: work blocks out again for gradients. It takes much less memory, "
+                    "about 40 % more time, the same numbers."),
                 number("min_snr", 0.0, 0.0, 100.0, 0.1,
                     "Gamma of Min-SNR weighting, 5 in its paper; 0: all noise levels count alike, as for "
                     "AnimateDiff."),
                 number("noise_bias", 1.0, 1.0, 10.0, 0.1,
-                    "Above 1, more of the training is at high noise, where motion is decided. The demo model "
-                    "wants 3."),
+                    "Weight of high noise, where motion is decided: above 1, more of the training is there. "
+                    "The demo model wants 3."),
                 whole("checkpoint_every", 250, 1, 100_000,
                     "Steps between checkpoints, each with a sample of the first caption."),
-                whole("rank", 16, 1, 1024, "Of a motion LoRA or mask adapter; AnimateDiff's LoRAs have 64."),
+                whole("rank", 16, 1, 1024,
+                    "Rank of a motion LoRA or mask adapter; AnimateDiff's LoRAs have 64."),
                 whole("max_frames", 32, 2, 1024,
-                    "That a new module holds. Keep 32 for AnimateDiff-Evolved, which takes others for v1."),
-                switch("middle_block", False, "A new module also acts in the middle, as AnimateDiff v2."),
+                    "Most frames that a new module holds. Keep 32 for AnimateDiff-Evolved, which takes "
+                    "others for v1."),
+                switch("middle_block", False,
+                    "Let a new module also act in the middle block, as AnimateDiff v2 does."),
                 choice("beta_schedule", SCHEDULES,
-                    "A new module's noise schedule; the demo model wants Stable Diffusion's."),
+                    "Noise schedule of a new module; the demo model wants Stable Diffusion's."),
                 share("final_rate", 1.0,
                     "Share of learning_rate that is left at the last step, by a cosine. 1: the rate is "
                     "constant, as AnimateDiff's, and a finished run can be gone on with by more steps."),
@@ -93,11 +99,12 @@ class TrainMotionModule(io.ComfyNode):
                     "places in time. 4, with a larger batch, teach where things go sooner, in the same time "
                     "and memory. 0: all."),
                 socket(Motion, "motion",
-                    "The module to go on with, or to put a motion LoRA or mask adapter on.", optional=True),
+                    "The motion module to go on with, or to put a motion LoRA or mask "
+                    "adapter on.", optional=True),
             ],
             outputs=[
-                out(Motion, "motion", "What was learned, averaged over the last steps."),
-                out(io.Image, "curve", "The loss of every step."),
+                out(Motion, "motion", "The motion module that was learned, averaged over the last steps."),
+                out(io.Image, "curve", "A chart of the loss of every step."),
             ],
         )  # fmt: skip
 

@@ -22,7 +22,6 @@ def schema(
     node: type,
     name: str,
     menu: str,
-    about: str,
     *,
     aliases: list[str],
     inputs: list[Any],
@@ -32,20 +31,19 @@ def schema(
     """Return a node's schema.
 
     Args:
-        node: the class; its id is ``Frameloom_`` and its name.
-        name: shown in the editor.
-        menu: its place in the menu, below Frameloom's.
-        about: the node's description, with which its help page begins.
+        node: the class. ``Frameloom_`` and its name are the id, its docstring is the description that users read.
+        name: name that the editor shows.
+        menu: place in the menu, below Frameloom's.
         aliases: other names to find it by.
         inputs: the rows of the table.
-        outputs: made by ``out``.
+        outputs: the outputs, each by ``out``.
         **more: options of ComfyUI's schema.
     """
     return io.Schema(
         node_id=f"Frameloom_{node.__name__}",
         display_name=name,
         category=f"frameloom/{menu}",
-        description=about,
+        description=" ".join((node.__doc__ or "").split()),
         search_aliases=aliases,
         inputs=inputs,
         outputs=outputs,
@@ -98,9 +96,12 @@ def fps(about: str = "Frames a second.") -> Any:
     return number("fps", 8.0, 0.01, 1000.0, 0.01, about)
 
 
-def size(about: str, step: int | None = None) -> list[Any]:
-    """Return the inputs of a picture's width and height, in pixels."""
-    return [whole(name, 512, 8, 16_384, about, step=step) for name in ("width", "height")]
+def size(purpose: str, step: int | None = None) -> list[Any]:
+    """Return the inputs of a picture's width and height; ``purpose`` ends their help: "in pixels"."""
+    return [
+        whole(name.lower(), 512, 8, 16_384, f"{name} of the picture, {purpose}.", step=step)
+        for name in ("Width", "Height")
+    ]
 
 
 def switch(name: str, default: bool, about: str, **more: Any) -> Any:

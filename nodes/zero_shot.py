@@ -22,28 +22,29 @@ io = api.io
 
 
 class NoiseWarp(io.ComfyNode):
-    """Frameloom_NoiseWarp."""
+    """Make the frames of a video from one half-denoised frame.
+
+    The frame is moved along a path, then noise is added again, each frame's own. Sample one frame from the
+    start to t1 and on from t1 to t0; give the latent at t0 and the noise levels between the two, then sample
+    all frames from t1 to the end without adding noise (Disable Noise).
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Noise Warp", "zero-shot",
-            "Make the frames of a video from one half-denoised frame: move it along a path, then add noise "
-            "again, each frame its own. Sample one frame from the start to t1 and on from t1 to t0; give the "
-            "latent at t0 and the noise levels between the two, then sample all frames from t1 to the end "
-            "without adding noise (Disable Noise).",
             aliases=["Text2Video-Zero", "motion dynamics", "warp latents", "noise warping"],
             inputs=[
                 socket(io.Model, "model", "The model that sampled the frame."),
                 socket(io.Latent, "latent", "One frame at t0, with the noise it still has."),
-                socket(PathType, "path", "From Motion Path; its length is the video's."),
+                socket(PathType, "path", "A path from Motion Path; its length is the video's."),
                 socket(io.Sigmas, "sigmas",
                     "The noise levels from t1 down to t0: those that the second sampler ran. Split Sigmas "
                     "cuts them out of a schedule, so they always fit the sampler."),
                 seed(
-                    "Of the noise that is added. A frame's noise depends on it and the frame's number "
-                    "alone."),
+                    "Seed of the noise that is added. A frame's noise depends on the seed and the frame's "
+                    "number alone."),
                 socket(io.Latent, "first_frame",
                     "The same frame at t1, from the first sampler. It takes frame 0's "
                     "place, which makes frame 0 the picture that the model would draw by "
@@ -105,27 +106,27 @@ def _check_warp(start: Tensor, sigmas: Tensor, anchor: Tensor | None) -> None:
 
 
 class CrossFrameAttnPatch(io.ComfyNode):
-    """Frameloom_CrossFrameAttnPatch."""
+    """Let the self-attention of every frame read another frame of the batch, so that frames keep one look.
+
+    With the first frame as anchor, frame 0 stays the picture that the model draws by itself. Works with
+    LoRAs, ControlNets, FreeU, PAG and motion modules, before or behind them.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Cross Frame Attention", "zero-shot",
-            "Let the self-attention of every frame read another frame of the batch, so that frames keep one "
-            "look and one layout. With the first frame as anchor, frame 0 stays the picture that the model "
-            "draws by itself. Works with LoRAs, ControlNets, FreeU, PAG and motion modules, before or behind "
-            "them.",
             aliases=["Text2Video-Zero", "cross-frame attention", "sparse causal attention", "Tune-A-Video"],
             inputs=[
-                socket(io.Model, "model", "An SD1.5 model, or the demo model."),
+                socket(io.Model, "model", "The model that samples: SD1.5, or the demo model."),
                 choice("anchor", get_args(Anchor),
-                    "Whose keys and values a frame reads: the first frame's (Text2Video-Zero), the previous "
-                    "one's, both (Tune-A-Video), or a chosen frame's."),
-                whole("frame", 0, 0, 100_000, "For chosen frame: its number, from 0."),
+                    "The frame whose keys and values every frame reads: the first (Text2Video-Zero), the "
+                    "previous one, both (Tune-A-Video), or a chosen frame."),
+                whole("frame", 0, 0, 100_000, "Number of the chosen frame, from 0."),
                 share("strength", 1.0,
-                    "1 reads the anchor alone, as the papers do; below, keys and values are mixed with the "
-                    "frame's own; 0 returns the model unchanged."),
+                    "Share of the anchor in what a frame reads. 1 reads the anchor alone, as the papers do; "
+                    "below, keys and values are mixed with the frame's own; 0 returns the model unchanged."),
                 percent("start_percent", 0.0,
                     "Point of sampling where it starts to act; 0 is the first step's noise."),
                 percent("end_percent", 1.0, "Point of sampling where it stops; 1 is the end."),
@@ -135,7 +136,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
                 switch("in_controlnet", True,
                     "Act inside the ControlNets of the prompts too, at the same levels, as the paper does."),
             ],
-            outputs=[out(io.Model, "model", "A copy of the model that does so.")],
+            outputs=[out(io.Model, "model", "A copy of the model, whose frames read the anchor.")],
         )  # fmt: skip
 
     @classmethod
@@ -186,21 +187,24 @@ def read_levels(text: str) -> frozenset[int]:
 
 
 class BackgroundSmooth(io.ComfyNode):
-    """Frameloom_BackgroundSmooth."""
+    """Steady the background of a Text2Video-Zero video.
+
+    Outside of the foreground, the noisy latents of every frame are drawn towards those of the first frame,
+    moved along the path. Sample the video once, find the foreground in it, smooth Noise Warp's latents with
+    it, and sample again from t1.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Background Smooth", "zero-shot",
-            "Steady the background: draw the noisy latents of every frame, outside of the foreground, "
-            "towards those of the first frame moved along the path. Sample the video once, find the "
-            "foreground in it, smooth Noise Warp's latents with it, and sample again from t1.",
             aliases=["Text2Video-Zero", "smooth_bg", "background smoothing"],
             inputs=[
                 socket(io.Latent, "latent", "The frames at t1, from Noise Warp."),
                 socket(io.Mask, "mask",
-                    "Foreground of each frame of the first sampling, 1 = foreground; of any segmenter."),
+                    "Foreground of each frame of the first sampling, 1 = foreground. It may come from any "
+                    "segmenter."),
                 socket(PathType, "path", "The path that the frames were warped along."),
                 share("keep", 0.4,
                     "Share of a frame's own latents in its background. 0.4 is the reference's "

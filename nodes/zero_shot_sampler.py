@@ -31,50 +31,52 @@ CROSSED = Edit("cross-frame attention", self_attention=CrossFrameEdit())
 
 
 class ZeroShotSampler(io.ComfyNode):
-    """Frameloom_ZeroShotSampler."""
+    """Text2Video-Zero: sample a video from a plain image model, in one node.
+
+    It samples one frame to t1 and t0, moves it along the path, adds noise up to t1, and samples all frames
+    from there while they attend to the first. The first frame is the picture that the model draws by itself
+    from Video Noise of the same seed. With a mask, the background is smoothed. The same as Noise Warp, Cross
+    Frame Attention and Background Smooth.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
             cls, "Zero Shot Sampler", "zero-shot",
-            "Text2Video-Zero: a video from a plain image model. Samples one frame to t1 and t0, moves it "
-            "along the path, adds noise up to t1, and samples all frames from there while they attend to the "
-            "first. The first frame is the picture that the model draws by itself from Video Noise of the "
-            "same seed. With a mask, the background is smoothed. The same as Noise Warp, Cross Frame "
-            "Attention and Background Smooth.",
             aliases=["Text2Video-Zero", "TextToVideoZeroPipeline", "text to video without training"],
             inputs=[
-                socket(io.Model, "model", "An SD1.5 model, or the demo model."),
-                socket(io.Conditioning, "positive", "What to draw."),
-                socket(io.Conditioning, "negative", "What not to draw."),
+                socket(io.Model, "model", "The model that samples: SD1.5, or the demo model."),
+                socket(io.Conditioning, "positive", "Positive prompt: what to draw."),
+                socket(io.Conditioning, "negative", "Negative prompt: what not to draw."),
                 socket(io.Latent, "latent", "One empty latent of the picture's size (batch_size 1)."),
-                socket(PathType, "path", "From Motion Path; its length is the video's."),
-                seed("Of the start noise and of each frame's own noise."),
-                whole("steps", 50, 1, 10_000, "Of the whole schedule. The reference takes 50."),
+                socket(PathType, "path", "A path from Motion Path; its length is the video's."),
+                seed("Seed of the start noise and of each frame's own noise."),
+                whole("steps", 50, 1, 10_000, "Steps of the whole noise schedule. The reference takes 50."),
                 cfg("Guidance: how closely to follow the prompt. The demo model wants 3."),
                 choice("sampler_name", MEMORYLESS,
-                    "Samplers that remember no step and draw no noise; others break at the segments' "
-                    "joints."),
+                    "Sampler. Those in the list remember no step and draw no noise; others break at the "
+                    "segments' joints."),
                 choice("scheduler", SCHEDULERS,
                     "Noise schedule. ddim_uniform is the reference's.", default="ddim_uniform"),
                 number("t0", 881.0, 0.0, 999.0, 0.01,
-                    "Level at which the frame is warped, less noisy than t1; taken to the schedule's nearest "
-                    "step. 881 is the paper's, the demo model wants 640."),
+                    "Noise level at which the frame is warped, less noisy than t1; the schedule's nearest "
+                    "step is taken. 881 is the paper's, the demo model wants 640."),
                 number("t1", 941.0, 0.0, 999.0, 0.01,
-                    "Level up to which noise is added again; higher lets frames differ more. 941 is the "
-                    "paper's, the demo model wants 700."),
+                    "Noise level up to which noise is added again; higher lets frames differ more. 941 is "
+                    "the paper's, the demo model wants 700."),
                 choice("level_unit", UNITS,
-                    "Of t0 and t1: timesteps of training, 999 = pure noise; or percent of sampling done, 0 "
-                    "to 1."),
+                    "Unit of t0 and t1: timesteps of training, 999 = pure noise; or percent of sampling "
+                    "done, 0 to 1."),
                 whole("chunk_size", 0, 0, 100_000,
-                    "Frames sampled at once, the first frame included, to save memory; 0: all. Does not "
+                    "Frames sampled at once, the first frame included, to save memory; 0: all. It does not "
                     "change the result, but with a motion module: a frame then attends to those of its chunk "
                     "alone."),
                 socket(io.Mask, "mask",
-                    "Foreground of each frame, 1 = foreground: smooths the background at t1.", optional=True),
+                    "Foreground of each frame, 1 = foreground. With it, the background is "
+                    "smoothed at t1.", optional=True),
                 share("keep", 0.4,
-                    "With a mask: share of a frame's own latents in its background.", optional=True),
+                    "Share of a frame's own latents in its background, with a mask.", optional=True),
             ],
             outputs=[out(io.Latent, "latent", "The frames of the video.")],
         )  # fmt: skip

@@ -1,12 +1,16 @@
-"""Binds the import name ``frameloom`` to this checkout, even when another copy is installed; nothing else."""
+"""Binds the import name ``frameloom`` to this checkout, even when another copy is installed; chooses quick tests."""
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
+SLOW = ROOT / "tests" / "slow.txt"  # test functions that take more than a second; --record-slow writes it
 
 # The root must not be importable: our `nodes/` would shadow ComfyUI's `nodes.py`. `python -m pytest` adds it.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
@@ -16,3 +20,68 @@ assert _spec is not None
 assert _spec.loader is not None
 sys.modules["frameloom"] = module_from_spec(_spec)
 _spec.loader.exec_module(sys.modules["frameloom"])
+
+_STARTED = pytest.StashKey[float]()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="of each file run the first test that is not slow")
+    parser.addoption("--record-slow", action="store_true", help=f"keep {SLOW.relative_to(ROOT)} up to date")
+
+
+def pytest_configure(config):
+    if config.getoption("record_slow") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Recorder())
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("quick"):
+        return
+    slow, chosen = _slow(), {}
+    for item in items:
+        if _function(item.nodeid) not in slow:
+            chosen.setdefault(item.path, item)
+    config.hook.pytest_deselected(items=[item for item in items if chosen.get(item.path) is not item])
+    items[:] = chosen.values()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item):
+    item.stash[_STARTED] = _cpu()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item):
+    result = yield
+    item.user_properties.append(("cpu", _cpu() - item.stash[_STARTED]))
+    return result
+
+
+class _Recorder:
+    """Notes what each test function took, and at the end which took more than a second."""
+
+    def __init__(self):
+        self._took = {}
+
+    def pytest_runtest_logreport(self, report):
+        name = _function(report.nodeid)
+        self._took[name] = max(self._took.get(name, 0.0), dict(report.user_properties).get("cpu", 0.0))
+
+    def pytest_sessionfinish(self):
+        slow = {name for name, seconds in self._took.items() if seconds > 1}
+        names = sorted(slow | _slow() - self._took.keys())
+        SLOW.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def _slow():
+    return set(SLOW.read_text(encoding="utf-8").splitlines())
+
+
+def _function(nodeid):
+    return nodeid.partition("[")[0]
+
+
+def _cpu():
+    """CPU seconds of this process and those that it waited for: they don't depend on what else the machine does."""
+    return sum(os.times()[:4])

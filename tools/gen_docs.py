@@ -19,7 +19,7 @@ from frameloom.tools.schemas import own_schemas
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "web" / "docs"
 MOST_CHOICES = 12
-# A longer list shows nobody an example; and a new workflow with the demo model changes no page but its node's own.
+# A longer list shows nobody an example; and without it, a new workflow changes no page but its own node's.
 MOST_WORKFLOWS = 12
 FILE_ENDINGS = (".safetensors", ".gguf")  # of the bundled files, which every machine lists
 # Wide limits say nothing to a reader.

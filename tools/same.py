@@ -385,6 +385,14 @@ def report(old: Hashes, new: Hashes, expected: Sequence[str]) -> int:
     return int(bool(found.keys() - meant))
 
 
+def chosen(found: Hashes, only: str) -> Hashes:
+    """Return the cases of a pattern."""
+    return {
+        host: {case: files for case, files in cases.items() if fnmatch(case, only)}
+        for host, cases in found.items()
+    }
+
+
 def against(revision: str, tree: Path, hosts: Sequence[str], only: str, expected: Sequence[str]) -> int:
     """Compare a tree with a revision of this repository; return the exit code."""
     with tempfile.TemporaryDirectory(prefix="same-old-") as folder:
@@ -415,9 +423,8 @@ def main() -> int:
     for each in (writes, pairs):
         each.add_argument("--tree", type=Path, default=ROOT, help="checkout to run (this one)")
         each.add_argument("--host", nargs="+", choices=HOSTS, default=HOSTS, help="where to run (everywhere)")
-        each.add_argument(
-            "--only", default="*", metavar="PATTERN", help="cases to run, for example 'slots/*'"
-        )
+    for each in (writes, compares, pairs):
+        each.add_argument("--only", default="*", metavar="PATTERN", help="cases, for example 'slots/*' (all)")
     for each in (compares, pairs):
         each.add_argument(
             "--expect", nargs="+", default=[], metavar="PATTERN", help="differences that are meant"
@@ -430,7 +437,7 @@ def main() -> int:
         found = write(options.tree, options.host, options.only, options.tree / "workflows" / "api")
         options.out.write_text(json.dumps(found, indent=1))
         return report(found, found, ())
-    old, new = (json.loads(path.read_text()) for path in (options.old, options.new))
+    old, new = (chosen(json.loads(path.read_text()), options.only) for path in (options.old, options.new))
     return report(old, new, options.expect)
 
 

@@ -6,13 +6,14 @@ This file knows the forms of such files. A caption never says where a video is: 
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TextIO
 from unicodedata import normalize
+
+from ..models.files.json_text import read_json
 
 MAX_CAPTION = 2000  # characters
 SIDECARS, CSV, LINES = (".txt", ".caption"), ".csv", ".jsonl"
@@ -151,9 +152,9 @@ def _read_lines(file: TextIO) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"has no JSON in line {number} ({error}); expected an object in each") from error
+            row = read_json(line)
+        except ValueError as error:
+            raise ValueError(f"has {error} in line {number}; expected an object in each") from error
         if not isinstance(row, dict):
             raise ValueError(f"has no object in line {number}; expected file_name and text in each")
         yield {str(name).strip().lower(): _text(value) for name, value in row.items()}

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from ..models.errors import ClipError
 from ..models.guards import check_frames
-from ..models.prompt_travel import common_length, quote
+from ..models.prompt_text import quote
+from ..models.prompt_travel import common_length
 from ..models.whole_file import write_whole
 from .video_dataset import Dataset
 

@@ -243,22 +243,19 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for part in path.parent.glob(
-                f".{path.name}.*.part"
-            ):  # left by a run that was killed while it wrote
-                part.unlink()
-            with whole_file(path) as part, part.open("wb") as file:
+        for part in path.parent.glob(
+            f".{path.name}.*.part"
+        ):  # the parts of a run that was killed as it wrote
+            part.unlink()
+        size = sum(value.numel() * (2 * value.element_size() + 8) for value in self.values)
+        advice = "make room and start again: it goes on from the last checkpoint"
+        with whole_file(path, size=size, advice=advice) as part, part.open("wb") as file:
+            try:
                 torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-        except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
-            size = sum(value.numel() * (2 * value.element_size() + 8) for value in self.values)
-            raise OSError(
-                f"{path}: a checkpoint could not be written ({error}); expected about {size:,} bytes of room in a "
-                "folder that can be written to; make room and start again: it goes on from the last checkpoint."
-            ) from error
+            except RuntimeError as error:  # so torch's writer reports a full disk
+                raise OSError(str(error)) from error
+            file.flush()
+            os.fsync(file.fileno())
 
     def load(self, path: Path) -> None:
         """Restore a checkpoint in place."""

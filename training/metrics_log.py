@@ -32,7 +32,6 @@ class MetricsLog:
         if not self._is_open:
             self._rows = [each for each in self._rows if each["step"] < step]
             text = "".join(json.dumps(each) + "\n" for each in self._rows)
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(self._path) as part:
                 part.write_text(text, encoding="utf-8")
             self._is_open = True

@@ -1,8 +1,8 @@
 """ComfyUI's own nodes that our workflows use, for the headless runner.
 
 Each file lists its classes as ``NODES``. A class derives from ``core_node.CoreNode``, has the node's name, and only
-an ``execute`` (and ``choices()`` where a list depends on files, ``validate_inputs`` where some of the host's choices
-are not built here): the schema is the host's own, from ``object_info.json``.
+an ``execute`` (and ``files`` or ``choices()`` where a list depends on files, ``validate_inputs`` where some of the
+host's choices are not built here): the schema is the host's own, from ``object_info.json``.
 """
 
 from __future__ import annotations

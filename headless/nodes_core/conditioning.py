@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -77,12 +78,10 @@ class ControlNetApplyAdvanced(CoreNode):
             """One for all conditions that had the same, so that they can share a batch."""
             return Control(control_net, hints, strength, start_percent, end_percent, previous)
 
-        return io.NodeOutput(
-            *(
-                [[tokens, options | {"control": after(options.get("control"))}] for tokens, options in side]
-                for side in (positive, negative)
-            )
+        sides = (
+            _with(side, lambda had: {"control": after(had.get("control"))}) for side in (positive, negative)
         )
+        return io.NodeOutput(*sides)
 
 
 class ConditioningCombine(CoreNode):
@@ -107,7 +106,7 @@ class ConditioningSetMask(CoreNode):
             "set_area_to_bounds": set_cond_area != "default",
             "mask_strength": strength,
         }
-        return io.NodeOutput([[tokens, options | added] for tokens, options in conditioning])
+        return io.NodeOutput(_with(conditioning, lambda _: added))
 
 
 class GLIGENTextBoxApply(CoreNode):
@@ -128,15 +127,11 @@ class GLIGENTextBoxApply(CoreNode):
         """Hang it on every condition, after those it has."""
         box = (api.port().pool_text(clip, text), height // 8, width // 8, y // 8, x // 8)
 
-        def after(earlier: CoreBoxes | None) -> CoreBoxes:
-            return "position", gligen_textbox_model, [*(earlier[2] if earlier else []), box]
+        def after(had: Mapping[str, Any]) -> dict[str, CoreBoxes]:
+            earlier = had.get("gligen")
+            return {"gligen": ("position", gligen_textbox_model, [*(earlier[2] if earlier else []), box])}
 
-        return io.NodeOutput(
-            [
-                [tokens, options | {"gligen": after(options.get("gligen"))}]
-                for tokens, options in conditioning_to
-            ]
-        )
+        return io.NodeOutput(_with(conditioning_to, after))
 
 
 class InstructPixToPixConditioning(CoreNode):
@@ -148,11 +143,13 @@ class InstructPixToPixConditioning(CoreNode):
     ) -> io.NodeOutput:
         """Hang their latents on every condition; the third result is empty latents of their size."""
         latents = api.port().encode(vae, pixels)["samples"]
-        sides = (
-            [[tokens, options | {"concat_latent_image": latents}] for tokens, options in side]
-            for side in (positive, negative)
-        )
+        sides = (_with(side, lambda _: {"concat_latent_image": latents}) for side in (positive, negative))
         return io.NodeOutput(*sides, {"samples": torch.zeros_like(latents)})
+
+
+def _with(conditioning: Conditioning, more: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Conditioning:
+    """Return the conditions with more hung on each; ``more`` is told what hangs on it."""
+    return [[tokens, options | more(options)] for tokens, options in conditioning]
 
 
 NODES: list[type[io.ComfyNode]] = [

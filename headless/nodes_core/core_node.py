@@ -9,10 +9,13 @@ from __future__ import annotations
 import copy
 import functools
 import json
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+from ...host import api
 from .. import io
+from ..folders import folders
 
 
 @functools.cache
@@ -24,12 +27,18 @@ def stored_object_info() -> dict[str, dict[str, Any]]:
 
 
 class CoreNode(io.ComfyNode):
-    """A node of ComfyUI. The class has the name of the node; ``execute`` has its inputs as arguments."""
+    """A node of ComfyUI. The class has the name of the node; ``execute`` has its inputs as arguments.
+
+    Attributes:
+        files: names of the inputs that list model files, with the kind of file.
+    """
+
+    files: Mapping[str, str] = {}
 
     @classmethod
     def choices(cls) -> dict[str, list[str]]:
         """Return the lists that depend on this machine's files: input name -> names that may be chosen."""
-        return {}
+        return {name: api.port().list_files(kind) for name, kind in cls.files.items()}
 
     @classmethod
     def GET_NODE_INFO_V1(cls) -> dict[str, Any]:  # noqa: N802  the host's name
@@ -42,3 +51,12 @@ class CoreNode(io.ComfyNode):
             else:
                 spec[1]["options"] = names
         return entry
+
+
+class SavingNode(CoreNode):
+    """A node of ComfyUI that writes files whose names begin with ``filename_prefix``."""
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
+        """Say whether a file can be written there."""
+        return folders().why_unwritable(filename_prefix)

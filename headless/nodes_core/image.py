@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ...host import api
 from .. import io
-from ..fitting import cut_to, scale
+from ..fitting import cut_to, scale, some_of
 from ..folders import folders
 from ..ui import ImageSaveHelper, SavedImages, to_pictures
-from .core_node import CoreNode
+from .core_node import CoreNode, SavingNode
 from .video_file import read_frames
 
 NO_MASK_SIZE = 64
@@ -73,9 +73,7 @@ class ImageFromBatch(CoreNode):
     @classmethod
     def execute(cls, image: Tensor, batch_index: int, length: int) -> io.NodeOutput:
         """Return at most ``length`` pictures from ``batch_index`` on; negative counts from the end."""
-        count = image.shape[0]
-        start = max(0, min(count - 1, batch_index + count if batch_index < 0 else batch_index))
-        return io.NodeOutput(image[start : start + length].clone())
+        return io.NodeOutput(image[some_of(len(image), batch_index, length)].clone())
 
 
 class Canny(CoreNode):
@@ -97,13 +95,8 @@ class Canny(CoreNode):
         return io.NodeOutput(repeat(edges, "n 1 h w -> n h w c", c=3).to(image.device))
 
 
-class SaveImage(CoreNode):
+class SaveImage(SavingNode):
     """PNG files with the workflow in them."""
-
-    @classmethod
-    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
-        """Say whether a file can be written there."""
-        return folders().why_unwritable(filename_prefix)
 
     @classmethod
     def execute(cls, images: Tensor, filename_prefix: str) -> io.NodeOutput:
@@ -122,13 +115,8 @@ class PreviewImage(CoreNode):
         return io.NodeOutput(images, ui=SavedImages(saved))
 
 
-class SaveAnimatedWEBP(CoreNode):
+class SaveAnimatedWEBP(SavingNode):
     """One moving WebP with the workflow in it."""
-
-    @classmethod
-    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
-        """Say whether a file can be written there."""
-        return folders().why_unwritable(filename_prefix)
 
     METHODS = {"default": 4, "fastest": 0, "slowest": 6}
 

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from ...host import api
 from ...models.guards import check_frames
-from ...models.whole_file import result_file
+from ...models.whole_file import whole_file
 from .. import io
 from ..denoise import prepare_mask
-from ..fitting import cycle, scale
-from ..folders import folders
+from ..fitting import cycle, scale, some_of
+from ..folders import files_in, folders
 from ..ui import SavedResult, hidden_texts
-from .core_node import CoreNode
+from .core_node import CoreNode, SavingNode
 
 Latent = dict[str, Any]
 OLD_FORMAT_SCALE = 1 / 0.18215
@@ -60,8 +60,7 @@ class LatentFromBatch(CoreNode):
         """Return at most ``length`` latents from ``batch_index`` on; negative counts from the end."""
         latents = samples["samples"]
         count = latents.shape[0]
-        start = max(0, min(count - 1, batch_index + count if batch_index < 0 else batch_index))
-        chosen = slice(start, min(count, start + length))
+        chosen = some_of(count, batch_index, length)
         cut = samples | {"samples": latents[chosen].clone()}
         mask = samples.get("noise_mask")
         if mask is not None:
@@ -106,13 +105,8 @@ class SetLatentNoiseMask(CoreNode):
         return io.NodeOutput(samples | {"noise_mask": mask.reshape(-1, 1, mask.shape[-2], mask.shape[-1])})
 
 
-class SaveLatent(CoreNode):
+class SaveLatent(SavingNode):
     """A ``.latent`` file: safetensors with the workflow in its metadata."""
-
-    @classmethod
-    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
-        """Say whether a file can be written there."""
-        return folders().why_unwritable(filename_prefix)
 
     @classmethod
     def execute(cls, samples: Latent, filename_prefix: str) -> io.NodeOutput:
@@ -124,7 +118,7 @@ class SaveLatent(CoreNode):
             "latent_tensor": samples["samples"].cpu().contiguous(),
             "latent_format_version_0": torch.tensor([]),
         }
-        with result_file(new.folder / name) as part:
+        with whole_file(new.folder / name) as part:
             safetensors.torch.save_file(tensors, part, metadata={"prompt": "", **hidden_texts(cls)})
         return io.NodeOutput(
             samples, ui={"latents": [SavedResult(name, new.subfolder, io.FolderType.output)]}
@@ -137,9 +131,7 @@ class LoadLatent(CoreNode):
     @classmethod
     def choices(cls) -> dict[str, list[str]]:
         """List the input folder's latents."""
-        folder = folders().input
-        files = sorted(each.name for each in folder.glob("*.latent")) if folder.is_dir() else []
-        return {"latent": files}
+        return {"latent": [name for name in files_in(folders().input) if name.endswith(".latent")]}
 
     @classmethod
     def validate_inputs(cls, latent: str) -> bool | str:

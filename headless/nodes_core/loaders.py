@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...host import api
 from .. import io
 from ..model import Model
 from .core_node import CoreNode
@@ -12,10 +11,7 @@ from .engine import engine
 class CheckpointLoaderSimple(CoreNode):
     """One SD1.5 checkpoint: MODEL, CLIP, VAE."""
 
-    @classmethod
-    def choices(cls) -> dict[str, list[str]]:
-        """Return the user's checkpoints."""
-        return {"ckpt_name": api.port().list_files("checkpoints")}
+    files = {"ckpt_name": "checkpoints"}
 
     @classmethod
     def execute(cls, ckpt_name: str) -> io.NodeOutput:
@@ -26,10 +22,7 @@ class CheckpointLoaderSimple(CoreNode):
 class LoraLoaderModelOnly(CoreNode):
     """A LoRA on a model's UNet."""
 
-    @classmethod
-    def choices(cls) -> dict[str, list[str]]:
-        """Return the user's LoRAs."""
-        return {"lora_name": api.port().list_files("loras")}
+    files = {"lora_name": "loras"}
 
     @classmethod
     def execute(cls, model: Model, lora_name: str, strength_model: float) -> io.NodeOutput:
@@ -40,10 +33,7 @@ class LoraLoaderModelOnly(CoreNode):
 class ControlNetLoader(CoreNode):
     """A ControlNet for SD1.5."""
 
-    @classmethod
-    def choices(cls) -> dict[str, list[str]]:
-        """Return the user's ControlNets."""
-        return {"control_net_name": api.port().list_files("controlnet")}
+    files = {"control_net_name": "controlnet"}
 
     @classmethod
     def execute(cls, control_net_name: str) -> io.NodeOutput:
@@ -54,10 +44,7 @@ class ControlNetLoader(CoreNode):
 class GLIGENLoader(CoreNode):
     """GLIGEN's layers for SD1.5."""
 
-    @classmethod
-    def choices(cls) -> dict[str, list[str]]:
-        """Return the user's files of them."""
-        return {"gligen_name": api.port().list_files("gligen")}
+    files = {"gligen_name": "gligen"}
 
     @classmethod
     def execute(cls, gligen_name: str) -> io.NodeOutput:

@@ -53,13 +53,18 @@ class Guider:
         return kept | {"samples": samples}, latent | {"samples": clean}
 
 
-class KSampler(CoreNode):
-    """The whole of sampling in one node."""
+class _NamedSampler(CoreNode):
+    """A node that is told the name of a sampler."""
 
     @classmethod
     def validate_inputs(cls, sampler_name: str | None) -> bool | str:
-        """Say what is built."""
-        return _check_built(sampler_name)
+        """Say which of ComfyUI's names there are here; None, a link's, is told when the node runs."""
+        is_built = sampler_name is None or sampler_name in SAMPLERS
+        return is_built or f"expected a sampler_name built headless: {', '.join(SAMPLERS)}"
+
+
+class KSampler(_NamedSampler):
+    """The whole of sampling in one node."""
 
     @classmethod
     def execute(
@@ -83,13 +88,8 @@ class KSampler(CoreNode):
         return io.NodeOutput(guider.run(noise, sampler, sigmas, latent_image, seed)[0])
 
 
-class KSamplerAdvanced(CoreNode):
+class KSamplerAdvanced(_NamedSampler):
     """A part of the steps of a run."""
-
-    @classmethod
-    def validate_inputs(cls, sampler_name: str | None) -> bool | str:
-        """Say what is built."""
-        return _check_built(sampler_name)
 
     @classmethod
     def execute(
@@ -188,13 +188,8 @@ class DualCFGGuider(CoreNode):
         return io.NodeOutput(Guider(model, guidance))
 
 
-class KSamplerSelect(CoreNode):
+class KSamplerSelect(_NamedSampler):
     """A sampler by name."""
-
-    @classmethod
-    def validate_inputs(cls, sampler_name: str | None) -> bool | str:
-        """Say what is built."""
-        return _check_built(sampler_name)
 
     @classmethod
     def execute(cls, sampler_name: str) -> io.NodeOutput:
@@ -218,12 +213,6 @@ class SplitSigmas(CoreNode):
     def execute(cls, sigmas: Tensor, step: int) -> io.NodeOutput:
         """Cut them."""
         return io.NodeOutput(sigmas[: step + 1], sigmas[step:])
-
-
-def _check_built(sampler_name: str | None) -> bool | str:
-    """Return True, or which of ComfyUI's names there are here; None, a link's, is told when the node runs."""
-    is_built = sampler_name is None or sampler_name in SAMPLERS
-    return is_built or f"expected a sampler_name built headless: {', '.join(SAMPLERS)}"
 
 
 NODES: list[type[io.ComfyNode]] = [

@@ -14,7 +14,7 @@ from ...models.guards import check_frames
 from .. import io
 from ..folders import folders
 from ..ui import hidden_texts, show_video
-from .core_node import CoreNode
+from .core_node import CoreNode, SavingNode
 from .video_file import FileVideo, FrameVideo
 
 
@@ -62,13 +62,8 @@ class CreateVideo(CoreNode):
         return io.NodeOutput(FrameVideo(images[..., :3], Fraction(fps), bit_depth))
 
 
-class SaveVideo(CoreNode):
+class SaveVideo(SavingNode):
     """An MP4, MKV or WebM file with the workflow in it."""
-
-    @classmethod
-    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
-        """Say whether a file can be written there."""
-        return folders().why_unwritable(filename_prefix)
 
     @classmethod
     def execute(

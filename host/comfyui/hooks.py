@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from ...models.network.unet import UNetSize
 from .live import Live
 from .seams import slots
 
@@ -22,17 +23,18 @@ _live: ContextVar[Live | None] = ContextVar("frameloom_live", default=None)
 _hooked: ContextVar[tuple[nn.Module, ...]] = ContextVar("frameloom_hooked", default=())
 
 
-def hook(unet: nn.Module, *, over_clip: bool) -> Iterator[RemovableHandle]:
+def hook(unet: nn.Module, size: UNetSize, *, over_clip: bool) -> Iterator[RemovableHandle]:
     """Let a UNet's layers do what the model call that is on says, until the handles are removed.
 
     Args:
-        unet: an SD1.x UNet.
+        unet: the network.
+        size: of the network.
         over_clip: whether calls may want norms over the clip.
 
     Yields:
         Handles of the hooks.
     """
-    yield from slots.hook_slots(unet, _live.get)
+    yield from slots.hook_slots(unet, size, _live.get)
     if over_clip:
         yield from slots.hook_norms(unet, _live.get)
 
@@ -54,6 +56,6 @@ def at_work(live: Live) -> Iterator[None]:
         after.enter_context(telling(live))
         if live.active.acts_at("slots") and live.unet not in _hooked.get():
             after.callback(_hooked.reset, _hooked.set((*_hooked.get(), live.unet)))
-            for handle in hook(live.unet, over_clip=live.active.norm_frames > 1):
+            for handle in hook(live.unet, live.size, over_clip=live.active.norm_frames > 1):
                 after.callback(handle.remove)
         yield

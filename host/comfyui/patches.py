@@ -8,11 +8,12 @@ from typing import Any
 from ...models.edits.edit import Edit
 from ...models.errors import HostError
 from .live import KEY, Live
-from .seams import between, cross_attention, input, observe, self_attention
+from .seams import between, cross_attention, input, observe, self_attention, skips
 
 # What acts through patches, by the seam. A guide looks at cross-attention, in calls of its own.
 _SEAMS: dict[str, Any] = {
     "input": input,
+    "skips": skips,
     "self_attention": self_attention,
     "between": between,
     "cross_attention": cross_attention,

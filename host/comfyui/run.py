@@ -226,10 +226,8 @@ def calc_cond_batch(
             answers = [answer + shift[:, : x_in.shape[1]] for answer in answers]
         return answers
 
-    in_control, composition = (
-        any(part.in_control for part in run.parts("self_attention")),
-        run.find("conditions"),
-    )
+    composition = run.find("conditions")
+    in_control = any(part.in_control for part in run.parts("self_attention"))
     with run.controls.exchanged(conds, window, cross if in_control else None) as sides:
         if composition is None:
             return ask(sides)
@@ -262,23 +260,23 @@ def diffusion_model(
     unet, size = executor.class_obj, run.size
     patches.check_present(run.edits, options)
     guests.check(unet, run.edits)  # again: some come for one call
-    call = run.call(x, float(timesteps.flatten()[0]), options)
+    active = run.at(run.call(x, float(timesteps.flatten()[0]), options))
     if size is None:
         return executor(x, timesteps, context, y, control, options, **kwargs)
     inputs = guide.Inputs(x, timesteps, context, {"y": y, "control": control, **kwargs}, options)
 
-    def ask(given: guide.Inputs, active: Active) -> Tensor:
-        live = Live(active, unet, size)
+    def ask(given: guide.Inputs, asked: Active) -> Tensor:
+        live = Live(asked, unet, size)
         told = patches.tell(live, given.options)
         rest = dict(given.rest)
         y, control = rest.pop("y"), rest.pop("control")
         with hooks.at_work(live), attention_of(told):
             return executor(given.noisy, given.timesteps, given.context, y, control, told, **rest)
 
-    def ask_aside(given: guide.Inputs, asked: Call, observer: Observer) -> None:
-        ask(given, run.at(asked, observe=[observer]))
+    def ask_aside(given: guide.Inputs, call: Call, observer: Observer) -> None:
+        ask(given, run.at(call, observe=[observer]))
 
-    shift = guide.find_guidance(run, unet, call, inputs, ask_aside)
+    shift = guide.find_guidance(run, active, unet, inputs, ask_aside)
     if shift is not None:
         run.shifts.append(shift)
-    return ask(inputs, run.at(call))
+    return ask(inputs, active)

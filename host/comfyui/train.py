@@ -88,7 +88,9 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
             for each in beside
         ]
         edits = hand_out(edits, [each.to(device, torch.float32) for each in copies])
-    tuple(hooks.hook(unet, over_clip=True))  # on a network of its own: for good, since blocks may run again
+    tuple(
+        hooks.hook(unet, size, over_clip=True)
+    )  # on a network of its own: for good, since blocks may run again
     if save_memory:
         for block in unet.modules():
             if isinstance(block, ResBlock | SpatialTransformer):

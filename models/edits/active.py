@@ -57,6 +57,7 @@ RULES: Mapping[str, Rule] = {
     "guide": last,
     "input": chain,
     "slots": chain,
+    "skips": chain,
     "time": last,
     "self_attention": chain,
     "between": last,
@@ -70,8 +71,8 @@ def find(edits: Sequence[Edit], seam: str) -> Any | None:
     """Return the part that counts at a seam where the last one does; None: no edit has any.
 
     Args:
-        edits: of the model, in their order.
-        seam: its name.
+        edits: edits on the model, in their order.
+        seam: name of the seam.
     """
     return RULES[seam](_parts(edits, seam), lambda part, _: part, None)
 
@@ -80,8 +81,8 @@ def find_notes(edits: Sequence[Edit], frames: int) -> list[str]:
     """Return, and log, what to tell the user before a clip is sampled.
 
     Args:
-        edits: of the model.
-        frames: of the clip.
+        edits: edits on the model.
+        frames: length of the clip.
     """
     parts = [part for edit in edits for part in edit.own_parts()]
     notes = list(dict.fromkeys(note for part in parts if (note := part.note(frames)) is not None))
@@ -111,7 +112,7 @@ class RunEdits:
         """Check that the edits go together.
 
         Args:
-            edits: in their order.
+            edits: edits on the model, in their order.
             conditions: options of every condition of the run.
 
         Raises:
@@ -138,9 +139,9 @@ class RunEdits:
         """Return what a part remembers.
 
         Args:
-            number: its own, among those of its seam.
-            part: it.
-            of: whose layers it remembers, as ``Active.read`` has it.
+            number: place of the part among those of its seam.
+            part: part that remembers.
+            of: name of the network whose layers it remembers, as ``Active.read`` has it.
         """
         if (number, of) not in self._memories:
             self._memories[number, of] = part.memory()
@@ -150,8 +151,8 @@ class RunEdits:
         """Work out what acts in a model call.
 
         Args:
-            call: of the network.
-            in_control: the network is a ControlNet, in which self-attention alone is edited.
+            call: call of the network.
+            in_control: True: the network is a ControlNet, in which self-attention alone is edited.
             instead: parts that take the place of those of a seam in this call, by the seam.
         """
         return Active(self, call, in_control, instead)
@@ -175,7 +176,7 @@ class Active:
             parts = {seam: list[Any]() for seam in SEAMS}
         self._acting = {
             seam: [part for part in parts[seam] if _acts(part, call)]
-            for seam in ("input", "slots", "cross_attention", "observe")
+            for seam in ("input", "slots", "skips", "cross_attention", "observe")
         }
         self._acting["self_attention"] = readers
         self._time = RULES["time"](parts["time"], lambda part, _: part, None)
@@ -186,7 +187,7 @@ class Active:
         """Tell whether something acts inside the network at a seam; where nothing does, it need not be asked.
 
         Args:
-            seam: ``input``, ``slots``, ``self_attention``, ``between``, ``cross_attention`` or ``observe``.
+            seam: ``input``, ``slots``, ``skips``, ``self_attention``, ``between``, ``cross_attention`` or ``observe``.
         """
         return self._change is not None if seam == "between" else bool(self._acting[seam])
 
@@ -212,13 +213,23 @@ class Active:
 
         return self._compose("slots", run, hidden)
 
+    def join(self, hidden: Tensor, skip: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+        """Return what a block of the way up takes side by side.
+
+        Args:
+            hidden: features of the way up, [N, C, H, W].
+            skip: features of the way down, [N, D, H, W].
+            factor: C over the width of the network's finest level.
+        """
+        return self._compose("skips", lambda part, both: part.join(*both, self.call, factor), (hidden, skip))
+
     def read(self, tokens: Tensor, layer: Layer, of: Hashable = None) -> Source | None:
         """Return what a layer of self-attention reads in place of its own tokens; None: itself.
 
         Args:
-            tokens: its own, [B*F*R, L, C].
-            layer: it.
-            of: tells networks apart, and values from keys where a layer has other tokens for them.
+            tokens: [B*F*R, L, C]. Tokens of the layer.
+            layer: layer that reads.
+            of: name that tells networks apart, and values from keys where a layer has other tokens for them.
         """
 
         def ask(numbered: tuple[int, Any], source: Source | None) -> Source | None:
@@ -234,8 +245,8 @@ class Active:
         """Return what goes from self- to cross-attention, [N, L, C].
 
         Args:
-            tokens: what comes in, [N, L, C].
-            number: of the transformer, in the network's order.
+            tokens: [N, L, C]. Tokens that come in.
+            number: place of the transformer in the network's order.
         """
         return tokens if self._change is None else self._change(tokens, number)
 
@@ -243,9 +254,9 @@ class Active:
         """Return what is added to a layer's logits, [N, L, S] of the query's kind; None: nothing.
 
         Args:
-            layer: it.
-            query: its queries, [N, L, ...].
-            tokens: S.
+            layer: layer whose attention it is.
+            query: [N, L, ...]. Queries of the layer.
+            tokens: S, number of the prompt's tokens.
 
         Raises:
             ValueError: the layer's places are not those of the latents at its level.
@@ -268,8 +279,8 @@ class Active:
 
         Args:
             query: [N, heads, L, D].
-            key: [N, heads, S, D], or one row for every so many pictures that follow each other.
-            layer: it.
+            key: [N, heads, S, D]. One row for each picture, or for every so many that follow each other.
+            layer: layer whose attention it is.
         """
 
         def show(part: Any, _: None) -> None:

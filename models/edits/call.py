@@ -22,8 +22,8 @@ class Condition:
 
     Attributes:
         index: 0 for positive, 1 for negative, as the host numbers them; nothing may depend on the order of chunks.
-        payload: what was attached to the condition under the key ``PAYLOAD``.
-        key: tells the conditions of a run apart, also several of one index.
+        payload: value that was attached to the condition under the key ``PAYLOAD``.
+        key: name that tells the conditions of a run apart, also several of one index.
     """
 
     index: int
@@ -41,9 +41,9 @@ class Call:
         conditions: the chunks, in batch order.
         frame_ids: absolute index of each frame, ``frames`` long.
         sigma: noise level, in the host's variance-exploding units.
-        progress: 0 at the first timestep of training's schedule, 1 at the last; ``1 - timestep / 999``.
+        progress: part of training's schedule that is done, 0 to 1: ``1 - timestep / 999``.
         size: height and width of the latents.
-        is_part: the call sees some frames of a longer clip (a window).
+        is_part: True where the call sees some frames of a longer clip (a window).
         held: clean latents of the whole clip, N = videos * its length, and where they are held; None: nothing is.
     """
 
@@ -85,8 +85,8 @@ def check_places(call: Call, layer: Layer, places: int) -> tuple[int, int]:
     """Return a layer's grid, if it has a token for each cell of it.
 
     Args:
-        call: the model call.
-        layer: which has cross-attention.
+        call: model call that the layer is in.
+        layer: layer that has cross-attention.
         places: tokens that it has for a picture.
 
     Raises:
@@ -106,9 +106,9 @@ def training_call(noisy: Tensor, frames: int, held: Held | None = None) -> Call:
     """Return the call of a training forward: one condition, whole clips, progress 0.
 
     Args:
-        noisy: latents of the batch, [B*F, C, H, W].
+        noisy: [B*F, C, H, W]. Latents of the batch.
         frames: frames per video.
-        held: what the clips' ends, say, are told to be: N = B*F.
+        held: frames that the call is told of, such as the clips' ends: N = B*F.
 
     Raises:
         ValueError: the batch is not a multiple of frames.
@@ -129,7 +129,7 @@ def held_by_mask(latents: Tensor, mask: Tensor | None) -> Held | None:
     """Return what a sampling run holds: the latents where its mask does not generate.
 
     Args:
-        latents: [F, 4, H, W] that it starts from, clean, in the model's own scale.
-        mask: [F, 1 or 4, H, W], 1 where to generate; None: everywhere, so nothing is held.
+        latents: [F, 4, H, W]. Start of the run, clean, in the model's own scale.
+        mask: [F, 1 or 4, H, W]. 1 where to generate; None: everywhere, so nothing is held.
     """
     return None if mask is None else (latents, 1 - mask[:, :1])

@@ -57,7 +57,7 @@ class Part:
         """Check, before a run, that nothing is there that it can't work beside.
 
         Args:
-            edits: of the model, itself among them.
+            edits: edits on the model, itself among them.
             conditions: options of every condition of the run.
 
         Raises:
@@ -97,8 +97,8 @@ class Run(Protocol):
         """Return a clip, [F, C, H, W].
 
         Args:
-            once: samples once.
-            start: what a plain run begins with.
+            once: function that samples once.
+            start: noise and latents that a plain run begins with.
             sigmas: [steps + 1], descending, of a plain run.
         """
         ...
@@ -139,8 +139,8 @@ class Conditions(Protocol):
         """Return tokens, [1, S, D], and payload of each question; none: the condition itself is asked.
 
         Args:
-            payload: the condition's.
-            progress: as ``Call.progress``.
+            payload: payload of the condition.
+            progress: part of sampling that is done, as ``Call.progress``.
         """
         ...
 
@@ -150,10 +150,10 @@ class Conditions(Protocol):
         """Return one prediction, [F, C, H, W].
 
         Args:
-            payload: the condition's.
-            answers: those to the questions in their order, [F, C, H, W] each, clean latents.
+            payload: payload of the condition.
+            answers: [F, C, H, W] each, clean latents: one for each question, in their order.
             frame_ids: absolute number of each frame.
-            progress: as ``Call.progress``.
+            progress: part of sampling that is done, as ``Call.progress``.
         """
         ...
 
@@ -176,8 +176,8 @@ class Guide(Protocol):
         Args:
             query: [F, heads, L, D].
             key: [F or 1, heads, S, D].
-            call: of one condition, which is guided, and one clip.
-            layer: whose attention it is.
+            call: model call of one condition, which is guided, and one clip.
+            layer: layer whose attention it is.
         """
         ...
 
@@ -185,7 +185,7 @@ class Guide(Protocol):
         """Return how far clean latents move, in the model's units, [F, C, H, W].
 
         Args:
-            gradient: that of the energy by what the network sees, [F, C, H, W].
+            gradient: [F, C, H, W]. Slope of the energy by the input of the network.
             sigma: noise level.
         """
         ...
@@ -216,10 +216,25 @@ class Slots(Protocol):
         """Return what goes on from a slot, [N, C, H, W].
 
         Args:
-            slot: its name.
-            hidden: what comes in, [N, C, H, W], N pictures as ``call`` says.
+            slot: name of the slot.
+            hidden: [N, C, H, W]. Features that come in, N pictures as ``call`` says.
+            call: model call.
+            time: way of attention over frames; None: over all of them.
+        """
+        ...
+
+
+class Skips(Protocol):
+    """What meets where a UNet's way up takes in what its way down has made."""
+
+    def join(self, hidden: Tensor, skip: Tensor, call: Call, factor: int) -> tuple[Tensor, Tensor]:
+        """Return both as a block of the way up takes them, side by side.
+
+        Args:
+            hidden: features of the way up, [N, C, H, W], N pictures as ``call`` says.
+            skip: features of the way down, [N, D, H, W].
             call: the model call.
-            time: how its attention goes over frames; None: over all of them.
+            factor: C over the width of the network's finest level.
         """
         ...
 
@@ -240,8 +255,8 @@ class Time(Protocol):
         """Return one answer, [N, F, C], of those of attention to parts of a clip.
 
         Args:
-            tokens: [N, F, C] float; only shape, dtype and device matter.
-            attend: frames that follow each other to [N, length, C].
+            tokens: [N, F, C] float. Features of a clip; this reads shape, dtype and device alone.
+            attend: function of frames that follow each other to [N, length, C].
         """
         ...
 
@@ -251,8 +266,8 @@ class Source:
     """What a layer of self-attention reads in place of its own tokens.
 
     Attributes:
-        tokens: [B, S, C], one row for all frames of a video, or [B*F, S, C], one a frame.
-        is_shared: it is one row for all frames.
+        tokens: [B, S, C]. One row for all frames of a video, or [B*F, S, C], one a frame.
+        is_shared: True where one row is for all frames.
     """
 
     tokens: Tensor
@@ -284,10 +299,10 @@ class SelfAttention(Protocol):
         """Return the tokens that a layer's keys and values come from.
 
         Args:
-            tokens: its own, [B*F*R, L, C]; R > 1 where another pack has cut each picture into tiles.
-            call: the model call.
-            memory: from ``memory``, of this run and network.
-            layer: it, a ``Layer``.
+            tokens: [B*F*R, L, C]. Tokens of the layer; R > 1 where another pack has cut each picture into tiles.
+            call: model call.
+            memory: value of ``memory``, of this run and network.
+            layer: layer that reads, a ``Layer``.
         """
         ...
 
@@ -307,9 +322,9 @@ class CrossAttention(Protocol):
         """Return what is added to all layers of a layer's level, [N, L, S] float; None: nothing.
 
         Args:
-            call: the model call, of N pictures.
-            layer: one of the level, of L places.
-            tokens: S, of the prompts in the batch.
+            call: model call, of N pictures.
+            layer: one layer of the level, of L places.
+            tokens: S, number of the prompts' tokens in the batch.
         """
         ...
 
@@ -327,9 +342,9 @@ class Observer(Protocol):
 
         Args:
             query: [N, heads, L, D], N pictures as ``call`` says, L places of the layer's grid row by row.
-            key: [N, heads, S, D], or one row for every so many pictures that follow each other; S tokens of the prompt.
-            call: the model call.
-            layer: it.
+            key: [N, heads, S, D]. S tokens of the prompt: one row for each picture, or for every so many in a row.
+            call: model call.
+            layer: layer whose attention it is.
         """
         ...
 
@@ -339,20 +354,21 @@ class Edit:
     """A technique, as what it does at each seam; None: nothing.
 
     Attributes:
-        name: says in errors whose edit it is.
+        name: name of the technique, for errors.
         schedule: noise levels to sample with.
-        noise: what a run starts from.
+        noise: start noise of a run.
         run: one sampling run, or several.
         windows: windows in which a long clip is asked about.
         conditions: several questions in a condition's place.
         guide: an energy by whose gradient predictions move.
-        input: what is added behind the first convolution.
+        input: summand behind the first convolution.
         slots: layers in the temporal slots.
-        time: how attention in slots goes over frames.
-        self_attention: what self-attention reads.
-        between: what changes tokens between both attentions.
-        cross_attention: what is added to logits of cross-attention.
-        observe: what looks at cross-attention.
+        skips: tensors that meet where the way up takes in the way down.
+        time: way of attention in slots over frames.
+        self_attention: tokens that self-attention reads.
+        between: change of tokens between both attentions.
+        cross_attention: summand of logits of cross-attention.
+        observe: observer of cross-attention.
     """
 
     name: str
@@ -364,6 +380,7 @@ class Edit:
     guide: Guide | None = None
     input: Input | None = None
     slots: Slots | None = None
+    skips: Skips | None = None
     time: Time | None = None
     self_attention: SelfAttention | None = None
     between: Between | None = None

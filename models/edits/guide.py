@@ -45,11 +45,11 @@ def find_shift(guide: Guide, call: Call, seen: Tensor, ask: Ask, *, apart: bool)
     Inference mode is left for it. The gradient goes to the latents alone, and nothing keeps its graph.
 
     Args:
-        guide: of an edit.
-        call: the model call.
-        seen: what the network sees, [N, C, H, W]: N pictures as the call says, of one clip for each condition.
-        ask: runs the network.
-        apart: no frame has a say in another's prediction, so gradients may be taken of a few at a time.
+        guide: part of an edit that gives the energy.
+        call: model call whose answer moves.
+        seen: [N, C, H, W]. Input of the network, N pictures as the call says, of one clip for each condition.
+        ask: function that runs the network.
+        apart: True where no frame has a say in another's prediction, so gradients may be taken of a few at a time.
 
     Returns:
         [F, C, H, W] float32; None: no condition is guided.

@@ -23,10 +23,10 @@ class Start:
     highest level, the level below it. So runs that start from a clip, part of the way down, can be repeated as well.
 
     Attributes:
-        noise: [F, C, H, W] float32 of unit variance.
-        latent: clean latents in the model's scale, [F, C, H, W]; zeros for text-to-video.
+        noise: [F, C, H, W] float32. Noise of unit variance.
+        latent: [F, C, H, W]. Clean latents in the model's scale; zeros for text-to-video.
         highest: highest of the model's noise levels.
-        arrange: makes other noise, [F, C, H, W], start noise as ``noise`` was.
+        arrange: function that makes start noise of other noise, [F, C, H, W], as ``noise`` was made.
     """
 
     noise: Tensor
@@ -39,8 +39,8 @@ def arrange_noise(edits: Sequence[Edit], noise: Tensor) -> Tensor:
     """Return what a run starts from, [F, C, H, W]; the noise itself where no edit has a say.
 
     Args:
-        edits: of the model.
-        noise: one video's, [F, C, H, W]; zeros where a run goes on from noisy latents.
+        edits: edits on the model.
+        noise: [F, C, H, W]. Noise of one video; zeros where a run goes on from noisy latents.
     """
     part = find(edits, "noise")
     return noise if part is None else part.arrange(noise)
@@ -52,12 +52,12 @@ def sample_run(
     """Return a sampled clip, [F, C, H, W]: sampled once, or as often as an edit wants.
 
     Args:
-        edits: of the model.
-        once: samples once.
-        noise: as ``Start``; arranged already.
-        latent: as ``Start``.
+        edits: edits on the model.
+        once: function that samples once.
+        noise: noise of ``Start``; arranged already.
+        latent: latents of ``Start``.
         sigmas: [steps + 1] descending noise levels.
-        highest: as ``Start``.
+        highest: highest of the model's noise levels.
     """
     part = find(edits, "run")
     if part is None:

@@ -24,8 +24,8 @@ def motion_edit(name: str, motion: Any, schedule: Schedule | None = None, **sett
     """Return the edit of a motion module.
 
     Args:
-        name: of the edit.
-        motion: what the host's ``load_motion`` returned, or a ``learning.Learner``.
+        name: name of the edit.
+        motion: module that the host's ``load_motion`` returned, or a ``learning.Learner``.
         schedule: the beta schedule to sample with; None: the model's own.
         settings: ``strength``, ``start_percent`` and ``end_percent`` of ``TemporalEdit``.
     """
@@ -38,10 +38,10 @@ class TemporalEdit(Part):
     """Run a motion module in the temporal slots.
 
     Attributes:
-        motion: what the host's ``load_motion`` returned, or a ``learning.Learner``.
+        motion: module that the host's ``load_motion`` returned, or a ``learning.Learner``.
         strength: factor on the module's change: ``x + strength * (module(x) - x)``. 0 leaves the model bit-identical.
         start_percent, end_percent: part of sampling in which it acts, compared with ``Call.progress``.
-        network: what runs in the place of ``motion``: a ``MotionModel``, or what is called as one; None: it itself.
+        network: network that runs in the place of ``motion``: a ``MotionModel``, or one called alike; None: ``motion``.
     """
 
     motion: Any
@@ -86,7 +86,7 @@ class TemporalEdit(Part):
         return self._running(slot, hidden, call.frames, self.strength, time)
 
     def add(self, hidden: Tensor, call: Call) -> Tensor:
-        """Add what the mask encoder makes of what is held."""
+        """Add what the mask encoder makes of what is held to [N, C, H, W]."""
         held = given_in(call)
         return hidden if held is None else self._running.mask_encoder(hidden, held, self.strength)
 

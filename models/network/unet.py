@@ -20,7 +20,7 @@ class Place:
 
     Attributes:
         part: diffusers' name of the part of the UNet that holds it: ``down_blocks.0``, ``mid_block``, ``up_blocks.3``.
-        index: its number in that part.
+        index: place in that part, from 0.
         block: the block in LDM's numbers.
         level: 0 is the finest; each further one halves both sides.
         width: channels that come out.
@@ -50,9 +50,9 @@ class Layer:
     """A transformer block: self-attention, cross-attention, feed-forward.
 
     Attributes:
-        number: of its spatial transformer, from 0 in the order in which the UNet runs them.
-        depth: its number in that transformer.
-        place: where that transformer lies.
+        number: place of its spatial transformer, from 0 in the order in which the UNet runs them.
+        depth: place in that transformer.
+        place: block that holds that transformer.
     """
 
     number: int
@@ -84,7 +84,7 @@ class UNetSize:
         context_dim: width of the text tokens.
         num_heads: attention heads of every spatial transformer, or of those of each level.
         depths: transformer blocks of each level's spatial transformers; 0: the level has none.
-        middle_depth: those of the middle block, whose level is the last.
+        middle_depth: transformer blocks of the middle block, whose level is the last.
         num_res_blocks: residual blocks a level on the way down; one more on the way up.
         in_channels: latent channels; twice as many where the UNet also sees a picture to edit (instruct-pix2pix).
     """

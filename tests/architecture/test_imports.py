@@ -26,6 +26,7 @@ SHARED = tuple(
 LAW: dict[str, tuple[str, ...]] = {
     "__init__.py": ("host.comfyui.entry",),
     "models": ("models",),
+    "models/edits": ("models.edits", "models.errors", "models.frames", "models.network", "models.video"),
     "language": ("language", "models", "host.contract"),
     "training": ("training", "models", "host.contract"),
     "host": ("host.contract", "models"),
@@ -56,7 +57,18 @@ LAW: dict[str, tuple[str, ...]] = {
         "nodes",
         "training",
     ),
+    "headless/seams": ("headless.networks", "headless.seams", *SHARED),
     "nodes": ("nodes", "host.contract", "host.api", "host.video_file", "models"),
+}
+# Families of techniques, by what names of files or folders in ``models`` begin with; the first that fits. None
+# imports another: what two need lies below them.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "layout prior": ("layout_prior", "layout_sequence", "layout_metrics"),
+    "storyboard": ("layout_masks", "layout_control"),
+    "layout": ("layout", "energy", "gligen"),
+    "zero-shot": ("zero_shot", "cross_frame", "foreground", "motion_path"),
+    "motion": ("motion", "mask_adapter"),
+    "long video": ("long_video", "free_", "prompt_travel", "nuwa_"),
 }
 # Heavier layers that a node reaches only when it runs.
 INSIDE_FUNCTIONS: dict[str, tuple[str, ...]] = {"nodes": ("language", "training")}
@@ -172,6 +184,9 @@ def test_every_import_obeys_the_law() -> None:
         ("host/comfyui/port.py", "from ...nodes import motion"),
         ("host/comfyui/seams/x.py", "from ....models.gligen import Gligen"),
         ("host/comfyui/seams/x.py", "from ..motion import ComfyMotion"),
+        ("headless/seams/x.py", "from ...models.cross_frame import CrossFrameEdit"),
+        ("headless/seams/x.py", "from ..motion import LoadedMotion"),
+        ("models/edits/x.py", "from ..gligen import Gligen"),
         ("training/x.py", "from frameloom.models import edit"),
     ],
 )
@@ -184,13 +199,32 @@ def test_the_law_catches(path: str, source: str) -> None:
     [
         ("nodes/x.py", "def f():\n    from ..training import loop"),
         ("nodes/x.py", "from ..host import api"),
-        ("headless/engine/x.py", "from ...models.edit import Edit"),
+        ("headless/engine/x.py", "from ...models.edits.edit import Edit"),
         ("headless/x.py", "def f():\n    import av"),
         ("host/comfyui/x.py", "import comfy.utils"),
     ],
 )
 def test_the_law_allows(path: str, source: str) -> None:
     assert violations(path, source) == []
+
+
+def family_of(module: str) -> str:
+    """The family of techniques that a file or folder of ``models`` is of; nothing: it is none's."""
+    names = ((family, name) for family, start in FAMILIES.items() for name in start)
+    family = next((family for family, name in names if module.startswith(name)), "")
+    return "" if family == "storyboard" else family
+
+
+def test_no_technique_imports_another_familys() -> None:
+    crossing = []
+    for path in (ROOT / "models").rglob("*.py"):
+        name = path.relative_to(ROOT).as_posix()
+        own = family_of(name.removeprefix("models/"))
+        for item in imports_of(name, path.read_text(encoding="utf-8")):
+            other = family_of(item.target.removeprefix("models.")) if item.ours else ""
+            if own and other and other != own:
+                crossing.append(f"{name}:{item.line} imports {item.target}")
+    assert crossing == []
 
 
 def test_all_but_the_comfyui_host_imports_without_comfyui() -> None:

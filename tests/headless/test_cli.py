@@ -121,26 +121,14 @@ def test_an_invalid_workflow_runs_nothing_and_returns_2(run, tmp_path):
     assert not (tmp_path / "output").exists()
 
 
-@pytest.mark.parametrize(
-    ("workflow", "settings", "message"),
-    [
-        (
-            "text2image_demo",
-            ["KSampler.sampler_name=sa_solver"],
-            r"\(KSampler\), input sampler_name: got \['sa_solver'\], expected a sampler_name built headless: euler, ",
-        ),
-        (
-            "layout_video_demo",
-            ["KSamplerSelect.sampler_name=sa_solver"],
-            r"\(KSamplerSelect\), input sampler_name: got \['sa_solver'\], expected a sampler_name built headless: ",
-        ),
-    ],
-)
-def test_a_sampler_that_is_not_built_is_refused_before_anything_runs(run, workflow, settings, message):
-    text = (ROOT / "workflows" / "api" / f"{workflow}.json").read_text("utf-8")
-    code, out, err = run(text, *(f"--set={setting}" for setting in settings))
+def test_a_sampler_that_is_not_built_is_refused_before_anything_runs(run):
+    text = (ROOT / "workflows" / "api" / "text2image_demo.json").read_text("utf-8")
+    code, out, err = run(text, "--set", "KSampler.sampler_name=sa_solver")
     assert (code, out, len(err)) == (2, [], 1)
-    assert re.search(message, err[0])
+    said = (
+        "(KSampler), input sampler_name: got ['sa_solver'], expected a sampler_name built headless: euler, "
+    )
+    assert said in err[0]
 
 
 def test_every_scheduler_of_comfyui_is_built_and_every_sampler_built_is_comfyuis():
@@ -150,20 +138,6 @@ def test_every_scheduler_of_comfyui_is_built_and_every_sampler_built_is_comfyuis
     for node in (KSampler, KSamplerAdvanced, KSamplerSelect):
         assert node.validate_inputs("uni_pc") is node.validate_inputs(None) is True
         assert node.validate_inputs("sa_solver").startswith("expected a sampler_name built headless: euler, ")
-
-
-@pytest.mark.parametrize(
-    ("workflow", "message"),
-    [
-        ("not json", r"invalid_prompt: workflow: got text that is not JSON"),
-        ('{"nodes": []}', "invalid_prompt: workflow: got a workflow saved by the editor"),
-        ("{}", "prompt_no_outputs: workflow"),
-    ],
-)
-def test_text_that_is_no_workflow_returns_2(run, workflow, message):
-    code, _, err = run(workflow)
-    assert (code, len(err)) == (2, 1)
-    assert err[0].startswith(message)
 
 
 def test_a_file_that_is_not_there_returns_2(run, tmp_path, capsys):
@@ -242,11 +216,13 @@ def test_a_device_that_is_not_there_is_bad_usage(device, capsys):
     )
 
 
-DIGITS, DEEP = "9" * 5000, "[" * 100_000
+DEEP = "[" * 100_000
 WRONG_TEXTS = {
-    "deep": (DEEP, "JSON with thousands of lists"),
-    "deep and whole": ("[" * 200 + "]" * 200, "JSON with more than 100 lists or objects within"),
-    "a number of 5,000 digits": (f'{{"1": {DIGITS}}}', "JSON with a number of thousands of digits"),
+    "no JSON": (
+        "no",
+        r"invalid_prompt: workflow: got text that is not JSON \(.*\), expected an object of nodes",
+    ),
+    "deep": (DEEP, "got JSON with thousands of lists"),
     "notes that are text": (
         {**WORKFLOW, "1": {**WORKFLOW["1"], "_meta": "x"}},
         "node 1 .EmptyImage. has no input x",
@@ -267,9 +243,8 @@ def test_a_workflow_that_is_none_is_refused_in_a_line(run, name):
     assert re.search(said, err[0])
 
 
-@pytest.mark.parametrize("value", [DEEP, DIGITS, "[" * 200 + "]" * 200])
-def test_a_value_that_can_not_be_read_is_bad_usage(run, value):
-    code, _, err = run(WORKFLOW, "--set", f"1.width={value}")
+def test_a_value_that_can_not_be_read_is_bad_usage(run):
+    code, _, err = run(WORKFLOW, "--set", f"1.width={DEEP}")
     assert (code, len(err)) == (2, 1)
     assert err[0].startswith("--set 1.width: got JSON with ")
 
@@ -330,11 +305,6 @@ def test_a_model_that_is_not_there_names_the_folder_and_whether_it_exists(run, t
     assert (code, err[1:]) == (2, [f"{folder} does not exist; give another by --models."])
     (tmp_path / "models").mkdir()
     assert run(lacking)[2][1:] == [f"{folder} holds none of this kind."]
-
-
-def test_a_bad_setting_returns_2(run):
-    code, _, err = run(WORKFLOW, "--set", "1.widht=3")
-    assert (code, len(err)) == (2, 1)
 
 
 def test_a_text_is_set_to_text_whatever_it_looks_like():

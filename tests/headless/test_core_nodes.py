@@ -123,18 +123,6 @@ def test_every_frame_of_a_moving_webp_is_loaded(port):
     assert mask.shape == (3, 64, 64)
 
 
-@pytest.mark.parametrize("part", ["page", "half"])
-def test_a_file_that_is_no_picture_is_named(port, part):
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-    noise.save(port.input_dir / "whole.png")
-    whole = (port.input_dir / "whole.png").read_bytes()
-    (port.input_dir / "a.png").write_bytes(b"<html>" if part == "page" else whole[: len(whole) // 2])
-    with pytest.raises(
-        ValueError, match=r"a\.png: got a file that is no picture or video, or only part of one"
-    ):
-        image.LoadImage.execute("a.png")
-
-
 @pytest.mark.parametrize("method", ["nearest-exact", "bilinear", "area", "bicubic", "lanczos"])
 def test_scaling_one_colour_keeps_it(port, method):
     flat = torch.full((1, 10, 14, 3), 51 / 255)

@@ -62,7 +62,7 @@ def test_an_error_that_our_code_raises_is_words_and_any_other_is_a_fault(left):
     assert left(1, told(lambda: with_settings(GRAPH, ["9.width=1"]))) == (verdict.FAILED, "")
     assert left(1, told(lambda: parse_storyboard("{"))) == (verdict.FAILED, "")
     raw = told(lambda: read_value(5, None))  # json's own error
-    assert left(1, raw) == (verdict.INTERNAL, "TypeError at headless/json_text.py:read_json")
+    assert left(1, raw) == (verdict.INTERNAL, "TypeError at models/files/json_text.py:read_json")
     said = told(lambda: with_settings(GRAPH, ["9.width=1"]))
     assert left(ESCAPED, said)[0] == verdict.INTERNAL  # it left the command, whatever it says
 

@@ -156,7 +156,7 @@ def test_a_damaged_job_a_full_disk_and_a_silent_cluster_keep_the_other_jobs(home
     with monkeypatch.context() as patch:
         patch.setattr(whole_file.os, "fsync", full)
         assert nuwa(home) == 1
-    said = rf"{last.name}: No space left on device; .*; make room and queue again"
+    said = rf"{last.name}: could not be written .*No space left on device.*; make room and queue again"
     assert re.search(said, capsys.readouterr().err)
 
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 4)

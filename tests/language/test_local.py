@@ -294,12 +294,15 @@ def test_code_of_a_models_folder_does_not_run(folder, tmp_path):
         ),
         (
             lambda copy: (copy / "config.json").write_text("{"),
-            r"tiny: config.json is not JSON \(.*\); expected the file",
+            r"tiny: config.json is text that is not JSON \(.*\); expected the file",
         ),
-        (lambda copy: (copy / "config.json").write_text("[" * 50_000), r"not JSON \(nested too deep\)"),
+        (
+            lambda copy: (copy / "config.json").write_text("[" * 50_000),
+            "config.json is JSON with thousands of lists",
+        ),
         (
             lambda copy: (copy / "tokenizer.json").write_text("version https://git-lfs"),
-            r"tokenizer.json is not JSON",
+            "tokenizer.json is text that is not JSON",
         ),
         (
             lambda copy: (copy / "model.safetensors").write_bytes(b"<html>"),

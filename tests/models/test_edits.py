@@ -2,59 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 import torch
 from frameloom.models.edits.active import RULES, RunEdits, find, find_notes
 from frameloom.models.edits.call import Call, Condition
-from frameloom.models.edits.edit import SEAMS, Edit, Part, Source
+from frameloom.models.edits.edit import SEAMS, Edit, Part
 from frameloom.models.motion.edit import STILL, motion_edit
+from frameloom.models.network.unet import SD1
 from frameloom.tests.support.layers import at_level
 from frameloom.tests.support.motion import tiny_module
+from frameloom.tests.support.parts import Every
 from frameloom.tests.support.random_demo import as_learner
 
 CALL = Call(2, 1, (Condition(0),), (0, 1), 1.0, 0.5, (4, 4))
 LAYER = at_level(1)  # of 2 x 2 places
-
-
-@dataclass(frozen=True)
-class Every(Part):
-    """Has the methods of every seam inside a network; multiplies by a number and adds one."""
-
-    number: float = 2.0
-    off: bool = False
-    slots = ("slot",)
-    over_clip = False
-    in_control = True
-    levels = frozenset({1})
-    seen: list = field(default_factory=list, compare=False)
-
-    def acts(self, call):
-        return not self.off
-
-    def add(self, hidden, call):
-        return self.number * hidden + 1
-
-    def run(self, slot, hidden, call, time):
-        self.seen.append((slot, time))
-        return self.number * hidden + 1
-
-    def memory(self):
-        return []
-
-    def read(self, tokens, call, memory, layer):
-        memory.append(layer)
-        return Source(self.number * tokens + len(memory), is_shared=False)
-
-    def change(self, call):
-        return None if self.off else lambda tokens, number: self.number * tokens + number
-
-    def bias(self, call, layer, tokens):
-        return torch.full((2, 4, tokens), self.number)
-
-    def see(self, query, key, call, layer):
-        self.seen.append((query, key, layer))
+OTHER = next(layer for layer in SD1.layers if layer.level == 1 and layer != LAYER)
 
 
 def run_of(seam, *parts):
@@ -82,15 +44,15 @@ def test_parts_behind_the_first_convolution_and_in_slots_take_what_the_one_befor
     parts = Every(2.0), Every(3.0)
     assert run_of("input", *parts).at(CALL).input(ones(1)).item() == 3 * 3 + 1
     active = run_of("slots", *parts).at(CALL)
-    assert active.slot("slot", ones(1)).item() == 3 * 3 + 1
+    assert active.slot("mid_block.motion_modules.0", ones(1)).item() == 3 * 3 + 1
     assert active.slot("another", ones(1)).item() == 1
 
 
 def test_parts_of_self_attention_read_what_the_one_before_read_and_each_remembers_by_itself():
-    run = run_of("self_attention", *[Every(2.0)] * 2)  # one part twice
+    run = run_of("self_attention", *[Every(2.0, levels=frozenset({1}))] * 2)  # one part twice
     tokens = ones(2, 3, 1)
     assert run.at(CALL).read(tokens, LAYER).tokens.unique().item() == 2 * (2 + 1) + 1
-    assert run.at(CALL).read(tokens, LAYER).tokens.unique().item() == 2 * (2 + 2) + 2
+    assert run.at(CALL).read(tokens, OTHER).tokens.unique().item() == 2 * (2 + 2) + 2
     assert run.at(CALL).read(tokens, LAYER, "a ControlNet").tokens.unique().item() == 7
     run.forget()
     assert run.at(CALL).read(tokens, LAYER).tokens.unique().item() == 7
@@ -108,14 +70,14 @@ def test_the_last_part_between_attentions_acts_and_none_where_that_one_does_not(
 def test_what_is_added_to_cross_attention_adds_up():
     query = ones(2, 4, 1).half()
     bias = run_of("cross_attention", Every(2.0), Every(3.0), Every(9.0, off=True)).at(CALL)
-    assert torch.equal(bias.bias(LAYER, query, 5), torch.full((2, 4, 5), 5.0).half())
+    assert torch.equal(bias.bias(LAYER, query, 3), torch.tensor([0, 2.5, 5]).expand(2, 4, 3).half())
     assert run_of("cross_attention").at(CALL).bias(LAYER, query, 5) is None
     with pytest.raises(ValueError, match="level 1 has 9 places; expected 2 x 2 for latents of 4 x 4"):
-        bias.bias(LAYER, ones(2, 9, 1).half(), 5)
+        bias.bias(LAYER, ones(2, 9, 1).half(), 3)
 
 
 def test_everything_that_looks_sees_the_layers_of_its_levels():
-    parts = Every(), Every()
+    parts = [Every(levels=frozenset({1})) for _ in range(2)]
     active = run_of("observe", *parts).at(CALL)
     active.see("query", "key", LAYER)
     active.see("query", "key", at_level(0))
@@ -133,7 +95,7 @@ def test_a_part_that_does_not_act_is_not_asked(seam):
 
 
 def test_slots_are_told_of_the_last_part_in_time():
-    part, time = Every(), object()
+    part, time = Every(slots=("slot",)), object()
     run = RunEdits([Edit("a", slots=part, time=object()), Edit("b", time=time)])
     run.at(CALL).slot("slot", ones(1))
     assert part.seen == [("slot", time)]

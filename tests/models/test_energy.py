@@ -15,6 +15,7 @@ from frameloom.models.edits.guide import find_shift
 from frameloom.models.energy import BoxEnergy, box_energy
 from frameloom.models.layout import Reading, Region
 from frameloom.tests.support.layers import at_level
+from frameloom.tests.support.tensors import draw
 
 FRAMES, SIDE, TOKENS, HEADS, WIDTH = 6, 8, 7, 2, 3
 BOXES = torch.tensor([[0.1, 0.2, 0.45, 0.6]]).expand(FRAMES, 4) + torch.arange(FRAMES)[:, None] * 0.08
@@ -41,10 +42,6 @@ def call(*readings, progress=0.0, sigma=2.0):
         progress=progress,
         size=(SIDE, SIDE),
     )
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def energy_by_loops(attention, mask):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-import torch
 from frameloom.models.keys import hash_settings, plain
+from frameloom.tests.support.tensors import draw
 
 
 def keyframes(seed=0):
-    return torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(seed))
+    return draw(2, 4, 3, 3, seed=seed)
 
 
 def test_settings_that_differ_have_different_keys():

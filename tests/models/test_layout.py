@@ -7,6 +7,7 @@ import torch
 from frameloom.models.edits.call import Call, Condition
 from frameloom.models.layout import MAX_GAIN, BoxBias, BoxGather, Layout, Reading, Region
 from frameloom.tests.support.layers import at_level
+from frameloom.tests.support.tensors import draw
 
 FRAMES, SIDE, TOKENS = 3, 16, 6
 LEFT, RIGHT = (0.0, 0.0, 0.25, 1.0), (0.75, 0.0, 1.0, 1.0)  # a quarter of the columns each
@@ -128,7 +129,7 @@ def test_an_entity_that_is_absent_at_times_is_kept_out_by_asking_on():
 
 
 def test_an_effect_spread_over_the_picture_is_in_the_box_with_its_sum_kept():
-    bare = torch.randn(FRAMES, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    bare = draw(FRAMES, 4, SIDE, SIDE)
     effect = columns(0, SIDE, 0.125)
     got = BoxGather().compose(lay_out(LEFT).payload(), [bare, bare + effect], range(FRAMES), 0.0) - bare
     torch.testing.assert_close(got, columns(0, SIDE // 4, 0.5))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from frameloom.models.layout_metrics import MOMENTS, Fidelity, compare, track_features
 from frameloom.models.storyboard import BoxKey, Entity, Scene
+from frameloom.tests.support.tensors import draw
 
 
 def line(*places):
@@ -52,12 +53,12 @@ def test_against_naive_loops():
 
 
 def test_a_set_against_itself_has_all_of_it_once_more_than_its_neighbours():
-    points = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
+    points = draw(50, 4, seed=1)
     assert values(compare(points, points, 5)) == pytest.approx((1, 1, 6 / 5, 1))
 
 
 def test_sets_that_are_far_apart_share_nothing():
-    points = torch.randn(20, 4, generator=torch.Generator().manual_seed(2))
+    points = draw(20, 4, seed=2)
     assert compare(points, points + 100, 5) == Fidelity(0, 0, 0, 0)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import MotionAdapter
-from frameloom.models.edits.call import Call, Condition, held_by_mask, training_call
+from frameloom.models.edits.call import Call, Condition, held_by_mask
 from frameloom.models.errors import CheckpointError
 from frameloom.models.mask_adapter import MASK_KEY, MaskEncoder, given_in, join_given
 from frameloom.models.motion_checkpoint import (
@@ -20,13 +20,10 @@ from frameloom.models.motion_lora import pack_motion_lora, read_motion_lora
 from frameloom.models.motion_module import MotionModel, initialise
 from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.motion import save, tiny_lora, tiny_size, tiny_state
+from frameloom.tests.support.tensors import draw
 from safetensors.torch import save_file
 
 WIDTH = 32  # of the tiny module's first slot
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def weights(family="v2", schedule=ANIMATEDIFF, **size) -> MotionWeights:
@@ -93,14 +90,6 @@ def test_a_part_of_the_picture_is_refused():
         ValueError, match=r"mask adapter: got 4 x 2 cells of 4 x 4 .*take areas of conditions"
     ):
         given_in(call)
-
-
-def test_a_training_call_is_told_of_each_video():
-    latents, mask = draw(4, 4, 8, 8), torch.zeros(4, 1, 8, 8)
-    mask[[0, 3]] = 1
-    call = training_call(draw(4, 4, 8, 8, seed=1), 2, (latents, mask))
-    assert torch.equal(given_in(call), join_given(latents, mask))
-    assert training_call(latents, 2).held is None
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from frameloom.models.motion_path import (
     warp,
 )
 from frameloom.models.storyboard import BoxKey, Entity
+from frameloom.tests.support.tensors import draw
 
 
 def picture(height, width):
@@ -42,7 +43,7 @@ def test_the_papers_default_steps_through_the_known_cells():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_warping_copies_values_in_their_own_dtype(dtype):
-    latent = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
+    latent = draw(1, 4, 16, 16).to(dtype)
     moved = warp(latent, interpolate(3, {0: (0, 0, 1, 0), 2: (0.3, -0.2, 1.4, 30)}), [2])
     assert moved.dtype == dtype
     assert set(moved.flatten().tolist()) <= set(latent.flatten().tolist())

@@ -9,6 +9,7 @@ import pytest
 import torch
 from frameloom.models.nuwa_fill import Filling, fill_between, job_noise, turn_noise
 from frameloom.models.nuwa_tree import Tree
+from frameloom.tests.support.tensors import draw
 
 TREE = Tree(5, 3, {0: "a"})
 JOB = TREE.job(2, 1)
@@ -39,7 +40,7 @@ class Oracle:
 
 
 def ends(seed=3):
-    return torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(seed))
+    return draw(2, *SHAPE, seed=seed)
 
 
 def clip():
@@ -123,7 +124,7 @@ def test_noise_is_a_frames_by_seed_level_and_number_alone():
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 1.0])
 def test_turned_noise_is_standard_normal_and_turns_from_end_to_end(correlation):
-    own = torch.randn(9, 200_000, generator=torch.Generator().manual_seed(1))
+    own = draw(9, 200_000, seed=1)
     turned = turn_noise(own, correlation)
     assert torch.equal(turned[[0, -1]], own[[0, -1]])
     torch.testing.assert_close(turned.std(1), torch.ones(9), rtol=0, atol=0.01)

@@ -12,6 +12,7 @@ from frameloom.models import whole_file
 from frameloom.models.errors import HostError, PredictionError
 from frameloom.models.nuwa_jobs import JobFolder, Recursion, open_folder, run_jobs
 from frameloom.models.nuwa_tree import Tree
+from frameloom.tests.support.tensors import draw
 
 TREE = Tree(4, 3, {0: "a"})
 SHAPE = (2, 3, 3)
@@ -36,7 +37,7 @@ class Straight:
 
 
 def keyframes(seed=0):
-    return torch.randn(TREE.length, *SHAPE, generator=torch.Generator().manual_seed(seed))
+    return draw(TREE.length, *SHAPE, seed=seed)
 
 
 def run(recursion, work=None, watch=lambda done, preview: None, check=lambda: None):
@@ -133,7 +134,7 @@ def test_a_full_disk_is_one_error_and_keeps_what_is_finished(folder, monkeypatch
 
     monkeypatch.setattr(whole_file.os, "fsync", full)
     with pytest.raises(
-        OSError, match=r"No space left on device; expected [\d,]+ bytes .* finished jobs are kept"
+        OSError, match=r"No space left on device\); expected about [\d,]+ bytes .* finished jobs are kept"
     ):
         run(Recursion(TREE, keyframes(), folder))
     monkeypatch.undo()
@@ -194,14 +195,6 @@ def test_a_frame_that_is_not_a_number_is_refused_and_not_kept(folder):
     with pytest.raises(PredictionError, match="level 2, job 1"):
         recursion.finish(job, frames)
     assert not folder.path.exists()
-
-
-@pytest.mark.parametrize("given", [torch.zeros(3, *SHAPE), torch.zeros(5, *SHAPE), torch.zeros(4, 2, 3)])
-def test_keyframes_that_do_not_fit_the_tree_are_refused(given):
-    with pytest.raises(
-        ValueError, match=r"expected \[4, channels, height, width\], as many as the tree's length"
-    ):
-        Recursion(TREE, given)
 
 
 def test_a_folder_is_of_one_question_and_one_model(tmp_path):

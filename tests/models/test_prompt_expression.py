@@ -6,7 +6,8 @@ import math
 
 import pytest
 from frameloom.models.prompt_expression import ExpressionError, evaluate, fill_in
-from frameloom.models.prompt_travel import fill_travel, parse_prompts, plan_travel, used_prompts
+from frameloom.models.prompt_text import parse_prompts
+from frameloom.models.prompt_travel import fill_travel, plan_travel, used_prompts
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,17 @@ import re
 
 import pytest
 import torch
+from frameloom.models.prompt_text import parse_prompts, storyboard_prompts
 from frameloom.models.prompt_travel import (
     MAX_FRAMES,
     Blend,
     describe_travel,
-    parse_prompts,
     plan_travel,
-    storyboard_prompts,
     travel_conditions,
     used_prompts,
 )
 from frameloom.models.storyboard import MAX_CHARACTERS, Entity, Scene, Storyboard
+from frameloom.tests.support.tensors import draw
 
 TWO = {0: "a", 16: "b"}
 
@@ -318,7 +318,7 @@ def test_attention_reads_the_same_from_a_prompt_brought_to_the_length_of_another
     encoded = {"a": condition(1, chunks=2), "b": condition(2, chunks=3)}
     ((tokens, _),) = travel_conditions(encoded, TWO, plan_travel(TWO, 17, "hold"))
     assert tokens.shape == (17, 6 * 77, 6)
-    query = torch.randn(1, 5, 6, generator=torch.Generator().manual_seed(3))
+    query = draw(1, 5, 6, seed=3)
     for frame, prompt in ((0, "a"), (16, "b")):
         wanted = attend(query, encoded[prompt][0][0])
         torch.testing.assert_close(attend(query, tokens[frame][None]), wanted, rtol=1e-5, atol=1e-6)

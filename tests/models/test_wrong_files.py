@@ -293,8 +293,8 @@ def test_a_pickle_that_holds_itself_ends(tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("{", "not JSON"),
-        ("[" * 50_000, r"not JSON \(nested too deep\)"),
+        ("{", "got text that is not JSON"),
+        ("[" * 50_000, "got JSON with thousands of lists"),
         ("[]", "got a list; expected an object"),
     ],
 )

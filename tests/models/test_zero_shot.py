@@ -10,14 +10,11 @@ from frameloom.models.motion_path import interpolate, translation
 from frameloom.models.noise import draw_noise
 from frameloom.models.schedules import STABLE_DIFFUSION
 from frameloom.models.zero_shot import add_noise, chunk_frames, find_levels, smooth_background, warp_forward
+from frameloom.tests.support.tensors import draw
 
 UNIT = 1 / 0.18215
 PATH = translation(5, 40, -25)
 LEVELS = {"sigmas": torch.tensor([10.4, 9.0, 7.5]), "unit": UNIT}
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def sigma(timestep):

@@ -23,12 +23,12 @@ def test_it_installs_one_edit_on_a_clone(nodes, model):
         coarse_to_fine=True,
     )  # fmt: skip
     (edit,) = patched.edits
-    assert edit.reinit == NoiseReinit(3, "gaussian", 0.2, 0.3, 2, True)
+    assert edit.run == NoiseReinit(3, "gaussian", 0.2, 0.3, 2, True)
     assert model.edits == ()
 
 
 def test_its_defaults_are_the_authors(nodes, model):
-    assert init(nodes, model).edits[0].reinit == NoiseReinit()
+    assert init(nodes, model).edits[0].run == NoiseReinit()
 
 
 def test_without_extra_iterations_the_model_stays(nodes, model):

@@ -18,7 +18,7 @@ def free(nodes, model, **inputs):
 
 def parts(patched):
     (edit,) = patched.edits
-    return edit.noise, edit.fusion
+    return edit.noise, edit.time
 
 
 def test_it_installs_one_edit_on_a_clone(nodes, model):

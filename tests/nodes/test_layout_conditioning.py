@@ -150,9 +150,9 @@ def test_every_method_is_the_bias_with_what_its_name_adds(lay_out):
         lay_out(TWO, method=method, strength=3.0, energy_strength=7.0, end_percent=0.2)[0].edits
         for method in ("bias", "bias + gather", "bias + energy (experimental)")
     )
-    assert biased.bias == gathered.bias == guided.bias == BoxBias(3.0, 0.2)
-    assert (biased.compose, biased.guide, gathered.guide, guided.compose) == (None, None, None, None)
-    assert gathered.compose == BoxGather(0.2, 1.0)
+    assert biased.cross_attention == gathered.cross_attention == guided.cross_attention == BoxBias(3.0, 0.2)
+    assert (biased.conditions, biased.guide, gathered.guide, guided.conditions) == (None, None, None, None)
+    assert gathered.conditions == BoxGather(0.2, 1.0)
     assert guided.guide == BoxEnergy(7.0, 0.2)
 
 

@@ -92,8 +92,8 @@ def test_apply_installs_one_edit_on_a_clone(nodes, model, motion):
     patched = apply(nodes, model, motion, strength=0.8, start_percent=0.1, end_percent=0.9)
     assert model.edits == ()
     (edit,) = patched.edits
-    assert (edit.temporal.motion, edit.temporal.strength) == (motion, 0.8)
-    assert (edit.temporal.start_percent, edit.temporal.end_percent) == (0.1, 0.9)
+    assert (edit.slots.motion, edit.slots.strength) == (motion, 0.8)
+    assert (edit.slots.start_percent, edit.slots.end_percent) == (0.1, 0.9)
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_settings_reach_the_edit(nodes, demo):
     edit = cross(
         nodes, demo[0], anchor="chosen frame", frame=2, strength=0.5, end_percent=0.5, levels="1, 3",
         in_controlnet=False,
-    ).edits[-1].cross_frame  # fmt: skip
+    ).edits[-1].self_attention  # fmt: skip
     assert (edit.anchor, edit.frame, edit.strength, edit.end_percent) == ("chosen frame", 2, 0.5, 0.5)
     assert (edit.levels, edit.in_control) == ({1, 3}, False)
     assert demo[0].edits == ()

@@ -35,7 +35,7 @@ class Count:
     def __init__(self):
         self.levels, self.seen = frozenset({0, 1, 2, 3}), 0
 
-    def see(self, query, key, call, level):
+    def see(self, query, key, call, layer):
         self.seen += 1
 
 
@@ -66,8 +66,8 @@ def test_clean_latents_move_against_the_gradient_of_the_energy(port, demo, scene
         def __init__(self):
             self.found = []
 
-        def see(self, query, key, call, level):
-            self.found.append(BoxEnergy().energy(query, key, call, level))
+        def see(self, query, key, call, layer):
+            self.found.append(BoxEnergy().energy(query, key, call, layer))
 
         def mean(self):
             return float(torch.stack(self.found).double().mean())

@@ -302,8 +302,8 @@ class Seen:
     def __init__(self, levels=SD1.levels):
         self.levels, self.layers = frozenset(levels), []
 
-    def see(self, query, key, call, level):
-        self.layers.append((query, key, call, level))
+    def see(self, query, key, call, layer):
+        self.layers.append((query, key, call, layer.level))
 
 
 def predict(port, model, scene, frames=4):

@@ -157,8 +157,11 @@ def test_json_lines_are_tables_as_hugging_face_has_them(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ('{"file_name": "7", "text": "a"}\nno', r"^has no JSON in line 2 \(Expecting value"),
-        ("[" * 100_000, r"^has no JSON in line 1 \("),
+        (
+            '{"file_name": "7", "text": "a"}\nno',
+            r"^has text that is not JSON \(Expecting value.*\) in line 2;",
+        ),
+        ("[" * 100_000, "^has JSON with thousands of lists or objects within each other in line 1;"),
         ('["7", "a"]', r"^has no object in line 1; expected file_name and text in each$"),
         ('{"a": 1}', r"^has the columns a; expected videoid and name"),
         ('{"file_name": "gone.mp4", "text": "a"}', r"^names no video that is here; its first is 'gone.mp4'$"),

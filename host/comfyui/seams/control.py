@@ -30,15 +30,19 @@ Cross = Callable[[Tensor, Tensor, dict[str, Any]], Active]
 
 
 class ControlCopies:
-    """Copies of one run's ControlNets; each has one, so that conditions which share a ControlNet share a batch."""
+    """Copies of one run's ControlNets; each has one, so that conditions which share a ControlNet share a batch.
+
+    Attributes:
+        asked: what acts in the ControlNet that is asked right now, and what tells it from others of the run, also from
+            those of one network.
+    """
 
     def __init__(self) -> None:
         # By id; the original is kept, so that its id stays its own.
         self._copies: dict[int, tuple[Any, Any]] = {}
         self._window: Window | None = None
         self._cross: Cross | None = None
-        self._at_work: Active | None = None
-        self._asked = 0
+        self.asked: tuple[Active | None, int] = (None, 0)
 
     @contextmanager
     def exchanged(
@@ -79,16 +83,6 @@ class ControlCopies:
                     hooks.callback(block.attn1.register_forward_hook(reading.unfold).remove)
             yield exchanged
 
-    @property
-    def at_work(self) -> Active | None:
-        """What acts in the ControlNet that is asked right now."""
-        return self._at_work
-
-    @property
-    def asked(self) -> int:
-        """Tells the ControlNet that is asked right now from others of the run, also from those of one network."""
-        return self._asked
-
     def _exchange(self, condition: dict[str, Any]) -> dict[str, Any]:
         control = condition.get("control")
         return condition if control is None else {**condition, "control": self._copy(control)}
@@ -108,14 +102,13 @@ class ControlCopies:
         def get_control(
             x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
         ) -> Any:
-            earlier, chained = (self._at_work, self._asked), owner.previous_controlnet
-            self._at_work = self._cross and self._cross(x_noisy, t, transformer_options)
-            self._asked = number
+            earlier, chained = self.asked, owner.previous_controlnet
+            self.asked = self._cross and self._cross(x_noisy, t, transformer_options), number
             owner.previous_controlnet = link.previous_controlnet
             try:
                 return ask(x_noisy, t, cond, batched_number, transformer_options)
             finally:
-                (self._at_work, self._asked), owner.previous_controlnet = earlier, chained
+                self.asked, owner.previous_controlnet = earlier, chained
 
         return get_control
 
@@ -211,8 +204,8 @@ class _Reading:
         self, _layer: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any]
     ) -> tuple[tuple[Tensor, ...], dict[str, Any]] | None:
         """Give the layer other frames' tokens; queries of all frames are laid end to end where they share an anchor."""
-        active = self._copies.at_work
-        source = active and active.read(inputs[0], self._layer, self._copies.asked)
+        active, asked = self._copies.asked
+        source = active and active.read(inputs[0], self._layer, asked)
         if active is None or source is None:
             return None
         query = inputs[0]

@@ -15,7 +15,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ....models.edits.active import RunEdits
+from ....models.edits.active import Active, RunEdits
 from ....models.edits.call import Call
 from ....models.edits.edit import Observer
 from ....models.edits.guide import find_shift
@@ -72,20 +72,22 @@ class Inputs:
         return Inputs(noisy, take(self.timesteps), take(self.context), take(self.rest), told)
 
 
-def find_guidance(run: RunEdits, unet: nn.Module, call: Call, inputs: Inputs, ask: AskPart) -> Tensor | None:
+def find_guidance(
+    run: RunEdits, active: Active, unet: nn.Module, inputs: Inputs, ask: AskPart
+) -> Tensor | None:
     """Return how far a run's guide moves the clean latents of a call, [F, C, H, W]; None: it does not.
 
     Args:
         run: the edits, with their networks as they are loaded.
+        active: what acts in the model call.
         unet: the model's network.
-        call: the model call.
         inputs: of the UNet.
         ask: runs the UNet as it would be run for the call.
 
     Raises:
         HostError: part of the networks' weights is elsewhere than the latents.
     """
-    guide = run.find("guide")
+    guide, call = run.find("guide"), active.call
     if guide is None or not guide.guided(call):
         return None
     holder = nn.ModuleList([unet, *(network for edit in run.edits for network in edit.networks)])
@@ -93,7 +95,7 @@ def find_guidance(run: RunEdits, unet: nn.Module, call: Call, inputs: Inputs, as
         name: _readable(name, weight, inputs.noisy.device)
         for name, weight in (*holder.named_parameters(), *holder.named_buffers())
     }
-    apart = run.at(call).keeps_frames_apart and is_ours(inputs.options)
+    apart = active.keeps_frames_apart and is_ours(inputs.options)
 
     def ask_rows(noisy: Tensor, rows: slice, part: Call, observer: Observer) -> None:
         ask(inputs.part(noisy, rows, part), part, observer)

@@ -15,17 +15,17 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from ....models.network.unet import UNetSize
 from ..live import Live
-from ..network import layers_of, modules_in, size_of
+from ..network import layers_of, modules_in
 
 Find = Callable[[], Live | None]
 """Returns the model call that is on; None: no call is."""
 
 
-def hook_slots(unet: nn.Module, find: Find) -> Iterator[RemovableHandle]:
+def hook_slots(unet: nn.Module, size: UNetSize, find: Find) -> Iterator[RemovableHandle]:
     """Run the slots of a UNet as the model call that is on says, until the handles are removed."""
-    size = size_of(unet)
-    for place, module in () if size is None else modules_in(unet, size):
+    for place, module in modules_in(unet, size):
         yield module.register_forward_hook(partial(_run, find, place.slot))
 
 

@@ -11,8 +11,8 @@ class Seen:
     def __init__(self, levels=(0, 1, 2, 3)):
         self.levels, self.layers = frozenset(levels), []
 
-    def see(self, query, key, call, level):
-        self.layers.append((query, key, level))
+    def see(self, query, key, call, layer):
+        self.layers.append((query, key, layer.level))
 
 
 class Replacement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...host import api
-from ...models.edit import Edit
+from ...models.edits.edit import Edit
 from ...models.mirrored_noise import MirroredNoise
 from ..widgets import out, schema, socket
 
@@ -13,13 +13,13 @@ io = api.io
 
 
 class MirroredStart(io.ComfyNode):
-    """Frameloom_MirroredStart."""
+    """Start the second half of a clip from the noise of the first half."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Declare the node."""
         return schema(
-            cls, "Mirrored Start", "guests", "Start the second half of a clip from the noise of the first.",
+            cls, "Mirrored Start", "guests",
             aliases=["ping-pong"],
             inputs=[socket(io.Model, "model", "The model that samples.")],
             outputs=[out(io.Model, "model", "A copy of the model, for the sampler.")],

@@ -1,4 +1,4 @@
-"""JSON that people write: read whole, or refused in words, however deep it is and however long its numbers are."""
+"""JSON that others wrote: read whole, or refused in words, however deep it is and however long its numbers are."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ DEEPEST = 100
 
 
 class BadJSONError(ValueError):
-    """Text that is no JSON, or JSON that nothing here can use; says what it is."""
+    """Text that is no JSON, or JSON that nothing here can use. Its words say what was got."""
 
 
-def read_json(text: str) -> Any:
+def read_json(text: str | bytes) -> Any:
     """Read JSON.
 
     Raises:
-        BadJSONError: it is none, or it nests too deep, or has a number that Python does not read.
+        BadJSONError: it is none, it nests too deep, or it has a number that Python does not read.
     """
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BadJSONError(f"text that is not JSON ({error})") from error
     except ValueError as error:  # Python reads whole numbers of some thousand digits at most
         raise BadJSONError("JSON with a number of thousands of digits") from error
