@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,13 +17,13 @@ PROBE = bytes(4096)
 @contextlib.contextmanager
 def whole_file(
     path: Path, *, size: int | None = None, advice: str = "make room and run again"
-) -> Iterator[Path]:
+) -> Generator[Path]:
     """Give a temporary name beside ``path`` to write to; it becomes ``path`` only if the block ends well.
 
     Args:
         path: the file; its folder is made if there is none.
         size: number of bytes that it takes, for the error; None: it is not known.
-        advice: what to do where it can't be written, for the error.
+        advice: sentence for the error, if the file can't be written.
 
     Raises:
         OSError: the disk is full, or the folder can't be written to; names the file and says what to do.
@@ -72,7 +72,7 @@ def write_whole(path: Path, data: bytes, kept: str) -> None:
     Args:
         path: the file; its folder is made if there is none.
         data: all of its content.
-        kept: what stays where this fails, for the error.
+        kept: name of the files that stay if this fails, for the error.
 
     Raises:
         OSError: the disk is full, or the folder can't be written to; says what to do.
