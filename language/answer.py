@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..models.errors import LanguageModelError
-from ..models.files.json_text import read_json
-from .json_text import as_array, as_object
+from ..models.files.json_text import as_array, as_object, read_json
 from .key import Key
 from .reading import ends_whole
 

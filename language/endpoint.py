@@ -19,11 +19,11 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from ..models.errors import LanguageModelError
-from ..models.files.json_text import read_json
+from ..models.files.json_text import as_array, as_object, read_json
 from .answer import Answer
 from .dialect import Dialect
 from .exchange import Clock, DisconnectedError, OutOfTimeError, Reply, TooLongError, exchange
-from .json_text import as_array, as_object, write_json
+from .json_text import write_json
 from .key import Key, read_key
 from .model import Message, Watch
 from .profiles import FILE, Profile

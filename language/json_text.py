@@ -1,13 +1,10 @@
-"""JSON for language models: writing it, and what a value that was read is.
-
-Words of every script stay in their own characters, which cost fewer tokens than escapes.
-"""
+"""JSON for language models: words of every script in their own characters, which cost fewer tokens than escapes."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any, cast
+from typing import Any
 
 
 def write_json(value: Any) -> str:
@@ -22,13 +19,3 @@ def write_json(value: Any) -> str:
     """
     text = json.dumps(value, ensure_ascii=False)
     return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half.group()):04x}", text)
-
-
-def as_object(value: Any) -> dict[str, Any] | None:
-    """Return a value of JSON if it is an object, else None."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
-
-
-def as_array(value: Any) -> list[Any] | None:
-    """Return a value of JSON if it is an array, else None."""
-    return cast("list[Any]", value) if isinstance(value, list) else None

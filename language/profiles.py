@@ -21,8 +21,7 @@ from pydantic import (
 )
 
 from ..models.errors import LanguageModelError
-from ..models.files.json_text import read_json
-from .json_text import as_object
+from ..models.files.json_text import as_object, read_json
 
 FILE = "llm_profiles.json"  # in the folder for the user's own settings
 Setting = Literal[

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
-from .json_text import as_array, as_object
+from ..models.files.json_text import as_array, as_object
 from .thoughts import MARK, Aside, is_frame
 from .wire import EXCERPT, AnswerError
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..models.files.json_text import as_array, as_object
 from ..models.storyboard import Box, BoxKey, Entity, Scene
-from .json_text import as_array, as_object
 from .places import TOLERANCE, WHOLE, Key, Unit, find_time_unit, find_unit, turn_corners
 
 VERSION = 1  # version of this format, part of every key of the store

@@ -87,7 +87,7 @@ class CrossFrameEdit(Part):
 
     def _anchors(self, z: Tensor, call: Call, memory: AnchorMemory, layer: Hashable) -> list[Tensor]:
         """Return each a_f of z, [B, F, R, L, C], as such tokens; F = 1 where it is of one frame."""
-        anchors = []
+        anchors: list[Tensor] = []
         if self.anchor != "previous":
             n = self.frame if self.anchor == "chosen frame" else 0
             anchors.append(memory.anchor(z, call, layer, n))

@@ -95,7 +95,7 @@ class BoxEnergy(Part):
         reading: Reading = call.conditions[0].payload[READING]
         logits = query.float() @ key.float().mT * query.shape[-1] ** -0.5
         attention = logits.softmax(-1)
-        energies = []
+        energies: list[Tensor] = []
         for region in reading.regions:
             places = places_of(region.spans, reading.tokens.shape[1], key.shape[2])
             maps = rearrange(attention[..., places], "f h l t -> f (h t) l")

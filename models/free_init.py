@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from .noise import draw_noise
 from .video.shapes import Clip, Sigmas
 
 FilterName = Literal["butterworth", "gaussian", "ideal", "ideal_released"]
+_fft: Any = torch.fft  # its functions have no types
 _AXES = (0, 2, 3)  # frames, rows, columns of [F, C, H, W]
 
 
@@ -61,7 +62,7 @@ class NoiseReinit:
         It stands at the transform's own frequencies, so the mixed noise is real for odd sizes too. For even sizes it is
         diffusers' filter, shifted back.
         """
-        along = [2 * torch.fft.fftfreq(size, device=device) for size in (frames, height, width)]
+        along: list[Tensor] = [2 * _fft.fftfreq(size, device=device) for size in (frames, height, width)]
         f_t, f_y, f_x = torch.meshgrid(*along, indexing="ij")
         s, t = self.spatial, self.temporal
         d2 = ((s / t * f_t) ** 2 + f_y**2 + f_x**2)[:, None]
@@ -78,8 +79,8 @@ class NoiseReinit:
     def mix(self, slow: Clip, fresh: Clip) -> Clip:
         """Return noise with the low frequencies of one clip and the high ones of another, float32."""
         frames, _, height, width = slow.shape
-        low = torch.fft.fftn(slow - fresh, dim=_AXES) * self.low_pass(frames, height, width, slow.device)
-        return fresh + torch.fft.ifftn(low, dim=_AXES).real
+        low: Tensor = _fft.fftn(slow - fresh, dim=_AXES) * self.low_pass(frames, height, width, slow.device)
+        return fresh + _fft.ifftn(low, dim=_AXES).real
 
     def schedules(self, sigmas: Sigmas) -> list[Sigmas]:
         """Return the noise levels of each run; those of a coarse one are every so many of the last's."""

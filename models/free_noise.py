@@ -74,7 +74,7 @@ class NoiseShuffle(_Windows):
         generator = torch.Generator().manual_seed(self.seed)
         while len(source) <= max(frame_ids, default=0):
             earlier = source[len(source) - self.length :]
-            source += [earlier[j] for j in torch.randperm(self.stride, generator=generator).tolist()]
+            source += [earlier[int(j)] for j in torch.randperm(self.stride, generator=generator)]
         return [source[frame] for frame in frame_ids]
 
     def arrange(self, noise: Clip) -> Clip:

@@ -25,7 +25,7 @@ def check_prediction(prediction: Tensor, *, step: int, sigma: float, frames: int
     if torch.isfinite(prediction).all():
         return
     bad = ~torch.isfinite(prediction)
-    hit = [index % frames for index in bad.flatten(1).any(1).nonzero().flatten().tolist()]
+    hit = [int(index) % frames for index in bad.flatten(1).any(1).nonzero().flatten()]
     raise PredictionError(
         f"prediction has {int(bad.sum())} of {bad.numel()} values NaN or infinite at step {step}, sigma {sigma:.4g}, "
         f"in {len(set(hit))} of {frames} frames (first: {min(hit)}), dtype {prediction.dtype}; expected finite "
@@ -45,7 +45,7 @@ def check_frames(frames: Tensor, what: str, first: int = 0) -> None:
         PredictionError: one holds NaN or infinity; says which.
     """
     low, high = torch.aminmax(frames.flatten(1), dim=1)
-    bad = (~(torch.isfinite(low) & torch.isfinite(high))).nonzero().flatten().tolist()
+    bad = [int(frame) for frame in (~(torch.isfinite(low) & torch.isfinite(high))).nonzero().flatten()]
     if bad:
         raise PredictionError(
             f"{what}: got NaN or infinity in {len(bad)} of {len(frames)} frames (first: frame {first + bad[0]}), dtype "

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -50,9 +50,9 @@ def plain(value: Any) -> Any:
         names = [field.name for field in dataclasses.fields(value) if field.compare]
         return {name: plain(getattr(value, name)) for name in names if name not in told} | told
     if isinstance(value, Mapping):
-        return {str(name): plain(each) for name, each in value.items()}
+        return {str(name): plain(each) for name, each in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
+        return [plain(each) for each in cast("Sequence[Any]", value)]
     if isinstance(value, frozenset | set):
-        return sorted(value)
+        return sorted(cast("Set[Any]", value))
     return told["type"]

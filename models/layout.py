@@ -135,7 +135,7 @@ class BoxBias:
         if not any(reading.regions for reading in readings):
             return None
         grid = layer.grid(call.size)
-        chunks = []
+        chunks: list[Tensor] = []
         for reading in readings:
             own = torch.zeros(call.frames, grid[0] * grid[1], tokens)
             for region in reading.regions:

@@ -101,7 +101,7 @@ class _Place:
 
     @property
     def near(self) -> float:
-        left, top, right, bottom = self.box[0].tolist()
+        left, top, right, bottom = map(float, self.box[0])
         return (bottom + math.sqrt((right - left) * (bottom - top))) / 2
 
     def mask(self, draw: Callable[[Boxes, Presence, int, int], Masks]) -> Tensor:

@@ -55,7 +55,7 @@ def ellipse_masks(boxes: Boxes, present: Presence, height: int, width: int) -> M
     """Return how much of each pixel the ellipse in a box covers; float32, counted on the CPU in float64."""
     across, down = (torch.linspace(0, 1, count + 1, dtype=torch.float64) for count in (width, height))
     masks = torch.zeros(len(boxes), height, width)
-    for frame in present.nonzero().flatten().tolist():
+    for frame in map(int, present.nonzero().flatten()):
         left, top, right, bottom = boxes[frame].double().cpu()
         x = (2 * across - left - right) / (right - left)
         y = (2 * down - top - bottom) / (bottom - top)

@@ -100,7 +100,7 @@ def track_features(scenes: Sequence[Scene]) -> Tensor:
         [N, 8 * MOMENTS - 4] float32: center, width and height at ``MOMENTS`` moments from first to last frame, and
         their change from one to the next as it would be over the whole scene. All in sides of the picture.
     """
-    points = []
+    points: list[Tensor] = []
     for scene in scenes:
         frames = [round(i * (scene.frames - 1) / (MOMENTS - 1)) for i in range(MOMENTS)]
         for entity in scene.entities:

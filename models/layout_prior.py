@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .errors import CheckpointError
-from .files.json_text import read_json
+from .files.json_text import as_array, read_json
 from .weight_file import WeightFile, open_weights, write_tensors
 from .weight_kind import expect
 
@@ -283,10 +283,11 @@ def _read_words(file: WeightFile) -> list[str]:
     """Return the words of the header; files that were written before there were any have none."""
     text = file.metadata.get("frameloom.words", "[]")
     try:
-        words = read_json(text)
+        listed = as_array(read_json(text))
     except ValueError:
-        words = None
-    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
+        listed = None
+    words = [word for word in listed or [] if isinstance(word, str) and word]
+    if listed is None or len(words) < len(listed):
         raise CheckpointError(
             f"{file.name}: its header says words={text[:40]!r}; expected a list of words as JSON; train the "
             "prior again."

@@ -187,11 +187,12 @@ def decode_scene(tokens: Sequence[int], frames: int, words: Words = BYTES) -> Sc
     names: list[str] = []
     while reader.take(NAMED):
         names.append(reader.text())
-    ids, entities = Ids(), []
+    ids = Ids()
+    entities: list[Entity] = []
     for number, name in enumerate(names):
         reader.expect(OPEN)
         reader.same(name)
-        keys = []
+        keys: list[BoxKey] = []
         while (time := reader.number(FIRST_TIME)) is not None:
             frame = _frame(time, frames)
             keys.append(BoxKey(f=frame, box=None if reader.take(ABSENT) else reader.box()))

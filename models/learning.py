@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils import checkpoint
 
 from .edits.call import Held
 from .edits.edit import Edit, Time
@@ -181,7 +181,7 @@ def recompute(owner: Any, method: str = "forward") -> None:
     def forget(*args: Any, **options: Any) -> Any:
         options = {name: _own(value) for name, value in options.items()}
         args = tuple(_own(value) for value in args)
-        return checkpoint(
+        return cast("Any", checkpoint).checkpoint(  # which has no types
             copy_context().run, run, *args, use_reentrant=False, preserve_rng_state=False, **options
         )
 
@@ -190,4 +190,4 @@ def recompute(owner: Any, method: str = "forward") -> None:
 
 def _own(value: Any) -> Any:
     """Copy a dict: ComfyUI writes into its options where it is in the network, and goes on writing."""
-    return dict(value) if isinstance(value, dict) else value
+    return dict(cast("dict[Any, Any]", value)) if isinstance(value, dict) else value

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange, reduce
+from einops import rearrange
 from kornia.geometry.transform import resize
 from kornia.metrics import ssim
 from torch import Tensor
@@ -83,7 +83,9 @@ def measure(images: Images, seed: int = 0) -> Report:
         )
     frames = rearrange(images.float(), "f h w c -> f c h w")
     sizes = frames, _reduce(frames, _SSIM_SIDE), _reduce(frames, _MOTION_SIDE)
-    order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed)).tolist()
+    order = [
+        int(place) for place in torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed))
+    ]
     return Report(*(_measure_one(*sizes, ids) for ids in (range(len(frames)), (0, 0, 0), order)))
 
 
@@ -105,13 +107,13 @@ def _measure_one(frames: Clip, similar: Clip, moving: Clip, ids: Sequence[int]) 
 
 def _flicker(x: Clip) -> Tensor:
     """Return how far each frame but the first and the last is from its neighbours' mean, twice: [F-2]."""
-    return reduce((x[2:] - 2 * x[1:-1] + x[:-2]).abs(), "f c h w -> f", "mean")
+    return (x[2:] - 2 * x[1:-1] + x[:-2]).abs().mean((1, 2, 3))
 
 
 def frame_similarity(first: Clip, second: Clip) -> Tensor:
     """Return the structural similarity of pairs of frames, [F], at 256 pixels a side at most; 1: they are equal."""
     first, second = (_reduce(frames, _SSIM_SIDE) for frames in (first, second))
-    return reduce(ssim(first, second, _SSIM_WINDOW, padding="same"), "n c h w -> n", "mean")
+    return ssim(first, second, _SSIM_WINDOW, padding="same").mean((1, 2, 3))
 
 
 def displacement(frames: Clip) -> Tensor:
@@ -150,7 +152,7 @@ def _reduce(frames: Clip, side: int) -> Clip:
         return frames
     height, width = (max(_BLOCK, round(length * scale)) for length in frames.shape[-2:])
     reduced = frames.new_empty(*frames.shape[:2], height, width)
-    for part, whole in zip(reduced.split(_CHUNK), frames.split(_CHUNK), strict=True):
+    for part, whole in zip(torch.split(reduced, _CHUNK), torch.split(frames, _CHUNK), strict=True):
         part.copy_(resize(whole, (height, width), antialias=True))
     return reduced
 

@@ -201,7 +201,7 @@ def follow_track(frames: int, entity: Entity) -> MotionPath:
         ValueError: the entity has no boxes in these frames.
     """
     boxes, present = entity.boxes_at(frames)
-    seen = present.nonzero().flatten().tolist()
+    seen = [int(frame) for frame in present.nonzero().flatten()]
     if not seen:
         raise ValueError(
             f"entity {entity.id!r} has no box in frames 0 to {frames - 1}; expected a track; choose an entity that has "

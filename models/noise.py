@@ -61,7 +61,11 @@ def draw_noise(
 
 def _progressive(z: Callable[[int], Tensor], frame_ids: Sequence[int], r: float) -> Clip:
     wanted = set(frame_ids)
-    every = accumulate(map(z, range(max(wanted) + 1)), lambda e, z_i: r * e + (1 - r**2) ** 0.5 * z_i)
+
+    def follow(e: Tensor, z_i: Tensor) -> Tensor:
+        return r * e + (1 - r**2) ** 0.5 * z_i
+
+    every = accumulate(map(z, range(max(wanted) + 1)), follow)
     e = {i: e_i for i, e_i in enumerate(every) if i in wanted}
     return torch.stack([e[i] for i in frame_ids])
 

@@ -203,7 +203,8 @@ def find_makespan(tree: Tree, workers: int) -> int:
         >>> [find_makespan(tree, workers) for workers in (1, 2, 64)]
         [73, 37, 3]
     """
-    waiting, running = [tree.keyframes], []
+    waiting = [tree.keyframes]
+    running: list[tuple[int, Job]] = []
     now = 0
     while waiting or running:
         while waiting and len(running) < workers:

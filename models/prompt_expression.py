@@ -20,8 +20,8 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
+    ast.Div: float.__truediv__,
+    ast.FloorDiv: float.__floordiv__,
     ast.Mod: operator.mod,
     ast.Pow: math.pow,
     ast.USub: operator.neg,
@@ -156,6 +156,8 @@ def _value(text: str, node: ast.AST, names: dict[str, float]) -> float:
             count, function = FUNCTIONS[name]
             if len(parts) == count:
                 return float(function(*(_value(text, part, names) for part in parts)))
+        case _:
+            pass
     part = ast.get_source_segment(text.strip(), node) if isinstance(node, ast.expr) else None
     raise ExpressionError(text, repr(part or text), f"{_KNOWN}; correct it")
 

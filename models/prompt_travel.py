@@ -68,7 +68,7 @@ def plan_travel(keys: Keys, frames: int, interpolation: Interpolation) -> list[B
             "and takes theirs)."
         )
     places = sorted(keys)
-    blends = []
+    blends: list[Blend] = []
     for frame in range(frames):
         behind = bisect_right(places, frame)
         before = places[max(behind - 1, 0)]
@@ -136,7 +136,7 @@ def describe_travel(keys: Keys, blends: Sequence[Blend]) -> str:
         unused, 9: c
     """
     shown = {frame: " ".join(prompt.split()) or "(empty)" for frame, prompt in keys.items()}
-    lines = []
+    lines: list[str] = []
     for (before, after), group in groupby(enumerate(blends), lambda item: item[1][:2]):
         members = list(group)
         (first, one), (last, other) = members[0], members[-1]

@@ -26,7 +26,8 @@ def join_scenes(scenes: Sequence[Images], cross_fade: int = 0) -> Images:
         tensor([0.0000, 0.0000, 0.5000, 1.0000])
     """
     _check(scenes, cross_fade)
-    n, parts, last = cross_fade, [], scenes[0]
+    n, last = cross_fade, scenes[0]
+    parts: list[Images] = []
     p = torch.arange(1, n + 1).view(-1, 1, 1, 1).to(last) / (n + 1)
     for scene in scenes[1:]:
         scene, cut = scene.to(last), len(last) - n

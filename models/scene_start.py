@@ -69,8 +69,8 @@ class SceneNoise:
         own = draw_noise(self._seed_of(scene, "entity", entity.id), [0], noise.shape[1:])[0]
         boxes, present = entity.boxes_at(numbers)
         s = self.entity_share
-        for k in present.nonzero().flatten().tolist():
-            sides = zip(boxes[k].tolist(), (width, height) * 2, strict=True)
+        for k in map(int, present.nonzero().flatten()):
+            sides = zip(map(float, boxes[k]), (width, height) * 2, strict=True)
             left, top, right, bottom = (round(side * length) for side, length in sides)
             moved = own.roll(((top + bottom - height) // 2, (left + right - width) // 2), (1, 2))
             box = (slice(None), slice(top, bottom), slice(left, right))

@@ -195,8 +195,8 @@ class Scene(_Part):
 class Ids:
     """Entity ids of a storyboard: a slug of the name, with a number where it is taken; the same thing, the same id."""
 
-    given: dict[Hashable, str] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    given: dict[Hashable, str] = field(default_factory=dict[Hashable, str])
+    counts: dict[str, int] = field(default_factory=dict[str, int])
 
     def of(self, thing: Hashable, text: str) -> str:
         """Return a thing's id.

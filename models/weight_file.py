@@ -13,15 +13,15 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import torch as safetensors_torch
 from torch import Tensor
 
 from .errors import CheckpointError
-from .files.json_text import read_json
+from .files.json_text import as_object, read_json
 from .header_order import order_header
 from .whole_file import whole_file
 
@@ -89,7 +89,7 @@ class WeightFile:
     metadata: Mapping[str, str]
     config: Mapping[str, Any]
     _path: Path
-    _tensors: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    _tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False)
 
     def check(self, keys: Iterable[str]) -> None:
         """Check that tensors can be weights, without loading them: floating point, dense, not empty.
@@ -120,10 +120,11 @@ class WeightFile:
         """
         keys = list(keys)
         self.check(keys)
+        tensors: dict[str, Tensor]
         if self._tensors:
             tensors = {key: self._tensors[key] for key in keys}
         else:
-            with safe_open(self._path, framework="pt") as file:
+            with _safetensors(self._path) as file:
                 tensors = {key: file.get_tensor(key) for key in keys}
         for key, tensor in tensors.items():
             if not is_finite(tensor):
@@ -272,14 +273,15 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     if not file.is_file():
         return {}
     try:
-        config = read_json(file.read_text(encoding="utf-8"))
+        read = read_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(
             f"{folder.name}/config.json: got {error}; expected a diffusers config; download it again."
         ) from error
-    if not isinstance(config, dict):
+    config = as_object(read)
+    if config is None:
         raise CheckpointError(
-            f"{folder.name}/config.json: got a {type(config).__name__}; expected an object; download it again."
+            f"{folder.name}/config.json: got a {type(read).__name__}; expected an object; download it again."
         )
     return config
 
@@ -318,11 +320,16 @@ def refuse_leftovers(name: str, head: bytes, size: int) -> None:
         raise CheckpointError(f"{name}: a text file that begins {excerpt!r}; expected weights; {_AGAIN}.")
 
 
+def _safetensors(path: Path) -> Any:
+    """Open a safetensors file, whose class has no types."""
+    return cast("Any", safe_open)(path, framework="pt")
+
+
 def _open_safetensors(name: str, path: Path, size: int, config: Mapping[str, Any]) -> WeightFile:
     try:
-        with safe_open(path, framework="pt") as file:
-            parts = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  not a dict
-            shapes = {key: tuple(part.get_shape()) for key, part in parts.items()}
+        with _safetensors(path) as file:
+            parts: dict[str, Any] = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  not a dict
+            shapes: dict[str, tuple[int, ...]] = {key: tuple(part.get_shape()) for key, part in parts.items()}
             kinds = {key: str(part.get_dtype()) for key, part in parts.items()}
             dtypes = {key: _DTYPES.get(kind, kind) for key, kind in kinds.items()}
             return WeightFile(name, shapes, dtypes, file.metadata() or {}, config, path)
@@ -413,12 +420,13 @@ def _find_tensors(content: object, depth: int = 0) -> dict[str, Tensor]:
     """
     if not isinstance(content, Mapping) or depth > _MAX_DEPTH:
         return {}
-    inner = {str(key): value for key, value in content.items() if isinstance(value, Mapping)}
+    items = [(str(key), value) for key, value in cast("Mapping[Any, Any]", content).items()]
+    inner = {key: cast("Mapping[Any, Any]", value) for key, value in items if isinstance(value, Mapping)}
     known = next((names for names in _WRAPPERS if any(name in inner for name in names)), None)
     if known is not None:
         whole = {key: value for name in known for key, value in inner.get(name, {}).items()}
         return _find_tensors(whole, depth + 1)
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    tensors = {key: value for key, value in items if isinstance(value, Tensor)}
     if tensors:
         return tensors
     found = {name: _find_tensors(each, depth + 1) for name, each in inner.items() if "optim" not in name}
@@ -441,5 +449,5 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """
     size = sum(tensor.nbytes for tensor in tensors.values())
     with whole_file(path, size=size, advice="make room, or choose another name") as part:
-        save_file(dict(tensors), part, dict(metadata))
+        cast("Any", safetensors_torch).save_file(dict(tensors), part, dict(metadata))
         order_header(part)

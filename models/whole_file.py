@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,7 +17,7 @@ PROBE = bytes(4096)
 @contextlib.contextmanager
 def whole_file(
     path: Path, *, size: int | None = None, advice: str = "make room and run again"
-) -> Iterator[Path]:
+) -> Generator[Path]:
     """Give a temporary name beside ``path`` to write to; it becomes ``path`` only if the block ends well.
 
     Args:

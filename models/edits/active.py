@@ -173,7 +173,7 @@ class Active:
             if _acts(part, call) and (part.in_control or not in_control)
         ]
         if in_control:
-            parts = {seam: [] for seam in SEAMS}
+            parts = {seam: list[Any]() for seam in SEAMS}
         self._acting = {
             seam: [part for part in parts[seam] if _acts(part, call)]
             for seam in ("input", "slots", "skips", "cross_attention", "observe")

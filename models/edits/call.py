@@ -27,7 +27,7 @@ class Condition:
     """
 
     index: int
-    payload: Mapping[str, Any] = field(default_factory=dict)
+    payload: Mapping[str, Any] = field(default_factory=dict[str, Any])
     key: Hashable = None
 
 

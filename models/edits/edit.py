@@ -404,7 +404,8 @@ class Edit:
 
     def with_networks(self, networks: Sequence[Any]) -> Edit:
         """Return the same edit with other networks in place of its own, in the order of ``networks``."""
-        rest, made = list(networks), {}
+        rest = list(networks)
+        made: dict[int, Part] = {}
         for part in self.own_parts():
             count = len(part.networks)
             made[id(part)], rest = part.with_networks(rest[:count]) if count else part, rest[count:]

@@ -57,7 +57,7 @@ def find_shift(guide: Guide, call: Call, seen: Tensor, ask: Ask, *, apart: bool)
     total = None
     step = PIECE if apart else call.frames
     for number in guide.guided(call):
-        shifts = []
+        shifts: list[Tensor] = []
         for start in range(0, call.frames, step):
             ids = call.frame_ids[start : start + step]
             first = number * call.frames + start

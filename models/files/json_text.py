@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 DEEPEST = 100
 """Lists and objects within each other; a workflow has about five."""
@@ -35,7 +35,22 @@ def read_json(text: str | bytes) -> Any:
 def _depth(value: Any) -> int:
     """Return how many lists and objects lie within each other, without a call for each."""
     depth, level = 0, [value]
-    while level := [each for each in level if isinstance(each, list | dict)]:
+    while holders := [parts for each in level if (parts := _parts(each)) is not None]:
         depth += 1
-        level = [part for each in level for part in (each.values() if isinstance(each, dict) else each)]
+        level = [part for parts in holders for part in parts]
     return depth
+
+
+def _parts(value: Any) -> list[Any] | None:
+    fields = as_object(value)
+    return as_array(value) if fields is None else list(fields.values())
+
+
+def as_object(value: Any) -> dict[str, Any] | None:
+    """Return a value of JSON if it is an object, else None."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def as_array(value: Any) -> list[Any] | None:
+    """Return a value of JSON if it is an array, else None."""
+    return cast("list[Any]", value) if isinstance(value, list) else None

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from frameloom.models.edits.active import RULES, add, chain, each, last
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -61,4 +62,11 @@ def test_a_wheel_says_that_it_has_types() -> None:
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
     assert "py.typed" in tool["setuptools"]["package-data"]["frameloom"]
     assert (ROOT / "py.typed").is_file()
-    assert {"language", "host/contract.py"} <= set(tool["pyright"]["strict"])
+    assert {"models", "language", "host/contract.py"} <= set(tool["pyright"]["strict"])
+
+
+def test_the_page_of_the_house_says_each_seams_rule() -> None:
+    words = {last: "the last counts", chain: "in order", add: "the sum", each: "all"}
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    rows = re.findall(r"^\| \*(\w+)\* \| .+ \| (.+) \|$", page, re.MULTILINE)
+    assert sorted(rows) == sorted((seam, words[rule]) for seam, rule in RULES.items())
