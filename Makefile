@@ -20,8 +20,8 @@ UNIT := -m "not host and not smollm"
 READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip install --constraint $(PINS)
 
-.PHONY: demo test quick lint types unit quick-tests record-slow smoke test-host test-smollm smollm bench evidence fuzz demo-model format docs workflows \
-	setup clean
+.PHONY: demo test quick lint types unit quick-tests record-slow smoke test-host test-smollm smollm bench evidence fuzz \
+	demo-model format docs workflows setup clean
 
 demo: $(READY)
 	$(BIN)/frameloom run workflows/api/animatediff_demo.json --output output

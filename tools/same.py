@@ -98,18 +98,20 @@ NODE_CLASS_MAPPINGS = {"SameControlNetLoader": SameControlNetLoader}
 """
 
 
-def write(tree: Path, hosts: Sequence[str], only: str, workflows: Path, say: bool = True) -> Hashes:
-    """Run a tree's cases on hosts and return the hashes of what they made.
+def write(found: Hashes, tree: Path, hosts: Sequence[str], only: str, workflows: Path) -> Hashes:
+    """Run a tree's cases on hosts, and say each as it is done.
 
     Args:
+        found: gets the hashes of what they made, case by case.
         tree: a checkout.
         hosts: of ``HOSTS``.
         only: pattern of the cases' names.
         workflows: folder of demo workflows.
-        say: whether to print each case as it is done.
+
+    Returns:
+        ``found``.
     """
     graphs = {name: graph for name, graph in all_graphs(workflows).items() if fnmatch(name, only)}
-    found: Hashes = {}
     for host in hosts:
         with tempfile.TemporaryDirectory(prefix="same-") as folder:
             base = make_base(Path(folder), tree)
@@ -123,9 +125,8 @@ def write(tree: Path, hosts: Sequence[str], only: str, workflows: Path, say: boo
             started = time.perf_counter()
             for case, why in results:
                 found[host][case] = {FAILED: why} if why else hashes(base, case)
-                if say:
-                    spent, started = time.perf_counter() - started, time.perf_counter()
-                    print(f"{host} {case}: {spent:.1f} s{f', failed: {why}' if why else ''}", file=sys.stderr)
+                spent, started = time.perf_counter() - started, time.perf_counter()
+                print(f"{host} {case}: {spent:.1f} s{f', failed: {why}' if why else ''}", file=sys.stderr)
     return found
 
 
@@ -403,7 +404,7 @@ def against(revision: str, tree: Path, hosts: Sequence[str], only: str, expected
         old_tree = Path(folder) / "old"
         shutil.unpack_archive(archive, old_tree)
         saved = old_tree / "workflows" / "api"  # what people saved must go on meaning the same
-        old, new = (write(each, hosts, only, saved) for each in (old_tree, tree))
+        old, new = (write({}, each, hosts, only, saved) for each in (old_tree, tree))
     return report(old, new, expected)
 
 
@@ -434,8 +435,11 @@ def main() -> int:
     if options.command == "against":
         return against(options.revision, options.tree, options.host, options.only, options.expect)
     if options.command == "write":
-        found = write(options.tree, options.host, options.only, options.tree / "workflows" / "api")
-        options.out.write_text(json.dumps(found, indent=1))
+        found: Hashes = {}
+        try:
+            write(found, options.tree, options.host, options.only, options.tree / "workflows" / "api")
+        finally:  # a run that is stopped keeps what was done
+            options.out.write_text(json.dumps(found, indent=1))
         return report(found, found, ())
     old, new = (chosen(json.loads(path.read_text()), options.only) for path in (options.old, options.new))
     return report(old, new, options.expect)

@@ -374,6 +374,9 @@ SCENES: dict[str, list[Steps]] = {
     "self-attention/first": [Scene.cross_frame],
     "self-attention/half": [lambda s: s.cross_frame("first + previous", strength=0.5, levels="0, 1")],
     "self-attention/two": [Scene.cross_frame, lambda s: s.cross_frame("previous", strength=0.5)],
+    "self-attention/two-halves": [
+        lambda s: s.cross_frame(strength=0.5), lambda s: s.cross_frame("previous", strength=0.5),
+    ],
     "self-attention/with-motion": [Scene.motion, Scene.cross_frame],
     "self-attention/in-windows": [Scene.motion, Scene.cross_frame, Scene.windows],
     "self-attention/in-controlnet": [Scene.cross_frame, Scene.control],

@@ -50,16 +50,25 @@ def assert_all_nodes_present(server):
         assert entry["category"].startswith("frameloom/")
 
 
-def run_and_check(server, path, folder):
-    graph = json.loads(path.read_text())
+def short(graph):
+    """Return a graph of fewer steps: the files and their frames are the same, and are what is claimed here."""
+    # The first cut of Text2Video-Zero is at the seventh step; its node places two levels among its steps.
+    most = 8 if any(node["class_type"] == "SplitSigmas" for node in graph.values()) else 4
+    for node in graph.values():
+        if "steps" in node["inputs"] and node["class_type"] != "Frameloom_ZeroShotSampler":
+            node["inputs"]["steps"] = min(node["inputs"]["steps"], most)
+    return graph
+
+
+def run_and_check(server, graph, folder, name):
     files = queue(server, graph, folder)
     savers = [node for node in graph.values() if node["class_type"].startswith("Save")]
     assert len(files) >= len(savers), f"{len(savers)} nodes save, got {files}"
     lengths = {node["class_type"]: node["inputs"] for node in graph.values()}
-    frames = FRAMES.get(path.stem)
+    frames = FRAMES.get(name)
     if "Frameloom_MotionPath" in lengths:
         frames = lengths["Frameloom_MotionPath"]["frames"]
-    elif path.stem not in FRAMES and "EmptyLatentImage" in lengths:
+    elif name not in FRAMES and "EmptyLatentImage" in lengths:
         frames = lengths["EmptyLatentImage"]["batch_size"]
     for file in files:
         assert file.stat().st_size > 100
@@ -76,7 +85,7 @@ def test_every_node_is_in_object_info(server):
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_demo_workflow_makes_its_files(server, path, tmp_path):
-    run_and_check(server, path, tmp_path)
+    run_and_check(server, short(json.loads(path.read_text())), tmp_path, path.stem)
 
 
 def test_a_motion_module_is_trained_saved_and_sampled_in_one_graph(server, tmp_path):
@@ -338,4 +347,5 @@ def test_the_stored_schemas_are_the_hosts_own(newest, fresh):
 
 def test_smoke_newest_host_runs_the_demo(fresh, tmp_path):
     assert_all_nodes_present(fresh)
-    run_and_check(fresh, ROOT / "workflows" / "api" / "animatediff_demo.json", tmp_path)
+    name = "animatediff_demo"
+    run_and_check(fresh, json.loads((API / f"{name}.json").read_text()), tmp_path, name)
