@@ -6,7 +6,7 @@ A test gets the host as ``port``, and models of it: ``demo`` (MODEL, CLIP, VAE),
 import os
 
 if "FRAMELOOM_INSIDE" in os.environ:
-    from frameloom.tests.support.comfyui_host import as_in_a_node, demo, kind_folder, motion, port, scene
+    from frameloom.tests.support.host_in_comfyui import as_in_a_node, demo, kind_folder, motion, port, scene
 
     __all__ = ["as_in_a_node", "demo", "kind_folder", "motion", "port", "scene"]
 else:

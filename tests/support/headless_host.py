@@ -1,4 +1,4 @@
-"""The headless host on the CPU or FRAMELOOM_TEST_DEVICE, with folders of its own; fixtures as of ``comfyui_host``."""
+"""The headless host, in folders of its own, on the CPU or FRAMELOOM_TEST_DEVICE; fixtures of ``host_in_comfyui``."""
 
 from __future__ import annotations
 
