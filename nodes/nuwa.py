@@ -303,11 +303,12 @@ def ask(
     blends, port = tuple(tree.blends()), api.port()
     for name, conditions in (("negative", negative), ("positive", controls or [])):
         _check_rows(name, port.describe(conditions), tree.frames)
-    probe = torch.randn(tree.length, 1, 1, 1)
-    if not torch.equal(arrange_noise(port.edits(model), probe), probe):
+    numbers = torch.arange(float(tree.length))[:, None, None, None]
+    own = len(arrange_noise(port.edits(model), numbers).unique())
+    if own < tree.length:
         raise ValueError(
-            f"model: got one that arranges the noise of a job's {tree.length} frames anew, as Free Noise does; "
-            "expected noise of its own for every frame of a job; connect what is before that node, or lower the "
+            f"model: Free Noise shuffles the noise of more than {own} frames, got jobs of {tree.length}; "
+            "expected noise of its own for every frame of a job; connect what is before Free Noise, or lower the "
             "plan's length."
         )
     encoded = {prompt: port.encode_text(clip, prompt)[0] for prompt in used_prompts(tree.prompts, blends)}
