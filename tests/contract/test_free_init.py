@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.edits.edit import Edit
-from frameloom.models.free_init import NoiseReinit, sample_repeatedly
+from frameloom.models.edits.run import sample_run
+from frameloom.models.free_init import NoiseReinit
 from frameloom.models.free_noise import NoiseShuffle
 from frameloom.models.windows import WindowPlan
 
@@ -34,7 +35,7 @@ def by_hand(port, scene, model, reinit, noise, latent=None, sigmas=None, **more)
 
     given = torch.zeros_like(noise) if latent is None else latent / unit
     highest = port.timestep_to_sigma(model, 999)
-    return sample_repeatedly([Edit("test", run=reinit)], once, noise, given, sigmas, highest=highest) * unit
+    return sample_run([Edit("test", run=reinit)], once, noise, given, sigmas, highest=highest) * unit
 
 
 def moving_scene(port, demo, motion, scene):
@@ -104,7 +105,7 @@ def test_noise_that_recurs_recurs_in_every_run(port, demo, motion, scene):
     unit = port.noise_unit(model)
     arranged = shuffle.arrange(noise)
     highest = port.timestep_to_sigma(model, 999)
-    wanted = sample_repeatedly(
+    wanted = sample_run(
         by_hand_edits, once, arranged, torch.zeros_like(noise), sigmas, highest=highest
     )
     torch.testing.assert_close(
