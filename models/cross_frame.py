@@ -68,13 +68,6 @@ class CrossFrameEdit(Part):
     def read(self, tokens: Tensor, call: Call, memory: AnchorMemory, layer: Hashable) -> Source:
         """Return the tokens that a layer's keys and values come from.
 
-        Args:
-            tokens: [B*F*R, L, C], a layer's own, frames of one video contiguous; R > 1 where another pack has cut each
-                picture into tiles.
-            call: the model call.
-            memory: of this edit and network, in this run.
-            layer: names the layer within the network.
-
         Returns:
             Shared [B*R, L, C] tokens for one anchor at strength 1, else [B*F*R, S, C].
 

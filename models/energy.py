@@ -74,11 +74,7 @@ class BoxEnergy(Part):
     levels: frozenset[int] = frozenset({1, 2})
 
     def guided(self, call: Call) -> tuple[int, ...]:
-        """Return the numbers of the call's conditions that have a layout to be guided to.
-
-        Args:
-            call: the model call.
-        """
+        """Return the numbers of the call's conditions that have a layout to be guided to."""
         if self.strength == 0 or call.progress > self.end_percent:
             return ()
         readings = [condition.payload.get(READING) for condition in call.conditions]
@@ -100,12 +96,6 @@ class BoxEnergy(Part):
     def energy(self, query: Tensor, key: Tensor, call: Call, layer: Layer) -> Tensor:
         """Return the energy of a layer, summed over frames, so that a frame's gradient knows no clip length.
 
-        Args:
-            query: [F, heads, L, D].
-            key: [F or 1, heads, S, D].
-            call: of one condition, which has a layout, and one clip.
-            layer: it.
-
         Returns:
             [], the mean over heads, tokens of a phrase and entities.
 
@@ -125,10 +115,5 @@ class BoxEnergy(Part):
         return torch.stack(energies).mean()
 
     def shift(self, gradient: Tensor, sigma: float) -> Tensor:
-        """Return how far the clean latents move, in the model's units.
-
-        Args:
-            gradient: [F, C, H, W]. Of the energy, by what the network sees.
-            sigma: noise level.
-        """
+        """Return how far the clean latents move, [F, C, H, W] in the model's units."""
         return gradient * (-self.strength * sigma**2 / (1 + sigma**2) ** 0.5)

@@ -95,13 +95,7 @@ class PhraseAttention:
         return self._levels
 
     def see(self, query: Tensor, key: Tensor, call: Call, layer: Layer) -> None:
-        """Add one layer.
-
-        Args:
-            query: [N, heads, L, D], N pictures as ``call`` says.
-            key: [N, heads, S, D], or one row for every so many pictures.
-            call: the model call.
-            layer: it.
+        """Add one layer, [N, heads, L, D].
 
         Raises:
             ValueError: the layer's grid is not the latents' at its level.

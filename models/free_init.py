@@ -122,11 +122,6 @@ class NoiseReinit:
     def sample(self, once: Once, start: Start, sigmas: Tensor) -> Tensor:
         """Return a clip, [F, C, H, W]: that of the last run.
 
-        Args:
-            once: samples once.
-            start: what the first run begins with.
-            sigmas: [steps + 1] descending noise levels.
-
         Raises:
             ValueError: a run that is to be repeated has no noise of its own, or does not end at noise level 0.
 

@@ -78,10 +78,7 @@ class NoiseShuffle:
         return [order[frame] for frame in frame_ids]
 
     def arrange(self, noise: Tensor) -> Tensor:
-        """Return a clip's start noise in its order.
-
-        Args:
-            noise: [F, C, H, W]. One video's, from frame 0.
+        """Return a clip's start noise, [F, C, H, W], in its order.
 
         Returns:
             [F, C, H, W]; the noise itself where no frame is later than the first ``length``.
@@ -143,10 +140,6 @@ class WindowFusion:
 
     def fuse(self, tokens: Tensor, attend: Callable[[slice], Tensor]) -> Tensor:
         """Return the mean of what attention makes of each window.
-
-        Args:
-            tokens: [N, F, C] float; only shape, dtype and device matter.
-            attend: the frames of a window to [N, length, C].
 
         Returns:
             [N, F, C], newly allocated. One window at a time is in memory beside it.

@@ -119,12 +119,7 @@ class BoxBias:
     end_percent: float = 1 / 3
 
     def bias(self, call: Call, layer: Layer, tokens: int) -> Tensor | None:
-        """Return what is added to a layer's logits.
-
-        Args:
-            call: the model call.
-            layer: one of the level.
-            tokens: S, of the longest prompt in the batch; shorter ones are repeated to it, or end earlier.
+        """Return what is added to a layer's logits; a shorter prompt's tokens are repeated to S, or end earlier.
 
         Returns:
             [B*F, H*W, S] float32, B the chunks of the batch, or None where there is nothing to add. A frame in which an
@@ -166,12 +161,7 @@ class BoxGather:
     def variants(
         self, payload: Mapping[str, Any], progress: float
     ) -> Sequence[tuple[Tensor, dict[str, Any]]]:
-        """Return the tokens and payloads to ask in a condition's place; none: the condition itself is asked.
-
-        Args:
-            payload: of the condition.
-            progress: as ``Call.progress``.
-        """
+        """Return tokens, [1, S, D], and payload of each question in a condition's place; none: it is asked itself."""
         layout = payload.get(LAYOUT)
         if layout is None or not layout.alone or progress > self.end_percent:
             return ()
@@ -187,12 +177,6 @@ class BoxGather:
         self, payload: Mapping[str, Any], answers: Sequence[Tensor], frame_ids: Sequence[int], progress: float
     ) -> Tensor:
         """Return the prediction that the variants' predictions mean.
-
-        Args:
-            payload: of the condition.
-            answers: one for each variant, in their order: [F, C, H, W], clean latents or noise.
-            frame_ids: absolute number of each frame.
-            progress: as ``Call.progress``.
 
         Returns:
             [F, C, H, W].
