@@ -279,7 +279,9 @@ def test_noise_masks_are_refused(port, demo, scene, user_folder):
 
 def test_free_noise_that_would_repeat_noise_within_a_job_is_refused(port, demo, scene, user_folder):
     model = port.install(demo[0], Edit("Free Noise", noise=NoiseShuffle(2, 1)))
-    with pytest.raises(ValueError, match=r"Free Noise shuffles the noise of more than 2 frames, got jobs of 3"):
+    with pytest.raises(
+        ValueError, match=r"Free Noise shuffles the noise of more than 2 frames, got jobs of 3"
+    ):
         interpolate(model, demo, scene, plan(), given())
     whole = port.install(demo[0], Edit("Free Noise", noise=NoiseShuffle(3, 1)))
     video = interpolate(whole, demo, scene, plan(), given())
