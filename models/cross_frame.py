@@ -63,13 +63,7 @@ class CrossFrameEdit(Part):
         return AnchorMemory()
 
     def read(self, tokens: Tensor, call: Call, memory: AnchorMemory, layer: Hashable) -> Source:
-        """Return s_f for all frames f of a layer.
-
-        Args:
-            tokens: [B*F*R, L, C]. z_f; R > 1 where another pack has cut each picture into tiles.
-            call: model call that the layer is in.
-            memory: anchors that this edit and network left, in this run.
-            layer: name of the layer within the network.
+        """Return s_f for all frames f of a layer's tokens z, [B*F*R, L, C].
 
         Returns:
             Shared [B, L, C] tokens for one anchor at strength 1 of whole pictures, else [B*F*R, S, C].

@@ -82,12 +82,6 @@ class BoxEnergy(Part):
 
         It is the mean over heads, tokens of a phrase and entities.
 
-        Args:
-            query: [F, heads, L, D].
-            key: [F or 1, heads, S, D].
-            call: model call of one condition, which has a layout, and one clip.
-            layer: layer whose attention it is.
-
         Raises:
             ValueError: the layer's grid is not the latents' at its level.
         """

@@ -82,13 +82,7 @@ class PhraseAttention:
         return self._levels
 
     def see(self, query: Tensor, key: Tensor, call: Call, layer: Layer) -> None:
-        """Add one layer.
-
-        Args:
-            query: [N, heads, L, D], N pictures as ``call`` says.
-            key: [N, heads, S, D]. One row for each picture, or for every so many.
-            call: model call that the layer is in.
-            layer: layer that is seen.
+        """Add one layer, [N, heads, L, D].
 
         Raises:
             ValueError: the layer's grid is not the latents' at its level.

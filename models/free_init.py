@@ -93,11 +93,6 @@ class NoiseReinit:
     def sample(self, once: Once, start: Start, sigmas: Sigmas) -> Clip:
         """Return the clip of the last run; fresh noise depends on the first run's and the number of the run.
 
-        Args:
-            once: samples once.
-            start: x and e_0, with which the first run begins.
-            sigmas: noise levels of a plain run.
-
         Raises:
             ValueError: a run that is to be repeated has no noise of its own, or does not end at noise level 0.
         """

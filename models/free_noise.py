@@ -111,12 +111,7 @@ class WindowFusion(_Windows):
         return h / h.sum(0)
 
     def fuse(self, tokens: Tokens, attend: Callable[[slice], Tokens]) -> Tokens:
-        """Return A(z), newly allocated; one window at a time is in memory beside it.
-
-        Args:
-            tokens: z, [N, F, C]; only shape, dtype and device matter.
-            attend: A_w, of a window's frames.
-        """
+        """Return A(z) of tokens z and A_w, newly allocated; one window at a time is in memory beside it."""
         frames = tokens.shape[1]
         fused = torch.zeros_like(tokens)
         for w, h in zip(self.starts(frames), self.weights(frames, tokens.device), strict=True):

@@ -1,7 +1,8 @@
 """The seams of a frozen network: what of its work an edit may change, and the methods of what changes it.
 
 A technique is an ``Edit``: a part for each seam that it changes. Parts speak of clips and of one model call at a time,
-read the ``Call``, and never a host's options. How several edits compose is ``active``'s.
+read the ``Call``, and never a host's options. Their arguments are said here, once for all. How several edits compose
+is ``active``'s.
 """
 
 from __future__ import annotations
