@@ -24,8 +24,8 @@ def names_of(kind: str, files: Iterable[str]) -> list[str]:
     A language model is a GGUF file, or a folder with its config; a config that lies beside GGUF files is theirs.
 
     Args:
-        kind: of model file.
-        files: their names, relative to the kind's folder.
+        kind: kind of model file.
+        files: names of the files, relative to the kind's folder.
 
     Examples:
         >>> names_of("llm", ["small/config.json", "small/tokenizer.json", "a.gguf", "b/b.gguf", "b/config.json"])
@@ -75,8 +75,8 @@ def check_new_name(folder: Path, kind: str, prefix: str) -> None:
     """Check that a new file's name, which may have folders before it, stays in a kind's folder.
 
     Args:
-        folder: of the kind.
-        kind: its name.
+        folder: folder of the kind.
+        kind: name of the kind.
         prefix: start of the new name.
 
     Raises:

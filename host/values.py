@@ -45,9 +45,9 @@ def refuse_value(
 
     Args:
         kind: the input's type.
-        options: of its schema: ``min``, ``max``, ``options``, ``multiselect``.
-        value: of the widget, or what came over a link.
-        choices: whether a list's names are all that it takes; else it takes any text.
+        options: options of the input's schema: ``min``, ``max``, ``options``, ``multiselect``.
+        value: value of the widget, or of a link.
+        choices: True if the input takes only a list's names; else it takes any text.
     """
     if kind in NUMBERS:
         return _refuse_number(kind, options, value)

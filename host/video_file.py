@@ -54,11 +54,11 @@ class NewVideo:
     well, and is gone if it does not. A file that is there is never overwritten.
 
     Args:
-        name: gives a path that is free, for the pictures' width and height; asked at the first pictures, and again
-            where somebody took the name meanwhile.
-        encoding: how.
+        name: function that returns a free path for the pictures' width and height; called at the first pictures, and
+            again if somebody took the name meanwhile.
+        encoding: settings of the encoder.
         fps: frames a second; kept to a thousandth.
-        texts: what the file carries besides.
+        texts: texts that the file also carries.
 
     Attributes:
         path: the file, once it is whole.

@@ -74,12 +74,13 @@ class Case:
     """Arms that take turns.
 
     Attributes:
-        title: what is timed.
-        pixels: of the picture's side, at SD1.5's sizes.
-        build: makes the arms at a size; hooks last as long as the stack. The table compares with the first.
-        example: makes what every arm is called with.
-        conclude: says what the figures mean, one line each.
-        setting: of a case that is not guidance of a short clip at the sizes asked for: what it is instead.
+        title: name of what is timed.
+        pixels: length of the picture's side in pixels, at SD1.5's sizes.
+        build: function that makes the arms at a size; hooks last as long as the stack. The table compares with the
+            first.
+        example: function that makes the arguments of every arm.
+        conclude: function that says what the figures mean, one line each.
+        setting: setting, if the case is not guidance of a short clip at the sizes asked for.
     """
 
     title: str

@@ -48,9 +48,9 @@ class Shared:
     """One run on a cluster.
 
     Attributes:
-        name: of the run.
+        name: name of the run.
         start: seconds until Ray was there, and until every worker had the model.
-        figures: of the jobs.
+        figures: figures of the jobs.
         same: the frames are those of one process, bit for bit.
     """
 

@@ -57,11 +57,11 @@ class Size:
     """What is trained.
 
     Attributes:
-        title: of its table.
-        model: its sizes.
-        frames: of a clip; a batch is one clip.
-        side: of latents.
-        steps: of a turn, that are timed.
+        title: title of its table.
+        model: sizes of the model.
+        frames: number of frames of a clip; a batch is one clip.
+        side: side of the latents.
+        steps: number of steps of a turn that are timed.
     """
 
     title: str
@@ -91,7 +91,7 @@ class Run:
     """What one process measured.
 
     Attributes:
-        seconds: of each step, of the CPU's time.
+        seconds: seconds of CPU time of each step.
         mebibytes: the peak of its memory above what it had before there was any network.
     """
 

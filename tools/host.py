@@ -119,7 +119,7 @@ def install(source: str, revision: str | None, torch: list[str], index: str | No
 
     Args:
         source: git directory, tree, archive, or URL of an archive.
-        revision: of a git directory.
+        revision: revision of a git directory.
         torch: requirements for torch, as pip takes them.
         index: package index for torch alone.
 

@@ -102,9 +102,9 @@ def write(found: Hashes, tree: Path, hosts: Sequence[str], only: str, workflows:
     """Run a tree's cases on hosts, and say each as it is done.
 
     Args:
-        found: gets the hashes of what they made, case by case.
+        found: dictionary that gets the hashes of what they made, case by case.
         tree: a checkout.
-        hosts: of ``HOSTS``.
+        hosts: hosts, of ``HOSTS``.
         only: pattern of the cases' names.
         workflows: folder of demo workflows.
 

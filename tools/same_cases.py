@@ -450,7 +450,7 @@ def workflow_graphs(folder: Path) -> dict[str, Graph]:
     """Return the demo workflows, shortened, by name.
 
     Args:
-        folder: of files in ComfyUI's API form. Those that need more than the bundled files are left out.
+        folder: folder of files in ComfyUI's API form. Those that need more than the bundled files are left out.
     """
     graphs = {}
     for path in sorted(folder.glob("*.json")):

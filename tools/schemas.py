@@ -71,7 +71,7 @@ def broken_promises(stored: Entry, made: Entry | None) -> Iterator[str]:
 
     Args:
         stored: a node's golden entry.
-        made: its entry now; None: there is no such node.
+        made: entry of the node now; None: there is no such node.
     """
     name = stored["name"]
     if made is None:

@@ -50,8 +50,8 @@ def slots(entry: Mapping[str, Any], given: Mapping[str, Any]) -> list[Slot]:
     """Return a node's inputs in the schema's order, with those that its choices in lists bring along.
 
     Args:
-        entry: its class's entry of ``/object_info``.
-        given: its inputs in API form.
+        entry: entry of the node's class in ``/object_info``.
+        given: inputs of the node in API form.
     """
     return list(_slots(entry["input"], entry.get("input_order", {}), given, ""))
 

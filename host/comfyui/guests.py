@@ -24,8 +24,8 @@ def check(unet: Any, edits: Sequence[Edit]) -> None:
     UNet were trained for it alone, each.
 
     Args:
-        unet: of any kind; those without blocks of layers are not looked at.
-        edits: of the model, a MODEL as it is sampled.
+        unet: network of any kind; one without blocks of layers is not looked at.
+        edits: edits of the model, a MODEL as it is sampled.
 
     Raises:
         HostError: another pack's layers are among them.

@@ -28,8 +28,8 @@ def hook(unet: nn.Module, size: UNetSize, *, over_clip: bool) -> Iterator[Remova
 
     Args:
         unet: the network.
-        size: of the network.
-        over_clip: whether calls may want norms over the clip.
+        size: sizes of the network.
+        over_clip: True if calls may want norms over the clip.
 
     Yields:
         Handles of the hooks.

@@ -30,7 +30,7 @@ def install(model: Any, edit: Edit) -> Any:
 
     Args:
         model: a MODEL.
-        edit: what to add.
+        edit: edit to add.
 
     Returns:
         A clone; the model itself, and the network they share, stay as they are until the clone samples.

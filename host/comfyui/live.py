@@ -18,9 +18,9 @@ class Live:
     """One model call.
 
     Attributes:
-        active: what acts in it.
+        active: parts that act in the call.
         unet: the network that is asked.
-        size: of that network.
+        size: sizes of that network.
     """
 
     active: Active

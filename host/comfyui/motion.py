@@ -50,7 +50,7 @@ class ComfyMotion:
     """What a FRAMELOOM_MOTION socket carries in ComfyUI. Immutable.
 
     Attributes:
-        weights: without LoRAs.
+        weights: weights without LoRAs.
         patcher: ComfyUI's handle on the module; its ``model`` is a ``MotionModel``.
         loras: stacked on it, with their strengths.
     """
@@ -103,7 +103,7 @@ def load_motion(weights: MotionWeights) -> ComfyMotion:
     """Build a motion module of ComfyUI's layers.
 
     Args:
-        weights: as read from a file; its tensors are shared where ComfyUI can map them, else copied.
+        weights: weights as read from a file; their tensors are shared if ComfyUI can map them, else copied.
 
     Returns:
         The module, offloaded; ComfyUI loads it with the models it is put into.

@@ -69,7 +69,7 @@ def check_present(edits: Sequence[Edit], options: dict[str, Any]) -> None:
     """Check that a model call has the patches of all edits.
 
     Args:
-        edits: of the model.
+        edits: edits of the model.
         options: ComfyUI's ``transformer_options`` of the call.
 
     Raises:

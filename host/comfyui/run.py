@@ -82,8 +82,8 @@ class Run(RunEdits):
         """Return what edits are told of a model call.
 
         Args:
-            noisy: its batch, [N, C, H, W].
-            timestep: of training, 0 to 999.
+            noisy: batch of the call, [N, C, H, W].
+            timestep: timestep of training, 0 to 999.
             options: ComfyUI's ``transformer_options`` of it.
 
         Raises:
@@ -183,7 +183,7 @@ def check_areas(sides: Any, noisy: Tensor) -> None:
 
     Args:
         sides: ComfyUI's lists of conditions.
-        noisy: [F, C, H, W]. Their latents.
+        noisy: [F, C, H, W]. Latents of the clip.
 
     Raises:
         ValueError: one has an area.

@@ -75,8 +75,8 @@ class Task:
     """One video of the set.
 
     Attributes:
-        truth: of one picture, what the prompt says.
-        number: of the set.
+        truth: description of one picture, as the prompt says it.
+        number: number of the set.
     """
 
     truth: shapes.Clips

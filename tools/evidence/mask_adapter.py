@@ -43,7 +43,7 @@ class Task:
 
     Attributes:
         truth: the clip.
-        number: of the set.
+        number: number of the set.
     """
 
     truth: shapes.Clips

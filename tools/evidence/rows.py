@@ -18,10 +18,10 @@ class Row:
     """One measured claim.
 
     Attributes:
-        claim, arm: what is measured, and on what (the technique, or one of its controls).
+        claim, arm: claim that is measured, and arm that it is measured on (the technique, or one of its controls).
         value, low, high: the figure and its 95 % bootstrap interval.
         count: independent samples.
-        target: what the interval is held against, ``>= low``, ``<= high`` or ``low .. high``; nothing for a control.
+        target: bound for the interval, ``>= low``, ``<= high`` or ``low .. high``; nothing for a control.
     """
 
     claim: str
@@ -44,10 +44,10 @@ def row(
     """Summarise samples by a figure of all of them, and its percentile bootstrap.
 
     Args:
-        claim: see ``Row``.
-        arm: see ``Row``.
+        claim: claim, as in ``Row``.
+        arm: arm, as in ``Row``.
         values: [N, ...], one entry per sample.
-        target: see ``Row``.
+        target: bound, as in ``Row``.
         statistic: [R, N, ...] float64, R sets of samples -> [R].
     """
     values = values.double()
@@ -69,11 +69,11 @@ def table(
     """Summarise what was measured of every arm.
 
     Args:
-        subject: that the claims are of.
-        arms: by name.
-        claims: by name, in the order of the figures.
+        subject: subject of the claims.
+        arms: arms by their names.
+        claims: claims by their names, in the order of the figures.
         figures: [arms, samples, claims].
-        targets: of claims that have one.
+        targets: bounds of claims that have one.
         technique: the arm that they are for.
     """
     return [

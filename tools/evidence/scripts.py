@@ -40,7 +40,7 @@ class Want:
 
     Attributes:
         things: words that name each thing, all of which an entity's text should have.
-        ways: where things go: left, right, up, down, still, grow, shrink, or towards and a thing.
+        ways: directions of things: left, right, up, down, still, grow, shrink, or towards and a thing.
         relations: (thing, left of / right of / above / below / next to, thing), in the first frame both are in.
     """
 

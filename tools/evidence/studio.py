@@ -42,7 +42,7 @@ class Studio:
     """The demo model, headless, and the one way this folder samples from it.
 
     Args:
-        device: by torch's name; half precision where it is not the CPU.
+        device: device by torch's name; half precision if it is not the CPU.
         workers: processes that share what ``each`` draws, every one with a model of its own.
     """
 
@@ -68,9 +68,9 @@ class Studio:
         """Return what is drawn for each number from 0, in their order.
 
         Args:
-            name: of what is drawn, for the progress that is printed.
-            count: how many.
-            draw: of a studio and a number; a function of a module. What it returns is on the CPU.
+            name: name of what is drawn, for the progress that is printed.
+            count: number of draws.
+            draw: function of a studio and a number, in a module. Its result is on the CPU.
         """
         drawn = []
         for one in self._share(count, draw):
@@ -149,7 +149,7 @@ class Section:
     Attributes:
         rows: measures it.
         files: all that it measures, which its rows are keyed by.
-        note: what a reader must know of it.
+        note: remark that a reader must know.
     """
 
     rows: Callable[[Studio, int], list[Row]]

@@ -40,9 +40,9 @@ class Task:
     """One clip of the set.
 
     Attributes:
-        prompt: what to draw.
-        seed: of its noise.
-        path: where the picture goes.
+        prompt: prompt to draw.
+        seed: seed of the noise.
+        path: path of the picture.
     """
 
     prompt: str
@@ -55,7 +55,7 @@ class Start:
     """A task at t1, where arms part.
 
     Attributes:
-        task: whose frames these are.
+        task: task of these frames.
         frames: [F, 4, h, w] latents at t1, frame 0 first.
         sigmas: noise levels from t1 to the end.
     """
@@ -71,8 +71,8 @@ class Clip:
 
     Attributes:
         latent: [F, 4, h, w].
-        images: [F, 3, H, W] in -1..1.
-        found: what the detector sees in each frame; its mask is the foreground.
+        images: pictures, [F, 3, H, W] in -1..1.
+        found: findings of the detector in each frame; its mask is the foreground.
     """
 
     latent: Tensor

@@ -27,7 +27,7 @@ class Case:
 
     Attributes:
         name: ``graph-17``, which makes it again.
-        what: was done to it, in words.
+        what: description of the damage, in words.
         command: arguments of ``frameloom``, less the folders.
         bundled: names of files of the pack -> what lies there instead.
     """
@@ -51,8 +51,8 @@ class Run:
     """A case on its way.
 
     Args:
-        case: what to run.
-        folder: its own, for everything that it reads and writes.
+        case: case to run.
+        folder: folder of its own, for everything that it reads and writes.
     """
 
     def __init__(self, case: Case, folder: Path) -> None:

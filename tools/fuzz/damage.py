@@ -23,7 +23,7 @@ def spoil(rng: random.Random, data: bytes, others: Mapping[str, bytes]) -> tuple
 
     Args:
         rng: chooses it.
-        data: of a good file.
+        data: bytes of a good file.
         others: name -> bytes of other good files.
     """
     tensors = _tensors(data)

@@ -32,10 +32,10 @@ def ask_composed(
     Args:
         ask: ComfyUI's batch of conditions: an answer, [F, C, H, W], for each side.
         sides: lists of conditions.
-        composition: of an edit.
-        payloads: of the run's conditions by their uuid; variants' are added.
+        composition: composition of an edit.
+        payloads: payloads of the run's conditions by their uuid; those of variants are added.
         sigma: noise level.
-        progress: as ``Call.progress``.
+        progress: share of sampling, as ``Call.progress``.
         frame_ids: absolute number of each frame.
 
     Raises:

@@ -33,8 +33,8 @@ class ControlCopies:
     """Copies of one run's ControlNets; each has one, so that conditions which share a ControlNet share a batch.
 
     Attributes:
-        asked: what acts in the ControlNet that is asked right now, and what tells it from others of the run, also from
-            those of one network.
+        asked: edits that act in the ControlNet that is asked right now, and the key that tells it from others of the
+            run, also from those of one network.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,8 @@ class ControlCopies:
         Args:
             conditions: ComfyUI's lists of conditions.
             window: frames that the conditions are asked about, whose hints the copies have; None: the whole clip.
-            cross: says what acts in a ControlNet's call, whose self-attention then reads other frames; None: nothing.
+            cross: function that says what acts in a ControlNet's call, whose self-attention then reads other frames;
+                None: nothing acts.
 
         Yields:
             The conditions with their ControlNets exchanged.
@@ -124,7 +125,7 @@ def _copy_link(control: Any, frame_ids: Sequence[int] | None, copy_of: Callable[
     Args:
         control: a ControlNet, T2I-adapter or another pack's.
         frame_ids: absolute number of each frame; None: all hints.
-        copy_of: of the one that it is chained to.
+        copy_of: function that returns a copy of the control that this one is chained to.
     """
     link = copy.copy(control)
     if frame_ids is not None:

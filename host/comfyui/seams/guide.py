@@ -79,9 +79,9 @@ def find_guidance(
 
     Args:
         run: the edits, with their networks as they are loaded.
-        active: what acts in the model call.
+        active: edits that act in the model call.
         unet: the model's network.
-        inputs: of the UNet.
+        inputs: inputs of the UNet.
         ask: runs the UNet as it would be run for the call.
 
     Raises:

@@ -86,7 +86,7 @@ def find_window(options: dict[str, Any], frames: int) -> Window | None:
 
     Args:
         options: ComfyUI's ``transformer_options``.
-        frames: in the batch.
+        frames: number of frames in the batch.
     """
     ids = window_ids(options.get("context_window"))
     return ids if len(ids) == frames else None
