@@ -1,15 +1,9 @@
-"""The headless host: it runs ComfyUI workflows in API form, and trains from a file, without ComfyUI.
+"""The second host: ComfyUI's API workflows on diffusers, with nothing but pip packages.
 
-In this room: the command ``frameloom`` (``__main__``, ``train``); the port that nodes speak to (``port``); ComfyUI's
-interface for nodes in small (``io``, ``ui``); reading and running a workflow (``graph``, ``executor``); ComfyUI's own
-nodes (``nodes_core``); weight files and networks (``loading``, ``lora``); text (``prompt``, ``text``); sampling
-(``denoise``, ``samplers``); work on a Ray cluster (``cluster``).
-
-What comes in: what needs diffusers, transformers, tokenizers, torchsde or Ray, and what does here what ComfyUI does by
-itself. What a technique computes belongs to ``models``; what a node takes and returns belongs to ``nodes``.
-
-It may import ``models``, ``host`` without ``host.comfyui``, and ``nodes``; ``train`` alone also ``training``. No other
-room imports it.
+``__main__`` is the command, ``port`` what nodes call, ``cluster`` runs jobs of a recursion by Ray. Rooms, in the order
+in which they build on each other: ``v3``, ``samplers``, ``text``, ``weights``, ``seams``, ``engine``, ``workflow``,
+``core_nodes``, ``train``. The only folder that imports diffusers and Ray; may import ``host`` (not ``host.comfyui``),
+``models`` and ``nodes``; ``train`` may import ``training``.
 """
 
 from __future__ import annotations
@@ -27,6 +21,6 @@ def select_host(port: Any) -> None:
         RuntimeError: another host was selected before.
     """
     from ..host import api
-    from . import io, ui
+    from .v3 import io, ui
 
     api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)

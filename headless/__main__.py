@@ -118,7 +118,7 @@ def _device(name: str) -> str:
     """Return a device's name, if it is one of torch's; where there is no torch, ``main`` says so."""
     if find_spec("torch") is None:
         return name
-    from .device import NoDeviceError, check_device, pick_device
+    from .weights.device import NoDeviceError, check_device, pick_device
 
     try:
         check_device(pick_device(name))
@@ -130,16 +130,16 @@ def _device(name: str) -> str:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from .train import train
+    from .train.command import train
 
     return train(options)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from .folders import expected_model_file
-    from .graph import InvalidWorkflowError, check_workflow, read_workflow
-    from .settings import BadSettingError, with_settings
-    from .workflow_file import NoWorkflowError, read_workflow_text
+    from .v3.folders import expected_model_file
+    from .workflow.graph import InvalidWorkflowError, check_workflow, read_workflow
+    from .workflow.settings import BadSettingError, with_settings
+    from .workflow.workflow_file import NoWorkflowError, read_workflow_text
 
     started = time.perf_counter()
     if options.workers is not None and options.ray is None:
@@ -165,8 +165,8 @@ def _run(options: argparse.Namespace) -> int:
         return _fail(INVALID, str(error))
 
     from ..models.errors import HostError
-    from .executor import Executor, NodeFailedError
     from .progress import shown_log
+    from .workflow.executor import Executor, NodeFailedError
 
     try:
         # Results alone go to standard output; Ray would write there, too.
@@ -210,7 +210,7 @@ def _select_host(options: argparse.Namespace, cluster: Cluster | None) -> list[t
     select_host(port)
 
     from ..nodes import node_classes  # only now: node files take their base classes from the selected host
-    from .nodes_core import core_node_classes
+    from .core_nodes import core_node_classes
 
     return [*core_node_classes(), *node_classes()]
 
@@ -221,7 +221,7 @@ def _say_node(place: int, count: int, node: Any) -> None:
 
 def _results(shown: dict[str, dict[str, list[Any]]]) -> list[str]:
     """Return the paths of saved files, and texts that nodes show."""
-    from .folders import folders
+    from .v3.folders import folders
 
     lines = []
     for values in shown.values():

@@ -24,10 +24,10 @@ import torch
 
 from ..host import api
 from ..models.errors import HostError
-from ..models.nuwa_jobs import Recursion, Watch, Work
-from ..models.nuwa_tree import Job, find_makespan
-from .device import pick_device
+from ..models.long_video.nuwa_jobs import Recursion, Watch, Work
+from ..models.long_video.nuwa_tree import Job, find_makespan
 from .parcel import pack
+from .weights.device import pick_device
 
 logger = logging.getLogger(__name__)
 
@@ -209,8 +209,8 @@ class Cluster:
         return f"it listens to the network, too, at {', '.join(open_ports)}: {guard}"
 
     def _report(self, recursion: Recursion, crew: _Crew, *, whole: bool) -> None:
-        from ..nodes.plot import draw_timeline
-        from .ui import write_png
+        from ..nodes.drawing.plot import draw_timeline
+        from .v3.ui import write_png
 
         figures = Figures.of(crew.spans, recursion, crew.size, whole=whole)
         logger.info("%s", figures)

@@ -22,38 +22,38 @@ from ..host.model_folders import (
     folders_in,
     names_of,
 )
-from ..models.architecture import DEMO
 from ..models.edits.edit import Edit
 from ..models.errors import CheckpointError
-from ..models.family import Family, check_offered
-from ..models.gligen import Gligen
-from ..models.keys import plain
-from ..models.learning import Base, FrozenForward, Learner, describe_base
-from ..models.motion_checkpoint import MotionWeights
-from ..models.nuwa_jobs import Recursion, Watch, Work, run_jobs
-from ..models.phrases import Ranges, check_found
-from .conditions import select_frames
-from .control_loading import load_controlnet
-from .denoise import Denoiser, sample
-from .device import pick_device, weight_dtype
-from .edits import edited
-from .folders import Folders
-from .gligen import load_gligen
-from .guidance import CFG, Conditioning, options_of
-from .io import ComfyNode
-from .loading import load_checkpoint
-from .lora import read_lora
-from .model import CLIP, VAE, Model
-from .motion import LoadedMotion
-from .nodes_core.video_file import FileVideo
+from ..models.files.keys import plain
+from ..models.layout.gligen import Gligen
+from ..models.long_video.nuwa_jobs import Recursion, Watch, Work, run_jobs
+from ..models.motion.checkpoint import MotionWeights
+from ..models.network.family import Family, check_offered
+from ..models.network.sizes import DEMO
+from ..models.storyboard.phrases import Ranges, check_found
+from ..models.training import Base, FrozenForward, Learner, describe_base
+from .engine.conditions import select_frames
+from .engine.denoise import Denoiser, sample
+from .engine.edits import edited
+from .engine.encode import Spans, encode_chunks, encode_prompt, find_spans, phrase_spans, without_places
+from .engine.gligen import load_gligen
+from .engine.guidance import CFG, Conditioning, options_of
+from .engine.motion import LoadedMotion
+from .engine.training import differentiable
 from .progress import StepBar
-from .prompt import Tokenizer
-from .samplers import find_sampler
-from .sigmas import schedule_sigmas
-from .text import Spans, encode_chunks, encode_prompt, find_spans, phrase_spans, without_places
-from .training import differentiable
-from .ui import PreviewVideo, hidden_texts, show_video
-from .vocabulary import clip_tokenizer
+from .samplers.sigmas import schedule_sigmas
+from .samplers.table import find_sampler
+from .text.prompt import Tokenizer
+from .text.vocabulary import clip_tokenizer
+from .v3.folders import Folders
+from .v3.io import ComfyNode
+from .v3.ui import PreviewVideo, hidden_texts, show_video
+from .v3.video_file import FileVideo
+from .weights.control_loading import load_controlnet
+from .weights.device import pick_device, weight_dtype
+from .weights.loading import load_checkpoint
+from .weights.lora import read_lora
+from .weights.model import CLIP, VAE, Model
 
 Latent = dict[str, Any]
 _ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")

@@ -1,4 +1,5 @@
-"""The port: what nodes may ask of a host (``contract``), and the names they are written in (``api``).
+"""The port: what nodes may ask of a host (``contract``), the names they are written in (``api``), and what hosts share.
 
-``comfyui`` is the first host and the only folder that imports ComfyUI; the second lives in ``headless``.
+``comfyui`` is the first host and the only folder that imports ComfyUI; ``headless`` is the second. May import
+``models``.
 """

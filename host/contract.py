@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from ..models.edits.edit import Edit
-from ..models.family import Family
-from ..models.learning import Base, FrozenForward, Learner
-from ..models.motion_checkpoint import MotionWeights
-from ..models.motion_lora import MotionLoRA
-from ..models.nuwa_jobs import Recursion, Work
-from ..models.phrases import Ranges
+from ..models.long_video.nuwa_jobs import Recursion, Work
+from ..models.motion.checkpoint import MotionWeights
+from ..models.motion.lora import MotionLoRA
+from ..models.network.family import Family
+from ..models.storyboard.phrases import Ranges
+from ..models.training import Base, FrozenForward, Learner
 
 Conditioning = list[list[Any]]
 Latent = dict[str, Any]
@@ -62,7 +62,7 @@ class Host(Protocol):
     def install(self, model: Any, edit: Edit) -> Any:
         """Return a clone of the model with the edit added after those it has.
 
-        Raises ValueError for a model that can't take it, by ``models.family.check_offered``.
+        Raises ValueError for a model that can't take it, by ``models.network.family.check_offered``.
         """
         ...
 
@@ -133,7 +133,7 @@ class Host(Protocol):
         """Encode a prompt from which tokens are taken out, as if they had not been written; others keep their weights.
 
         ``places``: [start, stop) ranges among its tokens, as ``encode_text`` gives them. What stands behind one moves
-        up within its chunk: ``models.phrases.move_up``.
+        up within its chunk: ``models.storyboard.phrases.move_up``.
         """
         ...
 
@@ -145,12 +145,12 @@ class Host(Protocol):
         """Return conditions for some frames of a clip: of what they have for each frame, these frames' part.
 
         That is tokens, ControlNet hints, masks and latents beside the noisy ones, picked by
-        ``models.frames.pick_frames``. What shares a ControlNet still does.
+        ``models.video.frames.pick_frames``. What shares a ControlNet still does.
         """
         ...
 
     def describe(self, conditioning: Conditioning) -> list[Any]:
-        """Return what stands for conditions in a key: tokens and options of each, as ``models.keys.plain`` has them.
+        """Return what stands for conditions in a key: tokens and options, as ``models.files.keys.plain`` has them.
 
         A ControlNet is a dict with ``hints``, [N, C, H, W], and the one before it as ``previous``.
         """

@@ -1,4 +1,5 @@
-"""Scripts to storyboards: rules, language models, layout priors, and other people's formats of layouts.
+"""Language models and what they are asked: from a script to a storyboard, and other people's formats of layouts.
 
-Texts come in, storyboards go out. May import: models, host.contract.
+Rooms, in the order in which they build on each other: ``answers``, ``llm``, ``formats``, ``planning``, ``english``. All
+may import ``models`` and ``host.contract``.
 """

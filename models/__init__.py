@@ -1,6 +1,6 @@
-"""The techniques, as pure tensor functions and modules: no host, no files looked up, no global state.
+"""The pack's ideas as pure torch: functions and modules over tensors, with no host, no file look-up, no global state.
 
-Reading order: ``edit`` (what a technique may change), ``frames`` (the one place that folds frames), ``motion_module``,
-``weight_file``, ``weight_kind``, ``motion_checkpoint``, ``motion_lora``, ``noise``, ``schedules``, ``guards``,
-``metrics``, ``storyboard``, ``architecture``.
+Rooms, in the order in which they build on each other; a room may import those before it: ``errors``, ``network``,
+``files``, ``video``, ``edits``, ``storyboard``; then the techniques ``motion``, ``zero_shot``, ``layout``,
+``long_video``, ``layout_prior``, which never import each other; last ``training``, the forward pass that learns.
 """

@@ -1,7 +1,8 @@
-"""The graph's vocabulary: each node is a schema and a short ``execute`` that calls the host's port.
+"""The graph's vocabulary: each node a schema and a short ``execute`` that calls the host's port.
 
-A module at any depth below this folder offers its nodes as ``NODES``; nothing else names them. Import one only after a
-host was selected (``host.api.select``): ``node_classes`` does that import.
+Rooms are the menu's. A module at any depth below this folder offers its nodes as ``NODES``; nothing else names them.
+Import one only after a host was selected (``host.api.select``): ``node_classes`` does that import. May import
+``models``, ``host.contract``, ``host.api`` and ``host.video_file``; ``language`` and ``training`` inside functions.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..host import api
-from ..models.whole_file import try_folder
+from ..models.files.whole_file import try_folder
 
 UNLINKED: Any = object()
 """Default of a socket in ``validate_inputs``: nothing is connected to it. What comes over a link is None there."""

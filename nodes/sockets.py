@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..host import api
 
-PathType = api.io.Custom("FRAMELOOM_PATH")  # models.motion_path.MotionPath
-StoryboardType = api.io.Custom("FRAMELOOM_STORYBOARD")  # models.storyboard.Storyboard
-LLMType = api.io.Custom("FRAMELOOM_LLM")  # language.model.LanguageModel
-DatasetType = api.io.Custom("FRAMELOOM_DATASET")  # training.video_dataset.Dataset
-TreeType = api.io.Custom("FRAMELOOM_TREE")  # models.nuwa_tree.Tree
+PathType = api.io.Custom("FRAMELOOM_PATH")  # models.zero_shot.motion_path.MotionPath
+StoryboardType = api.io.Custom("FRAMELOOM_STORYBOARD")  # models.storyboard.scenes.Storyboard
+LLMType = api.io.Custom("FRAMELOOM_LLM")  # language.llm.model.LanguageModel
+DatasetType = api.io.Custom("FRAMELOOM_DATASET")  # training.motion.dataset.Dataset
+TreeType = api.io.Custom("FRAMELOOM_TREE")  # models.long_video.nuwa_tree.Tree

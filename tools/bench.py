@@ -27,19 +27,20 @@ from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
     CrossFrameAttnProcessor2_0,
 )
-from frameloom.headless import io, networks, ui
-from frameloom.headless.edits import edited, forward_with_edits
+from frameloom.headless.engine.edits import edited, forward_with_edits
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.shared_attention import attention_layers, share_tokens
+from frameloom.headless.v3 import io, ui
+from frameloom.headless.weights import networks
+from frameloom.headless.weights.shared_attention import attention_layers, share_tokens
 from frameloom.host import api
-from frameloom.models.architecture import DEMO, SD15
-from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edits.call import training_call
 from frameloom.models.edits.edit import Edit
+from frameloom.models.motion.checkpoint import MotionWeights, to_diffusers
 from frameloom.models.motion.edit import motion_edit
-from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
-from frameloom.models.motion_module import MotionModel, motion_size
+from frameloom.models.motion.module import MotionModel, motion_size
+from frameloom.models.network.sizes import DEMO, SD15
 from frameloom.models.network.unet import UNetSize
+from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
@@ -207,8 +208,8 @@ def file_arms(_: UNetSize, hooks: ExitStack) -> list[Arm]:
     folder = hooks.enter_context(tempfile.TemporaryDirectory())
     port = HeadlessHost("cpu", folder, folder, folder)
     api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
-    from frameloom.headless.nodes_core.video import CreateVideo, SaveVideo  # they need a selected host
-    from frameloom.nodes.decode_to_video import LOSSY, DecodeToVideo
+    from frameloom.headless.core_nodes.video import CreateVideo, SaveVideo  # they need a selected host
+    from frameloom.nodes.video.decode_to_video import LOSSY, DecodeToVideo
 
     *_, vae = port.load_demo()
 

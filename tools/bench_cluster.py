@@ -22,15 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from frameloom.headless import io, ui
 from frameloom.headless.cluster import Cluster, Figures, find_workers
 from frameloom.headless.port import HeadlessHost
+from frameloom.headless.v3 import io, ui
 from frameloom.host import api
+from frameloom.models.long_video.nuwa_fill import Filling
+from frameloom.models.long_video.nuwa_jobs import Recursion, Work, run_jobs
+from frameloom.models.long_video.nuwa_tree import Tree, find_makespan
+from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.motion.edit import motion_edit
-from frameloom.models.motion_checkpoint import read_motion_weights
-from frameloom.models.nuwa_fill import Filling
-from frameloom.models.nuwa_jobs import Recursion, Work, run_jobs
-from frameloom.models.nuwa_tree import Tree, find_makespan
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +64,7 @@ def prepare(folder: str, steps: int) -> tuple[Work, Tensor]:
     """Return what the jobs do, and the keyframes."""
     port = HeadlessHost("cpu", folder, folder, folder)
     api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
-    from frameloom.nodes.nuwa import LocalWork, NuwaKeyframes, ask  # they need a selected host
+    from frameloom.nodes.long_video.nuwa import LocalWork, NuwaKeyframes, ask  # they need a selected host
 
     model, clip, _ = port.load_demo()
     weights = read_motion_weights(ROOT / "assets" / "demo" / "motion.safetensors")

@@ -29,17 +29,17 @@ from typing import Any
 
 import torch
 from diffusers import MotionAdapter, UNetMotionModel
-from frameloom.headless import networks
-from frameloom.headless.model import Model
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.shared_attention import share_tokens
-from frameloom.headless.sigmas import Sampling
-from frameloom.models.architecture import DEMO, SD15, ModelSize
-from frameloom.models.motion_checkpoint import to_diffusers
-from frameloom.models.schedules import STABLE_DIFFUSION
+from frameloom.headless.samplers.sigmas import Sampling
+from frameloom.headless.weights import networks
+from frameloom.headless.weights.model import Model
+from frameloom.headless.weights.shared_attention import share_tokens
+from frameloom.models.motion.checkpoint import to_diffusers
+from frameloom.models.network.sizes import DEMO, SD15, ModelSize
+from frameloom.models.video.schedules import STABLE_DIFFUSION
 from frameloom.training.loop import LoopSettings, step_generator
-from frameloom.training.motion_lessons import learn_module, new_module
-from frameloom.training.motion_training import MotionSettings, train_motion
+from frameloom.training.motion.lessons import learn_module, new_module
+from frameloom.training.motion.training import MotionSettings, train_motion
 from torch import Tensor
 
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "bench_training.md"

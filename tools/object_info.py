@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE_FILE = ROOT / "headless" / "nodes_core" / "object_info.json"
+CORE_FILE = ROOT / "headless" / "v3" / "object_info.json"
 VERSION = "0.33.0"
 CORE_NODES = """
     CheckpointLoaderSimple LoraLoaderModelOnly CLIPTextEncode

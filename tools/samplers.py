@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from frameloom.headless.nodes_core.core_node import stored_object_info
-from frameloom.headless.samplers import SAMPLERS
-from frameloom.headless.sigmas import SCHEDULERS
+from frameloom.headless.samplers.sigmas import SCHEDULERS
+from frameloom.headless.samplers.table import SAMPLERS
+from frameloom.headless.v3.core_node import stored_object_info
 from frameloom.tests.support import parity
 from frameloom.tests.support.sampler_cases import FRAMES, SIDE, STEPS, named_cases
 from frameloom.tools.host import find_hosts

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from frameloom.headless import io, ui
-from frameloom.headless.nodes_core.core_node import stored_object_info
+from frameloom.headless.v3 import io, ui
+from frameloom.headless.v3.core_node import stored_object_info
 from frameloom.host import api
 from frameloom.host.bundled import BUNDLED
 from frameloom.host.contract import Host

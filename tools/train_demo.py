@@ -22,13 +22,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from frameloom.headless import keys, networks
-from frameloom.models.architecture import DEMO
-from frameloom.models.schedules import STABLE_DIFFUSION
+from frameloom.headless.weights import keys, networks
+from frameloom.models.network.sizes import DEMO
+from frameloom.models.video.schedules import STABLE_DIFFUSION
+from frameloom.tools.tokenizer import write_tokenizer
 from frameloom.training import shapes
 from frameloom.training.loop import LoopSettings, step_generator, train
-from frameloom.training.targets import noise_mse
-from frameloom.training.tokenizer import write_tokenizer
+from frameloom.training.motion.targets import noise_mse
 from safetensors.torch import save_file
 from torch import Tensor, nn
 

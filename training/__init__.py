@@ -1,4 +1,5 @@
-"""Training in a frozen base: datasets, the modules that learn, the loss, the one loop; and training of layout priors.
+"""Training in a frozen base: the one loop, data sets, what learns of a motion module, and layout priors.
 
-Clips and captions come in, weight files go out. May import: models, host.contract.
+``loop``, ``team``, ``board``, ``metrics_log`` and ``shapes`` serve every training; ``video`` reads clips from files,
+``motion`` and ``layout`` are the two trainings. May import ``models`` and ``host.contract``.
 """

@@ -21,7 +21,7 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from torch import Tensor, nn
 
-from ..models.whole_file import whole_file
+from ..models.files.whole_file import whole_file
 from .team import ALONE, Team, check_shares, gather
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..models.whole_file import whole_file
+from ..models.files.whole_file import whole_file
 
 
 class MetricsLog:

@@ -1,5 +1,5 @@
-"""Where diffusers' networks let an edit in: a file a seam, each with hooks that ask what acts in the model call.
+"""A file a seam: how diffusers' UNet gives an edit what ``models.edits`` promises, by forward hooks for one run.
 
-A file's ``put_on`` yields the handle of each hook right after it is on. It may import of the models: errors, network,
-video, edits; never a technique.
+In comes a new seam, never a technique. May import of ``models``: ``edits``, ``network``, ``video``,
+``files`` and ``errors``; and ``weights.networks``.
 """

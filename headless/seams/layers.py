@@ -10,7 +10,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from ...models.edits.active import Active
 from ...models.network.unet import Layer
-from ..networks import size_of
+from ..weights.networks import size_of
 
 Network = UNet2DConditionModel | ControlNetModel
 Live = Callable[[], Active | None]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ...models.edits.active import RunEdits
-from ..networks import size_of
+from ..weights.networks import size_of
 from .layers import Live
 
 

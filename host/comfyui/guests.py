@@ -12,7 +12,7 @@ from torch import nn
 
 from ...models.edits.edit import Edit
 from ...models.errors import HostError
-from .network import layers_of
+from .seams.network import layers_of
 
 _OWN = (TimestepBlock, SpatialTransformer, Downsample, Upsample)
 

@@ -8,13 +8,13 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.patcher_extension import WrappersMP
 
 from ...models.edits.edit import Edit
-from ...models.family import check_offered
-from . import patches, run
-from .family import family_of
+from ...models.network.family import check_offered
+from . import run
 from .installed import add_networks, installed, with_modules
-from .live import KEY
-from .network import size_of
-from .seams import schedule, windows
+from .load.family import family_of
+from .seams import patches, schedule, windows
+from .seams.live import KEY
+from .seams.network import size_of
 
 _WRAPPERS = (
     (WrappersMP.OUTER_SAMPLE, run.outer_sample),

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from ...models.edits.edit import Edit
-from .live import KEY
-from .motion import ComfyMotion
+from .load.motion import ComfyMotion
+from .seams.live import KEY
 
 
 def installed(model: Any) -> tuple[Edit, ...]:

@@ -21,20 +21,21 @@ from torch import Tensor
 
 from ...models.edits.edit import Edit
 from ...models.errors import HostError
-from ...models.family import Family
-from ...models.guards import check_frames, check_sampled
-from ...models.learning import Base, FrozenForward, Learner
-from ...models.motion_checkpoint import MotionWeights
-from ...models.nuwa_jobs import Recursion, Work, run_jobs
-from ...models.phrases import Ranges, check_found
+from ...models.long_video.nuwa_jobs import Recursion, Work, run_jobs
+from ...models.motion.checkpoint import MotionWeights
+from ...models.network.family import Family
+from ...models.storyboard.phrases import Ranges, check_found
+from ...models.training import Base, FrozenForward, Learner
+from ...models.video.guards import check_frames, check_sampled
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
 from ..model_folders import CONFIG, INPUT_FOLDERS, check_new_name, folder_in, folders_in, names_of
-from . import install, motion
+from . import install
 from .decode import decode
-from .demo import load_demo
-from .family import family_of
 from .installed import installed
+from .load import motion
+from .load.demo import load_demo
+from .load.family import family_of
 from .predict import NodeGuider, predict_denoised
 from .seams.control import describe_conditions, select_frames
 from .text import find_spans, phrase_spans, without_places

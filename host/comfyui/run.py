@@ -16,18 +16,18 @@ from ...models.edits.call import Call, Condition, Held, held_by_mask
 from ...models.edits.edit import Observer
 from ...models.edits.run import arrange_noise, sample_run
 from ...models.errors import HostError
-from ...models.frames import count_videos
-from ...models.gligen import check_boxes
-from ...models.guards import check_prediction
-from . import guests, hooks, patches
+from ...models.layout.gligen import check_boxes
+from ...models.video.frames import count_videos
+from ...models.video.guards import check_prediction
+from . import guests
 from .installed import loaded
-from .live import KEY, Live
-from .motion import attention_of
-from .network import size_of
+from .load.motion import attention_of
 from .predict import NodeGuider, OnePass
-from .seams import guide, schedule
+from .seams import guide, hooks, patches, schedule
 from .seams.conditions import ask_composed
 from .seams.control import ControlCopies
+from .seams.live import KEY, Live
+from .seams.network import size_of
 from .seams.windows import find_window, publish
 from .show import show_text
 

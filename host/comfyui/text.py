@@ -7,7 +7,7 @@ from typing import Any
 
 import comfy.sd1_clip
 
-from ...models.phrases import Ranges, find_phrase
+from ...models.storyboard.phrases import Ranges, find_phrase
 
 
 def phrase_spans(clip: Any, text: str) -> dict[str, Ranges]:

@@ -17,15 +17,15 @@ from torch import Tensor
 from ...models.edits.active import RunEdits
 from ...models.edits.call import Held, training_call
 from ...models.errors import HostError
-from ...models.gligen import Gligen
-from ...models.learning import Base, FrozenForward, Learner, check_learner, describe_base, recompute
+from ...models.layout.gligen import Gligen
 from ...models.motion.edit import motion_edit
-from . import hooks, patches
-from .family import family_of
+from ...models.training import Base, FrozenForward, Learner, check_learner, describe_base, recompute
 from .installed import hand_out, installed
-from .live import KEY, Live
-from .network import sd1_size
+from .load.family import family_of
+from .seams import hooks, patches
 from .seams.guide import is_ours
+from .seams.live import KEY, Live
+from .seams.network import sd1_size
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...models.storyboard import Storyboard
+from ...models.storyboard.scenes import Storyboard
 from .frameloom_json import read_frameloom_json
 from .lvd import read_lvd
 from .source import Source, TextError

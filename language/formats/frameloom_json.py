@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...models.storyboard import Storyboard, StoryboardError, parse_storyboard
+from ...models.storyboard.scenes import Storyboard, StoryboardError, parse_storyboard
 from .literal import Value, parse_literal
 from .source import Source, TextError
 from .tracks import Settings

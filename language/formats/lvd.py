@@ -8,7 +8,7 @@ frame.
 
 from __future__ import annotations
 
-from ...models.storyboard import Ids, Storyboard
+from ...models.storyboard.scenes import Ids, Storyboard
 from .literal import Value
 from .sections import Section, read_sections
 from .source import Source, excerpt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...models.storyboard import MAX_CHARACTERS
+from ...models.storyboard.scenes import MAX_CHARACTERS
 
 MAX_EXCERPT = 80  # characters
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ...models.storyboard import Box, Point, Scene, Storyboard
+from ...models.storyboard.scenes import Box, Point, Scene, Storyboard
 from .literal import Value
 from .tracks import MAX_KEYFRAMES, Points, Seen, box_around, cut_box
 

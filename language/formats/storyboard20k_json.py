@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from ...models.storyboard import Box, Ids, Scene, Storyboard
+from ...models.storyboard.scenes import Box, Ids, Scene, Storyboard
 from .literal import Value, parse_literal
 from .source import Source
 from .storyboard20k import (

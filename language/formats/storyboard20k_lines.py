@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ...models.storyboard import Ids, Scene, Storyboard
+from ...models.storyboard.scenes import Ids, Scene, Storyboard
 from .literal import Value, read_literal
 from .source import Source
 from .storyboard20k import (

@@ -6,7 +6,17 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from ...models.storyboard import Box, BoxKey, Entity, Ids, Point, PointsKey, Provenance, Scene, Storyboard
+from ...models.storyboard.scenes import (
+    Box,
+    BoxKey,
+    Entity,
+    Ids,
+    Point,
+    PointsKey,
+    Provenance,
+    Scene,
+    Storyboard,
+)
 from .source import Source
 
 MAX_KEYFRAMES = 1000  # keyframes of a scene

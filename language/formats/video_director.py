@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ...models.storyboard import Ids, Scene, Storyboard
+from ...models.storyboard.scenes import Ids, Scene, Storyboard
 from .literal import Value, parse_literal
 from .sections import Section, read_sections
 from .source import Source

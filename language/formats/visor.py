@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import NamedTuple
 
-from ...models.keypoints import BODY_POINTS
-from ...models.storyboard import Box, Ids, Scene, Storyboard
+from ...models.storyboard.keypoints import BODY_POINTS
+from ...models.storyboard.scenes import Box, Ids, Scene, Storyboard
 from .source import Source, TextError, excerpt
 from .tracks import Points, Seen, Settings, box_around, build_scene, build_storyboard, cut_box
 

@@ -1,5 +1,6 @@
-"""What of a frozen network's work an edit may change, what it is told, and how several edits compose.
+"""The seams: what a frozen network lets an edit change, what an edit is told on each call, and how edits compose.
 
-An ``Edit`` has a part for each seam that it changes; hosts put seams on their networks and ask ``active`` what acts.
-Nothing here knows a technique or a host. May import: errors, network, video.
+``call`` is the model call, ``edit`` has a protocol for each seam, ``active`` composes by one written rule a seam, and
+``run`` does so once a sampling run. In comes a new seam, never a technique. May import ``errors``, ``network`` and
+``video``.
 """

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from ..frames import count_videos
+from ..video.frames import count_videos
 
 Held = tuple[Tensor, Tensor]
 """Clean latents in the model's own scale, [N, 4, H, W], and a mask of them, [N, 1, H, W], 1 where they are held."""

@@ -1,4 +1,5 @@
-"""Files of others and of our own: read without trust, written whole or not at all.
+"""Open, name and write weight files, and keys that stand for finished work.
 
-Texts and bytes come in. May import: models.errors.
+In comes what is true of any such file; what only motion modules have in theirs is in ``motion``. May import ``errors``
+and ``network``.
 """

@@ -1,4 +1,4 @@
-"""Motion modules: temporal layers that run in the slots of a frozen network, and what is trained beside them.
+"""AnimateDiff: motion modules in a frozen UNet, their files of every layout, motion LoRAs, and mask adapters.
 
-May import: errors, network, files, video, edits, storyboard; no other technique.
+May import the rooms before the techniques, and no other technique.
 """

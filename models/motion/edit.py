@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..edits.call import Call
 from ..edits.edit import Edit, Part, Schedule, Time
-from ..mask_adapter import given_in
-from ..motion_checkpoint import check_fit
 from ..network.unet import UNetSize
+from .checkpoint import check_fit
+from .mask_adapter import given_in
 
 STILL = (
     "Apply Motion Module: got a latent of 1 frame, which is sampled as a still, without the motion module; expected "

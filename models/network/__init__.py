@@ -1,4 +1,4 @@
-"""A frozen network as data: its sizes, where its layers lie, and layers that several techniques are made of.
+"""A frozen network as data: its sizes, levels and temporal slots, and the layers that several techniques share.
 
-What comes in is numbers; nothing here knows a host's classes or a technique. It imports nothing else of the pack.
+In comes what is true of a network whatever edits it. May import ``errors``.
 """

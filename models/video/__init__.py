@@ -1,5 +1,4 @@
-"""Clips, whatever makes them: shapes by name, a LATENT socket's value as frames, and what can be said of frames alone.
+"""Clips as tensors: frames, noise, windows, schedules, decoding in chunks, joining scenes, figures, guards.
 
-Read ``shapes`` first: its names and letters are used everywhere. Comes in what needs neither a network nor a technique;
-imports ``models.errors`` alone.
+In comes what knows clips but not the inside of a model. May import ``errors``.
 """

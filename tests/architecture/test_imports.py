@@ -14,11 +14,41 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("models", "language", "training", "host", "headless", "nodes")
 
+# The rooms of a layer, in the order in which they build on each other: a room may import those of earlier lines, and no
+# other of its own line. Files and folders that are not listed come last.
+ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "models": (
+        ("errors",),
+        ("network",),
+        ("files",),
+        ("video",),
+        ("edits",),
+        ("storyboard",),
+        ("motion", "zero_shot", "layout", "long_video", "layout_prior"),
+    ),
+    "language": (("answers",), ("llm", "formats"), ("planning",), ("english",)),
+    "training": (("board", "metrics_log", "shapes", "team"), ("loop", "video"), ("motion", "layout")),
+    "host/comfyui": (("seams",), ("load",)),
+    "headless": (
+        ("samplers", "text", "v3"),
+        ("weights",),
+        ("seams",),
+        ("engine",),
+        ("workflow",),
+        ("parcel", "progress"),
+        ("port",),
+        ("cluster", "core_nodes"),
+        ("train",),
+    ),
+    "nodes": (
+        ("early", "segments", "sockets", "widgets"),
+        ("drawing",),
+        ("layout", "long_video", "motion", "video", "zero_shot"),
+        ("training",),
+    ),
+}
 # What seams may know of ``models``: how edits compose, networks as data, and what is true of any clip or file.
-SHARED = tuple(
-    f"models.{name}"
-    for name in ("edits", "errors", "network", "video", "frames", "guards", "windows", "files", "keys")
-)
+SHARED = tuple(f"models.{room}" for room in ("edits", "errors", "files", "network", "video"))
 
 # A file's layer is the longest of these paths that holds it; the values are what of the pack it may import.
 # Three entry points are the exceptions: a host's entry collects the nodes, the root hands over to it, and the command
@@ -26,19 +56,13 @@ SHARED = tuple(
 LAW: dict[str, tuple[str, ...]] = {
     "__init__.py": ("host.comfyui.entry",),
     "models": ("models",),
-    "models/edits": ("models.edits", "models.errors", "models.frames", "models.network", "models.video"),
+    "models/edits": ("models.edits", "models.errors", "models.network", "models.video"),
     "language": ("language", "models", "host.contract"),
     "training": ("training", "models", "host.contract"),
     "host": ("host.contract", "models"),
     "host/comfyui": ("host", "models"),
     "host/comfyui/entry.py": ("host", "models", "nodes"),
-    "host/comfyui/seams": (
-        "host.comfyui.live",
-        "host.comfyui.network",
-        "host.comfyui.patches",
-        "host.comfyui.seams",
-        *SHARED,
-    ),
+    "host/comfyui/seams": ("host.comfyui.seams", *SHARED),
     "headless": (
         "headless",
         "host.contract",
@@ -50,25 +74,16 @@ LAW: dict[str, tuple[str, ...]] = {
         "models",
         "nodes",
     ),
-    "headless/train.py": (
+    "headless/train": (
         "headless",
         "host.api",
+        "host.values",
         "models",
         "nodes",
         "training",
     ),
-    "headless/seams": ("headless.networks", "headless.seams", *SHARED),
+    "headless/seams": ("headless.seams", "headless.weights.networks", *SHARED),
     "nodes": ("nodes", "host.contract", "host.api", "host.video_file", "models"),
-}
-# Families of techniques, by what names of files or folders in ``models`` begin with; the first that fits. None
-# imports another: what two need lies below them.
-FAMILIES: dict[str, tuple[str, ...]] = {
-    "layout prior": ("layout_prior", "layout_sequence", "layout_metrics"),
-    "storyboard": ("layout_masks", "layout_control"),
-    "layout": ("layout", "energy", "gligen"),
-    "zero-shot": ("zero_shot", "cross_frame", "foreground", "motion_path"),
-    "motion": ("motion", "mask_adapter"),
-    "long video": ("long_video", "free_", "prompt_travel", "nuwa_"),
 }
 # Heavier layers that a node reaches only when it runs.
 INSIDE_FUNCTIONS: dict[str, tuple[str, ...]] = {"nodes": ("language", "training")}
@@ -182,11 +197,11 @@ def test_every_import_obeys_the_law() -> None:
         ("headless/x.py", "import av"),
         ("host/api.py", "from ..headless import engine"),
         ("host/comfyui/port.py", "from ...nodes import motion"),
-        ("host/comfyui/seams/x.py", "from ....models.gligen import Gligen"),
-        ("host/comfyui/seams/x.py", "from ..motion import ComfyMotion"),
-        ("headless/seams/x.py", "from ...models.cross_frame import CrossFrameEdit"),
-        ("headless/seams/x.py", "from ..motion import LoadedMotion"),
-        ("models/edits/x.py", "from ..gligen import Gligen"),
+        ("host/comfyui/seams/x.py", "from ....models.layout.gligen import Gligen"),
+        ("host/comfyui/seams/x.py", "from ..load.motion import ComfyMotion"),
+        ("headless/seams/x.py", "from ...models.zero_shot.cross_frame import CrossFrameEdit"),
+        ("headless/seams/x.py", "from ..engine.motion import LoadedMotion"),
+        ("models/edits/x.py", "from ..layout.gligen import Gligen"),
         ("training/x.py", "from frameloom.models import edit"),
     ],
 )
@@ -208,23 +223,66 @@ def test_the_law_allows(path: str, source: str) -> None:
     assert violations(path, source) == []
 
 
-def family_of(module: str) -> str:
-    """The family of techniques that a file or folder of ``models`` is of; nothing: it is none's."""
-    names = ((family, name) for family, start in FAMILIES.items() for name in start)
-    family = next((family for family, name in names if module.startswith(name)), "")
-    return "" if family == "storyboard" else family
+def place(layer: str, name: str) -> int:
+    """The line of ``ROOMS`` that a room of a layer stands on."""
+    lines = ROOMS[layer]
+    return next((number for number, line in enumerate(lines) if name in line), len(lines))
 
 
-def test_no_technique_imports_another_familys() -> None:
-    crossing = []
-    for path in (ROOT / "models").rglob("*.py"):
-        name = path.relative_to(ROOT).as_posix()
-        own = family_of(name.removeprefix("models/"))
-        for item in imports_of(name, path.read_text(encoding="utf-8")):
-            other = family_of(item.target.removeprefix("models.")) if item.ours else ""
-            if own and other and other != own:
-                crossing.append(f"{name}:{item.line} imports {item.target}")
-    assert crossing == []
+def out_of_order(path: str, source: str) -> list[str]:
+    """The imports of one file from rooms that do not lie below its own."""
+    layer = max((layer for layer in ROOMS if path.startswith(f"{layer}/")), key=len, default="")
+    if not layer:
+        return []
+    start = layer.replace("/", ".") + "."
+    own = PurePosixPath(path[len(layer) + 1 :]).parts[0].removesuffix(".py")
+    found = []
+    for item in imports_of(path, source):
+        room = item.target.removeprefix(start).split(".")[0] if item.target.startswith(start) else own
+        is_room = (ROOT / layer / room).is_dir() or (ROOT / layer / f"{room}.py").is_file()
+        here, there = place(layer, own), place(layer, room)
+        if is_room and room != own and (there > here or (there == here < len(ROOMS[layer]))):
+            found.append(f"{path}:{item.line} imports {item.target}")
+    return found
+
+
+def test_a_room_imports_those_below_it_alone() -> None:
+    found = [
+        line
+        for path in pack_files()
+        for line in out_of_order(path, (ROOT / path).read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("models/video/x.py", "from ..edits.edit import Edit"),
+        ("models/layout/x.py", "from ..motion.module import MotionModel"),
+        ("models/errors.py", "from .files import keys"),
+        ("headless/v3/x.py", "from ..engine import denoise"),
+        ("nodes/motion/x.py", "def f():\n    from ..layout import plan"),
+        ("host/comfyui/seams/x.py", "from ..run import Run"),
+    ],
+)
+def test_the_order_of_rooms_catches(path: str, source: str) -> None:
+    assert len(out_of_order(path, source)) == 1
+
+
+def test_every_room_that_is_listed_is_there() -> None:
+    there = {
+        layer: {path.stem for path in (ROOT / layer).iterdir() if path.is_dir() or path.suffix == ".py"}
+        for layer in ROOMS
+    }
+    missing = [
+        (layer, room)
+        for layer, lines in ROOMS.items()
+        for line in lines
+        for room in line
+        if room not in there[layer]
+    ]
+    assert missing == []
 
 
 def test_all_but_the_comfyui_host_imports_without_comfyui() -> None:

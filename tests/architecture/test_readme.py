@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from frameloom.headless.graph import read_workflow
-from frameloom.headless.settings import with_settings
+from frameloom.headless.workflow.graph import read_workflow
+from frameloom.headless.workflow.settings import with_settings
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,12 +6,12 @@ import pytest
 import torch
 from frameloom.models.edits.active import RULES, chain, last
 from frameloom.models.edits.edit import SEAMS, Edit
-from frameloom.models.energy import BoxEnergy
-from frameloom.models.free_init import NoiseReinit
-from frameloom.models.free_noise import NoiseShuffle, WindowFusion
-from frameloom.models.layout import BoxGather
-from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
-from frameloom.models.windows import WindowPlan
+from frameloom.models.layout.attention import BoxGather
+from frameloom.models.layout.energy import BoxEnergy
+from frameloom.models.long_video.free_init import NoiseReinit
+from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.models.video.windows import WindowPlan
 from frameloom.tests.support.layout import lay_out
 from frameloom.tests.support.parts import Every, InTurn
 

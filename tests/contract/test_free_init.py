@@ -6,9 +6,9 @@ import pytest
 import torch
 from frameloom.models.edits.edit import Edit
 from frameloom.models.edits.run import sample_run
-from frameloom.models.free_init import NoiseReinit
-from frameloom.models.free_noise import NoiseShuffle
-from frameloom.models.windows import WindowPlan
+from frameloom.models.long_video.free_init import NoiseReinit
+from frameloom.models.long_video.free_noise import NoiseShuffle
+from frameloom.models.video.windows import WindowPlan
 
 FRAMES = 5
 STEPS = 4

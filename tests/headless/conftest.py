@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.headless import io, ui
+from frameloom.headless.v3 import io, ui
 from frameloom.host import api
 
 

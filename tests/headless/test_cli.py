@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from frameloom.headless.__main__ import NEEDED, main
-from frameloom.headless.nodes_core.core_node import stored_object_info
-from frameloom.headless.nodes_core.mask import EmptyImage
-from frameloom.headless.nodes_core.sampling import KSampler, KSamplerAdvanced, KSamplerSelect
-from frameloom.headless.nodes_core.video_file import read_frames
-from frameloom.headless.samplers import SAMPLERS
-from frameloom.headless.settings import BadSettingError, with_settings
-from frameloom.headless.sigmas import SCHEDULERS
+from frameloom.headless.core_nodes.mask import EmptyImage
+from frameloom.headless.core_nodes.sampling import KSampler, KSamplerAdvanced, KSamplerSelect
+from frameloom.headless.samplers.sigmas import SCHEDULERS
+from frameloom.headless.samplers.table import SAMPLERS
+from frameloom.headless.v3.core_node import stored_object_info
+from frameloom.headless.v3.video_file import read_frames
+from frameloom.headless.workflow.settings import BadSettingError, with_settings
 from frameloom.host import api
 from frameloom.host.video_file import Encoding, NewVideo
 from frameloom.tests.support.random_demo import write_control
@@ -91,9 +91,9 @@ def test_seeds_that_were_used_are_printed(run):
     }
     assert not [line for line in run(workflow)[1] if line.startswith("seed")]  # node 3 feeds nothing
     from frameloom.headless.__main__ import _seeds
-    from frameloom.headless.graph import GraphNode, Link
-    from frameloom.headless.node_info import read_node_info
-    from frameloom.headless.nodes_core.sampling import RandomNoise
+    from frameloom.headless.core_nodes.sampling import RandomNoise
+    from frameloom.headless.v3.node_info import read_node_info
+    from frameloom.headless.workflow.graph import GraphNode, Link
 
     info = read_node_info(RandomNoise)
     nodes = {

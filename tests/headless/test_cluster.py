@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.headless import cluster, io, ui
+from frameloom.headless import cluster
 from frameloom.headless.cluster import Cluster
 from frameloom.headless.port import HeadlessHost
+from frameloom.headless.v3 import io, ui
 from frameloom.host import api
 from frameloom.host.bundled import BUNDLED
 from frameloom.models.errors import HostError
-from frameloom.models.nuwa_jobs import JobFolder, Recursion, run_jobs
-from frameloom.models.nuwa_tree import Tree
+from frameloom.models.long_video.nuwa_jobs import JobFolder, Recursion, run_jobs
+from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.tests.support.cluster_work import Unreadable, smooth
 from PIL import Image
 from safetensors import safe_open

@@ -7,27 +7,27 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frameloom.headless import denoise
-from frameloom.headless.conditions import select_frames
-from frameloom.headless.control import Control, ControlRun, fit_hints
-from frameloom.headless.control_loading import load_controlnet
-from frameloom.headless.denoise import sample
-from frameloom.headless.edits import EditedRun
-from frameloom.headless.guidance import CFG
-from frameloom.headless.loading import load_checkpoint
-from frameloom.headless.nodes_core.conditioning import ControlNetApplyAdvanced
-from frameloom.headless.nodes_core.loaders import ControlNetLoader
-from frameloom.headless.noise import draw_noise
+from frameloom.headless.core_nodes.conditioning import ControlNetApplyAdvanced
+from frameloom.headless.core_nodes.loaders import ControlNetLoader
+from frameloom.headless.engine import denoise
+from frameloom.headless.engine.conditions import select_frames
+from frameloom.headless.engine.control import Control, ControlRun, fit_hints
+from frameloom.headless.engine.denoise import sample
+from frameloom.headless.engine.edits import EditedRun
+from frameloom.headless.engine.guidance import CFG
+from frameloom.headless.engine.noise import draw_noise
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.prompt import Tokenizer
-from frameloom.headless.samplers import find_sampler
-from frameloom.headless.sigmas import schedule_sigmas
+from frameloom.headless.samplers.sigmas import schedule_sigmas
+from frameloom.headless.samplers.table import find_sampler
+from frameloom.headless.text.prompt import Tokenizer
+from frameloom.headless.weights.control_loading import load_controlnet
+from frameloom.headless.weights.loading import load_checkpoint
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
-from frameloom.models.architecture import DEMO
 from frameloom.models.edits.call import Call, Condition
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import CheckpointError
+from frameloom.models.network.sizes import DEMO
 from frameloom.models.network.unet import UNetSize
 from frameloom.tests.support.random_demo import write_control, write_model
 from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart

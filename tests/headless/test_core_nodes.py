@@ -9,12 +9,12 @@ import av
 import numpy as np
 import pytest
 import torch
-from frameloom.headless import io, ui
-from frameloom.headless.folders import folders
-from frameloom.headless.nodes_core import image, latent, video
-from frameloom.headless.nodes_core.text import PreviewAny
-from frameloom.headless.nodes_core.video_file import read_frames
-from frameloom.models.whole_file import whole_file
+from frameloom.headless.core_nodes import image, latent, video
+from frameloom.headless.core_nodes.text import PreviewAny
+from frameloom.headless.v3 import io, ui
+from frameloom.headless.v3.folders import folders
+from frameloom.headless.v3.video_file import read_frames
+from frameloom.models.files.whole_file import whole_file
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file

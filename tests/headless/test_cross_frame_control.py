@@ -10,16 +10,16 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, StableDiffu
 from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
     CrossFrameAttnProcessor2_0,
 )
-from frameloom.headless.control import Control
-from frameloom.headless.control_loading import load_controlnet
-from frameloom.headless.loading import load_checkpoint
-from frameloom.headless.networks import build_unet
+from frameloom.headless.engine.control import Control
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.prompt import Tokenizer
+from frameloom.headless.text.prompt import Tokenizer
+from frameloom.headless.weights.control_loading import load_controlnet
+from frameloom.headless.weights.loading import load_checkpoint
+from frameloom.headless.weights.networks import build_unet
 from frameloom.host.bundled import DEMO_TOKENIZER
-from frameloom.models.architecture import DEMO
-from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edits.edit import Edit
+from frameloom.models.network.sizes import DEMO
+from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
 from frameloom.tests.support.random_demo import write_control, write_model
 
 CPU = torch.device("cpu")

@@ -6,18 +6,18 @@ import random
 
 import pytest
 import torch
-from frameloom.headless.control_loading import load_controlnet
-from frameloom.headless.gligen import load_gligen
-from frameloom.headless.loading import load_checkpoint
-from frameloom.headless.lora import read_lora
-from frameloom.headless.networks import build_unet
-from frameloom.headless.prompt import Tokenizer
+from frameloom.headless.engine.gligen import load_gligen
+from frameloom.headless.text.prompt import Tokenizer
+from frameloom.headless.weights.control_loading import load_controlnet
+from frameloom.headless.weights.loading import load_checkpoint
+from frameloom.headless.weights.lora import read_lora
+from frameloom.headless.weights.networks import build_unet
 from frameloom.host.bundled import BUNDLED, DEMO_TOKENIZER
-from frameloom.language.layout_prior import read_layout_prior
-from frameloom.models.architecture import DEMO
+from frameloom.language.planning.layout_prior import read_layout_prior
 from frameloom.models.errors import CheckpointError
-from frameloom.models.motion_checkpoint import read_motion_weights
-from frameloom.models.motion_lora import read_motion_lora
+from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.models.motion.lora import read_motion_lora
+from frameloom.models.network.sizes import DEMO
 from frameloom.tests.support.damage import WAYS, damage
 from frameloom.tests.support.gligen import write_gligen
 from frameloom.tests.support.motion import save, tiny_lora, tiny_state

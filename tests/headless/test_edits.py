@@ -6,14 +6,14 @@ import pytest
 import torch
 from diffusers import MotionAdapter, UNetMotionModel
 from einops import rearrange
-from frameloom.headless.edits import edited, forward_with_edits
-from frameloom.headless.networks import build_unet
+from frameloom.headless.engine.edits import edited, forward_with_edits
 from frameloom.headless.seams.slots import slot_place
-from frameloom.models.architecture import DEMO
+from frameloom.headless.weights.networks import build_unet
 from frameloom.models.edits.call import Call, Condition
+from frameloom.models.motion.checkpoint import to_diffusers
 from frameloom.models.motion.edit import motion_edit
-from frameloom.models.motion_checkpoint import to_diffusers
-from frameloom.models.motion_module import MotionModel, motion_size
+from frameloom.models.motion.module import MotionModel, motion_size
+from frameloom.models.network.sizes import DEMO
 from frameloom.models.network.unet import SD1
 from frameloom.tests.support.random_demo import as_learner, random_motion
 from torch import nn

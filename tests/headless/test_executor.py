@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 import torch
-from frameloom.headless import io
-from frameloom.headless.executor import Executor, NodeFailedError
-from frameloom.headless.graph import check_workflow
+from frameloom.headless.v3 import io
+from frameloom.headless.workflow.executor import Executor, NodeFailedError
+from frameloom.headless.workflow.graph import check_workflow
 
 ran: list[str] = []
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.headless.nodes_core import conditioning, image, latent, video
+from frameloom.headless.core_nodes import conditioning, image, latent, video
 from frameloom.models.errors import PredictionError
 from safetensors.torch import save
 

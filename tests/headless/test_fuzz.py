@@ -8,8 +8,8 @@ import traceback
 
 import numpy as np
 import pytest
-from frameloom.headless.settings import read_value, with_settings
-from frameloom.models.storyboard import parse_storyboard
+from frameloom.headless.workflow.settings import read_value, with_settings
+from frameloom.models.storyboard.scenes import parse_storyboard
 from frameloom.tools.fuzz import damage, graphs, verdict
 from frameloom.tools.fuzz.case import ESCAPED, Outcome
 from PIL import Image

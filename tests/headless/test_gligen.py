@@ -8,12 +8,12 @@ import pytest
 import torch
 from diffusers.models.attention import GatedSelfAttentionDense
 from diffusers.models.embeddings import GLIGENTextBoundingboxProjection
-from frameloom.headless import io, ui
-from frameloom.headless.gligen import load_gligen
-from frameloom.headless.nodes_core.conditioning import GLIGENTextBoxApply
+from frameloom.headless.core_nodes.conditioning import GLIGENTextBoxApply
+from frameloom.headless.engine.gligen import load_gligen
 from frameloom.headless.port import HeadlessHost
+from frameloom.headless.v3 import io, ui
 from frameloom.host import api
-from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.tests.support.gligen import (
     BOXES,
     DEMO_WIDTHS,

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from frameloom.headless import io
-from frameloom.headless.graph import InvalidWorkflowError, Link, check_workflow, read_workflow
-from frameloom.headless.nodes_core import image, latent, video
+from frameloom.headless.core_nodes import image, latent, video
+from frameloom.headless.v3 import io
+from frameloom.headless.workflow.graph import InvalidWorkflowError, Link, check_workflow, read_workflow
 
 
 class Square(io.ComfyNode):

@@ -7,22 +7,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frameloom.headless.conditions import RunConditions
-from frameloom.headless.control import Control
-from frameloom.headless.denoise import sample
-from frameloom.headless.fitting import cycle, spread
-from frameloom.headless.guidance import CFG, DualCFG
-from frameloom.headless.loading import load_checkpoint
-from frameloom.headless.nodes_core.conditioning import InstructPixToPixConditioning
-from frameloom.headless.nodes_core.sampling import DualCFGGuider
-from frameloom.headless.noise import draw_noise
+from frameloom.headless.core_nodes.conditioning import InstructPixToPixConditioning
+from frameloom.headless.core_nodes.sampling import DualCFGGuider
+from frameloom.headless.engine.conditions import RunConditions
+from frameloom.headless.engine.control import Control
+from frameloom.headless.engine.denoise import sample
+from frameloom.headless.engine.fitting import cycle, spread
+from frameloom.headless.engine.guidance import CFG, DualCFG
+from frameloom.headless.engine.noise import draw_noise
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.prompt import Tokenizer
-from frameloom.headless.samplers import find_sampler
-from frameloom.headless.sigmas import schedule_sigmas
+from frameloom.headless.samplers.sigmas import schedule_sigmas
+from frameloom.headless.samplers.table import find_sampler
+from frameloom.headless.text.prompt import Tokenizer
+from frameloom.headless.weights.loading import load_checkpoint
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
-from frameloom.models.architecture import DEMO
+from frameloom.models.network.sizes import DEMO
 from frameloom.tests.support.random_demo import write_model
 
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from frameloom.headless import io, ui
-from frameloom.headless.node_info import given_inputs, nest, read_node_info
-from frameloom.headless.nodes_core import core_node_classes
-from frameloom.headless.nodes_core.core_node import CoreNode, stored_object_info
+from frameloom.headless.core_nodes import core_node_classes
+from frameloom.headless.v3 import io, ui
+from frameloom.headless.v3.core_node import CoreNode, stored_object_info
+from frameloom.headless.v3.node_info import given_inputs, nest, read_node_info
 from frameloom.host import api
 from frameloom.tests.support.sample_schema import plain_schema, sample_schema
 

@@ -9,9 +9,9 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_unet_checkpoint,
     convert_ldm_vae_checkpoint,
 )
-from frameloom.headless import keys
-from frameloom.headless.networks import build_control, build_unet, build_vae
-from frameloom.models.architecture import DEMO, SD15
+from frameloom.headless.weights import keys
+from frameloom.headless.weights.networks import build_control, build_unet, build_vae
+from frameloom.models.network.sizes import DEMO, SD15
 
 NETWORKS = {
     "UNet": (build_unet, "unet", keys.unet_modules, keys.UNET_PREFIX, convert_ldm_unet_checkpoint),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from frameloom.headless.__main__ import main
 from frameloom.host import api
-from frameloom.language import endpoint
+from frameloom.language.llm import endpoint
 from frameloom.tests.support.language import BOXES, RIGHT, SCENES
 from frameloom.tests.support.llm_stub import cut, drips, hangs, says, sends, serving, streamed
 

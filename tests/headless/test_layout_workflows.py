@@ -10,7 +10,7 @@ import pytest
 from frameloom.headless.__main__ import main
 from frameloom.host import api
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
-from frameloom.training import layout_scenes
+from frameloom.training.layout import scenes as layout_scenes
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]

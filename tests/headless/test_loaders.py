@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frameloom.headless.loading import load_checkpoint, measure
-from frameloom.headless.prompt import Tokenizer
+from frameloom.headless.text.prompt import Tokenizer
+from frameloom.headless.weights.loading import load_checkpoint, measure
 from frameloom.host.bundled import DEMO_TOKENIZER
-from frameloom.models.architecture import DEMO, SD15, TextSize, VAESize
 from frameloom.models.errors import CheckpointError
+from frameloom.models.files.weight_file import open_weights
+from frameloom.models.network.sizes import DEMO, SD15, TextSize, VAESize
 from frameloom.models.network.unet import UNetSize
-from frameloom.models.weight_file import open_weights
 from frameloom.tests.support.random_demo import write_model
 from safetensors.torch import load_file, save_file
 

@@ -16,8 +16,8 @@ import torch
 from frameloom.headless import cluster
 from frameloom.headless.__main__ import main
 from frameloom.host import api
-from frameloom.models import whole_file
-from frameloom.training.detector import measure
+from frameloom.models.files import whole_file
+from frameloom.tools.detector import measure
 from PIL import Image, ImageSequence
 
 ROOT = Path(__file__).resolve().parents[2]

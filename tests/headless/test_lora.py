@@ -6,10 +6,10 @@ import re
 
 import pytest
 import torch
-from frameloom.headless.lora import layer_names, merge, read_lora
-from frameloom.headless.networks import build_unet
-from frameloom.models.architecture import DEMO
+from frameloom.headless.weights.lora import layer_names, merge, read_lora
+from frameloom.headless.weights.networks import build_unet
 from frameloom.models.errors import CheckpointError
+from frameloom.models.network.sizes import DEMO
 from frameloom.tests.support.random_demo import write_lora
 from safetensors.torch import save_file
 

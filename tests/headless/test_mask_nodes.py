@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.headless.nodes_core.mask import EmptyImage, ImageBatch, ImageToMask
+from frameloom.headless.core_nodes.mask import EmptyImage, ImageBatch, ImageToMask
 
 
 def test_black_and_white_frames_become_a_mask_of_zeros_and_ones(port):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor
-from frameloom.headless.edits import edited
-from frameloom.headless.networks import build_unet
-from frameloom.models.architecture import DEMO
+from frameloom.headless.engine.edits import edited
+from frameloom.headless.weights.networks import build_unet
 from frameloom.models.edits.call import Call, Condition
 from frameloom.models.edits.edit import Edit
+from frameloom.models.network.sizes import DEMO
 
 FRAMES = 2
 

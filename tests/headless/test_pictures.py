@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from frameloom.headless import io, ui
-from frameloom.headless.folders import folders
 from frameloom.headless.port import HeadlessHost
+from frameloom.headless.v3 import io, ui
+from frameloom.headless.v3.folders import folders
 from frameloom.host import api
 from PIL import Image
 
@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def load(folder):
-    from frameloom.headless.nodes_core.image import LoadImage
+    from frameloom.headless.core_nodes.image import LoadImage
 
     return lambda name: LoadImage.execute(name)[0]
 

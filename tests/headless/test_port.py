@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.headless.loading import load_checkpoint
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.prompt import Tokenizer
+from frameloom.headless.text.prompt import Tokenizer
+from frameloom.headless.weights.loading import load_checkpoint
 from frameloom.host.bundled import BUNDLED, DEMO_TOKENIZER
-from frameloom.models.architecture import DEMO
 from frameloom.models.errors import CheckpointError
+from frameloom.models.motion.checkpoint import MotionWeights
 from frameloom.models.motion.edit import motion_edit
-from frameloom.models.motion_checkpoint import MotionWeights
+from frameloom.models.network.sizes import DEMO
 from frameloom.tests.support.motion import tiny_module
 from frameloom.tests.support.random_demo import random_motion, write_lora, write_model
 

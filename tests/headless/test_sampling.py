@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.headless import denoise
-from frameloom.headless.denoise import sample
-from frameloom.headless.guidance import CFG
-from frameloom.headless.loading import load_checkpoint
-from frameloom.headless.networks import build_unet
-from frameloom.headless.noise import draw_noise
-from frameloom.headless.prompt import Tokenizer
-from frameloom.headless.samplers import SAMPLERS, find_sampler
-from frameloom.headless.shared_attention import share_tokens
-from frameloom.headless.sigmas import SCHEDULERS, Sampling, run_sigmas, schedule_sigmas
-from frameloom.headless.walk import Walk
+from frameloom.headless.engine import denoise
+from frameloom.headless.engine.denoise import sample
+from frameloom.headless.engine.guidance import CFG
+from frameloom.headless.engine.noise import draw_noise
+from frameloom.headless.samplers.sigmas import SCHEDULERS, Sampling, run_sigmas, schedule_sigmas
+from frameloom.headless.samplers.table import SAMPLERS, find_sampler
+from frameloom.headless.samplers.walk import Walk
+from frameloom.headless.text.prompt import Tokenizer
+from frameloom.headless.weights.loading import load_checkpoint
+from frameloom.headless.weights.networks import build_unet
+from frameloom.headless.weights.shared_attention import share_tokens
 from frameloom.host.bundled import DEMO_TOKENIZER
-from frameloom.models.architecture import DEMO
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import PredictionError
 from frameloom.models.motion.edit import motion_edit
-from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.models.network.sizes import DEMO
+from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.random_demo import as_learner, random_motion, write_model
 
 EPS, V = (Sampling(prediction, STABLE_DIFFUSION) for prediction in ("eps", "v"))

@@ -14,8 +14,8 @@ from frameloom.headless.__main__ import main
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.host.video_file import Encoding, NewVideo
-from frameloom.models.architecture import SD15, TextSize, VAESize
-from frameloom.models.motion_lora import read_motion_lora
+from frameloom.models.motion.lora import read_motion_lora
+from frameloom.models.network.sizes import SD15, TextSize, VAESize
 from frameloom.models.network.unet import UNetSize
 from frameloom.tests.support.gligen import write_gligen
 from frameloom.tests.support.random_demo import random_motion, write_control, write_model

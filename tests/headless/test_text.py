@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.headless.model import CLIP
-from frameloom.headless.networks import build_text
-from frameloom.headless.prompt import CHUNK, Tokenizer, weighted_parts
-from frameloom.headless.text import encode_prompt, phrase_spans
-from frameloom.headless.vocabulary import _byte_letters, clip_tokenizer, read_byte_pairs
+from frameloom.headless.engine.encode import encode_prompt, phrase_spans
+from frameloom.headless.text.prompt import CHUNK, Tokenizer, weighted_parts
+from frameloom.headless.text.vocabulary import _byte_letters, clip_tokenizer, read_byte_pairs
+from frameloom.headless.weights.model import CLIP
+from frameloom.headless.weights.networks import build_text
 from frameloom.host.bundled import DEMO_TOKENIZER
-from frameloom.models.architecture import DEMO
 from frameloom.models.errors import CheckpointError
+from frameloom.models.network.sizes import DEMO
 
 
 @pytest.fixture(scope="module")

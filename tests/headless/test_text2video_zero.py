@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frameloom.headless import io, ui
-from frameloom.headless.loading import load_checkpoint
-from frameloom.headless.networks import build_unet
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.prompt import Tokenizer
+from frameloom.headless.text.prompt import Tokenizer
+from frameloom.headless.v3 import io, ui
+from frameloom.headless.weights.loading import load_checkpoint
+from frameloom.headless.weights.networks import build_unet
 from frameloom.host import api
 from frameloom.host.bundled import DEMO_TOKENIZER
-from frameloom.models.architecture import DEMO
+from frameloom.models.network.sizes import DEMO
 from frameloom.tests.support.random_demo import write_model
 from frameloom.tests.support.text2video_zero import by_diffusers
 from frameloom.tests.support.zero_shot_case import by_node
@@ -45,7 +45,7 @@ def test_the_sampler_draws_what_diffusers_draws(model, monkeypatch, tmp_path, pr
     monkeypatch.setattr(api, "_selected", {})
     host = HeadlessHost("cpu", tmp_path, tmp_path, tmp_path)
     api.select(io=io, ui=ui, extension=io.ComfyExtension, port=host)
-    from frameloom.nodes.zero_shot_sampler import ZeroShotSampler
+    from frameloom.nodes.zero_shot.sampler import ZeroShotSampler
 
     model = replace(model, base_sampling=replace(model.base_sampling, prediction=prediction))
     ours = by_node(ZeroShotSampler, model, PROMPTS) * model.latent_scale

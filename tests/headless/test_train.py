@@ -15,15 +15,15 @@ from typing import get_args
 
 import pytest
 import torch
-from frameloom.headless import train as command
 from frameloom.headless.__main__ import main
+from frameloom.headless.train import command as command
 from frameloom.host import api
-from frameloom.models.motion_checkpoint import read_motion_weights
-from frameloom.models.motion_lora import read_motion_lora
+from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.models.motion.lora import read_motion_lora
 from frameloom.tests.support.processes import run_together
 from frameloom.tools.evidence.layout_prior import SETTINGS
-from frameloom.training import motion_run
-from frameloom.training.motion_job import Target
+from frameloom.training.motion import run as motion_run
+from frameloom.training.motion.job import Target
 from safetensors import safe_open
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,9 +114,9 @@ def test_a_run_says_where_the_result_is_and_the_folder_holds_all_of_it(run):
 
 def test_the_result_is_the_nodes(run):
     assert run()[0] == 0
-    from frameloom.nodes.demo import DemoModelLoader
-    from frameloom.nodes.train_motion import TrainMotionModule
-    from frameloom.nodes.video_dataset import VideoDataset
+    from frameloom.nodes.training.train_motion import TrainMotionModule
+    from frameloom.nodes.training.video_dataset import VideoDataset
+    from frameloom.nodes.video.demo import DemoModelLoader
 
     def inputs(node, table):
         given = {name.partition(".")[2]: value for name, value in SHORT.items() if name.startswith(table)}

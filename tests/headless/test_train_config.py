@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from frameloom.headless import io, ui
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.train_config import ConfigError, read_config
+from frameloom.headless.train.config import ConfigError, read_config
+from frameloom.headless.v3 import io, ui
 from frameloom.host import api
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ def test_a_config_that_ships_can_be_run_and_says_so_of_itself(path):
 
 
 def test_the_demos_config_is_its_workflow():
-    from frameloom.headless.graph import read_workflow
+    from frameloom.headless.workflow.graph import read_workflow
 
     prompt = read_workflow((ROOT / "workflows" / "api" / "train_motion_demo.json").read_text("utf-8"))
     config = read_config(ROOT / "configs" / "demo_circle.toml", [])

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from frameloom.headless.__main__ import main
 from frameloom.host import api
-from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.models.motion.checkpoint import read_motion_weights
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,9 +6,9 @@ import json
 
 import pytest
 import torch
-from frameloom.headless.graph import InvalidWorkflowError, read_workflow
-from frameloom.headless.nodes_core import image, video
-from frameloom.headless.workflow_file import NoWorkflowError, read_workflow_text
+from frameloom.headless.core_nodes import image, video
+from frameloom.headless.workflow.graph import InvalidWorkflowError, read_workflow
+from frameloom.headless.workflow.workflow_file import NoWorkflowError, read_workflow_text
 from frameloom.tests.headless.test_core_nodes import PROMPT, with_prompt
 from PIL import Image, PngImagePlugin
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from diffusers import MotionAdapter, UNetMotionModel
 from einops import rearrange
-from frameloom.headless.keys import UNET_PREFIX, ldm_names, unet_modules
-from frameloom.headless.networks import build_unet
+from frameloom.headless.weights.keys import UNET_PREFIX, ldm_names, unet_modules
+from frameloom.headless.weights.networks import build_unet
 from frameloom.host.bundled import BUNDLED, DEMO_MODEL
-from frameloom.models.architecture import DEMO
-from frameloom.models.motion_checkpoint import read_motion_weights, to_diffusers
+from frameloom.models.motion.checkpoint import read_motion_weights, to_diffusers
+from frameloom.models.network.sizes import DEMO
 from frameloom.tests.support.text2video_zero import by_diffusers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn

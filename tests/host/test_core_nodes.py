@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 import torch
-from frameloom.headless import io, ui
-from frameloom.headless.nodes_core import image, latent, video
+from frameloom.headless.core_nodes import image, latent, video
+from frameloom.headless.v3 import io, ui
 from frameloom.host import api
 from frameloom.tests.support.core_node_cases import PROMPT, cases, tensors
 from frameloom.tests.support.sample_schema import plain_schema, sample_schema

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from frameloom.headless.samplers import SAMPLERS
-from frameloom.headless.sigmas import SCHEDULERS
+from frameloom.headless.samplers.sigmas import SCHEDULERS
+from frameloom.headless.samplers.table import SAMPLERS
 from frameloom.host import api
 from frameloom.tests.support.control_cases import control_cases
 from frameloom.tests.support.parity import (

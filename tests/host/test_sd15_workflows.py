@@ -10,7 +10,7 @@ import av
 import pytest
 import torch
 from frameloom.host.video_file import Encoding, NewVideo
-from frameloom.models.motion_lora import read_motion_lora
+from frameloom.models.motion.lora import read_motion_lora
 from frameloom.tests.host.server import ROOT, documented_client
 from frameloom.tests.support.random_demo import write_control_lora
 from PIL import Image

@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 import torch
-from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.tests.host.server import PACK_FOLDER, ROOT, START_SECONDS, documented_client, running_server
 from frameloom.tests.support.decode_contract import read
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph

@@ -6,9 +6,9 @@ import errno
 import os
 
 import pytest
-from frameloom.language import cache
-from frameloom.language.cache import AnswerCache
-from frameloom.models import whole_file
+from frameloom.language.planning import cache
+from frameloom.language.planning.cache import AnswerCache
+from frameloom.models.files import whole_file
 
 
 def sizes(folder):

@@ -6,8 +6,8 @@ import json
 import logging
 
 import pytest
-from frameloom.language import endpoint as endpoint_file
-from frameloom.language.model import Message
+from frameloom.language.llm import endpoint as endpoint_file
+from frameloom.language.llm.model import Message
 from frameloom.tests.support.llm_question import SCHEMA, TALK, TEXT, ask, model_of, refused
 from frameloom.tests.support.llm_stub import (
     PATIENCE,

@@ -12,10 +12,10 @@ import time
 import traceback
 
 import pytest
-from frameloom.language import endpoint as endpoint_file
-from frameloom.language import exchange
-from frameloom.language.endpoint import Endpoint
-from frameloom.language.profiles import Profile
+from frameloom.language.llm import endpoint as endpoint_file
+from frameloom.language.llm import exchange
+from frameloom.language.llm.endpoint import Endpoint
+from frameloom.language.llm.profiles import Profile
 from frameloom.models.errors import LanguageModelError
 from frameloom.tests.support.llm_question import SCHEMA, TEXT, ask, model_of, refused
 from frameloom.tests.support.llm_stub import (

@@ -8,7 +8,7 @@ import pytest
 from frameloom.language.formats.detect import AUTO, READERS, WRITERS, read_layout
 from frameloom.language.formats.source import MAX_EXCERPT, TextError
 from frameloom.language.formats.tracks import MAX_ENTITIES, MAX_KEYFRAMES, Settings
-from frameloom.models.storyboard import parse_storyboard
+from frameloom.models.storyboard.scenes import parse_storyboard
 from frameloom.tests.support.layouts import FOLDER, SAMPLES, boxes, sample
 
 

@@ -9,7 +9,7 @@ import pytest
 from frameloom.language.formats.detect import AUTO, READERS, read_layout
 from frameloom.language.formats.source import TextError
 from frameloom.language.formats.tracks import Settings
-from frameloom.models.storyboard import MAX_CHARACTERS
+from frameloom.models.storyboard.scenes import MAX_CHARACTERS
 from frameloom.tests.support.layouts import SAMPLES, sample
 from frameloom.tests.support.mutations import check_refusal, mutate, read_or_refuse
 

@@ -6,12 +6,13 @@ import json
 
 import pytest
 import torch
-from frameloom.language import in_between, wire
-from frameloom.language.cache import AnswerCache
-from frameloom.language.in_between import count_questions, write_between
-from frameloom.language.local import LocalModel
+from frameloom.language.answers import wire
+from frameloom.language.llm.local import LocalModel
+from frameloom.language.planning import in_between
+from frameloom.language.planning.cache import AnswerCache
+from frameloom.language.planning.in_between import count_questions, write_between
 from frameloom.models.errors import LanguageModelError
-from frameloom.models.nuwa_tree import Tree
+from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.tests.support.language import BetweenModel, ScriptedModel
 from frameloom.tests.support.tiny_llm import write_llm
 
@@ -189,7 +190,7 @@ def test_another_seed_or_model_is_asked_anew(tmp_path, change):
 
 
 def test_a_whole_tree_of_answers_fits_into_the_cache():
-    from frameloom.language import cache
+    from frameloom.language.planning import cache
 
     assert in_between.MAX_QUESTIONS <= cache.MAX_FILES
 

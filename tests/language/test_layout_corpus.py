@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from frameloom.language.layout_corpus import layout_files, read_folder, read_scenes
-from frameloom.models.storyboard import MAX_CHARACTERS
+from frameloom.language.planning.layout_corpus import layout_files, read_folder, read_scenes
+from frameloom.models.storyboard.scenes import MAX_CHARACTERS
 from frameloom.tests.support.layouts import SAMPLES, sample
 
 

@@ -7,16 +7,16 @@ import random
 
 import pytest
 import torch
-from frameloom.language.layout_prior import (
+from frameloom.language.planning.layout_prior import (
     Request,
     Sampling,
     read_layout_prior,
     read_names,
     sample_storyboard,
 )
-from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
-from frameloom.models.layout_sequence import LINES, NAME, PADDING, SMALLEST, VOCABULARY, encode_scene
-from frameloom.models.storyboard import BoxKey, Entity, Scene, parse_storyboard
+from frameloom.models.layout_prior.prior import LayoutGPT, PriorSize, save_prior
+from frameloom.models.layout_prior.sequence import LINES, NAME, PADDING, SMALLEST, VOCABULARY, encode_scene
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, parse_storyboard
 from torch.nn import functional
 
 TINY = PriorSize(VOCABULARY, context=256, width=32, layers=2, heads=4)

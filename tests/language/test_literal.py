@@ -10,7 +10,7 @@ import random
 import pytest
 from frameloom.language.formats.literal import MAX_DEPTH, MAX_VALUES, parse_literal, read_literal
 from frameloom.language.formats.source import MAX_EXCERPT, Source, TextError, excerpt
-from frameloom.models.storyboard import MAX_CHARACTERS
+from frameloom.models.storyboard.scenes import MAX_CHARACTERS
 
 
 @pytest.fixture(autouse=True)

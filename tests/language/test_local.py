@@ -10,9 +10,9 @@ import sys
 
 import pytest
 import torch
-from frameloom.language import local
-from frameloom.language.local import LocalModel
-from frameloom.language.model import Message
+from frameloom.language.llm import local
+from frameloom.language.llm.local import LocalModel
+from frameloom.language.llm.model import Message
 from frameloom.models.errors import LanguageModelError
 from frameloom.tests.support.tiny_llm import TEMPLATE, write_llm
 from pydantic import BaseModel, ConfigDict, Field

@@ -8,11 +8,11 @@ import json
 import time
 
 import pytest
-from frameloom.language import wire
-from frameloom.language.cache import AnswerCache
-from frameloom.language.planner import plan_with_model
+from frameloom.language.answers import wire
+from frameloom.language.planning.cache import AnswerCache
+from frameloom.language.planning.planner import plan_with_model
 from frameloom.models.errors import LanguageModelError
-from frameloom.models.storyboard import parse_storyboard
+from frameloom.models.storyboard.scenes import parse_storyboard
 from frameloom.tests.support.language import BOXES, KEYS, RIGHT, SCENES, ScriptedModel
 
 SCENES_TEXT, BOXES_TEXT = RIGHT

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from frameloom.language.profiles import BUILT_IN, FILE, Profile, profile_names, read_profile
+from frameloom.language.llm.profiles import BUILT_IN, FILE, Profile, profile_names, read_profile
 from frameloom.models.errors import LanguageModelError
 
 MINE = {"base_url": "https://llm.example:8443/v1/", "model": "big", "api_key_env": "MY_KEY"}

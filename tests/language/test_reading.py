@@ -6,8 +6,8 @@ import json
 import time
 
 import pytest
-from frameloom.language.reading import MAX_DEPTH, ends_whole, read_answer
-from frameloom.language.wire import AnswerError
+from frameloom.language.answers.reading import MAX_DEPTH, ends_whole, read_answer
+from frameloom.language.answers.wire import AnswerError
 
 GOOD, DRAFT = {"x": "good"}, {"x": "DRAFT"}
 ANSWER, THOUGHT = json.dumps(GOOD), f"Maybe {json.dumps(DRAFT)} would do. No."

@@ -7,9 +7,9 @@ import itertools
 import random
 
 import pytest
-from frameloom.language.rules import plan_by_rules
-from frameloom.language.script import MAX_CHARACTERS, MAX_SCENES, split_scenes
-from frameloom.models.storyboard import parse_storyboard
+from frameloom.language.english.rules import plan_by_rules
+from frameloom.language.english.script import MAX_CHARACTERS, MAX_SCENES, split_scenes
+from frameloom.models.storyboard.scenes import parse_storyboard
 
 
 def plan(script, frames=9, **settings):

@@ -6,9 +6,9 @@ import contextlib
 import time
 
 import pytest
-from frameloom.language.rules import plan_by_rules
-from frameloom.language.script import MAX_CHARACTERS
-from frameloom.language.tongue import ENGLISH, FOREIGN, find_tongue
+from frameloom.language.english.rules import plan_by_rules
+from frameloom.language.english.script import MAX_CHARACTERS
+from frameloom.language.english.tongue import ENGLISH, FOREIGN, find_tongue
 from frameloom.tools.evidence.scripts import HELD_OUT, IN_VIEW
 
 # Kind: script, the things and the background of each scene, and what is told.

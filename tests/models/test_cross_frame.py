@@ -7,13 +7,13 @@ import torch
 from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
     CrossFrameAttnProcessor2_0,
 )
-from frameloom.headless.edits import edited
-from frameloom.headless.networks import build_unet
-from frameloom.headless.shared_attention import share_tokens
-from frameloom.models.architecture import DEMO
-from frameloom.models.cross_frame import AnchorMemory, CrossFrameEdit
+from frameloom.headless.engine.edits import edited
+from frameloom.headless.weights.networks import build_unet
+from frameloom.headless.weights.shared_attention import share_tokens
 from frameloom.models.edits.call import Call, Condition
 from frameloom.models.edits.edit import Edit
+from frameloom.models.network.sizes import DEMO
+from frameloom.models.zero_shot.cross_frame import AnchorMemory, CrossFrameEdit
 
 TOKENS, CHANNELS = 3, 2
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edits.active import RunEdits
 from frameloom.models.edits.call import Call, Condition
 from frameloom.models.edits.edit import Edit
 from frameloom.models.edits.guide import find_shift
-from frameloom.models.energy import BoxEnergy, box_energy
-from frameloom.models.layout import Reading, Region
+from frameloom.models.layout.attention import Reading, Region
+from frameloom.models.layout.energy import BoxEnergy, box_energy
+from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
 from frameloom.tests.support.layers import at_level
 from frameloom.tests.support.tensors import draw
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from frameloom.models.edits.edit import SEAMS
-from frameloom.models.family import INSTEAD, Family, check_offered
+from frameloom.models.network.family import INSTEAD, Family, check_offered
 
 SD1 = Family("Stable Diffusion 1.x", is_sd1=True)
 FLUX = Family("Flux")

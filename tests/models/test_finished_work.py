@@ -13,26 +13,26 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from frameloom.headless.motion import LoadedMotion
-from frameloom.models.cross_frame import CrossFrameEdit
+from frameloom.headless.engine.motion import LoadedMotion
 from frameloom.models.edits.edit import Edit
-from frameloom.models.energy import BoxEnergy
-from frameloom.models.free_init import NoiseReinit
-from frameloom.models.free_noise import NoiseShuffle, WindowFusion
-from frameloom.models.gligen import Gligen, GligenEdit
-from frameloom.models.keys import hash_settings, plain
-from frameloom.models.layout import BoxBias, BoxGather, Layout, Reading, Region
+from frameloom.models.files.keys import hash_settings, plain
+from frameloom.models.layout.attention import BoxBias, BoxGather, Layout, Reading, Region
+from frameloom.models.layout.energy import BoxEnergy
+from frameloom.models.layout.gligen import Gligen, GligenEdit
+from frameloom.models.long_video.free_init import NoiseReinit
+from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.long_video.nuwa_jobs import Recursion, open_folder
+from frameloom.models.long_video.nuwa_tree import Tree
+from frameloom.models.motion.checkpoint import MotionWeights
 from frameloom.models.motion.edit import motion_edit
-from frameloom.models.motion_checkpoint import MotionWeights
-from frameloom.models.motion_lora import MotionLoRA
-from frameloom.models.nuwa_jobs import Recursion, open_folder
-from frameloom.models.nuwa_tree import Tree
-from frameloom.models.schedules import ANIMATEDIFF
-from frameloom.models.windows import WindowPlan
+from frameloom.models.motion.lora import MotionLoRA
+from frameloom.models.video.schedules import ANIMATEDIFF
+from frameloom.models.video.windows import WindowPlan
+from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
 from frameloom.tests.support.motion import tiny_size
 from frameloom.tests.support.training import Clips
 from frameloom.training.loop import LoopSettings, train
-from frameloom.training.motion_training import MotionSettings, run_key
+from frameloom.training.motion.training import MotionSettings, run_key
 
 FINISHED = Path(__file__).parents[1] / "golden" / "finished"
 KEYS = json.loads((FINISHED / "keys.json").read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.edits.call import Call, Condition
-from frameloom.models.foreground import (
+from frameloom.models.zero_shot.foreground import (
     PhraseAttention,
     check_cleaning,
     check_clip,

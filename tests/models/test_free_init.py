@@ -9,9 +9,9 @@ from diffusers.pipelines import free_init_utils
 from diffusers.pipelines.free_init_utils import FreeInitMixin
 from frameloom.models.edits.edit import Edit
 from frameloom.models.edits.run import sample_run
-from frameloom.models.free_init import NoiseReinit
-from frameloom.models.free_noise import NoiseShuffle
-from frameloom.models.schedules import STABLE_DIFFUSION
+from frameloom.models.long_video.free_init import NoiseReinit
+from frameloom.models.long_video.free_noise import NoiseShuffle
+from frameloom.models.video.schedules import STABLE_DIFFUSION
 from frameloom.tests.support.tensors import draw
 
 NAMES = {"butterworth": "butterworth", "gaussian": "gaussian", "ideal_released": "ideal"}  # ours, diffusers'

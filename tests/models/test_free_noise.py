@@ -12,8 +12,8 @@ from diffusers.pipelines import free_noise_utils
 from frameloom.models.edits.active import find
 from frameloom.models.edits.edit import Edit
 from frameloom.models.edits.run import arrange_noise
-from frameloom.models.free_noise import NoiseShuffle, WindowFusion
-from frameloom.models.motion_module import TemporalBlock
+from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.motion.module import TemporalBlock
 from frameloom.models.network.layers import attend
 from frameloom.tests.support.motion import tiny_module, tiny_size
 from frameloom.tests.support.tensors import draw

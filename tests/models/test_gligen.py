@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.errors import CheckpointError
-from frameloom.models.gligen import GROUNDING, MAX_ENTITIES, fourier_features, read_gligen
-from frameloom.models.layout import BoxGather, Layout, Reading, Region
+from frameloom.models.layout.attention import BoxGather, Layout, Reading, Region
+from frameloom.models.layout.gligen import GROUNDING, MAX_ENTITIES, fourier_features, read_gligen
 from frameloom.tests.support.gligen import BOXES, embeddings, grounding, write_gligen
 from safetensors.torch import load_file, save_file
 

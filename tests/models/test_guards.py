@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.errors import HostError, PredictionError
-from frameloom.models.guards import check_prediction, check_sampled, check_schedule
-from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.models.video.guards import check_prediction, check_sampled, check_schedule
+from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])

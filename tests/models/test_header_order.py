@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from frameloom.models.header_order import save_ordered
-from frameloom.models.weight_file import open_weights, write_tensors
+from frameloom.models.files.header_order import save_ordered
+from frameloom.models.files.weight_file import open_weights, write_tensors
 from safetensors.torch import load, save
 
 METADATA = {name: f"ä \\ \n \x01 {name}" for name in ("zebra", "format", "key", "apple", "é")}

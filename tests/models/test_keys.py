@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from frameloom.models.keys import hash_settings, plain
+from frameloom.models.files.keys import hash_settings, plain
 from frameloom.tests.support.tensors import draw
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.edits.call import Call, Condition
-from frameloom.models.layout import MAX_GAIN, BoxBias, BoxGather, Layout, Reading, Region
+from frameloom.models.layout.attention import MAX_GAIN, BoxBias, BoxGather, Layout, Reading, Region
 from frameloom.tests.support.layers import at_level
 from frameloom.tests.support.tensors import draw
 

@@ -7,10 +7,10 @@ from typing import get_args
 import numpy
 import pytest
 import torch
-from frameloom.models.keypoints import BODY_POINTS
-from frameloom.models.layout_control import Kind, draw_control
-from frameloom.models.layout_masks import ellipse_masks
-from frameloom.models.storyboard import BoxKey, Entity, PointsKey, Scene
+from frameloom.models.storyboard.hints import Kind, draw_control
+from frameloom.models.storyboard.keypoints import BODY_POINTS
+from frameloom.models.storyboard.masks import ellipse_masks
+from frameloom.models.storyboard.scenes import BoxKey, Entity, PointsKey, Scene
 from PIL import Image, ImageDraw
 
 # OpenPose's documentation, COCO output: a point's colour as in its picture of the keypoints, by place.

@@ -7,8 +7,8 @@ import math
 import numpy
 import pytest
 import torch
-from frameloom.models.layout_masks import box_masks, ellipse_masks, feather_masks, scene_masks
-from frameloom.models.storyboard import BoxKey, Entity, Scene
+from frameloom.models.storyboard.masks import box_masks, ellipse_masks, feather_masks, scene_masks
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene
 from PIL import Image, ImageDraw
 
 BOXES = torch.tensor(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.layout_metrics import MOMENTS, Fidelity, compare, track_features
-from frameloom.models.storyboard import BoxKey, Entity, Scene
+from frameloom.models.layout_prior.metrics import MOMENTS, Fidelity, compare, track_features
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene
 from frameloom.tests.support.tensors import draw
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.errors import CheckpointError
-from frameloom.models.layout_prior import LayoutGPT, PriorSize, read_prior, sample_tokens, save_prior
+from frameloom.models.layout_prior.prior import LayoutGPT, PriorSize, read_prior, sample_tokens, save_prior
 from frameloom.tests.support.motion import save, tiny_state
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file

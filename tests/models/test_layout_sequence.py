@@ -6,7 +6,7 @@ import contextlib
 import random
 
 import pytest
-from frameloom.models.layout_sequence import (
+from frameloom.models.layout_prior.sequence import (
     BYTES,
     CLOSE,
     END,
@@ -27,7 +27,7 @@ from frameloom.models.layout_sequence import (
     encode_scene,
     tracks_of,
 )
-from frameloom.models.storyboard import BoxKey, Entity, Scene
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene
 
 NAMES = ["a red ball", "ball", "ball", "café 猫", "x"]
 

@@ -9,16 +9,11 @@ import torch
 from diffusers import MotionAdapter
 from frameloom.models.edits.call import Call, Condition, held_by_mask
 from frameloom.models.errors import CheckpointError
-from frameloom.models.mask_adapter import MASK_KEY, MaskEncoder, given_in, join_given
-from frameloom.models.motion_checkpoint import (
-    MotionWeights,
-    pack_motion,
-    read_motion_weights,
-    to_diffusers,
-)
-from frameloom.models.motion_lora import pack_motion_lora, read_motion_lora
-from frameloom.models.motion_module import MotionModel, initialise
-from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.models.motion.checkpoint import MotionWeights, pack_motion, read_motion_weights, to_diffusers
+from frameloom.models.motion.lora import pack_motion_lora, read_motion_lora
+from frameloom.models.motion.mask_adapter import MASK_KEY, MaskEncoder, given_in, join_given
+from frameloom.models.motion.module import MotionModel, initialise
+from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.motion import save, tiny_lora, tiny_size, tiny_state
 from frameloom.tests.support.tensors import draw
 from safetensors.torch import save_file

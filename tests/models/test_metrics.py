@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.models.metrics import describe, displacement, frame_similarity, measure
+from frameloom.models.video.metrics import describe, displacement, frame_similarity, measure
 
 FRAMES = 12
 

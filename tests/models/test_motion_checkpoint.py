@@ -8,15 +8,15 @@ import pytest
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel
 from frameloom.models.errors import CheckpointError
-from frameloom.models.motion_checkpoint import (
+from frameloom.models.motion.checkpoint import (
     MID_SLOT,
     MotionWeights,
     check_fit,
     read_motion_weights,
     to_diffusers,
 )
-from frameloom.models.motion_module import MotionModel, positional_encoding
-from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION, BetaSchedule
+from frameloom.models.motion.module import MotionModel, positional_encoding
+from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION, BetaSchedule
 from frameloom.tests.support.motion import save, tiny_module, tiny_size, tiny_state
 
 

@@ -7,9 +7,9 @@ import logging
 import pytest
 import torch
 from frameloom.models.errors import CheckpointError
-from frameloom.models.motion_checkpoint import MID_SLOT, MotionWeights
-from frameloom.models.motion_lora import MotionLoRA, merge_loras, pack_motion_lora, read_motion_lora
-from frameloom.models.schedules import ANIMATEDIFF
+from frameloom.models.motion.checkpoint import MID_SLOT, MotionWeights
+from frameloom.models.motion.lora import MotionLoRA, merge_loras, pack_motion_lora, read_motion_lora
+from frameloom.models.video.schedules import ANIMATEDIFF
 from frameloom.tests.support.motion import save, tiny_lora, tiny_size, tiny_state
 
 BLOCK = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0"

@@ -7,14 +7,10 @@ import torch
 from diffusers import MotionAdapter
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from einops import rearrange
-from frameloom.models.motion_checkpoint import MotionWeights, to_diffusers
-from frameloom.models.motion_module import (
-    MotionModel,
-    TemporalTransformer,
-    initialise,
-)
+from frameloom.models.motion.checkpoint import MotionWeights, to_diffusers
+from frameloom.models.motion.module import MotionModel, TemporalTransformer, initialise
 from frameloom.models.network.layers import attend, attend_briefly
-from frameloom.models.schedules import ANIMATEDIFF
+from frameloom.models.video.schedules import ANIMATEDIFF
 from frameloom.tests.support.motion import tiny_module, tiny_size
 from torch import nn
 

@@ -7,7 +7,8 @@ import torch
 from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
     create_motion_field_and_warp_latents,
 )
-from frameloom.models.motion_path import (
+from frameloom.models.storyboard.scenes import BoxKey, Entity
+from frameloom.models.zero_shot.motion_path import (
     MotionPath,
     follow_track,
     interpolate,
@@ -15,7 +16,6 @@ from frameloom.models.motion_path import (
     translation,
     warp,
 )
-from frameloom.models.storyboard import BoxKey, Entity
 from frameloom.tests.support.tensors import draw
 
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from diffusers import MotionAdapter
-from frameloom.models.motion_checkpoint import MotionWeights, read_motion_weights
-from frameloom.models.motion_lora import MotionLoRA, merge_loras, read_motion_lora
-from frameloom.models.motion_module import MotionModel
-from frameloom.models.motion_save import save_motion
-from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.models.motion.checkpoint import MotionWeights, read_motion_weights
+from frameloom.models.motion.lora import MotionLoRA, merge_loras, read_motion_lora
+from frameloom.models.motion.module import MotionModel
+from frameloom.models.motion.save import save_motion
+from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.disk import room_for
 from frameloom.tests.support.motion import save, tiny_lora, tiny_size, tiny_state
 from safetensors import safe_open

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
-from frameloom.headless.networks import build_unet, size_of
+from frameloom.headless.weights.networks import build_unet, size_of
 from frameloom.models.network.unet import SD1, SDXL, UNetSize, layer_grid
 
 # The config of stabilityai/stable-diffusion-xl-base-1.0's UNet, as far as it shapes the network.

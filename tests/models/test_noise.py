@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from frameloom.models.noise import FrameNoise, draw_noise
+from frameloom.models.video.noise import FrameNoise, draw_noise
 from torch.distributions import Normal
 
 MODES = ["independent", "shared", "mixed", "progressive"]

@@ -7,8 +7,8 @@ import math
 
 import pytest
 import torch
-from frameloom.models.nuwa_fill import Filling, fill_between, job_noise, turn_noise
-from frameloom.models.nuwa_tree import Tree
+from frameloom.models.long_video.nuwa_fill import Filling, fill_between, job_noise, turn_noise
+from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.tests.support.tensors import draw
 
 TREE = Tree(5, 3, {0: "a"})

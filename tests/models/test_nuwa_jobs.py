@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from frameloom.models import whole_file
 from frameloom.models.errors import HostError, PredictionError
-from frameloom.models.nuwa_jobs import JobFolder, Recursion, open_folder, run_jobs
-from frameloom.models.nuwa_tree import Tree
+from frameloom.models.files import whole_file
+from frameloom.models.long_video.nuwa_jobs import JobFolder, Recursion, open_folder, run_jobs
+from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.tests.support.tensors import draw
 
 TREE = Tree(4, 3, {0: "a"})

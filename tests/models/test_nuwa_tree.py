@@ -7,7 +7,7 @@ from collections import Counter
 from functools import partial
 
 import pytest
-from frameloom.models.nuwa_tree import (
+from frameloom.models.long_video.nuwa_tree import (
     Tree,
     check_size,
     count_frames,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from frameloom.models.phrases import check_found, find_phrase, join_places, with_phrases
+from frameloom.models.storyboard.phrases import check_found, find_phrase, join_places, with_phrases
 
 WORDS = list(enumerate("a red hat and a red red hat".split(), start=1))
 

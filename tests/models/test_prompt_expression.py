@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from frameloom.models.prompt_expression import ExpressionError, evaluate, fill_in
-from frameloom.models.prompt_text import parse_prompts
-from frameloom.models.prompt_travel import fill_travel, plan_travel, used_prompts
+from frameloom.models.long_video.prompt_expression import ExpressionError, evaluate, fill_in
+from frameloom.models.long_video.prompt_text import parse_prompts
+from frameloom.models.long_video.prompt_travel import fill_travel, plan_travel, used_prompts
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import re
 
 import pytest
 import torch
-from frameloom.models.prompt_text import parse_prompts, storyboard_prompts
-from frameloom.models.prompt_travel import (
+from frameloom.models.long_video.prompt_text import parse_prompts, storyboard_prompts
+from frameloom.models.long_video.prompt_travel import (
     MAX_FRAMES,
     Blend,
     describe_travel,
@@ -19,7 +19,7 @@ from frameloom.models.prompt_travel import (
     travel_conditions,
     used_prompts,
 )
-from frameloom.models.storyboard import MAX_CHARACTERS, Entity, Scene, Storyboard
+from frameloom.models.storyboard.scenes import MAX_CHARACTERS, Entity, Scene, Storyboard
 from frameloom.tests.support.tensors import draw
 
 TWO = {0: "a", 16: "b"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.scene_joins import join_scenes
+from frameloom.models.video.scene_joins import join_scenes
 
 
 def scenes(*lengths, size=(4, 6, 3)):

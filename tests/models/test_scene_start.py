@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.scene_start import SceneNoise, empty_latent, with_lead
-from frameloom.models.storyboard import BoxKey, Entity, PointsKey, Scene, Storyboard
+from frameloom.models.storyboard.scene_start import SceneNoise, empty_latent, with_lead
+from frameloom.models.storyboard.scenes import BoxKey, Entity, PointsKey, Scene, Storyboard
 
 SIDE, FRAMES = 32, 4
 UPPER, LOWER = (0.0, 0.0, 0.25, 0.25), (0.5, 0.75, 0.75, 1.0)

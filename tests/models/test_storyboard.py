@@ -8,7 +8,7 @@ import json
 
 import pytest
 import torch
-from frameloom.models.storyboard import (
+from frameloom.models.storyboard.scenes import (
     MAX_CHARACTERS,
     BoxKey,
     Entity,

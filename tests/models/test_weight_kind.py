@@ -6,10 +6,10 @@ import diffusers
 import pytest
 import torch
 from frameloom.models.errors import CheckpointError
-from frameloom.models.motion_checkpoint import read_motion_weights
-from frameloom.models.motion_lora import read_motion_lora
-from frameloom.models.weight_file import open_weights
-from frameloom.models.weight_kind import expect, identify
+from frameloom.models.files.weight_file import open_weights
+from frameloom.models.files.weight_kind import expect, identify
+from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.models.motion.lora import read_motion_lora
 from frameloom.tests.support.motion import save, tiny_lora, tiny_state
 
 SOME = torch.zeros(4, 4)

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import get_args
 
 import pytest
-from frameloom.models.windows import WindowPlan, WindowSchedule, WindowWeights
+from frameloom.models.video.windows import WindowPlan, WindowSchedule, WindowWeights
 
 SCHEDULES, WEIGHTS = get_args(WindowSchedule), get_args(WindowWeights)
 

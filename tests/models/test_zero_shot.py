@@ -6,10 +6,16 @@ import math
 
 import pytest
 import torch
-from frameloom.models.motion_path import interpolate, translation
-from frameloom.models.noise import draw_noise
-from frameloom.models.schedules import STABLE_DIFFUSION
-from frameloom.models.zero_shot import add_noise, chunk_frames, find_levels, smooth_background, warp_forward
+from frameloom.models.video.noise import draw_noise
+from frameloom.models.video.schedules import STABLE_DIFFUSION
+from frameloom.models.zero_shot.latents import (
+    add_noise,
+    chunk_frames,
+    find_levels,
+    smooth_background,
+    warp_forward,
+)
+from frameloom.models.zero_shot.motion_path import interpolate, translation
 from frameloom.tests.support.tensors import draw
 
 UNIT = 1 / 0.18215

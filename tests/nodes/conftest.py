@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from frameloom.headless import io, ui
 from frameloom.headless.port import HeadlessHost
+from frameloom.headless.v3 import io, ui
 from frameloom.host import api
 from frameloom.tests.support.motion import save, tiny_lora, tiny_state
 

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 import torch
-from frameloom.models.windows import WindowPlan
-from frameloom.nodes.plot import draw_windows
+from frameloom.models.video.windows import WindowPlan
+from frameloom.nodes.drawing.plot import draw_windows
 
 DEFAULTS = {
     "length": 16, "overlap": 4, "schedule": "static", "stride": 1, "weights": "pyramid", "frames": 32,

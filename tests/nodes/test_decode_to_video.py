@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.headless.executor import Executor
-from frameloom.headless.graph import check_workflow
-from frameloom.headless.model import VAE
-from frameloom.headless.nodes_core import core_node_classes
-from frameloom.headless.nodes_core.video import GetVideoComponents
+from frameloom.headless.core_nodes import core_node_classes
+from frameloom.headless.core_nodes.video import GetVideoComponents
+from frameloom.headless.weights.model import VAE
+from frameloom.headless.workflow.executor import Executor
+from frameloom.headless.workflow.graph import check_workflow
 from frameloom.tests.support.decode_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.decode_contract import FFV1, H264, bytes_of, decode, files_of, latents, read
 from frameloom.tests.support.disk import room_for

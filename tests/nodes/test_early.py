@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from frameloom.headless.graph import InvalidWorkflowError, check_workflow
-from frameloom.headless.nodes_core import image, latent, video
-from frameloom.models.whole_file import try_folder
+from frameloom.headless.core_nodes import image, latent, video
+from frameloom.headless.workflow.graph import InvalidWorkflowError, check_workflow
+from frameloom.models.files.whole_file import try_folder
 from frameloom.tests.nodes.test_values import Sink, Source
 from frameloom.tests.support.disk import room_for
 from frameloom.tests.support.early_cases import ACCEPTED, REFUSED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.motion_path import translation
+from frameloom.models.zero_shot.motion_path import translation
 from frameloom.tools.evidence import __main__ as evidence
 from frameloom.tools.evidence import zero_shot
 from frameloom.tools.evidence.rows import Row, judge, row

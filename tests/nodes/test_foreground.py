@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.motion.edit import motion_edit
-from frameloom.models.motion_checkpoint import read_motion_weights
-from frameloom.models.noise import draw_noise
+from frameloom.models.video.noise import draw_noise
+from frameloom.tools.detector import measure
 from frameloom.training import shapes
-from frameloom.training.detector import measure
 
 ASKING = {"method": "contrast", "seed": 3, "passes": 2, "at_percent": 0.6, "levels": "0, 1, 2, 3"}
 CLEANING = {"threshold": 0.4, "dilation": 1, "hold": 0}
@@ -75,7 +75,7 @@ def test_a_mask_depends_on_seed_and_frame_number_alone(nodes, demo, drawn):
 
 @pytest.mark.parametrize("method", ["contrast", "attention"])
 def test_seed_passes_and_noise_level_each_count(nodes, demo, drawn, method, monkeypatch):
-    from frameloom.nodes import foreground
+    from frameloom.nodes.zero_shot import foreground
 
     latent, _, prompt, phrase = drawn
     seen = []

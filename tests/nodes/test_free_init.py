@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from frameloom.models.free_init import NoiseReinit
+from frameloom.models.long_video.free_init import NoiseReinit
 
 
 @pytest.fixture

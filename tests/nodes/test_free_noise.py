@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from frameloom.models.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
 
 
 @pytest.fixture

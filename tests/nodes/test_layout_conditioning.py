@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.energy import BoxEnergy
-from frameloom.models.layout import LAYOUT, BoxBias, BoxGather
-from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
+from frameloom.models.layout.attention import LAYOUT, BoxBias, BoxGather
+from frameloom.models.layout.energy import BoxEnergy
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
 
 CIRCLE, CROSS = (0.1, 0.1, 0.4, 0.4), (0.6, 0.6, 0.9, 0.9)
 BOTH = "a red circle and a blue cross on a navy background"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.layout_control import draw_control
-from frameloom.models.layout_masks import box_masks, scene_masks
-from frameloom.models.storyboard import BoxKey, Entity, PointsKey, Provenance, Scene, Storyboard
+from frameloom.models.storyboard.hints import draw_control
+from frameloom.models.storyboard.masks import box_masks, scene_masks
+from frameloom.models.storyboard.scenes import BoxKey, Entity, PointsKey, Provenance, Scene, Storyboard
 from PIL import Image, ImageChops
 
 

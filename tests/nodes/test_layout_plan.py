@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from frameloom.language.rules import plan_by_rules
+from frameloom.language.english.rules import plan_by_rules
 from frameloom.models.errors import LanguageModelError
-from frameloom.models.storyboard import parse_storyboard
+from frameloom.models.storyboard.scenes import parse_storyboard
 from frameloom.tests.support.language import RIGHT, ScriptedModel
 
 SCRIPT = "A red ball rolls to the right in a park."

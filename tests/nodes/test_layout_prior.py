@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.errors import CheckpointError
-from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
-from frameloom.models.layout_sequence import NAME, VOCABULARY
-from frameloom.models.storyboard import parse_storyboard
+from frameloom.models.layout_prior.prior import LayoutGPT, PriorSize, save_prior
+from frameloom.models.layout_prior.sequence import NAME, VOCABULARY
+from frameloom.models.storyboard.scenes import parse_storyboard
 from frameloom.tests.support.motion import save, tiny_state
 
 BUNDLED = ["frameloom_demo_layout_prior.safetensors"]

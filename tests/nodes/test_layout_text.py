@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from frameloom.models.storyboard import parse_storyboard
+from frameloom.models.storyboard.scenes import parse_storyboard
 from frameloom.tests.support.layouts import SAMPLES, boxes, sample
 
 DEFAULTS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from frameloom.language.model import Message
-from frameloom.language.profiles import BUILT_IN, FILE
+from frameloom.language.llm.model import Message
+from frameloom.language.llm.profiles import BUILT_IN, FILE
 from frameloom.models.errors import LanguageModelError
 from frameloom.tests.support.llm_stub import PATIENCE, says, serving
 

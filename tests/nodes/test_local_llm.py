@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from frameloom.language.model import Message
+from frameloom.language.llm.model import Message
 from frameloom.models.errors import LanguageModelError
 from frameloom.tests.support.tiny_llm import write_llm
 

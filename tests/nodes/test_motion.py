@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.errors import CheckpointError
-from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.motion import save, tiny_state
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.motion_path import translation
-from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
+from frameloom.models.zero_shot.motion_path import translation
 
 DEFAULTS = {
     "frames": 5,

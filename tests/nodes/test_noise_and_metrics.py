@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.noise import draw_noise
-from frameloom.nodes.plot import PANEL_HEIGHT, WIDTH, Panel, draw_panels
+from frameloom.models.video.noise import draw_noise
+from frameloom.nodes.drawing.plot import PANEL_HEIGHT, WIDTH, Panel, draw_panels
 
 
 def test_video_noise_is_a_noise_object(nodes):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models import storyboard
-from frameloom.models.motion_checkpoint import read_motion_weights
-from frameloom.models.nuwa_tree import Tree
+from frameloom.models.long_video.nuwa_tree import Tree
+from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.models.storyboard import scenes as storyboard
 from frameloom.tests.support.nuwa_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.nuwa_contract import SIZE, draw_keyframes, plan
 from frameloom.tests.support.port_contract import BUNDLED_MOTION

@@ -7,11 +7,11 @@ import logging
 
 import pytest
 import torch
-from frameloom.language import endpoint
-from frameloom.language.profiles import FILE
-from frameloom.models import storyboard
+from frameloom.language.llm import endpoint
+from frameloom.language.llm.profiles import FILE
 from frameloom.models.errors import LanguageModelError
-from frameloom.models.nuwa_tree import Tree
+from frameloom.models.long_video.nuwa_tree import Tree
+from frameloom.models.storyboard import scenes as storyboard
 from frameloom.tests.support.language import BetweenModel, ScriptedModel, write_between
 from frameloom.tests.support.llm_stub import PATIENCE, breaks, hangs, says, sends, serving, streamed
 

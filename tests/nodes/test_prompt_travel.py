@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.motion_checkpoint import read_motion_weights
-from frameloom.models.storyboard import Scene, Storyboard
+from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.models.storyboard.scenes import Scene, Storyboard
 from frameloom.tests.support.port_contract import BUNDLED_MOTION
 from frameloom.tests.support.scene import Scene as SmallRun
 from frameloom.tests.support.travel_contract import *  # noqa: F403  the tests, which pytest finds by name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
 
 BALL = Entity(id="ball", text="a red circle", track=[BoxKey(f=0, box=(0.1, 0.1, 0.4, 0.4))], hold=True)
 BOARD = Storyboard(
@@ -87,7 +87,7 @@ def test_video_latents_are_no_anchor(nodes):
 
 def test_an_anchor_is_kept_and_its_look_is_taken(nodes, host):
     """Prompts leave the background open: frames by themselves take any of four, behind the anchor all take its one."""
-    from frameloom.training.detector import measure
+    from frameloom.tools.detector import measure
 
     model, clip, vae = nodes["DemoModelLoader"].execute().args
     crossed = nodes["CrossFrameAttnPatch"].execute(model, "first", 0, 1.0, 0.0, 1.0, "0, 1, 2, 3", True)[0]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.language.layout_prior import read_layout_prior
-from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
+from frameloom.language.planning.layout_prior import read_layout_prior
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
 from frameloom.tests.support.disk import room_for
 from frameloom.tests.support.layouts import sample
-from frameloom.training import layout_report, layout_scenes
+from frameloom.training.layout import report as layout_report
+from frameloom.training.layout import scenes as layout_scenes
 from safetensors import safe_open
 
 DEFAULTS = {

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from frameloom.models.errors import ClipError
-from frameloom.models.motion_checkpoint import read_motion_weights
-from frameloom.models.motion_lora import read_motion_lora
-from frameloom.training import motion_run
-from frameloom.training.motion_lessons import new_module
+from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.models.motion.lora import read_motion_lora
+from frameloom.training.motion import run as motion_run
+from frameloom.training.motion.lessons import new_module
 from PIL import Image
 
 WIDGETS = {
@@ -71,7 +71,7 @@ def user(tmp_path, monkeypatch, host):
 
 @pytest.fixture
 def train(host):
-    from frameloom.nodes.train_motion import TrainMotionModule
+    from frameloom.nodes.training.train_motion import TrainMotionModule
 
     parts = host.load_demo()
 
@@ -84,7 +84,7 @@ def train(host):
 
 @pytest.fixture
 def save(host):
-    from frameloom.nodes.save_motion import SaveMotionModule
+    from frameloom.nodes.training.save_motion import SaveMotionModule
 
     def run(motion, what="module", folder="models", prefix="mine/new", dtype="fp32"):
         with torch.inference_mode():

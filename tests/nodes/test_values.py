@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from frameloom.headless import io
-from frameloom.headless.executor import Executor, NodeFailedError
-from frameloom.headless.graph import Graph, GraphNode, InvalidWorkflowError, Link, check_workflow
-from frameloom.headless.node_info import given_inputs, read_node_info
-from frameloom.headless.nodes_core import core_node_classes
+from frameloom.headless.core_nodes import core_node_classes
+from frameloom.headless.v3 import io
+from frameloom.headless.v3.node_info import given_inputs, read_node_info
+from frameloom.headless.workflow.executor import Executor, NodeFailedError
+from frameloom.headless.workflow.graph import Graph, GraphNode, InvalidWorkflowError, Link, check_workflow
 from frameloom.tests.support.input_table import bad_numbers, sockets_of, widget_values, workflow_of
 
 

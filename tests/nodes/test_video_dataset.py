@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from frameloom.headless.executor import Executor
-from frameloom.headless.graph import InvalidWorkflowError, check_workflow
-from frameloom.headless.nodes_core import core_node_classes
+from frameloom.headless.core_nodes import core_node_classes
+from frameloom.headless.workflow.executor import Executor
+from frameloom.headless.workflow.graph import InvalidWorkflowError, check_workflow
 from frameloom.tests.support.dataset_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.dataset_contract import DEFAULTS, fill_folder
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.motion_path import translation
-from frameloom.models.noise import draw_noise
+from frameloom.models.video.noise import draw_noise
+from frameloom.models.zero_shot.motion_path import translation
 from frameloom.tests.support.layout import lay_out
 
 STEPS = 8

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from frameloom.models.nuwa_fill import Filling, fill_between
-from frameloom.models.nuwa_tree import Job
+from frameloom.models.long_video.nuwa_fill import Filling, fill_between
+from frameloom.models.long_video.nuwa_tree import Job
 from torch import nn
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.edits.edit import Edit
-from frameloom.models.energy import BoxEnergy
 from frameloom.models.errors import PredictionError
+from frameloom.models.layout.energy import BoxEnergy
 from frameloom.tests.support.layout import CIRCLE, CROSS, guide, lay_out, obey
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edits.edit import Edit
-from frameloom.models.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.motion.edit import motion_edit
+from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
 
 FRAMES = 7
 # Windows 0..3, 2..5 and, since they do not end with the clip, 3..6.

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from frameloom.models.gligen import GROUNDING, GligenEdit, Grounding
+from frameloom.models.layout.gligen import GROUNDING, GligenEdit, Grounding
 from safetensors.torch import save_file
 from torch import nn
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import CheckpointError
-from frameloom.models.gligen import Grounding
-from frameloom.models.storyboard import parse_storyboard
+from frameloom.models.layout.gligen import Grounding
+from frameloom.models.storyboard.scenes import parse_storyboard
 from frameloom.tests.support.gligen import BOXES, edit, embeddings, grounded, grounding, write_gligen
 from frameloom.tests.support.training import predict_in_training
 from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart, windowed
@@ -39,7 +39,7 @@ STORY = {
 @pytest.fixture
 def condition(port):
     """The node; its file is imported by a host."""
-    from frameloom.nodes.layout_conditioning import LayoutConditioning
+    from frameloom.nodes.layout.conditioning import LayoutConditioning
 
     return LayoutConditioning.execute
 

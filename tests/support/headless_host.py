@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from frameloom.headless import io, ui
 from frameloom.headless.port import HeadlessHost
+from frameloom.headless.v3 import io, ui
 from frameloom.host import api
-from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.tests.support.scene import Scene
 
 

@@ -85,7 +85,7 @@ def demo(port):
 
 @pytest.fixture(scope="session")
 def motion(port):
-    from frameloom.models.motion_checkpoint import read_motion_weights
+    from frameloom.models.motion.checkpoint import read_motion_weights
 
     path = port.resolve("animatediff_models", "frameloom_demo_motion.safetensors")
     with torch.inference_mode():

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from frameloom.language.model import Message, Watch
+from frameloom.language.llm.model import Message, Watch
 
 SCENES = {
     "scenes": [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from frameloom.models.edits.edit import Edit
-from frameloom.models.energy import BoxEnergy
-from frameloom.models.layout import BoxBias, BoxGather, Layout, Reading, Region
+from frameloom.models.layout.attention import BoxBias, BoxGather, Layout, Reading, Region
+from frameloom.models.layout.energy import BoxEnergy
 
 PROMPT = "a red circle and a blue cross on navy"
 SPANS = ([(1, 4)], [(5, 8)])  # of the circle and of the cross among the prompt's tokens

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from frameloom.language.endpoint import Endpoint
-from frameloom.language.model import Message
-from frameloom.language.profiles import Profile
+from frameloom.language.llm.endpoint import Endpoint
+from frameloom.language.llm.model import Message
+from frameloom.language.llm.profiles import Profile
 from frameloom.models.errors import LanguageModelError
 from frameloom.tests.support.llm_stub import PATIENCE
 

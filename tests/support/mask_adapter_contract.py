@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 from frameloom.models.edits.edit import Edit
-from frameloom.models.free_init import NoiseReinit
-from frameloom.models.learning import Learner
-from frameloom.models.mask_adapter import MASK_KEY
+from frameloom.models.long_video.free_init import NoiseReinit
+from frameloom.models.motion.checkpoint import MotionWeights
 from frameloom.models.motion.edit import motion_edit
-from frameloom.models.motion_checkpoint import MotionWeights
-from frameloom.models.motion_lora import MotionLoRA
-from frameloom.models.motion_module import MotionModel
-from frameloom.models.windows import WindowPlan
+from frameloom.models.motion.lora import MotionLoRA
+from frameloom.models.motion.mask_adapter import MASK_KEY
+from frameloom.models.motion.module import MotionModel
+from frameloom.models.training import Learner
+from frameloom.models.video.windows import WindowPlan
 from frameloom.tests.contract.test_free_init import again, by_hand
 from frameloom.tests.support.layout import guide, lay_out
 from frameloom.tests.support.motion import tiny_module

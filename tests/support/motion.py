@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from frameloom.models.motion_checkpoint import MID_SLOT
-from frameloom.models.motion_module import MotionModel, MotionSize
+from frameloom.models.motion.checkpoint import MID_SLOT
+from frameloom.models.motion.module import MotionModel, MotionSize
 from frameloom.models.network.unet import SD1
 from safetensors.torch import save_file
 from torch import Tensor

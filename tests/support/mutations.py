@@ -7,7 +7,7 @@ import re
 from frameloom.language.formats.detect import AUTO, WRITERS, read_layout
 from frameloom.language.formats.source import TextError
 from frameloom.language.formats.tracks import Settings
-from frameloom.models.storyboard import parse_storyboard
+from frameloom.models.storyboard.scenes import parse_storyboard
 
 PIECES = [
     *"[](){}'\",:;#\\-. \n\t0159eE",

@@ -9,9 +9,9 @@ import pytest
 import torch
 from frameloom.models.edits.call import PAYLOAD
 from frameloom.models.edits.edit import Edit
-from frameloom.models.free_noise import NoiseShuffle
-from frameloom.models.nuwa_jobs import Recursion
-from frameloom.models.nuwa_tree import Tree
+from frameloom.models.long_video.free_noise import NoiseShuffle
+from frameloom.models.long_video.nuwa_jobs import Recursion
+from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.tests.support.mask_adapter_contract import adapted, encoded_by_hand
 
 SIZE = 16  # latent pixels

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from frameloom.headless import io, ui
-from frameloom.headless.control_loading import load_controlnet
-from frameloom.headless.gligen import load_gligen
-from frameloom.headless.loading import load_checkpoint
-from frameloom.headless.motion import LoadedMotion
-from frameloom.headless.nodes_core import conditioning, latent, loaders, sampling
+from frameloom.headless.core_nodes import conditioning, latent, loaders, sampling
+from frameloom.headless.engine.gligen import load_gligen
+from frameloom.headless.engine.motion import LoadedMotion
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.prompt import Tokenizer
+from frameloom.headless.text.prompt import Tokenizer
+from frameloom.headless.v3 import io, ui
+from frameloom.headless.weights.control_loading import load_controlnet
+from frameloom.headless.weights.loading import load_checkpoint
 from frameloom.host import api
 from frameloom.host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
-from frameloom.models.architecture import DEMO
-from frameloom.models.mask_adapter import MASK_KEY
-from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.models.motion.mask_adapter import MASK_KEY
+from frameloom.models.network.sizes import DEMO
 from frameloom.tests.support.gligen import WideText, write_gligen
 from frameloom.tests.support.mask_adapter_contract import encoder
 from frameloom.tests.support.motion import save, tiny_state

@@ -12,15 +12,15 @@ from pathlib import PurePath
 
 import pytest
 import torch
-from frameloom.models.architecture import DEMO
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import CheckpointError, PredictionError
-from frameloom.models.learning import Learner, hash_weights, recompute
+from frameloom.models.motion.checkpoint import MotionWeights
 from frameloom.models.motion.edit import motion_edit
-from frameloom.models.motion_checkpoint import MotionWeights
-from frameloom.models.motion_module import initialise
+from frameloom.models.motion.module import initialise
+from frameloom.models.network.sizes import DEMO
 from frameloom.models.network.unet import SD1, layer_grid
-from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.models.training import Learner, hash_weights, recompute
+from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.layout import CIRCLE, CROSS, lay_out, obey
 from frameloom.tests.support.motion import tiny_module
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from frameloom.headless import keys
-from frameloom.headless.networks import build_control, build_text, build_unet, build_vae
-from frameloom.models.architecture import DEMO
-from frameloom.models.learning import Learner
-from frameloom.models.motion_checkpoint import MotionWeights
-from frameloom.models.motion_module import MotionModel, motion_size
+from frameloom.headless.weights import keys
+from frameloom.headless.weights.networks import build_control, build_text, build_unet, build_vae
+from frameloom.models.motion.checkpoint import MotionWeights
+from frameloom.models.motion.module import MotionModel, motion_size
+from frameloom.models.network.sizes import DEMO
+from frameloom.models.training import Learner
 from safetensors.torch import load_file, save_file
 
 

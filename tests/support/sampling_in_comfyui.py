@@ -43,11 +43,11 @@ sys.modules["frameloom"] = module_from_spec(_spec)
 _spec.loader.exec_module(sys.modules["frameloom"])
 
 from frameloom.host.bundled import BUNDLED  # noqa: E402
-from frameloom.host.comfyui.demo import DemoConfig, load_demo  # noqa: E402
 from frameloom.host.comfyui.install import install  # noqa: E402
-from frameloom.host.comfyui.motion import load_motion  # noqa: E402
-from frameloom.models.architecture import DEMO  # noqa: E402
-from frameloom.models.motion_checkpoint import read_motion_weights  # noqa: E402
+from frameloom.host.comfyui.load.demo import DemoConfig, load_demo  # noqa: E402
+from frameloom.host.comfyui.load.motion import load_motion  # noqa: E402
+from frameloom.models.motion.checkpoint import read_motion_weights  # noqa: E402
+from frameloom.models.network.sizes import DEMO  # noqa: E402
 from frameloom.tests.support.gligen import WideClip  # noqa: E402
 from frameloom.tests.support.workflow_steps import run  # noqa: E402
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edits.edit import Edit
 from frameloom.models.motion.edit import motion_edit
+from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
 
 FRAMES = 4
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy
 import torch
-from frameloom.models.layout_control import draw_control
-from frameloom.models.scene_joins import join_scenes
-from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
+from frameloom.models.storyboard.hints import draw_control
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
+from frameloom.models.video.scene_joins import join_scenes
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor

@@ -7,8 +7,8 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
     TextToVideoZeroPipeline,
 )
-from frameloom.models.noise import draw_noise
-from frameloom.models.schedules import STABLE_DIFFUSION
+from frameloom.models.video.noise import draw_noise
+from frameloom.models.video.schedules import STABLE_DIFFUSION
 from frameloom.tests.support.zero_shot_case import CFG, FRAMES, SEED, SIZE, STEPS, STRENGTHS, T0, T1
 
 

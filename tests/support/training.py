@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from frameloom.models.motion_checkpoint import MotionWeights
-from frameloom.models.schedules import STABLE_DIFFUSION
+from frameloom.models.motion.checkpoint import MotionWeights
+from frameloom.models.video.schedules import STABLE_DIFFUSION
 from frameloom.tests.support.motion import tiny_size, tiny_state
 from frameloom.training.loop import LoopSettings
-from frameloom.training.motion_lessons import learn_lora, learn_module, new_module
-from frameloom.training.motion_training import MotionSettings
+from frameloom.training.motion.lessons import learn_lora, learn_module, new_module
+from frameloom.training.motion.training import MotionSettings
 from torch import Tensor
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frameloom.models.motion_lora import MotionLoRA
-from frameloom.models.schedules import STABLE_DIFFUSION
+from frameloom.models.motion.lora import MotionLoRA
+from frameloom.models.video.schedules import STABLE_DIFFUSION
 from frameloom.tests.support.training import (
     lesson_of,
     module_weights,
@@ -19,10 +19,10 @@ from frameloom.tests.support.training import (
     settings,
 )
 from frameloom.training.loop import step_generator
-from frameloom.training.motion_job import MotionJob, encode_dataset, run_job
-from frameloom.training.motion_lessons import learn_module
-from frameloom.training.motion_training import draw_batch, train_motion
-from frameloom.training.video_dataset import drawn_dataset
+from frameloom.training.motion.dataset import drawn_dataset
+from frameloom.training.motion.job import MotionJob, encode_dataset, run_job
+from frameloom.training.motion.lessons import learn_module
+from frameloom.training.motion.training import draw_batch, train_motion
 from torch import nn
 
 PARTS = ("unet", "network", "model", "cond_stage_model", "first_stage_model")

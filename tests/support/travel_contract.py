@@ -9,7 +9,7 @@ import math
 
 import pytest
 import torch
-from frameloom.models.storyboard import Scene, Storyboard
+from frameloom.models.storyboard.scenes import Scene, Storyboard
 from frameloom.tests.support.windows_contract import PLANS, windowed
 
 FRAMES, SIGMA = 10, 5.0
@@ -24,7 +24,7 @@ PARTS = {
 
 def travel(clip, text="", frames=FRAMES, interpolation="linear", prepend="", append="", storyboard=None):
     """Run the node, which is imported when a host is there; returns its outputs."""
-    from frameloom.nodes.prompt_travel import PromptTravel
+    from frameloom.nodes.long_video.prompt_travel import PromptTravel
 
     return PromptTravel.execute(clip, text, frames, interpolation, prepend, append, storyboard).args
 

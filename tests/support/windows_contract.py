@@ -10,7 +10,7 @@ import itertools
 import pytest
 import torch
 from frameloom.models.edits.edit import Edit
-from frameloom.models.windows import WindowPlan
+from frameloom.models.video.windows import WindowPlan
 from frameloom.tests.support.layout import CIRCLE, CROSS, guide, lay_out, obey
 
 LENGTH, FRAMES = 4, 10

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import torch
-from frameloom.models.cross_frame import CrossFrameEdit
 from frameloom.models.edits.edit import Edit
-from frameloom.models.energy import BoxEnergy
-from frameloom.models.free_init import NoiseReinit
-from frameloom.models.free_noise import NoiseShuffle, WindowFusion
-from frameloom.models.gligen import GROUNDING, GligenEdit, Grounding
-from frameloom.models.layout import BoxBias, BoxGather
+from frameloom.models.layout.attention import BoxBias, BoxGather
+from frameloom.models.layout.energy import BoxEnergy
+from frameloom.models.layout.gligen import GROUNDING, GligenEdit, Grounding
+from frameloom.models.long_video.free_init import NoiseReinit
+from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.long_video.prompt_travel import plan_travel, travel_conditions
 from frameloom.models.motion.edit import motion_edit
-from frameloom.models.prompt_travel import plan_travel, travel_conditions
-from frameloom.models.windows import WindowPlan
+from frameloom.models.video.windows import WindowPlan
+from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
 from frameloom.tests.support.layout import whole_layout
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from frameloom.models.motion_path import translation
+from frameloom.models.zero_shot.motion_path import translation
 
 STEPS, CFG, FRAMES, SEED = 20, 4.0, 5, 9
 STRENGTHS = (40.0, -25.0)

@@ -9,13 +9,13 @@ import pytest
 import torch
 from frameloom.headless.port import HeadlessHost
 from frameloom.models.errors import CheckpointError
-from frameloom.models.motion_checkpoint import read_motion_weights
+from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.tests.support.disk import room_for
 from frameloom.tests.support.training import lesson_of, module_weights, moving_clips, settings
-from frameloom.training.motion_job import MotionJob, run_job
-from frameloom.training.motion_lessons import learn_lora
-from frameloom.training.motion_training import _loss, train_motion
-from frameloom.training.video_dataset import drawn_dataset
+from frameloom.training.motion.dataset import drawn_dataset
+from frameloom.training.motion.job import MotionJob, run_job
+from frameloom.training.motion.lessons import learn_lora
+from frameloom.training.motion.training import _loss, train_motion
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import re
 from unicodedata import normalize
 
 import pytest
-from frameloom.training.captions import MAX_CAPTION, is_caption, read_captions
+from frameloom.training.video.captions import MAX_CAPTION, is_caption, read_captions
 
 VIDEOS = ["1066.mp4", "7.webm", "deep/2000.mp4"]
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 from frameloom.models.errors import ClipError
-from frameloom.training.cut import Cut, Timeline
+from frameloom.training.video.cut import Cut, Timeline
 
 MS = Fraction(1, 1000)
 VARIABLE = [

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from frameloom.training.given_frames import draw_given
+from frameloom.training.motion.given_frames import draw_given
 
 
 def draw(clips=20_000, frames=16, seed=0):

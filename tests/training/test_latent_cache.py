@@ -12,10 +12,10 @@ import pytest
 import torch
 from frameloom.models.errors import PredictionError
 from frameloom.tests.support.videos import numbered, write_video
-from frameloom.training.cut import Cut
-from frameloom.training.latent_cache import encode_clips
-from frameloom.training.video_dataset import drawn_dataset, folder_dataset
-from frameloom.training.video_folder import read_folder
+from frameloom.training.motion.dataset import drawn_dataset, folder_dataset
+from frameloom.training.motion.latent_cache import encode_clips
+from frameloom.training.video.cut import Cut
+from frameloom.training.video.folder import read_folder
 from safetensors.torch import load_file
 
 TESTS = Path(__file__).resolve().parents[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from frameloom.tools.evidence import layout_prior as evidence
-from frameloom.training.layout_scenes import at_keyframes, draw_scenes
+from frameloom.training.layout.scenes import at_keyframes, draw_scenes
 from frameloom.training.loop import step_generator
 
 
@@ -73,8 +73,8 @@ def test_every_claim_counts_what_the_captions_say(scenes, rows):
 
 
 def test_a_row_of_nats_a_token_is_of_all_tokens(scenes):
-    from frameloom.training.layout_report import held_out_loss
-    from frameloom.training.layout_training import LayoutSettings, new_prior
+    from frameloom.training.layout.report import held_out_loss
+    from frameloom.training.layout.training import LayoutSettings, new_prior
 
     network = new_prior(LayoutSettings(width=16, layers=1)).eval()
     (found,) = evidence._loss_rows({"arm": network}, scenes[:20])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.layout_sequence import CLOSE, END, encode_scene
-from frameloom.models.storyboard import BoxKey, Entity, Scene
-from frameloom.training.layout_report import (
+from frameloom.models.layout_prior.sequence import CLOSE, END, encode_scene
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene
+from frameloom.training.layout.report import (
     BOXES,
     FREELY,
     PRIOR,
@@ -17,8 +17,8 @@ from frameloom.training.layout_report import (
     is_valid,
     train_and_measure,
 )
-from frameloom.training.layout_scenes import draw_scenes
-from frameloom.training.layout_training import LayoutSettings, new_prior, score, show
+from frameloom.training.layout.scenes import draw_scenes
+from frameloom.training.layout.training import LayoutSettings, new_prior, score, show
 from frameloom.training.loop import step_generator
 
 TINY = LayoutSettings(steps=20, batch_size=8, width=16, layers=1)

@@ -6,10 +6,11 @@ import itertools
 
 import pytest
 import torch
-from frameloom.models.storyboard import BoxKey, Entity, Scene
-from frameloom.training import layout_scenes, shapes
-from frameloom.training.detector import measure
-from frameloom.training.layout_scenes import (
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene
+from frameloom.tools.detector import measure
+from frameloom.training import shapes
+from frameloom.training.layout import scenes as layout_scenes
+from frameloom.training.layout.scenes import (
     FEWEST,
     HELD_OUT,
     at_keyframes,

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frameloom.models.layout_sequence import OPEN, VOCABULARY, Words, encode_names, encode_scene
-from frameloom.models.storyboard import BoxKey, Entity, Scene
-from frameloom.training.layout_scenes import draw_scenes
-from frameloom.training.layout_training import (
+from frameloom.models.layout_prior.sequence import OPEN, VOCABULARY, Words, encode_names, encode_scene
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene
+from frameloom.training.layout.scenes import draw_scenes
+from frameloom.training.layout.training import (
     LayoutSettings,
     make_corpus,
     new_prior,

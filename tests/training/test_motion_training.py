@@ -12,11 +12,11 @@ import pytest
 import torch
 from frameloom.headless.port import HeadlessHost
 from frameloom.models.errors import CheckpointError, HostError
-from frameloom.models.learning import FrozenForward
-from frameloom.models.mask_adapter import MASK_KEY
-from frameloom.models.motion_checkpoint import read_motion_weights
-from frameloom.models.motion_lora import MotionLoRA, read_motion_lora
-from frameloom.models.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.models.motion.lora import MotionLoRA, read_motion_lora
+from frameloom.models.motion.mask_adapter import MASK_KEY
+from frameloom.models.training import FrozenForward
+from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.motion import tiny_module
 from frameloom.tests.support.training import (
     Clips,
@@ -26,8 +26,8 @@ from frameloom.tests.support.training import (
     settings,
 )
 from frameloom.training.loop import step_generator
-from frameloom.training.motion_lessons import learn_module, new_module
-from frameloom.training.motion_training import check_frozen, draw_batch, run_key, train_motion
+from frameloom.training.motion.lessons import learn_module, new_module
+from frameloom.training.motion.training import check_frozen, draw_batch, run_key, train_motion
 from torch import nn
 
 BASE = ["base", "eps", ""]

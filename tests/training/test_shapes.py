@@ -1,8 +1,8 @@
 from dataclasses import replace
 
 import torch
+from frameloom.tools.detector import measure
 from frameloom.training import shapes
-from frameloom.training.detector import measure
 from frameloom.training.loop import step_generator
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from frameloom.models.schedules import STABLE_DIFFUSION
-from frameloom.training.targets import min_snr_weight, noise_mse
+from frameloom.models.video.schedules import STABLE_DIFFUSION
+from frameloom.training.motion.targets import min_snr_weight, noise_mse
 
 ALPHAS = STABLE_DIFFUSION.alphas_cumprod().float()
 

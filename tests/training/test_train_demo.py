@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from frameloom.models.architecture import DEMO
+from frameloom.models.network.sizes import DEMO
 from frameloom.tools import train_demo
-from frameloom.training.tokenizer import WORDS
+from frameloom.tools.tokenizer import WORDS
 from safetensors import safe_open
 
 SHIPPED_TOKENIZER = train_demo.ASSETS / "tokenizer"

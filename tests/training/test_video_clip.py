@@ -10,8 +10,8 @@ import pytest
 import torch
 from frameloom.models.errors import ClipError
 from frameloom.tests.support.videos import CODECS, numbered, numbers_of, write_sound, write_video
-from frameloom.training.cut import Cut
-from frameloom.training.video_clip import cut_clips, look_through
+from frameloom.training.video.clip import cut_clips, look_through
+from frameloom.training.video.cut import Cut
 from torch.nn.functional import interpolate
 
 CUT = Cut(frames=4, stride=4, width=32, height=32)

@@ -4,10 +4,10 @@ import pickle
 
 import pytest
 import torch
+from frameloom.tools.detector import measure, measure_circling
 from frameloom.training import shapes
-from frameloom.training.detector import measure, measure_circling
 from frameloom.training.loop import step_generator
-from frameloom.training.video_dataset import contact_sheet, describe, drawn_dataset
+from frameloom.training.motion.dataset import contact_sheet, describe, drawn_dataset
 
 
 def drawn(clips=4, motion="circle", seed=1, frames=16, width=64, height=64):

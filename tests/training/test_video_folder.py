@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from frameloom.tests.support.videos import numbered, numbers_of, write_sound, write_video
-from frameloom.training.cut import Cut
-from frameloom.training.video_dataset import contact_sheet, describe, folder_dataset
-from frameloom.training.video_folder import fingerprint_folder, read_folder
+from frameloom.training.motion.dataset import contact_sheet, describe, folder_dataset
+from frameloom.training.video.cut import Cut
+from frameloom.training.video.folder import fingerprint_folder, read_folder
 
 CUT = Cut(frames=4, stride=2, width=32, height=32)
 

@@ -15,9 +15,9 @@ from frameloom.tests.support.videos import (
     write_pictures,
     write_video,
 )
-from frameloom.training.cut import Cut
-from frameloom.training.video_clip import cut_clips, look_through
-from frameloom.training.video_folder import read_folder
+from frameloom.training.video.clip import cut_clips, look_through
+from frameloom.training.video.cut import Cut
+from frameloom.training.video.folder import read_folder
 from torch.nn.functional import interpolate
 
 VARIABLE = [

@@ -17,8 +17,8 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-from .rows import judge
-from .studio import CFG, CPU, ROOT, SAMPLER, SCHEDULER, STEPS, Section, Studio
+from frameloom.tools.evidence.rows import judge
+from frameloom.tools.evidence.studio import CFG, CPU, ROOT, SAMPLER, SCHEDULER, STEPS, Section, Studio
 
 ROWS = ROOT / "docs" / "evidence.json"
 REPORT = ROOT / "docs" / "evidence.md"

@@ -9,14 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from frameloom.models.motion_path import MotionPath
-from frameloom.models.zero_shot import smooth_background
+from frameloom.models.zero_shot.latents import smooth_background
+from frameloom.models.zero_shot.motion_path import MotionPath
+from frameloom.tools.evidence.rows import SEED, Row, row
+from frameloom.tools.evidence.studio import MODEL, Section, Studio
+from frameloom.tools.evidence.zero_shot import (
+    DEMO,
+    FRAMES,
+    PAPER,
+    Clip,
+    Start,
+    Task,
+    begin,
+    finish,
+    make_tasks,
+    slope,
+    with_anchor,
+)
 from frameloom.training.loop import step_generator
 from torch import Tensor
-
-from .rows import SEED, Row, row
-from .studio import MODEL, Section, Studio
-from .zero_shot import DEMO, FRAMES, PAPER, Clip, Start, Task, begin, finish, make_tasks, slope, with_anchor
 
 CELL = 8  # pixels
 DILATION = 3  # cells; the demo model's latents have 16 a side, for the 64 of the paper's
@@ -110,7 +121,7 @@ def find_masks(studio: Studio, task: Task, clip: Clip, index: int) -> Masks:
 def ask_node(studio: Studio, task: Task, clip: Clip, words: str, settings: dict[str, object]) -> Tensor:
     """Run Foreground Mask with its defaults but for some settings, undilated; [F, h, w]."""
     studio.select()
-    from frameloom.nodes.foreground import ForegroundMask
+    from frameloom.nodes.zero_shot.foreground import ForegroundMask
 
     inputs = ForegroundMask.define_schema().inputs
     defaults = {each.id: each.default for each in inputs if getattr(each, "default", None) is not None}

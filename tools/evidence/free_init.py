@@ -9,16 +9,15 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from frameloom.models import metrics
 from frameloom.models.edits.edit import Edit
-from frameloom.models.free_init import NoiseReinit
+from frameloom.models.long_video.free_init import NoiseReinit
+from frameloom.models.video import metrics
+from frameloom.tools.detector import measure
+from frameloom.tools.evidence.rows import SEED, Row, agreement, row
+from frameloom.tools.evidence.studio import LATENT_SIDE, MOVING, SCHEDULER, STEPS, Section, Studio
 from frameloom.training import shapes
-from frameloom.training.detector import measure
 from frameloom.training.loop import step_generator
 from torch import Tensor
-
-from .rows import SEED, Row, agreement, row
-from .studio import LATENT_SIDE, MOVING, SCHEDULER, STEPS, Section, Studio
 
 DEFAULT, ONE = "FreeInit, 2 extra", "one run"
 ARMS: dict[str, NoiseReinit | None] = {

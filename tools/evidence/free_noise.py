@@ -8,17 +8,16 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from frameloom.models import metrics
 from frameloom.models.edits.edit import Edit
-from frameloom.models.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.video import metrics
+from frameloom.tools.detector import measure
+from frameloom.tools.evidence.motion import mean_step, moving_clips
+from frameloom.tools.evidence.rows import SEED, Row, agreement, table
+from frameloom.tools.evidence.studio import LATENT_SIDE, MOVING, SCHEDULER, STEPS, Section, Studio
 from frameloom.training import shapes
-from frameloom.training.detector import measure
 from frameloom.training.loop import step_generator
 from torch import Tensor
-
-from .motion import mean_step, moving_clips
-from .rows import SEED, Row, agreement, table
-from .studio import LATENT_SIDE, MOVING, SCHEDULER, STEPS, Section, Studio
 
 WINDOW, FRAMES = shapes.FRAMES, 3 * shapes.FRAMES
 STRIDE = WINDOW // 4

@@ -11,14 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from frameloom.models.storyboard import BoxKey, Entity, Scene, Storyboard
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
+from frameloom.tools.detector import Measurement, measure
+from frameloom.tools.evidence.rows import SEED, Row, agreement, row
+from frameloom.tools.evidence.studio import (
+    CFG,
+    LATENT_SIDE,
+    MODEL,
+    MOVING,
+    SAMPLER,
+    SCHEDULER,
+    STEPS,
+    Section,
+    Studio,
+)
 from frameloom.training import shapes
-from frameloom.training.detector import Measurement, measure
 from frameloom.training.loop import step_generator
 from torch import Tensor
-
-from .rows import SEED, Row, agreement, row
-from .studio import CFG, LATENT_SIDE, MODEL, MOVING, SAMPLER, SCHEDULER, STEPS, Section, Studio
 
 FRAMES = 6
 SIDE = 0.3  # of a box: what the demo model calls small
@@ -238,7 +247,7 @@ def lay_out(
 ) -> tuple[object, list]:
     """Return the model and the condition that Layout Conditioning makes of a storyboard of one scene."""
     studio.select()
-    from frameloom.nodes.layout_conditioning import LayoutConditioning  # needs a selected host
+    from frameloom.nodes.layout.conditioning import LayoutConditioning  # needs a selected host
 
     widgets = ("strength", "end_percent", "gather_percent")
     chosen = {

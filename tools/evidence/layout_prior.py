@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from frameloom.language.layout_prior import Request, Sampling, read_layout_prior, sample_storyboard
-from frameloom.models.layout_metrics import compare_points, track_features
-from frameloom.models.layout_prior import LayoutGPT
-from frameloom.models.layout_sequence import Words
-from frameloom.models.storyboard import Entity, Scene
-from frameloom.training import layout_scenes, shapes
-from frameloom.training.layout_report import is_valid, sample_freely
-from frameloom.training.layout_scenes import GRID, at_keyframes
-from frameloom.training.layout_training import LayoutSettings, make_corpus, new_prior, score
+from frameloom.language.planning.layout_prior import Request, Sampling, read_layout_prior, sample_storyboard
+from frameloom.models.layout_prior.metrics import compare_points, track_features
+from frameloom.models.layout_prior.prior import LayoutGPT
+from frameloom.models.layout_prior.sequence import Words
+from frameloom.models.storyboard.scenes import Entity, Scene
+from frameloom.tools.evidence.rows import SEED, Row, row
+from frameloom.tools.evidence.studio import ASSETS, Section
+from frameloom.training import shapes
+from frameloom.training.layout import scenes as layout_scenes
+from frameloom.training.layout.report import is_valid, sample_freely
+from frameloom.training.layout.scenes import GRID, at_keyframes
+from frameloom.training.layout.training import LayoutSettings, make_corpus, new_prior, score
 from frameloom.training.loop import step_generator
 from torch import Tensor
-
-from .rows import SEED, Row, row
-from .studio import ASSETS, Section
 
 FILE = "layout_prior.safetensors"
 SETTINGS = LayoutSettings(steps=4000, context=160, seed=2026)  # the Makefile's demo-model

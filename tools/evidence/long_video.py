@@ -13,20 +13,29 @@ from functools import partial
 from typing import Any
 
 import torch
-from frameloom.models import metrics
 from frameloom.models.edits.edit import Edit
-from frameloom.models.free_noise import NoiseShuffle, WindowFusion
-from frameloom.models.nuwa_fill import Filling
-from frameloom.models.nuwa_tree import Tree
-from frameloom.models.windows import WindowPlan
+from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.long_video.nuwa_fill import Filling
+from frameloom.models.long_video.nuwa_tree import Tree
+from frameloom.models.video import metrics
+from frameloom.models.video.windows import WindowPlan
+from frameloom.tools.detector import measure
+from frameloom.tools.evidence.motion import mean_step
+from frameloom.tools.evidence.rows import SEED, Row, agreement, row, table
+from frameloom.tools.evidence.studio import (
+    ADAPTED_FILES,
+    CFG,
+    LATENT_SIDE,
+    MOVING,
+    SAMPLER,
+    SCHEDULER,
+    STEPS,
+    Section,
+    Studio,
+)
 from frameloom.training import shapes
-from frameloom.training.detector import measure
 from frameloom.training.loop import step_generator
 from torch import Tensor
-
-from .motion import mean_step
-from .rows import SEED, Row, agreement, row, table
-from .studio import ADAPTED_FILES, CFG, LATENT_SIDE, MOVING, SAMPLER, SCHEDULER, STEPS, Section, Studio
 
 LENGTH, DEPTH = 7, 2
 FRAMES, GAP = (LENGTH - 1) ** DEPTH + 1, LENGTH - 1
@@ -134,7 +143,7 @@ def _task(
 
 
 def _keyframes(studio: Studio, task: Task) -> Tensor:
-    from frameloom.nodes.nuwa import NuwaKeyframes
+    from frameloom.nodes.long_video.nuwa import NuwaKeyframes
 
     return NuwaKeyframes.execute(
         model=studio.model,
@@ -146,8 +155,8 @@ def _keyframes(studio: Studio, task: Task) -> Tensor:
 
 
 def _between(studio: Studio, task: Task, keyframes: Tensor, motion: Any, filling: Filling) -> Tensor:
-    from frameloom.models.nuwa_jobs import Recursion
-    from frameloom.nodes.nuwa import LocalWork, ask
+    from frameloom.models.long_video.nuwa_jobs import Recursion
+    from frameloom.nodes.long_video.nuwa import LocalWork, ask
 
     given = _asked(studio, task)
     seed, tree = given.pop("seed"), given["tree"]

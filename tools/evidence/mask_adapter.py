@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from frameloom.models import metrics
-from frameloom.models.nuwa_fill import Filling
-from frameloom.models.nuwa_tree import Tree
+from frameloom.models.long_video.nuwa_fill import Filling
+from frameloom.models.long_video.nuwa_tree import Tree
+from frameloom.models.video import metrics
+from frameloom.tools.detector import measure
+from frameloom.tools.evidence.long_video import ADAPTED_FILLING
+from frameloom.tools.evidence.rows import SEED, Row, agreement, table
+from frameloom.tools.evidence.studio import ADAPTED_FILES, CFG, SAMPLER, SCHEDULER, STEPS, Section, Studio
 from frameloom.training import shapes
-from frameloom.training.detector import measure
 from frameloom.training.loop import step_generator
 from torch import Tensor
-
-from .long_video import ADAPTED_FILLING
-from .rows import SEED, Row, agreement, table
-from .studio import ADAPTED_FILES, CFG, SAMPLER, SCHEDULER, STEPS, Section, Studio
 
 FRAMES = shapes.FRAMES
 ADAPTED, FREE, HELD = "mask adapter", "training-free", "held, nothing told"
@@ -97,7 +96,7 @@ def _task(count: int, studio: Studio, number: int) -> tuple[Tensor, ...]:
 
 
 def _between(studio: Studio, task: Task, latents: Tensor, model: object, filling: Filling) -> Tensor:
-    from frameloom.nodes.nuwa import LocalWork, ask
+    from frameloom.nodes.long_video.nuwa import LocalWork, ask
 
     tree = Tree(FRAMES, 2, {0: task.prompt})
     negative = studio.host.encode_text(studio.clip, "")[0]

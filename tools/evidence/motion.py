@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from frameloom.models import metrics
+from frameloom.models.video import metrics
+from frameloom.tools.detector import Measurement, measure
+from frameloom.tools.evidence.rows import SEED, Row, agreement, row
+from frameloom.tools.evidence.studio import LORA, MODEL, MOVING, Section, Studio
 from frameloom.training import shapes
-from frameloom.training.detector import Measurement, measure
 from frameloom.training.loop import step_generator
 from torch import Tensor
-
-from .rows import SEED, Row, agreement, row
-from .studio import LORA, MODEL, MOVING, Section, Studio
 
 
 def moving_clips(samples: int) -> shapes.Clips:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
+from frameloom.tools.detector import measure
+from frameloom.tools.evidence.rows import SEED, Row, agreement, row
+from frameloom.tools.evidence.studio import MODEL, Section, Studio
 from frameloom.training import shapes
-from frameloom.training.detector import measure
 from frameloom.training.loop import step_generator
-
-from .rows import SEED, Row, agreement, row
-from .studio import MODEL, Section, Studio
 
 
 def detector_rows(_: Studio, samples: int) -> list[Row]:

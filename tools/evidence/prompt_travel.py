@@ -5,15 +5,23 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from frameloom.models import metrics
-from frameloom.models.prompt_travel import plan_travel, travel_conditions
+from frameloom.models.long_video.prompt_travel import plan_travel, travel_conditions
+from frameloom.models.video import metrics
+from frameloom.tools.detector import measure
+from frameloom.tools.evidence.rows import SEED, Row, agreement, table
+from frameloom.tools.evidence.studio import (
+    CFG,
+    LATENT_SIDE,
+    MOVING,
+    SAMPLER,
+    SCHEDULER,
+    STEPS,
+    Section,
+    Studio,
+)
 from frameloom.training import shapes
-from frameloom.training.detector import measure
 from frameloom.training.loop import step_generator
 from torch import Tensor
-
-from .rows import SEED, Row, agreement, table
-from .studio import CFG, LATENT_SIDE, MOVING, SAMPLER, SCHEDULER, STEPS, Section, Studio
 
 FRAMES = shapes.FRAMES
 QUARTER = FRAMES // 4

@@ -7,15 +7,23 @@ background open, so that nothing but the anchor can tell a scene which one to ta
 from __future__ import annotations
 
 import torch
-from frameloom.models.scene_start import SceneNoise, empty_latent, with_lead
+from frameloom.models.storyboard.scene_start import SceneNoise, empty_latent, with_lead
+from frameloom.tools.detector import measure
+from frameloom.tools.evidence.layout import FRAMES, SIDE, Task, lay_out, make_tasks, overlap
+from frameloom.tools.evidence.rows import Row, agreement, row
+from frameloom.tools.evidence.studio import (
+    CFG,
+    LATENT_SIDE,
+    MODEL,
+    SAMPLER,
+    SCHEDULER,
+    STEPS,
+    Section,
+    Studio,
+)
+from frameloom.tools.evidence.zero_shot import with_anchor
 from frameloom.training import shapes
-from frameloom.training.detector import measure
 from torch import Tensor
-
-from .layout import FRAMES, SIDE, Task, lay_out, make_tasks, overlap
-from .rows import Row, agreement, row
-from .studio import CFG, LATENT_SIDE, MODEL, SAMPLER, SCHEDULER, STEPS, Section, Studio
-from .zero_shot import with_anchor
 
 ANCHORED, ENTITY_NOISE, NEITHER = "anchor and entity noise", "entity noise", "neither"
 SIZE = (shapes.IMAGE_SIZE, shapes.IMAGE_SIZE)

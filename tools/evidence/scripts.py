@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from frameloom.language.layout_prior import Request, Sampling, sample_storyboard
-from frameloom.language.local import LocalModel
-from frameloom.language.planner import plan_with_model
-from frameloom.language.rules import plan_by_rules
+from frameloom.language.english.rules import plan_by_rules
+from frameloom.language.llm.local import LocalModel
+from frameloom.language.planning.layout_prior import Request, Sampling, sample_storyboard
+from frameloom.language.planning.planner import plan_with_model
 from frameloom.models.errors import LanguageModelError
-from frameloom.models.layout_prior import LayoutGPT, PriorSize
-from frameloom.models.layout_sequence import VOCABULARY
-from frameloom.models.storyboard import Entity, Scene, Storyboard, parse_storyboard
-
-from .rows import SEED, Row, row
-from .studio import Section
+from frameloom.models.layout_prior.prior import LayoutGPT, PriorSize
+from frameloom.models.layout_prior.sequence import VOCABULARY
+from frameloom.models.storyboard.scenes import Entity, Scene, Storyboard, parse_storyboard
+from frameloom.tools.evidence.rows import SEED, Row, row
+from frameloom.tools.evidence.studio import Section
 
 FRAMES = 16
 MOVED, STILL, APART, GROWN = 0.1, 0.03, 0.1, 1.15  # shares of the picture; of a side

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from frameloom.headless import io, ui
 from frameloom.headless.port import HeadlessHost
+from frameloom.headless.v3 import io, ui
 from frameloom.host import api
+from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.motion.edit import motion_edit
-from frameloom.models.motion_checkpoint import read_motion_weights
-from frameloom.models.motion_lora import read_motion_lora
+from frameloom.models.motion.lora import read_motion_lora
+from frameloom.tools.evidence.rows import SEED, Row
 from frameloom.training import shapes
 from frameloom.training.loop import step_generator
 from torch import Tensor
-
-from .rows import SEED, Row
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "assets" / "demo"

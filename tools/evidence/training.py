@@ -11,14 +11,13 @@ from typing import Any
 
 import torch
 from frameloom.models.motion.edit import motion_edit
+from frameloom.tools.detector import measure, measure_circling
+from frameloom.tools.evidence.motion import follow, moving_clips, sample_clips
+from frameloom.tools.evidence.rows import SEED, Row, agreement, row
+from frameloom.tools.evidence.studio import MOVING, ROOT, Section, Studio
 from frameloom.training import shapes
-from frameloom.training.detector import measure, measure_circling
 from frameloom.training.loop import step_generator
 from torch import Tensor
-
-from .motion import follow, moving_clips, sample_clips
-from .rows import SEED, Row, agreement, row
-from .studio import MOVING, ROOT, Section, Studio
 
 WORKFLOW = ROOT / "workflows" / "api" / "train_motion_demo.json"
 ROUND = "training: goes once round"
@@ -63,8 +62,8 @@ def _train(studio: Studio) -> Any:
     A run that was stopped goes on: its files are in the user's folder.
     """
     studio.select()
-    from frameloom.nodes.train_motion import TrainMotionModule  # they need a selected host
-    from frameloom.nodes.video_dataset import VideoDataset
+    from frameloom.nodes.training.train_motion import TrainMotionModule  # they need a selected host
+    from frameloom.nodes.training.video_dataset import VideoDataset
 
     nodes = {node["class_type"]: node["inputs"] for node in json.loads(WORKFLOW.read_text("utf-8")).values()}
     widgets = {

@@ -11,19 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from frameloom.models.cross_frame import Anchor, CrossFrameEdit
 from frameloom.models.edits.edit import Edit
-from frameloom.models.metrics import displacement
-from frameloom.models.motion_path import MotionPath, translation
-from frameloom.models.noise import draw_noise
-from frameloom.models.zero_shot import find_levels, warp_forward
+from frameloom.models.video.metrics import displacement
+from frameloom.models.video.noise import draw_noise
+from frameloom.models.zero_shot.cross_frame import Anchor, CrossFrameEdit
+from frameloom.models.zero_shot.latents import find_levels, warp_forward
+from frameloom.models.zero_shot.motion_path import MotionPath, translation
+from frameloom.tools.detector import Measurement, measure
+from frameloom.tools.evidence.rows import SEED, Row, agreement, row
+from frameloom.tools.evidence.studio import LATENT_SIDE, MODEL, SCHEDULER, Section, Studio
 from frameloom.training import shapes
-from frameloom.training.detector import Measurement, measure
 from frameloom.training.loop import step_generator
 from torch import Tensor
-
-from .rows import SEED, Row, agreement, row
-from .studio import LATENT_SIDE, MODEL, SCHEDULER, Section, Studio
 
 FRAMES, STEPS = 6, 20
 STRENGTHS = (12.0, 30.0)  # of the paths, pixels a frame on the paper's canvas, either way on both axes

@@ -23,11 +23,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from frameloom.tools.fuzz import damage, files, graphs
+from frameloom.tools.fuzz.case import Case, Outcome, Run
+from frameloom.tools.fuzz.verdict import BAD, GOOD, Verdict, judge
 from frameloom.tools.schemas import schemas
-
-from . import damage, files, graphs
-from .case import Case, Outcome, Run
-from .verdict import BAD, GOOD, Verdict, judge
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "fuzz"

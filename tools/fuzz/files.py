@@ -13,10 +13,9 @@ from typing import Any
 
 from frameloom.host.bundled import ASSETS, BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
 from frameloom.language.formats.detect import WRITERS
-from frameloom.models.storyboard import parse_storyboard
+from frameloom.models.storyboard.scenes import parse_storyboard
+from frameloom.tools.fuzz.graphs import Graph
 from PIL import Image
-
-from .graphs import Graph
 
 INPUTS = ASSETS / "inputs"
 PICTURE = INPUTS / "frameloom_first_frame.png"

@@ -15,10 +15,9 @@ import numpy as np
 import safetensors.torch
 import torch
 from av.error import FFmpegError
+from frameloom.tools.fuzz.case import ESCAPED, Outcome
 from PIL import Image, ImageSequence
 from safetensors import SafetensorError
-
-from .case import ESCAPED, Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 FINE, REFUSED, FAILED, STOPPED = "ran", "refused before it ran", "failed in words", "stopped at the limit"

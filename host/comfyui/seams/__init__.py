@@ -1,6 +1,6 @@
-"""Where ComfyUI lets an edit in: a file a seam, by ComfyUI's own patches and wrappers, or hooks of a model call.
+"""A file a seam: how ComfyUI's UNet gives an edit what ``models.edits`` promises, by official patches and wrappers.
 
-A file has ``PATCHES`` where ComfyUI has a place for its seam: ComfyUI's name of the place, and our function there; and
-``begin`` where a patch needs more than the model call. It may import of the models: errors, network, video, edits;
-never a technique.
+``patches`` and ``hooks`` are the one list of what acts inside the UNet, ``live`` the call that is on, ``network`` the
+UNet as a table. In comes a new seam, never a technique. May import of ``models``: ``edits``, ``network``, ``video``,
+``files`` and ``errors``.
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..live import KEY
+from .live import KEY
 
 
 def between(tokens: Tensor, extra_options: dict[str, Any]) -> Tensor:

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from ....models.edits.active import Active
 from ....models.errors import HostError
-from ....models.frames import PER_FRAME, pick_frames
-from ....models.keys import plain
+from ....models.files.keys import plain
 from ....models.network.unet import Layer
-from ....models.windows import Window
-from ..network import layers_in, size_of
+from ....models.video.frames import PER_FRAME, pick_frames
+from ....models.video.windows import Window
+from .network import layers_in, size_of
 
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
 # (the batch, its sigmas, ComfyUI's options of the call) -> what acts in it

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ....models.errors import HostError
-from ..live import KEY, Live
+from .live import KEY, Live
 
 BIASED = f"{KEY}.bias"
 OVERRIDE = "optimized_attention_override"

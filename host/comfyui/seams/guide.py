@@ -20,8 +20,8 @@ from ....models.edits.call import Call
 from ....models.edits.edit import Observer
 from ....models.edits.guide import find_shift
 from ....models.errors import HostError
-from .. import patches
-from ..live import KEY
+from . import patches
+from .live import KEY
 
 # Runs the UNet, and shows it to one observer.
 AskPart = Callable[["Inputs", Call, Observer], Any]

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..live import KEY
+from .live import KEY
 
 
 def add(hidden: Tensor, transformer_options: dict[str, Any]) -> Tensor:

@@ -11,8 +11,8 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor
 
-from ..live import KEY, Live
-from ..network import layers_in
+from .live import KEY, Live
+from .network import layers_in
 
 WATCHED = f"{KEY}.observe"
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ....models.edits.edit import Schedule
 from ....models.errors import HostError
-from ....models.guards import check_schedule
-from ..live import KEY
+from ....models.video.guards import check_schedule
+from .live import KEY
 
 SIGMAS = f"{KEY}.schedule"
 

@@ -12,7 +12,7 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor
 
-from ..live import KEY, Live
+from .live import KEY, Live
 
 READING = f"{KEY}.self_attention"
 

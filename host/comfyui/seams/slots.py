@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ....models.network.unet import UNetSize
-from ..live import Live
-from ..network import layers_of, modules_in
+from .live import Live
+from .network import layers_of, modules_in
 
 Find = Callable[[], Live | None]
 """Returns the model call that is on; None: no call is."""

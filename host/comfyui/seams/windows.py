@@ -14,8 +14,8 @@ from comfy.context_windows import (
 from torch import Tensor
 
 from ....models.edits.edit import Windows
-from ....models.frames import pick_frames
-from ....models.windows import Window
+from ....models.video.frames import pick_frames
+from ....models.video.windows import Window
 
 HANDLER = "context_handler"
 # Where Advanced-ControlNet and others look for a window, in the form that AnimateDiff-Evolved gave it.

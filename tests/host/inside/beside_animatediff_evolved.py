@@ -17,7 +17,7 @@ import server
 import torch
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
-from frameloom.models.windows import WindowPlan
+from frameloom.models.video.windows import WindowPlan
 
 import nodes
 

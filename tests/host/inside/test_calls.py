@@ -8,7 +8,7 @@ import torch
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
 from frameloom.models.motion.edit import TemporalEdit
-from frameloom.models.windows import WindowPlan
+from frameloom.models.video.windows import WindowPlan
 
 
 class Recorder(TemporalEdit):

@@ -7,9 +7,9 @@ import comfy.controlnet
 import comfy.model_management
 import pytest
 import torch
-from frameloom.models.architecture import DEMO
 from frameloom.models.edits.edit import Edit
-from frameloom.models.windows import WindowPlan
+from frameloom.models.network.sizes import DEMO
+from frameloom.models.video.windows import WindowPlan
 
 FINEST = "input_blocks.1.1.transformer_blocks.0.attn1"
 

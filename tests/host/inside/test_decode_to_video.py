@@ -25,7 +25,7 @@ def output(tmp_path):
 
 @pytest.fixture
 def decode_to_video(port):
-    from frameloom.nodes.decode_to_video import DecodeToVideo
+    from frameloom.nodes.video.decode_to_video import DecodeToVideo
 
     return DecodeToVideo
 

@@ -6,9 +6,9 @@ import comfy.model_sampling
 import pytest
 import torch
 from frameloom.host.bundled import DEMO_MODEL
-from frameloom.host.comfyui.demo import load_demo
+from frameloom.host.comfyui.load.demo import load_demo
 from frameloom.models.errors import CheckpointError
-from frameloom.models.schedules import ANIMATEDIFF
+from frameloom.models.video.schedules import ANIMATEDIFF
 from safetensors.torch import load_file, save_file
 
 import nodes

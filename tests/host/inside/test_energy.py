@@ -7,9 +7,9 @@ import comfy.ops
 import pytest
 import torch
 from frameloom.models.edits.edit import Edit
-from frameloom.models.energy import BoxEnergy
 from frameloom.models.errors import HostError
-from frameloom.models.windows import WindowPlan
+from frameloom.models.layout.energy import BoxEnergy
+from frameloom.models.video.windows import WindowPlan
 from frameloom.tests.support.energy_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.energy_contract import network_of, predict
 from frameloom.tests.support.layout import guide, lay_out

@@ -136,7 +136,7 @@ def test_every_lora_key_patches_a_model_that_has_moved(demo, motion, scene):
 
 
 def test_nothing_of_comfyui_or_torch_is_replaced(before, demo, motion, scene):
-    from frameloom.models.schedules import ANIMATEDIFF
+    from frameloom.models.video.schedules import ANIMATEDIFF
 
     scene.run(scene.moving(demo[0], motion, schedule=ANIMATEDIFF))
     changed = replaced(before, take_snapshot())

@@ -23,7 +23,7 @@ def drawn(port, demo):
 
 
 def find(demo, latent, **settings):
-    from frameloom.nodes.foreground import ForegroundMask
+    from frameloom.nodes.zero_shot.foreground import ForegroundMask
 
     chosen = {**SETTINGS, "method": "contrast", "dilation": 1, **settings}
     return ForegroundMask.execute(demo[0], demo[1], PROMPT, PHRASE, latent, **chosen).args[0]

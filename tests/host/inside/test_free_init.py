@@ -7,7 +7,7 @@ from copy import copy
 import pytest
 import torch
 from comfy_extras import nodes_custom_sampler
-from frameloom.models.free_init import NoiseReinit
+from frameloom.models.long_video.free_init import NoiseReinit
 from frameloom.tests.contract.test_free_init import FRAMES, again, by_hand
 
 import nodes

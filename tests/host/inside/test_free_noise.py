@@ -8,9 +8,9 @@ import comfy.context_windows
 import pytest
 import torch
 from comfy_extras import nodes_custom_sampler
-from frameloom.models.free_noise import WindowFusion
-from frameloom.models.motion_lora import MotionLoRA
-from frameloom.models.noise import FrameNoise
+from frameloom.models.long_video.free_noise import WindowFusion
+from frameloom.models.motion.lora import MotionLoRA
+from frameloom.models.video.noise import FrameNoise
 from frameloom.tests.support.free_noise_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.free_noise_contract import FRAMES, FUSION, SHUFFLE, free
 

@@ -7,7 +7,7 @@ import comfy.model_management
 import comfy.sd
 import pytest
 import torch
-from frameloom.models.gligen import Grounding
+from frameloom.models.layout.gligen import Grounding
 from frameloom.tests.support.gligen import BOXES, WideClip, embeddings, grounded, grounding, write_gligen
 from frameloom.tests.support.gligen_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.gligen_contract import ground, predict

@@ -12,7 +12,7 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.patcher_extension import PatcherInjection
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
-from frameloom.models.windows import WindowPlan
+from frameloom.models.video.windows import WindowPlan
 
 
 class Layer(torch.nn.Module):

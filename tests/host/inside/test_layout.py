@@ -10,8 +10,8 @@ import comfy.supported_models_base
 import pytest
 import torch
 from frameloom.models.errors import HostError
-from frameloom.models.phrases import with_phrases
-from frameloom.models.storyboard import BoxKey, Entity, Scene
+from frameloom.models.storyboard.phrases import with_phrases
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene
 from frameloom.tests.support.layout import lay_out, obey
 
 import nodes
@@ -60,7 +60,7 @@ def clip(port):
     ],
 )
 def test_punctuation_that_clip_reads_as_one_token_is_in_no_layouts_way(port, clip, prompt, alone):
-    from frameloom.nodes.layout_conditioning import read_layout
+    from frameloom.nodes.layout.conditioning import read_layout
 
     track = [BoxKey(f=0, box=(0.1, 0.1, 0.4, 0.4))]
     entities = [Entity(id=text, text=text, track=track, hold=True) for text in ("red ball", "blue box")]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.layout_prior import LayoutGPT, PriorSize, save_prior
-from frameloom.models.layout_sequence import NAME, VOCABULARY
-from frameloom.models.storyboard import parse_storyboard
+from frameloom.models.layout_prior.prior import LayoutGPT, PriorSize, save_prior
+from frameloom.models.layout_prior.sequence import NAME, VOCABULARY
+from frameloom.models.storyboard.scenes import parse_storyboard
 
 BUNDLED = ["frameloom_demo_layout_prior.safetensors"]
 
 
 def test_it_places_what_is_named(port, kind_folder):
-    from frameloom.nodes.layout_prior import LayoutPrior
+    from frameloom.nodes.layout.prior import LayoutPrior
 
     torch.manual_seed(0)
     network = LayoutGPT(PriorSize(VOCABULARY, 256, 32, 2, 4))
@@ -36,9 +36,9 @@ def test_it_places_what_is_named(port, kind_folder):
 
 
 def test_it_trains_where_gradients_are_off_and_writes_what_layout_prior_reads(port, kind_folder, monkeypatch):
-    from frameloom.nodes.layout_prior import LayoutPrior
-    from frameloom.nodes.train_layout_prior import TrainLayoutPrior
-    from frameloom.training import layout_scenes
+    from frameloom.nodes.layout.prior import LayoutPrior
+    from frameloom.nodes.training.train_layout_prior import TrainLayoutPrior
+    from frameloom.training.layout import scenes as layout_scenes
 
     folder = kind_folder("layout_priors")
     monkeypatch.setattr(layout_scenes, "SCENES", 60)
@@ -62,7 +62,7 @@ def test_it_trains_where_gradients_are_off_and_writes_what_layout_prior_reads(po
 
 def test_a_cancel_of_comfyuis_leaves_no_file(port, kind_folder):
     import comfy.model_management
-    from frameloom.nodes.train_layout_prior import TrainLayoutPrior
+    from frameloom.nodes.training.train_layout_prior import TrainLayoutPrior
 
     folder = kind_folder("layout_priors")
     sizes = {"width": 16, "layers": 1, "context": 320}

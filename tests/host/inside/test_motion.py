@@ -13,9 +13,9 @@ from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from einops import rearrange
 from frameloom.models.errors import CheckpointError, HostError, PredictionError
 from frameloom.models.motion.edit import STILL, motion_edit
-from frameloom.models.motion_lora import MotionLoRA
-from frameloom.models.motion_module import MotionModel
-from frameloom.models.schedules import ANIMATEDIFF
+from frameloom.models.motion.lora import MotionLoRA
+from frameloom.models.motion.module import MotionModel
+from frameloom.models.video.schedules import ANIMATEDIFF
 from safetensors.torch import load_file
 
 import nodes

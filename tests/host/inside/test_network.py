@@ -8,7 +8,7 @@ from comfy.cldm.cldm import ControlNet
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_detection import unet_config_from_diffusers_unet
 from comfy.ops import disable_weight_init
-from frameloom.host.comfyui.network import layers_in, modules_in, size_of
+from frameloom.host.comfyui.seams.network import layers_in, modules_in, size_of
 from frameloom.models.network.unet import SD1, SDXL
 
 SIZES = {"SD1": SD1, "SDXL": SDXL}

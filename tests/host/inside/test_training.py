@@ -11,7 +11,7 @@ import torch
 from comfy.patcher_extension import PatcherInjection
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
-from frameloom.models.windows import WindowPlan
+from frameloom.models.video.windows import WindowPlan
 from frameloom.tests.support.training_contract import *  # noqa: F403  the tests, which pytest finds by name
 
 
@@ -50,7 +50,7 @@ def test_a_base_of_sdxls_shape_is_refused(port, demo):
 def test_of_a_model_that_dynamic_vram_holds_a_whole_one_is_trained_through(port, demo):
     """What dynamic VRAM keeps on the modules of the live one must not be copied: native memory is freed twice then."""
     from comfy.model_patcher import ModelPatcher
-    from frameloom.host.comfyui.demo import load_demo_unet
+    from frameloom.host.comfyui.load.demo import load_demo_unet
 
     class Held(ModelPatcher):
         def is_dynamic(self):
@@ -88,7 +88,7 @@ def test_what_other_packs_patched_is_said_not_to_act(port, demo, scene, caplog):
 
 def test_every_patch_of_a_seam_is_in_the_list_that_training_reads(port):
     from frameloom.host.comfyui import seams
-    from frameloom.host.comfyui.patches import all_patches
+    from frameloom.host.comfyui.seams.patches import all_patches
 
     files = [f"{seams.__name__}.{each.name}" for each in pkgutil.iter_modules(seams.__path__)]
     found = [getattr(importlib.import_module(name), "PATCHES", {}) for name in files]

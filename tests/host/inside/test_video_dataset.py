@@ -20,7 +20,7 @@ def input_folder(tmp_path):
 
 @pytest.fixture
 def video_dataset(port):
-    from frameloom.nodes.video_dataset import VideoDataset
+    from frameloom.nodes.training.video_dataset import VideoDataset
 
     return VideoDataset
 
@@ -35,7 +35,7 @@ def test_looking_through_a_folder_can_be_cancelled(video_dataset, input_folder):
 def test_pictures_can_be_trained_on_though_nodes_run_in_inference_mode(video_dataset, input_folder):
     """They are encoded first; what is encoded must be no inference tensor (tests/training/test_latent_cache.py)."""
     import torch
-    from frameloom.training.latent_cache import encode_clips
+    from frameloom.training.motion.latent_cache import encode_clips
 
     dataset, *_ = run(video_dataset, source="shapes", folder="none")
 

@@ -9,10 +9,10 @@ import comfy.patcher_extension
 import comfy.t2i_adapter.adapter
 import pytest
 import torch
-from frameloom.models.architecture import DEMO
 from frameloom.models.errors import HostError
-from frameloom.models.keys import hash_settings
-from frameloom.models.windows import WindowPlan
+from frameloom.models.files.keys import hash_settings
+from frameloom.models.network.sizes import DEMO
+from frameloom.models.video.windows import WindowPlan
 from frameloom.tests.host.inside.test_cross_frame_control import network
 from frameloom.tests.support.windows_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart, windowed

@@ -6,8 +6,8 @@ import os
 
 import pytest
 import torch
-from frameloom.models.motion_path import translation
-from frameloom.models.noise import draw_noise
+from frameloom.models.video.noise import draw_noise
+from frameloom.models.zero_shot.motion_path import translation
 from frameloom.tests.support.zero_shot_case import CFG, SEED, SIZE, STEPS, by_node
 from safetensors.torch import load_file
 
@@ -19,7 +19,7 @@ def reference():
 
 @pytest.fixture(scope="module")
 def sampler(port):
-    from frameloom.nodes.zero_shot_sampler import ZeroShotSampler
+    from frameloom.nodes.zero_shot.sampler import ZeroShotSampler
 
     return ZeroShotSampler
 

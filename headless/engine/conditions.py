@@ -1,0 +1,230 @@
+"""Conditions made ready for a run: checked, on the model's device, and put together in batches for each noise level."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...models.edits.call import Condition
+from ...models.layout.gligen import Gligen, Grounding, check_fit, ground
+from ...models.video.frames import PER_FRAME, pick_frames
+from ..seams.between import Brought
+from ..weights.model import Model
+from .control import Control
+from .fitting import cycle, scale, spread
+from .gligen import ground_still, share_boxes
+from .guidance import Conditioning
+
+logger = logging.getLogger(__name__)
+
+# What ComfyUI may hang on a condition and this host can't do; ignoring it would give another picture.
+_NOT_BUILT = ("area", "hooks", "default")
+
+
+@dataclass(frozen=True, eq=False)
+class RunCondition:
+    """One condition of a run.
+
+    Attributes:
+        condition: number of its side, its payload and its key.
+        weight: share in the average of its side; [F, 1, H, W] where it has a mask.
+        tokens: text, [1, L, D], or [F, L, D] with tokens for every frame.
+        control: the last of its ControlNets.
+        concat: [F, C, H, W]. Latents that the UNet sees beside the noisy ones; None: it has no input for more.
+        gligen, grounding: network and boxes of core's GLIGEN nodes.
+        first_sigma, last_sigma: noise levels between which it counts, both included.
+    """
+
+    condition: Condition
+    weight: float | Tensor
+    tokens: Tensor
+    control: Control | None = None
+    concat: Tensor | None = None
+    gligen: Gligen | None = None
+    grounding: Grounding | None = None
+    first_sigma: float = math.inf
+    last_sigma: float = 0.0
+
+    def weight_of(self, frame_ids: Sequence[int]) -> float | Tensor:
+        """Return the weight in some frames."""
+        return pick_frames(self.weight, frame_ids) if isinstance(self.weight, Tensor) else self.weight
+
+    def variant(self, number: int, tokens: Tensor, payload: dict[str, Any]) -> RunCondition:
+        """Return the same condition with other tokens, [1, L, D], and another payload."""
+        condition = Condition(self.condition.index, payload, (self.condition.key, number))
+        return replace(self, condition=condition, tokens=tokens.to(self.tokens))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Conditions that go through the UNet in one batch: alike in tokens' length, ControlNets and GLIGEN.
+
+    Attributes:
+        conditions: one per chunk.
+        tokens: text, [chunks, L, D], or [chunks * F, L, D] where a condition has tokens for every frame.
+        control: the ControlNets that all of them have.
+        concat: latents beside the noisy ones, [chunks * F, C, H, W], or None.
+        brought: parts that core's GLIGEN nodes bring, by seam, in the place of edits' parts.
+    """
+
+    conditions: tuple[Condition, ...]
+    tokens: Tensor
+    control: Control | None
+    concat: Tensor | None
+    brought: Mapping[str, Sequence[Any]]
+
+
+class RunConditions:
+    """The conditions of one run, in batches."""
+
+    def __init__(self, sides: Mapping[str, Conditioning | None], model: Model, shape: torch.Size) -> None:
+        """Check and prepare conditions.
+
+        Args:
+            sides: conditions by name, in the order of their numbers; None: a side that is not asked.
+            model: model that they are for.
+            shape: shape of the noisy latents, [F, C, H, W].
+
+        Raises:
+            ValueError: a side is empty, or a condition holds what is not built here or doesn't fit the model.
+        """
+        self._all = [
+            _prepare((index, number), tokens, options, model, shape)
+            for index, (name, side) in enumerate(share_boxes(sides).items())
+            if side is not None
+            for number, (tokens, options) in enumerate(_filled(name, side))
+        ]
+        self._asked: tuple[list[RunCondition], Sequence[int]] = [], ()
+        self._groups: list[Group] = []
+
+    def at(self, sigma: float) -> list[RunCondition]:
+        """Return the conditions that count at a noise level."""
+        return [each for each in self._all if each.last_sigma <= sigma <= each.first_sigma]
+
+    def batches(self, asked: list[RunCondition], frame_ids: Sequence[int]) -> list[Group]:
+        """Return conditions in batches, in ComfyUI's order: a batch lists its conditions from the last.
+
+        Args:
+            asked: the conditions.
+            frame_ids: frames of the clip that they are asked about.
+        """
+        if (asked, frame_ids) != self._asked:
+            alike: dict[Any, list[RunCondition]] = {}
+            for each in asked:
+                alike.setdefault((each.tokens.shape[1], each.control, each.gligen), []).append(each)
+            self._groups = [_group(members[::-1], frame_ids) for members in alike.values()]
+            self._asked = asked, frame_ids
+        return self._groups
+
+
+def select_frames(conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
+    """Return conditions for some frames of a clip: of what they have for each frame, these frames' part."""
+    picked: dict[Control, Control] = {}
+
+    def pick(value: Any) -> Any:
+        if isinstance(value, Control):
+            if value not in picked:
+                hints = pick_frames(value.hints, frame_ids)
+                picked[value] = replace(value, hints=hints, previous=pick(value.previous))
+            return picked[value]
+        return value
+
+    return [
+        [
+            pick_frames(tokens, frame_ids),
+            {
+                name: pick_frames(value, frame_ids) if name in PER_FRAME else pick(value)
+                for name, value in options.items()
+            },
+        ]
+        for tokens, options in conditioning
+    ]
+
+
+def _filled(name: str, side: Conditioning) -> Conditioning:
+    if not side:
+        raise ValueError(
+            f"{name}: got no condition; expected at least one; connect a CLIPTextEncode to {name}."
+        )
+    return side
+
+
+def _prepare(
+    key: tuple[int, int], tokens: Tensor, options: Mapping[str, Any], model: Model, shape: torch.Size
+) -> RunCondition:
+    unable = [key for key in _NOT_BUILT if options.get(key) is not None]
+    if unable:
+        raise ValueError(f"conditioning: {unable[0]!r} is not built headless; run this workflow in ComfyUI.")
+    control, boxes = options.get("control"), options.get("gligen")
+    if control is not None:
+        control.check_fit(model.size)
+    if boxes is not None:
+        check_fit(boxes[1], model.size)
+    return RunCondition(
+        Condition(key[0], options.get("frameloom", {}), key),
+        _weight(options, shape).to(model.device)
+        if "mask" in options
+        else float(options.get("strength", 1.0)),
+        tokens.to(model.device, model.unet.dtype),
+        control,
+        _concat(options.get("concat_latent_image"), model, shape),
+        *((None, None) if boxes is None else (boxes[1], ground_still(boxes[2], shape))),
+        model.sampling.percent_to_sigma(options.get("start_percent", 0.0)),
+        model.sampling.percent_to_sigma(options.get("end_percent", 1.0)),
+    )
+
+
+def _weight(options: Mapping[str, Any], shape: torch.Size) -> Tensor:
+    """Bring a condition's masks, [N, H', W'], to a weight for each cell of a clip, [F, 1, H, W].
+
+    Fewer than frames begin again after their last.
+    """
+    frames, _, height, width = shape
+    if options.get("set_area_to_bounds"):
+        raise ValueError(
+            "conditioning: 'mask bounds' is not built headless; set set_cond_area to default, or run this workflow in "
+            "ComfyUI."
+        )
+    masks = options["mask"][:frames]
+    scaled = scale(masks[:, None].float(), width, height, "bilinear", center=False)
+    strength = options.get("mask_strength", 1.0) * options.get("strength", 1.0)
+    return strength * cycle(scaled, frames)
+
+
+def _concat(latents: Tensor | None, model: Model, shape: torch.Size) -> Tensor | None:
+    """Fit an instruct-pix2pix picture's latents, [N, C, H, W] and not scaled, to a clip; zeros where there are none."""
+    frames, channels, height, width = shape
+    if model.size.in_channels == channels:
+        if latents is not None:
+            logger.warning("concat_latent_image: a UNet of %d input channels has no place for it.", channels)
+        return None
+    fitted = torch.zeros(shape) if latents is None else latents
+    if fitted.shape[1:] != shape[1:]:
+        fitted = scale(fitted, width, height, "bilinear")
+    return spread(fitted, frames).to(model.device, model.unet.dtype)
+
+
+def _group(members: Sequence[RunCondition], frame_ids: Sequence[int]) -> Group:
+    per_frame = any(each.tokens.shape[0] > 1 for each in members)
+    gligen = members[0].gligen
+    concat = [each.concat[list(frame_ids)] for each in members if each.concat is not None]
+    return Group(
+        tuple(each.condition for each in members),
+        torch.cat(
+            [
+                pick_frames(each.tokens, frame_ids).expand(len(frame_ids) if per_frame else 1, -1, -1)
+                for each in members
+            ]
+        ),
+        members[0].control,
+        torch.cat(concat) if concat else None,
+        {}
+        if gligen is None
+        else {"between": [Brought(ground(gligen, [each.grounding for each in members], frame_ids))]},
+    )

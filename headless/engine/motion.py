@@ -1,0 +1,68 @@
+"""A motion module as the headless host runs it: our network, its weights, and motion LoRAs merged into a copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ...models.edits.edit import Time
+from ...models.motion.checkpoint import MotionWeights
+from ...models.motion.lora import MotionLoRA, merge_loras
+from ...models.motion.mask_adapter import MaskEncoder
+from ...models.motion.module import MotionModel
+
+
+@dataclass(frozen=True)
+class LoadedMotion:
+    """What a FRAMELOOM_MOTION socket carries. Immutable; called as ``motion(slot, hidden, frames, strength, time)``.
+
+    Attributes:
+        weights: weights without LoRAs.
+        device: device that the network is on.
+        dtype: type of the network's weights.
+        loras: stacked motion LoRAs with their strengths, each fitted to the weights.
+    """
+
+    weights: MotionWeights
+    device: torch.device
+    dtype: torch.dtype
+    loras: tuple[tuple[MotionLoRA, float], ...] = ()
+
+    @cached_property
+    def network(self) -> MotionModel:
+        """The network, built when first needed."""
+        with torch.inference_mode(False):  # weights made in inference mode could never be trained through
+            merged = merge_loras(self.weights, self.loras).state
+            state = {key: value.to(self.device, self.dtype, copy=True) for key, value in merged.items()}
+            network = MotionModel(self.weights.size, device="meta")
+            network.load_state_dict(state, assign=True)
+        return network.requires_grad_(False).eval()
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots it has."""
+        return self.network.slots
+
+    @property
+    def mask_encoder(self) -> MaskEncoder | None:
+        """Its mask encoder."""
+        return self.network.mask_encoder
+
+    def __call__(
+        self, slot: str, hidden: Tensor, frames: int, strength: float, time: Time | None = None
+    ) -> Tensor:
+        """Run one slot: [B*F, C, H, W] -> [B*F, C, H, W]."""
+        return self.network(slot, hidden, frames, strength, time)
+
+    def with_lora(self, lora: MotionLoRA, strength: float) -> LoadedMotion:
+        """Return the same module with a motion LoRA stacked on it.
+
+        Raises:
+            CheckpointError: the LoRA is for another module.
+        """
+        lora = lora.fit(self.weights)
+        stacked = (*self.loras, (lora, strength))
+        return LoadedMotion(lora.make_room(self.weights), self.device, self.dtype, stacked)

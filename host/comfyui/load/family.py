@@ -1,0 +1,162 @@
+"""Which family a MODEL, CLIP or VAE of ComfyUI is of: the only file that knows ComfyUI's classes by their families.
+
+Classes are looked up by name, along their bases, since each version of ComfyUI has some that others lack. What is not
+in a table is called by its class's name, and what it makes is told by the axes of its latents.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....models.network.family import Family, Makes
+from ....models.network.unet import SD1
+from ..seams.network import size_of
+
+_BY_AXES: dict[int, Makes] = {1: "sound", 2: "pictures", 3: "video"}  # behind a latent's channels
+_UNET = "Stable Diffusion"  # 1.x or 2.x
+
+# Classes of comfy.model_base. None: told by the latents' axes.
+_MODELS: dict[str, tuple[str, Makes | None]] = {
+    "SD15_instructpix2pix": (_UNET, "pictures"),
+    "SD21UNCLIP": (_UNET, "pictures"),
+    "BaseModel": (_UNET, "pictures"),
+    "SDXLRefiner": ("SDXL's refiner", "pictures"),
+    "SDXL": ("SDXL", "pictures"),
+    "SVD_img2vid": ("Stable Video Diffusion", "video"),
+    "StableCascade_B": ("Stable Cascade", "pictures"),
+    "StableCascade_C": ("Stable Cascade", "pictures"),
+    "SD3": ("Stable Diffusion 3", "pictures"),
+    "Flux2": ("Flux 2", "pictures"),
+    "Flux": ("Flux", "pictures"),
+    "Chroma": ("Chroma", "pictures"),
+    "Lumina2": ("Lumina 2 or Z-Image", "pictures"),
+    "QwenImage": ("Qwen-Image", "pictures"),
+    "HunyuanImage21": ("HunyuanImage 2.1", "pictures"),
+    "Anima": ("Anima", "pictures"),
+    "JoyImage": ("JoyImage", "pictures"),
+    "Krea2": ("Krea 2", "pictures"),
+    "Kandinsky5Image": ("Kandinsky 5 Image", "pictures"),
+    "Kandinsky5": ("Kandinsky 5", None),
+    "WAN22": ("Wan 2.2 5B", None),
+    "WAN21": ("Wan", None),
+    "LTXAV": ("LTX-2", "video"),
+    "LTXV": ("LTX-Video", None),
+    "HunyuanVideo15": ("HunyuanVideo 1.5", None),
+    "HunyuanVideo": ("HunyuanVideo", None),
+    "CogVideoX": ("CogVideoX", None),
+    "GenmoMochi": ("Mochi", None),
+    "CosmosVideo": ("Cosmos", None),
+    "CosmosPredict2": ("Cosmos Predict2", None),
+    "MiniMaxH3": ("MiniMax H3", "video"),
+    "ACEStep": ("ACE-Step", "sound"),
+    "StableAudio1": ("Stable Audio", "sound"),
+    "Hunyuan3Dv2": ("Hunyuan3D 2", "shapes"),
+    "Hunyuan3Dv2_1": ("Hunyuan3D 2.1", "shapes"),
+}
+# Configurations that share the class BaseModel.
+_CONFIGS = {
+    "SD15": "Stable Diffusion 1.x",
+    "SD20": "Stable Diffusion 2.x",
+    "SD21UnclipL": "Stable Diffusion 2.1",
+}
+
+# Modules with classes of text encoders, and who reads them.
+_TEXTS: dict[str, tuple[str, Makes]] = {
+    "sd1_clip": ("Stable Diffusion 1.x", "pictures"),
+    "sd2_clip": ("Stable Diffusion 2.x", "pictures"),
+    "sdxl_clip": ("SDXL", "pictures"),
+    "sd3_clip": ("Stable Diffusion 3", "pictures"),
+    "flux": ("Flux", "pictures"),
+    "lumina2": ("Lumina 2", "pictures"),
+    "z_image": ("Z-Image", "pictures"),
+    "qwen_image": ("Qwen-Image", "pictures"),
+    "hidream": ("HiDream", "pictures"),
+    "pixart_t5": ("PixArt", "pictures"),
+    "aura_t5": ("AuraFlow", "pictures"),
+    "hydit": ("HunyuanDiT", "pictures"),
+    "omnigen2": ("OmniGen 2", "pictures"),
+    "wan": ("Wan", "video"),
+    "lt": ("LTX-2", "video"),
+    "hunyuan_video": ("HunyuanVideo", "video"),
+    "hunyuan_image": ("HunyuanImage or HunyuanVideo 1.5", "pictures or video"),
+    "kandinsky5": ("Kandinsky 5", "pictures or video"),
+    "cogvideo": ("CogVideoX", "video"),
+    "genmo": ("LTX-Video or Mochi", "video"),
+    "cosmos": ("Cosmos", "pictures or video"),
+    "minimax": ("MiniMax H3", "video"),
+    "ace": ("ACE-Step", "sound"),
+    "ace15": ("ACE-Step", "sound"),
+    "sa_t5": ("Stable Audio", "sound"),
+    "sa3": ("Stable Audio", "sound"),
+}
+# Parts of the names of modules with classes of VAEs.
+_VAES = {
+    "wan": "Wan",
+    "lightricks": "LTX",
+    "cogvideo": "CogVideoX",
+    "genmo": "Mochi",
+    "cosmos": "Cosmos",
+    "seedvr": "SeedVR2",
+    "minimax": "MiniMax H3",
+    "audio": "Stable Audio",
+    "ace": "ACE-Step",
+}
+
+
+def family_of(part: Any) -> Family:
+    """Return what ``contract.Host.family`` says."""
+    for attribute, read in _READERS.items():
+        if hasattr(part, attribute):
+            return read(part)
+    return Family(type(part).__name__, "pictures or video")
+
+
+def _of_model(model: Any) -> Family:
+    inner = model.model
+    config, network, latents = (
+        inner.model_config,
+        inner.diffusion_model,
+        model.get_model_object("latent_format"),
+    )
+    name, makes = _name(type(inner))
+    size = size_of(network) if name == _UNET else None
+    is_sd1 = size is not None and size.slots.keys() == SD1.slots.keys()
+    if name == _UNET:
+        name = next(
+            (_CONFIGS[kind.__name__] for kind in type(config).__mro__ if kind.__name__ in _CONFIGS), name
+        )
+        name += {8: " (instruct-pix2pix)", 9: " (inpainting)"}.get(network.in_channels, "")
+        name += "" if is_sd1 else " with other blocks"
+    return Family(
+        name,
+        makes or _BY_AXES[latents.latent_dimensions],
+        latents.latent_channels,
+        config.unet_config.get("context_dim") or 0,
+        is_sd1,
+    )
+
+
+def _of_text_encoder(clip: Any) -> Family:
+    modules = (kind.__module__ for kind in type(clip.cond_stage_model).__mro__)
+    core = next((module for module in modules if module.startswith("comfy.")), "")
+    stem = core.rsplit(".", 1)[-1]
+    return Family(
+        *_TEXTS.get(stem, (f"{type(clip.cond_stage_model).__name__} (a text encoder)", "pictures or video"))
+    )
+
+
+def _of_vae(vae: Any) -> Family:
+    stems = type(vae.first_stage_model).__module__.split(".")
+    name = next((_VAES[stem] for stem in stems if stem in _VAES), f"a VAE of {vae.latent_channels} channels")
+    makes: Makes = "sound" if vae.latent_dim == 2 and "ace" in stems else _BY_AXES[vae.latent_dim]
+    return Family(name, makes, vae.latent_channels)
+
+
+def _name(kind: type) -> tuple[str, Makes | None]:
+    """Return what a class of models is called. Other packs' are called by their base of core's."""
+    core = [base.__name__ for base in kind.__mro__ if base.__module__ == "comfy.model_base"]
+    bases = core if core[:1] == ["BaseModel"] else core[:-1]  # every model is a BaseModel
+    return next((_MODELS[base] for base in bases if base in _MODELS), (kind.__name__, None))
+
+
+_READERS = {"first_stage_model": _of_vae, "cond_stage_model": _of_text_encoder, "get_model_object": _of_model}

@@ -1,0 +1,133 @@
+"""A motion module under ComfyUI's memory management: its layers, its attention, its LoRA patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import comfy.ldm.modules.attention
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.weight_adapter
+import torch
+from torch import Tensor
+
+from ....models.motion.checkpoint import MotionWeights
+from ....models.motion.lora import MotionLoRA
+from ....models.motion.mask_adapter import MASK_KEY
+from ....models.motion.module import MotionModel
+
+SUPPORTED_DTYPES = [torch.float16, torch.bfloat16, torch.float32]
+
+# The attention override of the run that is on, if any (SageAttention and the like); nothing else of the UNet's options
+# reaches temporal attention, whose tokens are frames: other packs' patches would misread them.
+_override: ContextVar[Any] = ContextVar("frameloom_attention_override", default=None)
+
+
+@contextmanager
+def attention_of(transformer_options: dict[str, Any]) -> Iterator[None]:
+    """Let temporal attention use a run's attention override while the context lasts."""
+    token = _override.set(transformer_options.get("optimized_attention_override"))
+    try:
+        yield
+    finally:
+        _override.reset(token)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Attend with the function ComfyUI chose for this machine. Shapes as ``models.motion.module.attend``."""
+    override = _override.get()
+    options = {} if override is None else {"optimized_attention_override": override}
+    return comfy.ldm.modules.attention.optimized_attention(
+        query, key, value, heads, transformer_options=options
+    )
+
+
+class ComfyMotion:
+    """What a FRAMELOOM_MOTION socket carries in ComfyUI. Immutable.
+
+    Attributes:
+        weights: weights without LoRAs.
+        patcher: ComfyUI's handle on the module; its ``model`` is a ``MotionModel``.
+        loras: stacked on it, with their strengths.
+    """
+
+    def __init__(
+        self,
+        weights: MotionWeights,
+        patcher: comfy.model_patcher.ModelPatcher,
+        loras: tuple[tuple[MotionLoRA, float], ...] = (),
+    ) -> None:
+        self.weights, self.patcher, self.loras = weights, patcher, loras
+
+    def with_lora(self, lora: MotionLoRA, strength: float) -> ComfyMotion:
+        """Return the same module with a motion LoRA stacked on it, as a weight patch on a clone.
+
+        Raises:
+            CheckpointError: the LoRA is for another module.
+        """
+        lora = lora.fit(self.weights)
+        weights = lora.make_room(self.weights)
+        if weights is not self.weights:
+            return self._rebuilt(weights).with_lora(lora, strength)
+        patcher = self.patcher.clone()
+        # ComfyUI's form of a LoRA: up, down, alpha, mid, dora scale, reshape.
+        patches: dict[str, Any] = {
+            name: comfy.weight_adapter.LoRAAdapter(set(), (up, down, None, None, None, None))
+            for name, (down, up) in lora.pairs.items()
+        }
+        if lora.mask_encoder is not None:
+            patches[MASK_KEY] = ("diff", (lora.mask_encoder,))
+        patcher.add_patches(patches, strength)
+        return ComfyMotion(weights, patcher, (*self.loras, (lora, strength)))
+
+    def separate(self) -> ComfyMotion:
+        """Return an equal module that shares no weights with this one.
+
+        Two clones of one patcher are one module, so a model that holds it twice with different LoRAs needs two.
+        """
+        return self._rebuilt(self.weights)
+
+    def _rebuilt(self, weights: MotionWeights) -> ComfyMotion:
+        """Return a module of its own with these weights and the same LoRAs."""
+        motion = load_motion(weights)
+        for lora, strength in self.loras:
+            motion = motion.with_lora(lora, strength)
+        return motion
+
+
+def load_motion(weights: MotionWeights) -> ComfyMotion:
+    """Build a motion module of ComfyUI's layers.
+
+    Args:
+        weights: weights as read from a file; their tensors are shared if ComfyUI can map them, else copied.
+
+    Returns:
+        The module, offloaded; ComfyUI loads it with the models it is put into.
+    """
+    return ComfyMotion(weights, build_patcher(weights))
+
+
+def build_patcher(weights: MotionWeights, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+    """Build the module's patcher; ComfyUI calls it again when it wants a fresh one (``cached_patcher_init``)."""
+    parameters = sum(tensor.numel() for tensor in weights.state.values())
+    offload = comfy.model_management.unet_offload_device()
+    model = MotionModel(
+        weights.size,
+        operations=comfy.ops.manual_cast,
+        attend=attend,
+        dtype=comfy.model_management.unet_dtype(model_params=parameters, supported_dtypes=SUPPORTED_DTYPES),
+        device=offload,
+    )
+    model.eval().requires_grad_(False)
+    comfy.model_management.archive_model_dtypes(model)
+    plain, core = comfy.model_patcher.ModelPatcher, comfy.model_patcher.CoreModelPatcher
+    patcher = (plain if disable_dynamic else core)(
+        model, load_device=comfy.model_management.get_torch_device(), offload_device=offload
+    )
+    model.load_state_dict(dict(weights.state), strict=True, assign=patcher.is_dynamic())
+    patcher.cached_patcher_init = (build_patcher, (weights,))
+    return patcher

@@ -1,0 +1,36 @@
+"""A model call that is on, as ComfyUI's options carry it to our patches, and torch's hooks find it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from ....models.edits.active import Active
+from ....models.network.unet import Layer, UNetSize
+
+KEY = "frameloom"
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """One model call.
+
+    Attributes:
+        active: parts that act in the call.
+        unet: the network that is asked.
+        size: sizes of that network.
+    """
+
+    active: Active
+    unet: nn.Module
+    size: UNetSize
+
+    def layer(self, options: dict[str, Any]) -> Layer:
+        """Return the transformer block whose patches are called.
+
+        Args:
+            options: ComfyUI's ``extra_options``.
+        """
+        return self.size.layer(options["block"], options["block_index"])

@@ -1,0 +1,4 @@
+"""The planner without a language model: plain English, read by tables and rules.
+
+May import ``answers``, ``llm``, ``planning`` and ``models``.
+"""

@@ -1,0 +1,390 @@
+"""AnimateDiff's motion module: temporal transformers that run after the spatial blocks of a frozen UNet.
+
+Of a layer's features x [B*F, C, H, W], every place (h, w) of a video is a sequence of F tokens of its own:
+
+    z = W_in norm(x);    z <- z + A(LN(z) + P) twice;    z <- z + FF(LN(z));    x <- x + strength W_out z
+
+with A self-attention over the F frames, FF a gated feed-forward, and P sinusoids of a frame's number f, sine at channel
+c = 0, 2, ... and cosine at c + 1: sin(f / 10000^(c / C)), cos(f / 10000^(c / C)).
+
+Owns the network and its key layout; not files (``motion_checkpoint``) nor where a host runs it (``edit``).
+
+Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section 4.2 and appendix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..edits.edit import Time
+from ..network.layers import Attend, FeedForward, attend
+from ..network.unet import SD1, UNetSize
+from ..video.frames import frames_to_tokens, tokens_to_frames
+from .mask_adapter import MaskEncoder
+
+NormScope = Literal["frame", "clip"]
+
+
+def positional_encoding(length: int, channels: int) -> Tensor:
+    """Return the fixed sinusoids of "Attention is all you need": sine at even channels, cosine at odd.
+
+    Returns:
+        [1, length, channels] float32.
+
+    Examples:
+        >>> positional_encoding(32, 64).shape
+        torch.Size([1, 32, 64])
+    """
+    position = torch.arange(length, dtype=torch.float32).unsqueeze(1)
+    rate = torch.exp(torch.arange(0, channels, 2, dtype=torch.float32) * (-math.log(10000.0) / channels))
+    encoding = torch.zeros(1, length, channels)
+    encoding[0, :, 0::2] = torch.sin(position * rate)
+    encoding[0, :, 1::2] = torch.cos(position * rate)
+    return encoding
+
+
+@dataclass(frozen=True, slots=True)
+class MotionSize:
+    """Sizes of a motion module.
+
+    Attributes:
+        channels: width of each slot it has, by slot name.
+        max_frames: frames its positional encoding holds.
+        heads: attention heads; AnimateDiff's files do not store it and it is 8 in all of them.
+        blocks: transformer blocks a slot.
+        attentions: self-attentions a block.
+        mask_encoder: True where it has one, as wide as the first slot and so as the UNet's first convolution.
+    """
+
+    channels: Mapping[str, int]
+    max_frames: int = 32
+    heads: int = 8
+    blocks: int = 1
+    attentions: int = 2
+    mask_encoder: bool = False
+
+    @property
+    def stem(self) -> int:
+        """Width of the UNet's first convolution."""
+        return self.channels["down_blocks.0.motion_modules.0"]
+
+
+def motion_size(unet: UNetSize, *, middle: bool = False) -> MotionSize:
+    """Return AnimateDiff's sizes for a UNet: v3's, or v2's with the middle slot."""
+    return MotionSize(
+        {slot: width for slot, width in unet.slots.items() if middle or not slot.startswith("mid_block")}
+    )
+
+
+class PositionalEncoding(nn.Module):
+    """Holds the buffer under the key that AnimateDiff's files use.
+
+    Attributes:
+        frame_ids: [F] long. Numbers of a clip's frames, where they are not the first ones in a row.
+    """
+
+    pe: Tensor
+
+    def __init__(self, length: int, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("pe", positional_encoding(length, channels))
+        self.frame_ids: Tensor | None = None
+
+    def forward(self, frames: int) -> Tensor:
+        """Return the encodings of a clip's frames, [1, F, C]."""
+        return self.pe[:, :frames] if self.frame_ids is None else self.pe[:, self.frame_ids]
+
+
+class TemporalAttention(nn.Module):
+    """Self-attention over time. The encoding is added to the normalised input, so it enters q, k and v.
+
+    Shape:
+        [N, F, C] -> [N, F, C].
+
+    State:
+        to_q, to_k, to_v (no bias), to_out.0, pos_encoder.pe.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        max_frames: int,
+        operations: Any,
+        attend: Attend,
+        **factory: Any,
+    ) -> None:
+        super().__init__()
+        self.heads, self.attend = heads, attend
+        self.to_q = operations.Linear(channels, channels, bias=False, **factory)
+        self.to_k = operations.Linear(channels, channels, bias=False, **factory)
+        self.to_v = operations.Linear(channels, channels, bias=False, **factory)
+        self.to_out = nn.ModuleList([operations.Linear(channels, channels, **factory)])
+        self.pos_encoder = PositionalEncoding(max_frames, channels)
+
+    def forward(self, tokens: Tensor, time: Time | None = None) -> Tensor:
+        """Attend over the frame axis; within windows of it, where ``time`` says."""
+        if time is not None and time.is_needed(tokens.shape[1]):
+            return self.to_out[0](self._attend_in_windows(tokens, time))
+        tokens = tokens + self.pos_encoder(tokens.shape[1]).to(tokens)
+        return self.to_out[0](self.attend(*self._project(tokens), self.heads))
+
+    def _attend_in_windows(self, tokens: Tensor, time: Time) -> Tensor:
+        """Project frames once, and positions once: projections are linear, so their sum is that of the sum."""
+        whole = self._project(tokens)
+        places = self._project(self.pos_encoder.pe[:, : time.length].to(tokens))
+
+        def attend(window: slice) -> Tensor:
+            query, key, value = (part[:, window] + place for part, place in zip(whole, places, strict=True))
+            return self.attend(query, key, value, self.heads)
+
+        return time.fuse(tokens, attend)
+
+    def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
+
+
+class TemporalBlock(nn.Module):
+    """Pre-norm attentions over time, then a gated feed-forward.
+
+    Shape:
+        [N, F, C] -> [N, F, C].
+
+    State:
+        attention_blocks.{i}, norms.{i}, ff, ff_norm.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: MotionSize,
+        operations: Any,
+        attend: Attend,
+        **factory: Any,
+    ) -> None:
+        super().__init__()
+        self.attention_blocks = nn.ModuleList(
+            TemporalAttention(channels, size.heads, size.max_frames, operations, attend, **factory)
+            for _ in range(size.attentions)
+        )
+        self.norms = nn.ModuleList(operations.LayerNorm(channels, **factory) for _ in range(size.attentions))
+        self.ff = FeedForward(channels, operations, **factory)
+        self.ff_norm = operations.LayerNorm(channels, **factory)
+
+    def forward(self, tokens: Tensor, time: Time | None = None) -> Tensor:
+        """Mix over time; attentions within windows of it, where ``time`` says."""
+        for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
+            tokens = tokens + attention(norm(tokens), time)
+        return tokens + self.ff(self.ff_norm(tokens))
+
+
+class TemporalTransformer(nn.Module):
+    """One slot's module: norm, in, blocks over time, out, residual.
+
+    Shape:
+        [B*F, C, H, W] -> [B*F, C, H, W].
+
+    State:
+        norm, proj_in, transformer_blocks.{i}, proj_out.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: MotionSize,
+        *,
+        norm_scope: NormScope = "frame",
+        operations: Any = nn,
+        attend: Attend = attend,
+        **factory: Any,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            channels: C, a multiple of 32 and of the heads.
+            size: sizes of the whole module.
+            norm_scope: ``frame`` normalises each frame by itself, as AnimateDiff's weights were trained; ``clip``
+                shares statistics over all frames, as diffusers does.
+            operations: namespace with Linear, LayerNorm, GroupNorm.
+            attend: attention function.
+            factory: ``dtype`` and ``device`` for the layers.
+        """
+        super().__init__()
+        self.norm_scope = norm_scope
+        self.max_frames = size.max_frames
+        self.norm = operations.GroupNorm(32, channels, eps=1e-6, **factory)
+        self.proj_in = operations.Linear(channels, channels, **factory)
+        self.transformer_blocks = nn.ModuleList(
+            TemporalBlock(channels, size, operations, attend, **factory) for _ in range(size.blocks)
+        )
+        self.proj_out = operations.Linear(channels, channels, **factory)
+
+    def forward(self, hidden: Tensor, frames: int, time: Time | None = None) -> Tensor:
+        """Mix a clip over time at every place.
+
+        Args:
+            hidden: [B*F, C, H, W] float.
+            frames: frames per video.
+            time: windows for attention; None: it goes over all frames.
+
+        Returns:
+            [B*F, C, H, W], newly allocated.
+        """
+        return hidden + self.change(hidden, frames, time)
+
+    def change(self, hidden: Tensor, frames: int, time: Time | None = None) -> Tensor:
+        """Return what ``forward`` adds to its input, [B*F, C, H, W].
+
+        Raises:
+            ValueError: attention is to go over more frames than the positional encoding holds, or there is no whole
+                number of videos.
+        """
+        self._check_length(frames, time)
+        height, width = hidden.shape[-2:]
+        if self.norm_scope == "frame":
+            normal = self.norm(hidden)
+        else:
+            clip = rearrange(hidden, "(b f) c h w -> b c f h w", f=frames)
+            normal = rearrange(self.norm(clip), "b c f h w -> (b f) c h w")
+        tokens = self.proj_in(frames_to_tokens(normal, frames))
+        for block in self.transformer_blocks:
+            tokens = block(tokens, time)
+        return tokens_to_frames(self.proj_out(tokens), height, width)
+
+    def _check_length(self, frames: int, time: Time | None) -> None:
+        longest = self.max_frames
+        if time is not None and time.is_needed(frames):
+            if time.length > longest:
+                raise ValueError(
+                    f"window_length={time.length} is more than the {longest} frames that the motion module's "
+                    f"positional encoding holds; expected at most {longest}; lower Free Noise's window_length."
+                )
+        elif frames > longest:
+            raise ValueError(
+                f"frames={frames} is more than the {longest} that the motion module's positional encoding holds; "
+                f"expected at most {longest} at once; lower batch_size, or Nuwa Plan's length, to {longest}, or add "
+                f"Frameloom's Context Windows or Free Noise of {longest} frames or fewer."
+            )
+
+
+class _Slots(nn.Module):
+    """A level's ``motion_modules``, under AnimateDiff's keys."""
+
+    def __init__(self, transformers: list[TemporalTransformer]) -> None:
+        super().__init__()
+        self.motion_modules = nn.ModuleList(_Slot(transformer) for transformer in transformers)
+
+
+class _Slot(nn.Module):
+    def __init__(self, transformer: TemporalTransformer) -> None:
+        super().__init__()
+        self.temporal_transformer = transformer
+
+
+class MotionModel(nn.Module):
+    """All temporal transformers of one motion module, keyed as AnimateDiff's files.
+
+    State:
+        {slot}.temporal_transformer.*, slots as in ``network.unet.SD1``; mask_encoder.* where it has one.
+    """
+
+    mask_encoder: MaskEncoder | None
+
+    def __init__(self, size: MotionSize, **options: Any) -> None:
+        """Build every slot in ``size.channels``. Options: as ``TemporalTransformer``.
+
+        Raises:
+            ValueError: a slot name is unknown, or a level's slots have a gap.
+        """
+        super().__init__()
+        unknown = sorted(set(size.channels) - set(SD1.slots))
+        if unknown:
+            raise ValueError(
+                f"slot {unknown[0]!r} is not one of SD1.x's; expected names like {next(iter(SD1.slots))!r}."
+            )
+        self.size = size
+        self.down_blocks = self._levels("down_blocks", options)
+        self.up_blocks = self._levels("up_blocks", options)
+        if "mid_block.motion_modules.0" in size.channels:
+            self.mid_block = _Slots(
+                [TemporalTransformer(size.channels["mid_block.motion_modules.0"], size, **options)]
+            )
+        layers = {name: value for name, value in options.items() if name not in ("norm_scope", "attend")}
+        self.mask_encoder = MaskEncoder(size.stem, **layers) if size.mask_encoder else None
+
+    def _levels(self, part: str, options: Mapping[str, Any]) -> nn.ModuleList:
+        levels: list[_Slots] = []
+        for level in SD1.levels:
+            names = [
+                name
+                for name in SD1.slots
+                if name.startswith(f"{part}.{level}.") and name in self.size.channels
+            ]
+            levels.append(
+                _Slots(
+                    [TemporalTransformer(self.size.channels[name], self.size, **options) for name in names]
+                )
+            )
+        return nn.ModuleList(levels)
+
+    def number_frames(self, frame_ids: Tensor | None) -> None:
+        """Say which frames of a longer clip the next ones are.
+
+        Args:
+            frame_ids: [F] long, rising; None: the first ones, in a row.
+        """
+        for module in self.modules():
+            if isinstance(module, PositionalEncoding):
+                module.frame_ids = frame_ids
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots it has, in the order the UNet runs them."""
+        return tuple(name for name in SD1.slots if name in self.size.channels)
+
+    def transformer(self, slot: str) -> TemporalTransformer:
+        """Return one slot's transformer."""
+        return self.get_submodule(slot).temporal_transformer  # type: ignore[return-value]
+
+    def forward(
+        self,
+        slot: str,
+        hidden: Tensor,
+        frames: int,
+        strength: float = 1.0,
+        time: Time | None = None,
+    ) -> Tensor:
+        """Run one slot.
+
+        Args:
+            slot: name of the slot.
+            hidden: [B*F, C, H, W] float.
+            frames: frames per video.
+            strength: factor on the module's change; at 0 the input itself is returned.
+            time: windows for attention; None: it goes over all frames.
+
+        Returns:
+            [B*F, C, H, W].
+        """
+        if strength == 0:
+            return hidden
+        change = self.transformer(slot).change(hidden, frames, time)
+        return hidden + change if strength == 1 else hidden + strength * change
+
+
+def initialise(model: MotionModel) -> None:
+    """Zero every output projection, and a mask encoder, so that training starts from the frozen model itself."""
+    with torch.no_grad():
+        for slot in model.slots:
+            output = model.transformer(slot).proj_out
+            output.weight.zero_()
+            output.bias.zero_()
+        if model.mask_encoder is not None:
+            model.mask_encoder.conv.weight.zero_()

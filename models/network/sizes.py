@@ -1,0 +1,82 @@
+"""The sizes of a Stable Diffusion 1.x family model, in LDM's terms, as plain data.
+
+Both hosts build their own networks from these; nothing here knows diffusers or ComfyUI.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .unet import SD1, UNetSize
+
+
+@dataclass(frozen=True)
+class VAESize:
+    """Sizes of the autoencoder, as LDM's ``ddconfig`` has them; four levels halve the picture three times."""
+
+    ch: int
+    ch_mult: tuple[int, ...]
+    num_res_blocks: int
+    z_channels: int = 4
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return tuple(self.ch * mult for mult in self.ch_mult)
+
+
+@dataclass(frozen=True)
+class TextSize:
+    """Sizes of the CLIP text encoder. ``vocabulary`` counts tokens; the last two are start and end of text."""
+
+    vocabulary: int
+    hidden_size: int
+    layers: int
+    heads: int
+    max_tokens: int = 77
+
+    @property
+    def start_token(self) -> int:
+        """Id of start of text."""
+        return self.vocabulary - 2
+
+    @property
+    def end_token(self) -> int:
+        """Id of end of text, which also pads."""
+        return self.vocabulary - 1
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """A whole model and how it was trained.
+
+    Attributes:
+        prediction_type: ``eps`` or ``v``.
+        beta_start, beta_end: ends of LDM's "linear" schedule, which is linear in the square root
+            (diffusers' ``scaled_linear``).
+        latent_scale: factor on the VAE's latents.
+    """
+
+    unet: UNetSize
+    vae: VAESize
+    text: TextSize
+    prediction_type: str
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    latent_scale: float = 0.18215
+
+
+SD15 = ModelSize(
+    unet=SD1,
+    vae=VAESize(ch=128, ch_mult=(1, 2, 4, 4), num_res_blocks=2),
+    text=TextSize(vocabulary=49408, hidden_size=768, layers=12, heads=12),
+    prediction_type="eps",
+)
+
+# The bundled model of assets/demo. Trained in v prediction: at this size eps prediction fails at high noise.
+DEMO = ModelSize(
+    unet=UNetSize(model_channels=32, channel_mult=(1, 2, 2, 2), context_dim=64, num_heads=2),
+    vae=VAESize(ch=32, ch_mult=(1, 1, 1, 2), num_res_blocks=1),
+    text=TextSize(vocabulary=704, hidden_size=64, layers=2, heads=4),
+    prediction_type="v",
+)

@@ -1,0 +1,193 @@
+"""What training asks of a host: its frozen UNet as a function that gradients go through, and the module that learns.
+
+Owns what both hosts share of it; where they put the module is theirs, and how it learns is ``training``'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils import checkpoint
+
+from .edits.call import Held
+from .edits.edit import Edit, Time
+from .motion.checkpoint import MotionWeights, check_fit
+from .motion.mask_adapter import MaskEncoder
+from .motion.module import MotionModel
+
+PredictionType = Literal["eps", "v"]
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a trainer must know of a frozen model.
+
+    Attributes:
+        prediction_type: quantity that it predicts.
+        widths: width of its UNet at every temporal slot, by slot name.
+    """
+
+    prediction_type: PredictionType
+    widths: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A motion module in training; hosts run it as they run a loaded one.
+
+    Attributes:
+        network: module that runs, on the host's device; its weights may be under parametrisations.
+        weights: module that it started from.
+    """
+
+    network: MotionModel
+    weights: MotionWeights
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots it has."""
+        return self.network.slots
+
+    @property
+    def mask_encoder(self) -> MaskEncoder | None:
+        """Its mask encoder."""
+        return self.network.mask_encoder
+
+    def __call__(
+        self, slot: str, hidden: Tensor, frames: int, strength: float, time: Time | None = None
+    ) -> Tensor:
+        """Run one slot: [B*F, C, H, W] -> [B*F, C, H, W]."""
+        return self.network(slot, hidden, frames, strength, time)
+
+
+@dataclass(frozen=True)
+class FrozenForward:
+    """A host's UNet as a differentiable function, outside inference mode; its networks are the function's own.
+
+    Attributes:
+        unet: network that runs; no weight of it wants a gradient.
+        run: function that ``__call__`` calls.
+    """
+
+    unet: nn.Module
+    run: Callable[..., Tensor]
+
+    def __call__(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Held | None = None) -> Tensor:
+        """Return the raw prediction, [B*F, 4, H, W].
+
+        Args:
+            noisy: [B*F, 4, H, W], variance preserving.
+            timesteps: [B*F].
+            tokens: [B*F, L, D]. Prompts; or [B, L, D] where the frames of a video share theirs.
+            given: frames that a mask encoder is told of.
+        """
+        return self.run(noisy, timesteps, tokens, given)
+
+    def hash_weights(self) -> str:
+        """Return what stands for the UNet's weights, those of LoRAs on it included."""
+        return hash_weights(self.unet)
+
+
+def describe_base(prediction_type: PredictionType, widths: Mapping[str, int], channels: int) -> Base:
+    """Return what a trainer must know of a model.
+
+    Args:
+        prediction_type: quantity that it predicts.
+        widths: width of its UNet at every temporal slot, by slot name.
+        channels: number of channels that its UNet reads.
+
+    Raises:
+        ValueError: it reads more than noisy latents.
+    """
+    if channels != 4:
+        raise ValueError(
+            f"model: its UNet reads {channels} channels, as for inpainting (9) or instruct-pix2pix (8); expected 4, "
+            "the noisy latents; train on a plain checkpoint: the module fits the others, too."
+        )
+    return Base(prediction_type, widths)
+
+
+def check_learner(edits: Sequence[Edit], learner: Learner | None, widths: Mapping[str, int]) -> None:
+    """Check that a model can be trained through, with a module that learns in it.
+
+    Args:
+        edits: edits on the model.
+        learner: module that is to learn; None: nothing.
+        widths: width of the UNet at every temporal slot, by slot name.
+
+    Raises:
+        ValueError: an edit guides sampling, or is a motion module where one is to learn.
+        CheckpointError: what is to learn is for another family of models.
+    """
+    check_trainable(edits)
+    if learner is None:
+        return
+    check_fit(learner.weights, widths)
+    if any(edit.slots is not None for edit in edits):
+        raise ValueError(
+            "model: got one with a motion module on it; expected the model alone, since the one that learns is put in "
+            "by itself; connect what is before Apply Motion Module."
+        )
+
+
+def check_trainable(edits: Sequence[Edit]) -> None:
+    """Check that a model can be trained through.
+
+    Args:
+        edits: edits on the model.
+
+    Raises:
+        ValueError: one guides sampling.
+    """
+    guiding = [edit.name for edit in edits if edit.guide is not None]
+    if guiding:
+        raise ValueError(
+            f"model: got one with {guiding[0]} on it, which guides sampling; expected a model to train through; take "
+            "that node out, or choose another of Layout Conditioning's methods."
+        )
+
+
+@torch.no_grad()
+def hash_weights(network: nn.Module) -> str:
+    """Return a SHA-256 of every weight and buffer of a network, with their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def recompute(owner: Any, method: str = "forward") -> None:
+    """Let a method of a network that is the caller's own forget what it works out, and do it again for gradients.
+
+    Takes time, about half more in all where weights are frozen, and saves memory; numbers stay the same. The second run
+    finds the context variables of the first, in whatever thread.
+
+    Args:
+        owner: object that has the method; it is replaced on this object alone.
+        method: name of the method.
+
+    Source:
+        Chen et al. 2016, "Training deep nets with sublinear memory cost", https://arxiv.org/abs/1604.06174.
+    """
+    run = getattr(owner, method)
+
+    def forget(*args: Any, **options: Any) -> Any:
+        options = {name: _own(value) for name, value in options.items()}
+        args = tuple(_own(value) for value in args)
+        return cast("Any", checkpoint).checkpoint(  # which has no types
+            copy_context().run, run, *args, use_reentrant=False, preserve_rng_state=False, **options
+        )
+
+    setattr(owner, method, forget)
+
+
+def _own(value: Any) -> Any:
+    """Copy a dict: ComfyUI writes into its options where it is in the network, and goes on writing."""
+    return dict(cast("dict[Any, Any]", value)) if isinstance(value, dict) else value

@@ -1,0 +1,1 @@
+"""What nodes draw for people: curves, and storyboards as contact sheets."""

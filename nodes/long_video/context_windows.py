@@ -1,0 +1,84 @@
+"""Clips longer than a motion module knows, by context windows."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from ...host import api
+from ...models.edits.edit import Edit
+from ...models.video.windows import WindowPlan, WindowSchedule, WindowWeights
+from ..drawing.plot import draw_windows
+from ..early import check_early
+from ..widgets import choice, out, schema, socket, whole
+
+io = api.io
+
+
+class ContextWindows(io.ComfyNode):
+    """Sample a clip that is longer than the motion module knows, in overlapping windows of frames.
+
+    In every step the model is asked about each window, and the answers are averaged. Prompts, masks,
+    ControlNet hints and layouts made for each frame follow their frames, with any ControlNet. A run needs the
+    memory of one window; the picture says how many times longer it takes than a plain clip. A clip no longer
+    than a window is sampled as without this node, unless it is looped. Windows know of each other only where
+    they overlap, so the look of a long clip may drift.
+    """
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return schema(
+            cls, "Context Windows", "long video",
+            aliases=[
+                "ADE_StandardStaticContextOptions", "ADE_StandardUniformContextOptions",
+                "ADE_LoopedUniformContextOptions", "sliding window", "context options", "Gen-L-Video",
+                "co-denoising",
+            ],
+            inputs=[
+                socket(io.Model, "model",
+                    "The model that samples, with or without a motion module, which may also be applied "
+                    "later."),
+                whole("length", 16, 1, 1024,
+                    "Frames of a window: as many as the motion module was trained on, 16 for most."),
+                whole("overlap", 4, 0, 1023,
+                    "Frames that neighbouring windows have in common. More frames hide seams better and cost "
+                    "more."),
+                choice("schedule", get_args(WindowSchedule),
+                    "Order of the windows in which the clip is sampled. static: the same windows in every "
+                    "step. uniform: windows begin at another place in each step, so that no seam stays. "
+                    "looped: as uniform, and the clip's end runs on into its beginning, also where one "
+                    "window holds the clip. batched: windows side by side, without overlap; a last window of "
+                    "a single frame is moved back."),
+                whole("stride", 1, 1, 8,
+                    "Number of spacings between a window's frames, for uniform and looped: 2 adds windows of "
+                    "every second frame, 3 also those of every fourth. They tie the clip together and cost "
+                    "more."),
+                choice("weights", get_args(WindowWeights),
+                    "Weight of a frame in a window. pyramid: most in the middle. flat: the same everywhere. "
+                    "overlap-linear: less towards the end of an overlap."),
+                whole("frames", 32, 1, 2048,
+                    "Length of the clip that the picture is drawn for. The model takes a clip of any "
+                    "length."),
+            ],
+            outputs=[
+                out(io.Model, "model", "A copy of the model, with context windows."),
+                out(io.Image, "plan", "A picture of the first steps' windows, and of what they cost."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, length: int | None, overlap: int | None) -> bool | str:
+        """Refuse an overlap that leaves nothing of a window."""
+        return check_early(WindowPlan, length, overlap)
+
+    @classmethod
+    def execute(
+        cls, model: Any, length: int, overlap: int, schedule: Any, stride: int, weights: Any, frames: int
+    ) -> io.NodeOutput:
+        """Run the node."""
+        plan = WindowPlan(length, overlap, schedule, stride, weights)
+        picture = draw_windows(plan, frames)
+        return io.NodeOutput(api.port().install(model, Edit("context windows", windows=plan)), picture)
+
+
+NODES: list[type] = [ContextWindows]

@@ -1,0 +1,188 @@
+"""The parameters that learn: a whole motion module, a motion LoRA, or a mask adapter on a module.
+
+``motion_training`` trains them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ...models.motion.checkpoint import MID_SLOT, MotionWeights
+from ...models.motion.lora import MotionLoRA
+from ...models.motion.mask_adapter import MASK_KEY
+from ...models.motion.module import MotionModel, MotionSize, initialise
+from ...models.network.layers import attend, attend_briefly
+from ...models.training import Learner
+from ...models.video.schedules import BetaSchedule
+
+Learned: TypeAlias = MotionWeights | MotionLoRA
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The parameters that learn, and the network around them.
+
+    Attributes:
+        learner: network that runs inside the frozen UNet.
+        parameters: parameters of the learner that change, by name, float32.
+        finish: function from averaged parameters to the result, float32 on the CPU.
+    """
+
+    learner: Learner
+    parameters: Mapping[str, nn.Parameter]
+    finish: Callable[[Mapping[str, Tensor]], Learned]
+
+
+class LowRank(nn.Module):
+    """A weight plus ``up @ down``; ``up`` starts at zero.
+
+    State:
+        down [R, columns], up [rows, R].
+    """
+
+    def __init__(self, rows: int, columns: int, rank: int) -> None:
+        super().__init__()
+        self.down = nn.Parameter(torch.randn(rank, columns) / columns**0.5)
+        self.up = nn.Parameter(torch.zeros(rows, rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Add the change to a weight, [rows, columns]."""
+        return weight + self.up @ self.down
+
+
+@torch.inference_mode(False)
+def new_module(
+    widths: Mapping[str, int],
+    schedule: BetaSchedule | None,
+    *,
+    middle: bool = False,
+    max_frames: int = 32,
+    seed: int = 0,
+) -> MotionWeights:
+    """Return a module that changes nothing yet: torch's own initialisation, with output projections of zero.
+
+    Args:
+        widths: widths of the base by the names of its temporal slots.
+        schedule: beta schedule to train and sample with; None: the base's own.
+        middle: True for a module with AnimateDiff v2's slot in the middle block.
+        max_frames: number of frames that the positional encoding holds. Other packs take a module of 32 for
+            v3, or for v2 if it has a middle slot, and one of any other length for v1, whose norms differ.
+        seed: seed of the weights.
+    """
+    channels = {slot: width for slot, width in widths.items() if middle or slot != MID_SLOT}
+    with _seeded(seed):
+        network = MotionModel(MotionSize(channels, max_frames))
+    initialise(network)
+    return MotionWeights("new module", "frameloom", network.size, network.state_dict(), schedule)
+
+
+@torch.inference_mode(False)
+def learn_module(
+    weights: MotionWeights, name: str, device: torch.device, *, in_place: bool = False
+) -> Lesson:
+    """Let a whole module learn.
+
+    Args:
+        weights: weights to start from.
+        name: name of the result.
+        device: device to learn on.
+        in_place: True for weights that nobody else holds. Where they lie on the device in float32, they learn
+            in place, and take their memory once. Otherwise they stay as they are.
+    """
+    network = _build(weights, device, copy=not in_place).requires_grad_(True)
+
+    def finish(averages: Mapping[str, Tensor]) -> MotionWeights:
+        state = {key: averages.get(key, value) for key, value in network.state_dict().items()}
+        return replace(weights, name=name, state={key: value.cpu().clone() for key, value in state.items()})
+
+    return Lesson(Learner(network, weights), dict(network.named_parameters()), finish)
+
+
+@torch.inference_mode(False)
+def learn_lora(
+    weights: MotionWeights,
+    rank: int,
+    name: str,
+    device: torch.device,
+    seed: int = 0,
+    *,
+    mask_encoder: bool = False,
+) -> Lesson:
+    """Let a motion LoRA learn on a module's temporal attentions, or a mask adapter, which has a mask encoder too.
+
+    Args:
+        weights: module under the LoRA; it stays as it is.
+        rank: rank of the changes; AnimateDiff's own have 64.
+        name: name of the result.
+        device: device to learn on.
+        seed: seed of the first weights.
+        mask_encoder: True if a change of the module's mask encoder learns, too; of a new encoder if the
+            module has none.
+
+    Source:
+        The encoder is that of ``models.motion.mask_adapter``.
+    """
+    if mask_encoder:
+        weights = weights.with_mask_encoder()
+    network = _build(weights, device).requires_grad_(False)
+    with _seeded(seed):
+        changes = {layer: change.to(device) for layer, change in add_low_rank(network, rank).items()}
+    parameters = {
+        f"{layer}.{side}": getattr(change, side)
+        for layer, change in changes.items()
+        for side in ("down", "up")
+    }
+    if mask_encoder:
+        parameters[MASK_KEY] = network.get_parameter(MASK_KEY).requires_grad_()
+
+    def finish(averages: Mapping[str, Tensor]) -> MotionLoRA:
+        pairs = {
+            f"{layer}.weight": (averages[f"{layer}.down"].cpu(), averages[f"{layer}.up"].cpu())
+            for layer in changes
+        }
+        encoder = averages[MASK_KEY].cpu() - weights.state[MASK_KEY].float() if mask_encoder else None
+        return MotionLoRA(name, pairs, encoder)
+
+    return Lesson(Learner(network, weights), parameters, finish)
+
+
+def add_low_rank(network: MotionModel, rank: int) -> dict[str, LowRank]:
+    """Put a low-rank change on every projection of a module's temporal attentions.
+
+    Args:
+        network: network whose layers get the change as a parametrisation.
+        rank: rank of the changes.
+
+    Returns:
+        The changes, on the CPU, by the name of the layer.
+    """
+    changes: dict[str, LowRank] = {}
+    for name, layer in list(network.named_modules()):
+        if name.rpartition(".")[2] in ("to_q", "to_k", "to_v") or name.endswith("to_out.0"):
+            weight: Any = layer.weight
+            changes[name] = LowRank(*weight.shape, rank=rank)
+            parametrize.register_parametrization(layer, "weight", changes[name], unsafe=True)
+    return changes
+
+
+def _build(weights: MotionWeights, device: torch.device, *, copy: bool = True) -> MotionModel:
+    attention = attend_briefly if device.type == "cpu" else attend
+    network = MotionModel(weights.size, device="meta", attend=attention)
+    state = {key: value.to(device, torch.float32, copy=copy) for key, value in weights.state.items()}
+    network.load_state_dict(state, assign=True)
+    return network
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw from a seed inside the context, and restore torch's own random state after it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

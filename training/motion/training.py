@@ -1,0 +1,394 @@
+"""Train a motion module in a frozen base, on encoded clips, by the mean squared error of the predicted noise.
+
+This file draws the batch of a step, works out the key of everything that a run depends on, and writes the run's folder:
+``checkpoint.pt``, from which the run goes on, ``metrics.jsonl``, and ``motion.safetensors``, the averaged weights of
+the last checkpoint, which can be used as they are.
+
+Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, sections 4.2 and 4.3.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ...host.contract import Host
+from ...models.errors import HostError
+from ...models.files.keys import hash_settings, plain
+from ...models.motion.checkpoint import MotionWeights
+from ...models.motion.save import save_motion
+from ...models.training import FrozenForward, recompute
+from ...models.video.schedules import STABLE_DIFFUSION, TRAIN_TIMESTEPS
+from ..loop import LoopSettings, LossFunction, Precision, train
+from ..metrics_log import MetricsLog
+from ..team import ALONE, Team
+from .given_frames import LEAST_BETWEEN, check_between, draw_given
+from .lessons import Learned, Lesson
+from .targets import noise_mse
+
+CHECKPOINT, RESULT, METRICS = "checkpoint.pt", "motion.safetensors", "metrics.jsonl"
+
+
+class Clips(Protocol):
+    """Encoded clips, as training reads them; ``latent_cache.EncodedClips`` is one."""
+
+    @property
+    def latents(self) -> Tensor:
+        """[N, F, 4, h, w] float32, in the UNet's units."""
+        ...
+
+    @property
+    def tokens(self) -> Tensor:
+        """[M, L, D] float32; row 0 is the empty caption."""
+        ...
+
+    @property
+    def caption(self) -> Tensor:
+        """[N] long. Row of tokens of each clip."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MotionSettings:
+    """Settings of the training. The defaults are AnimateDiff's, except for the number of steps.
+
+    Attributes:
+        loop: settings of the optimiser. A constant rate (``final_rate`` 1) lets a finished run go on with
+            more steps.
+        batch: number of clips at once.
+        caption_dropout: share of clips that the model sees with an empty caption, for guidance.
+        min_snr: gamma of Min-SNR weighting; 0: none.
+        timestep_power: exponent p; timesteps are drawn as ``1000 u^(1/p)``. Above 1 there are more of the
+            noisy ones, where motion is decided.
+        save_memory: True if the UNet's blocks are computed again for gradients instead of remembered.
+        checkpoint_every: number of steps between checkpoints.
+        frames_per_step: number of frames of each clip, drawn anew for each step and kept in order, with their
+            positions; 0: all. Four frames of four clips take the time of sixteen of one, and the way that
+            things go is learned sooner.
+    """
+
+    loop: LoopSettings
+    batch: int = 4
+    caption_dropout: float = 0.1
+    min_snr: float = 0.0
+    timestep_power: float = 1.0
+    save_memory: bool = False
+    checkpoint_every: int = 250
+    frames_per_step: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The clips of one forward pass in training.
+
+    Attributes:
+        latents: [B, F, 4, h, w], clean.
+        tokens: [B, L, D].
+        timesteps: [B] long. Timestep of each clip.
+        noise: [B, F, 4, h, w].
+        frame_ids: [F] long. Number of each frame in its clip; None: all frames are there.
+        given: [B, F] bool. Frames that the mask encoder is told, and that are not in the loss; None: there is
+            no mask encoder.
+    """
+
+    latents: Tensor
+    tokens: Tensor
+    timesteps: Tensor
+    noise: Tensor
+    frame_ids: Tensor | None = None
+    given: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        learned: the averaged module or LoRA.
+        losses: losses of all steps.
+        base: hash of the base's weights, before and after.
+        folder: folder of the run's files.
+    """
+
+    learned: Learned
+    losses: list[float]
+    base: str
+    folder: Path
+
+
+def train_motion(
+    port: Host,
+    model: Any,
+    clips: Clips,
+    lesson: Lesson,
+    settings: MotionSettings,
+    folder: Callable[[str], Path],
+    on_step: Callable[[int, float], None] | None = None,
+    on_checkpoint: Callable[[int, Learned], None] | None = None,
+    team: Team = ALONE,
+) -> Trained:
+    """Train, from the checkpoint in the folder if there is one.
+
+    Args:
+        port: the host.
+        model: MODEL without a motion module. Its UNet, a copy where the host needs one, stays as it is, which
+            is checked to the last bit.
+        clips: encoded clips.
+        lesson: network to train, on the host's device.
+        settings: settings of the training.
+        folder: function from the key of everything that the run depends on to the folder of its files.
+        on_step: callback that gets each 0-based step and its loss. It may raise to stop, which saves a
+            checkpoint.
+        on_checkpoint: callback after each checkpoint that gets the number of steps done, and what was learned
+            so far. It is called once more at the start of a run that goes on.
+        team: processes that train together; the main one alone writes files, and calls ``on_checkpoint``.
+
+    Returns:
+        The result of the run.
+
+    Raises:
+        ValueError: there are no clips, or they have more frames than the module holds.
+        CheckpointError: the base is of another family.
+        FloatingPointError: the loss is not finite. The last checkpoint stays.
+        OSError: a checkpoint can't be written. The last one stays.
+        HostError: the base's weights changed.
+    """
+    check_clips(clips, lesson.learner.weights, settings.frames_per_step)
+    with torch.inference_mode(False), torch.enable_grad():
+        frames = settings.frames_per_step or clips.latents.shape[1]
+        forward = port.train_forward(model, frames, lesson.learner, save_memory=settings.save_memory)
+        base, kind = forward.hash_weights(), port.base(model).prediction_type
+        if settings.save_memory:
+            for slot in lesson.learner.slots:
+                recompute(lesson.learner.network.transformer(slot), "change")
+        key = run_key(clips, lesson, settings, [base, kind, plain(port.edits(model))])
+        run = _Run(lesson, folder(key), base, kind, settings, on_step, on_checkpoint, team)
+        averages = train(
+            lesson.parameters,
+            _loss(forward, clips, lesson, settings, kind),
+            settings.loop,
+            checkpoint=run.folder / CHECKPOINT,
+            checkpoint_every=settings.checkpoint_every,
+            key=key,
+            on_step=run.step,
+            on_checkpoint=run.checkpoint,
+            team=team,
+        )
+        check_frozen(base, forward)
+    return Trained(lesson.finish(averages), run.log.column("loss"), base, run.folder)
+
+
+def check_clips(clips: Clips, weights: MotionWeights, frames_per_step: int = 0) -> None:
+    """Check that there are clips, and that a module can be trained on them.
+
+    Args:
+        clips: encoded clips.
+        weights: weights of the module.
+        frames_per_step: number of frames in one step, as in ``MotionSettings``.
+
+    Raises:
+        ValueError: there are none, or their length is wrong, as in ``check_frames``.
+    """
+    count, frames = clips.latents.shape[:2]
+    if count == 0:
+        raise ValueError(
+            "clips: got none; expected at least one to train on; choose a folder with videos in it."
+        )
+    check_frames(frames, weights, frames_per_step)
+
+
+def check_frames(frames: int, weights: MotionWeights, frames_per_step: int = 0) -> None:
+    """Check that a module can be trained on clips of a length.
+
+    Args:
+        frames: number of frames of each clip.
+        weights: weights of the module.
+        frames_per_step: number of frames in one step, as in ``MotionSettings``.
+
+    Raises:
+        ValueError: the clips are single pictures, or have nothing between their ends for a mask encoder, or more frames
+            than the positional encoding holds; or ``frames_per_step`` is too small or too large.
+    """
+    if frames < 2:
+        raise ValueError(
+            f"frames={frames} is a single picture, in which nothing moves; expected clips of at least 2 frames; raise "
+            "the data set's frames."
+        )
+    least = LEAST_BETWEEN if weights.size.mask_encoder else 2
+    if frames_per_step and not least <= frames_per_step <= frames:
+        raise ValueError(
+            f"frames_per_step={frames_per_step} can't be taken from clips of {frames} frames; expected {least} to "
+            f"{frames}, or 0 for all of them; 4 is a good choice."
+        )
+    if weights.size.mask_encoder:
+        check_between(frames)
+    longest = weights.size.max_frames
+    if frames > longest:
+        raise ValueError(
+            f"frames={frames} is more than the {longest} that the positional encoding of {weights.name} holds; "
+            f"expected at most {longest}; lower the data set's frames, or train a new module with a longer one."
+        )
+
+
+def check_frozen(before: str, forward: FrozenForward) -> None:
+    """Check that the base is the same to the last bit.
+
+    Args:
+        before: hash of the base before the training.
+        forward: forward pass with the base.
+
+    Raises:
+        HostError: its weights have changed.
+    """
+    after = forward.hash_weights()
+    if after != before:
+        raise HostError(
+            f"model: its weights changed in training (SHA-256 {before[:12]} before, {after[:12]} after); expected a "
+            "frozen base; the result is not to be used; delete the run's folder, and report it with the workflow."
+        )
+
+
+def draw_batch(
+    clips: Clips, settings: MotionSettings, generator: torch.Generator, *, gives: bool = False
+) -> Batch:
+    """Draw a batch: clips, some without their caption, with one timestep each, and noise for each frame.
+
+    Args:
+        clips: encoded clips.
+        settings: settings of the training.
+        generator: source of the random numbers, on the CPU; the result depends on it alone.
+        gives: True if some frames are given, as ``draw_given`` chooses them.
+    """
+    count = settings.batch
+    index = torch.randint(len(clips.latents), (count,), generator=generator)
+    is_empty = torch.rand(count, generator=generator) < settings.caption_dropout
+    uniform = torch.rand(count, generator=generator)
+    timesteps = (
+        (TRAIN_TIMESTEPS * uniform ** (1 / settings.timestep_power)).long().clamp(max=TRAIN_TIMESTEPS - 1)
+    )
+    latents, frame_ids = clips.latents[index], None
+    if settings.frames_per_step:
+        every = torch.randperm(latents.shape[1], generator=generator)
+        frame_ids = every[: settings.frames_per_step].sort().values
+        latents = latents[:, frame_ids]
+    noise = torch.randn(latents.shape, generator=generator)
+    tokens = clips.tokens[clips.caption[index].masked_fill(is_empty, 0)]
+    given = draw_given(count, latents.shape[1], generator) if gives else None
+    return Batch(latents, tokens, timesteps, noise, frame_ids, given)
+
+
+def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: Sequence[Any]) -> str:
+    """Return the hash of everything that the numbers of a run depend on.
+
+    Args:
+        clips: encoded clips.
+        lesson: lesson before training.
+        settings: settings of the training.
+        base: hash of the base's weights, of its prediction type, and of its edits.
+    """
+    told: dict[str, Any] = asdict(settings)
+    for name in ("save_memory", "checkpoint_every"):
+        del told[name]
+    if settings.loop.final_rate == 1:
+        del told["loop"]["steps"]
+    weights = lesson.learner.weights
+    return hash_settings(
+        settings=told,
+        base=list(base),
+        start=dict(weights.state),
+        parameters=dict(lesson.parameters),
+        schedule=None if weights.beta_schedule is None else asdict(weights.beta_schedule),
+        clips=[clips.latents, clips.tokens, clips.caption],
+    )
+
+
+def pick_precision(device: torch.device) -> Precision:
+    """Return the precision for the loss on a device: bf16 or else fp16 on GPUs, fp32 elsewhere."""
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def _loss(
+    forward: FrozenForward, clips: Clips, lesson: Lesson, settings: MotionSettings, prediction_type: str
+) -> LossFunction:
+    """Return the loss of a step."""
+    device = next(iter(lesson.parameters.values())).device
+    schedule = lesson.learner.weights.beta_schedule or STABLE_DIFFUSION
+    alphas = schedule.alphas_cumprod().float().to(device)
+
+    gives = lesson.learner.mask_encoder is not None
+
+    def loss(_step: int, generator: torch.Generator) -> Tensor:
+        batch = draw_batch(clips, settings, generator, gives=gives)
+        if batch.frame_ids is not None:
+            lesson.learner.network.number_frames(batch.frame_ids)
+        latents, tokens, timesteps, noise = (
+            part.to(device) for part in (batch.latents, batch.tokens, batch.timesteps, batch.noise)
+        )
+        told = unknown = None
+        if batch.given is not None:
+            given = batch.given.to(device).float()
+            unknown = 1 - given
+            told = latents.flatten(0, 1), given.view(-1, 1, 1, 1).expand(-1, 1, *latents.shape[-2:])
+
+        def predict(noisy: Tensor, at: Tensor) -> Tensor:
+            return forward(noisy.flatten(0, 1), at.repeat_interleave(noisy.shape[1]), tokens, told).view_as(
+                noisy
+            )
+
+        return noise_mse(
+            predict,
+            latents,
+            timesteps,
+            noise,
+            alphas,
+            prediction_type,
+            min_snr=settings.min_snr,
+            unknown=unknown,
+        )
+
+    return loss
+
+
+class _Run:
+    """The files and messages of a run."""
+
+    def __init__(
+        self,
+        lesson: Lesson,
+        folder: Path,
+        base: str,
+        prediction_type: str,
+        settings: MotionSettings,
+        on_step: Callable[[int, float], None] | None,
+        on_checkpoint: Callable[[int, Learned], None] | None,
+        team: Team,
+    ) -> None:
+        self.folder, self.log = folder, MetricsLog(folder / METRICS)
+        self._lesson, self._loop, self._team = lesson, settings.loop, team
+        self._facts = {"frameloom.base": base, "frameloom.prediction_type": prediction_type}
+        self._on_step, self._on_checkpoint = on_step, on_checkpoint
+        self._started = time.perf_counter()
+
+    def step(self, step: int, loss: float) -> None:
+        """Log a step."""
+        now = time.perf_counter()
+        if self._team.rank == 0:
+            self.log.add(step, loss=loss, rate=self._loop.rate(step), seconds=round(now - self._started, 3))
+        self._started = now
+        if self._on_step is not None:
+            self._on_step(step, loss)
+
+    def checkpoint(self, steps: int, averages: dict[str, Tensor]) -> None:
+        """Write the result so far."""
+        learned = self._lesson.finish(averages)
+        save_motion(self.folder / RESULT, learned, facts=self._facts)
+        if self._on_checkpoint is not None:
+            self._on_checkpoint(steps, learned)
