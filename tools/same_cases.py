@@ -70,7 +70,7 @@ class Scene:
         self, file: str = MOTION, lora: str | None = None, schedule: str = "auto", **inputs: Any
     ) -> None:
         """Put a motion module on the model."""
-        part = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0} | inputs
+        part: dict[str, Any] = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0} | inputs
         self.edit("ApplyMotionModule", motion=self.module(file, lora), beta_schedule=schedule, **part)
 
     def cross_frame(self, anchor: str = "first", **inputs: Any) -> None:
@@ -464,7 +464,8 @@ def shortened(graph: Graph) -> Graph:
     """Return a graph of fewer steps and frames, which writes latents beside pictures and no videos."""
     short: Graph = {}
     for name, node in graph.items():
-        kind, inputs = node["class_type"], dict(node["inputs"])
+        kind: str = node["class_type"]
+        inputs: dict[str, Any] = dict(node["inputs"])
         if kind in ("VAEDecode", "Frameloom_DecodeToVideo"):
             samples = inputs["samples" if kind == "VAEDecode" else "latent"]
             latents = {"samples": samples, "filename_prefix": "same"}

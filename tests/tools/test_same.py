@@ -70,8 +70,8 @@ def test_a_hash_is_of_tensors_and_not_of_their_file(tmp_path):
 
 def test_a_hash_is_of_pictures_and_not_of_their_file(tmp_path):
     red, blue = (Image.new("RGB", (8, 8), color) for color in ("red", "blue"))
-    for name, options in (("one", {"compress_level": 0}), ("two", {"compress_level": 9})):
-        red.save(tmp_path / f"{name}.png", **options)
+    for name, level in (("one", 0), ("two", 9)):
+        red.save(tmp_path / f"{name}.png", compress_level=level)
     blue.save(tmp_path / "blue.png")
     for name, rest in (("clip", [blue]), ("still", [red])):
         red.save(tmp_path / f"{name}.webp", save_all=True, append_images=rest, lossless=True)
