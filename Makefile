@@ -108,6 +108,7 @@ format: $(READY)
 
 # What is generated and committed; tests fail when either is out of date.
 docs: $(READY)
+	$(BIN)/python tools/schemas.py --write
 	$(BIN)/python tools/gen_docs.py
 
 workflows: $(READY)
