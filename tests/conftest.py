@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -21,7 +22,7 @@ assert _spec.loader is not None
 sys.modules["frameloom"] = module_from_spec(_spec)
 _spec.loader.exec_module(sys.modules["frameloom"])
 
-_STARTED = pytest.StashKey[float]()
+_STARTED = pytest.StashKey[tuple[float, float]]()
 
 
 def pytest_addoption(parser):
@@ -47,14 +48,15 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item):
-    item.stash[_STARTED] = _cpu()
+    item.stash[_STARTED] = _times()
     return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item):
     result = yield
-    item.user_properties.append(("cpu", _cpu() - item.stash[_STARTED]))
+    cpu, clock = (now - begun for now, begun in zip(_times(), item.stash[_STARTED], strict=True))
+    item.user_properties.append(("seconds", max(cpu, clock / 10)))  # Ray's processes are not waited for
     return result
 
 
@@ -66,7 +68,7 @@ class _Recorder:
 
     def pytest_runtest_logreport(self, report):
         name = _function(report.nodeid)
-        self._took[name] = max(self._took.get(name, 0.0), dict(report.user_properties).get("cpu", 0.0))
+        self._took[name] = max(self._took.get(name, 0.0), dict(report.user_properties).get("seconds", 0.0))
 
     def pytest_sessionfinish(self):
         slow = {name for name, seconds in self._took.items() if seconds > 1}
@@ -82,6 +84,6 @@ def _function(nodeid):
     return nodeid.partition("[")[0]
 
 
-def _cpu():
-    """CPU seconds of this process and those that it waited for: they don't depend on what else the machine does."""
-    return sum(os.times()[:4])
+def _times():
+    """CPU seconds of this process and those that it waited for, whatever else the machine does; and the clock's."""
+    return sum(os.times()[:4]), time.monotonic()
