@@ -105,9 +105,7 @@ def test_noise_that_recurs_recurs_in_every_run(port, demo, motion, scene):
     unit = port.noise_unit(model)
     arranged = shuffle.arrange(noise)
     highest = port.timestep_to_sigma(model, 999)
-    wanted = sample_run(
-        by_hand_edits, once, arranged, torch.zeros_like(noise), sigmas, highest=highest
-    )
+    wanted = sample_run(by_hand_edits, once, arranged, torch.zeros_like(noise), sigmas, highest=highest)
     torch.testing.assert_close(
         draw(port, scene, both, noise, None, sigmas), wanted * unit, rtol=1e-3, atol=1e-3
     )
