@@ -99,7 +99,7 @@ def run(case, sockets, call, install):
         edit = Edit(
             "FreeNoise",
             noise=NoiseShuffle(length, stride) if noise else None,
-            fusion=WindowFusion(length, stride) if fusion else None,
+            time=WindowFusion(length, stride) if fusion else None,
         )
         return (install(model, edit),)
 

@@ -58,7 +58,7 @@ def latent():
 
 
 def test_the_plain_sampler_and_the_custom_one_draw_the_same(port, demo, motion, scene, latent):
-    model = free(port, scene.moving(demo[0], motion), noise=SHUFFLE, fusion=FUSION)
+    model = free(port, scene.moving(demo[0], motion), noise=SHUFFLE, time=FUSION)
     custom = sample_custom(model, scene, latent, call("RandomNoise", noise_seed=SEED))
     assert torch.equal(sample_plain(model, scene, latent), custom)
 
@@ -96,15 +96,15 @@ def test_a_motion_lora_and_a_module_of_clip_norms_act_within_windows(port, demo,
     }
     noise = scene.noise(8)
     with_lora = scene.moving(demo[0], motion.with_lora(MotionLoRA("test", pairs), 0.8))
-    fused = scene.run(free(port, with_lora, fusion=WindowFusion(4, 4)), noise=noise)
+    fused = scene.run(free(port, with_lora, time=WindowFusion(4, 4)), noise=noise)
     clips = torch.cat([scene.run(with_lora, noise=part) for part in noise.split(4)])
     torch.testing.assert_close(fused, clips, rtol=1e-3, atol=1e-4)
     assert not torch.allclose(clips[:4], scene.run(scene.moving(demo[0], motion), noise=noise[:4]), atol=1e-2)
     normed = scene.moving(demo[0], port.load_motion(replace(motion.weights, clip_norm=True)))
-    clip = scene.run(free(port, normed, fusion=FUSION), noise=noise)
+    clip = scene.run(free(port, normed, time=FUSION), noise=noise)
     assert torch.isfinite(clip).all()
     assert not torch.allclose(
-        clip, scene.run(free(port, scene.moving(demo[0], motion), fusion=FUSION), noise=noise)
+        clip, scene.run(free(port, scene.moving(demo[0], motion), time=FUSION), noise=noise)
     )
 
 
@@ -126,10 +126,10 @@ def test_within_context_windows_noise_is_the_clips_and_fusion_the_windows(port, 
     noise = scene.noise(9)
     one = scene.run(windowed(free(port, moving, noise=SHUFFLE)), noise=noise)
     assert torch.equal(one, scene.run(windowed(moving), noise=noise[SHUFFLE.sources(range(9))]))
-    fused = scene.run(windowed(free(port, moving, fusion=FUSION)), noise=noise)
+    fused = scene.run(windowed(free(port, moving, time=FUSION)), noise=noise)
     assert torch.isfinite(fused).all()
     assert not torch.allclose(fused, scene.run(windowed(moving), noise=noise), atol=1e-2)
     assert torch.equal(
-        scene.run(windowed(free(port, moving, fusion=WindowFusion(8, 4))), noise=noise),
+        scene.run(windowed(free(port, moving, time=WindowFusion(8, 4))), noise=noise),
         scene.run(windowed(moving), noise=noise),
     ), "a context window that fits one of attention's is attended to as a whole"
