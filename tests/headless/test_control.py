@@ -29,8 +29,8 @@ from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import CheckpointError
 from frameloom.models.network.sizes import DEMO
 from frameloom.models.network.unet import UNetSize
+from frameloom.tests.contract.test_windows import FRAMES, PLANS, apart
 from frameloom.tests.support.random_demo import write_control, write_model
-from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart
 from safetensors.torch import load_file, save_file
 
 CPU = torch.device("cpu")

@@ -7,9 +7,9 @@ import torch
 from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.storyboard import scenes as storyboard
+from frameloom.tests.contract.test_port import BUNDLED_MOTION
 from frameloom.tests.support.nuwa_contract import *  # noqa: F403  the tests, which pytest finds by name
 from frameloom.tests.support.nuwa_contract import SIZE, draw_keyframes, plan
-from frameloom.tests.support.port_contract import BUNDLED_MOTION
 from frameloom.tests.support.scene import Scene
 
 

@@ -6,10 +6,9 @@ import pytest
 import torch
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.storyboard.scenes import Scene, Storyboard
-from frameloom.tests.support.port_contract import BUNDLED_MOTION
+from frameloom.tests.contract.test_port import BUNDLED_MOTION
+from frameloom.tests.contract.test_travel import travel
 from frameloom.tests.support.scene import Scene as SmallRun
-from frameloom.tests.support.travel_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.travel_contract import travel
 
 
 @pytest.fixture

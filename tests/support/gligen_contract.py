@@ -14,9 +14,9 @@ from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import CheckpointError
 from frameloom.models.layout.gligen import Grounding
 from frameloom.models.storyboard.scenes import parse_storyboard
+from frameloom.tests.contract.test_windows import FRAMES, PLANS, apart, windowed
 from frameloom.tests.support.gligen import BOXES, edit, embeddings, grounded, grounding, write_gligen
 from frameloom.tests.support.training import predict_in_training
-from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart, windowed
 
 SIGMA = 5.0
 SIDE = 128  # pixels of the latents of a Scene

@@ -12,7 +12,7 @@ from frameloom.models.edits.edit import Edit
 from frameloom.models.long_video.free_noise import NoiseShuffle
 from frameloom.models.long_video.nuwa_jobs import Recursion
 from frameloom.models.long_video.nuwa_tree import Tree
-from frameloom.tests.support.mask_adapter_contract import adapted, encoded_by_hand
+from frameloom.tests.contract.test_mask_adapter import adapted, encoded_by_hand
 
 SIZE = 16  # latent pixels
 SAMPLING = {"seed": 5, "steps": 3, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal"}

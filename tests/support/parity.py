@@ -23,8 +23,8 @@ from frameloom.host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.motion.mask_adapter import MASK_KEY
 from frameloom.models.network.sizes import DEMO
+from frameloom.tests.contract.test_mask_adapter import encoder
 from frameloom.tests.support.gligen import WideText, write_gligen
-from frameloom.tests.support.mask_adapter_contract import encoder
 from frameloom.tests.support.motion import save, tiny_state
 from frameloom.tests.support.random_demo import write_control, write_lora, write_model
 from frameloom.tests.support.workflow_steps import run

@@ -10,8 +10,7 @@ from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
 from frameloom.models.layout.energy import BoxEnergy
 from frameloom.models.video.windows import WindowPlan
-from frameloom.tests.support.energy_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.energy_contract import network_of, predict
+from frameloom.tests.contract.test_energy import network_of, predict
 from frameloom.tests.support.layout import guide, lay_out
 
 

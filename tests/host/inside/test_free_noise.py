@@ -11,8 +11,7 @@ from comfy_extras import nodes_custom_sampler
 from frameloom.models.long_video.free_noise import WindowFusion
 from frameloom.models.motion.lora import MotionLoRA
 from frameloom.models.video.noise import FrameNoise
-from frameloom.tests.support.free_noise_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.free_noise_contract import FRAMES, FUSION, SHUFFLE, free
+from frameloom.tests.contract.test_free_noise import FRAMES, FUSION, SHUFFLE, free
 
 import nodes
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.host.comfyui.seams import input
-from frameloom.tests.support.mask_adapter_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.mask_adapter_contract import FRAMES, adapted, apart, draw, encoded_by_hand, held
+from frameloom.tests.contract.test_mask_adapter import FRAMES, adapted, apart, draw, encoded_by_hand, held
 
 import nodes
 

@@ -12,7 +12,6 @@ from comfy.patcher_extension import PatcherInjection
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
 from frameloom.models.video.windows import WindowPlan
-from frameloom.tests.support.training_contract import *  # noqa: F403  the tests, which pytest finds by name
 
 
 def test_a_base_of_sdxls_shape_is_refused(port, demo):

@@ -13,9 +13,8 @@ from frameloom.models.errors import HostError
 from frameloom.models.files.keys import hash_settings
 from frameloom.models.network.sizes import DEMO
 from frameloom.models.video.windows import WindowPlan
+from frameloom.tests.contract.test_windows import FRAMES, PLANS, apart, windowed
 from frameloom.tests.host.inside.test_cross_frame_control import network
-from frameloom.tests.support.windows_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.windows_contract import FRAMES, PLANS, apart, windowed
 
 HINT_GAIN = 50.0
 SIDE = 128  # pixels of the latents of a Scene

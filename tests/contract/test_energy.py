@@ -1,7 +1,4 @@
-"""What every host promises of guidance by an energy, as tests that run on each: they import them from here.
-
-They need the fixtures of ``port_contract``.
-"""
+"""What every host promises of guidance by an energy."""
 
 from __future__ import annotations
 

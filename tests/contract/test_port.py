@@ -1,4 +1,4 @@
-"""What every host promises (``host/contract.py``), as tests that run on each: they import them from here.
+"""What every host promises (``host/contract.py``).
 
 They need the fixtures ``port``, ``demo`` (MODEL, CLIP, VAE), ``motion`` (the bundled module), ``scene`` and
 ``kind_folder``, which gives an empty folder where the host looks for a kind of model file.

@@ -1,4 +1,4 @@
-"""What every host promises of Prompt Travel, as tests that run on each; fixtures as of ``port_contract``.
+"""What every host promises of Prompt Travel.
 
 The demo model alone mixes no frames, so a frame of a clip is what it would be in a clip of its prompt alone.
 """
@@ -10,7 +10,7 @@ import math
 import pytest
 import torch
 from frameloom.models.storyboard.scenes import Scene, Storyboard
-from frameloom.tests.support.windows_contract import PLANS, windowed
+from frameloom.tests.contract.test_windows import PLANS, windowed
 
 FRAMES, SIGMA = 10, 5.0
 FIRST, LAST = "a red circle", "a blue cross on navy"

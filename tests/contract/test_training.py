@@ -1,7 +1,4 @@
-"""What training promises on every host: what learns and what doesn't, and through which edits.
-
-The tests need the fixtures ``port``, ``demo``, ``motion`` and ``scene``, as ``port_contract``'s.
-"""
+"""What training promises on every host: what learns and what doesn't, and through which edits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every host promises of a mask encoder, as tests that run on each; fixtures as of ``port_contract``."""
+"""What every host promises of a mask encoder."""
 
 from __future__ import annotations
 

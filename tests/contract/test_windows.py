@@ -1,7 +1,4 @@
-"""What context windows promise on every host, as tests that run on each: they import them from here.
-
-They need the fixtures of ``port_contract``.
-"""
+"""What context windows promise on every host."""
 
 from __future__ import annotations
 
