@@ -1,11 +1,10 @@
-"""Binds the import name ``frameloom`` to this checkout, even when another copy is installed; chooses quick tests."""
+"""Binds the import name to this checkout, and chooses quick tests."""
 
 from __future__ import annotations
 
 import os
-import sys
+import runpy
 import time
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SLOW = ROOT / "tests" / "slow.txt"  # test functions that take more than a second; --record-slow writes it
 
-# The root must not be importable: our `nodes/` would shadow ComfyUI's `nodes.py`. `python -m pytest` adds it.
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
-
-_spec = spec_from_file_location("frameloom", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
-assert _spec is not None
-assert _spec.loader is not None
-sys.modules["frameloom"] = module_from_spec(_spec)
-_spec.loader.exec_module(sys.modules["frameloom"])
+runpy.run_path(str(Path(__file__).with_name("bind.py")))
 
 _STARTED = pytest.StashKey[tuple[float, float]]()
 

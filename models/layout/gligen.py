@@ -169,7 +169,10 @@ class GligenEdit(Part):
 
     def check(self, edits: Sequence[Edit], conditions: Sequence[Mapping[str, Any]]) -> None:
         """Refuse boxes that core's node hung on a condition: both would act."""
-        if any(options.get("gligen") is not None for options in conditions):
+        hung = [options["gligen"] for options in conditions if options.get("gligen") is not None]
+        for kind, *_ in hung:
+            check_boxes(kind)
+        if hung:
             raise ValueError(
                 "conditioning: got boxes of GLIGENTextBoxApply on a model with GLIGEN from Layout Conditioning; "
                 "expected one of the two; leave one out."

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GUEST = ROOT / "tests" / "support" / "guest"
 IN_COPY = """
 import runpy, sys
-runpy.run_path("tests/conftest.py")  # the import name is the copy's
+runpy.run_path("tests/bind.py")  # the import name is the copy's
 """
 
 
@@ -45,7 +45,7 @@ def copy(tmp_path: Path) -> Path:
     for folder in (*LAYERS, "tools", "web", "workflows", "tests/golden"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
     shutil.copy(ROOT / "__init__.py", copy)
-    shutil.copy(ROOT / "tests" / "conftest.py", copy / "tests")
+    shutil.copy(ROOT / "tests" / "bind.py", copy / "tests")
     (copy / "assets").symlink_to(ROOT / "assets")
     return copy
 

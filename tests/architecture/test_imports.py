@@ -298,7 +298,7 @@ class Blocked:
         if name.split(".")[0] in {HOST_MODULES!r}:
             raise ImportError(f"{{name}} is blocked")
 sys.meta_path.insert(0, Blocked())
-runpy.run_path({str(ROOT / "tests" / "conftest.py")!r})
+runpy.run_path({str(ROOT / "tests" / "bind.py")!r})
 for name in {modules!r}:
     importlib.import_module(name)
 """

@@ -174,7 +174,7 @@ def test_an_installation_without_the_extra_is_told_which_one_it_lacks(arguments,
     """As after `pip install .`: our package, and nothing of the extra."""
     script = (
         "import runpy, sys; "
-        f"runpy.run_path({str(ROOT / 'tests' / 'conftest.py')!r}); "
+        f"runpy.run_path({str(ROOT / 'tests' / 'bind.py')!r}); "
         "from frameloom.headless.__main__ import main; "
         f"sys.exit(main({arguments}))"
     )

@@ -111,7 +111,7 @@ LONG = """
 import re
 from pathlib import Path
 import torch
-from frameloom.models.metrics import measure
+from frameloom.models.video.metrics import measure
 
 video = torch.rand(24, 384, 384, 3)
 for frames in (6, 24):
@@ -126,7 +126,7 @@ def test_a_video_takes_little_memory_beside_it():
     The highest mark is the process's own, as Linux has it; what ``getrusage`` gives begins with its parent's.
     """
     tests = Path(__file__).resolve().parents[1]
-    script = f"import runpy; runpy.run_path({str(tests / 'conftest.py')!r})\n{LONG}"
+    script = f"import runpy; runpy.run_path({str(tests / 'bind.py')!r})\n{LONG}"
     given_back = {
         "MALLOC_MMAP_THRESHOLD_": "65536",
         "OMP_NUM_THREADS": "1",

@@ -125,13 +125,13 @@ LONG = """
 import re, sys
 from pathlib import Path
 import torch
-from frameloom.headless import io, ui
+from frameloom.headless import select_host
 from frameloom.headless.port import HeadlessHost
 from frameloom.host import api
 
 folder = Path(sys.argv[1])
-api.select(io=io, ui=ui, extension=io.ComfyExtension, port=HeadlessHost("cpu", folder, folder, folder))
-from frameloom.nodes.decode_to_video import DecodeToVideo
+select_host(HeadlessHost("cpu", folder, folder, folder))
+from frameloom.nodes.video.decode_to_video import DecodeToVideo
 
 latents, vae = torch.randn(1000, 4, 8, 8), api.port().load_demo()[2]
 for frames, size in ((100, 16), (1000, 16), (1000, 1000)):
@@ -147,7 +147,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     The highest mark is the process's own, as Linux has it; what ``getrusage`` gives begins with its parent's.
     """
     tests = Path(__file__).resolve().parents[1]
-    script = f"import runpy; runpy.run_path({str(tests / 'conftest.py')!r})\n{LONG}"
+    script = f"import runpy; runpy.run_path({str(tests / 'bind.py')!r})\n{LONG}"
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path], cwd=tests, capture_output=True, text=True, check=False
     )

@@ -201,7 +201,7 @@ import os, signal, sys
 from pathlib import Path
 from frameloom.tests.support.training import lesson_of, moving_clips, settings
 from frameloom.tests.training.test_motion_training import make_port
-from frameloom.training.motion_training import train_motion
+from frameloom.training.motion.training import train_motion
 folder = Path(sys.argv[1])
 port = make_port(folder)
 model = port.load_demo()[0]
