@@ -93,7 +93,7 @@ def test_every_patch_of_a_seam_is_in_the_list_that_training_reads(port):
     found = [getattr(importlib.import_module(name), "PATCHES", {}) for name in files]
     listed = {(place, patch) for place, patches in all_patches().items() for patch in patches}
     assert {each for patches in found for each in patches.items()} == listed
-    assert len(listed) == 7
+    assert {place for place, _ in listed} >= {"attn1_patch", "attn2_patch", "middle_patch"}
 
 
 def test_layers_of_another_pack_do_not_come_along(port, demo, caplog):
