@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -63,6 +64,8 @@ class Accelerated:
         self._accelerator: Any = Accelerator(
             cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)]
         )
+        # A process that ends with gloo's threads still running may be aborted by them.
+        atexit.register(self._accelerator.end_training)
         self.device: torch.device = self._accelerator.device
         self.count: int = self._accelerator.num_processes
         self.rank: int = self._accelerator.process_index
