@@ -1,4 +1,4 @@
-"""The command ``frameloom``: run a ComfyUI workflow without ComfyUI, or train from a file (``train.py``).
+"""The command ``frameloom``: run a ComfyUI workflow without ComfyUI, or train from a file (``train``).
 
 Exit codes: 0 all is well, 1 the run failed or was stopped, 2 bad usage or an invalid workflow (nothing ran).
 """

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.utils import checkpoint
 
 from .edits.call import Held
-from .edits.edit import Edit, Time
+from .edits.edit import Edit
 from .motion.checkpoint import MotionWeights, check_fit
-from .motion.mask_adapter import MaskEncoder
 from .motion.module import MotionModel
 
 PredictionType = Literal["eps", "v"]
@@ -48,22 +47,6 @@ class Learner:
 
     network: MotionModel
     weights: MotionWeights
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """Names of the slots it has."""
-        return self.network.slots
-
-    @property
-    def mask_encoder(self) -> MaskEncoder | None:
-        """Its mask encoder."""
-        return self.network.mask_encoder
-
-    def __call__(
-        self, slot: str, hidden: Tensor, frames: int, strength: float, time: Time | None = None
-    ) -> Tensor:
-        """Run one slot: [B*F, C, H, W] -> [B*F, C, H, W]."""
-        return self.network(slot, hidden, frames, strength, time)
 
 
 @dataclass(frozen=True)

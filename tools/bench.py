@@ -27,12 +27,11 @@ from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
     CrossFrameAttnProcessor2_0,
 )
+from frameloom.headless import select_host
 from frameloom.headless.engine.edits import edited, forward_with_edits
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.v3 import io, ui
 from frameloom.headless.weights import networks
 from frameloom.headless.weights.shared_attention import attention_layers, share_tokens
-from frameloom.host import api
 from frameloom.models.edits.call import training_call
 from frameloom.models.edits.edit import Edit
 from frameloom.models.motion.checkpoint import MotionWeights, to_diffusers
@@ -207,7 +206,7 @@ def file_arms(_: UNetSize, hooks: ExitStack) -> list[Arm]:
     """Build the two ways of a clip's latents into a file: all pictures at once, and a few at a time."""
     folder = hooks.enter_context(tempfile.TemporaryDirectory())
     port = HeadlessHost("cpu", folder, folder, folder)
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
+    select_host(port)
     from frameloom.headless.core_nodes.video import CreateVideo, SaveVideo  # they need a selected host
     from frameloom.nodes.video.decode_to_video import LOSSY, DecodeToVideo
 

@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from frameloom.headless import select_host
 from frameloom.headless.cluster import Cluster, Figures, find_workers
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.v3 import io, ui
-from frameloom.host import api
 from frameloom.models.long_video.nuwa_fill import Filling
 from frameloom.models.long_video.nuwa_jobs import Recursion, Work, run_jobs
 from frameloom.models.long_video.nuwa_tree import Tree, find_makespan
@@ -63,7 +62,7 @@ class Shared:
 def prepare(folder: str, steps: int) -> tuple[Work, Tensor]:
     """Return what the jobs do, and the keyframes."""
     port = HeadlessHost("cpu", folder, folder, folder)
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
+    select_host(port)
     from frameloom.nodes.long_video.nuwa import LocalWork, NuwaKeyframes, ask  # they need a selected host
 
     model, clip, _ = port.load_demo()

@@ -23,12 +23,17 @@ import argparse
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
+import urllib.error
 import urllib.request
 import venv
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +104,59 @@ def _python_of(tree: Path) -> Path:
     own = [tree / name / shared_python().relative_to(cache_folder() / "venv") for name in ("venv", ".venv")]
     choices = [Path(named)] if named else [*own, shared_python()]
     return next((python for python in choices if python.exists()), choices[-1])
+
+
+@contextmanager
+def serving(
+    host: Host, base: Path, log: Path, *options: str, environment: Mapping[str, str], seconds: float
+) -> Iterator[str]:
+    """Start a ComfyUI on the CPU, yield its URL when it answers, and end it with the context.
+
+    Args:
+        host: ComfyUI to start.
+        base: base directory, which holds its models, inputs, outputs and custom nodes.
+        log: file that gets what it prints.
+        *options: further options of its command line.
+        environment: variables of its process.
+        seconds: longest time that it may take to start.
+
+    Raises:
+        RuntimeError: it does not start; says the end of its log.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        host.python, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
+        "--database-url", "sqlite:///:memory:", "--disable-api-nodes", *options,
+    ]  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    with log.open("w") as printed:
+        process = subprocess.Popen(
+            command, cwd=host.tree, stdout=printed, stderr=subprocess.STDOUT, env=environment
+        )
+        try:
+            deadline = time.monotonic() + seconds
+            while not _answers(url):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"ComfyUI did not start:\n{log.read_text()[-4000:]}")
+                time.sleep(0.5)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/system_stats", timeout=60):
+            return True
+    except (urllib.error.URLError, ConnectionError):
+        return False
 
 
 def probe(host: Host) -> str:

@@ -19,7 +19,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,12 +26,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from frameloom.tools.host import Host, find_hosts
+from frameloom.tools.host import find_hosts, serving
 from frameloom.tools.same_cases import Graph, scene_graphs, workflow_graphs
 from frameloom.tools.same_weights import write_weights
 from PIL import Image, ImageSequence
@@ -218,7 +216,7 @@ def run_comfyui(base: Path, tree: Path, graphs: Mapping[str, Graph]) -> Iterator
         )
     (base / "custom_nodes" / "frameloom").symlink_to(tree.resolve())
     (base / "custom_nodes" / "same_control.py").write_text(CONTROL_NODE)
-    with running(found[0], base) as url:
+    with serving(found[0], base, base / "log", environment=_environment(), seconds=START_SECONDS) as url:
         for case, graph in graphs.items():
             yield case, queue(url, with_prefix(graph, case))
 
@@ -235,45 +233,6 @@ def with_prefix(graph: Graph, case: str) -> Graph:
             "inputs": inputs,
         }
     return result
-
-
-@contextmanager
-def running(host: Host, base: Path) -> Iterator[str]:
-    """Start ComfyUI on the CPU, and end it with the context."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = [
-        "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
-        "--database-url", "sqlite:///:memory:", "--disable-api-nodes",
-    ]  # fmt: skip
-    with (base / "log").open("w") as log:
-        process = subprocess.Popen(
-            [host.python, "main.py", *options], cwd=host.tree, stdout=log, stderr=log, env=_environment()
-        )
-        url = f"http://127.0.0.1:{port}"
-        try:
-            end = time.monotonic() + START_SECONDS
-            while not _answers(url):
-                if process.poll() is not None or time.monotonic() > end:
-                    sys.exit(f"same: ComfyUI did not start:\n{(base / 'log').read_text()[-3000:]}")
-                time.sleep(0.5)
-            yield url
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        _get(f"{url}/system_stats")
-    except (urllib.error.URLError, ConnectionError):
-        return False
-    return True
 
 
 def _get(url: str, body: object = None) -> Any:

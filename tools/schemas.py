@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from frameloom.headless.v3 import io, ui
+from frameloom.headless import select_host
+from frameloom.headless.v3 import io
 from frameloom.headless.v3.core_node import stored_object_info
 from frameloom.host import api
 from frameloom.host.bundled import BUNDLED
@@ -44,7 +45,7 @@ def own_nodes() -> list[type[io.ComfyNode]]:
     try:
         api.port()
     except RuntimeError:
-        api.select(io=io, ui=ui, extension=io.ComfyExtension, port=cast(Host, BundledFilesOnly()))
+        select_host(cast(Host, BundledFilesOnly()))
     from frameloom.nodes import node_classes  # node files take their base classes from the selected host
 
     return node_classes()

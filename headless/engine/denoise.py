@@ -156,7 +156,7 @@ class Denoiser:
             is_part=self._windows is not None,
             held=self._held,
         )
-        active = self._run.begin(call, **group.brought)
+        active = self._run.begin(call, group.brought)
         chunks = len(group.conditions)
         seen = repeat(sampling.scale_input(noisy, sigma), "f c h w -> (n f) c h w", n=chunks)
         step = torch.full((1,), timestep, device=noisy.device)

@@ -29,9 +29,9 @@ class EditedRun(RunEdits):
 
     active: Active | None = None
 
-    def begin(self, call: Call, **instead: Sequence[Any]) -> Active:
+    def begin(self, call: Call, instead: Mapping[str, Sequence[Any]] | None = None) -> Active:
         """Begin a model call; arguments and result are those of ``at``."""
-        self.active = Active(self, call, False, instead)
+        self.active = self.at(call, instead)
         return self.active
 
     @contextmanager
@@ -42,7 +42,7 @@ class EditedRun(RunEdits):
             call: the question.
             observer: observer that sees it.
         """
-        earlier, self.active = self.active, self.at(call, observe=[observer])
+        earlier, self.active = self.active, self.at(call, {"observe": [observer]})
         try:
             yield
         finally:

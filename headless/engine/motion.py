@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
 
-from ...models.edits.edit import Time
 from ...models.motion.checkpoint import MotionWeights
 from ...models.motion.lora import MotionLoRA, merge_loras
-from ...models.motion.mask_adapter import MaskEncoder
 from ...models.motion.module import MotionModel
 
 
 @dataclass(frozen=True)
 class LoadedMotion:
-    """What a FRAMELOOM_MOTION socket carries. Immutable; called as ``motion(slot, hidden, frames, strength, time)``.
+    """What a FRAMELOOM_MOTION socket carries. Immutable.
 
     Attributes:
         weights: weights without LoRAs.
@@ -40,22 +37,6 @@ class LoadedMotion:
             network = MotionModel(self.weights.size, device="meta")
             network.load_state_dict(state, assign=True)
         return network.requires_grad_(False).eval()
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """Names of the slots it has."""
-        return self.network.slots
-
-    @property
-    def mask_encoder(self) -> MaskEncoder | None:
-        """Its mask encoder."""
-        return self.network.mask_encoder
-
-    def __call__(
-        self, slot: str, hidden: Tensor, frames: int, strength: float, time: Time | None = None
-    ) -> Tensor:
-        """Run one slot: [B*F, C, H, W] -> [B*F, C, H, W]."""
-        return self.network(slot, hidden, frames, strength, time)
 
     def with_lora(self, lora: MotionLoRA, strength: float) -> LoadedMotion:
         """Return the same module with a motion LoRA stacked on it.

@@ -61,7 +61,8 @@ class _Edited:
 def _in_float32(network: Any) -> Any:
     """Return what runs beside a UNet, half precision on a GPU, so that it fits the copy of the UNet."""
     if isinstance(network, LoadedMotion):
-        return network if network.dtype == torch.float32 else replace(network, dtype=torch.float32)
+        own = network if network.dtype == torch.float32 else replace(network, dtype=torch.float32)
+        return own.network
     with torch.inference_mode(False):
         return copy.deepcopy(network).float()
 

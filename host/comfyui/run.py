@@ -274,7 +274,7 @@ def diffusion_model(
             return executor(given.noisy, given.timesteps, given.context, y, control, told, **rest)
 
     def ask_aside(given: guide.Inputs, call: Call, observer: Observer) -> None:
-        ask(given, run.at(call, observe=[observer]))
+        ask(given, run.at(call, {"observe": [observer]}))
 
     shift = guide.find_guidance(run, active, unet, inputs, ask_aside)
     if shift is not None:

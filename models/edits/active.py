@@ -147,22 +147,24 @@ class RunEdits:
             self._memories[number, of] = part.memory()
         return self._memories[number, of]
 
-    def at(self, call: Call, *, in_control: bool = False, **instead: Sequence[Any]) -> Active:
+    def at(
+        self, call: Call, instead: Mapping[str, Sequence[Any]] | None = None, *, in_control: bool = False
+    ) -> Active:
         """Work out what acts in a model call.
 
         Args:
             call: call of the network.
-            in_control: True: the network is a ControlNet, in which self-attention alone is edited.
             instead: parts that take the place of those of a seam in this call, by the seam.
+            in_control: True: the network is a ControlNet, in which self-attention alone is edited.
         """
-        return Active(self, call, in_control, instead)
+        return Active(self, call, instead or {}, in_control)
 
 
 class Active:
     """What edits do in one model call."""
 
     def __init__(
-        self, run: RunEdits, call: Call, in_control: bool, instead: Mapping[str, Sequence[Any]]
+        self, run: RunEdits, call: Call, instead: Mapping[str, Sequence[Any]], in_control: bool
     ) -> None:
         """Work it out; ``RunEdits.at`` says the arguments."""
         self.call, self._run = call, run

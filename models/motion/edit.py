@@ -25,7 +25,7 @@ def motion_edit(name: str, motion: Any, schedule: Schedule | None = None, **sett
 
     Args:
         name: name of the edit.
-        motion: module that the host's ``load_motion`` returned, or a ``learning.Learner``.
+        motion: module that the host's ``load_motion`` returned, or a ``training.Learner``.
         schedule: the beta schedule to sample with; None: the model's own.
         settings: ``strength``, ``start_percent`` and ``end_percent`` of ``TemporalEdit``.
     """
@@ -38,10 +38,10 @@ class TemporalEdit(Part):
     """Run a motion module in the temporal slots.
 
     Attributes:
-        motion: module that the host's ``load_motion`` returned, or a ``learning.Learner``.
+        motion: module that the host's ``load_motion`` returned, or a ``training.Learner``.
         strength: factor on the module's change: ``x + strength * (module(x) - x)``. 0 leaves the model bit-identical.
         start_percent, end_percent: part of sampling in which it acts, compared with ``Call.progress``.
-        network: network that runs in the place of ``motion``: a ``MotionModel``, or one called alike; None: ``motion``.
+        network: ``MotionModel`` that runs in the place of the module's own; None: the module's.
     """
 
     motion: Any
@@ -73,8 +73,8 @@ class TemporalEdit(Part):
 
     @property
     def networks(self) -> tuple[Any, ...]:
-        """The module."""
-        return (self._running,)
+        """The module, or the network that runs in its place."""
+        return (self.motion if self.network is None else self.network,)
 
     def with_networks(self, networks: Sequence[Any]) -> TemporalEdit:
         """Return the same edit that runs another network."""
@@ -100,4 +100,4 @@ class TemporalEdit(Part):
 
     @property
     def _running(self) -> Any:
-        return self.motion if self.network is None else self.network
+        return self.motion.network if self.network is None else self.network

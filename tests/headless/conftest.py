@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.headless.v3 import io, ui
+from frameloom.headless import select_host
 from frameloom.host import api
 
 
@@ -34,5 +34,5 @@ def no_host(monkeypatch):
 @pytest.fixture
 def port(tmp_path, no_host):
     port = FoldersOnly(tmp_path)
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
+    select_host(port)
     return port

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.headless import cluster
+from frameloom.headless import cluster, select_host
 from frameloom.headless.cluster import Cluster
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.v3 import io, ui
 from frameloom.host import api
 from frameloom.host.bundled import BUNDLED
 from frameloom.models.errors import HostError
@@ -46,7 +45,7 @@ def host(tmp_path, monkeypatch):
     """This process as the command makes it; one thread, as a worker has."""
     monkeypatch.setattr(api, "_selected", {})
     port = HeadlessHost("cpu", tmp_path / "input", tmp_path / "output", tmp_path / "models")
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
+    select_host(port)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield port

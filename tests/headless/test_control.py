@@ -366,9 +366,9 @@ def test_a_net_runs_inside_the_unets_call(model, net, monkeypatch):
     calls, seen = [], []
     begin = denoise.EditedRun.begin
 
-    def note(run, call, **instead):
+    def note(run, call, instead=None):
         calls.append(call)
-        return begin(run, call, **instead)
+        return begin(run, call, instead)
 
     monkeypatch.setattr(denoise.EditedRun, "begin", note)
     handle = (

@@ -15,6 +15,7 @@ from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion.module import MotionModel, motion_size
 from frameloom.models.network.sizes import DEMO
 from frameloom.models.network.unet import SD1
+from frameloom.models.training import Learner
 from frameloom.tests.support.random_demo import as_learner, random_motion
 from torch import nn
 from torch.nn.utils.parametrize import register_parametrization
@@ -107,12 +108,11 @@ def test_hooks_go_after_an_exception(unet, motion, inputs):
 
 def test_an_unknown_slot_leaves_no_hook_behind(unet, motion):
     class Wider:
-        weights = motion.weights
-        slots = (*motion.slots, "down_blocks.4.motion_modules.0")
+        slots = (*motion.network.slots, "down_blocks.4.motion_modules.0")
 
     with (
         pytest.raises(ValueError, match=r"down_blocks\.4\.motion_modules\.0"),
-        edited(unet, [motion_edit("x", Wider())]),
+        edited(unet, [motion_edit("x", Learner(Wider(), motion.weights))]),
     ):
         pass
     assert hooks(unet) == 0
@@ -184,16 +184,16 @@ def test_gradients_reach_a_mask_encoder_and_a_lora_and_nothing_else(unet, inputs
 
 
 def test_v1_norms_take_the_clip_together(unet, motion, inputs):
-    class V1:
-        slots = motion.slots
-        weights = replace(motion.weights, clip_norm=True)
+    class Nothing:
+        slots = motion.network.slots
 
         def __call__(self, slot, hidden, frames, strength, time):
             return hidden
 
-    got = edited_output(unet, inputs, V1(), call())
+    v1 = Learner(Nothing(), replace(motion.weights, clip_norm=True))
+    got = edited_output(unet, inputs, v1, call())
     assert not torch.allclose(got, plain(unet, inputs), atol=1e-3)
     same = (inputs[0][:1].expand(FRAMES, -1, -1, -1), inputs[1], inputs[2][:1].expand(FRAMES, -1, -1))
-    got = edited_output(unet, same, V1(), call())
+    got = edited_output(unet, same, v1, call())
     assert torch.allclose(got, plain(unet, same), atol=1e-4)  # equal frames have equal statistics
     assert hooks(unet) == 0

@@ -10,10 +10,6 @@ from diffusers.models.attention import GatedSelfAttentionDense
 from diffusers.models.embeddings import GLIGENTextBoundingboxProjection
 from frameloom.headless.core_nodes.conditioning import GLIGENTextBoxApply
 from frameloom.headless.engine.gligen import load_gligen
-from frameloom.headless.port import HeadlessHost
-from frameloom.headless.v3 import io, ui
-from frameloom.host import api
-from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.tests.support.gligen import (
     BOXES,
     DEMO_WIDTHS,
@@ -24,38 +20,10 @@ from frameloom.tests.support.gligen import (
     write_gligen,
 )
 from frameloom.tests.support.gligen_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.scene import Scene
+from frameloom.tests.support.headless_host import *  # noqa: F403  the host
 from safetensors.torch import load_file
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("headless")
-    return HeadlessHost("cpu", folder / "input", folder / "output", folder / "models")
-
-
-@pytest.fixture(autouse=True)
-def _selected(port, monkeypatch):
-    monkeypatch.setattr(api, "_selected", {})
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
-
-
-@pytest.fixture(scope="module")
-def demo(port):
-    return port.load_demo()
-
-
-@pytest.fixture(scope="module")
-def motion(port):
-    [name, *_] = port.list_files("animatediff_models")
-    return port.load_motion(read_motion_weights(port.resolve("animatediff_models", name)))
-
-
-@pytest.fixture(scope="module")
-def scene(port, demo):
-    return Scene(port, demo[1])
 
 
 @pytest.fixture

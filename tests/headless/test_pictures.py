@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 import torch
+from frameloom.headless import select_host
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.v3 import io, ui
 from frameloom.headless.v3.folders import folders
 from frameloom.host import api
 from PIL import Image
@@ -19,7 +19,7 @@ def folder(tmp_path, monkeypatch):
     """The folder of a run's files."""
     monkeypatch.setattr(api, "_selected", {})
     port = HeadlessHost("cpu", tmp_path, tmp_path, tmp_path)
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
+    select_host(port)
     return tmp_path
 
 

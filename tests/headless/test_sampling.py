@@ -347,9 +347,9 @@ def test_an_edit_tells_its_call(model, monkeypatch):
     calls = []
     begin = denoise.EditedRun.begin
 
-    def note(run, call, **instead):
+    def note(run, call, instead=None):
         calls.append(call)
-        return begin(run, call, **instead)
+        return begin(run, call, instead)
 
     monkeypatch.setattr(denoise.EditedRun, "begin", note)
     positive = [[condition(1)[0][0], {"frameloom": {"boxes": 1}}]]

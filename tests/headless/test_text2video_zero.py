@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from frameloom.headless import select_host
 from frameloom.headless.port import HeadlessHost
 from frameloom.headless.text.prompt import Tokenizer
-from frameloom.headless.v3 import io, ui
 from frameloom.headless.weights.loading import load_checkpoint
 from frameloom.headless.weights.networks import build_unet
 from frameloom.host import api
@@ -44,7 +44,7 @@ def apart(one, other):
 def test_the_sampler_draws_what_diffusers_draws(model, monkeypatch, tmp_path, prediction, name):
     monkeypatch.setattr(api, "_selected", {})
     host = HeadlessHost("cpu", tmp_path, tmp_path, tmp_path)
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=host)
+    select_host(host)
     from frameloom.nodes.zero_shot.sampler import ZeroShotSampler
 
     model = replace(model, base_sampling=replace(model.base_sampling, prediction=prediction))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from frameloom.headless import select_host
 from frameloom.headless.port import HeadlessHost
 from frameloom.headless.train.config import ConfigError, read_config
-from frameloom.headless.v3 import io, ui
 from frameloom.host import api
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ def home(tmp_path, monkeypatch):
         Path("models", name).touch()
     monkeypatch.setattr(api, "_selected", {})
     port = HeadlessHost("cpu", "input", "output", "models")
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
+    select_host(port)
 
 
 def read(text="", *settings):

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
-import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from frameloom.tools.host import Host
+from frameloom.tools.host import Host, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 # A hyphen makes the folder no Python identifier; ComfyUI must load it all the same.
@@ -52,44 +49,11 @@ def running_server(host: Host, base: Path) -> Iterator[Server]:
     """Start a server; end it with the context."""
     (base / "custom_nodes").mkdir()
     (base / "custom_nodes" / PACK_FOLDER).symlink_to(ROOT, target_is_directory=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = [
-        "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
-        "--database-url", "sqlite:///:memory:", "--disable-api-nodes",
-        "--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK_FOLDER,
-    ]  # fmt: skip
-    server = Server(f"http://127.0.0.1:{port}", base, base / "server.log")
-    with server.log.open("w") as log:
-        process = subprocess.Popen(
-            [host.python, "main.py", *options],
-            cwd=host.tree,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {KEY_VARIABLE: KEY},
-        )
-        try:
-            _await_start(server, process)
-            yield server
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _await_start(server: Server, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            server.get("/system_stats")
-            return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.5)
-    raise RuntimeError(f"ComfyUI did not start:\n{server.log.read_text()[-4000:]}")
+    log = base / "server.log"
+    alone = ("--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK_FOLDER)
+    environment = os.environ | {KEY_VARIABLE: KEY}
+    with serving(host, base, log, *alone, environment=environment, seconds=START_SECONDS) as url:
+        yield Server(url, base, log)
 
 
 def documented_client(folder: Path) -> ModuleType:

@@ -11,8 +11,9 @@ import av
 import numpy as np
 import pytest
 import torch
+from frameloom.headless import select_host
 from frameloom.headless.core_nodes import image, latent, video
-from frameloom.headless.v3 import io, ui
+from frameloom.headless.v3 import io
 from frameloom.host import api
 from frameloom.tests.support.core_node_cases import PROMPT, cases, tensors
 from frameloom.tests.support.sample_schema import plain_schema, sample_schema
@@ -108,7 +109,7 @@ def ours(tmp_path, theirs, monkeypatch):
     """A headless process on the same inputs."""
     monkeypatch.setattr(api, "_selected", {})
     (tmp_path / "input").symlink_to(theirs / "input")
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=FoldersOnly(tmp_path))
+    select_host(FoldersOnly(tmp_path))
     return tmp_path
 
 

@@ -112,7 +112,7 @@ def test_in_a_controlnet_self_attention_alone_is_edited():
 
 def test_a_call_may_have_other_parts_at_a_seam():
     run, other = run_of("observe", Every()), Every()
-    run.at(CALL, observe=[other]).see("query", "key", LAYER)
+    run.at(CALL, {"observe": [other]}).see("query", "key", LAYER)
     assert len(other.seen) == 1
     assert run.parts("observe")[0].seen == []
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from frameloom.headless import select_host
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.v3 import io, ui
 from frameloom.host import api
 from frameloom.tests.support.motion import save, tiny_lora, tiny_state
 
@@ -19,7 +19,7 @@ def host(tmp_path, monkeypatch):
     save(tmp_path / "models/animatediff_motion_lora/wide.safetensors", tiny_lora(width=64))
     monkeypatch.setattr(api, "_selected", {})
     host = HeadlessHost("cpu", tmp_path / "input", tmp_path / "output", tmp_path / "models")
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=host)
+    select_host(host)
     return host
 
 

@@ -27,7 +27,7 @@ def apply(nodes, model, motion, **inputs):
 def test_a_loaded_module_runs(motion):
     assert motion.weights.family == "v2"
     x = torch.randn(8, 32, 4, 4, generator=torch.Generator().manual_seed(0))
-    assert (motion("down_blocks.0.motion_modules.0", x, 8, 1.0) - x).abs().max() > 0.01
+    assert (motion.network("down_blocks.0.motion_modules.0", x, 8, 1.0) - x).abs().max() > 0.01
 
 
 def test_a_replaced_file_has_another_fingerprint(nodes, host):

@@ -184,7 +184,7 @@ def test_a_saved_module_has_the_loras_on_it_merged(host, train, save):
     again = host.load_motion(read_motion_weights(save(moved)))
     hidden = torch.randn(4, 32, 3, 3)
     slot = "down_blocks.0.motion_modules.0"
-    torch.testing.assert_close(again(slot, hidden, 4, 1.0), moved(slot, hidden, 4, 1.0))
+    torch.testing.assert_close(again.network(slot, hidden, 4, 1.0), moved.network(slot, hidden, 4, 1.0))
     assert save(moved).endswith("new_00002_.safetensors")
 
 

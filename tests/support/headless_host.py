@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
+from frameloom.headless import select_host
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.v3 import io, ui
 from frameloom.host import api
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.tests.support.scene import Scene
@@ -20,7 +20,7 @@ def port(tmp_path_factory):
     port = HeadlessHost(device, folder / "input", folder / "output", folder / "models")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "_selected", {})
-        api.select(io=io, ui=ui, extension=io.ComfyExtension, port=port)
+        select_host(port)
         yield port
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from frameloom.headless import select_host
 from frameloom.headless.core_nodes import conditioning, latent, loaders, sampling
 from frameloom.headless.engine.gligen import load_gligen
 from frameloom.headless.engine.motion import LoadedMotion
 from frameloom.headless.port import HeadlessHost
 from frameloom.headless.text.prompt import Tokenizer
-from frameloom.headless.v3 import io, ui
 from frameloom.headless.weights.control_loading import load_controlnet
 from frameloom.headless.weights.loading import load_checkpoint
 from frameloom.host import api
@@ -85,7 +85,7 @@ def load_sockets(folder: Path) -> dict[str, tuple]:
 def select_headless(folder: Path) -> None:
     """Choose the headless host, with the models of a folder."""
     host = HeadlessHost("cpu", folder, folder, folder / "models")
-    api.select(io=io, ui=ui, extension=io.ComfyExtension, port=host)
+    select_host(host)
 
 
 def ours(sockets: dict[str, tuple], case: dict) -> torch.Tensor:

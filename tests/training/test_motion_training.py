@@ -273,7 +273,7 @@ def test_more_steps_go_on_with_a_finished_run_of_constant_rate(port, model, tmp_
 def test_saving_memory_is_the_same_run_and_works_blocks_out_again(port, model, tmp_path):
     """A checkpoint of one is the other's."""
     lesson, calls, runs = lesson_of(port, model, "lora"), [], []
-    slot = lesson.learner.slots[0]
+    slot = lesson.learner.network.slots[0]
     lesson.learner.network.transformer(slot).norm.register_forward_hook(lambda *_: calls.append(slot))
     for steps, save, name in ((2, False, "a"), (1, False, "b"), (2, True, "b")):
         runs.append(

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from frameloom.headless import select_host
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.v3 import io, ui
-from frameloom.host import api
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion.lora import read_motion_lora
@@ -55,7 +54,7 @@ class Studio:
 
     def select(self) -> None:
         """Let nodes ask this host; node files can be imported then."""
-        api.select(io=io, ui=ui, extension=io.ComfyExtension, port=self.host)
+        select_host(self.host)
 
     @property
     def device(self) -> str:

@@ -165,7 +165,7 @@ def train_motion(
         forward = port.train_forward(model, frames, lesson.learner, save_memory=settings.save_memory)
         base, kind = forward.hash_weights(), port.base(model).prediction_type
         if settings.save_memory:
-            for slot in lesson.learner.slots:
+            for slot in lesson.learner.network.slots:
                 recompute(lesson.learner.network.transformer(slot), "change")
         key = run_key(clips, lesson, settings, [base, kind, plain(port.edits(model))])
         run = _Run(lesson, folder(key), base, kind, settings, on_step, on_checkpoint, team)
@@ -323,7 +323,7 @@ def _loss(
     schedule = lesson.learner.weights.beta_schedule or STABLE_DIFFUSION
     alphas = schedule.alphas_cumprod().float().to(device)
 
-    gives = lesson.learner.mask_encoder is not None
+    gives = lesson.learner.network.mask_encoder is not None
 
     def loss(_step: int, generator: torch.Generator) -> Tensor:
         batch = draw_batch(clips, settings, generator, gives=gives)

@@ -42,7 +42,7 @@ class AnimationFrames:
     numbers: tuple[int, ...]
 
     def read(self, width: int, height: int) -> list[Tensor]:
-        """See ``video.Frames``."""
+        """See ``source.Frames``."""
         check_unchanged(self.path, self.stamp)
         frames = []
         with opened(self.path, _WEBP) as picture:

@@ -42,7 +42,7 @@ class PictureFrames:
     stamps: tuple[Stamp, ...]
 
     def read(self, width: int, height: int) -> list[Tensor]:
-        """See ``video.Frames``."""
+        """See ``source.Frames``."""
         frames = []
         for path, stamp in zip(self.paths, self.stamps, strict=True):
             with _named(path), opened(path) as picture:

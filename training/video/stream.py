@@ -54,7 +54,7 @@ class StreamFrames:
     by_stamp: bool
 
     def read(self, width: int, height: int) -> list[Tensor]:
-        """See ``video.Frames``."""
+        """See ``source.Frames``."""
         check_unchanged(self.path, self.stamp)
         frames = self.decode(width, height, seek=True) if self.by_stamp else []
         if len(frames) < len(self.marks):

@@ -121,7 +121,7 @@ def load_demo(path: Path = DEMO_MODEL) -> tuple[Any, comfy.sd.CLIP, comfy.sd.VAE
     """Build the demo model.
 
     Args:
-        path: safetensors in LDM's key layout, of ``architecture.DEMO``'s sizes.
+        path: safetensors in LDM's key layout, of ``sizes.DEMO``'s sizes.
 
     Returns:
         MODEL, CLIP and VAE, under ComfyUI's memory management.
