@@ -9,24 +9,14 @@ import torch
 from diffusers import MotionAdapter
 from frameloom.models.edits.call import Call, Condition, held_by_mask
 from frameloom.models.errors import CheckpointError
-from frameloom.models.motion.checkpoint import MotionWeights, pack_motion, read_motion_weights, to_diffusers
-from frameloom.models.motion.lora import pack_motion_lora, read_motion_lora
+from frameloom.models.motion.checkpoint import read_motion_weights, to_diffusers
+from frameloom.models.motion.lora import read_motion_lora
 from frameloom.models.motion.mask_adapter import MASK_KEY, MaskEncoder, given_in, join_given
 from frameloom.models.motion.module import MotionModel, initialise
-from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
-from frameloom.tests.support.motion import save, tiny_lora, tiny_size, tiny_state
+from frameloom.tests.support.motion import equal_states, save, tiny_lora, tiny_size, tiny_state, tiny_weights
 from frameloom.tests.support.tensors import draw
-from safetensors.torch import save_file
 
 WIDTH = 32  # of the tiny module's first slot
-
-
-def weights(family="v2", schedule=ANIMATEDIFF, **size) -> MotionWeights:
-    return MotionWeights("mm.safetensors", family, tiny_size(**size), tiny_state(**size), schedule)
-
-
-def equal(one, other):
-    return set(one) == set(other) and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_a_new_encoder_adds_nothing():
@@ -87,59 +77,19 @@ def test_a_part_of_the_picture_is_refused():
         given_in(call)
 
 
-@pytest.mark.parametrize(
-    ("family", "schedule", "size"),
-    [
-        ("v1", ANIMATEDIFF, {"middle": False, "max_frames": 24}),
-        ("v2", ANIMATEDIFF, {}),
-        ("frameloom", STABLE_DIFFUSION, {"middle": False}),
-        ("frameloom", None, {}),
-    ],
-)
-@pytest.mark.parametrize("told", [True, False], ids=["encoder", "none"])
-def test_a_packed_module_reads_back_bit_for_bit(tmp_path, family, schedule, size, told):
-    kept = replace(weights(family, schedule, **size), clip_norm=family == "v1")
-    if told:
-        kept = kept.with_mask_encoder()
-        kept = replace(kept, state={**kept.state, MASK_KEY: draw(WIDTH, 5, 3, 3).half()})
-    tensors, metadata = pack_motion(kept)
-    save_file(tensors, tmp_path / "mm.safetensors", metadata)
-    read = read_motion_weights(tmp_path / "mm.safetensors")
-    assert replace(read, state={}) == replace(kept, state={})
-    assert equal(read.state, kept.state)
-    assert read.size.mask_encoder is told
-    model = MotionModel(read.size)
-    model.load_state_dict(dict(read.state))
-    assert (model.mask_encoder is not None) is told
-
-
-@pytest.mark.parametrize("told", [True, False], ids=["encoder", "none"])
-def test_a_packed_lora_reads_back_bit_for_bit(tmp_path, told):
-    state = tiny_lora() | ({MASK_KEY: draw(WIDTH, 5, 3, 3).half()} if told else {})
-    lora = read_motion_lora(save(tmp_path / "adapter.safetensors", state))
-    tensors, metadata = pack_motion_lora(lora)
-    assert equal(tensors, state)
-    again = read_motion_lora(save(tmp_path / "again.safetensors", tensors, metadata))
-    assert all(
-        equal(dict(enumerate(again.pairs[key])), dict(enumerate(lora.pairs[key]))) for key in lora.pairs
-    )
-    assert (again.mask_encoder is not None) is told
-    assert [name for name, _ in again.deltas(1.0)][-1:] == [MASK_KEY] or not told
-
-
 def test_a_lora_makes_room_in_a_module_without_an_encoder(tmp_path):
-    plain, state = weights(), tiny_lora() | {MASK_KEY: draw(WIDTH, 5, 3, 3)}
+    plain, state = tiny_weights(), tiny_lora() | {MASK_KEY: draw(WIDTH, 5, 3, 3)}
     lora = read_motion_lora(save(tmp_path / "adapter.safetensors", state)).fit(plain)
     room = lora.make_room(plain)
     assert not room.state[MASK_KEY].any()
-    assert equal({key: value for key, value in room.state.items() if key != MASK_KEY}, plain.state)
+    assert equal_states({key: value for key, value in room.state.items() if key != MASK_KEY}, plain.state)
     assert lora.make_room(room) is room
     assert replace(lora, mask_encoder=None).make_room(plain) is plain
     torch.testing.assert_close(dict(lora.deltas(-0.5))[MASK_KEY], -0.5 * state[MASK_KEY])
 
 
 def test_diffusers_gets_the_module_without_the_encoder():
-    told = weights().with_mask_encoder()
+    told = tiny_weights().with_mask_encoder()
     state, config = to_diffusers(told)
     MotionAdapter(**config).load_state_dict(state)
 
@@ -156,4 +106,4 @@ def test_an_encoder_of_another_shape_is_refused(tmp_path, shape):
         CheckpointError,
         match=r"adapter.safetensors: mask_encoder.conv.weight is .*; expected \(32, 5, 3, 3\) for mm.safetensors",
     ):
-        lora.fit(weights())
+        lora.fit(tiny_weights())

@@ -1,41 +1,51 @@
 """Files of motion modules and LoRAs: read again here to the last bit, and by diffusers to the same numbers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import MotionAdapter
-from frameloom.models.motion.checkpoint import MotionWeights, read_motion_weights
+from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.motion.lora import MotionLoRA, merge_loras, read_motion_lora
+from frameloom.models.motion.mask_adapter import MASK_KEY
 from frameloom.models.motion.module import MotionModel
 from frameloom.models.motion.save import save_motion
 from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.disk import room_for
-from frameloom.tests.support.motion import save, tiny_lora, tiny_size, tiny_state
+from frameloom.tests.support.motion import equal_states, linears, save, tiny_lora, tiny_weights
+from frameloom.tests.support.tensors import draw
 from safetensors import safe_open
+
+ENCODER = draw(32, 5, 3, 3)
 
 
 def weights(family="frameloom", schedule=STABLE_DIFFUSION, **size):
-    return MotionWeights("made", family, tiny_size(**size), tiny_state(**size), schedule, family == "v1")
+    return tiny_weights(family, schedule, **size)
 
 
 @pytest.mark.parametrize(
-    ("family", "schedule", "size"),
+    ("family", "schedule", "size", "told"),
     [
-        ("frameloom", STABLE_DIFFUSION, {"middle": False}),
-        ("frameloom", None, {"middle": True, "max_frames": 20}),
-        ("v1", ANIMATEDIFF, {"middle": False, "max_frames": 24}),
-        ("v2", ANIMATEDIFF, {"middle": True}),
+        ("frameloom", STABLE_DIFFUSION, {"middle": False}, True),
+        ("frameloom", None, {"middle": True, "max_frames": 20}, True),
+        ("v1", ANIMATEDIFF, {"middle": False, "max_frames": 24}, False),
+        ("v2", ANIMATEDIFF, {"middle": True}, False),
     ],
 )
-def test_a_module_is_read_again_to_the_last_bit(tmp_path, family, schedule, size):
-    made = weights(family, schedule, **size)
-    save_motion(tmp_path / "deep" / "made.safetensors", made)
-    again = read_motion_weights(tmp_path / "deep" / "made.safetensors")
-    assert (again.family, again.size, again.beta_schedule, again.clip_norm) == (
-        family, made.size, schedule, made.clip_norm,
-    )  # fmt: skip
-    assert again.state.keys() == made.state.keys()
-    assert all(torch.equal(again.state[key], made.state[key]) for key in made.state)
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["made.safetensors"]
+def test_a_module_is_read_again_to_the_last_bit(tmp_path, family, schedule, size, told):
+    """With a mask encoder, and without one."""
+    made, path = weights(family, schedule, **size), tmp_path / "deep" / "mm.safetensors"
+    if told:
+        made = made.with_mask_encoder()
+        made = replace(made, state={**made.state, MASK_KEY: ENCODER})
+    save_motion(path, made)
+    again = read_motion_weights(path)
+    assert replace(again, state={}) == replace(made, state={})
+    assert equal_states(again.state, made.state)
+    model = MotionModel(again.size)
+    model.load_state_dict(dict(again.state))
+    assert (model.mask_encoder is not None) is told
+    assert [each.name for each in path.parent.iterdir()] == ["mm.safetensors"]
 
 
 def test_keys_are_animatediffs_with_their_encodings_and_facts(tmp_path):
@@ -91,16 +101,27 @@ def config_folder(folder):
     return folder / "config"
 
 
-def test_a_lora_is_read_again_to_the_last_bit_under_animatediffs_keys(tmp_path):
-    state = tiny_lora()
+@pytest.mark.parametrize("told", [None, ENCODER], ids=["none", "encoder"])
+def test_a_lora_is_read_again_to_the_last_bit_under_animatediffs_keys(tmp_path, told):
+    state = tiny_lora() | ({} if told is None else {MASK_KEY: told})
     lora = read_motion_lora(save(tmp_path / "theirs.safetensors", state))
     save_motion(tmp_path / "ours.safetensors", lora)
-    again = read_motion_lora(tmp_path / "ours.safetensors")
-    assert again.pairs.keys() == lora.pairs.keys()
-    for name, pair in lora.pairs.items():
-        assert all(torch.equal(one, other) for one, other in zip(pair, again.pairs[name], strict=True))
     with safe_open(tmp_path / "ours.safetensors", "pt") as file:
-        assert set(file.keys()) == set(state)
+        assert equal_states({key: file.get_tensor(key) for key in file.keys()}, state)  # noqa: SIM118  not a dict
+    again = read_motion_lora(tmp_path / "ours.safetensors")
+    assert (again.mask_encoder is None) is (told is None)
+    assert [name for name, _ in again.deltas(1.0)][-1:] == [MASK_KEY] or told is None
+
+
+def halves(lora):
+    return {f"{name} {at}": half for name, pair in lora.pairs.items() for at, half in enumerate(pair)}
+
+
+def test_a_lora_of_every_linear_layer_is_read_again_to_the_last_bit(tmp_path):
+    lora = MotionLoRA("x", {f"{layer}.weight": pair for layer, pair in linears().items()})
+    save_motion(tmp_path / "ours.safetensors", lora)
+    again = read_motion_lora(tmp_path / "ours.safetensors")
+    assert equal_states(halves(again), halves(lora))
 
 
 def test_merged_loras_are_what_they_change():
