@@ -31,8 +31,8 @@ def as_theirs(clip):
     return clip.movedim(0, 1)[None]
 
 
-@pytest.mark.parametrize("sizes", [(2, 4, 6), (16, 8, 8), (8, 16, 12)])
-@pytest.mark.parametrize("stops", [(0.25, 0.25), (0.5, 0.25), (0.2, 0.7), (1.0, 1.0)])
+@pytest.mark.parametrize("sizes", [(2, 4, 6), (8, 16, 12)])
+@pytest.mark.parametrize("stops", [(0.5, 0.25), (0.2, 0.7), (1.0, 1.0)])
 @pytest.mark.parametrize("name", list(NAMES))
 def test_filter_is_diffusers_for_even_sizes(sizes, stops, name):
     for order in (1, 4):
@@ -89,20 +89,6 @@ def test_the_mean_is_the_slow_ones_and_what_changes_every_frame_is_the_fresh_one
     )
 
 
-def test_mixing_is_linear_and_equal_parts_are_kept():
-    reinit, slow, fresh, other = (
-        NoiseReinit(),
-        draw(7, 2, 5, 6),
-        draw(7, 2, 5, 6, seed=1),
-        draw(7, 2, 5, 6, seed=2),
-    )
-    torch.testing.assert_close(reinit.mix(slow, slow), slow)
-    torch.testing.assert_close(
-        reinit.mix(slow + 2 * other, fresh), reinit.mix(slow, fresh) + 2 * reinit.mix(other, torch.zeros_like(other)),
-        rtol=1e-4, atol=1e-5,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("name", ["gaussian", "ideal", "ideal_released"])
 def test_noise_of_unit_variance_stays_so_up_to_where_both_parts_overlap(name):
     """Of two independent noises, a frequency that passes by h has the power h^2 + (1 - h)^2, at least a half."""
@@ -141,14 +127,6 @@ def repeat(*reinits, noise=None, latent=None, sigmas=SIGMAS, shuffle=None):
 def high_part(reinit, start, slow):
     """What a start has that is not of the slow part's low frequencies."""
     return start - reinit.mix(slow, torch.zeros_like(slow))
-
-
-def test_without_the_edit_or_iterations_there_is_one_run_as_it_was():
-    for reinits in ((), (NoiseReinit(0),), (NoiseReinit(3), NoiseReinit(0))):
-        noise, runs = repeat(*reinits)
-        assert runs.starts == [noise]
-        assert runs.levels == [SIGMAS]
-        assert runs.shown == [[0, 1, 2, 3]]
 
 
 def test_a_further_run_starts_as_diffusers_would_start_it(monkeypatch):
@@ -217,9 +195,8 @@ def test_coarse_runs_take_some_of_the_levels_and_the_last_takes_all(steps, runs,
         assert (levels.diff() < 0).all()
 
 
-@pytest.mark.parametrize("coarse", [False, True])
-def test_all_runs_together_are_shown_as_the_steps_of_one(coarse):
-    _, runs = repeat(NoiseReinit(2, coarse_to_fine=coarse))
+def test_all_runs_together_are_shown_as_the_steps_of_one():
+    _, runs = repeat(NoiseReinit(2, coarse_to_fine=True))
     shown = [step for steps in runs.shown for step in steps]
     assert shown == sorted(shown)
     assert (shown[0], shown[-1], set(shown)) == (0, 3, {0, 1, 2, 3})

@@ -9,13 +9,10 @@ import pytest
 import torch
 from diffusers.models.attention import FreeNoiseTransformerBlock
 from diffusers.pipelines import free_noise_utils
-from frameloom.models.edits.active import find
-from frameloom.models.edits.edit import Edit
-from frameloom.models.edits.run import arrange_noise
 from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.motion.module import TemporalBlock
 from frameloom.models.network.layers import attend
-from frameloom.tests.support.motion import tiny_module, tiny_size
+from frameloom.tests.support.motion import tiny_size
 from frameloom.tests.support.tensors import draw
 from torch import nn
 
@@ -23,7 +20,6 @@ SIZES = [
     (length, stride) for length in range(1, 17) for stride in range(1, length + 1) if not length % stride
 ]
 CHANNELS, LENGTH, STRIDE, POSITIONS = 32, 8, 4, 12
-SLOT = "down_blocks.0.motion_modules.0"  # 32 channels
 FUSION = WindowFusion(LENGTH, STRIDE)
 
 
@@ -225,34 +221,3 @@ def test_half_precision_stays_near_single(dtype):
     assert half.dtype == dtype
     # As of the plain module: a dozen roundings of 2^-8 or 2^-11, amplified by weights.
     assert (half.float() - single).norm() / single.norm() < (0.05 if dtype == torch.bfloat16 else 0.005)
-
-
-def test_gradients_go_through_the_windows():
-    made, x = block(attentions=1), tokens(16).requires_grad_(True)
-    made(x, FUSION)[:, 15].sum().backward()
-    reached = x.grad.abs().amax((0, 2)) > 0
-    assert reached.tolist() == [frame >= LENGTH for frame in range(16)]
-
-
-def test_more_frames_than_positions_run_in_windows_and_windows_of_more_are_refused():
-    module = tiny_module(max_frames=POSITIONS)
-    x = draw(3 * POSITIONS, 32, 4, 4)
-    assert torch.isfinite(module(SLOT, x, 3 * POSITIONS, 1.0, FUSION)).all()
-    with pytest.raises(ValueError, match=r"frames=36 is more than the 12 .* add .* Free Noise of 12 frames"):
-        module(SLOT, x, 3 * POSITIONS)
-    wide = WindowFusion(16, 4)
-    with pytest.raises(ValueError, match=r"window_length=16 is more than the 12 .*lower Free Noise's window"):
-        module(SLOT, x, 3 * POSITIONS, 1.0, wide)
-    assert torch.equal(module(SLOT, x[:12], 12, 1.0, wide), module(SLOT, x[:12], 12))
-    with pytest.raises(ValueError, match=r"frames=13 is more than the 12"):
-        module(SLOT, x[:13], 13, 1.0, wide)
-
-
-def test_the_last_edit_that_has_a_say_counts():
-    noise = torch.arange(40.0).view(40, 1, 1, 1)
-    first, last = NoiseShuffle(16, 4), NoiseShuffle(8, 2, seed=3)
-    edits = [Edit("a", noise=first, time=FUSION), Edit("b", noise=last), Edit("c")]
-    assert torch.equal(arrange_noise(edits, noise), last.arrange(noise))
-    assert find(edits, "time") is FUSION
-    assert arrange_noise([Edit("c")], noise) is noise
-    assert find([Edit("c")], "time") is None

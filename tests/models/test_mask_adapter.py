@@ -71,9 +71,7 @@ def test_each_picture_of_a_batch_is_told_of_its_own_frame():
 def test_a_part_of_the_picture_is_refused():
     held = torch.zeros(2, 4, 4, 4), torch.zeros(2, 1, 4, 4)
     call = Call(2, 1, (Condition(0),), (0, 1), 1.0, 0.5, (4, 2), held=held)
-    with pytest.raises(
-        ValueError, match=r"mask adapter: got 4 x 2 cells of 4 x 4 .*take areas of conditions"
-    ):
+    with pytest.raises(ValueError, match=r"mask adapter: got 4 x 2 cells of 4 x 4 .*areas of conditions"):
         given_in(call)
 
 
@@ -97,13 +95,8 @@ def test_diffusers_gets_the_module_without_the_encoder():
 @pytest.mark.parametrize("shape", [(WIDTH, 4, 3, 3), (64, 5, 3, 3), (WIDTH,), ()])
 def test_an_encoder_of_another_shape_is_refused(tmp_path, shape):
     wrong = {MASK_KEY: torch.zeros(shape)}
-    with pytest.raises(
-        CheckpointError, match=r"mm.safetensors: mask_encoder.conv.weight is .*; expected \(32, 5"
-    ):
+    with pytest.raises(CheckpointError, match=r"mm.safetensors: mask_encoder.conv.weight is .*ed \(32, 5"):
         read_motion_weights(save(tmp_path / "mm.safetensors", tiny_state() | wrong))
     lora = read_motion_lora(save(tmp_path / "adapter.safetensors", tiny_lora() | wrong))
-    with pytest.raises(
-        CheckpointError,
-        match=r"adapter.safetensors: mask_encoder.conv.weight is .*; expected \(32, 5, 3, 3\) for mm.safetensors",
-    ):
+    with pytest.raises(CheckpointError, match=r"adapter.safetensors: .* \(32, 5, 3, 3\) for mm.safetensors"):
         lora.fit(tiny_weights())

@@ -48,9 +48,7 @@ def test_metadata_of_a_later_version_is_refused(tmp_path):
     path = save(
         tmp_path / "new.safetensors", tiny_state(), {"frameloom.kind": "motion", "frameloom.family": "v9"}
     )
-    with pytest.raises(
-        CheckpointError, match=r"new.safetensors: its metadata says family='v9'.*newer Frameloom"
-    ):
+    with pytest.raises(CheckpointError, match=r"new.safetensors: its metadata says family='v9'.*newer Fr"):
         read_motion_weights(path)
 
 
@@ -108,9 +106,7 @@ def test_a_folders_config_without_a_number_of_heads_is_refused(tmp_path, heads):
     state, config = to_diffusers(tiny_weights())
     save(tmp_path / "diffusion_pytorch_model.safetensors", state)
     (tmp_path / "config.json").write_text(json.dumps({**config, "motion_num_attention_heads": heads}))
-    with pytest.raises(
-        CheckpointError, match=rf"motion_num_attention_heads is '{heads}'; expected a whole number"
-    ):
+    with pytest.raises(CheckpointError, match=rf"attention_heads is '{heads}'; expected a whole number"):
         read_motion_weights(tmp_path)
 
 
@@ -134,9 +130,7 @@ def test_parameters_of_sd15_are_animatediffs_and_diffusers():
 def test_a_module_of_another_width_does_not_fit():
     weights = tiny_weights()
     check_fit(weights, tiny_size().channels)
-    with pytest.raises(
-        CheckpointError, match=r"down_blocks.0.motion_modules.0 is 32 channels wide, the model has 64"
-    ):
+    with pytest.raises(CheckpointError, match=r"motion_modules.0 is 32 channels wide, the model has 64"):
         check_fit(weights, tiny_size(width=64).channels)
 
 

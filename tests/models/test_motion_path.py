@@ -24,7 +24,7 @@ def picture(height, width):
     return torch.arange(4 * height * width, dtype=torch.float32).view(1, 4, height, width)
 
 
-@pytest.mark.parametrize("size", [(64, 64), (32, 40), (64, 96), (16, 16), (80, 48)])
+@pytest.mark.parametrize("size", [(64, 64), (32, 40), (16, 16)])
 @pytest.mark.parametrize("strength", [(12, 12), (0, 0), (-7, 30), (3, -200), (600, 0)])
 def test_the_papers_warp_equals_diffusers_cell_for_cell(size, strength):
     latent, frames = picture(*size), 8

@@ -58,9 +58,7 @@ def test_what_is_no_arithmetic_is_refused(expression):
     ],
 )
 def test_a_value_that_is_no_finite_number_is_refused_with_its_frame(expression):
-    with pytest.raises(
-        ExpressionError, match=r"got no finite number at frame 3 in `.*; expected a finite number"
-    ):
+    with pytest.raises(ExpressionError, match=r"got no finite number at frame 3 in `.*; expected a fin"):
         evaluate(expression, {"t": 3.0})
 
 

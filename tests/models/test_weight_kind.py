@@ -131,9 +131,7 @@ def test_a_loader_reads_what_it_wants_and_nothing_else(tmp_path):
     assert read_motion_lora(lora_file).pairs
     with pytest.raises(CheckpointError, match=r"^lora.safetensors is .*; expected an AnimateDiff motion mod"):
         read_motion_weights(lora_file)
-    with pytest.raises(
-        CheckpointError, match=r"^mm.safetensors is .*; expected a motion LoRA of AnimateDiff"
-    ):
+    with pytest.raises(CheckpointError, match=r"^mm.safetensors is .*; expected a motion LoRA of Animate"):
         read_motion_lora(module_file)
 
 

@@ -108,9 +108,7 @@ def test_a_folder_of_many_models_is_named(tmp_path):
     (tmp_path / "text_encoder").mkdir()
     with pytest.raises(CheckpointError, match=r"the folder of a whole diffusers pipeline \(model_index.json"):
         read_motion_weights(tmp_path)
-    with pytest.raises(
-        CheckpointError, match=r"^text_encoder: the part text_encoder of a diffusers pipeline"
-    ):
+    with pytest.raises(CheckpointError, match=r"^text_encoder: the part text_encoder of a diffusers pipe"):
         read_motion_weights(tmp_path / "text_encoder")
 
 
@@ -145,7 +143,7 @@ def test_nested_pickles_are_read(tmp_path, way):
 def test_two_modules_in_one_pickle_are_named_by_key(tmp_path):
     torch.save({"model": tiny_state(), "ema": tiny_state(1)}, tmp_path / "mm.ckpt")
     with pytest.raises(
-        CheckpointError, match=r"holds down_blocks.* twice, as 'model.down_blocks.* and as 'ema.down"
+        CheckpointError, match=r"holds down_blocks.* twice, as 'model.down.* and as 'ema.down"
     ):
         read_motion_weights(tmp_path / "mm.ckpt")
 
