@@ -79,27 +79,6 @@ def test_the_temporal_stop_frequency_is_where_half_passes_over_frames_and_the_sp
     assert share[0, 0, 0] == 1
 
 
-def test_the_mean_is_the_slow_ones_and_what_changes_every_frame_is_the_fresh_ones():
-    slow, fresh = draw(16, 4, 8, 8), draw(16, 4, 8, 8, seed=1)
-    mixed = NoiseReinit().mix(slow, fresh)
-    torch.testing.assert_close(mixed.mean(OUR_AXES), slow.mean(OUR_AXES), rtol=1e-4, atol=1e-5)
-    signs = torch.tensor([1.0, -1.0]).repeat(8)[:, None, None, None]
-    torch.testing.assert_close(
-        (mixed * signs).mean(OUR_AXES), (fresh * signs).mean(OUR_AXES), rtol=1e-3, atol=1e-5
-    )
-
-
-@pytest.mark.parametrize("name", ["gaussian", "ideal", "ideal_released"])
-def test_noise_of_unit_variance_stays_so_up_to_where_both_parts_overlap(name):
-    """Of two independent noises, a frequency that passes by h has the power h^2 + (1 - h)^2, at least a half."""
-    reinit = NoiseReinit(filter=name)
-    mixed = reinit.mix(draw(16, 64, 16, 16), draw(16, 64, 16, 16, seed=1))
-    share = reinit.low_pass(16, 16, 16)
-    power = float((share**2 + (1 - share) ** 2).mean())
-    assert float(mixed.var()) == pytest.approx(power, abs=0.01)
-    assert power > 0.95
-
-
 class Recorder:
     """Runs that note what they are given, and draw any clip."""
 

@@ -16,9 +16,7 @@ from frameloom.tests.support.motion import tiny_size
 from frameloom.tests.support.tensors import draw
 from torch import nn
 
-SIZES = [
-    (length, stride) for length in range(1, 17) for stride in range(1, length + 1) if not length % stride
-]
+SIZES = [(length, stride) for length in (1, 2, 5, 8, 12) for stride in range(1, 13) if not length % stride]
 CHANNELS, LENGTH, STRIDE, POSITIONS = 32, 8, 4, 12
 FUSION = WindowFusion(LENGTH, STRIDE)
 
@@ -79,11 +77,8 @@ def test_any_window_from_a_multiple_of_the_stride_on_has_each_noise_once():
             sources = NoiseShuffle(length, stride, seed=frames).sources(range(frames))
             assert sources[:length] == list(range(length))
             for start in range(0, frames - length + 1, stride):
-                assert sorted(sources[start : start + length]) == list(range(length)), (
-                    length,
-                    stride,
-                    start,
-                )
+                window = sources[start : start + length]
+                assert sorted(window) == list(range(length)), (length, stride, start)
 
 
 def test_a_frames_noise_depends_on_its_number_alone_and_on_the_seed():
@@ -102,16 +97,6 @@ def test_the_order_is_apart_from_torchs_own_random_state():
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(1)
     assert NoiseShuffle(8, 4).sources(range(30)) == one
-
-
-def test_noise_is_moved_by_frames_bit_for_bit():
-    noise = draw(27, 4, 3, 5)
-    shuffle = NoiseShuffle(8, 2, seed=1)
-    arranged = shuffle.arrange(noise)
-    assert torch.equal(arranged[:8], noise[:8])
-    for frame, source in enumerate(shuffle.sources(range(27))):
-        assert torch.equal(arranged[frame], noise[source])
-    assert shuffle.arrange(short := noise[:5]) is short
 
 
 @pytest.mark.parametrize(("frames", "length", "stride"), [(64, 16, 4), (27, 8, 4), (33, 12, 3), (16, 16, 4)])
@@ -143,15 +128,6 @@ def test_every_frame_is_covered_and_its_weights_sum_to_one():
             for start, row in zip(starts, weights, strict=True):
                 assert (row[start : start + length] > 0).all()
                 assert row.count_nonzero() == length
-
-
-def test_weights_are_the_pyramid_of_the_paper():
-    """16 frames, windows of 8, stride 4: 1 2 3 4 4 3 2 1 from frames 0, 4 and 8 on."""
-    rise = torch.tensor([1.0, 2, 3, 4, 4, 3, 2, 1])
-    laid = torch.zeros(3, 16)
-    for number in range(3):
-        laid[number, 4 * number : 4 * number + 8] = rise
-    torch.testing.assert_close(FUSION.weights(16), laid / laid.sum(0))
 
 
 def test_attentions_that_say_nothing_change_nothing_where_diffusers_attenuates_the_end_of_a_clip():

@@ -87,17 +87,6 @@ def test_what_is_nearer_hides_what_is_behind(kind):
     assert not torch.equal(both, alone)
 
 
-@pytest.mark.parametrize(
-    ("nearer", "farther"),
-    [((0.0, 0.5, 0.3, 0.9), (0.6, 0.1, 0.9, 0.5)), ((0.0, 0.2, 0.4, 0.8), (0.6, 0.5, 0.8, 0.8))],
-    ids=["lower", "larger"],
-)
-def test_lower_and_larger_blobs_are_brighter(nearer, farther):
-    hint = draw("blob depth", still("a", nearer), still("b", farther))[0, ..., 0]
-    left, right = hint[:, : WIDTH // 2], hint[:, WIDTH // 2 :]
-    assert float(left.max()) > float(right.max()) + 0.02
-
-
 def test_a_blob_fills_its_ellipse_and_bulges():
     hint = draw("blob depth", still("a", (0.25, 0.25, 0.75, 0.75)))[0, ..., 0]
     ellipse = ellipse_masks(torch.tensor([[0.25, 0.25, 0.75, 0.75]]), torch.tensor([True]), HEIGHT, WIDTH)[0]

@@ -54,11 +54,6 @@ def test_masks_are_those_of_pillow(shape, height, width):
     assert float((masks - drawn).abs().mean()) < 0.004
 
 
-def test_partly_covered_pixels_have_their_share():
-    mask = box_masks(torch.tensor([[0.25 / 4, 0.5 / 2, 2.5 / 4, 1.0]]), torch.tensor([True]), 2, 4)
-    assert mask[0].tolist() == [[0.375, 0.5, 0.25, 0.0], [0.75, 1.0, 0.5, 0.0]]
-
-
 @pytest.mark.parametrize("draw", DRAW.values())
 def test_absent_is_an_empty_mask(draw):
     masks = draw(BOXES, torch.tensor([True, False, True, False]), 8, 8)

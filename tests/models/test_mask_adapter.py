@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import MotionAdapter
-from frameloom.models.edits.call import Call, Condition, held_by_mask
+from frameloom.models.edits.call import Call, Condition
 from frameloom.models.errors import CheckpointError
 from frameloom.models.motion.checkpoint import read_motion_weights, to_diffusers
 from frameloom.models.motion.lora import read_motion_lora
-from frameloom.models.motion.mask_adapter import MASK_KEY, MaskEncoder, given_in, join_given
+from frameloom.models.motion.mask_adapter import MASK_KEY, MaskEncoder, given_in
 from frameloom.models.motion.module import MotionModel, initialise
 from frameloom.tests.support.motion import equal_states, save, tiny_lora, tiny_size, tiny_state, tiny_weights
 from frameloom.tests.support.tensors import draw
@@ -22,37 +22,12 @@ WIDTH = 32  # of the tiny module's first slot
 def test_a_new_encoder_adds_nothing():
     hidden, given = draw(6, WIDTH, 8, 8), draw(6, 5, 8, 8, seed=1)
     assert torch.equal(MaskEncoder(WIDTH)(hidden, given), hidden)
+    assert MaskEncoder(WIDTH).half()(hidden.half(), given).dtype == torch.float16
     assert [name for name, _ in MaskEncoder(WIDTH).named_parameters()] == ["conv.weight"]
     model = MotionModel(replace(tiny_size(), mask_encoder=True))
     model.mask_encoder.conv.weight.data.normal_()
     initialise(model)
     assert torch.equal(model.mask_encoder(hidden, given), hidden)
-
-
-def test_what_it_adds_is_linear_in_what_is_given_and_in_strength():
-    encoder, hidden = MaskEncoder(WIDTH), draw(2, WIDTH, 6, 6)
-    torch.nn.init.normal_(encoder.conv.weight)
-    one, two = draw(2, 5, 6, 6, seed=1), draw(2, 5, 6, 6, seed=2)
-
-    def added(given, strength=1.0):
-        return encoder(hidden, given, strength) - hidden
-
-    torch.testing.assert_close(added(2 * one - two), 2 * added(one) - added(two), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(added(one, -0.3), -0.3 * added(one), rtol=1e-4, atol=1e-4)
-    assert torch.equal(encoder(hidden, torch.zeros_like(one)), hidden)
-    half = encoder.half()
-    assert half(hidden.half(), one).dtype == torch.float16
-
-
-def test_what_is_given_is_where_the_mask_holds():
-    latents, mask = draw(3, 4, 4, 4), torch.ones(3, 4, 4, 4)
-    mask[0], mask[1, :, :2] = 0, 0.25
-    given = join_given(*held_by_mask(latents, mask))
-    assert torch.equal(given[0], torch.cat([latents[0], torch.ones(1, 4, 4)]))
-    assert torch.equal(given[1, :4, :2], 0.75 * latents[1, :, :2])
-    assert not given[1, :, 2:].any()
-    assert not given[2].any()
-    assert held_by_mask(latents, None) is None
 
 
 def test_each_picture_of_a_batch_is_told_of_its_own_frame():

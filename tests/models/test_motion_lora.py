@@ -65,11 +65,8 @@ def test_kohyas_keys_change_every_linear_layer(tmp_path, name_of):
     state, made = {}, tiny_weights()
     for layer, (down, up) in linears().items():
         kohya = f"lora_unet_{name_of(layer).replace('.', '_')}"
-        state |= {
-            f"{kohya}.lora_up.weight": up,
-            f"{kohya}.lora_down.weight": down,
-            f"{kohya}.alpha": torch.tensor(2.0),
-        }
+        names = (f"{kohya}.lora_up.weight", f"{kohya}.lora_down.weight", f"{kohya}.alpha")
+        state |= dict(zip(names, (up, down, torch.tensor(2.0)), strict=True))
     lora = read_motion_lora(save(tmp_path / "lora.safetensors", state)).fit(made)
     merged = merge_loras(made, [(lora, -0.5)]).state
     assert {key.rsplit(".", 2)[1] for key in lora.pairs} >= {"proj_in", "proj_out", "proj", "2", "to_q"}
@@ -119,47 +116,28 @@ def test_a_lora_that_does_not_fit_is_refused(tmp_path, state, message):
         lora.fit(tiny_weights())
 
 
+TO_Q = f"{BLOCK}.attention_blocks.0.to_q"
 DOWN = f"{BLOCK}.attention_blocks.0.processor.to_q_lora.down.weight"
+ELSEWHERE = "lora_unet_down_blocks_0_motion_modules_0_elsewhere.lora_down.weight"
+OF_THE_BASE = "down_blocks.0.attentions.0.proj_in_lora.down.weight"
+# What is put into a file, and what is then said of it.
 BROKEN = {
-    "half a pair": (
-        {key: value for key, value in tiny_lora().items() if key != DOWN},
-        r"attention_blocks.0.to_q.weight has no down matrix; expected pairs",
-    ),
-    "ranks that differ": (
-        tiny_lora() | {DOWN: torch.zeros(8, 32)},
-        r"has down \(8, 32\) and up \(32, 4\); expected \[R, C\] and \[C, R\]",
-    ),
-    "a convolution": (tiny_lora() | {DOWN: torch.zeros(4, 32, 1, 1)}, r"has down \(4, 32, 1, 1\)"),
-    "a magnitude": (
-        tiny_lora() | {f"{BLOCK}.attention_blocks.0.to_q.dora_scale": torch.ones(32)},
-        r"to_q.dora_scale is a DoRA, a form of LoRA that motion modules don't take \(1 such keys\)",
-    ),
-    "a Hadamard product": (
-        tiny_lora() | {f"{BLOCK}.attention_blocks.0.to_q.hada_w1_a": torch.ones(32, 4)},
-        "to_q.hada_w1_a is a LoHa",
-    ),
-    "a difference": (
-        tiny_lora() | {f"{BLOCK}.ff_norm.diff": torch.ones(32)},
-        "ff_norm.diff is no part of a LoRA's",
-    ),
-    "integers": (
-        tiny_lora() | {DOWN: torch.ones(4, 32, dtype=torch.int8)},
-        rf"{DOWN} is int8, of shape \(4, 32\)",
-    ),
-    "NaN": (tiny_lora() | {DOWN: torch.full((4, 32), torch.nan)}, rf"{DOWN} holds NaN or infinity"),
-    "an unknown layer": (
-        {"lora_unet_down_blocks_0_motion_modules_0_elsewhere.lora_down.weight": torch.zeros(4, 32)},
-        r"elsewhere.lora_down.weight names no layer of a motion module",
-    ),
-    "layers of the base beside motion": (
-        tiny_lora() | {"down_blocks.0.attentions.0.proj_in_lora.down.weight": torch.zeros(4, 32)},
-        r"proj_in_lora.down.weight names no layer of a motion module",
-    ),
+    "half a pair": ({DOWN: None}, r"attention_blocks.0.to_q.weight has no down matrix; expected pairs"),
+    "ranks that differ": ({DOWN: torch.zeros(8, 32)}, r"has down \(8, 32\) and up \(32, 4\); expected \["),
+    "a convolution": ({DOWN: torch.zeros(4, 32, 1, 1)}, r"has down \(4, 32, 1, 1\)"),
+    "a magnitude": ({f"{TO_Q}.dora_scale": torch.ones(32)}, r"to_q.dora_scale is a DoRA, .* \(1 such keys\)"),
+    "a Hadamard product": ({f"{TO_Q}.hada_w1_a": torch.ones(32, 4)}, r"to_q.hada_w1_a is a LoHa"),
+    "a difference": ({f"{BLOCK}.ff_norm.diff": torch.ones(32)}, r"ff_norm.diff is no part of a LoRA's"),
+    "integers": ({DOWN: torch.ones(4, 32, dtype=torch.int8)}, rf"{DOWN} is int8, of shape \(4, 32\)"),
+    "NaN": ({DOWN: torch.full((4, 32), torch.nan)}, rf"{DOWN} holds NaN or infinity"),
+    "an unknown layer": ({ELSEWHERE: torch.zeros(4, 32)}, r"elsewhere.lora_down.weight names no layer of"),
+    "a layer of the base": ({OF_THE_BASE: torch.zeros(4, 32)}, r"proj_in_lora.down.weight names no layer"),
 }
 
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_lora_is_refused_by_key(tmp_path, fault):
-    state, message = BROKEN[fault]
+    change, message = BROKEN[fault]
+    state = {key: value for key, value in (tiny_lora() | change).items() if value is not None}
     with pytest.raises(CheckpointError, match=rf"^pan.safetensors: .*{message}"):
         read_motion_lora(save(tmp_path / "pan.safetensors", state))

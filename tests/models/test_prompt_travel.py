@@ -262,10 +262,8 @@ def test_the_schedule_is_told_range_by_range_with_what_is_not_used():
         "7: b -> c (0.01)",
         "unused, 120: d",
     ]
-    assert describe_travel(keys, plan_travel(keys, 8, "hold")).splitlines()[-2:] == [
-        "unused, 99: c",
-        "unused, 120: d",
-    ]
+    held = describe_travel(keys, plan_travel(keys, 8, "hold")).splitlines()
+    assert held[-2:] == ["unused, 99: c", "unused, 120: d"]
 
 
 def test_only_prompts_that_frames_have_are_encoded_and_each_once():
@@ -313,10 +311,8 @@ def test_conditions_without_a_pooled_text_stay_without():
 
 def test_one_prompt_is_left_as_it_is_encoded():
     encoded = {"a": condition(1)}
-    assert (
-        travel_conditions(encoded, {0: "a", 8: "a"}, plan_travel({0: "a", 8: "a"}, 9, "linear"))
-        is encoded["a"]
-    )
+    prompts = {0: "a", 8: "a"}
+    assert travel_conditions(encoded, prompts, plan_travel(prompts, 9, "linear")) is encoded["a"]
 
 
 def test_lengths_that_do_not_fit_together_are_refused():

@@ -35,11 +35,6 @@ def test_a_cross_fade_is_the_weighted_mean_of_both(cross_fade):
             torch.testing.assert_close(video[start - cross_fade + place], mean)
 
 
-def test_a_fade_between_like_scenes_shows_nothing():
-    still = torch.full((5, 2, 2, 3), 0.3)
-    torch.testing.assert_close(join_scenes([still, still], 4), torch.full((6, 2, 2, 3), 0.3))
-
-
 @pytest.mark.parametrize(
     ("parts", "cross_fade", "message"),
     [

@@ -32,6 +32,7 @@ def module(*left_out: str, **more: torch.Tensor):
     return kept | {f"{name.replace('__', '.')}.weight": value for name, value in more.items()}
 
 
+POSES, MERGES = "pose_encoder_state_dict", "attention_processor_state_dict"
 POSE = {"encoder_conv_in.weight": conv(384), "encoder_down_conv_blocks.0.0.block1.weight": conv(32)}
 MERGE = {f"{BLOCK}.attention_blocks.0.processor.qkv_merge.weight": torch.zeros(32, 32)}
 OBJECTS = {"conv_in.weight": conv(128), "body.0.block1.weight": conv(32)}
@@ -43,11 +44,7 @@ HOTSHOT = {key.replace("motion_modules", "temporal_attentions"): each for key, e
 FAMILIES = [
     ("no_tensors", "a file without tensors", {}),
     ("cameractrl", "CameraCtrl's camera encoder.*isn't supported", POSE | MERGE),
-    (
-        "cameractrl",
-        "CameraCtrl's",
-        {"pose_encoder_state_dict": POSE, "attention_processor_state_dict": MERGE},
-    ),
+    ("cameractrl", "CameraCtrl's", {POSES: POSE, MERGES: MERGE}),
     ("cameractrl", "CameraCtrl's", module() | MERGE),
     ("motionctrl_cmcm", r".*camera module \(CMCM\)", module() | some(f"{BLOCK}.cc_projection.weight")),
     ("motionctrl_omcm", r"MotionCtrl's object adapter \(OMCM\)", {"omcm_state_dict": OBJECTS}),
@@ -69,11 +66,7 @@ FAMILIES = [
     ("sd_lora", r".*\(LoKr\)", some("lycoris_mid_block_proj_in.lokr_w1")),
     ("sd_lora", r".*\(OFT\)", some("lora_unet_mid_block_proj_in.oft_blocks")),
     ("sd_lora", r".*\(LoCon\)", some("lora_unet_mid_block_conv1.lora_mid.weight")),
-    (
-        "sdxl_lora",
-        "a LoRA of SDXL",
-        some("lora_unet_input_blocks_4_1_transformer_blocks_1_x.lora_down.weight"),
-    ),
+    ("sdxl_lora", "a LoRA of SDXL", some("lora_unet_input_blocks_4_1_transformer_blocks_1.lora_down.weight")),
     ("transformer_lora", "a LoRA of a transf", some("lora_unet_double_blocks_0_attn_qkv.lora_down.weight")),
     ("transformer_lora", "a LoRA of a transf", some("diffusion_model.blocks.0.self_attn.q.lora_A.weight")),
     ("controlnet", "a ControlNet; .*controlnet", some("controlnet_cond_embedding.conv_in.weight")),
@@ -81,11 +74,7 @@ FAMILIES = [
     ("control_lora", "a Control-LoRA, a ControlN", some("lora_controlnet", "input_hint_block.0.weight")),
     ("transformer_controlnet", "a ControlNet for a transformer", some("controlnet_blocks.0.weight")),
     ("wan", "a Wan video model.*without a motion module", some(f"{UNET}.head.modulation", f"{UNET}.x")),
-    (
-        "ltx",
-        "an LTX video",
-        some(f"{UNET}.adaln_single.emb.timestep_embedder.linear_1.bias", "patchify_proj.weight"),
-    ),
+    ("ltx", "an LTX video model", some(f"{UNET}.adaln_single.x", "patchify_proj.weight")),
     ("hunyuan_video", "a HunyuanVideo", some("txt_in.individual_token_refiner.x", "double_blocks.0.x")),
     ("cogvideox", "a CogVideoX", some("blocks.0.norm1.linear.weight", "patch_embed.text_proj.weight")),
     ("flux", "a Flux model", some("double_blocks.0.img_attn.qkv.weight", "img_in.weight")),

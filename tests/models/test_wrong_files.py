@@ -67,10 +67,7 @@ NO_WEIGHTS = {
     "truncated pickle": (pickled(tiny_state())[:20_000], r"a torch file of 20000 bytes that can't be read"),
     "truncated legacy pickle": (LEGACY[: len(LEGACY) // 2], r": a torch file .*cut short"),
     "pickle with code": (pickled({"x": Shell()}), r"more than tensors.*could run code.*\.safetensors"),
-    "picture": (
-        b"\x89PNG\r\n\x1a\n" + bytes(64),
-        r"first bytes are b'\\x89PNG.*neither safetensors nor a torch",
-    ),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(64), r"first bytes are b'\\x89PNG.*neither safetensors nor"),
     "other archive": (zipped("readme.txt"), r"a zip archive that holds 'readme.txt' \(1 files\).*unpack it"),
     "few bytes": (b"\x00\x01\x02", r"its first bytes are"),
     "room without content": (bytes(5000), r"begins with zeros alone, so room was made for its 5000 bytes"),
@@ -93,29 +90,21 @@ def test_what_is_no_weight_file_is_named(tmp_path, capfd, kind):
     assert "owned" not in capfd.readouterr().out
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"gone.safetensors: no such file"):
-        read_motion_weights(tmp_path / "gone.safetensors")
-
-
-def test_a_folder_without_weights_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"a folder without diffusion_pytorch_model.safetensors"):
-        read_motion_weights(tmp_path)
-
-
-def test_a_folder_of_many_models_is_named(tmp_path):
-    (tmp_path / "model_index.json").write_text("{}")
+def test_a_path_without_a_weight_file_is_named_and_not_waited_for(tmp_path):
     (tmp_path / "text_encoder").mkdir()
-    with pytest.raises(CheckpointError, match=r"the folder of a whole diffusers pipeline \(model_index.json"):
-        read_motion_weights(tmp_path)
-    with pytest.raises(CheckpointError, match=r"^text_encoder: the part text_encoder of a diffusers pipe"):
-        read_motion_weights(tmp_path / "text_encoder")
-
-
-def test_a_file_that_is_no_regular_file_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "mm.ckpt")
-    with pytest.raises(CheckpointError, match=r"mm.ckpt: a device or a pipe; expected a weight file"):
-        read_motion_weights(tmp_path / "mm.ckpt")
+    (tmp_path / "model_index.json").write_text("{}")
+    (tmp_path / "text_encoder" / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.ckpt")
+    said = {
+        "gone.safetensors": r"^gone.safetensors: no such file",
+        "text_encoder/empty": r"a folder without diffusion_pytorch_model.safetensors",
+        "": r"the folder of a whole diffusers pipeline \(model_index.json",
+        "text_encoder": r"^text_encoder: the part text_encoder of a diffusers pipeline",
+        "pipe.ckpt": r"^pipe.ckpt: a device or a pipe; expected a weight file",
+    }
+    for name, message in said.items():
+        with pytest.raises(CheckpointError, match=message):
+            read_motion_weights(tmp_path / name)
 
 
 @pytest.mark.parametrize("content", [pickled(tiny_state()), WHOLE, LEGACY], ids=["pickle", "whole", "legacy"])
@@ -192,15 +181,12 @@ def renamed(old: str, new: str):
 MALFORMED = {
     "a slot is missing": (
         without("up_blocks.1.motion_modules.2"),
-        r"lacks up_blocks.1.motion_modules.2 \(20 of",
+        r"lacks up_blocks.1.motion_modules.2 \(20",
     ),
     "a weight is missing": (without(QUERY), rf"lacks {QUERY} and 0 more of"),
     "an encoding is missing": (without(ENCODING), rf"lacks {ENCODING}"),
     "a shape is wrong": (with_query(0, shape=(32, 16)), rf"{QUERY} is \(32, 16\).*expected \(32, 32\)"),
-    "a weight is quantised": (
-        with_query(0, torch.int8),
-        r"is int8, of shape \(32, 32\); expected weights of a float",
-    ),
+    "a weight is quantised": (with_query(0, torch.int8), r"is int8, of shape \(32, 32\); expected weights"),
     "a weight is empty": (with_query(0, shape=(0, 32)), rf"{QUERY} is empty, of shape \(0, 32\)"),
     "a number is NaN": (with_query(torch.nan), rf"{QUERY} holds NaN or infinity \(1,024 of 1,024 numbers\)"),
     "a number is infinite": (with_query(-torch.inf, torch.float16), rf"{QUERY} holds NaN or infinity"),
@@ -209,10 +195,7 @@ MALFORMED = {
         renamed(VALUE, VALUE.replace("to_v", "to_w")),
         rf"lacks {VALUE} and 0 more of .*\(it holds '{VALUE.replace('to_v', 'to_w')}', which belongs to nothing",
     ),
-    "a number in a key is huge": (
-        renamed("blocks.0.norms", "blocks.99999999.norms"),
-        r"lacks .* more of \d+ weights",
-    ),
+    "a number in a key is huge": (renamed("blocks.0.norms", "blocks.99999999.norms"), r"lacks .* of \d+ wei"),
     "an encoding is shorter": (tiny_state() | {ENCODING: torch.zeros(1, 16, 32)}, r"\(1, 16, 32\)"),
     "a convolution in place of a linear": (
         tiny_state() | {f"{SLOT}.proj_in.weight": torch.zeros(32, 32, 1, 1)},
