@@ -13,6 +13,7 @@ from frameloom.tests.support.layers import at_level
 from frameloom.tests.support.motion import tiny_module
 from frameloom.tests.support.parts import Every
 from frameloom.tests.support.random_demo import as_learner
+from torch import ones
 
 CALL = Call(2, 1, (Condition(0),), (0, 1), 1.0, 0.5, (4, 4))
 LAYER = at_level(1)  # of 2 x 2 places
@@ -21,10 +22,6 @@ OTHER = next(layer for layer in SD1.layers if layer.level == 1 and layer != LAYE
 
 def run_of(seam, *parts):
     return RunEdits([Edit(f"edit {number}", **{seam: part}) for number, part in enumerate(parts)])
-
-
-def ones(*shape):
-    return torch.ones(*shape)
 
 
 def test_every_seam_has_a_rule():
@@ -85,12 +82,9 @@ def test_slots_are_told_of_the_last_part_in_time():
 
 
 def test_in_a_controlnet_self_attention_alone_is_edited():
-    part = Every()
-    run = RunEdits([Edit("all", **dict.fromkeys(("input", "slots", "self_attention", "between"), part))])
-    active = run.at(CALL, in_control=True)
-    assert [name for name in ("input", "slots", "self_attention", "between") if active.acts_at(name)] == [
-        "self_attention"
-    ]
+    seams = ("input", "slots", "self_attention", "between")
+    active = RunEdits([Edit("all", **dict.fromkeys(seams, Every()))]).at(CALL, in_control=True)
+    assert [name for name in seams if active.acts_at(name)] == ["self_attention"]
 
 
 def test_a_call_may_have_other_parts_at_a_seam():

@@ -45,9 +45,8 @@ def test_a_module_without_encodings_is_animatelcm_and_gets_those_of_64_frames(tm
 
 
 def test_metadata_of_a_later_version_is_refused(tmp_path):
-    path = save(
-        tmp_path / "new.safetensors", tiny_state(), {"frameloom.kind": "motion", "frameloom.family": "v9"}
-    )
+    metadata = {"frameloom.kind": "motion", "frameloom.family": "v9"}
+    path = save(tmp_path / "new.safetensors", tiny_state(), metadata)
     with pytest.raises(CheckpointError, match=r"new.safetensors: its metadata says family='v9'.*newer Fr"):
         read_motion_weights(path)
 

@@ -113,8 +113,3 @@ def list_schedule(plan, workers):
 @pytest.mark.parametrize("workers", [1, 2, 3, 16, 10_000])
 def test_the_makespan_is_that_of_list_scheduling(length, depth, workers):
     assert find_makespan(tree(length, depth), workers) == list_schedule(tree(length, depth), workers)
-
-
-def test_one_worker_does_all_and_many_do_a_level_at_once():
-    assert find_makespan(tree(16, 3), 1) == 241
-    assert find_makespan(tree(16, 3), 1000) == 3

@@ -141,8 +141,6 @@ CLASSES = [
     ("ControlNetModel", NARROW, "controlnet"),
     ("SparseControlNetModel", {**NARROW, "use_simplified_condition_embedding": True}, "sparsectrl_rgb"),
     ("SparseControlNetModel", {**NARROW, "use_simplified_condition_embedding": False}, "sparsectrl_scribble"),
-    ("MotionAdapter", LEVELS, "motion"),
-    ("MotionAdapter", {**LEVELS, "use_motion_mid_block": False}, "motion"),
     ("MotionAdapter", {**LEVELS, "conv_in_channels": 9}, "pia"),
     ("MotionAdapter", {"block_out_channels": (32,) * 3, "use_motion_mid_block": False}, "sdxl_motion"),
     ("UNetMotionModel", {**NARROW, "num_attention_heads": 8}, "motion"),
