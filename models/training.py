@@ -78,12 +78,7 @@ class FrozenForward:
 
 
 def describe_base(prediction_type: PredictionType, widths: Mapping[str, int], channels: int) -> Base:
-    """Return what a trainer must know of a model.
-
-    Args:
-        prediction_type: quantity that it predicts.
-        widths: width of its UNet at every temporal slot, by slot name.
-        channels: number of channels that its UNet reads.
+    """Return what a trainer must know of a model whose UNet reads so many channels.
 
     Raises:
         ValueError: it reads more than noisy latents.
@@ -97,12 +92,7 @@ def describe_base(prediction_type: PredictionType, widths: Mapping[str, int], ch
 
 
 def check_learner(edits: Sequence[Edit], learner: Learner | None, widths: Mapping[str, int]) -> None:
-    """Check that a model can be trained through, with a module that learns in it.
-
-    Args:
-        edits: edits on the model.
-        learner: module that is to learn; None: nothing.
-        widths: width of the UNet at every temporal slot, by slot name.
+    """Check that a model with edits can be trained through, with a module that learns in it if there is one.
 
     Raises:
         ValueError: an edit guides sampling, or is a motion module where one is to learn.
@@ -120,14 +110,7 @@ def check_learner(edits: Sequence[Edit], learner: Learner | None, widths: Mappin
 
 
 def check_trainable(edits: Sequence[Edit]) -> None:
-    """Check that a model can be trained through.
-
-    Args:
-        edits: edits on the model.
-
-    Raises:
-        ValueError: one guides sampling.
-    """
+    """Raise ValueError if one of a model's edits guides sampling: nothing trains through that."""
     guiding = [edit.name for edit in edits if edit.guide is not None]
     if guiding:
         raise ValueError(
@@ -146,20 +129,19 @@ def hash_weights(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def recompute(owner: Any, method: str = "forward") -> None:
-    """Let a method of a network that is the caller's own forget what it works out, and do it again for gradients.
+def recompute(network: Any) -> None:
+    """Let a network that is the caller's own forget what it works out, and do it again for gradients.
 
     Takes time, about half more in all where weights are frozen, and saves memory; numbers stay the same. The second run
     finds the context variables of the first, in whatever thread.
 
     Args:
-        owner: object that has the method; it is replaced on this object alone.
-        method: name of the method.
+        network: module whose ``forward`` is replaced, on this object alone.
 
     Source:
         Chen et al. 2016, "Training deep nets with sublinear memory cost", https://arxiv.org/abs/1604.06174.
     """
-    run = getattr(owner, method)
+    run = network.forward
 
     def forget(*args: Any, **options: Any) -> Any:
         options = {name: _own(value) for name, value in options.items()}
@@ -168,7 +150,7 @@ def recompute(owner: Any, method: str = "forward") -> None:
             copy_context().run, run, *args, use_reentrant=False, preserve_rng_state=False, **options
         )
 
-    setattr(owner, method, forget)
+    network.forward = forget
 
 
 def _own(value: Any) -> Any:

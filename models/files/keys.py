@@ -14,11 +14,7 @@ FORMAT = "frameloom-key/1"
 
 
 def hash_settings(**settings: Any) -> str:
-    """Return what stands for settings: numbers, texts, and lists, dicts and tensors of them.
-
-    Raises:
-        TypeError: something else is among them.
-    """
+    """Return what stands for settings: numbers, texts, and lists, dicts and tensors of them; else TypeError."""
 
     def hashed(value: Any) -> Any:
         if isinstance(value, Tensor):

@@ -92,12 +92,9 @@ class WeightFile:
     _tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False)
 
     def check(self, keys: Iterable[str]) -> None:
-        """Check that tensors can be weights, without loading them: floating point, dense, not empty.
+        """Raise CheckpointError unless tensors can be weights: floating point, dense, not empty. Loads none.
 
         A number alone, such as a LoRA's alpha, may be an integer.
-
-        Raises:
-            CheckpointError: one can't.
         """
         for key in keys:
             shape, dtype = self.shapes.get(key, ()), self.dtypes.get(key, "float32")
@@ -443,9 +440,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         path: name of the new file.
         tensors: tensors by key, contiguous, no two of one memory.
         metadata: texts of its header, by name.
-
-    Raises:
-        OSError: the disk is full, or the folder can't be written to; says what to do.
     """
     size = sum(tensor.nbytes for tensor in tensors.values())
     with whole_file(path, size=size, advice="make room, or choose another name") as part:

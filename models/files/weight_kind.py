@@ -25,6 +25,7 @@ Kind = Literal[
 
 _CHECKPOINT = "put it into checkpoints and load it as a checkpoint"
 _LORA_PLACE = "put it into loras and add it to MODEL with a LoRA loader"
+_SPARSE = "SparseCtrl isn't supported; it conditions a v3 module; choose v3_sd15_mm or another module"
 _SD15_MODULE = "choose an AnimateDiff module for SD1.5"
 _VIDEO_MODEL = "it makes video without a motion module; put it into diffusion_models and load it in ComfyUI"
 _IMAGE_MODEL = "put it into diffusion_models and load it in ComfyUI; AnimateDiff needs an SD1.5 model"
@@ -52,21 +53,12 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     ),
     "hotshotxl": ("a HotshotXL module for SDXL", _SD15_MODULE),
     "motion_lora": ("a motion LoRA", "load a motion module and add this with Load Motion LoRA"),
-    "transformer_lora": (
-        "a LoRA of a transformer model (Flux, SD3, Wan, LTX and others)",
-        "choose a LoRA for SD1.5",
-    ),
+    "transformer_lora": ("a LoRA of a transformer model (Flux, SD3, Wan, LTX and others)", "choose a LoRA for SD1.5"),
     "sdxl_lora": ("a LoRA of SDXL", "choose a LoRA for SD1.5"),
     "domain_adapter": ("AnimateDiff's domain adapter, a LoRA of the base model", _LORA_PLACE),
     "sd_lora": ("a LoRA of the base model", _LORA_PLACE),
-    "sparsectrl_rgb": (
-        "a SparseCtrl network for pictures (rgb)",
-        "SparseCtrl isn't supported; it conditions a v3 module; choose v3_sd15_mm or another module",
-    ),
-    "sparsectrl_scribble": (
-        "a SparseCtrl network for sketches (scribble)",
-        "SparseCtrl isn't supported; it conditions a v3 module; choose v3_sd15_mm or another module",
-    ),
+    "sparsectrl_rgb": ("a SparseCtrl network for pictures (rgb)", _SPARSE),
+    "sparsectrl_scribble": ("a SparseCtrl network for sketches (scribble)", _SPARSE),
     "fancyvideo": (
         "a FancyVideo module (9-channel input, embeddings of fps and motion)",
         "FancyVideo isn't supported; choose AnimateDiff v1, v2 or v3 for SD1.5",

@@ -47,11 +47,7 @@ def whole_file(
 
 
 def try_folder(folder: Path) -> None:
-    """Try whether files can be written to a folder, which need not be there yet; leaves nothing behind.
-
-    Raises:
-        OSError: they can't: the disk is full or read-only, or the folder is; says which.
-    """
+    """Raise OSError, which says why, unless files can be written to a folder, there or not yet. Leaves nothing."""
     there = next(each for each in (folder, *folder.parents) if each.exists())
     try:
         with tempfile.TemporaryFile(dir=there) as file:
@@ -73,9 +69,6 @@ def write_whole(path: Path, data: bytes, kept: str) -> None:
         path: path of the file; its folder is made if there is none.
         data: content of the file.
         kept: words for the error on what stays where this fails.
-
-    Raises:
-        OSError: the disk is full, or the folder can't be written to; says what to do.
     """
     advice = f"make room and queue again: {kept}"
     with whole_file(path, size=len(data), advice=advice) as part, part.open("wb") as file:

@@ -26,15 +26,7 @@ NEIGHBOURS = 5  # k of Naeem et al.
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """What samples share with real ones; each is 0..1, but for density.
-
-    Attributes:
-        precision: share of samples that lie in some real one's ball.
-        recall: share of real ones that lie in some sample's ball.
-        density: mean number of real balls that hold a sample, over k; about 1 where both are drawn alike, and more
-            where samples keep to where real ones are dense.
-        coverage: share of real ones with a sample in their ball.
-    """
+    """What samples share with real ones, as above: each is 0..1, but density is about 1 where both are drawn alike."""
 
     precision: float
     recall: float
@@ -43,11 +35,7 @@ class Fidelity:
 
 
 def compare(real: Tensor, samples: Tensor, k: int = NEIGHBOURS) -> Fidelity:
-    """Compare two sets of points, [N, D] and [M, D].
-
-    Raises:
-        ValueError: a set has no more than k points.
-    """
+    """Compare two sets of points, [N, D] and [M, D]."""
     return Fidelity(**{name: float(each.mean()) for name, each in compare_points(real, samples, k).items()})
 
 

@@ -164,9 +164,6 @@ def save_prior(path: str | Path, network: LayoutGPT, sequence: str) -> None:
         path: name of the new file.
         network: prior to write, in its dtype.
         sequence: name of the sequence format it was trained on, version included.
-
-    Raises:
-        OSError: the disk is full, or the folder can't be written to.
     """
     metadata = {
         "frameloom.kind": KIND,

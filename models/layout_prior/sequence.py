@@ -62,11 +62,7 @@ class Words:
         return tokens
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens.
-
-        Raises:
-            UnicodeDecodeError: their bytes are no UTF-8.
-        """
+        """Return the text of tokens; UnicodeDecodeError where their bytes are no UTF-8."""
         text = b"".join(self._bytes.get(token) or bytes([token]) for token in tokens)
         return text[bool(tokens) and tokens[0] in self._bytes :].decode()
 

@@ -167,15 +167,7 @@ def pack_motion(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, st
 
 
 def check_fit(weights: MotionWeights, channels: Mapping[str, int]) -> None:
-    """Check that a motion module fits a base model.
-
-    Args:
-        weights: the module.
-        channels: width of the base model at every temporal slot, by slot name.
-
-    Raises:
-        CheckpointError: it does not; says both widths.
-    """
+    """Raise CheckpointError unless a motion module fits a base model of these widths, by slot name."""
     for slot, width in weights.size.channels.items():
         if channels.get(slot) != width:
             raise CheckpointError(

@@ -30,7 +30,8 @@ def motion_edit(name: str, motion: Any, schedule: Schedule | None = None, **sett
         settings: ``strength``, ``start_percent`` and ``end_percent`` of ``TemporalEdit``.
     """
     part = TemporalEdit(motion, **settings)
-    return Edit(name, schedule=schedule, slots=part, input=part if part.has_encoder else None)
+    has_encoder = motion.weights.size.mask_encoder
+    return Edit(name, schedule=schedule, slots=part, input=part if has_encoder else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,6 @@ class TemporalEdit(Part):
         return (
             self.strength != 0 and self.start_percent <= call.progress <= self.end_percent and call.frames > 1
         )
-
-    @property
-    def has_encoder(self) -> bool:
-        """Whether it has a mask encoder."""
-        return self.motion.weights.size.mask_encoder
 
     @property
     def slots(self) -> Sequence[str]:

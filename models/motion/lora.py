@@ -70,13 +70,7 @@ class MotionLoRA:
         return weights if self.mask_encoder is None else weights.with_mask_encoder()
 
     def fit(self, weights: MotionWeights) -> MotionLoRA:
-        """Return the part that applies to a module.
-
-        Args:
-            weights: the module it is for.
-
-        Returns:
-            This LoRA, without the middle slot's pairs where the module has no middle slot (logged as a warning).
+        """Return what applies to a module: all but pairs of a middle slot that it does not have, which is logged.
 
         Raises:
             CheckpointError: it changes weights that the module does not have, or has in other shapes.

@@ -55,20 +55,12 @@ class MaskEncoder(nn.Module):
         return hidden + change if strength == 1 else hidden + strength * change
 
 
-def join_given(latents: Tensor, mask: Tensor) -> Tensor:
-    """Return [m x, m], [N, 5, H, W], of clean latents in the model's own scale, [N, 4, H, W], and m, [N, 1, H, W]."""
-    return torch.cat([latents * mask, mask], dim=1)
-
-
 def given_in(call: Call) -> Tensor | None:
-    """Return what is given of each picture of a model call's batch, [N, 5, H, W]; None: nothing.
-
-    Raises:
-        ValueError: the call is about a part of the picture.
-    """
+    """Return what is given of each picture of a model call's batch, [m x, m], [N, 5, H, W]; None: nothing."""
     if call.held is None:
         return None
-    given = join_given(*call.held)
+    latents, mask = call.held
+    given = torch.cat([latents * mask, mask], dim=1)
     if given.shape[-2:] != call.size:
         raise ValueError(
             f"mask adapter: got {call.size[0]} x {call.size[1]} cells of {given.shape[-2]} x {given.shape[-1]} (an "

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from einops import rearrange
@@ -186,7 +186,7 @@ class TemporalBlock(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    """One slot's module: norm, in, blocks over time, out, residual.
+    """One slot's module: norm, in, blocks over time, out; what it returns is added to its input.
 
     Shape:
         [B*F, C, H, W] -> [B*F, C, H, W].
@@ -236,11 +236,6 @@ class TemporalTransformer(nn.Module):
 
         Returns:
             [B*F, C, H, W], newly allocated.
-        """
-        return hidden + self.change(hidden, frames, time)
-
-    def change(self, hidden: Tensor, frames: int, time: Time | None = None) -> Tensor:
-        """Return what ``forward`` adds to its input, [B*F, C, H, W].
 
         Raises:
             ValueError: attention is to go over more frames than the positional encoding holds, or there is no whole
@@ -274,20 +269,6 @@ class TemporalTransformer(nn.Module):
             )
 
 
-class _Slots(nn.Module):
-    """A level's ``motion_modules``, under AnimateDiff's keys."""
-
-    def __init__(self, transformers: list[TemporalTransformer]) -> None:
-        super().__init__()
-        self.motion_modules = nn.ModuleList(_Slot(transformer) for transformer in transformers)
-
-
-class _Slot(nn.Module):
-    def __init__(self, transformer: TemporalTransformer) -> None:
-        super().__init__()
-        self.temporal_transformer = transformer
-
-
 class MotionModel(nn.Module):
     """All temporal transformers of one motion module, keyed as AnimateDiff's files.
 
@@ -298,11 +279,7 @@ class MotionModel(nn.Module):
     mask_encoder: MaskEncoder | None
 
     def __init__(self, size: MotionSize, **options: Any) -> None:
-        """Build every slot in ``size.channels``. Options: as ``TemporalTransformer``.
-
-        Raises:
-            ValueError: a slot name is unknown, or a level's slots have a gap.
-        """
+        """Build every slot in ``size.channels``; ValueError for an unknown one. Options: as ``TemporalTransformer``."""
         super().__init__()
         unknown = sorted(set(size.channels) - set(SD1.slots))
         if unknown:
@@ -310,29 +287,22 @@ class MotionModel(nn.Module):
                 f"slot {unknown[0]!r} is not one of SD1.x's; expected names like {next(iter(SD1.slots))!r}."
             )
         self.size = size
-        self.down_blocks = self._levels("down_blocks", options)
-        self.up_blocks = self._levels("up_blocks", options)
-        if "mid_block.motion_modules.0" in size.channels:
-            self.mid_block = _Slots(
-                [TemporalTransformer(size.channels["mid_block.motion_modules.0"], size, **options)]
-            )
+        self.down_blocks = nn.ModuleList(self._level(f"down_blocks.{level}", options) for level in SD1.levels)
+        self.up_blocks = nn.ModuleList(self._level(f"up_blocks.{level}", options) for level in SD1.levels)
+        if any(slot.startswith("mid_block") for slot in size.channels):
+            self.mid_block = self._level("mid_block", options)
         layers = {name: value for name, value in options.items() if name not in ("norm_scope", "attend")}
         self.mask_encoder = MaskEncoder(size.stem, **layers) if size.mask_encoder else None
 
-    def _levels(self, part: str, options: Mapping[str, Any]) -> nn.ModuleList:
-        levels: list[_Slots] = []
-        for level in SD1.levels:
-            names = [
-                name
-                for name in SD1.slots
-                if name.startswith(f"{part}.{level}.") and name in self.size.channels
-            ]
-            levels.append(
-                _Slots(
-                    [TemporalTransformer(self.size.channels[name], self.size, **options) for name in names]
-                )
-            )
-        return nn.ModuleList(levels)
+    def _level(self, name: str, options: Mapping[str, Any]) -> nn.ModuleDict:
+        """Build a level's slots, under AnimateDiff's keys."""
+        transformers = [
+            TemporalTransformer(self.size.channels[slot], self.size, **options)
+            for slot in self.slots
+            if slot.startswith(f"{name}.")
+        ]
+        slots = nn.ModuleList(nn.ModuleDict({"temporal_transformer": each}) for each in transformers)
+        return nn.ModuleDict({"motion_modules": slots})
 
     def number_frames(self, frame_ids: Tensor | None) -> None:
         """Say which frames of a longer clip the next ones are.
@@ -351,7 +321,7 @@ class MotionModel(nn.Module):
 
     def transformer(self, slot: str) -> TemporalTransformer:
         """Return one slot's transformer."""
-        return self.get_submodule(slot).temporal_transformer  # type: ignore[return-value]
+        return cast("TemporalTransformer", self.get_submodule(f"{slot}.temporal_transformer"))
 
     def forward(
         self,
@@ -375,7 +345,7 @@ class MotionModel(nn.Module):
         """
         if strength == 0:
             return hidden
-        change = self.transformer(slot).change(hidden, frames, time)
+        change = self.transformer(slot)(hidden, frames, time)
         return hidden + change if strength == 1 else hidden + strength * change
 
 

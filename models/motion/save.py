@@ -32,9 +32,6 @@ def save_motion(
         motion: weights to write.
         dtype: type of its numbers; positional encodings too, as in AnimateDiff's files.
         facts: texts for the metadata, by names that begin with ``frameloom.``.
-
-    Raises:
-        OSError: the disk is full, or the folder can't be written to.
     """
     is_lora = isinstance(motion, MotionLoRA)
     state, metadata = pack_motion_lora(motion) if is_lora else pack_motion(motion)

@@ -43,16 +43,7 @@ def find_phrase(words: Sequence[tuple[int, Hashable]], wanted: Sequence[Hashable
 
 
 def check_found(spans: Mapping[str, Ranges], phrases: Sequence[str], prompt: str) -> None:
-    """Check that a prompt has what was asked for by name.
-
-    Args:
-        spans: places of each phrase.
-        phrases: words that were asked for.
-        prompt: text in which they were looked for.
-
-    Raises:
-        ValueError: the prompt does not have one.
-    """
+    """Raise ValueError unless every phrase that was asked for was found in a prompt, at the places of ``spans``."""
     for phrase in phrases:
         if not spans[phrase]:
             raise ValueError(

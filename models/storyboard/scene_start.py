@@ -47,11 +47,7 @@ class SceneNoise:
     lead: int = 0
 
     def generate_noise(self, latent: dict[str, Any]) -> Clip:
-        """Return noise for a LATENT of the lead and the scene, on the CPU, in the dtype of its samples.
-
-        Raises:
-            ValueError: the samples are not [F, C, H, W], or ``batch_index`` is of others.
-        """
+        """Return noise for a LATENT of the lead and the scene, on the CPU, in the dtype of its samples."""
         samples, scene = frames_of(latent, NOISE_OF_OTHERS), self.storyboard.only_scene()
         frame_ids = number_frames(latent)
         numbers, shape = [frame - self.lead for frame in frame_ids], samples.shape[1:]

@@ -263,11 +263,7 @@ class Storyboard(_Part):
         return self
 
     def select_scene(self, scene_id: int) -> Storyboard:
-        """Return the storyboard with one of its scenes alone; groups keep what is in it.
-
-        Raises:
-            ValueError: there is no such scene.
-        """
+        """Return the storyboard with one of its scenes alone, else ValueError; groups keep what is in it."""
         scenes = tuple(scene for scene in self.scenes if scene.id == scene_id)
         if not scenes:
             ids = [scene.id for scene in self.scenes]
@@ -276,11 +272,7 @@ class Storyboard(_Part):
         return self.model_copy(update={"scenes": scenes, "groups": groups})
 
     def only_scene(self) -> Scene:
-        """Return the scene of a storyboard that has one.
-
-        Raises:
-            ValueError: it has several.
-        """
+        """Return the scene of a storyboard that has one; ValueError if it has several."""
         scene, *others = self.scenes
         if others:
             ids = [scene.id for scene in self.scenes]
@@ -298,7 +290,7 @@ def parse_storyboard(text: str) -> Storyboard:
     """Read a storyboard from JSON.
 
     Args:
-        text: JSON of an object as ``storyboard_schema`` says.
+        text: JSON of an object as ``Storyboard`` has it.
 
     Raises:
         StoryboardError: it is not JSON, or not a storyboard, or longer than ``MAX_CHARACTERS``; names the place, what
@@ -323,11 +315,6 @@ def parse_storyboard(text: str) -> Storyboard:
         outer = {fault["loc"][:depth] for fault in faults for depth in range(len(fault["loc"]))}
         inner = [fault for fault in faults if fault["loc"] not in outer]
         raise StoryboardError(_explain(inner[0], len(inner)), inner[0]["loc"]) from error
-
-
-def storyboard_schema() -> dict[str, Any]:
-    """Return the format as JSON schema, for language models and editors."""
-    return Storyboard.model_json_schema()
 
 
 def _explain(error: Any, count: int) -> str:  # pydantic's ErrorDetails, a TypedDict with optional keys

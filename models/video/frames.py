@@ -17,10 +17,7 @@ PER_FRAME = ("mask", "concat_latent_image", "concat_mask", "pooled_output")
 
 
 def count_videos(batch: int, frames: int) -> int:
-    """Return how many videos of ``frames`` frames fold into a batch.
-
-    Raises:
-        ValueError: the batch is not a multiple of frames.
+    """Return how many videos of ``frames`` frames a batch is; ValueError unless it is a whole number of them.
 
     Examples:
         >>> count_videos(32, 16)
@@ -44,11 +41,7 @@ def pick_frames(batch: Tensor, frame_ids: Sequence[int]) -> Tensor:
 
 
 def check_length(frame_ids: Sequence[int], length: int) -> None:
-    """Check that a scene of a length has the frames that are sampled.
-
-    Raises:
-        ValueError: it has not.
-    """
+    """Raise ValueError unless a scene of a length has the frames that are sampled."""
     if max(frame_ids) >= length:
         raise ValueError(
             f"layout: got frame {max(frame_ids)} to sample; expected frames below {length}, the scene's length; make "
@@ -57,11 +50,7 @@ def check_length(frame_ids: Sequence[int], length: int) -> None:
 
 
 def frames_to_tokens(hidden: Hidden, frames: int) -> Tokens:
-    """Lay time out as the token axis: [B*F, C, H, W] -> [B*H*W, F, C], newly allocated or aliased.
-
-    Raises:
-        ValueError: the batch is not a multiple of frames.
-    """
+    """Lay time out as the token axis: [B*F, C, H, W] -> [B*H*W, F, C], newly allocated or aliased."""
     count_videos(hidden.shape[0], frames)
     return rearrange(hidden, "(b f) c h w -> (b h w) f c", f=frames)
 

@@ -9,7 +9,7 @@ from ..errors import HostError, PredictionError
 
 
 def check_prediction(prediction: Tensor, *, step: int, sigma: float, frames: int) -> None:
-    """Check that a prediction is finite.
+    """Raise PredictionError, which says where and in what dtype, unless a prediction is finite.
 
     One reduction on the prediction's device and one read of a flag; the rest only when it fails.
 
@@ -18,9 +18,6 @@ def check_prediction(prediction: Tensor, *, step: int, sigma: float, frames: int
         step: 0-based step of the sampler.
         sigma: noise level of the call.
         frames: frames per video in the call.
-
-    Raises:
-        PredictionError: it holds NaN or infinity; says where and in what dtype.
     """
     if torch.isfinite(prediction).all():
         return
@@ -34,15 +31,12 @@ def check_prediction(prediction: Tensor, *, step: int, sigma: float, frames: int
 
 
 def check_frames(frames: Tensor, what: str, first: int = 0) -> None:
-    """Check that every frame is finite. Takes no memory beside the frames.
+    """Raise PredictionError, which says which, unless every frame is finite. Takes no memory beside the frames.
 
     Args:
         frames: [F, ...] float. Latents or pictures.
         what: name of what they are, for the message.
         first: number of the first of them.
-
-    Raises:
-        PredictionError: one holds NaN or infinity; says which.
     """
     low, high = torch.aminmax(frames.flatten(1), dim=1)
     bad = [int(frame) for frame in (~(torch.isfinite(low) & torch.isfinite(high))).nonzero().flatten()]
@@ -54,13 +48,10 @@ def check_frames(frames: Tensor, what: str, first: int = 0) -> None:
 
 
 def check_sampled(latents: Tensor) -> None:
-    """Check what a sampler made of answers that were all finite.
+    """Raise PredictionError unless all is finite that a sampler made of answers that were.
 
     Args:
         latents: [F, C, H, W] float. The end of a run.
-
-    Raises:
-        PredictionError: a frame holds NaN or infinity.
     """
     if torch.isfinite(latents).all():
         return
@@ -73,7 +64,7 @@ def check_sampled(latents: Tensor) -> None:
 
 
 def check_schedule(live: Tensor, wanted: Tensor, name: str) -> None:
-    """Check that the model samples on the schedule it was given.
+    """Raise HostError unless the model samples on the schedule it was given, but for rounding.
 
     ComfyUI can leave a patched schedule on the model, or take it away, when patched and plain clones alternate
     (https://github.com/comfyanonymous/ComfyUI/issues/16490).
@@ -82,9 +73,6 @@ def check_schedule(live: Tensor, wanted: Tensor, name: str) -> None:
         live: [T] float. Sigmas of the model that is about to run.
         wanted: [T] float. Sigmas that were asked for.
         name: name of the schedule, for the message.
-
-    Raises:
-        HostError: they differ by more than rounding.
     """
     wanted = wanted.to(live)
     if live.shape == wanted.shape and torch.allclose(live, wanted, rtol=1e-3, atol=1e-4):

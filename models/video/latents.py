@@ -116,11 +116,7 @@ def renew_frames(latent: dict[str, Any], samples: Clip) -> dict[str, Any]:
 
 
 def check_finite(latent: Tensor) -> None:
-    """Check that latents, [...], hold numbers.
-
-    Raises:
-        ValueError: there is a NaN or an infinity.
-    """
+    """Raise ValueError unless latents, [...], hold numbers."""
     if not torch.isfinite(latent).all():
         raise ValueError(
             "latent holds NaN or infinity; expected finite numbers; look at what made it: run the model in a wider "
@@ -129,11 +125,7 @@ def check_finite(latent: Tensor) -> None:
 
 
 def check_masks(masks: Masks, frames: int) -> None:
-    """Check that there is a mask for each frame.
-
-    Raises:
-        ValueError: there are more or fewer.
-    """
+    """Raise ValueError unless there is a mask for each frame."""
     if len(masks) != frames:
         raise ValueError(
             f"mask has {len(masks)} frames, the video has {frames}; expected one mask per frame; make the mask from "

@@ -98,11 +98,7 @@ class FrameNoise:
     frame_offset: int = 0
 
     def generate_noise(self, latent: dict[str, Any]) -> Clip:
-        """Return noise for a LATENT, on the CPU, in the dtype of its samples.
-
-        Raises:
-            ValueError: the samples are not [F, C, H, W], or ``batch_index`` is of others.
-        """
+        """Return noise for a LATENT, on the CPU, in the dtype of its samples."""
         samples = frames_of(latent, NOISE_OF_OTHERS)
         frame_ids = number_frames(latent, self.frame_offset)
         noise = draw_noise(self.seed, frame_ids, samples.shape[1:], self.mode, self.correlation)

@@ -34,11 +34,7 @@ class BetaSchedule:
     end: float = 0.012
 
     def betas(self) -> Tensor:
-        """Return b_t, [1000] float64.
-
-        Raises:
-            ValueError: the name is unknown.
-        """
+        """Return b_t, [1000] float64; ValueError for an unknown name."""
         if self.name == "linear":
             return torch.linspace(self.start**0.5, self.end**0.5, TRAIN_TIMESTEPS, dtype=torch.float64) ** 2
         if self.name == "sqrt_linear":

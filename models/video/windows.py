@@ -47,11 +47,7 @@ class WindowPlan:
     weights: WindowWeights = "pyramid"
 
     def __post_init__(self) -> None:
-        """Check that windows move on.
-
-        Raises:
-            ValueError: they overlap by their whole length.
-        """
+        """Raise ValueError where windows overlap by their whole length, and so would not move on."""
         if not 0 <= self.overlap < self.length:
             raise ValueError(
                 f"overlap={self.overlap} with windows of length={self.length}; expected 0 to {self.length - 1}, so "

@@ -504,7 +504,7 @@ def test_saving_memory_changes_no_bit_of_a_gradient(port, demo, scene, clip_norm
             forward = port.train_forward(scene.crossing(demo[0]), 4, learner, save_memory=save_memory)
             if save_memory:
                 for slot in learner.network.slots:
-                    recompute(learner.network.transformer(slot), "change")
+                    recompute(learner.network.transformer(slot))
             forward(*training_case(port)).square().mean().backward()
             gradients.append({name: value.grad for name, value in learner.network.named_parameters()})
     plain, again = gradients

@@ -5,12 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.errors import PredictionError
-from frameloom.models.video.chunked_decode import (
-    CHUNK_BYTES,
-    decode_chunks,
-    frames_that_fit,
-    is_out_of_memory,
-)
+from frameloom.models.video.chunked_decode import CHUNK_BYTES, decode_chunks, frames_that_fit
 from frameloom.models.video.guards import check_frames
 
 
@@ -19,9 +14,9 @@ def enlarge(latents):
     return latents[:, :3].repeat_interleave(8, 2).repeat_interleave(8, 3).movedim(1, -1)
 
 
-@pytest.mark.parametrize("frames", [1, 2, 7, 16])
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 100])
-@pytest.mark.parametrize("room", [1, 2, 5, 100])
+@pytest.mark.parametrize("frames", [1, 7, 16])
+@pytest.mark.parametrize("size", [0, 1, 3, 100])
+@pytest.mark.parametrize("room", [1, 5, 100])
 def test_every_frame_comes_once_and_in_order_whatever_there_is_room_for(frames, size, room):
     latents = torch.rand(frames, 4, 2, 3, generator=torch.Generator().manual_seed(0))
     lengths = []
@@ -40,16 +35,9 @@ def test_every_frame_comes_once_and_in_order_whatever_there_is_room_for(frames, 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (64, 64), (90, 160), (135, 240)])
 def test_what_fits_is_the_most_that_is_no_larger_than_the_limit(height, width):
-    picture = torch.empty(1, 8 * height, 8 * width, 3, dtype=torch.float32).nbytes
-    assert (
-        frames_that_fit(height, width) * picture
-        <= CHUNK_BYTES
-        < (frames_that_fit(height, width) + 1) * picture
-    )
-
-
-def test_one_frame_always_fits():
-    assert frames_that_fit(4096, 4096) == 1
+    picture, most = torch.empty(1, 8 * height, 8 * width, 3).nbytes, frames_that_fit(height, width)
+    assert most * picture <= CHUNK_BYTES < (most + 1) * picture
+    assert frames_that_fit(4096, 4096) == 1, "a frame always fits"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -63,8 +51,3 @@ def test_large_numbers_are_finite_and_others_are_told_by_frame(dtype):
         spoiled[1, 0, 2] = spoiled[3, 1, 1] = value
         with pytest.raises(PredictionError, match=rf"in 2 of 4 frames \(first: frame 11\), dtype {dtype}"):
             check_frames(spoiled, "latent", 10)
-
-
-def test_an_error_that_speaks_of_something_else_is_not_taken_for_memory():
-    assert not is_out_of_memory(RuntimeError("expected 4 channels, got 16"))
-    assert not is_out_of_memory(ValueError("out of memory"))

@@ -77,16 +77,6 @@ def test_strength_mixes_own_and_anchor():
     assert source.tokens[:, 0, 0].tolist() == [0, 0.75, 1.5, 2.25]
 
 
-def test_windows_read_the_anchor_that_another_window_left():
-    memory, edit = AnchorMemory(), CrossFrameEdit()
-    first, later = call((0, 1), (1, 0), is_part=True), call((4, 5), (1, 0), is_part=True)
-    edit.read(tokens(4), first, memory, "layer")
-    read = edit.read(tokens(4) + 100, later, memory, "layer").per_frame(2)
-    assert read[:, 0, 0].tolist() == [0, 0, 2, 2]
-    other_layer = edit.read(tokens(4) + 100, later, memory, "another layer").per_frame(2)
-    assert other_layer[:, 0, 0].tolist() == [100, 100, 102, 102], "not seen yet: the window's first frame"
-
-
 def test_a_window_of_one_frame_reads_the_anchor_and_a_clip_of_one_frame_is_left_alone():
     memory, edit = AnchorMemory(), CrossFrameEdit()
     edit.read(tokens(2), call((0,), is_part=True), memory, "layer")
@@ -103,8 +93,11 @@ def test_the_anchor_is_found_whatever_conditions_share_a_batch(batches):
     left = {1: 0, 0: 2, 2: 100}
     for conditions in batches:
         own = tokens(2 * len(conditions)) + 100
-        read = edit.read(own, call((4, 5), conditions, is_part=True), memory, "layer").per_frame(2)
+        later = call((4, 5), conditions, is_part=True)
+        read = edit.read(own, later, memory, "layer").per_frame(2)
         assert read[:, 0, 0].tolist() == [left[index] for index in conditions for _ in range(2)]
+    other_layer = edit.read(own, later, memory, "another layer").per_frame(2)
+    assert other_layer[:2, 0, 0].tolist() == [100, 100], "not seen yet: the window's first frame"
 
 
 def test_what_is_kept_of_an_anchor_keeps_no_graph():

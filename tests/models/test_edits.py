@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.edits.active import RULES, RunEdits, find, find_notes
+from frameloom.models.edits.active import RULES, RunEdits, find_notes
 from frameloom.models.edits.call import Call, Condition
 from frameloom.models.edits.edit import SEAMS, Edit, Part
 from frameloom.models.motion.edit import STILL, motion_edit
@@ -13,6 +13,7 @@ from frameloom.tests.support.layers import at_level
 from frameloom.tests.support.motion import tiny_module
 from frameloom.tests.support.parts import Every
 from frameloom.tests.support.random_demo import as_learner
+from torch import ones
 
 CALL = Call(2, 1, (Condition(0),), (0, 1), 1.0, 0.5, (4, 4))
 LAYER = at_level(1)  # of 2 x 2 places
@@ -23,29 +24,8 @@ def run_of(seam, *parts):
     return RunEdits([Edit(f"edit {number}", **{seam: part}) for number, part in enumerate(parts)])
 
 
-def ones(*shape):
-    return torch.ones(*shape)
-
-
 def test_every_seam_has_a_rule():
     assert set(RULES) == set(SEAMS)
-
-
-@pytest.mark.parametrize("seam", [name for name, rule in RULES.items() if rule.__name__ == "last"])
-def test_the_last_part_counts_where_one_does(seam):
-    first, second = object(), object()
-    edits = [Edit("a", **{seam: first}), Edit("b", **{seam: second}), Edit("c")]
-    assert find(edits, seam) is second
-    assert find(edits[:1], seam) is first
-    assert find(edits[2:], seam) is None
-
-
-def test_parts_behind_the_first_convolution_and_in_slots_take_what_the_one_before_made():
-    parts = Every(2.0), Every(3.0)
-    assert run_of("input", *parts).at(CALL).input(ones(1)).item() == 3 * 3 + 1
-    active = run_of("slots", *parts).at(CALL)
-    assert active.slot("mid_block.motion_modules.0", ones(1)).item() == 3 * 3 + 1
-    assert active.slot("another", ones(1)).item() == 1
 
 
 def test_parts_of_self_attention_read_what_the_one_before_read_and_each_remembers_by_itself():
@@ -102,12 +82,9 @@ def test_slots_are_told_of_the_last_part_in_time():
 
 
 def test_in_a_controlnet_self_attention_alone_is_edited():
-    part = Every()
-    run = RunEdits([Edit("all", **dict.fromkeys(("input", "slots", "self_attention", "between"), part))])
-    active = run.at(CALL, in_control=True)
-    assert [name for name in ("input", "slots", "self_attention", "between") if active.acts_at(name)] == [
-        "self_attention"
-    ]
+    seams = ("input", "slots", "self_attention", "between")
+    active = RunEdits([Edit("all", **dict.fromkeys(seams, Every()))]).at(CALL, in_control=True)
+    assert [name for name in seams if active.acts_at(name)] == ["self_attention"]
 
 
 def test_a_call_may_have_other_parts_at_a_seam():

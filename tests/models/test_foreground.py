@@ -25,13 +25,9 @@ def call(conditions=(0,), frame_ids=(0, 1, 2), **changes):
     return Call(len(frame_ids), 1, chunks, tuple(frame_ids), 1.0, 0.5, SIZE, **changes)
 
 
-def scene(rows=FRAMES, size=SIZE, seed=0, width=5):
+def scene(rows=FRAMES, size=SIZE, seed=0):
     """Queries and keys of one layer, 2 heads."""
-    generator = torch.Generator().manual_seed(seed)
-    draw = [
-        torch.randn(rows, 2, length, width, generator=generator) for length in (size[0] * size[1], TOKENS)
-    ]
-    return draw[0], draw[1]
+    return draw(rows, 2, size[0] * size[1], 5, seed=seed), draw(rows, 2, TOKENS, 5, seed=seed + 10)
 
 
 def expected(query, key, phrase, others):
@@ -41,23 +37,24 @@ def expected(query, key, phrase, others):
     return weights[..., phrase].mean(-1) - (weights[..., others].mean(-1) if others else 0)
 
 
-def test_a_layer_counts_by_attention_to_the_phrase_less_that_to_other_words():
+def observe(phrase=(2, 4), size=SIZE, levels=EVERY):
+    """An observer of a phrase in a prompt whose words are the tokens 1 to 4."""
+    return PhraseAttention([phrase], [(1, 5)], FRAMES, size, levels)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "others"), [((2, 4), [1, 4]), ((1, 5), [])], ids=["less other words", "the whole prompt"]
+)
+def test_a_layer_counts_by_attention_to_the_phrase_less_that_to_other_words(phrase, others):
     query, key = scene()
-    observer = PhraseAttention([(2, 4)], [(1, 5)], FRAMES, SIZE, EVERY)
+    observer = observe(phrase)
     observer.see(query, key, call(), at_level(0))
-    wanted = expected(query, key, [2, 3], [1, 4]).view(FRAMES, *SIZE)
+    wanted = expected(query, key, list(range(*phrase)), others).view(FRAMES, *SIZE)
     torch.testing.assert_close(observer.maps(), wanted)
 
 
-def test_a_phrase_that_is_the_whole_prompt_counts_alone():
-    query, key = scene()
-    observer = PhraseAttention([(1, 5)], [(1, 5)], FRAMES, SIZE, EVERY)
-    observer.see(query, key, call(), at_level(0))
-    torch.testing.assert_close(observer.maps(), expected(query, key, [1, 2, 3, 4], []).view(FRAMES, *SIZE))
-
-
 def test_layers_and_model_calls_are_averaged_at_the_latents_size():
-    observer = PhraseAttention([(2, 4)], [(1, 5)], FRAMES, SIZE, EVERY)
+    observer = observe()
     coarse, fine = scene(size=(1, 2), seed=1), scene(seed=2)
     observer.see(*coarse, call(), at_level(2))
     observer.see(*fine, call(), at_level(0))
@@ -72,7 +69,7 @@ def test_layers_and_model_calls_are_averaged_at_the_latents_size():
 def test_only_the_positive_condition_counts_wherever_it_stands(conditions):
     rows = FRAMES * len(conditions)
     query, key = scene(rows)
-    observer = PhraseAttention([(2, 4)], [(1, 5)], FRAMES, SIZE, EVERY)
+    observer = observe()
     observer.see(query, key, call(conditions), at_level(0))
     place = FRAMES * conditions.index(0)
     own = slice(place, place + FRAMES)
@@ -82,7 +79,7 @@ def test_only_the_positive_condition_counts_wherever_it_stands(conditions):
 
 def test_keys_that_frames_share_are_the_same_as_repeated_ones():
     query, key = scene(2 * FRAMES)
-    shared, repeated = (PhraseAttention([(2, 4)], [(1, 5)], FRAMES, SIZE, EVERY) for _ in range(2))
+    shared, repeated = (observe() for _ in range(2))
     shared.see(query, key[:2], call((1, 0)), at_level(0))
     repeated.see(query, key[:2].repeat_interleave(FRAMES, 0), call((1, 0)), at_level(0))
     assert torch.equal(shared.maps(), repeated.maps())
@@ -90,7 +87,7 @@ def test_keys_that_frames_share_are_the_same_as_repeated_ones():
 
 def test_windows_fill_the_clip_by_absolute_frames_and_overlap_is_averaged():
     query, key = scene()
-    whole, parts = (PhraseAttention([(2, 4)], [(1, 5)], FRAMES, SIZE, EVERY) for _ in range(2))
+    whole, parts = (observe() for _ in range(2))
     whole.see(query, key, call(), at_level(0))
     for ids in ([1, 2], [0, 1]):
         parts.see(query[ids], key[ids], call(frame_ids=ids, is_part=True), at_level(0))
@@ -98,7 +95,7 @@ def test_windows_fill_the_clip_by_absolute_frames_and_overlap_is_averaged():
 
 
 def test_a_frame_that_no_call_held_is_named():
-    observer = PhraseAttention([(2, 4)], [(1, 5)], FRAMES, SIZE, frozenset({1}))
+    observer = observe(levels=frozenset({1}))
     query, key = scene()
     observer.see(query[:2], key[:2], call(frame_ids=(0, 2)), at_level(0))
     with pytest.raises(ValueError, match=r"frame 1 was not seen at levels \[1\]; expected every frame"):
@@ -106,7 +103,7 @@ def test_a_frame_that_no_call_held_is_named():
 
 
 def test_a_grid_that_is_not_the_latents_is_refused():
-    observer = PhraseAttention([(2, 4)], [(1, 5)], FRAMES, (8, 8), EVERY)
+    observer = observe(size=(8, 8))
     with pytest.raises(ValueError, match=r"level 1 has 24 places; expected 2 x 3 for latents of 4 x 6"):
         observer.see(*scene(), call(), at_level(1))
 
@@ -127,9 +124,8 @@ def test_contrast_is_the_root_mean_square_change_where_the_phrase_helps():
 def test_contrast_weighs_several_passes_together():
     latent, hit = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
     predictions, without = torch.stack([hit * 0, hit]), torch.stack([hit * 3, hit * 0])
-    assert (
-        contrast(predictions, without, latent).item() == (3 + 1) / 2
-    )  # 9 less error in one pass, 1 more in the other
+    # 9 less error in one pass, 1 more in the other
+    assert contrast(predictions, without, latent).item() == (3 + 1) / 2
     assert contrast(without, predictions, latent).item() == 0
 
 

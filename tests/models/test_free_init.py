@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -31,8 +33,8 @@ def as_theirs(clip):
     return clip.movedim(0, 1)[None]
 
 
-@pytest.mark.parametrize("sizes", [(2, 4, 6), (16, 8, 8), (8, 16, 12)])
-@pytest.mark.parametrize("stops", [(0.25, 0.25), (0.5, 0.25), (0.2, 0.7), (1.0, 1.0)])
+@pytest.mark.parametrize("sizes", [(2, 4, 6), (8, 16, 12)])
+@pytest.mark.parametrize("stops", [(0.5, 0.25), (0.2, 0.7), (1.0, 1.0)])
 @pytest.mark.parametrize("name", list(NAMES))
 def test_filter_is_diffusers_for_even_sizes(sizes, stops, name):
     for order in (1, 4):
@@ -79,76 +81,27 @@ def test_the_temporal_stop_frequency_is_where_half_passes_over_frames_and_the_sp
     assert share[0, 0, 0] == 1
 
 
-def test_the_mean_is_the_slow_ones_and_what_changes_every_frame_is_the_fresh_ones():
-    slow, fresh = draw(16, 4, 8, 8), draw(16, 4, 8, 8, seed=1)
-    mixed = NoiseReinit().mix(slow, fresh)
-    torch.testing.assert_close(mixed.mean(OUR_AXES), slow.mean(OUR_AXES), rtol=1e-4, atol=1e-5)
-    signs = torch.tensor([1.0, -1.0]).repeat(8)[:, None, None, None]
-    torch.testing.assert_close(
-        (mixed * signs).mean(OUR_AXES), (fresh * signs).mean(OUR_AXES), rtol=1e-3, atol=1e-5
-    )
-
-
-def test_mixing_is_linear_and_equal_parts_are_kept():
-    reinit, slow, fresh, other = (
-        NoiseReinit(),
-        draw(7, 2, 5, 6),
-        draw(7, 2, 5, 6, seed=1),
-        draw(7, 2, 5, 6, seed=2),
-    )
-    torch.testing.assert_close(reinit.mix(slow, slow), slow)
-    torch.testing.assert_close(
-        reinit.mix(slow + 2 * other, fresh), reinit.mix(slow, fresh) + 2 * reinit.mix(other, torch.zeros_like(other)),
-        rtol=1e-4, atol=1e-5,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ["gaussian", "ideal", "ideal_released"])
-def test_noise_of_unit_variance_stays_so_up_to_where_both_parts_overlap(name):
-    """Of two independent noises, a frequency that passes by h has the power h^2 + (1 - h)^2, at least a half."""
-    reinit = NoiseReinit(filter=name)
-    mixed = reinit.mix(draw(16, 64, 16, 16), draw(16, 64, 16, 16, seed=1))
-    share = reinit.low_pass(16, 16, 16)
-    power = float((share**2 + (1 - share) ** 2).mean())
-    assert float(mixed.var()) == pytest.approx(power, abs=0.01)
-    assert power > 0.95
-
-
 class Recorder:
     """Runs that note what they are given, and draw any clip."""
 
     def __init__(self):
-        self.starts, self.levels, self.shown, self.clips = [], [], [], []
+        self.starts, self.shown, self.clips = [], [], []
 
     def __call__(self, noise, levels, shown):
         self.starts.append(noise)
-        self.levels.append(levels)
         self.shown.append([shown(step) for step in range(len(levels) - 1)])
         self.clips.append(draw(*noise.shape, seed=100 + len(self.starts)))
         return self.clips[-1]
 
 
-def repeat(*reinits, noise=None, latent=None, sigmas=SIGMAS, shuffle=None):
+def repeat(reinit, noise=None, latent=None, sigmas=SIGMAS, shuffle=None):
     noise = draw(8, 4, 6, 6) if noise is None else noise
     runs = Recorder()
-    edits = [Edit("first", noise=shuffle), *(Edit("test", run=reinit) for reinit in reinits)]
+    edits = [Edit("first", noise=shuffle), Edit("test", run=reinit)]
     latent = torch.zeros_like(noise) if latent is None else latent
     clip = sample_run(edits, runs, noise, latent, sigmas, highest=HIGHEST)
     assert clip is runs.clips[-1]
     return noise, runs
-
-
-def high_part(reinit, start, slow):
-    """What a start has that is not of the slow part's low frequencies."""
-    return start - reinit.mix(slow, torch.zeros_like(slow))
-
-
-def test_without_the_edit_or_iterations_there_is_one_run_as_it_was():
-    for reinits in ((), (NoiseReinit(0),), (NoiseReinit(3), NoiseReinit(0))):
-        noise, runs = repeat(*reinits)
-        assert runs.starts == [noise]
-        assert runs.levels == [SIGMAS]
-        assert runs.shown == [[0, 1, 2, 3]]
 
 
 def test_a_further_run_starts_as_diffusers_would_start_it(monkeypatch):
@@ -163,10 +116,9 @@ def test_a_further_run_starts_as_diffusers_would_start_it(monkeypatch):
         clip, start = runs.clips[number - 1], runs.starts[number]
         slow = (clip + HIGHEST * noise) / (1 + HIGHEST**2) ** 0.5
         # Any noise with the same high part is as good as the one that was drawn.
-        fresh = torch.fft.ifftn(
-            torch.fft.fftn(high_part(reinit, start, slow), dim=OUR_AXES) / (1 - reinit.low_pass(8, 6, 6)).clamp(1e-6),
-            dim=OUR_AXES,
-        ).real  # fmt: skip
+        high = start - reinit.mix(slow, torch.zeros_like(slow))
+        spectrum = torch.fft.fftn(high, dim=OUR_AXES) / (1 - reinit.low_pass(8, 6, 6)).clamp(1e-6)
+        fresh = torch.fft.ifftn(spectrum, dim=OUR_AXES).real
         monkeypatch.setattr(free_init_utils, "randn_tensor", lambda fresh=fresh, **_: as_theirs(fresh))
         theirs, _ = mixin._apply_free_init(as_theirs(clip), number, 4, "cpu", torch.float32, None)
         torch.testing.assert_close(theirs, as_theirs(start), rtol=1e-3, atol=1e-3)
@@ -188,11 +140,8 @@ def test_fresh_noise_is_another_each_time_and_the_same_again():
     assert all(torch.equal(one, two) for one, two in zip(first.starts, again.starts, strict=True))
     zero = torch.zeros(8, 4, 6, 6)
     highs = [start - reinit.mix(start, zero) for start in (*first.starts[1:], other.starts[1])]
-    assert all(
-        float((one * two).mean().abs()) < 0.1 * float(one.var())
-        for index, one in enumerate(highs)
-        for two in highs[:index]
-    )
+    for one, two in itertools.combinations(highs, 2):
+        assert float((one * two).mean().abs()) < 0.1 * float(one.var())
 
 
 def test_fresh_noise_is_arranged_as_the_first_was():
@@ -217,9 +166,8 @@ def test_coarse_runs_take_some_of_the_levels_and_the_last_takes_all(steps, runs,
         assert (levels.diff() < 0).all()
 
 
-@pytest.mark.parametrize("coarse", [False, True])
-def test_all_runs_together_are_shown_as_the_steps_of_one(coarse):
-    _, runs = repeat(NoiseReinit(2, coarse_to_fine=coarse))
+def test_all_runs_together_are_shown_as_the_steps_of_one():
+    _, runs = repeat(NoiseReinit(2, coarse_to_fine=True))
     shown = [step for steps in runs.shown for step in steps]
     assert shown == sorted(shown)
     assert (shown[0], shown[-1], set(shown)) == (0, 3, {0, 1, 2, 3})

@@ -9,21 +9,15 @@ import pytest
 import torch
 from diffusers.models.attention import FreeNoiseTransformerBlock
 from diffusers.pipelines import free_noise_utils
-from frameloom.models.edits.active import find
-from frameloom.models.edits.edit import Edit
-from frameloom.models.edits.run import arrange_noise
 from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.motion.module import TemporalBlock
 from frameloom.models.network.layers import attend
-from frameloom.tests.support.motion import tiny_module, tiny_size
+from frameloom.tests.support.motion import tiny_size
 from frameloom.tests.support.tensors import draw
 from torch import nn
 
-SIZES = [
-    (length, stride) for length in range(1, 17) for stride in range(1, length + 1) if not length % stride
-]
+SIZES = [(length, stride) for length in (1, 2, 5, 8, 12) for stride in range(1, 13) if not length % stride]
 CHANNELS, LENGTH, STRIDE, POSITIONS = 32, 8, 4, 12
-SLOT = "down_blocks.0.motion_modules.0"  # 32 channels
 FUSION = WindowFusion(LENGTH, STRIDE)
 
 
@@ -83,11 +77,8 @@ def test_any_window_from_a_multiple_of_the_stride_on_has_each_noise_once():
             sources = NoiseShuffle(length, stride, seed=frames).sources(range(frames))
             assert sources[:length] == list(range(length))
             for start in range(0, frames - length + 1, stride):
-                assert sorted(sources[start : start + length]) == list(range(length)), (
-                    length,
-                    stride,
-                    start,
-                )
+                window = sources[start : start + length]
+                assert sorted(window) == list(range(length)), (length, stride, start)
 
 
 def test_a_frames_noise_depends_on_its_number_alone_and_on_the_seed():
@@ -106,16 +97,6 @@ def test_the_order_is_apart_from_torchs_own_random_state():
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(1)
     assert NoiseShuffle(8, 4).sources(range(30)) == one
-
-
-def test_noise_is_moved_by_frames_bit_for_bit():
-    noise = draw(27, 4, 3, 5)
-    shuffle = NoiseShuffle(8, 2, seed=1)
-    arranged = shuffle.arrange(noise)
-    assert torch.equal(arranged[:8], noise[:8])
-    for frame, source in enumerate(shuffle.sources(range(27))):
-        assert torch.equal(arranged[frame], noise[source])
-    assert shuffle.arrange(short := noise[:5]) is short
 
 
 @pytest.mark.parametrize(("frames", "length", "stride"), [(64, 16, 4), (27, 8, 4), (33, 12, 3), (16, 16, 4)])
@@ -147,15 +128,6 @@ def test_every_frame_is_covered_and_its_weights_sum_to_one():
             for start, row in zip(starts, weights, strict=True):
                 assert (row[start : start + length] > 0).all()
                 assert row.count_nonzero() == length
-
-
-def test_weights_are_the_pyramid_of_the_paper():
-    """16 frames, windows of 8, stride 4: 1 2 3 4 4 3 2 1 from frames 0, 4 and 8 on."""
-    rise = torch.tensor([1.0, 2, 3, 4, 4, 3, 2, 1])
-    laid = torch.zeros(3, 16)
-    for number in range(3):
-        laid[number, 4 * number : 4 * number + 8] = rise
-    torch.testing.assert_close(FUSION.weights(16), laid / laid.sum(0))
 
 
 def test_attentions_that_say_nothing_change_nothing_where_diffusers_attenuates_the_end_of_a_clip():
@@ -225,34 +197,3 @@ def test_half_precision_stays_near_single(dtype):
     assert half.dtype == dtype
     # As of the plain module: a dozen roundings of 2^-8 or 2^-11, amplified by weights.
     assert (half.float() - single).norm() / single.norm() < (0.05 if dtype == torch.bfloat16 else 0.005)
-
-
-def test_gradients_go_through_the_windows():
-    made, x = block(attentions=1), tokens(16).requires_grad_(True)
-    made(x, FUSION)[:, 15].sum().backward()
-    reached = x.grad.abs().amax((0, 2)) > 0
-    assert reached.tolist() == [frame >= LENGTH for frame in range(16)]
-
-
-def test_more_frames_than_positions_run_in_windows_and_windows_of_more_are_refused():
-    module = tiny_module(max_frames=POSITIONS)
-    x = draw(3 * POSITIONS, 32, 4, 4)
-    assert torch.isfinite(module(SLOT, x, 3 * POSITIONS, 1.0, FUSION)).all()
-    with pytest.raises(ValueError, match=r"frames=36 is more than the 12 .* add .* Free Noise of 12 frames"):
-        module(SLOT, x, 3 * POSITIONS)
-    wide = WindowFusion(16, 4)
-    with pytest.raises(ValueError, match=r"window_length=16 is more than the 12 .*lower Free Noise's window"):
-        module(SLOT, x, 3 * POSITIONS, 1.0, wide)
-    assert torch.equal(module(SLOT, x[:12], 12, 1.0, wide), module(SLOT, x[:12], 12))
-    with pytest.raises(ValueError, match=r"frames=13 is more than the 12"):
-        module(SLOT, x[:13], 13, 1.0, wide)
-
-
-def test_the_last_edit_that_has_a_say_counts():
-    noise = torch.arange(40.0).view(40, 1, 1, 1)
-    first, last = NoiseShuffle(16, 4), NoiseShuffle(8, 2, seed=3)
-    edits = [Edit("a", noise=first, time=FUSION), Edit("b", noise=last), Edit("c")]
-    assert torch.equal(arrange_noise(edits, noise), last.arrange(noise))
-    assert find(edits, "time") is FUSION
-    assert arrange_noise([Edit("c")], noise) is noise
-    assert find([Edit("c")], "time") is None

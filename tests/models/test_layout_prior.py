@@ -30,9 +30,7 @@ def reference():
 @pytest.fixture(scope="module")
 def network():
     ours = LayoutGPT(SIZE)
-    ours.load_state_dict(
-        {key: value for key, value in reference().state_dict().items() if key != "lm_head.weight"}
-    )
+    ours.transformer.load_state_dict(reference().transformer.state_dict())
     return ours.eval()
 
 
@@ -73,14 +71,6 @@ def test_a_file_comes_back_and_opens_in_hugging_face(network, tmp_path):
         torch.testing.assert_close(theirs(TOKENS).logits, network(TOKENS)[0], atol=1e-5, rtol=1e-5)
 
 
-def test_a_prior_that_cannot_be_written_leaves_no_file(network, tmp_path):
-    path = tmp_path / "prior.safetensors"
-    path.mkdir()
-    with pytest.raises(OSError, match=r"prior.safetensors"):
-        save_prior(path, network, "test 1")
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_its_words_come_back_and_files_that_name_none_have_none(network, tmp_path):
     path = tmp_path / "prior.safetensors"
     spoken = LayoutGPT(SIZE, [" a", " 猫"])
@@ -88,9 +78,7 @@ def test_its_words_come_back_and_files_that_name_none_have_none(network, tmp_pat
     assert read_prior(path, "test 1", 48).words == (" a", " 猫")
     with pytest.raises(CheckpointError, match=r"wte.weight is \(50, 32\).*\(52, width\)"):
         read_prior(path, "test 1", 50)
-    with safe_open(path, framework="pt") as file:
-        header = {key: text for key, text in file.metadata().items() if key != "frameloom.words"}
-    save_file(load_file(path), path, header)
+    rewrite(path, **{"frameloom.words": None})
     assert read_prior(path, "test 1", 50).words == ()
 
 
@@ -102,60 +90,46 @@ def test_half_precision_is_read_as_float32(network, tmp_path):
 
 
 def rewrite(path, tensors=None, **metadata):
-    """Change tensors (None: take away) and the header of a file."""
+    """Change tensors and the header of a file; None: take away."""
     with safe_open(path, framework="pt") as file:
         header = file.metadata() | metadata
     state = load_file(path) | (tensors or {})
-    save_file({key: value for key, value in state.items() if value is not None}, path, header)
+    state, header = ({key: each for key, each in of.items() if each is not None} for of in (state, header))
+    save_file(state, path, header)
 
 
 @pytest.mark.parametrize(
-    ("tensors", "metadata", "message"),
+    ("name", "value", "message"),
     [
-        ({}, {"frameloom.kind": "x"}, r"prior\.safetensors is a GPT-2 model whose header doesn't say"),
-        (
-            {},
-            {"frameloom.version": "2"},
-            r"says version '2' and sequence 'test 1'; expected '1' and 'test 1'",
-        ),
-        ({}, {"frameloom.sequence": "old"}, r"sequence 'old'; expected '1' and 'test 1'; update Frameloom"),
-        ({}, {"frameloom.heads": "5"}, r"heads='5'; expected a number that divides its width 32"),
-        ({}, {"frameloom.heads": "-4"}, r"heads='-4'"),
-        ({}, {"frameloom.words": "[3]"}, r"words='\[3\]'; expected a list of words as JSON"),
-        ({}, {"frameloom.words": "a ball"}, r"words='a ball'; expected a list of words as JSON"),
-        ({"transformer.wte.weight": torch.zeros(51, 32)}, {}, r"wte.weight is \(51, 32\).*\(50, width\)"),
-        ({"transformer.wpe.weight": None}, {}, r"transformer.wpe.weight \(\); expected"),
-        (
-            {"transformer.h.1.mlp.c_fc.bias": None},
-            {},
-            r"h\.1\.mlp\.c_fc\.bias is missing; expected \(128,\)",
-        ),
-        ({"transformer.ln_f.weight": torch.zeros(3)}, {}, r"ln_f.weight is \(3,\); expected \(32,\)"),
-        ({"transformer.h.1.attn.bias": torch.zeros(3)}, {}, r"holds transformer.h.1.attn.bias, which"),
-        ({"transformer.ln_f.bias": torch.full((32,), torch.nan)}, {}, r"ln_f.bias holds NaN"),
+        ("kind", "x", r"prior\.safetensors is a GPT-2 model whose header doesn't say"),
+        ("version", "2", r"says version '2' and sequence 'test 1'; expected '1' and 'test 1'"),
+        ("sequence", "old", r"sequence 'old'; expected '1' and 'test 1'; update Frameloom"),
+        ("heads", "5", r"heads='5'; expected a number that divides its width 32"),
+        ("heads", "-4", r"heads='-4'"),
+        ("words", "[3]", r"words='\[3\]'; expected a list of words as JSON"),
+        ("words", "a ball", r"words='a ball'; expected a list of words as JSON"),
+        ("wte.weight", torch.zeros(51, 32), r"wte.weight is \(51, 32\).*\(50, width\)"),
+        ("wpe.weight", None, r"transformer.wpe.weight \(\); expected"),
+        ("h.1.mlp.c_fc.bias", None, r"h\.1\.mlp\.c_fc\.bias is missing; expected \(128,\)"),
+        ("ln_f.weight", torch.zeros(3), r"ln_f.weight is \(3,\); expected \(32,\)"),
+        ("h.1.attn.bias", torch.zeros(3), r"holds transformer.h.1.attn.bias, which"),
+        ("ln_f.bias", torch.full((32,), torch.nan), r"ln_f.bias holds NaN"),
     ],
 )
-def test_a_wrong_prior_is_refused(network, tmp_path, tensors, metadata, message):
+def test_a_wrong_prior_is_refused(network, tmp_path, name, value, message):
     path = tmp_path / "prior.safetensors"
     save_prior(path, network, "test 1")
-    rewrite(path, tensors, **metadata)
+    if isinstance(value, str):
+        rewrite(path, **{f"frameloom.{name}": value})
+    else:
+        rewrite(path, {f"transformer.{name}": value})
     with pytest.raises(CheckpointError, match=message):
         read_prior(path, "test 1", 50)
 
 
-@pytest.mark.parametrize(
-    ("state", "message"),
-    [
-        (
-            tiny_state(),
-            "is an AnimateDiff motion module; expected a layout prior; load it with Load Motion Module",
-        ),
-        ({"model.embed_tokens.weight": torch.zeros(4, 4)}, "is the weights of a language model; .*Local LLM"),
-    ],
-)
-def test_another_file_is_named_for_what_it_is(tmp_path, state, message):
-    save(tmp_path / "other.safetensors", state)
-    with pytest.raises(CheckpointError, match=message):
+def test_another_file_is_named_for_what_it_is(tmp_path):
+    save(tmp_path / "other.safetensors", tiny_state())
+    with pytest.raises(CheckpointError, match=r"is an AnimateDiff motion module; expected a layout prior; "):
         read_prior(tmp_path / "other.safetensors", "test 1", 50)
 
 
@@ -192,13 +166,13 @@ def test_forced_tokens_are_read_by_those_after_them(network):
 
 
 def test_samples_are_as_frequent_as_the_network_says(network):
-    """First tokens of 2,000 samples against their probabilities, by chi-squared at one in a thousand."""
+    """First tokens of 500 samples against their probabilities, by chi-squared at one in a thousand."""
     allowed = range(5, 13)
     with torch.no_grad():
         logits = network(torch.tensor([[1, 2, 3]]))[0][0, -1, 5:13]
     chances = (logits.double() / 2.0).softmax(0)
-    tokens = [sample(network, free(1, allowed), temperature=2.0, seed=seed)[-1] - 5 for seed in range(2000)]
-    counts, expected = torch.bincount(torch.tensor(tokens), minlength=8), chances * 2000
+    tokens = [sample(network, free(1, allowed), temperature=2.0, seed=seed)[-1] - 5 for seed in range(500)]
+    counts, expected = torch.bincount(torch.tensor(tokens), minlength=8), chances * 500
     assert float(((counts - expected) ** 2 / expected).sum()) < 24.32  # 7 degrees of freedom
 
 

@@ -7,18 +7,12 @@ import logging
 import pytest
 import torch
 from frameloom.models.errors import CheckpointError
-from frameloom.models.motion.checkpoint import MID_SLOT, MotionWeights
-from frameloom.models.motion.lora import MotionLoRA, merge_loras, pack_motion_lora, read_motion_lora
-from frameloom.models.video.schedules import ANIMATEDIFF
-from frameloom.tests.support.motion import save, tiny_lora, tiny_size, tiny_state
+from frameloom.models.motion.checkpoint import MID_SLOT
+from frameloom.models.motion.lora import merge_loras, read_motion_lora
+from frameloom.tests.support.motion import linears, save, tiny_lora, tiny_state, tiny_weights
 
 BLOCK = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0"
 OUT = f"{BLOCK}.attention_blocks.1.to_out.0.weight"
-
-
-def weights(*, middle: bool = True, width: int = 32) -> MotionWeights:
-    size = tiny_size(middle=middle, width=width)
-    return MotionWeights("mm.safetensors", "v2", size, tiny_state(middle=middle, width=width), ANIMATEDIFF)
 
 
 def to_diffusers_names(key: str) -> str:
@@ -44,6 +38,7 @@ def to_kohya(key: str) -> str:
 
 LAYOUTS = {
     "AnimateDiff's": lambda key: key,
+    "AnimateDiff's trainer's": lambda key: f"module.{key}",
     "diffusers' processors": lambda key: key.replace(".temporal_transformer.", "."),
     "PEFT's": to_peft,
     "diffusers' older": to_old_diffusers,
@@ -64,70 +59,21 @@ def test_every_layout_gives_the_same_pairs(tmp_path, layout):
     assert torch.equal(up, state[f"{BLOCK}.attention_blocks.1.processor.to_out_lora.up.weight"])
 
 
-def test_pickled_loras_are_read_as_released(tmp_path):
-    torch.save(
-        {"state_dict": {"module." + key: value for key, value in tiny_lora().items()}}, tmp_path / "l.ckpt"
-    )
-    assert len(read_motion_lora(tmp_path / "l.ckpt").pairs) == 168
-
-
-def linears():
-    """A pair for every linear layer of a module, by the layer's name."""
-    generator = torch.Generator().manual_seed(4)
-    return {
-        key.removesuffix(".weight"): (
-            torch.randn(value.shape[0], 4, generator=generator), torch.randn(4, value.shape[1], generator=generator)
-        )
-        for key, value in tiny_state().items()
-        if value.dim() == 2
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("name_of", [lambda key: key, to_diffusers_names], ids=["ours", "diffusers"])
 def test_kohyas_keys_change_every_linear_layer(tmp_path, name_of):
     """Projections and feed-forwards, too: W + strength * alpha / rank * up @ down, computed here in float64."""
-    state = {}
-    for layer, (up, down) in linears().items():
+    state, made = {}, tiny_weights()
+    for layer, (down, up) in linears().items():
         kohya = f"lora_unet_{name_of(layer).replace('.', '_')}"
-        state |= {
-            f"{kohya}.lora_up.weight": up,
-            f"{kohya}.lora_down.weight": down,
-            f"{kohya}.alpha": torch.tensor(2.0),
-        }
-    lora = read_motion_lora(save(tmp_path / "lora.safetensors", state)).fit(weights())
-    merged = merge_loras(weights(), [(lora, 0.5)]).state
+        names = (f"{kohya}.lora_up.weight", f"{kohya}.lora_down.weight", f"{kohya}.alpha")
+        state |= dict(zip(names, (up, down, torch.tensor(2.0)), strict=True))
+    lora = read_motion_lora(save(tmp_path / "lora.safetensors", state)).fit(made)
+    merged = merge_loras(made, [(lora, -0.5)]).state
     assert {key.rsplit(".", 2)[1] for key in lora.pairs} >= {"proj_in", "proj_out", "proj", "2", "to_q"}
-    for layer, (up, down) in linears().items():
-        wanted = tiny_state()[f"{layer}.weight"].double() + 0.5 * 2.0 / 4 * (up.double() @ down.double())
+    for layer, (down, up) in linears().items():
+        wanted = made.state[f"{layer}.weight"].double() - 0.5 * 2.0 / 4 * (up.double() @ down.double())
         torch.testing.assert_close(merged[f"{layer}.weight"].double(), wanted, rtol=1e-5, atol=1e-5)
     assert sorted(lora.pairs) == sorted(f"{layer}.weight" for layer in linears())
-
-
-def test_what_changes_every_linear_layer_is_written_and_read_again(tmp_path):
-    pairs = {f"{layer}.weight": (down, up) for layer, (up, down) in linears().items()}
-    state, metadata = pack_motion_lora(MotionLoRA("x", pairs))
-    again = read_motion_lora(save(tmp_path / "again.safetensors", state, metadata))
-    assert again.pairs.keys() == pairs.keys()
-    assert all(
-        torch.equal(one, two) for key in pairs for one, two in zip(pairs[key], again.pairs[key], strict=True)
-    )
-
-
-def test_alpha_over_rank_scales_the_change(tmp_path):
-    state = {to_kohya(key): value for key, value in tiny_lora(rank=4).items()}
-    layer = to_kohya(f"{BLOCK}.attention_blocks.1.processor.to_out_lora.down.weight").split(".")[0]
-    plain = dict(read_motion_lora(save(tmp_path / "a.safetensors", state)).deltas(1.0))[OUT]
-    state[f"{layer}.alpha"] = torch.tensor(1.0)
-    scaled = dict(read_motion_lora(save(tmp_path / "b.safetensors", state)).deltas(1.0))[OUT]
-    torch.testing.assert_close(scaled, plain / 4)
-
-
-def test_a_change_is_strength_times_up_times_down_and_signed(tmp_path):
-    lora = read_motion_lora(save(tmp_path / "lora.safetensors", tiny_lora()))
-    down, up = lora.pairs[OUT]
-    forth, back = dict(lora.deltas(0.7)), dict(lora.deltas(-0.7))
-    torch.testing.assert_close(forth[OUT], 0.7 * up @ down)
-    assert all(torch.equal(forth[name], -back[name]) for name in forth)
 
 
 def test_half_precision_pairs_multiply_in_float32(tmp_path):
@@ -138,7 +84,7 @@ def test_half_precision_pairs_multiply_in_float32(tmp_path):
 def test_middle_weights_are_left_out_with_a_warning_where_the_module_has_no_middle(tmp_path, caplog):
     lora = read_motion_lora(save(tmp_path / "pan.safetensors", tiny_lora()))
     with caplog.at_level(logging.WARNING):
-        fitted = lora.fit(weights(middle=False))
+        fitted = lora.fit(tiny_weights(middle=False))
     assert not any(name.startswith(MID_SLOT) for name in fitted.pairs)
     assert len(fitted.pairs) == 160
     assert (
@@ -149,71 +95,49 @@ def test_middle_weights_are_left_out_with_a_warning_where_the_module_has_no_midd
 
 def test_a_lora_that_fits_is_unchanged_and_says_nothing(tmp_path, caplog):
     lora = read_motion_lora(save(tmp_path / "pan.safetensors", tiny_lora()))
-    assert lora.fit(weights()) == lora
+    assert lora.fit(tiny_weights()) == lora
     assert caplog.text == ""
 
 
-def test_a_lora_for_another_width_is_refused(tmp_path):
-    lora = read_motion_lora(save(tmp_path / "pan.safetensors", tiny_lora(width=64)))
-    with pytest.raises(
-        CheckpointError, match=r"pan.safetensors: .* is \(64, 64\), mm.safetensors has \(32, 32\)"
-    ):
-        lora.fit(weights())
-
-
-def test_a_lora_for_layers_the_module_lacks_is_refused(tmp_path):
-    state = {
-        key.replace("transformer_blocks.0", "transformer_blocks.1"): value
-        for key, value in tiny_lora().items()
-    }
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (tiny_lora(width=64), r"is \(64, 64\), mm.safetensors has \(32, 32\)"),
+        (
+            {key.replace("former_blocks.0", "former_blocks.1"): each for key, each in tiny_lora().items()},
+            r"changes .*transformer_blocks.1.*, which mm.safetensors does not have",
+        ),
+    ],
+    ids=["another width", "other layers"],
+)
+def test_a_lora_that_does_not_fit_is_refused(tmp_path, state, message):
     lora = read_motion_lora(save(tmp_path / "pan.safetensors", state))
-    with pytest.raises(
-        CheckpointError, match=r"changes .*transformer_blocks.1.*, which mm.safetensors does not have"
-    ):
-        lora.fit(weights())
+    with pytest.raises(CheckpointError, match=rf"^pan.safetensors: .*{message}"):
+        lora.fit(tiny_weights())
 
 
+TO_Q = f"{BLOCK}.attention_blocks.0.to_q"
 DOWN = f"{BLOCK}.attention_blocks.0.processor.to_q_lora.down.weight"
+ELSEWHERE = "lora_unet_down_blocks_0_motion_modules_0_elsewhere.lora_down.weight"
+OF_THE_BASE = "down_blocks.0.attentions.0.proj_in_lora.down.weight"
+# What is put into a file, and what is then said of it.
 BROKEN = {
-    "half a pair": (
-        {key: value for key, value in tiny_lora().items() if key != DOWN},
-        r"attention_blocks.0.to_q.weight has no down matrix; expected pairs",
-    ),
-    "ranks that differ": (
-        tiny_lora() | {DOWN: torch.zeros(8, 32)},
-        r"has down \(8, 32\) and up \(32, 4\); expected \[R, C\] and \[C, R\]",
-    ),
-    "a convolution": (tiny_lora() | {DOWN: torch.zeros(4, 32, 1, 1)}, r"has down \(4, 32, 1, 1\)"),
-    "a magnitude": (
-        tiny_lora() | {f"{BLOCK}.attention_blocks.0.to_q.dora_scale": torch.ones(32)},
-        r"to_q.dora_scale is a DoRA, a form of LoRA that motion modules don't take \(1 such keys\)",
-    ),
-    "a Hadamard product": (
-        tiny_lora() | {f"{BLOCK}.attention_blocks.0.to_q.hada_w1_a": torch.ones(32, 4)},
-        "to_q.hada_w1_a is a LoHa",
-    ),
-    "a difference": (
-        tiny_lora() | {f"{BLOCK}.ff_norm.diff": torch.ones(32)},
-        "ff_norm.diff is no part of a LoRA's",
-    ),
-    "integers": (
-        tiny_lora() | {DOWN: torch.ones(4, 32, dtype=torch.int8)},
-        rf"{DOWN} is int8, of shape \(4, 32\)",
-    ),
-    "NaN": (tiny_lora() | {DOWN: torch.full((4, 32), torch.nan)}, rf"{DOWN} holds NaN or infinity"),
-    "an unknown layer": (
-        {"lora_unet_down_blocks_0_motion_modules_0_elsewhere.lora_down.weight": torch.zeros(4, 32)},
-        r"elsewhere.lora_down.weight names no layer of a motion module",
-    ),
-    "layers of the base beside motion": (
-        tiny_lora() | {"down_blocks.0.attentions.0.proj_in_lora.down.weight": torch.zeros(4, 32)},
-        r"proj_in_lora.down.weight names no layer of a motion module",
-    ),
+    "half a pair": ({DOWN: None}, r"attention_blocks.0.to_q.weight has no down matrix; expected pairs"),
+    "ranks that differ": ({DOWN: torch.zeros(8, 32)}, r"has down \(8, 32\) and up \(32, 4\); expected \["),
+    "a convolution": ({DOWN: torch.zeros(4, 32, 1, 1)}, r"has down \(4, 32, 1, 1\)"),
+    "a magnitude": ({f"{TO_Q}.dora_scale": torch.ones(32)}, r"to_q.dora_scale is a DoRA, .* \(1 such keys\)"),
+    "a Hadamard product": ({f"{TO_Q}.hada_w1_a": torch.ones(32, 4)}, r"to_q.hada_w1_a is a LoHa"),
+    "a difference": ({f"{BLOCK}.ff_norm.diff": torch.ones(32)}, r"ff_norm.diff is no part of a LoRA's"),
+    "integers": ({DOWN: torch.ones(4, 32, dtype=torch.int8)}, rf"{DOWN} is int8, of shape \(4, 32\)"),
+    "NaN": ({DOWN: torch.full((4, 32), torch.nan)}, rf"{DOWN} holds NaN or infinity"),
+    "an unknown layer": ({ELSEWHERE: torch.zeros(4, 32)}, r"elsewhere.lora_down.weight names no layer of"),
+    "a layer of the base": ({OF_THE_BASE: torch.zeros(4, 32)}, r"proj_in_lora.down.weight names no layer"),
 }
 
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_lora_is_refused_by_key(tmp_path, fault):
-    state, message = BROKEN[fault]
+    change, message = BROKEN[fault]
+    state = {key: value for key, value in (tiny_lora() | change).items() if value is not None}
     with pytest.raises(CheckpointError, match=rf"^pan.safetensors: .*{message}"):
         read_motion_lora(save(tmp_path / "pan.safetensors", state))

@@ -36,9 +36,7 @@ def test_places_join_where_they_follow_each_other():
 
 
 def test_a_missing_phrase_says_what_was_asked_of_which_prompt():
-    with pytest.raises(
-        ValueError, match=r"phrase='blue hat' is not in the prompt 'a red hat'; expected words .* copy"
-    ):
+    with pytest.raises(ValueError, match=r"phrase='blue hat' is not in the prompt 'a red hat'; .* copy"):
         check_found({"red": [(2, 3)], "blue hat": []}, ["red", "blue hat"], "a red hat")
 
 

@@ -44,23 +44,12 @@ def test_what_is_no_arithmetic_is_refused(expression):
         evaluate(expression, {"t": 3.0})
 
 
-@pytest.mark.parametrize(
-    "expression",
-    [
-        "1 / (t - 3)",
-        "log(0)",
-        "sqrt(-t)",
-        "arcsin(2)",
-        "9 ** 9 ** 9",
-        "1e300 * 1e300",
-        "t % 0",
-        "1e999 - 1e999",
-    ],
-)
+NOT_FINITE = "1 / (t - 3); log(0); sqrt(-t); arcsin(2); 9 ** 9 ** 9; 1e300 * 1e300; t % 0; 1e999 - 1e999"
+
+
+@pytest.mark.parametrize("expression", NOT_FINITE.split("; "))
 def test_a_value_that_is_no_finite_number_is_refused_with_its_frame(expression):
-    with pytest.raises(
-        ExpressionError, match=r"got no finite number at frame 3 in `.*; expected a finite number"
-    ):
+    with pytest.raises(ExpressionError, match=r"got no finite number at frame 3 in `.*; expected a fin"):
         evaluate(expression, {"t": 3.0})
 
 
@@ -70,10 +59,8 @@ def test_a_long_expression_is_refused():
 
 
 def test_numbers_are_written_as_weights_are():
-    assert (
-        fill_in("(a:`t / max_f`) (b:`0 - 0`) (c:`t * 1e-9`) (d:`-t`)", 1, 4)
-        == "(a:0.33333) (b:0) (c:0) (d:-1)"
-    )
+    filled = fill_in("(a:`t / max_f`) (b:`0 - 0`) (c:`t * 1e-9`) (d:`-t`)", 1, 4)
+    assert filled == "(a:0.33333) (b:0) (c:0) (d:-1)"
 
 
 def test_each_frame_of_a_travel_has_its_own_values():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import torch
-from frameloom.models.motion.checkpoint import MID_SLOT
+from frameloom.models.motion.checkpoint import MID_SLOT, Family, MotionWeights
 from frameloom.models.motion.module import MotionModel, MotionSize
 from frameloom.models.network.unet import SD1
+from frameloom.models.video.schedules import ANIMATEDIFF, BetaSchedule
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -25,6 +29,11 @@ def tiny_size(*, middle: bool = True, max_frames: int = 32, width: int = 32) -> 
 
 def tiny_module(seed: int = 0, **size: object) -> MotionModel:
     """A module with random weights everywhere, the output projections too."""
+    return copy.deepcopy(_made_module(seed, **size))
+
+
+@cache
+def _made_module(seed: int, **size: object) -> MotionModel:
     model = MotionModel(tiny_size(**size))  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -37,7 +46,20 @@ def tiny_module(seed: int = 0, **size: object) -> MotionModel:
 
 def tiny_state(seed: int = 0, **size: object) -> dict[str, Tensor]:
     """Weights of ``tiny_module``, keyed as AnimateDiff's files."""
-    return {key: value.clone() for key, value in tiny_module(seed, **size).state_dict().items()}
+    return {key: value.clone() for key, value in _made_module(seed, **size).state_dict().items()}
+
+
+def tiny_weights(
+    family: Family = "v2", schedule: BetaSchedule | None = ANIMATEDIFF, **size: object
+) -> MotionWeights:
+    """Those weights as they are read from a file."""
+    state = tiny_state(**size)
+    return MotionWeights("mm.safetensors", family, tiny_size(**size), state, schedule, family == "v1")
+
+
+def equal_states(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Tell whether two hold the same tensors under the same keys."""
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def save(path: Path, state: dict[str, Tensor], metadata: dict[str, str] | None = None) -> Path:
@@ -59,3 +81,16 @@ def tiny_lora(rank: int = 4, *, middle: bool = True, width: int = 32, seed: int 
                 state[f"{block}{layer}_lora.down.weight"] = torch.randn(rank, channels, generator=generator)
                 state[f"{block}{layer}_lora.up.weight"] = torch.randn(channels, rank, generator=generator)
     return state
+
+
+def linears() -> dict[str, tuple[Tensor, Tensor]]:
+    """A LoRA's matrices, down and up, for every linear layer of the tiny module, by the layer's name."""
+    generator = torch.Generator().manual_seed(4)
+    shapes = {key: value.shape for key, value in tiny_state().items() if value.dim() == 2}
+    return {
+        key.removesuffix(".weight"): (
+            torch.randn(4, columns, generator=generator),
+            torch.randn(rows, 4, generator=generator),
+        )
+        for key, (rows, columns) in shapes.items()
+    }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from frameloom.models.motion.checkpoint import MotionWeights
 from frameloom.models.video.schedules import STABLE_DIFFUSION
-from frameloom.tests.support.motion import tiny_size, tiny_state
+from frameloom.tests.support.motion import tiny_weights
 from frameloom.training.loop import LoopSettings
 from frameloom.training.motion.lessons import learn_lora, learn_module, new_module
 from frameloom.training.motion.training import MotionSettings
@@ -43,7 +43,7 @@ def settings(steps: int = 6, **changes: object) -> MotionSettings:
 def module_weights(width: int = 32, **size: object) -> MotionWeights:
     """A module for the demo model with random weights everywhere."""
     size = {"middle": False, **size, "width": width}
-    return MotionWeights("start", "frameloom", tiny_size(**size), tiny_state(**size), STABLE_DIFFUSION)
+    return replace(tiny_weights("frameloom", STABLE_DIFFUSION, **size), name="start")
 
 
 def lesson_of(port, model, kind: str):

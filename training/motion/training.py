@@ -166,7 +166,7 @@ def train_motion(
         base, kind = forward.hash_weights(), port.base(model).prediction_type
         if settings.save_memory:
             for slot in lesson.learner.network.slots:
-                recompute(lesson.learner.network.transformer(slot), "change")
+                recompute(lesson.learner.network.transformer(slot))
         key = run_key(clips, lesson, settings, [base, kind, plain(port.edits(model))])
         run = _Run(lesson, folder(key), base, kind, settings, on_step, on_checkpoint, team)
         averages = train(
