@@ -18,6 +18,7 @@ from ...models.edits.active import Active, check_composed
 from ...models.edits.call import Call, Held, held_by_mask
 from ...models.edits.edit import Observer
 from ...models.edits.guide import find_shift
+from ...models.edits.lockstep import Cut
 from ...models.edits.run import arrange_noise, sample_run
 from ...models.video.guards import check_frames, check_prediction, check_sampled
 from ...models.video.schedules import TRAIN_TIMESTEPS
@@ -30,6 +31,7 @@ from .control import ControlRun
 from .edits import EditedRun, edited
 from .fitting import cycle
 from .guidance import Guidance, options_of
+from .parts import InParts
 
 
 class Denoiser:
@@ -167,16 +169,25 @@ class Denoiser:
             seen = torch.cat([seen, group.concat.to(seen)], dim=1)
         options = {"encoder_hidden_states": group.tokens, **control}
         self._add_shift(active, seen, step, options)
-        output = self._ask(seen, step, options).float()
+        output = self._ask(seen, step, options, self._cut(call)).float()
         check_prediction(output, step=self._step, sigma=float(sigma), frames=call.frames)
         return [sampling.denoised(part, noisy, sigma) for part in output.chunk(chunks)]
 
-    def _ask(self, seen: Tensor, step: Tensor, options: Mapping[str, Any]) -> Tensor:
+    def _cut(self, call: Call) -> Cut | None:
+        """Return how a call is cut into parts; None: it is made at once."""
+        chunks = self._run.find("chunks")
+        if chunks is None or chunks.frames >= call.frames:
+            return None
+        return Cut(len(call.conditions) * call.videos, call.frames, chunks.frames)
+
+    def _ask(self, seen: Tensor, step: Tensor, options: Mapping[str, Any], cut: Cut | None = None) -> Tensor:
         """Run the UNet, [N, C, H, W] to the same."""
-        model = self._model
-        inputs = seen.to(model.unet.dtype), step
-        outputs = functional_call(model.unet, dict(model.weights), inputs, {"return_dict": False, **options})
-        return outputs[0]
+        network, weights = self._model.unet, dict(self._model.weights)
+        inputs, options = (seen.to(network.dtype), step), {"return_dict": False, **options}
+        if cut is not None:
+            network = InParts(network, self._run, cut)
+            weights = {f"unet.{name}": weight for name, weight in weights.items()}
+        return functional_call(network, weights, inputs, options)[0]
 
     def _add_shift(self, active: Active, seen: Tensor, step: Tensor, options: Mapping[str, Any]) -> None:
         """Add how far the guide moves the clean latents of a call."""

@@ -22,6 +22,7 @@ from ...models.video.guards import check_prediction
 from . import guests
 from .installed import loaded
 from .load.motion import attention_of
+from .parts import ask_in_parts, most_frames
 from .predict import NodeGuider, OnePass
 from .seams import guide, hooks, patches, schedule
 from .seams.conditions import ask_composed
@@ -49,7 +50,7 @@ class Run(RunEdits):
         for boxes in (condition["gligen"] for condition in conditions if condition.get("gligen") is not None):
             check_boxes(boxes[0])
         super().__init__(loaded(patcher), conditions)
-        self.size = size_of(patcher.model.diffusion_model)
+        self.patcher, self.size = patcher, size_of(patcher.model.diffusion_model)
         self.frames = self.asked = frames
         self.controls = ControlCopies()
         self.payloads = {condition["uuid"]: condition.get(KEY, {}) for condition in conditions}
@@ -265,8 +266,7 @@ def diffusion_model(
         return executor(x, timesteps, context, y, control, options, **kwargs)
     inputs = guide.Inputs(x, timesteps, context, {"y": y, "control": control, **kwargs}, options)
 
-    def ask(given: guide.Inputs, asked: Active) -> Tensor:
-        live = Live(asked, unet, size)
+    def ask(given: guide.Inputs, live: Live) -> Tensor:
         told = patches.tell(live, given.options)
         rest = dict(given.rest)
         y, control = rest.pop("y"), rest.pop("control")
@@ -274,9 +274,12 @@ def diffusion_model(
             return executor(given.noisy, given.timesteps, given.context, y, control, told, **rest)
 
     def ask_aside(given: guide.Inputs, call: Call, observer: Observer) -> None:
-        ask(given, run.at(call, {"observe": [observer]}))
+        ask(given, Live(run.at(call, {"observe": [observer]}), unet, size))
 
     shift = guide.find_guidance(run, active, unet, inputs, ask_aside)
     if shift is not None:
         run.shifts.append(shift)
-    return ask(inputs, active)
+    live, frames = Live(active, unet, size), active.call.frames
+    chunks = run.find("chunks")
+    at_once = most_frames(run.patcher, x, frames) if chunks is None else chunks.frames
+    return ask(inputs, live) if at_once >= frames else ask_in_parts(ask, inputs, live, at_once)
