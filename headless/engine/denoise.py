@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -158,7 +159,8 @@ class Denoiser:
             is_part=self._windows is not None,
             held=self._held,
         )
-        active = self._run.begin(call, group.brought)
+        cut = self._cut(call)
+        active = self._run.begin(replace(call, parts=len(cut.parts)), group.brought)
         chunks = len(group.conditions)
         seen = repeat(sampling.scale_input(noisy, sigma), "f c h w -> (n f) c h w", n=chunks)
         step = torch.full((1,), timestep, device=noisy.device)
@@ -169,22 +171,21 @@ class Denoiser:
             seen = torch.cat([seen, group.concat.to(seen)], dim=1)
         options = {"encoder_hidden_states": group.tokens, **control}
         self._add_shift(active, seen, step, options)
-        output = self._ask(seen, step, options, self._cut(call)).float()
+        output = self._ask(seen, step, options, cut).float()
         check_prediction(output, step=self._step, sigma=float(sigma), frames=call.frames)
         return [sampling.denoised(part, noisy, sigma) for part in output.chunk(chunks)]
 
-    def _cut(self, call: Call) -> Cut | None:
-        """Return how a call is cut into parts; None: it is made at once."""
+    def _cut(self, call: Call) -> Cut:
+        """Return how a call is cut; in one part, it is not."""
         chunks = self._run.find("chunks")
-        if chunks is None or chunks.frames >= call.frames:
-            return None
-        return Cut(len(call.conditions) * call.videos, call.frames, chunks.frames)
+        most = call.frames if chunks is None else min(chunks.frames, call.frames)
+        return Cut(len(call.conditions) * call.videos, call.frames, most)
 
     def _ask(self, seen: Tensor, step: Tensor, options: Mapping[str, Any], cut: Cut | None = None) -> Tensor:
         """Run the UNet, [N, C, H, W] to the same."""
         network, weights = self._model.unet, dict(self._model.weights)
         inputs, options = (seen.to(network.dtype), step), {"return_dict": False, **options}
-        if cut is not None:
+        if cut is not None and len(cut.parts) > 1:
             network = InParts(network, self._run, cut)
             weights = {f"unet.{name}": weight for name, weight in weights.items()}
         return functional_call(network, weights, inputs, options)[0]
@@ -195,7 +196,7 @@ class Denoiser:
             return
 
         def ask(noisy: Tensor, rows: slice, part: Call, observer: Observer) -> None:
-            with self._run.aside(part, observer):
+            with self._run.aside(replace(part, parts=1), observer):
                 self._ask(noisy, step.clone(), _rows_of(options, rows, active.call))
 
         shift = find_shift(self._guide, active.call, seen, ask, apart=active.keeps_frames_apart)

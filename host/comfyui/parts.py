@@ -9,8 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import comfy.model_management
+import torch
 from torch import Tensor
 
+from ...models.edits.call import Call
+from ...models.edits.edit import Chunks
 from ...models.edits.lockstep import Cut, InPart, Lockstep
 from .load.motion import attention_of
 from .seams import guide, hooks, patches
@@ -19,25 +22,30 @@ from .seams.live import Live
 _ROOM = 1.5  # ComfyUI asks conditions together where its estimate fits this often into what is free
 
 
-def most_frames(patcher: Any, noisy: Tensor, frames: int) -> int:
-    """Return how many frames of a clip there is room for, all or parts of about one size; 1 if there is hardly any.
+def find_cut(chunks: Chunks | None, patcher: Any, noisy: Tensor, call: Call) -> Cut:
+    """Return how a model call is cut; one part: it is not.
 
     Args:
+        chunks: the part that says how many frames go at once; None: as many as there is room for, by core's estimate.
         patcher: model that is asked.
         noisy: [N, C, H, W]. Batch of the call.
-        frames: F, frames of each video in it.
+        call: the call.
     """
-    free = comfy.model_management.get_free_memory(noisy.device)
-    for parts in range(1, frames + 1):
-        at_once = -(-frames // parts)
-        shape = [len(noisy) // frames * at_once, *noisy.shape[1:]]
-        if patcher.memory_required(shape) * _ROOM < free:
-            return at_once
-    return 1
+    videos = len(noisy) // call.frames
+    if chunks is not None:
+        return Cut(videos, call.frames, min(chunks.frames, call.frames))
+    free, most = _free(noisy.device), call.frames
+    while most > 1 and patcher.memory_required([videos * most, *noisy.shape[1:]]) * _ROOM > free:
+        most = -(-most // 2)
+    return Cut(videos, call.frames, most)
+
+
+def _free(device: torch.device) -> float:
+    return comfy.model_management.get_free_memory(device)
 
 
 def ask_in_parts(
-    ask: Callable[[guide.Inputs, Live], Tensor], given: guide.Inputs, live: Live, at_once: int
+    ask: Callable[[guide.Inputs, Live], Tensor], given: guide.Inputs, live: Live, cut: Cut
 ) -> Tensor:
     """Return what the UNet answers about a batch, asked in parts.
 
@@ -45,10 +53,8 @@ def ask_in_parts(
         ask: function that asks the UNet.
         given: arguments of the whole batch.
         live: call of the whole batch.
-        at_once: most frames of a video in one part.
+        cut: how it is cut.
     """
-    call = live.active.call
-    cut = Cut(len(given.noisy) // call.frames, call.frames, at_once)
     step = Lockstep(cut)
     part = Live(InPart(live.active, step), live.unet, live.size)
 

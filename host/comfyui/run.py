@@ -7,6 +7,7 @@ gone when the run is, whatever ended it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -22,7 +23,7 @@ from ...models.video.guards import check_prediction
 from . import guests
 from .installed import loaded
 from .load.motion import attention_of
-from .parts import ask_in_parts, most_frames
+from .parts import ask_in_parts, find_cut
 from .predict import NodeGuider, OnePass
 from .seams import guide, hooks, patches, schedule
 from .seams.conditions import ask_composed
@@ -261,9 +262,11 @@ def diffusion_model(
     unet, size = executor.class_obj, run.size
     patches.check_present(run.edits, options)
     guests.check(unet, run.edits)  # again: some come for one call
-    active = run.at(run.call(x, float(timesteps.flatten()[0]), options))
+    call = run.call(x, float(timesteps.flatten()[0]), options)
     if size is None:
         return executor(x, timesteps, context, y, control, options, **kwargs)
+    cut = find_cut(run.find("chunks"), run.patcher, x, call)
+    active = run.at(replace(call, parts=len(cut.parts)))
     inputs = guide.Inputs(x, timesteps, context, {"y": y, "control": control, **kwargs}, options)
 
     def ask(given: guide.Inputs, live: Live) -> Tensor:
@@ -274,12 +277,10 @@ def diffusion_model(
             return executor(given.noisy, given.timesteps, given.context, y, control, told, **rest)
 
     def ask_aside(given: guide.Inputs, call: Call, observer: Observer) -> None:
-        ask(given, Live(run.at(call, {"observe": [observer]}), unet, size))
+        ask(given, Live(run.at(replace(call, parts=1), {"observe": [observer]}), unet, size))
 
     shift = guide.find_guidance(run, active, unet, inputs, ask_aside)
     if shift is not None:
         run.shifts.append(shift)
-    live, frames = Live(active, unet, size), active.call.frames
-    chunks = run.find("chunks")
-    at_once = most_frames(run.patcher, x, frames) if chunks is None else chunks.frames
-    return ask(inputs, live) if at_once >= frames else ask_in_parts(ask, inputs, live, at_once)
+    live = Live(active, unet, size)
+    return ask(inputs, live) if len(cut.parts) == 1 else ask_in_parts(ask, inputs, live, cut)

@@ -103,7 +103,7 @@ class TemporalEdit(Part):
 
     def run(self, slot: str, hidden: Tensor, call: Call, time: Time | None) -> Tensor:
         """Run a slot, [N, C, H, W] to the same."""
-        return self._running(slot, hidden, call.frames, self.strength, time)
+        return self._running(slot, hidden, call.frames, self.strength, time, call.parts)
 
     def add(self, hidden: Tensor, call: Call) -> Tensor:
         """Add what the mask encoder makes of what is held to [N, C, H, W]."""

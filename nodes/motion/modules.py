@@ -144,7 +144,7 @@ class ApplyMotionModule(io.ComfyNode):
                     "AnimateDiff on the plain Stable Diffusion schedule flickers and looks washed out."),
                 whole("frames_at_once", 0, 0, 100_000,
                     "Number of frames that go through the model at once. Fewer need less memory, for hardly more "
-                    "time; the video stays the same. 0 takes as many as there is room for."),
+                    "time; the video stays the same. 0 takes as many as there is room for.", optional=True),
             ],
             outputs=[out(io.Model, "model", "A copy of the model, with the motion module.")],
         )  # fmt: skip
