@@ -44,7 +44,7 @@ Looked at FRAMELOOM_COMFYUI and in {cache}
 To get one:  python tools/host.py install --from PATH_OR_URL   (a ComfyUI checkout or archive)
 ======================================================================================"""
 # What the tests need in ComfyUI's environment, over its own requirements.
-TEST_REQUIREMENTS = ("pytest", "einops", "kornia", "av")
+TEST_REQUIREMENTS = ("pytest", "einops", "greenlet", "kornia", "av")
 # utils first, as main.py has it: another module of that name comes onto the path later.
 PROBE = "import comfy.options; comfy.options.enable_args_parsing(); import utils.extra_config, nodes, server"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from ...models.edits.active import Active, check_composed
 from ...models.edits.call import Call, Held, held_by_mask
 from ...models.edits.edit import Observer
 from ...models.edits.guide import find_shift
+from ...models.edits.lockstep import Cut
 from ...models.edits.run import arrange_noise, sample_run
 from ...models.video.guards import check_frames, check_prediction, check_sampled
 from ...models.video.schedules import TRAIN_TIMESTEPS
@@ -30,6 +32,7 @@ from .control import ControlRun
 from .edits import EditedRun, edited
 from .fitting import cycle
 from .guidance import Guidance, options_of
+from .parts import InParts
 
 
 class Denoiser:
@@ -156,7 +159,8 @@ class Denoiser:
             is_part=self._windows is not None,
             held=self._held,
         )
-        active = self._run.begin(call, group.brought)
+        cut = self._cut(call)
+        active = self._run.begin(replace(call, parts=len(cut.parts)), group.brought)
         chunks = len(group.conditions)
         seen = repeat(sampling.scale_input(noisy, sigma), "f c h w -> (n f) c h w", n=chunks)
         step = torch.full((1,), timestep, device=noisy.device)
@@ -167,16 +171,24 @@ class Denoiser:
             seen = torch.cat([seen, group.concat.to(seen)], dim=1)
         options = {"encoder_hidden_states": group.tokens, **control}
         self._add_shift(active, seen, step, options)
-        output = self._ask(seen, step, options).float()
+        output = self._ask(seen, step, options, cut).float()
         check_prediction(output, step=self._step, sigma=float(sigma), frames=call.frames)
         return [sampling.denoised(part, noisy, sigma) for part in output.chunk(chunks)]
 
-    def _ask(self, seen: Tensor, step: Tensor, options: Mapping[str, Any]) -> Tensor:
+    def _cut(self, call: Call) -> Cut:
+        """Return how a call is cut; in one part, it is not."""
+        chunks = self._run.find("chunks")
+        most = call.frames if chunks is None else min(chunks.frames, call.frames)
+        return Cut(len(call.conditions) * call.videos, call.frames, most)
+
+    def _ask(self, seen: Tensor, step: Tensor, options: Mapping[str, Any], cut: Cut | None = None) -> Tensor:
         """Run the UNet, [N, C, H, W] to the same."""
-        model = self._model
-        inputs = seen.to(model.unet.dtype), step
-        outputs = functional_call(model.unet, dict(model.weights), inputs, {"return_dict": False, **options})
-        return outputs[0]
+        network, weights = self._model.unet, dict(self._model.weights)
+        inputs, options = (seen.to(network.dtype), step), {"return_dict": False, **options}
+        if cut is not None and len(cut.parts) > 1:
+            network = InParts(network, self._run, cut)
+            weights = {f"unet.{name}": weight for name, weight in weights.items()}
+        return functional_call(network, weights, inputs, options)[0]
 
     def _add_shift(self, active: Active, seen: Tensor, step: Tensor, options: Mapping[str, Any]) -> None:
         """Add how far the guide moves the clean latents of a call."""
@@ -184,7 +196,7 @@ class Denoiser:
             return
 
         def ask(noisy: Tensor, rows: slice, part: Call, observer: Observer) -> None:
-            with self._run.aside(part, observer):
+            with self._run.aside(replace(part, parts=1), observer):
                 self._ask(noisy, step.clone(), _rows_of(options, rows, active.call))
 
         shift = find_shift(self._guide, active.call, seen, ask, apart=active.keeps_frames_apart)

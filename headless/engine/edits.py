@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from ...models.edits.active import Active, RunEdits
 from ...models.edits.call import Call, Held, training_call
 from ...models.edits.edit import Edit, Observer
+from ...models.edits.lockstep import InPart, Lockstep
 from ...models.training import check_trainable
 from ..seams import between, cross_attention, input, observe, self_attention, skips, slots
 from ..seams.layers import Network
@@ -47,6 +48,17 @@ class EditedRun(RunEdits):
             yield
         finally:
             self.active = earlier
+
+    @contextmanager
+    def in_parts(self, lockstep: Lockstep) -> Iterator[None]:
+        """Have the call that is on made in parts in this context."""
+        whole = self.active
+        assert whole is not None
+        self.active = InPart(whole, lockstep)
+        try:
+            yield
+        finally:
+            self.active = whole
 
     @contextmanager
     def crossed(self, network: Network, call: Call, control: Hashable) -> Iterator[None]:

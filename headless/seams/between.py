@@ -53,6 +53,6 @@ def _hooks(number: int, live: Live) -> tuple[Callable[..., Any], Callable[..., A
         return (changed,)
 
     def after(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
-        return output + difference.pop() if difference else None
+        return output + difference.pop(0) if difference else None  # parts of a call go in one order
 
     return before, after

@@ -8,11 +8,11 @@ from typing import Any
 
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ...models.edits.active import RunEdits
+from ...models.edits.clip_norm import hook_norm
 from ..weights.networks import size_of
 from .layers import Live
 
@@ -28,8 +28,7 @@ def put_on(unet: UNet2DConditionModel, run: RunEdits, live: Live) -> Iterator[Re
         yield slot_place(unet, slot).register_forward_hook(partial(_run_slot, live, slot))
     if any(part.over_clip for part in parts):
         for norm in _residual_norms(unet):
-            yield norm.register_forward_pre_hook(partial(_fold, live))
-            yield norm.register_forward_hook(partial(_unfold, live))
+            yield from hook_norm(norm, live)
 
 
 def slot_place(unet: UNet2DConditionModel, slot: str) -> nn.Module:
@@ -63,19 +62,3 @@ def _run_slot(live: Live, slot: str, _module: nn.Module, _inputs: Any, output: A
 def _residual_norms(unet: Any) -> list[nn.Module]:
     blocks = [module for module in unet.modules() if isinstance(module, ResnetBlock2D)]
     return [*(norm for block in blocks for norm in (block.norm1, block.norm2)), unet.conv_norm_out]
-
-
-def _frames(live: Live) -> int:
-    active = live()
-    return 1 if active is None else active.norm_frames
-
-
-def _fold(live: Live, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-    """Lay a clip's frames out as one tall picture before a norm."""
-    frames = _frames(live)
-    return None if frames == 1 else (rearrange(inputs[0], "(b f) c h w -> b c (f h) w", f=frames),)
-
-
-def _unfold(live: Live, _module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
-    frames = _frames(live)
-    return None if frames == 1 else rearrange(output, "b c (f h) w -> (b f) c h w", f=frames)

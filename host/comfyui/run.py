@@ -7,6 +7,7 @@ gone when the run is, whatever ended it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -22,6 +23,7 @@ from ...models.video.guards import check_prediction
 from . import guests
 from .installed import loaded
 from .load.motion import attention_of
+from .parts import ask_in_parts, find_cut
 from .predict import NodeGuider, OnePass
 from .seams import guide, hooks, patches, schedule
 from .seams.conditions import ask_composed
@@ -49,7 +51,7 @@ class Run(RunEdits):
         for boxes in (condition["gligen"] for condition in conditions if condition.get("gligen") is not None):
             check_boxes(boxes[0])
         super().__init__(loaded(patcher), conditions)
-        self.size = size_of(patcher.model.diffusion_model)
+        self.patcher, self.size = patcher, size_of(patcher.model.diffusion_model)
         self.frames = self.asked = frames
         self.controls = ControlCopies()
         self.payloads = {condition["uuid"]: condition.get(KEY, {}) for condition in conditions}
@@ -260,13 +262,14 @@ def diffusion_model(
     unet, size = executor.class_obj, run.size
     patches.check_present(run.edits, options)
     guests.check(unet, run.edits)  # again: some come for one call
-    active = run.at(run.call(x, float(timesteps.flatten()[0]), options))
+    call = run.call(x, float(timesteps.flatten()[0]), options)
     if size is None:
         return executor(x, timesteps, context, y, control, options, **kwargs)
+    cut = find_cut(run.find("chunks"), run.patcher, x, call)
+    active = run.at(replace(call, parts=len(cut.parts)))
     inputs = guide.Inputs(x, timesteps, context, {"y": y, "control": control, **kwargs}, options)
 
-    def ask(given: guide.Inputs, asked: Active) -> Tensor:
-        live = Live(asked, unet, size)
+    def ask(given: guide.Inputs, live: Live) -> Tensor:
         told = patches.tell(live, given.options)
         rest = dict(given.rest)
         y, control = rest.pop("y"), rest.pop("control")
@@ -274,9 +277,10 @@ def diffusion_model(
             return executor(given.noisy, given.timesteps, given.context, y, control, told, **rest)
 
     def ask_aside(given: guide.Inputs, call: Call, observer: Observer) -> None:
-        ask(given, run.at(call, {"observe": [observer]}))
+        ask(given, Live(run.at(replace(call, parts=1), {"observe": [observer]}), unet, size))
 
     shift = guide.find_guidance(run, active, unet, inputs, ask_aside)
     if shift is not None:
         run.shifts.append(shift)
-    return ask(inputs, active)
+    live = Live(active, unet, size)
+    return ask(inputs, live) if len(cut.parts) == 1 else ask_in_parts(ask, inputs, live, cut)

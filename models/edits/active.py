@@ -54,6 +54,7 @@ RULES: Mapping[str, Rule] = {
     "run": last,
     "windows": last,
     "conditions": last,
+    "chunks": last,
     "guide": last,
     "input": chain,
     "slots": chain,

@@ -45,6 +45,8 @@ class Call:
         size: height and width of the latents.
         is_part: True where the call sees some frames of a longer clip (a window).
         held: clean latents of the whole clip, N = videos * its length, and where they are held; None: nothing is.
+        parts: number of parts, of some frames each, in which the network's own layers are asked: a part that holds
+            much at once may do as they do.
     """
 
     frames: int
@@ -56,6 +58,7 @@ class Call:
     size: tuple[int, int]
     is_part: bool = False
     held: Held | None = field(default=None, repr=False, compare=False)
+    parts: int = 1
 
 
 class Layer(Protocol):

@@ -159,6 +159,15 @@ class Conditions(Protocol):
         ...
 
 
+class Chunks(Protocol):
+    """How many frames of a clip the network's own layers see at once; edits see all of them."""
+
+    @property
+    def frames(self) -> int:
+        """Most frames in one part of a model call, at least 1."""
+        ...
+
+
 class Guide(Protocol):
     """An energy of cross-attention, by whose gradient predictions move."""
 
@@ -361,6 +370,7 @@ class Edit:
         run: one sampling run, or several.
         windows: windows in which a long clip is asked about.
         conditions: several questions in a condition's place.
+        chunks: frames that go through the network at once.
         guide: an energy by whose gradient predictions move.
         input: summand behind the first convolution.
         slots: layers in the temporal slots.
@@ -378,6 +388,7 @@ class Edit:
     run: Run | None = None
     windows: Windows | None = None
     conditions: Conditions | None = None
+    chunks: Chunks | None = None
     guide: Guide | None = None
     input: Input | None = None
     slots: Slots | None = None
@@ -418,7 +429,7 @@ class Edit:
         later = {
             seam: part
             for seam, part in self.parts()
-            if seam not in _IN_KEYS.values() and part is not self.slots
+            if seam not in (*_IN_KEYS.values(), "chunks") and part is not self.slots
         }
         return {"type": "Edit", "name": self.name, **known, **later}
 

@@ -20,18 +20,37 @@ STILL = (
 )
 
 
-def motion_edit(name: str, motion: Any, schedule: Schedule | None = None, **settings: float) -> Edit:
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """Frames that go through the network at once.
+
+    Attributes:
+        frames: most of them, at least 1.
+    """
+
+    frames: int
+
+
+def motion_edit(
+    name: str, motion: Any, schedule: Schedule | None = None, frames_at_once: int = 0, **settings: float
+) -> Edit:
     """Return the edit of a motion module.
 
     Args:
         name: name of the edit.
         motion: module that the host's ``load_motion`` returned, or a ``training.Learner``.
         schedule: the beta schedule to sample with; None: the model's own.
+        frames_at_once: most frames that go through the network's own layers at once; 0: as the host finds room.
         settings: ``strength``, ``start_percent`` and ``end_percent`` of ``TemporalEdit``.
     """
     part = TemporalEdit(motion, **settings)
-    has_encoder = motion.weights.size.mask_encoder
-    return Edit(name, schedule=schedule, slots=part, input=part if has_encoder else None)
+    return Edit(
+        name,
+        schedule=schedule,
+        chunks=AtOnce(frames_at_once) if frames_at_once else None,
+        slots=part,
+        input=part if motion.weights.size.mask_encoder else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +98,7 @@ class TemporalEdit(Part):
 
     def run(self, slot: str, hidden: Tensor, call: Call, time: Time | None) -> Tensor:
         """Run a slot, [N, C, H, W] to the same."""
-        return self._running(slot, hidden, call.frames, self.strength, time)
+        return self._running(slot, hidden, call.frames, self.strength, time, call.parts)
 
     def add(self, hidden: Tensor, call: Call) -> Tensor:
         """Add what the mask encoder makes of what is held to [N, C, H, W]."""

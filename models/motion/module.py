@@ -226,13 +226,14 @@ class TemporalTransformer(nn.Module):
         )
         self.proj_out = operations.Linear(channels, channels, **factory)
 
-    def forward(self, hidden: Tensor, frames: int, time: Time | None = None) -> Tensor:
-        """Mix a clip over time at every place.
+    def forward(self, hidden: Tensor, frames: int, time: Time | None = None, cuts: int = 1) -> Tensor:
+        """Return what mixing over time at every place adds to a clip.
 
         Args:
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
             time: windows for attention; None: it goes over all frames.
+            cuts: number of parts in which places are worked out, one after another, for less memory and no gradient.
 
         Returns:
             [B*F, C, H, W], newly allocated.
@@ -248,10 +249,18 @@ class TemporalTransformer(nn.Module):
         else:
             clip = rearrange(hidden, "(b f) c h w -> b c f h w", f=frames)
             normal = rearrange(self.norm(clip), "b c f h w -> (b f) c h w")
-        tokens = self.proj_in(frames_to_tokens(normal, frames))
+        tokens = frames_to_tokens(normal, frames)
+        if cuts == 1:
+            return tokens_to_frames(self._mix(tokens, time), height, width)
+        for places in tokens.chunk(cuts):
+            places.copy_(self._mix(places, time))
+        return tokens_to_frames(tokens, height, width)
+
+    def _mix(self, tokens: Tensor, time: Time | None) -> Tensor:
+        tokens = self.proj_in(tokens)
         for block in self.transformer_blocks:
             tokens = block(tokens, time)
-        return tokens_to_frames(self.proj_out(tokens), height, width)
+        return self.proj_out(tokens)
 
     def _check_length(self, frames: int, time: Time | None) -> None:
         longest = self.max_frames
@@ -330,6 +339,7 @@ class MotionModel(nn.Module):
         frames: int,
         strength: float = 1.0,
         time: Time | None = None,
+        cuts: int = 1,
     ) -> Tensor:
         """Run one slot.
 
@@ -339,13 +349,14 @@ class MotionModel(nn.Module):
             frames: frames per video.
             strength: factor on the module's change; at 0 the input itself is returned.
             time: windows for attention; None: it goes over all frames.
+            cuts: number of parts in which places are worked out, for less memory and no gradient.
 
         Returns:
             [B*F, C, H, W].
         """
         if strength == 0:
             return hidden
-        change = self.transformer(slot)(hidden, frames, time)
+        change = self.transformer(slot)(hidden, frames, time, cuts)
         return hidden + change if strength == 1 else hidden + strength * change
 
 

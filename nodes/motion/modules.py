@@ -12,7 +12,7 @@ from ...models.motion.edit import motion_edit
 from ...models.motion.lora import read_motion_lora
 from ...models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from ..early import check_early, check_range
-from ..widgets import choice, found, number, out, percent, schema, socket
+from ..widgets import choice, found, number, out, percent, schema, socket, whole
 
 io = api.io
 Motion = io.Custom("FRAMELOOM_MOTION")
@@ -142,6 +142,9 @@ class ApplyMotionModule(io.ComfyNode):
                 choice("beta_schedule", [AUTO, *BETA_SCHEDULES],
                     "Noise schedule to sample with. auto takes the one that this module was trained with; "
                     "AnimateDiff on the plain Stable Diffusion schedule flickers and looks washed out."),
+                whole("frames_at_once", 0, 0, 100_000,
+                    "Number of frames that go through the model at once. Fewer need less memory, for hardly more "
+                    "time; the video stays the same. 0 takes as many as there is room for.", optional=True),
             ],
             outputs=[out(io.Model, "model", "A copy of the model, with the motion module.")],
         )  # fmt: skip
@@ -160,6 +163,7 @@ class ApplyMotionModule(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         beta_schedule: str,
+        frames_at_once: int = 0,
     ) -> io.NodeOutput:
         """Run the node."""
         if strength == 0:
@@ -170,6 +174,7 @@ class ApplyMotionModule(io.ComfyNode):
             "motion module",
             motion,
             schedule,
+            frames_at_once,
             strength=strength,
             start_percent=start_percent,
             end_percent=end_percent,

@@ -100,7 +100,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
 }
 # Slow to import, or absent where nobody asked for them.
 LAZY = ("accelerate", "av", "llguidance", "ray", "requests", "tensorboard", "urllib3")
-PURE = ("einops", "kornia", "pydantic", "safetensors", "torch")
+PURE = ("einops", "greenlet", "kornia", "pydantic", "safetensors", "torch")
 
 
 class Import(NamedTuple):

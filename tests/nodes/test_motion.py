@@ -24,6 +24,12 @@ def apply(nodes, model, motion, **inputs):
     return nodes["ApplyMotionModule"].execute(model, motion, **(defaults | inputs))[0]
 
 
+def test_frames_at_once_are_a_part_of_the_edit_and_0_leaves_them_to_the_host(nodes, model, motion):
+    (few,), (any_,) = (apply(nodes, model, motion, frames_at_once=number).edits for number in (4, 0))
+    assert few.chunks.frames == 4
+    assert any_.chunks is None
+
+
 def test_a_loaded_module_runs(motion):
     assert motion.weights.family == "v2"
     x = torch.randn(8, 32, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -44,13 +44,13 @@ class Reading:
 
     def __init__(self, live: Live, options: dict[str, Any]) -> None:
         """Take the call, and ComfyUI's options of it."""
-        self._live, self._frames = live, live.active.call.frames
+        self._live = live
         patches = options.get("patches", {})
         self._is_innermost = patches.get("attn1_patch", [])[-1:] == [read] and patches.get(
             "attn1_output_patch", []
         )[:1] == [unfold]
         self._replaced = options.get("patches_replace", {}).get("attn1", {})
-        self._is_folded = False
+        self._folded = 1  # rows of queries that one row of keys answers
 
     def read(
         self, query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]
@@ -65,14 +65,16 @@ class Reading:
         block = options["block"]
         is_own = block not in self._replaced and (*block, options["block_index"]) not in self._replaced
         if keys.is_shared and values.is_shared and is_own and self._is_innermost:
-            self._is_folded = True
-            return rearrange(query, "(b f) l c -> b (f l) c", f=self._frames), keys.tokens, values.tokens
-        repeated = keys.per_frame(self._frames)
-        return query, repeated, repeated if values is keys else values.per_frame(self._frames)
+            self._folded = len(query) // len(keys.tokens)
+            return rearrange(query, "(b f) l c -> b (f l) c", f=self._folded), keys.tokens, values.tokens
+        repeated = keys.per_frame(len(query) // len(keys.tokens))
+        return (
+            query,
+            repeated,
+            repeated if values is keys else values.per_frame(len(query) // len(values.tokens)),
+        )
 
     def unfold(self, output: Tensor) -> Tensor:
         """Return a layer's output with a row for each frame again."""
-        if not self._is_folded:
-            return output
-        self._is_folded = False
-        return rearrange(output, "b (f l) c -> (b f) l c", f=self._frames)
+        folded, self._folded = self._folded, 1
+        return rearrange(output, "b (f l) c -> (b f) l c", f=folded)

@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any
 
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
-from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from ....models.edits.clip_norm import hook_norm
 from ....models.network.unet import UNetSize
 from .live import Live
 from .network import layers_of, modules_in
@@ -40,28 +40,9 @@ def hook_norms(unet: Any, find: Find) -> Iterator[RemovableHandle]:
         *(norm for block in blocks for norm in (block.in_layers[0], block.out_layers[0])),
         unet.out[0],
     ):
-        yield norm.register_forward_pre_hook(partial(_fold, find))
-        yield norm.register_forward_hook(partial(_unfold, find))
+        yield from hook_norm(norm, lambda: None if (live := find()) is None else live.active)
 
 
 def _run(find: Find, slot: str, _module: nn.Module, _inputs: Any, hidden: Tensor) -> Tensor:
     live = find()
     return hidden if live is None else live.active.slot(slot, hidden)
-
-
-def _frames(find: Find) -> int:
-    live = find()
-    return 1 if live is None else live.active.norm_frames
-
-
-def _fold(find: Find, _norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-    """Lay a video's frames out as one tall picture before a norm."""
-    frames = _frames(find)
-    return (
-        None if frames == 1 else (rearrange(inputs[0], "(b f) c h w -> b c (f h) w", f=frames), *inputs[1:])
-    )
-
-
-def _unfold(find: Find, _norm: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
-    frames = _frames(find)
-    return None if frames == 1 else rearrange(output, "b c (f h) w -> (b f) c h w", f=frames)

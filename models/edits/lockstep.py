@@ -1,0 +1,165 @@
+"""A model call in several parts of its frames, exactly: parts go side by side, and wait where frames see each other.
+
+A network's own layers see one picture at a time, so a call of F frames may be k calls of F / k each, which hold the
+activations of as many pictures. Where an edit has a say, every part waits for the others, the edit sees the whole
+clip, and each part goes on with its own share of the answer.
+
+A part is a greenlet: a call that is left in the middle and gone back to, on one thread. What torch keeps for a thread
+(inference mode, autocast, the device) is then the same in all parts, and the code between, a host's, need not know.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from greenlet import getcurrent, greenlet
+from torch import Tensor
+
+from .active import Active
+from .call import Layer
+from .edit import Source
+
+Work = Callable[..., Any]
+"""Makes tensors of a whole batch's tensors."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A batch of videos, cut into parts of frames that follow each other.
+
+    Attributes:
+        videos: videos in the batch, one behind the other.
+        frames: F, frames of each.
+        at_once: most frames of a video that are in one part.
+    """
+
+    videos: int
+    frames: int
+    at_once: int
+
+    @property
+    def parts(self) -> list[slice]:
+        """The frames of each part; their numbers differ by one at most."""
+        count = -(-self.frames // self.at_once)
+        ends = [self.frames * number // count for number in range(count + 1)]
+        return [slice(*pair) for pair in itertools.pairwise(ends)]
+
+    def take(self, whole: Any, part: slice) -> Any:
+        """Return a part's rows of tensors.
+
+        Args:
+            whole: tensor with rows for all pictures, several a picture too; or dicts, lists and tuples of such.
+                Whatever else there is, belongs to all parts.
+            part: frames of the part.
+        """
+        if isinstance(whole, Mapping):
+            return {name: self.take(each, part) for name, each in whole.items()}
+        if isinstance(whole, (list, tuple)):
+            return type(whole)(self.take(each, part) for each in whole)
+        if isinstance(whole, Source):
+            return whole if whole.is_shared else replace(whole, tokens=self.take(whole.tokens, part))
+        if not isinstance(whole, Tensor) or whole.ndim == 0 or len(whole) % (self.videos * self.frames):
+            return whole
+        return whole.unflatten(0, (self.videos, self.frames, -1))[:, part].flatten(0, 2)
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the whole batch of what its parts have, in their order."""
+        return torch.cat([each.unflatten(0, (self.videos, -1)) for each in parts], dim=1).flatten(0, 1)
+
+
+class Lockstep:
+    """Calls of one function on the parts of a batch, which go on together."""
+
+    def __init__(self, cut: Cut) -> None:
+        """Take how the batch is cut."""
+        self.cut = cut
+
+    def run(self, calls: Sequence[Callable[[], Tensor]]) -> Tensor:
+        """Return what all parts return, joined.
+
+        Args:
+            calls: call of each part, in the order of ``cut.parts``.
+
+        Raises:
+            RuntimeError: the calls don't meet equally often.
+        """
+        parts = [greenlet(call) for call in calls]
+        for part in parts:
+            part.gr_context = copy_context()
+        try:
+            arrived = [part.switch() for part in parts]
+            while not any(part.dead for part in parts):
+                whole = self._work(arrived)
+                arrived.clear()  # while one part goes on, nothing is kept that it has left behind
+                for part, frames in zip(parts, self.cut.parts, strict=True):
+                    arrived.append(part.switch(self.cut.take(whole, frames)))
+                del whole
+        finally:
+            unfinished = [part for part in parts if not part.dead]
+            for part in unfinished:
+                part.throw()
+        if unfinished:
+            raise RuntimeError(
+                "frames in parts: got parts of one clip that took different ways through the network; expected one way "
+                "for all; set Apply Motion Module's frames_at_once to the number of frames."
+            )
+        return self.cut.join(arrived)
+
+    def meet(self, work: Work, *mine: Tensor) -> Any:
+        """Wait, within a part, for all parts; return this part's share of what is made of the whole.
+
+        Args:
+            work: function of as many tensors as there are in ``mine``, each of the whole batch. One part's does it
+                for all.
+            *mine: tensors of this part.
+        """
+        return getcurrent().parent.switch((work, mine))
+
+    def _work(self, arrived: Sequence[tuple[Work, tuple[Tensor, ...]]]) -> Any:
+        work = arrived[0][0]
+        return work(*(self.cut.join(column) for column in zip(*(mine for _, mine in arrived), strict=True)))
+
+
+class InPart(Active):
+    """What edits do in each part of a model call: wherever one acts, it sees all parts as one batch."""
+
+    def __init__(self, whole: Active, lockstep: Lockstep) -> None:
+        """Take what acts in the whole call, and the parts."""
+        vars(self).update(vars(whole))
+        self._whole, self.meet = whole, lockstep.meet
+
+    def input(self, hidden: Tensor) -> Tensor:
+        """As ``Active.input``, of a part's pictures; so are all that follow."""
+        return self.meet(self._whole.input, hidden) if self.acts_at("input") else hidden
+
+    def slot(self, name: str, hidden: Tensor) -> Tensor:
+        """Return what goes on from a slot."""
+        return self.meet(lambda hidden: self._whole.slot(name, hidden), hidden)
+
+    def join(self, hidden: Tensor, skip: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+        """Return what a block of the way up takes side by side."""
+        return self.meet(lambda hidden, skip: self._whole.join(hidden, skip, factor), hidden, skip)
+
+    def read(self, tokens: Tensor, layer: Layer, of: Hashable = None) -> Source | None:
+        """Return what a layer of self-attention reads."""
+        return self.meet(lambda tokens: self._whole.read(tokens, layer, of), tokens)
+
+    def between(self, tokens: Tensor, number: int) -> Tensor:
+        """Return what goes from self- to cross-attention."""
+        return self.meet(lambda tokens: self._whole.between(tokens, number), tokens)
+
+    def bias(self, layer: Layer, query: Tensor, tokens: int) -> Tensor | None:
+        """Return what is added to a layer's logits."""
+        if not self.acts_at("cross_attention"):
+            return None
+        return self.meet(lambda query: self._whole.bias(layer, query, tokens), query[..., :1])
+
+    def see(self, query: Tensor, key: Tensor, layer: Layer) -> None:
+        """Show a layer's cross-attention, with a row of keys for each picture."""
+        keys = key.repeat_interleave(len(query) // len(key), dim=0)
+        self.meet(lambda query, key: self._whole.see(query, key, layer), query, keys)

@@ -1,0 +1,115 @@
+"""Frames in chunks beside what else acts in ComfyUI: other packs' patches, ControlNets, interrupts, little memory."""
+
+from __future__ import annotations
+
+import comfy.model_management
+import pytest
+import torch
+from frameloom.host.comfyui import parts
+from frameloom.tests.contract.test_chunks import FRAMES, close, in_chunks, pictures_at_once
+from frameloom.tests.host.inside.test_cross_frame_control import control, net, run  # noqa: F401
+from frameloom.tests.host.inside.test_guests import census
+
+PLACES = (
+    "emb_patch", "input_block_patch", "input_block_patch_after_skip", "middle_block_after_patch", "output_block_patch",
+    "attn1_patch", "attn1_output_patch", "middle_patch", "attn2_patch", "attn2_output_patch", "attn1", "attn2",
+)  # fmt: skip
+
+
+class Guest:
+    """Another pack's patch: it scales each picture by its number in the batch, and notes how many there are."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def scale(self, pictures):
+        self.seen.add(len(pictures))
+        factors = torch.linspace(0.9, 1.1, len(pictures))
+        return pictures * factors.reshape(-1, *[1] * (pictures.ndim - 1))
+
+    def one(self, pictures, *options):
+        if "original_shape" in (told := options[-1]):
+            self.seen.add(told["original_shape"][0])
+        return self.scale(pictures)
+
+    def three(self, query, key, value, _options):
+        return self.scale(query), key, value
+
+    def attend(self, query, key, value, options):
+        heads = options["n_heads"]
+        q, k, v = (each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in (query, key, value))
+        answer = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        return self.scale(answer.transpose(1, 2).flatten(-2))
+
+    def middle(self, told):
+        return {**told, "h": self.scale(told["h"])}
+
+    def skips(self, hidden, skip, _options):
+        return hidden, self.scale(skip)
+
+    def on(self, model, place):
+        clone = model.clone()
+        if place in ("attn1", "attn2"):
+            replace = getattr(clone, f"set_model_{place}_replace")
+            for number in (1, 2):
+                replace(self.attend, "input", number)
+            return clone
+        does = {
+            "attn1_patch": self.three,
+            "attn2_patch": self.three,
+            "output_block_patch": self.skips,
+            "middle_block_after_patch": self.middle,
+        }
+        clone.set_model_patch(does.get(place, self.one), place)
+        return clone
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_patch_that_counts_pictures_finds_all_of_them(port, demo, motion, scene, place):
+    guests, moving = (Guest(), Guest()), scene.moving(demo[0], motion)
+    wanted = scene.run(guests[0].on(moving, place), frames=FRAMES)
+    close(scene.run(in_chunks(port, guests[1].on(moving, place), 2), frames=FRAMES), wanted)
+    assert guests[0].seen == guests[1].seen
+    assert guests[1].seen or place == "middle_block_after_patch"  # which old versions don't know
+
+
+def test_controlnets_residuals_go_to_their_frames(port, demo, motion, scene, net):  # noqa: F811
+    moving, link = scene.moving(demo[0], motion), control(net, FRAMES)
+    wanted = run(scene, moving, link, FRAMES)
+    close(run(scene, in_chunks(port, moving, 2), link, FRAMES), wanted)
+    assert not torch.allclose(scene.run(moving, frames=FRAMES), wanted, atol=1e-2)
+
+
+def test_an_interrupt_in_the_middle_of_a_chunk_ends_the_run_and_leaves_nothing(port, demo, motion, scene):
+    moving = scene.moving(demo[0], motion)
+    wanted, before = scene.run(moving, frames=FRAMES), census(demo[0].model.diffusion_model)
+    asked = []
+
+    def stop(_module, _inputs, _output):
+        asked.append(True)
+        if len(asked) == 5:  # of the second chunk
+            raise comfy.model_management.InterruptProcessingException
+
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        interrupted(scene, in_chunks(port, moving, 2), stop)
+    assert census(demo[0].model.diffusion_model) == before
+    assert torch.equal(scene.run(moving, frames=FRAMES), wanted)
+
+
+def interrupted(scene, model, stop):
+    handle = model.model.diffusion_model.middle_block[0].register_forward_hook(stop)
+    try:
+        scene.run(model, frames=FRAMES)
+    finally:
+        handle.remove()
+
+
+def test_chunks_are_as_long_as_there_is_room(demo, motion, scene, monkeypatch):
+    moving = scene.moving(demo[0], motion)
+    wanted, whole = pictures_at_once(demo[0], lambda: scene.run(moving, frames=FRAMES))
+    sides = max(whole) // FRAMES
+    room = 1.01 * 1.5 * moving.memory_required([2 * sides, 4, 16, 16])
+    monkeypatch.setattr(parts, "_free", lambda _device: room)
+    got, cut = pictures_at_once(demo[0], lambda: scene.run(moving, frames=FRAMES))
+    close(got, wanted)
+    assert max(cut) == 2 * sides
