@@ -30,6 +30,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import torch
 from frameloom.tools.host import find_hosts, serving
 from frameloom.tools.same_cases import Graph, scene_graphs, workflow_graphs
 from frameloom.tools.same_weights import write_weights
@@ -294,18 +295,11 @@ def _contents(path: Path) -> Iterable[tuple[str, str, bytes]]:
             for name in sorted(file.keys()):
                 tensor = file.get_tensor(name).contiguous()
                 shape = f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
-                yield name, shape, tensor.reshape(-1).view(torch_bytes()).numpy().tobytes()
+                yield name, shape, tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
         return
     with Image.open(path) as pictures:
         for number, picture in enumerate(ImageSequence.Iterator(pictures)):
             yield str(number), str(picture.size), picture.convert("RGBA").tobytes()
-
-
-def torch_bytes() -> Any:
-    """Return the type of single bytes."""
-    import torch
-
-    return torch.uint8
 
 
 def differences(old: Hashes, new: Hashes) -> dict[str, str]:

@@ -243,9 +243,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
-        for part in path.parent.glob(
-            f".{path.name}.*.part"
-        ):  # the parts of a run that was killed as it wrote
+        for part in path.parent.glob(f".{path.name}.*.part"):  # a run was killed as it wrote
             part.unlink()
         size = sum(value.numel() * (2 * value.element_size() + 8) for value in self.values)
         advice = "make room and start again: it goes on from the last checkpoint"
@@ -305,12 +303,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Check the checksums that torch writes beside each tensor, and does not check itself.
-
-    Raises:
-        ValueError: a checksum is wrong.
-        BadZipFile, RuntimeError, EOFError, OSError: torch did not write the file.
-    """
+    """Check the checksums that torch writes beside each tensor, and does not check itself."""
     with ZipFile(path) as file:
         if any(each.compress_type for each in file.infolist()):
             raise ValueError("it is compressed, which torch's files are not")

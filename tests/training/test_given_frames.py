@@ -37,8 +37,3 @@ def test_a_frame_is_always_left_to_draw(frames):
 def test_the_draw_is_the_generators():
     assert torch.equal(draw(50, seed=3), draw(50, seed=3))
     assert not torch.equal(draw(50, seed=3), draw(50, seed=4))
-
-
-def test_clips_with_nothing_between_are_refused():
-    with pytest.raises(ValueError, match="frames=2 leaves nothing between a clip's ends"):
-        draw(1, 2)

@@ -21,6 +21,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from frameloom.tools.fuzz import damage, files, graphs
@@ -149,14 +150,8 @@ def _keep(case: Case, folder: Path, verdict: Verdict) -> None:
     kept = BUILD / case.name
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(folder, kept, symlinks=True)
-    facts = {
-        "case": case.name,
-        "what": case.what,
-        "command": case.command,
-        "kind": verdict.kind,
-        "where": verdict.where,
-    }
-    (kept / "case.json").write_text(json.dumps(facts | {"said": verdict.said}, indent=1), "utf-8")
+    facts = {"case": case.name, "what": case.what, "command": case.command} | asdict(verdict)
+    (kept / "case.json").write_text(json.dumps(facts, indent=1), "utf-8")
 
 
 def _table(counts: dict[str, Counter[str]]) -> str:
