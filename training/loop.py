@@ -284,9 +284,14 @@ class _Run:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a file of ``_Run.save``."""
+    """Read a file of ``_Run.save``, and check the checksums that torch writes beside each tensor and never reads."""
     try:
-        _check_sums(path)
+        with ZipFile(path) as file:
+            if any(each.compress_type for each in file.infolist()):
+                raise ValueError("it is compressed, which torch's files are not")
+            broken = file.testzip()
+            if broken is not None:
+                raise ValueError(f"the checksum of {broken} is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, BadZipFile, pickle.UnpicklingError) as error:
         raise ValueError(
@@ -300,13 +305,3 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
             f"checkpoint {path}: lacks {missing[0]}; expected one that this loop wrote; delete it to start afresh."
         )
     return state
-
-
-def _check_sums(path: Path) -> None:
-    """Check the checksums that torch writes beside each tensor, and does not check itself."""
-    with ZipFile(path) as file:
-        if any(each.compress_type for each in file.infolist()):
-            raise ValueError("it is compressed, which torch's files are not")
-        broken = file.testzip()
-        if broken is not None:
-            raise ValueError(f"the checksum of {broken} is wrong")

@@ -36,9 +36,9 @@ class Encoders:
         return torch.arange(length * 4.0).view(length, 4) + sum(map(ord, text))
 
 
-def fill(dataset, folder, encoders=None, base_key="base", watch=lambda done: None, check=lambda: None):
+def fill(dataset, folder, encoders=None, base_key="base", watch=lambda done: None):
     encoders = encoders or Encoders()
-    return encode_clips(dataset, encoders.pictures, encoders.text, folder, base_key, watch, check)
+    return encode_clips(dataset, encoders.pictures, encoders.text, folder, base_key, watch, lambda: None)
 
 
 def drawn(clips=5, seed=1, motion="straight", frames=4):
@@ -101,22 +101,6 @@ def test_another_base_another_cut_and_other_pictures_are_made_anew(tmp_path, cha
     assert encoders.clips == 5
 
 
-def test_a_video_is_known_under_another_name_and_not_with_another_content(tmp_path):
-    folder, cache, cut = tmp_path / "in", tmp_path / "cache", Cut(4, 2, 32, 32)
-
-    def work():
-        encoders = Encoders()
-        fill(folder_dataset(read_folder(folder, cut, "empty"), "in", cut, 0.0), cache, encoders)
-        return encoders.clips
-
-    path = write_video(folder / "a.mkv", numbered(10))
-    assert work() == 1
-    path = path.rename(folder / "b.mkv")
-    assert work() == 0
-    write_video(path, numbered(10) + 1)
-    assert work() == 1
-
-
 def test_a_damaged_file_is_made_anew_and_that_is_said(tmp_path, caplog):
     wanted = fill(drawn(), tmp_path)
     files = sorted(tmp_path.glob("*.safetensors"))
@@ -175,21 +159,6 @@ def test_results_can_be_trained_on_though_the_base_runs_in_inference_mode(tmp_pa
         assert not encoded.latents.is_inference()
         assert not encoded.tokens.is_inference()
     (new.latents.requires_grad_() * 2).sum().backward()
-
-
-def test_a_cancel_keeps_what_is_done(tmp_path):
-    encoders, told = Encoders(), []
-
-    def check():
-        if len(told) == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fill(drawn(), tmp_path, encoders, watch=told.append, check=check)
-    assert told == [1, 2, 3]
-    rest = Encoders()
-    fill(drawn(), tmp_path, rest)
-    assert rest.clips == 2
 
 
 def test_what_a_killed_run_left_half_written_is_removed_after_a_day(tmp_path):

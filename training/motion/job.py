@@ -134,11 +134,7 @@ def encode_dataset(
 
 
 def refuse_nothing(target: str) -> NoReturn:
-    """Raise the error that a LoRA or a mask adapter has no module to be learned on.
-
-    Raises:
-        ValueError: always.
-    """
+    """Raise the error that a LoRA or a mask adapter has no module to be learned on."""
     raise ValueError(
         f"motion: got none to learn a {target} on; expected a motion module; connect Load Motion Module, or learn a "
         "module."
