@@ -184,14 +184,9 @@ def run_headless(base: Path, tree: Path, commands: Mapping[str, list[str]]) -> I
     (base / "import" / "frameloom").symlink_to(tree.resolve())
     (base / "commands.json").write_text(json.dumps(commands))
     with (base / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", HEADLESS],
-            cwd=base,
-            env=_environment() | {"PYTHONPATH": str(base / "import"), "HOME": str(base / "home")},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
+        environment = _environment() | {"PYTHONPATH": str(base / "import"), "HOME": str(base / "home")}
+        command, out = [sys.executable, "-c", HEADLESS], subprocess.PIPE
+        process = subprocess.Popen(command, cwd=base, env=environment, stdout=out, stderr=log, text=True)
         assert process.stdout is not None
         done = set()
         with process:
@@ -229,10 +224,8 @@ def with_prefix(graph: Graph, case: str) -> Graph:
         kind, inputs = node["class_type"], dict(node["inputs"])
         if "filename_prefix" in inputs:
             inputs["filename_prefix"] = f"{case_folder(case)}/{inputs['filename_prefix']}"
-        result[name] = {
-            "class_type": kind.replace("ControlNetLoader", "SameControlNetLoader"),
-            "inputs": inputs,
-        }
+        kind = kind.replace("ControlNetLoader", "SameControlNetLoader")
+        result[name] = {"class_type": kind, "inputs": inputs}
     return result
 
 

@@ -189,11 +189,8 @@ def _again(maker: Maker, name: str) -> int:
     case = maker.make(name, folder)
     outcome = next(finished([(case, folder)], 1))[2]
     verdict = judge(folder, outcome)
-    print(
-        case.what,
-        *(path.read_text("utf-8", "replace") for path in (folder / "out.txt", folder / "err.txt")),
-        sep="\n",
-    )
+    said = [(folder / name).read_text("utf-8", "replace") for name in ("out.txt", "err.txt")]
+    print(case.what, *said, sep="\n")
     print(
         f"{verdict.kind} {verdict.where}, exit code {outcome.code}, {outcome.seconds:.1f} seconds; it lies in {folder}"
     )
