@@ -130,7 +130,7 @@ def measure_prior(
 
 
 def held_out_loss(network: LayoutGPT, scenes: Sequence[Scene]) -> float:
-    """Return the error in nats a token of everything behind captions and names; see ``layout_training.score``."""
+    """Return the error in nats a token of everything behind captions and names; see ``training.score``."""
     total, count = 0.0, 0
     with torch.no_grad():
         for start in range(0, len(scenes), TOGETHER):

@@ -1,7 +1,7 @@
 """Train a layout prior: the corpus, the loss, and the loop's settings.
 
-The network, its sequences and its file are in ``models``. ``layout_scenes`` makes scenes and chooses keyframes.
-``layout_report`` measures the prior afterwards.
+The network, its sequences and its file are in ``models``. ``scenes`` makes scenes and chooses keyframes. ``report``
+measures the prior afterwards.
 """
 
 from __future__ import annotations

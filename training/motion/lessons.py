@@ -1,7 +1,4 @@
-"""The parameters that learn: a whole motion module, a motion LoRA, or a mask adapter on a module.
-
-``motion_training`` trains them.
-"""
+"""The parameters that learn: a whole motion module, a motion LoRA, or a mask adapter on a module."""
 
 from __future__ import annotations
 

@@ -82,9 +82,6 @@ class MotionRun:
 
         Args:
             folder: function from the key of everything that the run depends on to the folder of its files.
-
-        Raises:
-            ValueError: an argument is wrong, as in ``motion_job.run_job``, whose other errors are raised, too.
         """
 
         def place(key: str) -> Path:
