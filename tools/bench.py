@@ -281,9 +281,9 @@ def measure_peak(arm: Arm, inputs: tuple[Tensor, Tensor, Tensor]) -> int:
     return max(itertools.accumulate(event.nbytes() for event in events))
 
 
-def ratio(arm: Arm, other: Arm) -> str:
-    """Say how many times another arm's seconds one takes: median over rounds, and its 95 % bootstrap interval."""
-    ratios = torch.tensor(arm.seconds, dtype=torch.float64) / torch.tensor(other.seconds, dtype=torch.float64)
+def ratio(seconds: list[float], others: list[float]) -> str:
+    """Say how many times as long one arm's steps take: median of pairs, and its 95 % bootstrap interval."""
+    ratios = torch.tensor(seconds, dtype=torch.float64) / torch.tensor(others, dtype=torch.float64)
     picks = torch.randint(len(ratios), (2000, len(ratios)), generator=torch.Generator().manual_seed(0))
     medians = ratios[picks].quantile(0.5, dim=1)
     low, high = torch.quantile(medians, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
@@ -316,13 +316,14 @@ def conclude_cross_frame(arms: list[Arm]) -> list[str]:
     plain, ours, theirs, altogether = arms
     more = (ours.peak_bytes - plain.peak_bytes) / 2**20
     return [
-        f"- Cross-frame over plain: {ratio(ours, plain)} in time (target <= 1.03), {ours.flops / plain.flops:.3f} in "
-        f"FLOPs (target below 1), {more:+.0f} MiB of memory (target: not more).",
-        f"- Cross-frame over diffusers' processor, all else equal: {ratio(ours, theirs)} in time (target <= 0.9), "
-        f"{ours.flops / theirs.flops:.3f} in FLOPs. Diffusers' projects every frame's keys and values and repeats the "
-        "first frame's; attention itself is as much work in both.",
+        f"- Cross-frame over plain: {ratio(ours.seconds, plain.seconds)} in time (target <= 1.03), "
+        f"{ours.flops / plain.flops:.3f} in FLOPs (target below 1), {more:+.0f} MiB of memory (target: not more).",
+        f"- Cross-frame over diffusers' processor, all else equal: {ratio(ours.seconds, theirs.seconds)} in time "
+        f"(target <= 0.9), {ours.flops / theirs.flops:.3f} in FLOPs. Diffusers' projects every frame's keys and values "
+        "and repeats the first frame's; attention itself is as much work in both.",
         f"- Cross-frame over diffusers' UNet with its processor, which projects the prompt for every frame as well: "
-        f"{ratio(ours, altogether)} in time (target <= 0.9), {ours.flops / altogether.flops:.3f} in FLOPs.",
+        f"{ratio(ours.seconds, altogether.seconds)} in time (target <= 0.9), {ours.flops / altogether.flops:.3f} in "
+        "FLOPs.",
     ]
 
 
@@ -330,7 +331,7 @@ def conclude_file(arms: list[Arm]) -> list[str]:
     """Hold decoding a few frames at a time against decoding all."""
     at_once, in_chunks = arms
     return [
-        f"- Decode To Video over the three nodes: {ratio(in_chunks, at_once)} in time, "
+        f"- Decode To Video over the three nodes: {ratio(in_chunks.seconds, at_once.seconds)} in time, "
         f"{in_chunks.peak_bytes / at_once.peak_bytes:.3f} in memory, which does not grow with the clip. Encoders' own "
         "memory is not counted; it is the same in both."
     ]

@@ -38,6 +38,7 @@ PROMPT = "a big red circle on a navy background, left"
 TREE = Tree(9, 3, {0: PROMPT})
 LONG = Tree(16, 3, {0: PROMPT})
 WORKERS, MANY = (1, 2, 4), 16
+SMALL = ("3.length=9", "8.steps=1", "12.steps=1", "13.frames_per_chunk=32")  # inputs of its workflow
 KILL_AFTER = 20  # jobs
 PAPERS_SAVING = 0.94  # NUWA-XL, table 3: 7.55 min to 26 s for 1,024 frames
 
@@ -102,22 +103,18 @@ def peak_memory(depth: int, folder: Path) -> float:
     """Return the peak of memory, in MiB, of a command that makes a video of L 9 and some depth, its file included."""
     home = folder / str(depth)
     home.mkdir()
-    sets = (
-        "3.length=9",
-        f"3.depth={depth}",
-        f"3.prompts={PROMPT}",
-        "8.steps=1",
-        "12.steps=1",
-        "13.frames_per_chunk=32",
-    )
+    sets = [f"3.depth={depth}", f"3.prompts={PROMPT}", *SMALL]
+    workflow = ROOT / "workflows" / "api" / "nuwa_demo.json"
     call = [
         sys.executable,
         "-m",
         "frameloom.headless",
         "run",
-        str(ROOT / "workflows" / "api" / "nuwa_demo.json"),
+        str(workflow),
+        "--device=cpu",
+        f"--output={home}",
     ]
-    call += ["--device=cpu", f"--output={home}", *(part for each in sets for part in ("--set", each))]
+    call += [part for each in sets for part in ("--set", each)]
     process = subprocess.Popen(call, env=os.environ | {"HOME": str(home)}, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:

@@ -37,7 +37,9 @@ from frameloom.headless.weights.shared_attention import share_tokens
 from frameloom.models.motion.checkpoint import to_diffusers
 from frameloom.models.network.sizes import DEMO, SD15, ModelSize
 from frameloom.models.video.schedules import STABLE_DIFFUSION
+from frameloom.tools.bench import ratio
 from frameloom.training.loop import LoopSettings, step_generator
+from frameloom.training.motion.latent_cache import EncodedClips
 from frameloom.training.motion.lessons import learn_module, new_module
 from frameloom.training.motion.training import MotionSettings, train_motion
 from torch import Tensor
@@ -78,15 +80,6 @@ SIZES = {
 
 
 @dataclass(frozen=True)
-class Clips:
-    """Random clips, as ``motion_training.Clips``."""
-
-    latents: Tensor
-    tokens: Tensor
-    caption: Tensor
-
-
-@dataclass(frozen=True)
 class Run:
     """What one process measured.
 
@@ -99,12 +92,12 @@ class Run:
     mebibytes: float
 
 
-def random_clips(size: Size) -> Clips:
+def random_clips(size: Size) -> EncodedClips:
     """Draw four clips with two captions."""
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(4, size.frames, 4, size.side, size.side, generator=generator)
     tokens = torch.randn(3, 77, size.model.unet.context_dim, generator=generator)
-    return Clips(latents, tokens, torch.tensor([1, 2, 1, 2]))
+    return EncodedClips(latents, tokens, torch.tensor([1, 2, 1, 2]))
 
 
 def train_plainly(size: Size, done: Done, *, encodes: bool) -> None:
@@ -212,15 +205,6 @@ def run_apart(name: str, arm: str) -> Run:
     return run
 
 
-def ratio(one: list[float], other: list[float]) -> tuple[float, float, float]:
-    """Return how many times as long one arm's steps take: median of pairs, and its 95 % bootstrap interval."""
-    ratios = torch.tensor(one, dtype=torch.float64) / torch.tensor(other, dtype=torch.float64)
-    picks = torch.randint(len(ratios), (2000, len(ratios)), generator=torch.Generator().manual_seed(0))
-    medians = ratios[picks].quantile(0.5, dim=1)
-    low, high = torch.quantile(medians, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return float(ratios.quantile(0.5)), low, high
-
-
 def report(size: Size, runs: dict[str, list[Run]]) -> list[str]:
     """Render a size's figures as Markdown."""
     seconds = {arm: [each for run in found for each in run.seconds] for arm, found in runs.items()}
@@ -234,10 +218,7 @@ def report(size: Size, runs: dict[str, list[Run]]) -> list[str]:
     ]
     for arm in runs:
         middle = float(torch.tensor(seconds[arm], dtype=torch.float64).quantile(0.5))
-        times = [
-            "{:.3f} ({:.3f} .. {:.3f})".format(*ratio(seconds[arm], seconds[other]))
-            for other in (PLAIN, ENCODING)
-        ]
+        times = [ratio(seconds[arm], seconds[other]) for other in (PLAIN, ENCODING)]
         shares = [f"{memory[arm] / memory[other]:.3f}" for other in (PLAIN, ENCODING)]
         lines.append(f"| {' | '.join([arm, f'{middle:.2f}', *times, f'{memory[arm]:.0f}', *shares])} |")
     return [*lines, ""]

@@ -71,9 +71,8 @@ def main() -> None:
     entries = fetch(url, "/object_info")
     found = {node_id: without_files(node_id, entries[node_id]) for node_id in CORE_NODES}
     lines = [f"{json.dumps(node_id)}: {json.dumps(entry)}" for node_id, entry in found.items()]
-    CORE_FILE.write_text(
-        "{\n" + ",\n".join(lines) + "\n}\n", "utf-8"
-    )  # a node a line: a change reads as a diff
+    # A node a line: a change reads as a diff.
+    CORE_FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
     print(f"{CORE_FILE.relative_to(ROOT)}: {len(found)} nodes")
 
 

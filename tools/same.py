@@ -30,6 +30,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import torch
 from frameloom.tools.host import find_hosts, serving
 from frameloom.tools.same_cases import Graph, scene_graphs, workflow_graphs
 from frameloom.tools.same_weights import write_weights
@@ -183,14 +184,9 @@ def run_headless(base: Path, tree: Path, commands: Mapping[str, list[str]]) -> I
     (base / "import" / "frameloom").symlink_to(tree.resolve())
     (base / "commands.json").write_text(json.dumps(commands))
     with (base / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", HEADLESS],
-            cwd=base,
-            env=_environment() | {"PYTHONPATH": str(base / "import"), "HOME": str(base / "home")},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
+        environment = _environment() | {"PYTHONPATH": str(base / "import"), "HOME": str(base / "home")}
+        command, out = [sys.executable, "-c", HEADLESS], subprocess.PIPE
+        process = subprocess.Popen(command, cwd=base, env=environment, stdout=out, stderr=log, text=True)
         assert process.stdout is not None
         done = set()
         with process:
@@ -228,10 +224,8 @@ def with_prefix(graph: Graph, case: str) -> Graph:
         kind, inputs = node["class_type"], dict(node["inputs"])
         if "filename_prefix" in inputs:
             inputs["filename_prefix"] = f"{case_folder(case)}/{inputs['filename_prefix']}"
-        result[name] = {
-            "class_type": kind.replace("ControlNetLoader", "SameControlNetLoader"),
-            "inputs": inputs,
-        }
+        kind = kind.replace("ControlNetLoader", "SameControlNetLoader")
+        result[name] = {"class_type": kind, "inputs": inputs}
     return result
 
 
@@ -294,18 +288,11 @@ def _contents(path: Path) -> Iterable[tuple[str, str, bytes]]:
             for name in sorted(file.keys()):
                 tensor = file.get_tensor(name).contiguous()
                 shape = f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
-                yield name, shape, tensor.reshape(-1).view(torch_bytes()).numpy().tobytes()
+                yield name, shape, tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
         return
     with Image.open(path) as pictures:
         for number, picture in enumerate(ImageSequence.Iterator(pictures)):
             yield str(number), str(picture.size), picture.convert("RGBA").tobytes()
-
-
-def torch_bytes() -> Any:
-    """Return the type of single bytes."""
-    import torch
-
-    return torch.uint8
 
 
 def differences(old: Hashes, new: Hashes) -> dict[str, str]:

@@ -88,10 +88,8 @@ class Scene:
 
     def free_noise(self, fuse: bool = True, **inputs: Any) -> None:
         """Let noise recur, and perhaps cut the temporal attention into windows."""
-        self.edit(
-            "FreeNoise",
-            **{"window_length": 4, "stride": 2, "seed": 5, "reshuffle": True, "fuse": fuse} | inputs,
-        )
+        part = {"window_length": 4, "stride": 2, "seed": 5, "reshuffle": True, "fuse": fuse}
+        self.edit("FreeNoise", **part | inputs)
 
     def free_init(self, **inputs: Any) -> None:
         """Sample more than once."""
@@ -219,17 +217,10 @@ def _masked(scene: Scene, mask: Link) -> None:
     """Write a mask as what it leaves of a clip."""
     clip = scene.sample()
     (nothing,) = scene.add("EmptyLatentImage", width=SIZE, height=SIZE, batch_size=FRAMES)
-    scene.save(
-        scene.add(
-            "LatentCompositeMasked",
-            destination=nothing,
-            source=clip,
-            x=0,
-            y=0,
-            resize_source=False,
-            mask=mask,
-        )[0]
+    (masked,) = scene.add(
+        "LatentCompositeMasked", destination=nothing, source=clip, x=0, y=0, resize_source=False, mask=mask
     )
+    scene.save(masked)
 
 
 def _foreground(scene: Scene, method: str) -> None:
@@ -247,17 +238,11 @@ def _zero_shot(scene: Scene, **inputs: Any) -> None:
         "seed": 1, "steps": 6, "cfg": 3.0, "sampler_name": "ddim", "scheduler": "normal", "t0": 640.0,
         "t1": 800.0, "level_unit": "timestep", "chunk_size": 0, "keep": 0.4,
     }  # fmt: skip
-    scene.save(
-        scene.add(
-            "Frameloom_ZeroShotSampler",
-            model=scene.model,
-            positive=scene.positive,
-            negative=scene.negative,
-            latent=scene.latent,
-            path=scene.path(),
-            **part | inputs,
-        )[0]
-    )
+    (clip,) = scene.add(
+        "Frameloom_ZeroShotSampler", model=scene.model, positive=scene.positive, negative=scene.negative,
+        latent=scene.latent, path=scene.path(), **part | inputs,
+    )  # fmt: skip
+    scene.save(clip)
 
 
 def _scene_start(scene: Scene) -> None:
@@ -289,28 +274,19 @@ def _nuwa(scene: Scene, start: str) -> None:
         **settings,
     )  # fmt: skip
     scene.motion(lora="frameloom_demo_mask_adapter.safetensors")
-    scene.save(
-        scene.add(
-            "Frameloom_NuwaInterpolate",
-            model=scene.model,
-            keyframes=keyframes,
-            start=start,
-            correlation=0.7,
-            resample_rounds=2,
-            resample_share=0.4,
-            denoise=0.75,
-            **settings,
-        )[0]
-    )
+    (clip,) = scene.add(
+        "Frameloom_NuwaInterpolate", model=scene.model, keyframes=keyframes, start=start, correlation=0.7,
+        resample_rounds=2, resample_share=0.4, denoise=0.75, **settings,
+    )  # fmt: skip
+    scene.save(clip)
 
 
 def _train_layouts(scene: Scene) -> None:
     """Three steps of a layout prior; its file goes to the folder of models."""
-    trained, _, plot = scene.add(
+    *_, plot = scene.add(
         "Frameloom_TrainLayoutPrior", 3, source="shapes", text="", name="same", steps=STEPS, batch_size=4,
         learning_rate=0.006, keyframes=2, width=44, layers=2, context=160, seed=0,
     )  # fmt: skip
-    del trained
     scene.save_images(plot)
 
 
@@ -416,9 +392,8 @@ def scene_graphs() -> dict[str, Graph]:
         scene = Scene()
         for step in steps:
             step(scene)
-        if not any(
-            node["class_type"].startswith(("Save", "Frameloom_Save")) for node in scene.graph.values()
-        ):
+        kinds = [node["class_type"].removeprefix("Frameloom_") for node in scene.graph.values()]
+        if not any(kind.startswith("Save") for kind in kinds):
             scene.save(scene.sample())
         graphs[name] = scene.graph
     return graphs

@@ -94,9 +94,8 @@ def train_vae(work: Path) -> nn.Module:
     for module in vae.modules():
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
-    with (
-        torch.no_grad()
-    ):  # latents that start well above the posterior's noise: otherwise it learns only averages
+    # Latents that start well above the posterior's noise: otherwise it learns only averages.
+    with torch.no_grad():
         vae.quant_conv.bias[4:] = -6.0
         vae.quant_conv.weight[4:] *= 0.1
         vae.quant_conv.weight[:4] *= 5.0
@@ -111,14 +110,8 @@ def train_vae(work: Path) -> nn.Module:
             final_rate=0.25 if index == 0 else 0.02,
             weight_decay=1e-4,
         )
-        averaged = train(
-            trainable(vae),
-            loss,
-            settings,
-            checkpoint=work / f"vae-{index}.pt",
-            on_step=report(f"vae {size}px", steps),
-        )
-        copy_into(vae, averaged)
+        show, checkpoint = report(f"vae {size}px", steps), work / f"vae-{index}.pt"
+        copy_into(vae, train(trainable(vae), loss, settings, checkpoint=checkpoint, on_step=show))
     fold_statistics(vae)
     return vae.eval().requires_grad_(False)
 
@@ -253,22 +246,13 @@ def train_text(work: Path) -> nn.Module:
 STILLS, CLIPS = 8192, 768
 
 
-def stills() -> shapes.Clips:
-    """Return the still pictures of the training set."""
-    return shapes.sample_images(STILLS, step_generator(SEED, 1))
-
-
-def clips() -> shapes.Clips:
-    """Return the clips of the training set."""
-    return shapes.sample_clips(CLIPS, step_generator(SEED, 2))
-
-
-def cache_latents(work: Path, vae: nn.Module) -> tuple[Tensor, Tensor]:
+def cache_latents(work: Path, stills: shapes.Clips, clips: shapes.Clips) -> tuple[Tensor, Tensor]:
     """Encode the training set once. Returns [STILLS, 4, 16, 16] and [CLIPS, F, 4, 16, 16], scaled."""
     path = work / "latents.pt"
     if path.exists():
         return tuple(torch.load(path))
-    latents = encode_clips(vae, stills(), "stills")[:, 0], encode_clips(vae, clips(), "clips")
+    vae = load_frozen(networks.build_vae(DEMO.vae), work / "vae.pt")
+    latents = encode_clips(vae, stills, "stills")[:, 0], encode_clips(vae, clips, "clips")
     torch.save(latents, path)
     return latents
 
@@ -305,9 +289,11 @@ def draw_prompts(every: shapes.Clips, index: Tensor, rng: random.Random) -> list
 
 def train_image(work: Path) -> nn.Module:
     """Train the UNet on stills and on single frames of clips, by velocity MSE with the text encoder frozen."""
-    text, encode = load_text(work)
-    still_latents, clip_latents = cache_latents(work, load_vae(work))
-    all_stills, all_clips = stills(), clips()
+    text = load_frozen(networks.build_text(DEMO.text), work / "text_final.pt")
+    encode = load_tokenizer(ASSETS / "tokenizer")
+    stills = shapes.sample_images(STILLS, step_generator(SEED, 1))
+    clips = shapes.sample_clips(CLIPS, step_generator(SEED, 2))
+    still_latents, clip_latents = cache_latents(work, stills, clips)
     torch.manual_seed(SEED)
     unet = networks.build_unet(DEMO.unet)
     run = torch.compile(unet) if COMPILE else unet
@@ -318,7 +304,7 @@ def train_image(work: Path) -> nn.Module:
         clip = torch.randint(CLIPS, (IMAGE_BATCH - len(still),), generator=generator)
         frame = torch.randint(shapes.FRAMES, (len(clip),), generator=generator)
         latents = torch.cat([still_latents[still], clip_latents[clip, frame]]).unsqueeze(1)
-        prompts = draw_prompts(all_stills, still, rng) + draw_prompts(all_clips, clip, rng)
+        prompts = draw_prompts(stills, still, rng) + draw_prompts(clips, clip, rng)
         with torch.no_grad():
             context = text(encode(prompts)).last_hidden_state
         timesteps = torch.randint(1000, (IMAGE_BATCH,), generator=generator)
@@ -349,18 +335,6 @@ def assign(module: nn.Module, averaged: dict[str, Tensor]) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def load_vae(work: Path) -> nn.Module:
-    """Load the finished autoencoder."""
-    return load_frozen(networks.build_vae(DEMO.vae), work / "vae.pt")
-
-
-def load_text(work: Path) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
-    """Load the finished text encoder and its tokenizer."""
-    return load_frozen(networks.build_text(DEMO.text), work / "text_final.pt"), load_tokenizer(
-        ASSETS / "tokenizer"
-    )
-
-
 def load_frozen(module: nn.Module, path: Path) -> nn.Module:
     """Load a finished stage's weights and freeze them."""
     module.load_state_dict(torch.load(path))
@@ -374,10 +348,8 @@ def export(work: Path) -> None:
     """Write what is finished to assets/demo: LDM keys, float16."""
     if (work / "unet.pt").exists():
         unet, vae, text = (torch.load(work / f"{name}.pt") for name in ("unet", "vae", "text_final"))
-        unet, vae = (
-            keys.to_ldm(unet, keys.unet_modules(DEMO.unet)),
-            keys.to_ldm(vae, keys.vae_modules(DEMO.vae)),
-        )
+        unet = keys.to_ldm(unet, keys.unet_modules(DEMO.unet))
+        vae = keys.to_ldm(vae, keys.vae_modules(DEMO.vae))
         state = {keys.UNET_PREFIX + key: value for key, value in unet.items()}
         state |= {keys.VAE_PREFIX + key: value for key, value in vae.items()}
         for key, value in text.items():

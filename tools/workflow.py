@@ -72,32 +72,29 @@ def to_editor(prompt: Prompt, known: Schemas) -> dict[str, Any]:
         entry, inputs = known[node["class_type"]], slots(known[node["class_type"]], node["inputs"])
         # Sockets first, then the sockets of widgets, as the editor orders them.
         sockets = sorted(inputs, key=lambda slot: slot.is_widget)
-        nodes[node_id] = {
-            "id": int(node_id),
-            "type": node["class_type"],
-            "pos": [0, 0],
-            "size": _size(inputs, entry),
-            "flags": {},
-            "order": order[node_id],
-            "mode": 0,
-            "inputs": [
-                {"name": slot.name, "type": slot.kind, "link": None}
-                | ({"widget": {"name": slot.name}} if slot.is_widget else {})
-                for slot in sockets
-            ],
-            "outputs": [
-                {"name": name, "type": kind, "links": []}
-                for name, kind in zip(entry["output_name"], entry["output"], strict=True)
-            ],
-            "title": node["_meta"]["title"],
-            "properties": {"Node name for S&R": node["class_type"]},
-            "widgets_values": [
+        nodes[node_id] = _node(
+            int(node_id),
+            node["class_type"],
+            _size(inputs, entry),
+            order[node_id],
+            node["_meta"]["title"],
+            {"Node name for S&R": node["class_type"]},
+            [
                 value
                 for slot in inputs
                 if slot.is_widget
                 for value in (_widget_value(node_id, node, slot), *slot.extra)
             ],
-        }
+        )
+        nodes[node_id]["inputs"] += [
+            {"name": slot.name, "type": slot.kind, "link": None}
+            | ({"widget": {"name": slot.name}} if slot.is_widget else {})
+            for slot in sockets
+        ]
+        nodes[node_id]["outputs"] += [
+            {"name": name, "type": kind, "links": []}
+            for name, kind in zip(entry["output_name"], entry["output"], strict=True)
+        ]
     for node_id, node in prompt.items():
         for place, socket in enumerate(nodes[node_id]["inputs"]):
             value = node["inputs"].get(socket["name"])
@@ -220,22 +217,19 @@ def _notes(prompt: Prompt, first_id: int) -> list[tuple[str, dict[str, Any]]]:
     notes = []
     for place, (node_id, text) in enumerate(found):
         rows = sum(1 + len(line) // 50 for line in text.splitlines())
-        note = {
-            "id": first_id + place,
-            "type": NOTE,
-            "pos": [0, 0],
-            "size": [WIDE, rows * ROW + 2 * MARGIN],
-            "flags": {},
-            "order": place,
-            "mode": 0,
-            "inputs": [],
-            "outputs": [],
-            "title": "Note",
-            "properties": {NOTE_OF: int(node_id)},
-            "widgets_values": [text],
-        }
-        notes.append((node_id, note))
+        size, properties = [WIDE, rows * ROW + 2 * MARGIN], {NOTE_OF: int(node_id)}
+        notes.append((node_id, _node(first_id + place, NOTE, size, place, "Note", properties, [text])))
     return notes
+
+
+def _node(
+    node_id: int, kind: str, size: list[int], order: int, title: str, properties: Any, values: list[Any]
+) -> dict[str, Any]:
+    """Return a node of the editor, which has no sockets yet."""
+    return {
+        "id": node_id, "type": kind, "pos": [0, 0], "size": size, "flags": {}, "order": order, "mode": 0, "inputs": [],
+        "outputs": [], "title": title, "properties": properties, "widgets_values": values,
+    }  # fmt: skip
 
 
 def _arrange(

@@ -243,9 +243,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
-        for part in path.parent.glob(
-            f".{path.name}.*.part"
-        ):  # the parts of a run that was killed as it wrote
+        for part in path.parent.glob(f".{path.name}.*.part"):  # a run was killed as it wrote
             part.unlink()
         size = sum(value.numel() * (2 * value.element_size() + 8) for value in self.values)
         advice = "make room and start again: it goes on from the last checkpoint"
@@ -286,9 +284,14 @@ class _Run:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a file of ``_Run.save``."""
+    """Read a file of ``_Run.save``, and check the checksums that torch writes beside each tensor and never reads."""
     try:
-        _check_sums(path)
+        with ZipFile(path) as file:
+            if any(each.compress_type for each in file.infolist()):
+                raise ValueError("it is compressed, which torch's files are not")
+            broken = file.testzip()
+            if broken is not None:
+                raise ValueError(f"the checksum of {broken} is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, BadZipFile, pickle.UnpicklingError) as error:
         raise ValueError(
@@ -302,18 +305,3 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
             f"checkpoint {path}: lacks {missing[0]}; expected one that this loop wrote; delete it to start afresh."
         )
     return state
-
-
-def _check_sums(path: Path) -> None:
-    """Check the checksums that torch writes beside each tensor, and does not check itself.
-
-    Raises:
-        ValueError: a checksum is wrong.
-        BadZipFile, RuntimeError, EOFError, OSError: torch did not write the file.
-    """
-    with ZipFile(path) as file:
-        if any(each.compress_type for each in file.infolist()):
-            raise ValueError("it is compressed, which torch's files are not")
-        broken = file.testzip()
-        if broken is not None:
-            raise ValueError(f"the checksum of {broken} is wrong")

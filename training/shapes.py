@@ -11,6 +11,7 @@ This file draws and writes captions. ``detector`` measures pictures, and finds t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -55,6 +56,7 @@ DIRECTION_VECTORS = torch.tensor(list(DIRECTIONS.values()))
 # Half-width of a cross's arm, the bounding box and the area of each shape, in radii.
 _CROSS_ARM = 0.36
 _BOUNDS = torch.tensor([(-1.0, -1.0, 1.0, 1.0), (-1.1, -1.1, 1.1, 0.75), (-1.0, -1.0, 1.0, 1.0)])
+_LOOKS = (len(SHAPES), len(COLORS), len(BACKGROUNDS), len(SIZES))
 SHAPE_AREAS = (math.pi, 1.1 * 1.85, 4 * _CROSS_ARM * (2 - _CROSS_ARM))
 
 
@@ -92,13 +94,9 @@ class Clips:
         """Return the clips at the given indices. ``clips``: [K] long."""
         return Clips(**{name: getattr(self, name)[clips] for name in self.__dataclass_fields__})
 
-    def frame(self, frame_index: Tensor) -> Clips:
-        """Return one frame of each clip, as clips of one frame. ``frame_index``: [B] long."""
-        return replace(self, centers=self.centers[torch.arange(len(self)), frame_index].unsqueeze(1))
 
-
-def _integers(count: int, high: int, generator: torch.Generator) -> Tensor:
-    return torch.randint(high, (count,), generator=generator)
+def _integers(count: int, highs: Sequence[int], generator: torch.Generator) -> list[Tensor]:
+    return [torch.randint(high, (count,), generator=generator) for high in highs]
 
 
 def _radius(size: Tensor, generator: torch.Generator) -> Tensor:
@@ -109,11 +107,8 @@ def _radius(size: Tensor, generator: torch.Generator) -> Tensor:
 
 def sample_images(count: int, generator: torch.Generator) -> Clips:
     """Draw ``count`` still pictures, each in one of nine places. The result depends on the generator alone."""
-    shape, color, background = (
-        _integers(count, n, generator) for n in (len(SHAPES), len(COLORS), len(BACKGROUNDS))
-    )
-    size = _integers(count, len(SIZES), generator)
-    cell = torch.stack([_integers(count, 3, generator), _integers(count, 3, generator)], 1)
+    shape, color, background, size = _integers(count, _LOOKS, generator)
+    cell = torch.stack(_integers(count, (3, 3), generator), 1)
     jitter = (torch.rand(count, 2, generator=generator) - 0.5) * 0.14
     centers = torch.tensor(CELL_CENTERS)[cell.flip(1)] + jitter
     still = torch.full((count,), STILL)
@@ -125,11 +120,8 @@ def sample_clips(count: int, generator: torch.Generator, frames: int = FRAMES) -
 
     The start is chosen so that the whole path stays inside 0.2 .. 0.8 of the picture.
     """
-    shape, color, background = (
-        _integers(count, n, generator) for n in (len(SHAPES), len(COLORS), len(BACKGROUNDS))
-    )
-    size = _integers(count, len(SIZES), generator)
-    direction = _integers(count, len(DIRECTIONS), generator)
+    *looks, direction = _integers(count, (*_LOOKS, len(DIRECTIONS)), generator)
+    shape, color, background, size = looks
     vector = DIRECTION_VECTORS[direction]
     low, high = 0.2, 0.8
     travel = TRAVEL[0] + (TRAVEL[1] - TRAVEL[0]) * torch.rand(count, 1, generator=generator)
@@ -167,17 +159,8 @@ def sample_circles(count: int, generator: torch.Generator, frames: int = FRAMES)
     return replace(drawn, centers=middle + radius * around, cell=torch.ones_like(drawn.cell))
 
 
-def signed_distance(shape: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Return the distance to a shape of unit radius, negative inside, in radii.
-
-    Args:
-        shape: [N, 1, 1] long. Index into ``SHAPES``.
-        x: [N, 1, W] float. Offset from the centre in radii, rightwards.
-        y: [N, H, 1] float. Offset from the centre in radii, downwards.
-
-    Returns:
-        [N, H, W] float.
-    """
+def _signed_distance(shape: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Return the distance to a shape of unit radius, negative inside, in radii; offsets are from its centre."""
     circle = (x * x + y * y).sqrt() - 1
     slope = 1.1 / 1.85  # apex 1.1 above the centre, base 0.75 below it, 2.2 wide
     triangle = torch.maximum((x.abs() - slope * (y + 1.1)) / math.hypot(1, slope), y - 0.75)
@@ -213,7 +196,7 @@ def coverage(shape: Tensor, centers: Tensor, radius: Tensor, image_size: int) ->
     scale = radius.view(-1, 1, 1)
     x = (grid.view(1, 1, -1) - centers[:, 0].view(-1, 1, 1)) / scale
     y = (grid.view(1, -1, 1) - centers[:, 1].view(-1, 1, 1)) / scale
-    distance = signed_distance(shape.view(-1, 1, 1), x, y) * scale
+    distance = _signed_distance(shape.view(-1, 1, 1), x, y) * scale
     return (0.5 - distance * image_size).clamp(0, 1)
 
 

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from frameloom.models.motion.checkpoint import MotionWeights
 from frameloom.models.video.schedules import STABLE_DIFFUSION
 from frameloom.tests.support.motion import tiny_weights
 from frameloom.training.loop import LoopSettings
+from frameloom.training.motion.latent_cache import EncodedClips as Clips
 from frameloom.training.motion.lessons import learn_lora, learn_module, new_module
 from frameloom.training.motion.training import MotionSettings
-from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Clips:
-    """What ``latent_cache.EncodedClips`` has."""
-
-    latents: Tensor
-    tokens: Tensor
-    caption: Tensor
 
 
 def moving_clips(count: int = 3, frames: int = 4, dim: int = 64) -> Clips:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,8 +16,6 @@ from frameloom.training.motion.latent_cache import encode_clips
 from frameloom.training.video.cut import Cut
 from frameloom.training.video.folder import read_folder
 from safetensors.torch import load_file
-
-TESTS = Path(__file__).resolve().parents[1]
 
 
 class Encoders:
@@ -39,9 +36,9 @@ class Encoders:
         return torch.arange(length * 4.0).view(length, 4) + sum(map(ord, text))
 
 
-def fill(dataset, folder, encoders=None, base_key="base", watch=lambda done: None, check=lambda: None):
+def fill(dataset, folder, encoders=None, base_key="base", watch=lambda done: None):
     encoders = encoders or Encoders()
-    return encode_clips(dataset, encoders.pictures, encoders.text, folder, base_key, watch, check)
+    return encode_clips(dataset, encoders.pictures, encoders.text, folder, base_key, watch, lambda: None)
 
 
 def drawn(clips=5, seed=1, motion="straight", frames=4):
@@ -86,40 +83,22 @@ def test_captions_that_fit_no_common_length_are_refused_before_a_clip_is_encoded
 
 
 def test_what_is_kept_is_not_made_again_and_is_the_same_bits(tmp_path):
-    first, second = Encoders(), Encoders()
-    before, after = fill(drawn(), tmp_path, first), fill(drawn(), tmp_path, second)
-    assert (first.clips, second.clips, second.texts) == (5, 0, [])
+    before, second = fill(drawn(), tmp_path), Encoders()
+    after = fill(drawn(), tmp_path, second)
+    assert (second.clips, second.texts) == (0, [])
     assert torch.equal(before.latents, after.latents)
     assert torch.equal(before.tokens, after.tokens)
 
 
-def test_another_base_another_cut_and_other_pictures_are_made_anew(tmp_path):
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [({}, "other"), ({"frames": 5}, "base"), ({"seed": 2}, "base"), ({"motion": "circle"}, "base")],
+)
+def test_another_base_another_cut_and_other_pictures_are_made_anew(tmp_path, changed, key):
+    encoders = Encoders()
     fill(drawn(), tmp_path)
-    for dataset, key in (
-        (drawn(), "other"),
-        (drawn(frames=5), "base"),
-        (drawn(seed=2), "base"),
-        (drawn(motion="circle"), "base"),
-    ):
-        encoders = Encoders()
-        fill(dataset, tmp_path, encoders, base_key=key)
-        assert encoders.clips == 5
-
-
-def test_a_video_is_known_under_another_name_and_not_with_another_content(tmp_path):
-    folder, cache, cut = tmp_path / "in", tmp_path / "cache", Cut(4, 2, 32, 32)
-
-    def work():
-        encoders = Encoders()
-        fill(folder_dataset(read_folder(folder, cut, "empty"), "in", cut, 0.0), cache, encoders)
-        return encoders.clips
-
-    path = write_video(folder / "a.mkv", numbered(10))
-    assert work() == 1
-    path = path.rename(folder / "b.mkv")
-    assert work() == 0
-    write_video(path, numbered(10) + 1)
-    assert work() == 1
+    fill(drawn(**changed), tmp_path, encoders, base_key=key)
+    assert encoders.clips == 5
 
 
 def test_a_damaged_file_is_made_anew_and_that_is_said(tmp_path, caplog):
@@ -156,17 +135,12 @@ def test_a_clip_that_cant_be_decoded_is_left_out_and_named(tmp_path, caplog):
 
 
 def test_latents_that_are_not_finite_are_refused_and_not_kept(tmp_path):
-    encoders = Encoders()
+    class Broken(Encoders):
+        def pictures(self, pictures):
+            return super().pictures(pictures) / 0
+
     with pytest.raises(PredictionError, match=r"clip as it is encoded: got NaN or infinity in 4 of 4 frames"):
-        encode_clips(
-            drawn(),
-            lambda pictures: encoders.pictures(pictures) / 0,
-            encoders.text,
-            tmp_path,
-            "b",
-            print,
-            print,
-        )
+        fill(drawn(), tmp_path, Broken())
     assert {load_file(path)["value"].dim() for path in tmp_path.iterdir()} == {2}  # captions, no clip
 
 
@@ -187,21 +161,6 @@ def test_results_can_be_trained_on_though_the_base_runs_in_inference_mode(tmp_pa
     (new.latents.requires_grad_() * 2).sum().backward()
 
 
-def test_a_cancel_keeps_what_is_done(tmp_path):
-    encoders, told = Encoders(), []
-
-    def check():
-        if len(told) == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fill(drawn(), tmp_path, encoders, watch=told.append, check=check)
-    assert told == [1, 2, 3]
-    rest = Encoders()
-    fill(drawn(), tmp_path, rest)
-    assert rest.clips == 2
-
-
 def test_what_a_killed_run_left_half_written_is_removed_after_a_day(tmp_path):
     old, new = tmp_path / ".a.safetensors.12345678.part", tmp_path / ".b.safetensors.12345678.part"
     old.write_bytes(b"x")
@@ -219,71 +178,42 @@ def test_a_folder_that_may_not_be_written_to_is_said(tmp_path):
         fill(drawn(), tmp_path / "file" / "cache")
 
 
-PROCESS = """
-import runpy, sys, time
-from pathlib import Path
-runpy.run_path({bind!r})
-import torch
-torch.set_num_threads(1)
-from frameloom.tests.training.test_latent_cache import Encoders, drawn, fill
-
 class Slow(Encoders):
     def pictures(self, pictures):
         time.sleep(0.02)
         return super().pictures(pictures)
 
-slow, folder = Slow(), Path(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-encoded = fill(drawn(40), folder, slow, watch=lambda done: print(done, flush=True))
-torch.save((encoded, slow.clips), sys.argv[2])
+
+OTHER = """
+import sys, time
+from pathlib import Path
+from frameloom.tests.training.test_latent_cache import Slow, drawn, fill
+
+def watch(done):
+    print(done, flush=True)
+    if done == 15:
+        time.sleep(60)
+
+fill(drawn(20), Path(sys.argv[1]), Slow(), watch=watch)
 """
 
 
-def start(folder, result):
-    script = PROCESS.format(bind=str(TESTS / "bind.py"))
-    command = [sys.executable, "-c", script, str(folder), str(result)]
-    return subprocess.Popen(command, cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def test_two_processes_fill_one_folder_at_once_and_a_killed_one_leaves_nothing_broken(tmp_path):
+    cache, mine = tmp_path / "cache", Slow()
+    command = [sys.executable, "-c", OTHER, str(cache)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        while int(other.stdout.readline()) < 3:
+            pass
 
+        def watch(done):
+            if done == 12:
+                other.kill()
 
-def go(process):
-    assert process.stdout.readline() == "ready\n"
-    process.stdin.write("\n")
-    process.stdin.flush()
-
-
-def test_two_processes_fill_one_folder_at_once(tmp_path):
-    results = [tmp_path / "one.pt", tmp_path / "two.pt"]
-    both = [start(tmp_path / "cache", result) for result in results]
-    for process in both:
-        go(process)
-    for process in both:
-        process.communicate(timeout=120)
-        assert process.returncode == 0
-    wanted = fill(drawn(40), tmp_path / "alone")
-    for result in results:
-        encoded, clips = torch.load(result, weights_only=False)
-        assert torch.equal(encoded.latents, wanted.latents)
-        assert torch.equal(encoded.tokens, wanted.tokens)
-        assert clips <= 40
-    again = Encoders()
-    fill(drawn(40), tmp_path / "cache", again)
+        encoded = fill(drawn(20), cache, mine, watch=watch)
+    assert other.returncode == -signal.SIGKILL
+    assert mine.clips <= 17
+    wanted, again = fill(drawn(20), tmp_path / "alone"), Encoders()
+    for each in (encoded, fill(drawn(20), cache, again)):
+        assert torch.equal(each.latents, wanted.latents)
+        assert torch.equal(each.tokens, wanted.tokens)
     assert again.clips == 0
-    assert not list((tmp_path / "cache").glob(".*"))
-
-
-def test_a_run_that_is_killed_leaves_nothing_broken_and_the_next_goes_on(tmp_path):
-    cache = tmp_path / "cache"
-    process = start(cache, tmp_path / "never.pt")
-    go(process)
-    while int(process.stdout.readline()) < 12:
-        pass
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    kept = [load_file(file)["value"] for file in cache.glob("*.safetensors")]
-    clips = len([value for value in kept if value.dim() == 4])  # the others are captions
-    assert 12 <= clips < 40
-    rest = Encoders()
-    encoded = fill(drawn(40), cache, rest)
-    assert rest.clips == 40 - clips
-    assert torch.equal(encoded.latents, fill(drawn(40), tmp_path / "alone").latents)

@@ -28,12 +28,7 @@ SCENE = Scene(id=1, prompt="a", frames=4, entities=(BALL,))
 
 @pytest.fixture(scope="module")
 def measured():
-    calls = []
-    scenes = draw_scenes(60, step_generator(0, 0))
-    network, report = train_and_measure(
-        scenes, TINY, on_layout=lambda done, total: calls.append((done, total))
-    )
-    return network, report, calls
+    return train_and_measure(draw_scenes(60, step_generator(0, 0)), TINY)
 
 
 def test_a_layout_is_valid_if_it_reads_back_with_the_same_names_and_a_box_for_each():
@@ -54,14 +49,14 @@ def test_a_layout_is_valid_if_it_reads_back_with_the_same_names_and_a_box_for_ea
 
 
 def test_within_the_grammar_every_layout_is_valid_and_freely_a_prior_that_knows_little_makes_none(measured):
-    _, report, _ = measured
+    _, report = measured
     assert report.valid == {FREELY: 0.0, PRIOR: 1.0}
     assert report.measured == 8
 
 
 def test_what_was_trained_on_is_nearest_to_what_is_held_out(measured):
     """Tiny as it is: 20 steps say little, and a draw from the same scenes says all."""
-    _, report, _ = measured
+    _, report = measured
     assert set(report.fidelity) == {PRIOR, WEIGHTS, BOXES, TRAINED_ON}
     ceiling = report.fidelity[TRAINED_ON]
     for arm in (WEIGHTS, BOXES):
@@ -70,7 +65,7 @@ def test_what_was_trained_on_is_nearest_to_what_is_held_out(measured):
 
 
 def test_the_loss_is_a_mean_over_all_tokens_of_all_held_out_scenes(measured):
-    network, report, _ = measured
+    network, report = measured
     assert report.loss[PRIOR] < report.loss[WEIGHTS]
     scenes = [show(scene, TINY, step_generator(5, 1)) for scene in draw_scenes(33, step_generator(5, 0))]
     with torch.no_grad():
@@ -78,14 +73,8 @@ def test_the_loss_is_a_mean_over_all_tokens_of_all_held_out_scenes(measured):
     assert held_out_loss(network, scenes) == pytest.approx(float(total) / count, rel=1e-5)
 
 
-def test_progress_is_told_before_every_layout(measured):
-    _, report, calls = measured
-    total = 4 * report.measured
-    assert calls == [(done, total) for done in range(total)]
-
-
 def test_the_figures_as_text(measured):
-    _, report, _ = measured
+    _, report = measured
     text = describe(report)
     assert "scenes: 52 to train on, 8 held out, 0 left out" in text
     assert "valid layouts of 8: 0.0 % sampled freely, 100.0 % within the grammar" in text

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frameloom.models.layout_prior.sequence import OPEN, VOCABULARY, Words, encode_names, encode_scene
+from frameloom.models.layout_prior.sequence import OPEN, Words, encode_names, encode_scene
 from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene
 from frameloom.training.layout.scenes import draw_scenes
 from frameloom.training.layout.training import (
@@ -69,27 +69,11 @@ def test_a_seed_decides_and_torchs_own_random_numbers_stay(corpus):
 
 
 def test_the_weights_are_those_that_its_file_will_hold(corpus):
-    network = train_prior(corpus, replace(TINY, steps=2))
+    network = train_prior(corpus, replace(TINY, steps=1))
+    assert network.words == corpus.words
     for value in network.state_dict().values():
         assert value.dtype == torch.float32
         assert torch.equal(value, value.half().float())
-
-
-def test_what_captions_and_names_say_are_words_of_the_prior(corpus):
-    network = train_prior(corpus, replace(TINY, steps=1))
-    assert {" circle", " moving", " left", " red"} < {*network.words}
-    assert network.size.vocabulary == VOCABULARY + len(corpus.words)
-    longest = max(corpus.training, key=lambda scene: len(scene.prompt))
-    assert min(Words(network.words).encode(longest.prompt)) >= VOCABULARY
-
-
-def test_a_cancel_stops_it(corpus):
-    def cancel(step, _loss):
-        if step == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train_prior(corpus, TINY, on_step=cancel)
 
 
 def scene(number, *, text="a dog", box=(0.0, 0.0, 0.5, 0.5)):
@@ -105,11 +89,6 @@ def test_scenes_without_boxes_or_longer_than_the_context_are_left_out_and_counte
     corpus = make_corpus([*scenes, long, empty], TINY)
     assert corpus.left_out == 2
     assert {each.prompt for each in (*corpus.training, *corpus.held_out)} == {each.prompt for each in scenes}
-
-
-def test_too_few_scenes_are_refused():
-    with pytest.raises(ValueError, match="layouts: got 3 scenes whose caption and names differ"):
-        make_corpus([scene(number) for number in range(3)], TINY)
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused():

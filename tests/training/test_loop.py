@@ -1,8 +1,7 @@
+import io
 import pickle
 import random
-import signal
-import subprocess
-import sys
+import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -26,12 +25,26 @@ def problem():
     return model, dict(model.named_parameters()), loss
 
 
-def test_loss_falls():
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.pt"
+
+
+def run(settings=SETTINGS, **more):
+    """Solve the problem; return averages, last values, and the numbers and losses of the steps."""
     _, parameters, loss = problem()
-    losses = []
-    settings = LoopSettings(steps=300, learning_rate=3e-2, warmup=5)
-    train(parameters, loss, settings, on_step=lambda _, value: losses.append(value))
-    assert losses[-1] < 0.02 * losses[0]
+    steps, on_step = [], more.pop("on_step", None)
+
+    def note(step, number):
+        steps.append((step, number))
+        if on_step is not None:
+            on_step(step, number)
+
+    return train(parameters, loss, settings, on_step=note, **more), parameters, steps
+
+
+def same(one, other):
+    return all(torch.equal(one[name], value) for name, value in other.items())
 
 
 class Stopped(RuntimeError):
@@ -46,22 +59,43 @@ def stop_at(last):
     return on_step
 
 
-def test_resumed_run_equals_an_unbroken_one_to_the_last_bit(tmp_path):
-    _, whole, loss = problem()
-    expected = train(whole, loss, SETTINGS)
-    path = tmp_path / "run.pt"
-    _, parameters, loss = problem()
+def steep(value):
+    """A square root, which has a finite loss at 0, and no gradient there."""
+    return (value - value.detach()).square().sum().sqrt()
+
+
+def test_loss_falls():
+    _, _, steps = run(LoopSettings(steps=200, learning_rate=3e-2, warmup=5))
+    assert steps[-1][1] < 0.05 * steps[0][1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_stopped_run_goes_on_to_the_same_bits(path, precision):
+    """With fp16's scale, too."""
+    settings = replace(SETTINGS, precision=precision)
+    whole = run(settings)
     with pytest.raises(Stopped):
-        train(parameters, loss, SETTINGS, checkpoint=path, checkpoint_every=4, on_step=stop_at(8))
-    _, fresh, loss = problem()
-    steps = []
-    resumed = train(
-        fresh, loss, SETTINGS, checkpoint=path, checkpoint_every=4, on_step=lambda step, _: steps.append(step)
-    )
-    assert steps == [9, 10, 11]
-    for name in expected:
-        assert torch.equal(resumed[name], expected[name]), name
-        assert torch.equal(fresh[name], whole[name]), name
+        run(settings, checkpoint=path, checkpoint_every=4, on_step=stop_at(8))
+    scaler = torch.load(path)["scaler"]
+    assert scaler["scale"] < 65536 if precision == "fp16" else not scaler  # it overflowed at first
+    resumed = run(settings, checkpoint=path)
+    assert resumed[2] == whole[2][9:]
+    assert same(resumed[0], whole[0])
+    assert same(resumed[1], whole[1])
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(path, tmp_path):
+    """From what lay on the disk between two checkpoints."""
+
+    def keep(step, number):
+        if step == 9:
+            shutil.copy(path, tmp_path / "killed.pt")
+
+    whole = run(checkpoint=path, checkpoint_every=4, on_step=keep)
+    resumed = run(checkpoint=tmp_path / "killed.pt")
+    assert resumed[2] == whole[2][8:]
+    assert same(resumed[0], whole[0])
+    assert same(resumed[1], whole[1])
 
 
 def test_only_the_given_parameters_change():
@@ -72,9 +106,8 @@ def test_only_the_given_parameters_change():
     assert not torch.equal(parameters["weight"], problem()[1]["weight"])
 
 
-def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(tmp_path):
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(path):
     _, parameters, loss = problem()
-    path = tmp_path / "run.pt"
 
     def explode(step, generator):
         return loss(step, generator) * (float("nan") if step == 6 else 1.0)
@@ -82,38 +115,33 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(tmp_path
     with pytest.raises(FloatingPointError, match=r"nan at step 6; lower learning_rate=0\.01"):
         train(parameters, explode, SETTINGS, checkpoint=path, checkpoint_every=4)
     assert torch.load(path)["step"] == 4
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run.pt"]
+    assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_gradient_that_is_not_finite_changes_no_weight_and_no_checkpoint(tmp_path):
-    """A square root has a finite loss at 0, and no gradient there."""
+def test_a_gradient_that_is_not_finite_changes_no_weight_and_no_checkpoint(path):
     model, parameters, loss = problem()
-    path, before = tmp_path / "run.pt", []
+    before = []
 
-    def steep(step, generator):
+    def break_off(step, generator):
         if step < 4:
             return loss(step, generator)
         before.append(model.weight.detach().clone())
-        return (model.weight - model.weight.detach()).square().sum().sqrt()
+        return steep(model.weight)
 
     with pytest.raises(FloatingPointError, match=r"gradient is nan at step 4; lower learning_rate=0\.01"):
-        train(parameters, steep, SETTINGS, checkpoint=path, checkpoint_every=4)
+        train(parameters, break_off, SETTINGS, checkpoint=path, checkpoint_every=4)
     assert torch.equal(model.weight, before[0])
     assert torch.load(path)["step"] == 4
 
 
-def test_a_gradient_that_fp16_cannot_scale_is_one_error_too(tmp_path):
+def test_a_gradient_that_fp16_cannot_scale_is_one_error_too():
     """A scaler leaves steps out in silence, as many as come."""
-    _, parameters, _ = problem()
-    before = parameters["weight"].detach().clone()
-
-    def steep(step, generator):
-        return (parameters["weight"] - parameters["weight"].detach()).square().sum().sqrt()
-
+    weight = problem()[1]["weight"]
+    before = weight.detach().clone()
     settings = replace(SETTINGS, steps=100, precision="fp16", ema_decay=0.0)
     with pytest.raises(FloatingPointError, match="gradient is nan at step 16; lower learning_rate"):
-        train({"weight": parameters["weight"]}, steep, settings)
-    assert torch.equal(parameters["weight"], before)
+        train({"weight": weight}, lambda *_: steep(weight), settings)
+    assert torch.equal(weight, before)
 
 
 def test_averages_are_those_of_the_formula():
@@ -133,28 +161,22 @@ def test_averages_are_those_of_the_formula():
         torch.testing.assert_close(average, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_a_checkpoint_of_more_steps_is_refused(tmp_path):
-    """What it holds is not what fewer steps make."""
+def test_a_checkpoint_of_another_run_is_refused(path):
+    """Of more steps, too: what it holds is not what fewer steps make."""
+    run(checkpoint=path, key="a")
     _, parameters, loss = problem()
-    path = tmp_path / "run.pt"
-    train(parameters, loss, replace(SETTINGS, final_rate=1.0), checkpoint=path, key="a")
-    with pytest.raises(ValueError, match=r"run\.pt: is at step 12, past steps=11; .* raise steps"):
-        train(parameters, loss, replace(SETTINGS, steps=11, final_rate=1.0), checkpoint=path, key="a")
-
-
-def test_what_a_killed_run_left_of_a_checkpoint_goes_with_the_next(tmp_path):
-    _, parameters, loss = problem()
-    (tmp_path / ".run.pt.0a1b2c3d.part").write_bytes(b"half")
-    train(parameters, loss, SETTINGS, checkpoint=tmp_path / "run.pt")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run.pt"]
-
-
-def test_a_checkpoint_of_other_parameters_is_refused(tmp_path):
-    _, parameters, loss = problem()
-    path = tmp_path / "run.pt"
-    train(parameters, loss, SETTINGS, checkpoint=path)
     with pytest.raises(ValueError, match=r"run\.pt: holds 2 parameters that are not the 1 to train"):
-        train({"weight": parameters["weight"]}, loss, SETTINGS, checkpoint=path)
+        train({"weight": parameters["weight"]}, loss, SETTINGS, checkpoint=path, key="a")
+    with pytest.raises(ValueError, match=r"run\.pt: was made with other settings, data or base"):
+        run(checkpoint=path, key="b")
+    with pytest.raises(ValueError, match=r"run\.pt: is at step 12, past steps=11; .* raise steps"):
+        run(replace(SETTINGS, steps=11), checkpoint=path, key="a")
+
+
+def test_what_a_killed_run_left_of_a_checkpoint_goes_with_the_next(path):
+    path.with_name(".run.pt.0a1b2c3d.part").write_bytes(b"half")
+    run(checkpoint=path)
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_nothing_to_train_is_refused():
@@ -170,21 +192,14 @@ def test_step_generators_differ_by_seed_and_step():
 
 
 def test_accumulated_gradients_are_those_of_the_mean():
-    """With the rate so low that weights stay, a step's gradient is seen in AdamW's first moment."""
+    """With the rate so low that weights stay."""
     settings = LoopSettings(steps=1, learning_rate=1e-12, warmup=1, clip_norm=1e9, weight_decay=0.0)
-    model, parameters, loss = problem()
+    model, _, loss = problem()
     mean = sum(loss(0, step_generator(settings.seed, index)) for index in range(3)) / 3
     (expected,) = torch.autograd.grad(mean, model.weight)
-    losses = []
-    train(
-        {"weight": parameters["weight"]},
-        loss,
-        replace(settings, accumulation=3),
-        on_step=lambda step, number: losses.append((number, parameters["weight"].grad.clone())),
-    )
-    [(number, gradient)] = losses
+    _, parameters, [(_, number)] = run(replace(settings, accumulation=3))
     assert number == pytest.approx(mean.item(), rel=1e-6)
-    torch.testing.assert_close(gradient, expected)
+    torch.testing.assert_close(parameters["weight"].grad, expected)
 
 
 def test_a_final_rate_of_one_is_constant_after_the_warm_up():
@@ -193,10 +208,8 @@ def test_a_final_rate_of_one_is_constant_after_the_warm_up():
 
 
 def test_no_decay_is_no_average():
-    _, parameters, loss = problem()
-    averages = train(parameters, loss, replace(SETTINGS, ema_decay=0.0))
-    for name, value in averages.items():
-        assert torch.equal(value, parameters[name]), name
+    averages, values, _ = run(replace(SETTINGS, ema_decay=0.0))
+    assert same(averages, values)
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
@@ -217,170 +230,71 @@ def test_half_precision_is_of_the_loss_alone_and_learns(precision, dtype):
     assert {value.dtype for value in [*averages.values(), *parameters.values()]} == {torch.float32}
 
 
-def test_fp16_resumes_with_its_scale(tmp_path):
-    settings = replace(SETTINGS, precision="fp16")
-    _, whole, loss = problem()
-    expected = train(whole, loss, settings)
-    _, parameters, loss = problem()
-    path = tmp_path / "run.pt"
-    with pytest.raises(Stopped):
-        train(parameters, loss, settings, checkpoint=path, on_step=stop_at(5))
-    assert torch.load(path)["scaler"]["scale"] < 65536  # it overflowed at first
-    _, fresh, loss = problem()
-    steps = []
-    resumed = train(fresh, loss, settings, checkpoint=path, on_step=lambda step, _: steps.append(step))
-    assert steps[0] == 6
-    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
+def test_who_is_told_of_checkpoints_is_told_again_where_a_run_goes_on_from_one(path):
+    """A run may be killed as its last checkpoint is drawn; a stopped one is no such checkpoint."""
+    for stop, heard in ((3, [4]), (5, [4, 6]), (None, [8, 12]), (None, [12])):
+        told = []
+        with pytest.raises(Stopped) if stop else nullcontext():
+            run(
+                checkpoint=path,
+                checkpoint_every=4,
+                on_step=stop_at(stop),
+                on_checkpoint=lambda *each, told=told: told.append(each),
+            )
+        assert [steps for steps, _ in told] == heard
+    assert same(told[-1][1], run()[0])
 
 
-def test_a_stop_keeps_what_was_learned_until_then(tmp_path):
-    _, parameters, loss = problem()
-    path, kept = tmp_path / "run.pt", []
-    with pytest.raises(Stopped):
-        train(
-            parameters,
-            loss,
-            SETTINGS,
-            checkpoint=path,
-            on_step=stop_at(6),
-            on_checkpoint=lambda *told: kept.append(told),
-        )
-    assert torch.load(path)["step"] == 7
-    [(steps, averages)] = kept
-    assert steps == 7
-    _, fresh, loss = problem()
-    steps = []
-    with pytest.raises(Stopped):
-        train(
-            fresh,
-            loss,
-            SETTINGS,
-            checkpoint=path,
-            on_step=lambda step, _: steps.append(step) or stop_at(7)(step, 0),
-        )
-    assert steps == [7]
-    _, whole, loss = problem()
-    with pytest.raises(Stopped):
-        train(
-            whole,
-            loss,
-            SETTINGS,
-            checkpoint=tmp_path / "o.pt",
-            on_step=stop_at(6),
-            on_checkpoint=lambda *told: kept.append(told),
-        )
-    assert all(torch.equal(kept[1][1][name], averages[name]) for name in averages)
-
-
-KILLED = """
-import sys, os, signal
-from pathlib import Path
-from frameloom.tests.training.test_loop import SETTINGS, problem
-from frameloom.training.loop import train
-_, parameters, loss = problem()
-def on_step(step, number):
-    print(step, number.hex(), flush=True)
-    if step == 9:
-        os.kill(os.getpid(), signal.SIGKILL)
-train(parameters, loss, SETTINGS, checkpoint=Path(sys.argv[1]), checkpoint_every=4, on_step=on_step)
-"""
-
-
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
-    path, losses = tmp_path / "run.pt", []
-    _, whole, loss = problem()
-    expected = train(whole, loss, SETTINGS, on_step=lambda step, number: losses.append(number))
-    command = [sys.executable, "-c", KILLED, str(path)]
-    killed = subprocess.run(command, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    before = [float.fromhex(line.split()[1]) for line in killed.stdout.splitlines()]
-    assert before == losses[:10]
-    _, fresh, loss = problem()
-    after = []
-    resumed = train(fresh, loss, SETTINGS, checkpoint=path, on_step=lambda *step: after.append(step))
-    assert after == list(enumerate(losses))[8:]
-    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
-
-
-def test_a_full_disk_is_one_error_and_the_last_checkpoint_loads(tmp_path):
-    path = tmp_path / "run.pt"
+def test_a_full_disk_is_one_error_and_the_last_checkpoint_loads(path):
     model = nn.Linear(64, 64)
 
     def loss(step, generator):
         return model(torch.randn(4, 64, generator=generator)).square().mean()
 
-    train(dict(model.named_parameters()), loss, replace(SETTINGS, steps=4), checkpoint=path)
-    with (
-        room_for(8192),
-        pytest.raises(OSError, match=r"run\.pt: could not be written .*about 66,560 bytes"),
-    ):
-        train(dict(model.named_parameters()), loss, SETTINGS, checkpoint=path)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run.pt"]
+    def learn(steps):
+        train(dict(model.named_parameters()), loss, replace(SETTINGS, steps=steps), checkpoint=path)
+
+    learn(4)
+    said = r"run\.pt: could not be written .*about 66,560 bytes"
+    with room_for(8192), pytest.raises(OSError, match=said):
+        learn(12)
+    assert list(path.parent.iterdir()) == [path]
     assert torch.load(path)["step"] == 4
-    train(dict(model.named_parameters()), loss, SETTINGS, checkpoint=path)
-    assert torch.load(path)["step"] == SETTINGS.steps
+    learn(12)
+    assert torch.load(path)["step"] == 12
 
 
-def test_any_damaged_byte_of_a_checkpoint_is_refused_or_changes_nothing(tmp_path):
+def test_any_damaged_byte_of_a_checkpoint_is_refused_or_changes_nothing(path):
     """torch reads a file whose tensors were changed without a word."""
-    _, parameters, loss = problem()
-    path = tmp_path / "run.pt"
-    whole = train(parameters, loss, SETTINGS, checkpoint=path)
+    whole = run(checkpoint=path)[0]
     data, draw = path.read_bytes(), random.Random(1)
     refusals = []
-    for _ in range(200):
+    for _ in range(100):
         place = draw.randrange(len(data))
         path.write_bytes(data[:place] + bytes([data[place] ^ (1 << draw.randrange(8))]) + data[place + 1 :])
-        _, fresh, loss = problem()
         try:
-            again = train(fresh, loss, SETTINGS, checkpoint=path)
+            assert same(run(checkpoint=path)[0], whole)
         except ValueError as error:
             refusals.append(str(error))
-        else:
-            assert all(torch.equal(again[name], whole[name]) for name in whole), place
-    assert 80 < len(refusals) < 200  # much of so small a file is padding
+    assert 30 < len(refusals) < 100  # much of so small a file is padding
     assert all(each.startswith(f"checkpoint {path}: damaged (") for each in refusals)
 
 
+def pickled(content):
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
-    "junk", [b"", b"junk", b"PK\x03\x04" + bytes(99), pickle.dumps([1]), bytes(range(256)) * 9]
+    ("junk", "said"),
+    [
+        *((junk, "damaged") for junk in (b"", b"junk", b"PK\x03\x04" + bytes(99), pickle.dumps([1]))),
+        *((pickled(content), "lacks step") for content in ([], {"epoch": 3})),
+    ],
 )
-def test_junk_in_place_of_a_checkpoint_is_refused_with_what_to_do(tmp_path, junk):
-    _, parameters, loss = problem()
-    path = tmp_path / "run.pt"
+def test_junk_in_place_of_a_checkpoint_is_refused_with_what_to_do(path, junk, said):
     path.write_bytes(junk)
-    with pytest.raises(
-        ValueError, match=r"run\.pt: damaged \(.*\); expected it as it was written; put a copy"
-    ):
-        train(parameters, loss, SETTINGS, checkpoint=path)
+    with pytest.raises(ValueError, match=rf"run\.pt: {said}.*; expected .*delete it to start afresh"):
+        run(checkpoint=path)
     assert path.read_bytes() == junk
-
-
-def test_who_is_told_of_checkpoints_is_told_again_where_a_run_goes_on_from_one(tmp_path):
-    """A run may be killed as its last checkpoint is drawn; a stopped one is no such checkpoint."""
-    path = tmp_path / "run.pt"
-    for stop, heard in ((3, [4]), (5, [4, 6]), (None, [8, 12]), (None, [12])):
-        told = []
-        _, parameters, loss = problem()
-        with pytest.raises(Stopped) if stop else nullcontext():
-            train(
-                parameters,
-                loss,
-                SETTINGS,
-                checkpoint=path,
-                checkpoint_every=4,
-                on_step=stop_at(stop),
-                on_checkpoint=lambda steps, _, told=told: told.append(steps),
-            )
-        assert told == heard
-
-
-def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):
-    _, parameters, loss = problem()
-    path = tmp_path / "run.pt"
-    train(parameters, loss, SETTINGS, checkpoint=path, key="a")
-    with pytest.raises(ValueError, match=r"run\.pt: was made with other settings, data or base"):
-        train(parameters, loss, SETTINGS, checkpoint=path, key="b")
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"run\.pt: damaged"):
-        train(parameters, loss, SETTINGS, checkpoint=path, key="a")

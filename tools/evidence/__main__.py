@@ -76,30 +76,20 @@ def write_report(stored: dict) -> None:
             *([note, ""] if (note := SECTIONS[section].note) else []),
             *([] if (device := stored["devices"][section]) == CPU else [f"Measured on {device}.", ""]),
             "| claim | arm | mean | 95 % interval | n | target | met |",
+            "|---|---|---|---|---|---|---|",
         ]
-        lines += ["|---|---|---|---|---|---|---|"]
-        for entry in rows:
-            value, interval = show(entry)
-            cells = [
-                entry["claim"],
-                entry["arm"],
-                value,
-                interval,
-                str(entry["count"]),
-                entry["target"],
-                judge(entry),
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
+        lines += [show(entry) for entry in rows]
     REPORT.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def show(entry: dict) -> tuple[str, str]:
-    """Render a row's figure and its interval, with powers of ten where three decimals would say nothing."""
+def show(entry: dict) -> str:
+    """Render a row, with powers of ten where three decimals would say nothing."""
     largest = max(abs(entry["low"]), abs(entry["high"]))
     value, low, high = (
         f"{entry[name]:{'.0e' if 0 < largest < 0.001 else '.3f'}}" for name in ("value", "low", "high")
     )
-    return value, f"{low} .. {high}"
+    cells = [entry["claim"], entry["arm"], value, f"{low} .. {high}"]
+    return f"| {' | '.join([*cells, str(entry['count']), entry['target'], judge(entry)])} |"
 
 
 def main() -> int:

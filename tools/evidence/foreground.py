@@ -12,7 +12,7 @@ import torch
 from frameloom.models.zero_shot.latents import smooth_background
 from frameloom.models.zero_shot.motion_path import MotionPath
 from frameloom.tools.evidence.rows import SEED, Row, row
-from frameloom.tools.evidence.studio import MODEL, Section, Studio
+from frameloom.tools.evidence.studio import MODEL, Section, Studio, watched
 from frameloom.tools.evidence.zero_shot import (
     DEMO,
     FRAMES,
@@ -49,13 +49,12 @@ def mask_rows(studio: Studio, samples: int) -> list[Row]:
     model, tasks = with_anchor(studio), make_tasks(samples)
     masks: list[Masks] = []
     clips: dict[str, list[Clip]] = {PLAIN: [], SMOOTHED: []}
-    for index, task in enumerate(tasks):
+    for index, task in enumerate(watched("masks", tasks)):
         start = begin(studio, task, DEMO)
         plain = finish(studio, start, model)
         masks.append(find_masks(studio, task, plain, index))
         clips[PLAIN].append(plain)
         clips[SMOOTHED].append(smooth(studio, start, masks[-1].found[f"dilated by {DILATION}"], model))
-        show_progress("masks", index + 1, samples)
     return [
         *overlap_rows(masks),
         *change_rows("smoothing", clips, tasks),
@@ -67,13 +66,12 @@ def smoothing_rows(studio: Studio, samples: int) -> list[Row]:
     """Smoothing where frames disagree: at the paper's levels, no background said, no cross-frame attention."""
     tasks = make_tasks(samples, say_background=False)
     clips: dict[str, list[Clip]] = {PLAIN: [], SMOOTHED: []}
-    for index, task in enumerate(tasks):
+    for task in watched("smoothing", tasks):
         start = begin(studio, task, PAPER)
         plain = finish(studio, start, studio.model)
         mask = ask_node(studio, task, plain, name_of(task), {"dilation": DILATION}) > 0
         clips[PLAIN].append(plain)
         clips[SMOOTHED].append(smooth(studio, start, mask, studio.model))
-        show_progress("smoothing", index + 1, samples)
     claim = "smoothing, background unsaid"
     return change_rows(claim, clips, tasks, {"change": "<= 0.70", "agree": ">= 0.95"})
 
@@ -82,12 +80,6 @@ def smooth(studio: Studio, start: Start, mask: Tensor, model: object) -> Clip:
     """Smooth the frames at t1 outside a mask, [F, h, w] bool, and sample them again."""
     frames = smooth_background(start.frames, mask.float(), start.task.path, KEEP)
     return finish(studio, Start(start.task, frames, start.sigmas), model)
-
-
-def show_progress(title: str, done: int, total: int) -> None:
-    """Say now and then how far a section is."""
-    if done % 16 == 0:
-        print(f"{title}: {done}/{total}", flush=True)
 
 
 def name_of(task: Task) -> str:

@@ -13,16 +13,16 @@ from frameloom.models.edits.edit import Edit
 from frameloom.models.long_video.free_init import NoiseReinit
 from frameloom.models.video import metrics
 from frameloom.tools.detector import measure
-from frameloom.tools.evidence.rows import SEED, Row, agreement, row
-from frameloom.tools.evidence.studio import LATENT_SIDE, MOVING, SCHEDULER, STEPS, Section, Studio
+from frameloom.tools.evidence.rows import SEED, Row, agreement, row, table
+from frameloom.tools.evidence.studio import MOVING, SCHEDULER, STEPS, Section, Studio, draw_noise
 from frameloom.training import shapes
 from frameloom.training.loop import step_generator
 from torch import Tensor
 
-DEFAULT, ONE = "FreeInit, 2 extra", "one run"
+DEFAULT = "FreeInit, 2 extra"
 ARMS: dict[str, NoiseReinit | None] = {
     DEFAULT: NoiseReinit(2),
-    ONE: None,
+    "one run": None,
     "one run of three times the steps": None,
 }
 
@@ -39,17 +39,12 @@ def free_init_rows(studio: Studio, samples: int) -> list[Row]:
         "color as the prompt's",
         "shape as the prompt's",
     )
-    arms = dict(zip(ARMS, figures, strict=True))
-    agreed = arms[DEFAULT][:, 0] - arms[ONE][:, 0]
-    steadied = arms[ONE][:, 2] - arms[DEFAULT][:, 2]
+    default, one, _ = figures
+    agreed, steadied = default[:, 0] - one[:, 0], one[:, 2] - default[:, 2]
     return [
         row("FreeInit, background unsaid: background as frame 0", "2 extra minus one run", agreed, ">= 0.05"),
         row("FreeInit, background unsaid: flicker", "one run minus 2 extra", steadied, ">= 0"),
-        *(
-            row(f"FreeInit, background unsaid: {claim}", arm, column)
-            for arm, values in arms.items()
-            for claim, column in zip(claims, values.unbind(1), strict=True)
-        ),
+        *table("FreeInit, background unsaid", list(ARMS), claims, figures, {}, DEFAULT),
     ]
 
 
@@ -57,8 +52,7 @@ def _task(count: int, studio: Studio, index: int) -> Tensor:
     """Return the figures of one prompt by every arm, [arms, figures]."""
     truth = shapes.sample_images(count, step_generator(SEED, 10))
     prompt = shapes.caption(truth, index, with_place=False).partition(" on a ")[0]
-    shape = (shapes.FRAMES, 4, LATENT_SIDE, LATENT_SIDE)
-    noise = torch.randn(shape, generator=step_generator(SEED, 60_000 + index))
+    noise = draw_noise(shapes.FRAMES, 60_000 + index)
     drawn = []
     for arm, reinit in ARMS.items():
         steps = 3 * STEPS if arm.endswith("three times the steps") else STEPS
@@ -72,7 +66,7 @@ def _draw(studio: Studio, reinit: NoiseReinit | None, prompt: str, noise: Tensor
     if reinit is not None:
         model = studio.host.install(model, Edit("FreeInit", run=reinit))
     sigmas = studio.host.sigmas(model, steps, SCHEDULER)
-    return studio.decode(studio.denoise(model, prompt, torch.zeros_like(noise), noise, sigmas))
+    return studio.decode(studio.denoise(model, prompt, noise, sigmas=sigmas))
 
 
 def _figures(images: Tensor, truth: shapes.Clips, index: int) -> Tensor:

@@ -13,10 +13,9 @@ from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.video import metrics
 from frameloom.tools.detector import measure
 from frameloom.tools.evidence.motion import mean_step, moving_clips
-from frameloom.tools.evidence.rows import SEED, Row, agreement, table
-from frameloom.tools.evidence.studio import LATENT_SIDE, MOVING, SCHEDULER, STEPS, Section, Studio
+from frameloom.tools.evidence.rows import Row, agreement, table
+from frameloom.tools.evidence.studio import MOVING, Section, Studio, draw_noise
 from frameloom.training import shapes
-from frameloom.training.loop import step_generator
 from torch import Tensor
 
 WINDOW, FRAMES = shapes.FRAMES, 3 * shapes.FRAMES
@@ -46,8 +45,7 @@ def free_noise_rows(studio: Studio, samples: int) -> list[Row]:
 def _task(count: int, studio: Studio, index: int) -> Tensor:
     """Return the figures of one prompt by every arm, [arms, figures]."""
     truth = moving_clips(count)
-    noise = torch.randn(FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, 30_000 + index))
-    prompt = shapes.caption(truth, index)
+    noise, prompt = draw_noise(FRAMES, 30_000 + index), shapes.caption(truth, index)
     return torch.stack([_figures(_draw(studio, arm, prompt, noise), truth, index) for arm in ARMS])
 
 
@@ -60,11 +58,8 @@ def _draw(studio: Studio, arm: str, prompt: str, noise: Tensor) -> Tensor:
         model = studio.host.install(model, edit)
     if arm == REPEATED:
         noise = noise[:WINDOW].repeat(FRAMES // WINDOW, 1, 1, 1)
-    sigmas = studio.host.sigmas(model, STEPS, SCHEDULER)
     parts = noise.split(WINDOW if arm == JOINED else FRAMES)
-    return torch.cat(
-        [studio.decode(studio.denoise(model, prompt, torch.zeros_like(part), part, sigmas)) for part in parts]
-    )
+    return torch.cat([studio.decode(studio.denoise(model, prompt, part)) for part in parts])
 
 
 def _figures(images: Tensor, truth: shapes.Clips, index: int) -> Tensor:

@@ -9,22 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
 from frameloom.tools.detector import Measurement, measure
-from frameloom.tools.evidence.rows import SEED, Row, agreement, row
-from frameloom.tools.evidence.studio import (
-    CFG,
-    LATENT_SIDE,
-    MODEL,
-    MOVING,
-    SAMPLER,
-    SCHEDULER,
-    STEPS,
-    Section,
-    Studio,
-)
+from frameloom.tools.evidence.rows import SEED, Row, agreement, row, table
+from frameloom.tools.evidence.studio import MODEL, MOVING, Section, Studio, draw_noise, watched
 from frameloom.training import shapes
 from frameloom.training.loop import step_generator
 from torch import Tensor
@@ -90,7 +81,7 @@ def layout_rows(studio: Studio, samples: int) -> list[Row]:
     tasks = make_tasks(samples)
     moved = studio.animated()
     found: dict[str, list[Measurement]] = {}
-    for number, task in enumerate(tasks):
+    for number, task in enumerate(watched("layouts", tasks)):
         following = tasks[(number + 1) % len(tasks)]
         arms = {
             WITH: (studio.model, task.storyboard()),
@@ -107,8 +98,6 @@ def layout_rows(studio: Studio, samples: int) -> list[Row]:
             method = "bias" if arm == ALONE else "bias + gather"
             images = draw(studio, model, task, storyboard, method)
             found.setdefault(arm, []).append(measure(images))
-        if (number + 1) % 16 == 0:
-            print(f"layouts: {number + 1}/{len(tasks)}", flush=True)
     return [
         *place_rows(found, tasks),
         *(entry for arm in found for entry in look_rows(arm, found[arm], tasks)),
@@ -168,19 +157,14 @@ def two_rows(studio: Studio, samples: int) -> list[Row]:
     """Two things, each looked at in its own boxes: whose look has it? The demo model never saw two in training."""
     tasks = make_pairs(samples)
     looks: dict[str, list[Tensor]] = {WITH: [], WITHOUT: []}
-    for number, task in enumerate(tasks):
+    for task in watched("two things", tasks):
         for arm, storyboard in ((WITH, task.storyboard()), (WITHOUT, None)):
             images = draw(studio, studio.model, task, storyboard)
             looks[arm].append(_looks(images, task))
-        if (number + 1) % 16 == 0:
-            print(f"two things: {number + 1}/{len(tasks)}", flush=True)
     claims = ("own color", "the other's color", "own shape", "the other's shape")
     targets = {"the other's color": "<= 0.10"}
-    return [
-        row(f"two things: {claim}", arm, values, targets.get(claim, "") if arm == WITH else "")
-        for arm, clips in looks.items()
-        for claim, values in zip(claims, torch.stack(clips).unbind(1), strict=True)
-    ]
+    figures = torch.stack([torch.stack(clips) for clips in looks.values()])
+    return table("two things", list(looks), claims, figures, targets, WITH)
 
 
 def make_tasks(count: int) -> list[Task]:
@@ -224,22 +208,10 @@ def draw(
     studio: Studio, model: object, task: Task, storyboard: Storyboard | None, method: str = "bias + gather"
 ) -> Tensor:
     """Sample a task with a storyboard's layout, or without. Returns [F, 3, H, W] in -1..1."""
-    host = studio.host
-    positive = host.encode_text(studio.clip, task.prompt)[0]
+    positive: str | list[Any] = task.prompt
     if storyboard is not None:
         model, positive = lay_out(studio, model, storyboard, method)
-    noise = torch.randn(FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, task.seed))
-    latent = host.sample(
-        model,
-        positive,
-        host.encode_text(studio.clip, "")[0],
-        {"samples": torch.zeros_like(noise)},
-        noise=noise,
-        sigmas=host.sigmas(model, STEPS, SCHEDULER),
-        sampler=SAMPLER,
-        cfg=CFG,
-    )
-    return studio.decode(latent["samples"])
+    return studio.decode(studio.denoise(model, positive, draw_noise(FRAMES, task.seed)))
 
 
 def lay_out(

@@ -20,7 +20,7 @@ from frameloom.tools.evidence.studio import ASSETS, Section
 from frameloom.training import shapes
 from frameloom.training.layout import scenes as layout_scenes
 from frameloom.training.layout.report import is_valid, sample_freely
-from frameloom.training.layout.scenes import GRID, at_keyframes
+from frameloom.training.layout.scenes import GRID, at_keyframes, names_of
 from frameloom.training.layout.training import LayoutSettings, make_corpus, new_prior, score
 from frameloom.training.loop import step_generator
 from torch import Tensor
@@ -30,18 +30,14 @@ SETTINGS = LayoutSettings(steps=4000, context=160, seed=2026)  # the Makefile's 
 DEFAULTS, UNIFORM = Sampling(), Sampling(temperature=1e9, top_k=0)
 PRIOR, WEIGHTS, BOXES = "layout prior", "random weights", "random boxes"
 ANOTHER, EXCHANGED = "layout prior, another caption", "layout prior, names exchanged in the caption"
-SEEN, TRUTH, TRAINED_ON = (
-    "layout prior, captions trained on",
-    "held-out scenes themselves",
-    "scenes trained on",
-)
+SEEN, TRUTH = "layout prior, captions trained on", "held-out scenes themselves"
+TRAINED_ON = "scenes trained on"
 ENDS = (0, shapes.FRAMES - 1)
 FAR = 0.1  # of the picture, that a thing goes at least if it moves
 BETWEEN = sum(shapes.SIZES.values())  # of a box's width, small from big
 
-Things = list[
-    tuple[Scene, Entity, Entity]
-]  # what was asked for, the thing in it, and the same as it was sampled
+# What was asked for, the thing in it, and the same as it was sampled.
+Things = list[tuple[Scene, Entity, Entity]]
 
 
 def prior_rows(studio: object, samples: int) -> list[Row]:
@@ -72,8 +68,7 @@ def prior_rows(studio: object, samples: int) -> list[Row]:
 def _sample(network: LayoutGPT, asked: Sequence[Scene], how: Sampling = DEFAULTS) -> list[Scene]:
     found = []
     for number, scene in enumerate(asked):
-        names = [entity.text for entity in scene.entities]
-        request = Request(names, scene.prompt, scene.frames, len(ENDS))
+        request = Request(names_of(scene), scene.prompt, scene.frames, len(ENDS))
         sampling = Sampling(how.temperature, how.top_k, seed=SEED + number)
         found.append(sample_storyboard(network, PRIOR, request, sampling).only_scene())
     return found
@@ -86,8 +81,7 @@ def _valid_rows(network: LayoutGPT, asked: Sequence[Scene], within: Sequence[Sce
         is_valid(sample_freely(network, scene, SEED + i), scene, words) for i, scene in enumerate(asked)
     ]
     kept = [
-        [each.text for each in found.entities] == [each.text for each in scene.entities]
-        and all(len(each.track) == len(ENDS) for each in found.entities)
+        names_of(found) == names_of(scene) and all(len(each.track) == len(ENDS) for each in found.entities)
         for scene, found in zip(asked, within, strict=True)
     ]
     claim = "valid layouts of held-out captions"

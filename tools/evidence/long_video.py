@@ -32,6 +32,7 @@ from frameloom.tools.evidence.studio import (
     STEPS,
     Section,
     Studio,
+    draw_noise,
 )
 from frameloom.training import shapes
 from frameloom.training.loop import step_generator
@@ -42,14 +43,8 @@ FRAMES, GAP = (LENGTH - 1) ** DEPTH + 1, LENGTH - 1
 WINDOW, OVERLAP = shapes.FRAMES, 4
 # An adapter needs no help by what noise frames start from, and none by resampling.
 ADAPTED_FILLING = Filling("own noise", resample_rounds=1)
-NUWA, ADAPTED, FADED, WINDOWS, FREE, REPEATED = (
-    "NUWA",
-    "NUWA, mask adapter",
-    "cross-fade of its keyframes",
-    "windows",
-    "FreeNoise",
-    "a clip, repeated",
-)
+NUWA, ADAPTED, FADED = "NUWA", "NUWA, mask adapter", "cross-fade of its keyframes"
+WINDOWS, FREE, REPEATED = "windows", "FreeNoise", "a clip, repeated"
 # Of each arm, the frames before which a seam would be: around given frames, at a window's end, at a clip's.
 _KEYS = [frame for key in range(0, FRAMES, GAP) for frame in (key, key + 1) if 0 < frame < FRAMES]
 _CLIPS = list(range(WINDOW, FRAMES, WINDOW))
@@ -99,8 +94,7 @@ class Task:
     @property
     def noise(self) -> Tensor:
         """Of a whole clip, [F, 4, h, w]."""
-        generator = step_generator(SEED, 50_000 + self.number)
-        return torch.randn(FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=generator)
+        return draw_noise(FRAMES, 50_000 + self.number)
 
 
 def long_rows(studio: Studio, samples: int) -> list[Row]:
@@ -195,9 +189,7 @@ def _sample(studio: Studio, task: Task, edit: Edit | None, noise: Tensor | None 
     model = studio.animated()
     if edit is not None:
         model = studio.host.install(model, edit)
-    noise = task.noise if noise is None else noise
-    sigmas = studio.host.sigmas(model, STEPS, SCHEDULER)
-    return studio.denoise(model, task.prompt, torch.zeros_like(noise), noise, sigmas)
+    return studio.denoise(model, task.prompt, task.noise if noise is None else noise)
 
 
 def _figures(images: Tensor, truth: shapes.Clips, seams: list[int]) -> Tensor:

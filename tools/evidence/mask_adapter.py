@@ -15,7 +15,16 @@ from frameloom.models.video import metrics
 from frameloom.tools.detector import measure
 from frameloom.tools.evidence.long_video import ADAPTED_FILLING
 from frameloom.tools.evidence.rows import SEED, Row, agreement, table
-from frameloom.tools.evidence.studio import ADAPTED_FILES, CFG, SAMPLER, SCHEDULER, STEPS, Section, Studio
+from frameloom.tools.evidence.studio import (
+    ADAPTED_FILES,
+    CFG,
+    SAMPLER,
+    SCHEDULER,
+    STEPS,
+    Section,
+    Studio,
+    draw_noise,
+)
 from frameloom.training import shapes
 from frameloom.training.loop import step_generator
 from torch import Tensor
@@ -108,18 +117,8 @@ def _after(studio: Studio, task: Task, latents: Tensor, first: int, model: objec
     mask = torch.ones(FRAMES, 1, *latents.shape[-2:])
     mask[:first] = 0
     start = torch.cat([latents[:first], torch.zeros_like(latents[first:])])
-    positive, negative = (studio.host.encode_text(studio.clip, text)[0] for text in (task.prompt, ""))
-    return studio.host.sample(
-        model,
-        positive,
-        negative,
-        {"samples": start},
-        noise=torch.randn(start.shape, generator=step_generator(SEED, 60_000 + task.number)),
-        sigmas=studio.host.sigmas(model, STEPS, SCHEDULER),
-        sampler=SAMPLER,
-        cfg=CFG,
-        mask=mask,
-    )["samples"]
+    noise = draw_noise(FRAMES, 60_000 + task.number)
+    return studio.denoise(model, task.prompt, noise, latent=start, mask=mask)
 
 
 def _figures(images: Tensor, pictures: Tensor, truth: shapes.Clips, given: list[int]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from frameloom.models.video import metrics
 from frameloom.tools.detector import Measurement, measure
 from frameloom.tools.evidence.rows import SEED, Row, agreement, row
-from frameloom.tools.evidence.studio import LORA, MODEL, MOVING, Section, Studio
+from frameloom.tools.evidence.studio import LORA, MODEL, MOVING, Section, Studio, watched
 from frameloom.training import shapes
 from frameloom.training.loop import step_generator
 from torch import Tensor
@@ -77,11 +77,9 @@ def unmoved_rows(studio: Studio, samples: int) -> list[Row]:
 def sample_clips(studio: Studio, model: object, truth: shapes.Clips, arm: str) -> Tensor:
     """Sample a clip for each caption. Returns [B, F, 3, H, W] in -1..1."""
     clips = []
-    for index in range(len(truth)):
+    for index in watched(arm, range(len(truth))):
         caption = shapes.caption(truth, index, with_place=False)
         clips.append(studio.sample(model, caption, shapes.FRAMES, 20_000 + index))
-        if (index + 1) % 16 == 0:
-            print(f"{arm}: {index + 1}/{len(truth)}", flush=True)
     return torch.stack(clips)
 
 

@@ -15,15 +15,11 @@ def detector_rows(_: Studio, samples: int) -> list[Row]:
     truth = shapes.sample_images(samples, step_generator(SEED, 1))
     drawn = measure(shapes.render(truth)[:, 0])
     noise = measure(torch.rand(samples, 3, 128, 128, generator=step_generator(SEED, 2)) * 2 - 1)
-    rows = []
-    for name in ("shape", "color", "background"):
-        rows.append(
-            row(
-                f"detector: {name}", "drawn", agreement(getattr(drawn, name), getattr(truth, name)), ">= 0.99"
-            )
-        )
-        rows.append(row(f"detector: {name}", "noise", agreement(getattr(noise, name), getattr(truth, name))))
-    return rows
+    return [
+        row(f"detector: {name}", arm, agreement(getattr(found, name), getattr(truth, name)), target)
+        for name in ("shape", "color", "background")
+        for arm, found, target in (("drawn", drawn, ">= 0.99"), ("noise", noise, ""))
+    ]
 
 
 def image_rows(studio: Studio, samples: int) -> list[Row]:
@@ -36,16 +32,13 @@ def image_rows(studio: Studio, samples: int) -> list[Row]:
     found = measure(torch.cat(pictures))
     other = truth.select(torch.arange(samples).roll(1))
     targets = {"color": ">= 0.95", "background": ">= 0.95", "shape": ">= 0.85"}
-    rows = []
-    for name, target in targets.items():
-        value = getattr(found, name)
-        rows.append(
-            row(f"text to image: {name}", "demo model", agreement(value, getattr(truth, name)), target)
-        )
-        rows.append(row(f"text to image: {name}", "another's prompt", agreement(value, getattr(other, name))))
+    rows = [
+        row(f"text to image: {name}", arm, agreement(getattr(found, name), getattr(wanted, name)), bound)
+        for name, target in targets.items()
+        for arm, wanted, bound in (("demo model", truth, target), ("another's prompt", other, ""))
+    ]
     near = (found.centers - torch.tensor(shapes.CELL_CENTERS)[truth.cell.flip(1)]).abs().amax(1) < 0.11
-    rows.append(row("text to image: place (of nine)", "demo model", near))
-    return rows
+    return [*rows, row("text to image: place (of nine)", "demo model", near)]
 
 
 SECTIONS = {

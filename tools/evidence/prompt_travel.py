@@ -9,16 +9,7 @@ from frameloom.models.long_video.prompt_travel import plan_travel, travel_condit
 from frameloom.models.video import metrics
 from frameloom.tools.detector import measure
 from frameloom.tools.evidence.rows import SEED, Row, agreement, table
-from frameloom.tools.evidence.studio import (
-    CFG,
-    LATENT_SIDE,
-    MOVING,
-    SAMPLER,
-    SCHEDULER,
-    STEPS,
-    Section,
-    Studio,
-)
+from frameloom.tools.evidence.studio import MOVING, Section, Studio, draw_noise
 from frameloom.training import shapes
 from frameloom.training.loop import step_generator
 from torch import Tensor
@@ -51,31 +42,20 @@ def _task(count: int, studio: Studio, number: int) -> Tensor:
     first = int(drawn.color[number])
     last, prompt = (first + 1) % len(names), shapes.caption(drawn, number)
     keys = {0: prompt, FRAMES - 1: prompt.replace(f" {names[first]} ", f" {names[last]} ")}
-    noise = torch.randn(FRAMES, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, 70_000 + number))
+    noise = draw_noise(FRAMES, 70_000 + number)
     return torch.stack([_figures(_draw(studio, arm, keys, noise), first, last) for arm in ARMS])
 
 
 def _draw(studio: Studio, arm: str, keys: dict[int, str], noise: Tensor) -> Tensor:
     """Return one arm's frames, [F, 3, H, W] in -1..1. A cut is in the clip's middle."""
-    host = studio.host
     model = studio.model if arm == BARE else studio.animated()
     if arm == FIRST:
         keys = {0: keys[0]}
     elif arm == CUT:
         keys = {0: keys[0], FRAMES // 2: keys[FRAMES - 1]}
     blends = plan_travel(keys, FRAMES, "hold" if arm == CUT else "linear")
-    encoded = {prompt: host.encode_text(studio.clip, prompt)[0] for prompt in keys.values()}
-    latents = host.sample(
-        model,
-        travel_conditions(encoded, keys, blends),
-        host.encode_text(studio.clip, "")[0],
-        {"samples": torch.zeros_like(noise)},
-        noise=noise,
-        sigmas=host.sigmas(model, STEPS, SCHEDULER),
-        sampler=SAMPLER,
-        cfg=CFG,
-    )["samples"]
-    return studio.decode(latents)
+    encoded = {prompt: studio.host.encode_text(studio.clip, prompt)[0] for prompt in keys.values()}
+    return studio.decode(studio.denoise(model, travel_conditions(encoded, keys, blends), noise))
 
 
 def _figures(images: Tensor, first: int, last: int) -> Tensor:

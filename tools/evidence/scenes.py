@@ -10,17 +10,8 @@ import torch
 from frameloom.models.storyboard.scene_start import SceneNoise, empty_latent, with_lead
 from frameloom.tools.detector import measure
 from frameloom.tools.evidence.layout import FRAMES, SIDE, Task, lay_out, make_tasks, overlap
-from frameloom.tools.evidence.rows import Row, agreement, row
-from frameloom.tools.evidence.studio import (
-    CFG,
-    LATENT_SIDE,
-    MODEL,
-    SAMPLER,
-    SCHEDULER,
-    STEPS,
-    Section,
-    Studio,
-)
+from frameloom.tools.evidence.rows import Row, agreement, table
+from frameloom.tools.evidence.studio import LATENT_SIDE, MODEL, Section, Studio
 from frameloom.tools.evidence.zero_shot import with_anchor
 from frameloom.training import shapes
 from torch import Tensor
@@ -49,11 +40,8 @@ def scene_rows(studio: Studio, samples: int) -> list[Row]:
         "change of the thing",
     )
     targets = {claims[0]: ">= 0.90"}
-    return [
-        row(f"scene: {claim}", arm, column, targets.get(claim, "") if arm == ANCHORED else "")
-        for arm, values in figures.items()
-        for claim, column in zip(claims, torch.stack(values).unbind(1), strict=True)
-    ]
+    every = torch.stack([torch.stack(values) for values in figures.values()])
+    return table("scene", list(figures), claims, every, targets, ANCHORED)
 
 
 def _prompt(task: Task) -> str:
@@ -65,28 +53,17 @@ def _draw_anchor(studio: Studio, task: Task) -> Tensor:
     noise = SceneNoise(task.storyboard(prompt=_prompt(task)), task.seed + 1).generate_noise(
         {"samples": torch.zeros(1, 4, LATENT_SIDE, LATENT_SIDE)}
     )
-    sigmas = studio.host.sigmas(studio.model, STEPS, SCHEDULER)
-    return studio.denoise(studio.model, _prompt(task), torch.zeros_like(noise), noise, sigmas)
+    return studio.denoise(studio.model, _prompt(task), noise)
 
 
 def _draw(studio: Studio, model: object, task: Task, anchor: Tensor | None, share: float) -> Tensor:
     """Return the scene's frames behind the anchor, without it: [F, 3, H, W] in -1..1."""
-    host, board, lead = studio.host, task.storyboard(prompt=_prompt(task)), int(anchor is not None)
+    board, lead = task.storyboard(prompt=_prompt(task)), int(anchor is not None)
     latent = empty_latent(FRAMES, SIZE, anchor)
     noise = SceneNoise(board, task.seed, entity_share=share, lead=lead).generate_noise(latent)
     model, positive = lay_out(studio, model, with_lead(board) if lead else board)
-    drawn = host.sample(
-        model,
-        positive,
-        host.encode_text(studio.clip, "")[0],
-        latent,
-        noise=noise,
-        sigmas=host.sigmas(model, STEPS, SCHEDULER),
-        sampler=SAMPLER,
-        cfg=CFG,
-        mask=latent.get("noise_mask"),
-    )
-    return studio.decode(drawn["samples"])[lead:]
+    mask = latent.get("noise_mask")
+    return studio.decode(studio.denoise(model, positive, noise, latent=latent["samples"], mask=mask))[lead:]
 
 
 def _look(images: Tensor, task: Task, background: Tensor) -> Tensor:

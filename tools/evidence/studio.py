@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from frameloom.headless import select_host
@@ -104,28 +104,52 @@ class Studio:
 
     def sample(self, model: object, prompt: str, frames: int, seed: int, negative: str = "") -> Tensor:
         """Sample and decode one prompt. Returns [F, 3, H, W] in -1..1."""
-        noise = torch.randn(frames, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, seed))
-        sigmas = self.host.sigmas(model, STEPS, SCHEDULER)
-        return self.decode(self.denoise(model, prompt, torch.zeros_like(noise), noise, sigmas, negative))
+        return self.decode(self.denoise(model, prompt, draw_noise(frames, seed), negative=negative))
 
     def denoise(
-        self, model: object, prompt: str, latent: Tensor, noise: Tensor, sigmas: Tensor, negative: str = ""
+        self,
+        model: object,
+        prompt: str | list[Any],
+        noise: Tensor,
+        *,
+        latent: Tensor | None = None,
+        sigmas: Tensor | None = None,
+        negative: str = "",
+        mask: Tensor | None = None,
     ) -> Tensor:
-        """Sample over some noise levels. ``latent``, ``noise``: [F, 4, h, w]. Returns latents like them."""
+        """Sample a prompt or a condition, from an empty latent over all noise levels unless they are given.
+
+        ``latent``, ``noise``: [F, 4, h, w]. Returns latents like them.
+        """
+        positive = self.host.encode_text(self.clip, prompt)[0] if isinstance(prompt, str) else prompt
         return self.host.sample(
             model,
-            self.host.encode_text(self.clip, prompt)[0],
+            positive,
             self.host.encode_text(self.clip, negative)[0],
-            {"samples": latent},
+            {"samples": torch.zeros_like(noise) if latent is None else latent},
             noise=noise,
-            sigmas=sigmas,
+            sigmas=self.host.sigmas(model, STEPS, SCHEDULER) if sigmas is None else sigmas,
             sampler=SAMPLER,
             cfg=CFG,
+            mask=mask,
         )["samples"]
 
     def decode(self, latent: Tensor) -> Tensor:
         """Decode latents to pictures, [F, 3, H, W] in -1..1."""
         return self.host.decode(self.vae, {"samples": latent}).movedim(-1, 1) * 2 - 1
+
+
+def draw_noise(frames: int, seed: int) -> Tensor:
+    """Draw what a clip starts from, [F, 4, h, w]."""
+    return torch.randn(frames, 4, LATENT_SIDE, LATENT_SIDE, generator=step_generator(SEED, seed))
+
+
+def watched(name: str, items: Sequence[_Drawn]) -> Iterator[_Drawn]:
+    """Yield items, and say after every sixteenth how many are done."""
+    for done, item in enumerate(items, 1):
+        yield item
+        if done % 16 == 0:
+            print(f"{name}: {done}/{len(items)}", flush=True)
 
 
 _own: list[Studio] = []  # of a worker's process

@@ -19,7 +19,7 @@ from frameloom.models.zero_shot.latents import find_levels, warp_forward
 from frameloom.models.zero_shot.motion_path import MotionPath, translation
 from frameloom.tools.detector import Measurement, measure
 from frameloom.tools.evidence.rows import SEED, Row, agreement, row
-from frameloom.tools.evidence.studio import LATENT_SIDE, MODEL, SCHEDULER, Section, Studio
+from frameloom.tools.evidence.studio import LATENT_SIDE, MODEL, SCHEDULER, Section, Studio, watched
 from frameloom.training import shapes
 from frameloom.training.loop import step_generator
 from torch import Tensor
@@ -130,7 +130,7 @@ def anchor_rows(studio: Studio, tasks: list[Task], clips: list[Clip]) -> list[Ro
     apart = []
     for task, clip in zip(tasks, clips, strict=True):
         noise = first_noise(task)
-        alone = studio.denoise(studio.model, task.prompt, torch.zeros_like(noise), noise, sigmas)
+        alone = studio.denoise(studio.model, task.prompt, noise, sigmas=sigmas)
         apart.append((clip.latent[:2] - alone).abs().amax((1, 2, 3)) / alone.abs().max())
     first, second = torch.stack(apart).unbind(1)
     claim = "zero-shot: largest difference from the picture alone"
@@ -200,9 +200,9 @@ def begin(studio: Studio, task: Task, levels: Levels) -> Start:
     host, model = studio.host, studio.model
     sigmas = host.sigmas(model, STEPS, SCHEDULER)
     t0, t1 = find_levels(sigmas, *(host.timestep_to_sigma(model, level) for level in reversed(levels)))
-    nothing = torch.zeros(1, 4, LATENT_SIDE, LATENT_SIDE)
-    at_t1 = studio.denoise(model, task.prompt, nothing, first_noise(task), sigmas[: t1 + 1])
-    at_t0 = studio.denoise(model, task.prompt, at_t1, nothing, sigmas[t1 : t0 + 1])
+    at_t1 = studio.denoise(model, task.prompt, first_noise(task), sigmas=sigmas[: t1 + 1])
+    nothing = torch.zeros_like(at_t1)
+    at_t0 = studio.denoise(model, task.prompt, nothing, latent=at_t1, sigmas=sigmas[t1 : t0 + 1])
     frames = warp_forward(
         at_t0,
         task.path,
@@ -222,8 +222,8 @@ def first_noise(task: Task) -> Tensor:
 
 def finish(studio: Studio, start: Start, model: object) -> Clip:
     """Sample all frames from t1 to the end."""
-    noise = torch.zeros_like(start.frames)
-    latent = studio.denoise(model, start.task.prompt, start.frames, noise, start.sigmas)
+    prompt, nothing = start.task.prompt, torch.zeros_like(start.frames)
+    latent = studio.denoise(model, prompt, nothing, latent=start.frames, sigmas=start.sigmas)
     images = studio.decode(latent)
     return Clip(latent, images, measure(images))
 
@@ -233,12 +233,10 @@ def make_clips(
 ) -> dict[str, list[Clip]]:
     """Make every task's clip by each model, from the same frames at t1. Returns lists by the models' names."""
     clips: dict[str, list[Clip]] = {arm: [] for arm in models}
-    for index, task in enumerate(tasks):
+    for task in watched(f"t1, t0 = {levels}, {', '.join(models)}", tasks):
         start = begin(studio, task, levels)
         for arm, model in models.items():
             clips[arm].append(finish(studio, start, model))
-        if (index + 1) % 16 == 0:
-            print(f"t1, t0 = {levels}, {', '.join(models)}: {index + 1}/{len(tasks)}", flush=True)
     return clips
 
 
@@ -275,14 +273,11 @@ def path_rows(
     ends = torch.stack([clip.found.centers[0] for clip in clips]).double() + wanted
     is_inside = ((ends > INSIDE[0]) & (ends < INSIDE[1])).double()
     pairs = torch.stack([ways, wanted], -1)
+    inside = (pairs * is_inside[..., None])[is_inside.amax(1) > 0]
     figures = {"sign": same_sign, "correlation": correlation, "slope": slope}
-    rows = [
-        row(f"{claim}: way along the path, {name}", arm, pairs, (targets or {}).get(name, ""), figure)
-        for name, figure in figures.items()
-    ]
-    pairs = (pairs * is_inside[..., None])[is_inside.amax(1) > 0]
-    return rows + [
-        row(f"{claim}: the same, ending inside, {name}", arm, pairs, (targets or {}).get(name, ""), figure)
+    return [
+        row(f"{claim}: {which}, {name}", arm, chosen, (targets or {}).get(name, ""), figure)
+        for which, chosen in (("way along the path", pairs), ("the same, ending inside", inside))
         for name, figure in figures.items()
     ]
 

@@ -21,6 +21,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from frameloom.tools.fuzz import damage, files, graphs
@@ -149,14 +150,8 @@ def _keep(case: Case, folder: Path, verdict: Verdict) -> None:
     kept = BUILD / case.name
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(folder, kept, symlinks=True)
-    facts = {
-        "case": case.name,
-        "what": case.what,
-        "command": case.command,
-        "kind": verdict.kind,
-        "where": verdict.where,
-    }
-    (kept / "case.json").write_text(json.dumps(facts | {"said": verdict.said}, indent=1), "utf-8")
+    facts = {"case": case.name, "what": case.what, "command": case.command} | asdict(verdict)
+    (kept / "case.json").write_text(json.dumps(facts, indent=1), "utf-8")
 
 
 def _table(counts: dict[str, Counter[str]]) -> str:
@@ -194,11 +189,8 @@ def _again(maker: Maker, name: str) -> int:
     case = maker.make(name, folder)
     outcome = next(finished([(case, folder)], 1))[2]
     verdict = judge(folder, outcome)
-    print(
-        case.what,
-        *(path.read_text("utf-8", "replace") for path in (folder / "out.txt", folder / "err.txt")),
-        sep="\n",
-    )
+    said = [(folder / name).read_text("utf-8", "replace") for name in ("out.txt", "err.txt")]
+    print(case.what, *said, sep="\n")
     print(
         f"{verdict.kind} {verdict.where}, exit code {outcome.code}, {outcome.seconds:.1f} seconds; it lies in {folder}"
     )

@@ -124,16 +124,8 @@ def _not_a_number(rng: random.Random, tensors: Tensors) -> Tensors:
 
 
 def _all_of_another_type(rng: random.Random, tensors: Tensors) -> Tensors:
-    kinds = [
-        torch.float16,
-        torch.bfloat16,
-        torch.float64,
-        torch.float8_e4m3fn,
-        torch.int8,
-        torch.int64,
-        torch.uint8,
-    ]
-    kind = rng.choice([*kinds, torch.bool, torch.complex64])
+    floats = [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn]
+    kind = rng.choice([*floats, torch.int8, torch.int64, torch.uint8, torch.bool, torch.complex64])
     return {name: tensor.to(kind) for name, tensor in tensors.items()}
 
 

@@ -8,6 +8,7 @@ import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,20 +85,25 @@ def subjects(graphs: dict[str, Graph], made: Path) -> dict[str, Subject]:
     workflows = [json.dumps(graphs[name]).encode() for name in ("text2image_demo", "script_to_layout")]
     mp4, webp, latent = ((made / f"clip.{ending}").read_bytes() for ending in ("mp4", "webp", "latent"))
     return {
-        **{f"weights {name}": Subject([data], _weights(graphs, name), 3) for name, data in files.items()},
-        "demo model": Subject([DEMO_MODEL.read_bytes()], _bundled(graphs, "model"), 2),
-        "tokenizer": Subject(words, _tokenizer(graphs)),
+        **{
+            f"weights {name}": Subject([data], partial(_weights, graphs, name), 3)
+            for name, data in files.items()
+        },
+        "demo model": Subject([DEMO_MODEL.read_bytes()], partial(_bundled, graphs, "model"), 2),
+        "tokenizer": Subject(words, partial(_tokenizer, graphs)),
         "another loader": Subject(list(files.values()), _loader, 2),
-        "picture": Subject(_pictures(), _picture(graphs), 3),
+        "picture": Subject(_pictures(), partial(_picture, graphs), 3),
         "video": Subject([mp4, webp], _video, 2),
-        "training clip": Subject([mp4, b"a red circle", b"videoid,name\n1,a\n"], _clip(made), 2),
+        "training clip": Subject([mp4, b"a red circle", b"videoid,name\n1,a\n"], partial(_clip, made), 2),
         "storyboard": Subject(storyboards, _storyboard, 3),
         "workflow": Subject(workflows, _workflow, 2),
         "config": Subject([CONFIG.encode()], _config, 2),
         "latent": Subject([latent], _latent, 2),
-        "training checkpoint": Subject([(made / "run" / "checkpoint.pt").read_bytes()], _checkpoint(made)),
-        "job": Subject([path.read_bytes() for path in _jobs(made)[:2]], _job(graphs, made)),
-        "profiles": Subject([PROFILES.encode()], _profiles(graphs)),
+        "training checkpoint": Subject(
+            [(made / "run" / "checkpoint.pt").read_bytes()], partial(_checkpoint, made)
+        ),
+        "job": Subject([path.read_bytes() for path in _jobs(made)[:2]], partial(_job, graphs, made)),
+        "profiles": Subject([PROFILES.encode()], partial(_profiles, graphs)),
     }
 
 
@@ -121,39 +127,29 @@ def _node(class_type: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": class_type, "inputs": inputs}
 
 
-def _weights(graphs: dict[str, Graph], name: str) -> Callable[[random.Random, Path, bytes], Reading]:
+def _weights(graphs: dict[str, Graph], name: str, rng: random.Random, folder: Path, data: bytes) -> Reading:
     kind = next(kind for kind, names in BUNDLED.items() if name in names)
     graph = next(
         graph for graph in graphs.values() if name in json.dumps(graph) and "Nuwa" not in json.dumps(graph)
     )
-
-    def place(rng: random.Random, folder: Path, data: bytes) -> Reading:
-        if rng.random() < 0.2:
-            return Reading(_run(folder, graph), {name: _written(folder / "bundled.safetensors", data)})
-        own = "spoiled" + rng.choice([".safetensors"] * 6 + [".ckpt", ".pt", ".bin", ".SafeTensors"])
-        _written(folder / "models" / kind / own, data)
-        return Reading(_run(folder, _with(graph, name, own)))
-
-    return place
+    if rng.random() < 0.2:
+        return Reading(_run(folder, graph), {name: _written(folder / "bundled.safetensors", data)})
+    own = "spoiled" + rng.choice([".safetensors"] * 6 + [".ckpt", ".pt", ".bin", ".SafeTensors"])
+    _written(folder / "models" / kind / own, data)
+    return Reading(_run(folder, _with(graph, name, own)))
 
 
-def _bundled(graphs: dict[str, Graph], key: str) -> Callable[[random.Random, Path, bytes], Reading]:
-    def place(rng: random.Random, folder: Path, data: bytes) -> Reading:
-        path = _written(folder / "bundled.safetensors", data)
-        return Reading(
-            _run(folder, rng.choice([graphs["text2image_demo"], graphs["animatediff_demo"]])), {key: path}
-        )
-
-    return place
+def _bundled(graphs: dict[str, Graph], key: str, rng: random.Random, folder: Path, data: bytes) -> Reading:
+    path = _written(folder / "bundled.safetensors", data)
+    return Reading(
+        _run(folder, rng.choice([graphs["text2image_demo"], graphs["animatediff_demo"]])), {key: path}
+    )
 
 
-def _tokenizer(graphs: dict[str, Graph]) -> Callable[[random.Random, Path, bytes], Reading]:
-    def place(rng: random.Random, folder: Path, data: bytes) -> Reading:
-        shutil.copytree(DEMO_TOKENIZER, folder / "tokenizer")
-        (folder / "tokenizer" / rng.choice(["vocab.json", "merges.txt"])).write_bytes(data)
-        return Reading(_run(folder, graphs["text2image_demo"]), {"tokenizer": folder / "tokenizer"})
-
-    return place
+def _tokenizer(graphs: dict[str, Graph], rng: random.Random, folder: Path, data: bytes) -> Reading:
+    shutil.copytree(DEMO_TOKENIZER, folder / "tokenizer")
+    (folder / "tokenizer" / rng.choice(["vocab.json", "merges.txt"])).write_bytes(data)
+    return Reading(_run(folder, graphs["text2image_demo"]), {"tokenizer": folder / "tokenizer"})
 
 
 def _loader(rng: random.Random, folder: Path, data: bytes) -> Reading:
@@ -174,30 +170,19 @@ def _loader(rng: random.Random, folder: Path, data: bytes) -> Reading:
 def _pictures() -> list[bytes]:
     found = []
     with Image.open(PICTURE) as picture:
-        for form, mode in (
-            ("PNG", "RGB"),
-            ("PNG", "RGBA"),
-            ("PNG", "P"),
-            ("JPEG", "RGB"),
-            ("WEBP", "RGB"),
-            ("GIF", "P"),
-        ):
+        for form in ("PNG RGB", "PNG RGBA", "PNG P", "JPEG RGB", "WEBP RGB", "GIF P"):
+            kind, mode = form.split()
             buffer = io.BytesIO()
-            picture.convert(mode).save(buffer, form)
+            picture.convert(mode).save(buffer, kind)
             found.append(buffer.getvalue())
     return found
 
 
-def _picture(graphs: dict[str, Graph]) -> Callable[[random.Random, Path, bytes], Reading]:
-    def place(rng: random.Random, folder: Path, data: bytes) -> Reading:
-        name = "spoiled." + rng.choice(["png", "png", "jpg", "webp", "gif", "bmp", "svg"])
-        _written(folder / "input" / name, data)
-        graph = _with(graphs["animate_image_demo"], PICTURE.name, name)
-        return Reading(
-            _run(folder, rng.choice([graph, {"1": _node("LoadImage", image=name), "2": _shown("1")}]))
-        )
-
-    return place
+def _picture(graphs: dict[str, Graph], rng: random.Random, folder: Path, data: bytes) -> Reading:
+    name = "spoiled." + rng.choice(["png", "png", "jpg", "webp", "gif", "bmp", "svg"])
+    _written(folder / "input" / name, data)
+    graph = _with(graphs["animate_image_demo"], PICTURE.name, name)
+    return Reading(_run(folder, rng.choice([graph, {"1": _node("LoadImage", image=name), "2": _shown("1")}])))
 
 
 def _shown(source: str) -> dict[str, Any]:
@@ -215,23 +200,20 @@ def _video(rng: random.Random, folder: Path, data: bytes) -> Reading:
     return Reading(_run(folder, graph))
 
 
-def _clip(made: Path) -> Callable[[random.Random, Path, bytes], Reading]:
-    def place(rng: random.Random, folder: Path, data: bytes) -> Reading:
-        clips = folder / "input" / "clips"
-        clips.mkdir(parents=True)
-        shutil.copy(made / "clip.mp4", clips / "good.mp4")
-        (clips / "good.txt").write_text("a blue square", "utf-8")
-        (clips / "bad.txt").write_text("a red circle", "utf-8")
-        (clips / rng.choice(["bad.mp4", "bad.mp4", "bad.webm", "bad.txt", "metadata.csv"])).write_bytes(data)
-        graph = {
-            "1": _node("Frameloom_VideoDataset", **SMALL | {"source": "folder", "folder": "clips"}, caption_dropout=0.0,
-                       missing_captions="skip", clips_per_video=1, flip=False, motion="circle"),
-            "2": _node("SaveImage", images=["1", 2], filename_prefix="sheet"),
-            "3": _node("PreviewAny", source=["1", 1]),
-        }  # fmt: skip
-        return Reading(_run(folder, graph))
-
-    return place
+def _clip(made: Path, rng: random.Random, folder: Path, data: bytes) -> Reading:
+    clips = folder / "input" / "clips"
+    clips.mkdir(parents=True)
+    shutil.copy(made / "clip.mp4", clips / "good.mp4")
+    (clips / "good.txt").write_text("a blue square", "utf-8")
+    (clips / "bad.txt").write_text("a red circle", "utf-8")
+    (clips / rng.choice(["bad.mp4", "bad.mp4", "bad.webm", "bad.txt", "metadata.csv"])).write_bytes(data)
+    graph = {
+        "1": _node("Frameloom_VideoDataset", **SMALL | {"source": "folder", "folder": "clips"}, caption_dropout=0.0,
+                   missing_captions="skip", clips_per_video=1, flip=False, motion="circle"),
+        "2": _node("SaveImage", images=["1", 2], filename_prefix="sheet"),
+        "3": _node("PreviewAny", source=["1", 1]),
+    }  # fmt: skip
+    return Reading(_run(folder, graph))
 
 
 def _storyboard(rng: random.Random, folder: Path, data: bytes) -> Reading:
@@ -266,35 +248,26 @@ def _latent(rng: random.Random, folder: Path, data: bytes) -> Reading:
     return Reading(_run(folder, graph))
 
 
-def _checkpoint(made: Path) -> Callable[[random.Random, Path, bytes], Reading]:
-    def place(rng: random.Random, folder: Path, data: bytes) -> Reading:
-        shutil.copytree(made / "run", folder / "output" / "run")
-        shutil.copytree(made / "home", folder / "home", dirs_exist_ok=True)
-        (folder / "output" / "run" / "checkpoint.pt").write_bytes(data)
-        path = _written(folder / "config.toml", CONFIG.encode())
-        return Reading(["train", str(path), "--set", f"train.steps={rng.choice([1, 2])}"])
-
-    return place
+def _checkpoint(made: Path, rng: random.Random, folder: Path, data: bytes) -> Reading:
+    shutil.copytree(made / "run", folder / "output" / "run")
+    shutil.copytree(made / "home", folder / "home", dirs_exist_ok=True)
+    (folder / "output" / "run" / "checkpoint.pt").write_bytes(data)
+    path = _written(folder / "config.toml", CONFIG.encode())
+    return Reading(["train", str(path), "--set", f"train.steps={rng.choice([1, 2])}"])
 
 
 def _jobs(made: Path) -> list[Path]:
     return sorted((made / "home").rglob("nuwa/*/job-*"))
 
 
-def _job(graphs: dict[str, Graph], made: Path) -> Callable[[random.Random, Path, bytes], Reading]:
-    def place(rng: random.Random, folder: Path, data: bytes) -> Reading:
-        shutil.copytree(made / "home", folder / "home", dirs_exist_ok=True)
-        path = rng.choice(_jobs(made)).relative_to(made)
-        (folder / path).write_bytes(data)
-        return Reading(_run(folder, graphs["nuwa_demo"]))
-
-    return place
+def _job(graphs: dict[str, Graph], made: Path, rng: random.Random, folder: Path, data: bytes) -> Reading:
+    shutil.copytree(made / "home", folder / "home", dirs_exist_ok=True)
+    path = rng.choice(_jobs(made)).relative_to(made)
+    (folder / path).write_bytes(data)
+    return Reading(_run(folder, graphs["nuwa_demo"]))
 
 
-def _profiles(graphs: dict[str, Graph]) -> Callable[[random.Random, Path, bytes], Reading]:
-    def place(rng: random.Random, folder: Path, data: bytes) -> Reading:
-        del rng
-        _written(folder / "home" / ".config" / "frameloom" / "llm_profiles.json", data)
-        return Reading(_run(folder, _with(graphs["layout_llm"], "ollama", "mine")))
-
-    return place
+def _profiles(graphs: dict[str, Graph], rng: random.Random, folder: Path, data: bytes) -> Reading:
+    del rng
+    _written(folder / "home" / ".config" / "frameloom" / "llm_profiles.json", data)
+    return Reading(_run(folder, _with(graphs["layout_llm"], "ollama", "mine")))

@@ -36,17 +36,9 @@ SPECIAL = {
 }
 # More of these is honest work, and no fault: their largest values are not tried.
 WORK = {
-    *CHEAP,
-    "depth",
-    "resample_rounds",
-    "columns",
-    "clips_per_video",
-    "accumulation",
-    "batch",
-    "max_tokens",
-    "dilation",
-}
-WORK |= {"top_k", "keyframes", "chunk_size", "hold", "max_frames", "frames_per_step", "skip", "cross_fade"}
+    *CHEAP, "depth", "resample_rounds", "columns", "clips_per_video", "accumulation", "batch", "max_tokens", "dilation",
+    "top_k", "keyframes", "chunk_size", "hold", "max_frames", "frames_per_step", "skip", "cross_fade",
+}  # fmt: skip
 NUMBERS = (
     math.nan, math.inf, -math.inf, 0, -1, -0.0, 1e308, -1e308, 5e-324, 2**31, 2**63, -(2**63), 2**64, 10**400, 0.5, 1e-9
 )  # fmt: skip
@@ -84,9 +76,7 @@ def _cheapened(graph: Graph, board: str) -> Graph:
             most = SPECIAL.get((node["class_type"], name), CHEAP.get(name))
             if most is not None and isinstance(value, int | float):
                 node["inputs"][name] = min(value, most)
-        if (
-            node["class_type"] == "Frameloom_NuwaPlan"
-        ):  # one prompt for all keyframes, of which there are fewer
+        if node["class_type"] == "Frameloom_NuwaPlan":  # one prompt for all keyframes, which are fewer
             node["inputs"]["prompts"] = node["inputs"]["prompts"].splitlines()[0]
         if node["class_type"] == "Frameloom_TrainLayoutPrior":
             node["inputs"] |= {"source": "text", "text": board}

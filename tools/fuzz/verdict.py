@@ -22,23 +22,14 @@ from safetensors import SafetensorError
 ROOT = Path(__file__).resolve().parents[2]
 FINE, REFUSED, FAILED, STOPPED = "ran", "refused before it ran", "failed in words", "stopped at the limit"
 GOOD = (FINE, REFUSED, FAILED, STOPPED)
-INTERNAL, HANG, CRASH, WRONG, HALF = (
-    "internal exception",
-    "hang",
-    "crash",
-    "NaN or empty result",
-    "half-written file",
-)
+INTERNAL, HANG, CRASH = "internal exception", "hang", "crash"
+WRONG, HALF = "NaN or empty result", "half-written file"
 BAD = (INTERNAL, HANG, CRASH, WRONG, HALF)
 # Errors that are raised for want of care, whoever raises them.
-NEVER_WORDED = (
-    "KeyError",
-    "IndexError",
-    "AttributeError",
-    "AssertionError",
-    "RecursionError",
-    "UnboundLocalError",
-)
+NEVER_WORDED = {
+    each.__name__
+    for each in (KeyError, IndexError, AttributeError, AssertionError, RecursionError, UnboundLocalError)
+}
 FRAME = re.compile(r'^\s*File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
 ERROR = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
 DARKEST = 3  # of 255: what a codec makes of black

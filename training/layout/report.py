@@ -26,6 +26,7 @@ from ...models.layout_prior.sequence import (
 )
 from ...models.storyboard.scenes import Scene
 from ..loop import step_generator
+from .scenes import names_of
 from .training import Corpus, LayoutSettings, make_corpus, new_prior, score, show, train_prior
 
 MEASURED = 64  # held-out scenes whose layouts are sampled
@@ -84,8 +85,7 @@ def measure_prior(
     network: LayoutGPT,
     corpus: Corpus,
     settings: LayoutSettings,
-    watch: Callable[[int, int], None] = lambda done, total: None,
-    most: int = MEASURED,
+    watch: Callable[[int, int], None],
 ) -> Report:
     """Measure a prior and its controls.
 
@@ -95,18 +95,23 @@ def measure_prior(
         settings: settings of the prior's training.
         watch: callback before each layout that gets how many of how many are sampled; it raises to stop the
             work.
-        most: largest number of held-out scenes whose layouts are sampled.
     """
     untrained = new_prior(settings, corpus.words).to(next(network.parameters()).device).eval()
     generator = step_generator(settings.seed, settings.steps)  # number of a step after the last one
     held_out = [show(scene, settings, generator) for scene in corpus.held_out]
-    others = torch.randperm(len(corpus.training), generator=generator)[:most].tolist()
-    asked = held_out[:most]
+    others = torch.randperm(len(corpus.training), generator=generator)[:MEASURED].tolist()
+    asked = held_out[:MEASURED]
 
     words = Words(corpus.words)
-    layouts: dict[str, list[list[int]]] = {arm: [] for arm in (PRIOR, FREELY, WEIGHTS, BOXES)}
+    samplers = {
+        PRIOR: partial(_sample_within, network, 1.0, TOP_K),
+        FREELY: partial(sample_freely, network),
+        WEIGHTS: partial(_sample_within, untrained, 1.0, TOP_K),
+        BOXES: partial(_sample_within, untrained, UNIFORM, 0),
+    }
+    layouts: dict[str, list[list[int]]] = {arm: [] for arm in samplers}
     for number, scene in enumerate(asked):
-        for place, (arm, sample) in enumerate(_samplers(network, untrained).items()):
+        for place, (arm, sample) in enumerate(samplers.items()):
             watch(number * len(layouts) + place, len(layouts) * len(asked))
             layouts[arm].append(sample(scene, number))
     scenes = {
@@ -125,7 +130,7 @@ def measure_prior(
 
 
 def held_out_loss(network: LayoutGPT, scenes: Sequence[Scene]) -> float:
-    """Return the error in nats a token of everything behind captions and names; see ``layout_training.score``."""
+    """Return the error in nats a token of everything behind captions and names; see ``training.score``."""
     total, count = 0.0, 0
     with torch.no_grad():
         for start in range(0, len(scenes), TOGETHER):
@@ -146,7 +151,7 @@ def is_valid(tokens: Sequence[int], scene: Scene, words: Words = BYTES) -> bool:
         found = decode_scene(tokens, scene.frames, words)
     except ValueError:
         return False
-    return _names(found) == _names(scene) and all(
+    return names_of(found) == names_of(scene) and all(
         any(key.box for key in entity.track) for entity in found.entities
     )
 
@@ -183,12 +188,8 @@ def describe(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _names(scene: Scene) -> list[str]:
-    return [entity.text for entity in scene.entities]
-
-
 def _given(scene: Scene, words: Words) -> list[int]:
-    return encode_names(scene.prompt, _names(scene), words)
+    return encode_names(scene.prompt, names_of(scene), words)
 
 
 def _share(layouts: Sequence[Sequence[int]], scenes: Sequence[Scene], words: Words) -> float:
@@ -196,30 +197,14 @@ def _share(layouts: Sequence[Sequence[int]], scenes: Sequence[Scene], words: Wor
     return sum(valid) / len(valid)
 
 
-Sampler = Callable[[Scene, int], list[int]]
-
-
-def _samplers(network: LayoutGPT, untrained: LayoutGPT) -> dict[str, Sampler]:
-    """Return the sampler of each arm, which makes a layout for a scene by a seed."""
-
-    def within(prior: LayoutGPT, temperature: float, top_k: int) -> Sampler:
-        words = Words(prior.words)
-
-        def sample(scene: Scene, seed: int) -> list[int]:
-            keyframes = max(len(each.track) for each in scene.entities)
-            grammar = tracks_of(_names(scene), scene.frames, keyframes, words)
-            return sample_tokens(
-                prior, _given(scene, words), grammar, temperature=temperature, top_k=top_k, seed=seed
-            )
-
-        return sample
-
-    return {
-        PRIOR: within(network, 1.0, TOP_K),
-        FREELY: partial(sample_freely, network),
-        WEIGHTS: within(untrained, 1.0, TOP_K),
-        BOXES: within(untrained, UNIFORM, 0),
-    }
+def _sample_within(prior: LayoutGPT, temperature: float, top_k: int, scene: Scene, seed: int) -> list[int]:
+    """Sample a layout for a scene's caption and names within the grammar."""
+    words = Words(prior.words)
+    keyframes = max(len(each.track) for each in scene.entities)
+    grammar = tracks_of(names_of(scene), scene.frames, keyframes, words)
+    return sample_tokens(
+        prior, _given(scene, words), grammar, temperature=temperature, top_k=top_k, seed=seed
+    )
 
 
 def _anything(room: int, vocabulary: int) -> Grammar:

@@ -197,4 +197,9 @@ def split_scenes(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Scene]]:
 
 def content_of(scene: Scene) -> str:
     """Return the caption and names of a scene, which ask for a layout."""
-    return "\n".join([scene.prompt, *(entity.text for entity in scene.entities)])
+    return "\n".join([scene.prompt, *names_of(scene)])
+
+
+def names_of(scene: Scene) -> list[str]:
+    """Return the names of a scene's entities."""
+    return [entity.text for entity in scene.entities]

@@ -1,7 +1,7 @@
 """Train a layout prior: the corpus, the loss, and the loop's settings.
 
-The network, its sequences and its file are in ``models``. ``layout_scenes`` makes scenes and chooses keyframes.
-``layout_report`` measures the prior afterwards.
+The network, its sequences and its file are in ``models``. ``scenes`` makes scenes and chooses keyframes. ``report``
+measures the prior afterwards.
 """
 
 from __future__ import annotations
@@ -30,13 +30,11 @@ from ...models.layout_prior.sequence import (
 )
 from ...models.storyboard.scenes import Scene
 from ..loop import LoopSettings, train
-from .scenes import at_keyframes, draw_keyframes, split_scenes
+from .scenes import at_keyframes, draw_keyframes, names_of, split_scenes
 
 HEADS = 4
-WAVE, SHORTEST = (
-    0.028,
-    8.0,
-)  # amplitude (GPT-2's spread) and shortest period of the first values of positions and lines
+# Amplitude (GPT-2's spread) and shortest period of the first values of positions and lines.
+WAVE, SHORTEST = 0.028, 8.0
 UNTITLED = 0.1  # chance that training hides a caption, since a prior is also asked without one
 ALIKE = 16  # sequences of similar length in one forward pass, for less padding
 
@@ -93,19 +91,15 @@ def make_corpus(scenes: Sequence[Scene], settings: LayoutSettings) -> Corpus:
     Raises:
         ValueError: too few scenes are left; see ``split_scenes``.
     """
-    texts = (text for scene in scenes for text in (scene.prompt, *_names(scene)))
+    texts = (text for scene in scenes for text in (scene.prompt, *names_of(scene)))
     words = count_words(texts)
     table = Words(words)
     fitting = [scene for scene in scenes if _fits(scene, settings, table)]
     return Corpus(*split_scenes(fitting), len(scenes) - len(fitting), words)
 
 
-def _names(scene: Scene) -> list[str]:
-    return [entity.text for entity in scene.entities]
-
-
 def _fits(scene: Scene, settings: LayoutSettings, words: Words) -> bool:
-    tokens = count_tokens(scene.prompt, _names(scene), min(settings.keyframes, scene.frames), words)
+    tokens = count_tokens(scene.prompt, names_of(scene), min(settings.keyframes, scene.frames), words)
     return tokens <= settings.context and any(key.box for entity in scene.entities for key in entity.track)
 
 
@@ -226,5 +220,5 @@ def _tokens_and_targets(scene: Scene, words: Words) -> tuple[Tensor, Tensor]:
     """Return a scene's tokens but the last, and the token after each, [L] each; given ones are padding."""
     tokens = torch.tensor(encode_scene(scene, words))
     targets = tokens.clone()
-    targets[: len(encode_names(scene.prompt, _names(scene), words))] = PADDING
+    targets[: len(encode_names(scene.prompt, names_of(scene), words))] = PADDING
     return tokens[:-1], targets[1:]

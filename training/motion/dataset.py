@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -21,6 +21,7 @@ from ...models.errors import ClipError
 from .. import shapes
 from ..loop import step_generator
 from ..video.captions import Skipped
+from ..video.clip import VideoClip
 from ..video.cut import Cut
 from ..video.folder import Found
 
@@ -39,29 +40,6 @@ _SAMPLERS = {
 }
 
 
-class Clip(Protocol):
-    """One clip. ``VideoClip`` explains the parts."""
-
-    @property
-    def name(self) -> str:
-        """The name in messages."""
-        ...
-
-    @property
-    def caption(self) -> str:
-        """The caption."""
-        ...
-
-    @property
-    def key(self) -> str:
-        """A key that is equal for equal pictures."""
-        ...
-
-    def pictures(self) -> Tensor:
-        """Return [F, 3, H, W] float32, -1..1. Raises ClipError if they can't be read."""
-        ...
-
-
 @dataclass(frozen=True)
 class Dataset:
     """Captioned clips of one length and size.
@@ -73,7 +51,7 @@ class Dataset:
         caption_dropout: share of training steps that see an empty caption, 0..1.
     """
 
-    clips: tuple[Clip, ...]
+    clips: tuple[VideoClip | DrawnClip, ...]
     frames: int
     width: int
     height: int
@@ -224,7 +202,12 @@ def describe(
         lines.append(f"without caption: {_count(dataset.captions.count(''), 'clip')}")
     for what, files in (("skipped", skipped), ("noted", noted)):
         if files:
-            lines += [f"{what}: {len(files)}", *_named(files)]
+            lines += [
+                f"{what}: {len(files)}",
+                *(f"  {each.name} {each.reason}" for each in files[:MOST_NAMED]),
+            ]
+        if len(files) > MOST_NAMED:
+            lines.append(f"  and {len(files) - MOST_NAMED} more; the log names them")
     return "\n".join(lines)
 
 
@@ -258,9 +241,3 @@ def _key(drawn: shapes.Clips, width: int) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def _named(skipped: Sequence[Skipped]) -> Iterable[str]:
-    yield from (f"  {each.name} {each.reason}" for each in skipped[:MOST_NAMED])
-    if len(skipped) > MOST_NAMED:
-        yield f"  and {len(skipped) - MOST_NAMED} more; the log names them"

@@ -19,16 +19,12 @@ def draw_given(clips: int, frames: int, generator: torch.Generator) -> Tensor:
 
     Args:
         clips: number of clips, B.
-        frames: number of frames, F, at least 3.
+        frames: number of frames, F, at least ``LEAST_BETWEEN``.
         generator: source of the random numbers; the result depends on it alone.
 
     Returns:
         [B, F] bool, true for given frames.
-
-    Raises:
-        ValueError: the clip is too short, as in ``check_between``.
     """
-    check_between(frames)
     kind = torch.rand(clips, generator=generator)
     count = torch.randint(1, min(MOST, frames - 1) + 1, (clips, 1), generator=generator)
     some = torch.rand(clips, frames, generator=generator).argsort(1).argsort(1) < count
@@ -41,19 +37,3 @@ def draw_given(clips: int, frames: int, generator: torch.Generator) -> Tensor:
     given[:, -1] = (index == 1) | (index == 3)
     given |= (index == 2)[:, None] & (torch.arange(frames) < prefix)
     return torch.where((index == 4)[:, None], some, given)
-
-
-def check_between(frames: int) -> None:
-    """Check that a clip has something between its ends.
-
-    Args:
-        frames: number of frames of the clip.
-
-    Raises:
-        ValueError: it has nothing there.
-    """
-    if frames < LEAST_BETWEEN:
-        raise ValueError(
-            f"frames={frames} leaves nothing between a clip's ends; expected at least {LEAST_BETWEEN}; raise the data "
-            "set's frames."
-        )

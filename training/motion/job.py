@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 from einops import rearrange
@@ -21,12 +21,10 @@ from ...models.motion.lora import MotionLoRA, merge_loras
 from ...models.video.schedules import ANIMATEDIFF, BetaName, BetaSchedule
 from ..team import ALONE, Team, gather
 from ..video.captions import as_prompt
+from .dataset import Dataset
+from .latent_cache import EncodedClips, encode_clips
 from .lessons import Learned, Lesson, learn_lora, learn_module, new_module
 from .training import MotionSettings, Trained, check_frames, train_motion
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
-    from .latent_cache import EncodedClips
 
 Target = Literal["module", "motion LoRA", "mask adapter"]
 LATENTS = "latents"  # name of the folder in the user's folder
@@ -119,8 +117,6 @@ def encode_dataset(
         dataset: clips and their captions.
         watch: callback that gets the number of clips that are done.
     """
-    from .latent_cache import encode_clips
-
     unit = port.noise_unit(model)
 
     def encode_pictures(pictures: Tensor) -> Tensor:
@@ -138,11 +134,7 @@ def encode_dataset(
 
 
 def refuse_nothing(target: str) -> NoReturn:
-    """Raise the error that a LoRA or a mask adapter has no module to be learned on.
-
-    Raises:
-        ValueError: always.
-    """
+    """Raise the error that a LoRA or a mask adapter has no module to be learned on."""
     raise ValueError(
         f"motion: got none to learn a {target} on; expected a motion module; connect Load Motion Module, or learn a "
         "module."

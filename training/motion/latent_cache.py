@@ -126,15 +126,13 @@ def _encode_pictures(
         check_interrupt()
         try:
             clip = cache.get("clip", key, 4, lambda index=index: encode(dataset.pictures(index)))
+            if not used:  # stacking at the end would take twice the memory
+                latents = clip.new_empty(len(dataset), *clip.shape)
+            latents[len(used)] = clip
+            used.append(index)
         except ClipError as error:
             logger.warning("%s; the clip is skipped.", error)
             skipped.append(str(error))
-            watch(index + 1)
-            continue
-        if not used:  # stacking at the end would take twice the memory
-            latents = clip.new_empty(len(dataset), *clip.shape)
-        latents[len(used)] = clip
-        used.append(index)
         watch(index + 1)
     return latents[: len(used)], used, tuple(skipped)
 
@@ -144,9 +142,8 @@ class _Cache:
 
     def __init__(self, folder: Path, base_key: str) -> None:
         self._folder, self._base_key = folder, base_key
-        self._mode = (
-            torch.is_inference_mode_enabled()
-        )  # mode in which the caller's model was loaded, and has to run
+        # The mode in which the caller's model was loaded, and has to run.
+        self._mode = torch.is_inference_mode_enabled()
 
     def get(self, kind: str, key: str, dims: int, make: Callable[[], Tensor]) -> Tensor:
         """Return a stored tensor, float32 on the CPU, or make and store it."""
@@ -159,7 +156,7 @@ class _Cache:
             made = make()
         made = made.float().cpu().clone(memory_format=torch.contiguous_format)
         check_frames(made, f"{kind} as it is encoded")
-        self._write(path, made)
+        write_whole(path, save({_NAME: made}, {"format": FORMAT}), "what is done is kept")
         return made
 
     def remove_stale(self) -> None:
@@ -184,6 +181,3 @@ class _Cache:
             what = str(error)
         logger.warning("%s is damaged (%s); it is made anew.", path, what)
         return None
-
-    def _write(self, path: Path, value: Tensor) -> None:
-        write_whole(path, save({_NAME: value}, {"format": FORMAT}), "what is done is kept")

@@ -1,7 +1,4 @@
-"""The parameters that learn: a whole motion module, a motion LoRA, or a mask adapter on a module.
-
-``motion_training`` trains them.
-"""
+"""The parameters that learn: a whole motion module, a motion LoRA, or a mask adapter on a module."""
 
 from __future__ import annotations
 
@@ -133,7 +130,7 @@ def learn_lora(
         weights = weights.with_mask_encoder()
     network = _build(weights, device).requires_grad_(False)
     with _seeded(seed):
-        changes = {layer: change.to(device) for layer, change in add_low_rank(network, rank).items()}
+        changes = {layer: change.to(device) for layer, change in _add_low_rank(network, rank).items()}
     parameters = {
         f"{layer}.{side}": getattr(change, side)
         for layer, change in changes.items()
@@ -153,16 +150,8 @@ def learn_lora(
     return Lesson(Learner(network, weights), parameters, finish)
 
 
-def add_low_rank(network: MotionModel, rank: int) -> dict[str, LowRank]:
-    """Put a low-rank change on every projection of a module's temporal attentions.
-
-    Args:
-        network: network whose layers get the change as a parametrisation.
-        rank: rank of the changes.
-
-    Returns:
-        The changes, on the CPU, by the name of the layer.
-    """
+def _add_low_rank(network: MotionModel, rank: int) -> dict[str, LowRank]:
+    """Put a low-rank change on every projection of a module's temporal attentions; return them by layer."""
     changes: dict[str, LowRank] = {}
     for name, layer in list(network.named_modules()):
         if name.rpartition(".")[2] in ("to_q", "to_k", "to_v") or name.endswith("to_out.0"):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
@@ -21,12 +22,10 @@ from ...models.motion.edit import motion_edit
 from ...models.motion.lora import merge_loras
 from ..team import ALONE, Team
 from ..video.captions import as_prompt
+from .dataset import Dataset
 from .job import MotionJob, run_job
 from .lessons import Learned
 from .training import Trained
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -50,33 +49,31 @@ class Show(Protocol):
         ...
 
 
+@dataclass
 class MotionRun:
-    """One run, of the node or of the command."""
+    """One run, of the node or of the command. Nothing starts before ``train``.
 
-    def __init__(
-        self,
-        port: Host,
-        parts: tuple[Any, Any, Any],
-        dataset: Dataset,
-        job: MotionJob,
-        motion: Motion | None,
-        show: Show,
-        team: Team = ALONE,
-    ) -> None:
-        """Prepare the run; nothing starts yet.
+    Attributes:
+        port: the host.
+        parts: MODEL, CLIP and VAE.
+        dataset: the clips.
+        job: target and settings of the training.
+        motion: module to go on with, or to put a LoRA on; None: a new one.
+        show: display of progress and samples.
+        team: processes that train together; the main one alone logs and draws samples.
+    """
 
-        Args:
-            port: the host.
-            parts: MODEL, CLIP and VAE.
-            dataset: the clips.
-            job: target and settings of the training.
-            motion: module to go on with, or to put a LoRA on; None: a new one.
-            show: display of progress and samples.
-            team: processes that train together; the main one alone logs and draws samples.
-        """
-        self._port, self._parts, self._dataset, self._job = port, parts, dataset, job
-        self._start = None if motion is None else (motion.weights, motion.loras)
-        self._show, self._team = show, team
+    port: Host
+    parts: tuple[Any, Any, Any]
+    dataset: Dataset
+    job: MotionJob
+    motion: Motion | None
+    show: Show
+    team: Team = ALONE
+
+    def __post_init__(self) -> None:
+        """Begin without losses."""
+        self._start = None if self.motion is None else (self.motion.weights, self.motion.loras)
         self._losses: list[float] = []
         self._stops, self._path = False, Path()
 
@@ -85,9 +82,6 @@ class MotionRun:
 
         Args:
             folder: function from the key of everything that the run depends on to the folder of its files.
-
-        Raises:
-            ValueError: an argument is wrong, as in ``motion_job.run_job``, whose other errors are raised, too.
         """
 
         def place(key: str) -> Path:
@@ -95,32 +89,32 @@ class MotionRun:
             return self._path
 
         return run_job(
-            self._port,
-            self._job,
-            self._parts,
-            self._dataset,
+            self.port,
+            self.job,
+            self.parts,
+            self.dataset,
             self._start,
             place,
-            self._show.clip,
+            self.show.clip,
             self._step,
             self._checkpoint,
-            self._team,
+            self.team,
         )
 
     def motion_of(self, learned: Learned) -> Any:
         """Return the result as a MOTION."""
         if isinstance(learned, MotionWeights):
-            return self._port.load_motion(learned)
-        return self._port.load_motion(merge_loras(*self._start)).with_lora(learned, 1.0)  # type: ignore[misc]  a LoRA is on one
+            return self.port.load_motion(learned)
+        return self.port.load_motion(merge_loras(*self._start)).with_lora(learned, 1.0)  # type: ignore[misc]  a LoRA is on one
 
     def _step(self, step: int, loss: float) -> None:
         self._losses.append(loss)
-        if (step + 1) % SHOW_EVERY == 0 and self._team.rank == 0:
+        if (step + 1) % SHOW_EVERY == 0 and self.team.rank == 0:
             recent = self._losses[-50:]
-            mean, steps = sum(recent) / len(recent), self._job.settings.loop.steps
-            logger.info("%s: step %d of %d, loss %.5f.", self._job.name, step + 1, steps, mean)
+            mean, steps = sum(recent) / len(recent), self.job.settings.loop.steps
+            logger.info("%s: step %d of %d, loss %.5f.", self.job.name, step + 1, steps, mean)
         self._stops = True
-        self._show.step(step, self._losses)
+        self.show.step(step, self._losses)
         self._stops = False
 
     def _checkpoint(self, steps: int, learned: Learned) -> None:
@@ -137,28 +131,24 @@ class MotionRun:
                 strip = torch.cat(list(self._sample(learned)), 1)
             with whole_file(path) as part:
                 Image.fromarray(strip.mul(255).byte().cpu().numpy()).save(part, "PNG")
-        except (
-            ArithmeticError,
-            OSError,
-            RuntimeError,
-            ValueError,
-        ) as error:  # no memory, a full disk, or the video is gone
-            logger.warning("%s: this checkpoint has no sample (%s).", self._job.name, error)
+        # No memory, a full disk, or the video is gone.
+        except (ArithmeticError, OSError, RuntimeError, ValueError) as error:
+            logger.warning("%s: this checkpoint has no sample (%s).", self.job.name, error)
             return
-        self._show.sample(strip)
+        self.show.sample(strip)
 
     def _sample(self, learned: Learned) -> Tensor:
         """Return a clip, [F, H, W, 3]."""
-        port, (model, clip, vae), dataset = self._port, self._parts, self._dataset
+        port, (model, clip, vae), dataset = self.port, self.parts, self.dataset
         motion = self.motion_of(learned)
         moving = port.install(model, motion_edit("sample", motion, motion.weights.beta_schedule))
         texts = as_prompt(dataset.captions[0]), ""
         positive, negative = (port.encode_text(clip, text)[0] for text in texts)
         latents, mask = torch.zeros(dataset.frames, 4, dataset.height // 8, dataset.width // 8), None
         noise = torch.randn(
-            latents.shape, generator=torch.Generator().manual_seed(self._job.settings.loop.seed)
+            latents.shape, generator=torch.Generator().manual_seed(self.job.settings.loop.seed)
         )
-        if self._job.target == "mask adapter":
+        if self.job.target == "mask adapter":
             ends, mask = [0, -1], torch.ones_like(latents[:, :1])
             pictures = dataset.pictures(0)[ends].movedim(1, -1) / 2 + 0.5
             latents[ends], mask[ends] = port.encode(vae, pictures)["samples"].to(latents), 0.0

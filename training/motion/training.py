@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,30 +28,12 @@ from ...models.video.schedules import STABLE_DIFFUSION, TRAIN_TIMESTEPS
 from ..loop import LoopSettings, LossFunction, Precision, train
 from ..metrics_log import MetricsLog
 from ..team import ALONE, Team
-from .given_frames import LEAST_BETWEEN, check_between, draw_given
+from .given_frames import LEAST_BETWEEN, draw_given
+from .latent_cache import EncodedClips
 from .lessons import Learned, Lesson
 from .targets import noise_mse
 
 CHECKPOINT, RESULT, METRICS = "checkpoint.pt", "motion.safetensors", "metrics.jsonl"
-
-
-class Clips(Protocol):
-    """Encoded clips, as training reads them; ``latent_cache.EncodedClips`` is one."""
-
-    @property
-    def latents(self) -> Tensor:
-        """[N, F, 4, h, w] float32, in the UNet's units."""
-        ...
-
-    @property
-    def tokens(self) -> Tensor:
-        """[M, L, D] float32; row 0 is the empty caption."""
-        ...
-
-    @property
-    def caption(self) -> Tensor:
-        """[N] long. Row of tokens of each clip."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +107,7 @@ class Trained:
 def train_motion(
     port: Host,
     model: Any,
-    clips: Clips,
+    clips: EncodedClips,
     lesson: Lesson,
     settings: MotionSettings,
     folder: Callable[[str], Path],
@@ -139,27 +121,21 @@ def train_motion(
         port: the host.
         model: MODEL without a motion module. Its UNet, a copy where the host needs one, stays as it is, which
             is checked to the last bit.
-        clips: encoded clips.
+        clips: encoded clips, at least one, of a length that ``check_frames`` allows.
         lesson: network to train, on the host's device.
         settings: settings of the training.
         folder: function from the key of everything that the run depends on to the folder of its files.
-        on_step: callback that gets each 0-based step and its loss. It may raise to stop, which saves a
-            checkpoint.
-        on_checkpoint: callback after each checkpoint that gets the number of steps done, and what was learned
-            so far. It is called once more at the start of a run that goes on.
+        on_step: callback of ``loop.train``.
+        on_checkpoint: callback of ``loop.train`` that gets what was learned so far in place of the averages.
         team: processes that train together; the main one alone writes files, and calls ``on_checkpoint``.
 
-    Returns:
-        The result of the run.
-
     Raises:
-        ValueError: there are no clips, or they have more frames than the module holds.
+        ValueError: the checkpoint is of another run, or damaged.
         CheckpointError: the base is of another family.
         FloatingPointError: the loss is not finite. The last checkpoint stays.
         OSError: a checkpoint can't be written. The last one stays.
         HostError: the base's weights changed.
     """
-    check_clips(clips, lesson.learner.weights, settings.frames_per_step)
     with torch.inference_mode(False), torch.enable_grad():
         frames = settings.frames_per_step or clips.latents.shape[1]
         forward = port.train_forward(model, frames, lesson.learner, save_memory=settings.save_memory)
@@ -168,42 +144,40 @@ def train_motion(
             for slot in lesson.learner.network.slots:
                 recompute(lesson.learner.network.transformer(slot))
         key = run_key(clips, lesson, settings, [base, kind, plain(port.edits(model))])
-        run = _Run(lesson, folder(key), base, kind, settings, on_step, on_checkpoint, team)
+        place = folder(key)
+        log, began = MetricsLog(place / METRICS), time.perf_counter()
+
+        def note(step: int, loss: float) -> None:
+            nonlocal began
+            seconds, began = time.perf_counter() - began, time.perf_counter()
+            if team.rank == 0:
+                log.add(step, loss=loss, rate=settings.loop.rate(step), seconds=round(seconds, 3))
+            if on_step is not None:
+                on_step(step, loss)
+
+        def save(steps: int, averages: dict[str, Tensor]) -> None:
+            learned = lesson.finish(averages)
+            facts = {"frameloom.base": base, "frameloom.prediction_type": kind}
+            save_motion(place / RESULT, learned, facts=facts)
+            if on_checkpoint is not None:
+                on_checkpoint(steps, learned)
+
         averages = train(
             lesson.parameters,
             _loss(forward, clips, lesson, settings, kind),
             settings.loop,
-            checkpoint=run.folder / CHECKPOINT,
+            checkpoint=place / CHECKPOINT,
             checkpoint_every=settings.checkpoint_every,
             key=key,
-            on_step=run.step,
-            on_checkpoint=run.checkpoint,
+            on_step=note,
+            on_checkpoint=save,
             team=team,
         )
         check_frozen(base, forward)
-    return Trained(lesson.finish(averages), run.log.column("loss"), base, run.folder)
+    return Trained(lesson.finish(averages), log.column("loss"), base, place)
 
 
-def check_clips(clips: Clips, weights: MotionWeights, frames_per_step: int = 0) -> None:
-    """Check that there are clips, and that a module can be trained on them.
-
-    Args:
-        clips: encoded clips.
-        weights: weights of the module.
-        frames_per_step: number of frames in one step, as in ``MotionSettings``.
-
-    Raises:
-        ValueError: there are none, or their length is wrong, as in ``check_frames``.
-    """
-    count, frames = clips.latents.shape[:2]
-    if count == 0:
-        raise ValueError(
-            "clips: got none; expected at least one to train on; choose a folder with videos in it."
-        )
-    check_frames(frames, weights, frames_per_step)
-
-
-def check_frames(frames: int, weights: MotionWeights, frames_per_step: int = 0) -> None:
+def check_frames(frames: int, weights: MotionWeights, frames_per_step: int) -> None:
     """Check that a module can be trained on clips of a length.
 
     Args:
@@ -226,8 +200,11 @@ def check_frames(frames: int, weights: MotionWeights, frames_per_step: int = 0) 
             f"frames_per_step={frames_per_step} can't be taken from clips of {frames} frames; expected {least} to "
             f"{frames}, or 0 for all of them; 4 is a good choice."
         )
-    if weights.size.mask_encoder:
-        check_between(frames)
+    if frames < least:
+        raise ValueError(
+            f"frames={frames} leaves nothing between a clip's ends; expected at least {least}; raise the data set's "
+            "frames."
+        )
     longest = weights.size.max_frames
     if frames > longest:
         raise ValueError(
@@ -255,7 +232,7 @@ def check_frozen(before: str, forward: FrozenForward) -> None:
 
 
 def draw_batch(
-    clips: Clips, settings: MotionSettings, generator: torch.Generator, *, gives: bool = False
+    clips: EncodedClips, settings: MotionSettings, generator: torch.Generator, *, gives: bool = False
 ) -> Batch:
     """Draw a batch: clips, some without their caption, with one timestep each, and noise for each frame.
 
@@ -283,7 +260,7 @@ def draw_batch(
     return Batch(latents, tokens, timesteps, noise, frame_ids, given)
 
 
-def run_key(clips: Clips, lesson: Lesson, settings: MotionSettings, base: Sequence[Any]) -> str:
+def run_key(clips: EncodedClips, lesson: Lesson, settings: MotionSettings, base: Sequence[Any]) -> str:
     """Return the hash of everything that the numbers of a run depend on.
 
     Args:
@@ -316,13 +293,16 @@ def pick_precision(device: torch.device) -> Precision:
 
 
 def _loss(
-    forward: FrozenForward, clips: Clips, lesson: Lesson, settings: MotionSettings, prediction_type: str
+    forward: FrozenForward,
+    clips: EncodedClips,
+    lesson: Lesson,
+    settings: MotionSettings,
+    prediction_type: str,
 ) -> LossFunction:
     """Return the loss of a step."""
     device = next(iter(lesson.parameters.values())).device
     schedule = lesson.learner.weights.beta_schedule or STABLE_DIFFUSION
     alphas = schedule.alphas_cumprod().float().to(device)
-
     gives = lesson.learner.network.mask_encoder is not None
 
     def loss(_step: int, generator: torch.Generator) -> Tensor:
@@ -339,56 +319,12 @@ def _loss(
             told = latents.flatten(0, 1), given.view(-1, 1, 1, 1).expand(-1, 1, *latents.shape[-2:])
 
         def predict(noisy: Tensor, at: Tensor) -> Tensor:
-            return forward(noisy.flatten(0, 1), at.repeat_interleave(noisy.shape[1]), tokens, told).view_as(
-                noisy
-            )
+            out = forward(noisy.flatten(0, 1), at.repeat_interleave(noisy.shape[1]), tokens, told)
+            return out.view_as(noisy)
 
+        snr = settings.min_snr
         return noise_mse(
-            predict,
-            latents,
-            timesteps,
-            noise,
-            alphas,
-            prediction_type,
-            min_snr=settings.min_snr,
-            unknown=unknown,
+            predict, latents, timesteps, noise, alphas, prediction_type, min_snr=snr, unknown=unknown
         )
 
     return loss
-
-
-class _Run:
-    """The files and messages of a run."""
-
-    def __init__(
-        self,
-        lesson: Lesson,
-        folder: Path,
-        base: str,
-        prediction_type: str,
-        settings: MotionSettings,
-        on_step: Callable[[int, float], None] | None,
-        on_checkpoint: Callable[[int, Learned], None] | None,
-        team: Team,
-    ) -> None:
-        self.folder, self.log = folder, MetricsLog(folder / METRICS)
-        self._lesson, self._loop, self._team = lesson, settings.loop, team
-        self._facts = {"frameloom.base": base, "frameloom.prediction_type": prediction_type}
-        self._on_step, self._on_checkpoint = on_step, on_checkpoint
-        self._started = time.perf_counter()
-
-    def step(self, step: int, loss: float) -> None:
-        """Log a step."""
-        now = time.perf_counter()
-        if self._team.rank == 0:
-            self.log.add(step, loss=loss, rate=self._loop.rate(step), seconds=round(now - self._started, 3))
-        self._started = now
-        if self._on_step is not None:
-            self._on_step(step, loss)
-
-    def checkpoint(self, steps: int, averages: dict[str, Tensor]) -> None:
-        """Write the result so far."""
-        learned = self._lesson.finish(averages)
-        save_motion(self.folder / RESULT, learned, facts=self._facts)
-        if self._on_checkpoint is not None:
-            self._on_checkpoint(steps, learned)

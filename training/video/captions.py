@@ -69,9 +69,8 @@ def read_captions(
     Returns:
         Captions by video, for videos that have one; and files that can't be read, or that name no video in the folder.
     """
-    beside = {name: [name, _without_ending(name)] for name in sorted(videos)} | {
-        name: [name] for name in folders
-    }
+    beside = {name: [name, str(PurePosixPath(name).with_suffix(""))] for name in sorted(videos)}
+    beside |= {name: [name] for name in folders}
     index = _index(list(beside))
     texts: dict[str, str] = {}  # captions by text file
     rows: dict[str, str] = {}
@@ -109,10 +108,6 @@ def _beside(texts: Mapping[str, str], stems: Iterable[str]) -> str:
 def _same(name: str) -> str:
     """Return one spelling of a name for all: a letter with an accent may be one character or two."""
     return normalize("NFC", name)
-
-
-def _without_ending(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))
 
 
 def _index(videos: Sequence[str]) -> Index:

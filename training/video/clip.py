@@ -1,6 +1,6 @@
 """Clips cut from a video: the numbers of their frames, and their size. Nothing is decoded before a clip is asked for.
 
-This file reads one video of any kind, and finds its faults. ``video_folder`` finds the videos.
+This file reads one video of any kind, and finds its faults. ``folder`` finds the videos.
 """
 
 from __future__ import annotations

@@ -19,10 +19,8 @@ from statistics import median
 
 from ...models.errors import ClipError
 
-_SHORTEST, _INSTEAD = (
-    Fraction(1, 100),
-    Fraction(1, 10),
-)  # seconds; browsers show shorter frames of animations for the second time
+# Seconds; browsers show shorter frames of animations for the second time.
+_SHORTEST, _INSTEAD = Fraction(1, 100), Fraction(1, 10)
 _ROUNDED = Fraction(1, 1000)  # seconds; times in shorter units may be rounded, longer units are exact
 _UNEVEN = 1.5  # ratio of the longest to the shortest frame; rounding alone makes less of an even rate
 

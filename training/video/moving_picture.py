@@ -1,6 +1,6 @@
 """Animated WebP through Pillow, since FFmpeg does not read it: its times and the decoding of its frames.
 
-FFmpeg reads GIF and animated PNG (``video_stream``).
+FFmpeg reads GIF and animated PNG (``stream``).
 """
 
 from __future__ import annotations

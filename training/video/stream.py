@@ -17,12 +17,10 @@ from .cut import Timeline
 from .source import Stamp, Video, check_size, check_unchanged, hash_files, stamp_of
 from .upright import fit, upright_size
 
-_SEEK_SECONDS = (
-    1.0  # seconds before the first frame; frames right behind a keyframe may need frames before it
-)
-_UNTIMED = (
-    "avi",
-)  # formats whose stamps belong to packets, not to pictures, and whose header also counts left out pictures
+# Seconds before the first frame; frames right behind a keyframe may need frames before it.
+_SEEK_SECONDS = 1.0
+# Formats whose stamps belong to packets, not to pictures, and whose header also counts left out pictures.
+_UNTIMED = ("avi",)
 _ANIMATIONS = ("gif", "apng")
 _RATE = Fraction(25)  # frames a second, as FFmpeg guesses, for a file without rate and times
 _HDR = {16: "PQ", 18: "HLG"}  # name of the transfer curve by FFmpeg's number
