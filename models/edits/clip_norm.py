@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from einops import rearrange
@@ -31,6 +32,9 @@ def hook_norm(norm: nn.Module, find: Callable[[], Active | None]) -> Iterator[Re
     def unfold(pictures: Tensor, frames: int) -> Tensor:
         return rearrange(pictures, "b c (f h) w -> (b f) c h w", f=frames)
 
+    def over_clip(norm: nn.Module, frames: int, pictures: Tensor) -> Tensor:
+        return unfold(norm.forward(fold(pictures, frames)), frames)
+
     def before(_norm: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         active = find()
         if active is None or active.norm_frames == 1 or isinstance(active, InPart):
@@ -43,7 +47,7 @@ def hook_norm(norm: nn.Module, find: Callable[[], Active | None]) -> Iterator[Re
             return None
         frames = active.norm_frames
         if isinstance(active, InPart):  # what the norm made of a part by itself is of no use
-            return active.meet(lambda whole: unfold(norm.forward(fold(whole, frames)), frames), inputs[0])
+            return active.meet(partial(over_clip, norm, frames), inputs[0])
         return unfold(output, frames)
 
     yield norm.register_forward_pre_hook(before)

@@ -10,11 +10,12 @@ A part is a greenlet: a call that is left in the middle and gone back to, on one
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from greenlet import getcurrent, greenlet
@@ -47,7 +48,7 @@ class Cut:
         """The frames of each part; their numbers differ by one at most."""
         count = -(-self.frames // self.at_once)
         ends = [self.frames * number // count for number in range(count + 1)]
-        return [slice(*pair) for pair in itertools.pairwise(ends)]
+        return [slice(*pair) for pair in pairwise(ends)]
 
     def take(self, whole: Any, part: slice) -> Any:
         """Return a part's rows of tensors.
@@ -57,15 +58,18 @@ class Cut:
                 Whatever else there is, belongs to all parts.
             part: frames of the part.
         """
-        if isinstance(whole, Mapping):
-            return {name: self.take(each, part) for name, each in whole.items()}
+        if isinstance(whole, dict):
+            named = cast("dict[str, Any]", whole)
+            return {name: self.take(each, part) for name, each in named.items()}
         if isinstance(whole, (list, tuple)):
-            return type(whole)(self.take(each, part) for each in whole)
+            row = cast("list[Any]", whole)
+            return type(row)(self.take(each, part) for each in row)
         if isinstance(whole, Source):
             return whole if whole.is_shared else replace(whole, tokens=self.take(whole.tokens, part))
         if not isinstance(whole, Tensor) or whole.ndim == 0 or len(whole) % (self.videos * self.frames):
             return whole
-        return whole.unflatten(0, (self.videos, self.frames, -1))[:, part].flatten(0, 2)
+        rows: Any = whole.unflatten(0, (self.videos, self.frames, -1))
+        return rows[:, part].flatten(0, 2)
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Return the whole batch of what its parts have, in their order."""
@@ -118,7 +122,9 @@ class Lockstep:
                 for all.
             *mine: tensors of this part.
         """
-        return getcurrent().parent.switch((work, mine))
+        together = getcurrent().parent
+        assert together is not None  # who runs the parts
+        return together.switch((work, mine))
 
     def _work(self, arrived: Sequence[tuple[Work, tuple[Tensor, ...]]]) -> Any:
         work = arrived[0][0]
@@ -139,27 +145,27 @@ class InPart(Active):
 
     def slot(self, name: str, hidden: Tensor) -> Tensor:
         """Return what goes on from a slot."""
-        return self.meet(lambda hidden: self._whole.slot(name, hidden), hidden)
+        return self.meet(partial(self._whole.slot, name), hidden)
 
     def join(self, hidden: Tensor, skip: Tensor, factor: int) -> tuple[Tensor, Tensor]:
         """Return what a block of the way up takes side by side."""
-        return self.meet(lambda hidden, skip: self._whole.join(hidden, skip, factor), hidden, skip)
+        return self.meet(partial(self._whole.join, factor=factor), hidden, skip)
 
     def read(self, tokens: Tensor, layer: Layer, of: Hashable = None) -> Source | None:
         """Return what a layer of self-attention reads."""
-        return self.meet(lambda tokens: self._whole.read(tokens, layer, of), tokens)
+        return self.meet(partial(self._whole.read, layer=layer, of=of), tokens)
 
     def between(self, tokens: Tensor, number: int) -> Tensor:
         """Return what goes from self- to cross-attention."""
-        return self.meet(lambda tokens: self._whole.between(tokens, number), tokens)
+        return self.meet(partial(self._whole.between, number=number), tokens)
 
     def bias(self, layer: Layer, query: Tensor, tokens: int) -> Tensor | None:
         """Return what is added to a layer's logits."""
         if not self.acts_at("cross_attention"):
             return None
-        return self.meet(lambda query: self._whole.bias(layer, query, tokens), query[..., :1])
+        return self.meet(partial(self._whole.bias, layer, tokens=tokens), query[..., :1])
 
     def see(self, query: Tensor, key: Tensor, layer: Layer) -> None:
         """Show a layer's cross-attention, with a row of keys for each picture."""
         keys = key.repeat_interleave(len(query) // len(key), dim=0)
-        self.meet(lambda query, key: self._whole.see(query, key, layer), query, keys)
+        self.meet(partial(self._whole.see, layer=layer), query, keys)
