@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 import torch
+from einops import rearrange
 from greenlet import getcurrent, greenlet
 from torch import Tensor
 
@@ -68,12 +69,13 @@ class Cut:
             return whole if whole.is_shared else replace(whole, tokens=self.take(whole.tokens, part))
         if not isinstance(whole, Tensor) or whole.ndim == 0 or len(whole) % (self.videos * self.frames):
             return whole
-        rows: Any = whole.unflatten(0, (self.videos, self.frames, -1))
-        return rows[:, part].flatten(0, 2)
+        rows = rearrange(whole, "(v f r) ... -> v f r ...", v=self.videos, f=self.frames)[:, part]
+        return rearrange(rows, "v f r ... -> (v f r) ...")
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Return the whole batch of what its parts have, in their order."""
-        return torch.cat([each.unflatten(0, (self.videos, -1)) for each in parts], dim=1).flatten(0, 1)
+        rows = [rearrange(each, "(v f) ... -> v f ...", v=self.videos) for each in parts]
+        return rearrange(torch.cat(rows, dim=1), "v f ... -> (v f) ...")
 
 
 class Lockstep:
