@@ -53,7 +53,7 @@ def ask_in_parts(
         ask: function that asks the UNet.
         given: arguments of the whole batch.
         live: call of the whole batch.
-        cut: how it is cut.
+        cut: parts of the batch.
     """
     step = Lockstep(cut)
     part = Live(InPart(live.active, step), live.unet, live.size)
