@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 from frameloom.headless import select_host
 from frameloom.headless.__main__ import main
 from frameloom.headless.port import HeadlessHost
@@ -65,12 +64,3 @@ def random_parts(tmp_path_factory):
 @pytest.fixture
 def model(random_parts):
     return random_parts[0]
-
-
-@pytest.fixture
-def one_thread():
-    """As a worker of a cluster has, so that bits are comparable."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

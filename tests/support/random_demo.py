@@ -6,6 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from frameloom.headless.engine.denoise import sample
+from frameloom.headless.engine.noise import draw_noise
+from frameloom.headless.samplers.sigmas import schedule_sigmas
+from frameloom.headless.samplers.table import find_sampler
 from frameloom.headless.text.prompt import Tokenizer
 from frameloom.headless.weights import keys
 from frameloom.headless.weights.loading import load_checkpoint
@@ -66,6 +70,14 @@ def load_random(path: Path, size=DEMO):
 def random_text(seed, length=77, **options):
     """A condition of random tokens."""
     return [[draw(1, length, DEMO.unet.context_dim, seed=seed), options]]
+
+
+def draw_clip(model, guidance, *, frames=3, steps=3, sampler="euler", latent=None, **options):
+    """Sample a clip from the noise of seed 1 and empty latents; the rest as ``sample`` has it."""
+    latent = torch.zeros(frames, 4, 8, 8) if latent is None else latent
+    settings = {"sigmas": schedule_sigmas(model.sampling, "normal", steps), "seed": 1} | options
+    noise = draw_noise(latent, 1)
+    return sample(model, noise, guidance, sampler=find_sampler(sampler), latent=latent, **settings)[0]
 
 
 def random_motion(size=DEMO.unet, seed=1) -> MotionModel:
