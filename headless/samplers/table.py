@@ -15,7 +15,7 @@ from functools import partial
 from torch import Tensor
 
 from . import cfg_pp, ode, sde
-from .walk import Denoise, OnStep, Walk
+from .walk import Walk
 
 
 @dataclass(frozen=True)
@@ -40,32 +40,19 @@ class Sampler:
     fewest_steps: int = 1
     needs_unguided: bool = False
 
-    def run(
-        self,
-        denoise: Denoise,
-        noisy: Tensor,
-        sigmas: Tensor,
-        seed: int | None,
-        on_step: OnStep,
-        unguided: Callable[[], Tensor] | None = None,
-    ) -> Tensor:
+    def run(self, walk: Walk, noisy: Tensor) -> Tensor:
         """Go from noisy to clean latents, [F, C, H, W].
 
         Args:
-            denoise: the model, guided.
+            walk: run of the sampler.
             noisy: [F, C, H, W].
-            sigmas: noise levels, [steps + 1] float32 on the CPU, descending.
-            seed: seed of the noise that is drawn on the way.
-            on_step: function that is called at each step.
-            unguided: function that returns the last answer as it was without guidance.
 
         Raises:
             ValueError: there are too few steps.
         """
-        walk = Walk(denoise, sigmas, seed, on_step, unguided)
         if walk.steps == 0:
             return noisy
-        fewest = self.fewest_steps + (self.stops_above_0 and float(sigmas[-1]) == 0)
+        fewest = self.fewest_steps + (self.stops_above_0 and float(walk.sigmas[-1]) == 0)
         if walk.steps < fewest:
             raise ValueError(
                 f"sampler_name={self.name!r}: got {walk.steps} step; expected at least {fewest}, or it would return "

@@ -11,6 +11,7 @@ from frameloom.headless.port import HeadlessHost
 from frameloom.host import api
 from frameloom.tests.support.random_demo import load_random
 from frameloom.tests.support.workflows import read_graph
+from frameloom.training.motion import run as motion_run
 
 
 @pytest.fixture
@@ -27,6 +28,7 @@ def port(tmp_path, monkeypatch):
 def command(tmp_path, monkeypatch, capsys):
     """Run the command for a user without files; return its exit code, and its lines on standard output and error."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(motion_run, "SAMPLE_STEPS", 1)  # of what a training draws on its way
 
     def call(*arguments):
         monkeypatch.setattr(api, "_selected", {})  # a command is a process of its own
@@ -49,7 +51,7 @@ def draw_workflow(command, tmp_path):
         file.write_text(json.dumps(read_graph(graph) if isinstance(graph, str) else graph))
         options = [f"--{name}={folder}" for name, folder in {"output": out, **folders}.items()]
         code, shown, said = command("run", file, *options, *(f"--set={value}" for value in settings))
-        assert code == 0, said
+        assert code == 0, said[-1]
         return out / "frameloom", "\n".join(shown + said)
 
     return call

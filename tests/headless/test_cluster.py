@@ -22,7 +22,7 @@ from frameloom.models.errors import HostError
 from frameloom.models.long_video.nuwa_jobs import JobFolder, Recursion, run_jobs
 from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.tests.support.cluster_work import Unreadable, smooth
-from frameloom.tests.support.workflows import WORKFLOWS
+from frameloom.tests.support.workflows import SHORT_NUWA, WORKFLOWS
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -138,8 +138,7 @@ def test_a_gpu_that_a_worker_would_not_see_is_refused():
 
 def run_nuwa(*options):
     """Return the command's arguments that run a short nuwa_demo of 6 jobs."""
-    settings = ("8.steps=1", "12.steps=1", "3.length=3", "3.depth=3", "3.prompts=a red circle")
-    sets = (f"--set={value}" for value in settings)
+    sets = (f"--set={value}" for value in SHORT_NUWA)
     return ["run", str(WORKFLOWS / "nuwa_demo.json"), *sets, "--device=cpu", *options]
 
 

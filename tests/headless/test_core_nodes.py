@@ -12,7 +12,7 @@ import torch
 from frameloom.headless.core_nodes import image, latent, video
 from frameloom.headless.core_nodes.mask import EmptyImage, ImageBatch, ImageToMask
 from frameloom.headless.core_nodes.text import PreviewAny
-from frameloom.headless.v3 import io, ui
+from frameloom.headless.v3 import io
 from frameloom.headless.v3.folders import folders
 from frameloom.headless.v3.video_file import read_frames
 from frameloom.tests.support.tensors import draw
@@ -264,8 +264,8 @@ def test_a_video_that_was_never_a_file_comes_apart_unchanged(port):
 def test_only_a_file_of_the_input_folder_is_a_video(port):
     write_video(port, "a.mp4")
     assert video.LoadVideo.choices() == {"file": ["a.mp4"]}
-    assert video.LoadVideo.validate_inputs("a.mp4") is True
-    assert "it holds a.mp4" in video.LoadVideo.validate_inputs("b.mp4")
+    assert video.LoadVideo.validate_inputs(file="a.mp4") is True
+    assert "it holds a.mp4" in video.LoadVideo.validate_inputs(file="b.mp4")
     with pytest.raises(ValueError, match=r"file '../a.mp4' was not found; expected a file inside"):
         video.LoadVideo.execute("../a.mp4")
 
@@ -355,12 +355,6 @@ def test_weak_edges_need_a_low_threshold(port):
 def test_wrong_inputs_of_canny_are_named(port, picture, low, message):
     with pytest.raises(ValueError, match=f"canny: {message}"):
         image.Canny.execute(picture, low, 0.5)
-
-
-def test_ui_previews_pictures_and_text(port):
-    shown = ui.PreviewImage(ramp(2)).as_dict()
-    assert [each["type"] for each in shown["images"]] == ["temp", "temp"]
-    assert ui.PreviewText("hello").as_dict() == {"text": ("hello",)}
 
 
 @pytest.mark.parametrize(

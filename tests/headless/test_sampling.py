@@ -118,7 +118,7 @@ def go_down(name, denoise, start, sigmas=SIGMAS, seed=0, on_step=lambda *_: None
         answers.append(denoise(noisy, sigma))
         return answers[-1]
 
-    return find_sampler(name).run(ask, start, sigmas, seed, on_step, lambda: answers[-1])
+    return find_sampler(name).run(Walk(ask, sigmas, seed, on_step, lambda: answers[-1]), start)
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))

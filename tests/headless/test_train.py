@@ -61,7 +61,6 @@ def arguments(**changes):
 def home(tmp_path, monkeypatch):
     """A folder to run in."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(motion_run, "SAMPLE_STEPS", 1)
 
 
 @pytest.fixture
