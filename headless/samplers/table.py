@@ -104,10 +104,10 @@ SAMPLERS |= {
     for name, function in (
         ("euler_cfg_pp", cfg_pp.euler),
         ("euler_ancestral_cfg_pp", partial(cfg_pp.euler, ancestral=True)),
-        ("dpmpp_2s_ancestral_cfg_pp", cfg_pp.dpmpp_2s_ancestral),
+        ("dpmpp_2s_ancestral_cfg_pp", partial(sde.dpmpp_2s_ancestral, plus=True)),
         ("dpmpp_2m_cfg_pp", cfg_pp.dpmpp_2m),
-        ("res_multistep_cfg_pp", cfg_pp.res_multistep),
-        ("res_multistep_ancestral_cfg_pp", partial(cfg_pp.res_multistep, ancestral=True)),
+        ("res_multistep_cfg_pp", partial(sde.res_multistep, plus=True)),
+        ("res_multistep_ancestral_cfg_pp", partial(sde.res_multistep, ancestral=True, plus=True)),
         ("gradient_estimation_cfg_pp", cfg_pp.gradient_estimation),
     )
 }
