@@ -41,7 +41,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def net(folder):
-    return load_controlnet(folder / "net.safetensors", CPU)
+    with torch.inference_mode():  # as a node loads it
+        return load_controlnet(folder / "net.safetensors", CPU)
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +104,8 @@ def test_a_training_checkpoint_gives_its_control_part(folder, net, tmp_path):
     assert torch.equal(loaded.conv_in.weight, net.conv_in.weight)
 
 
-def test_weights_stay_trainable_through_when_a_node_loads_them(folder):
-    with torch.inference_mode():
-        loaded = load_controlnet(folder / "net.safetensors", CPU)
-    assert not any(parameter.is_inference() for parameter in loaded.parameters())
+def test_weights_stay_trainable_through_when_a_node_loads_them(net):
+    assert not any(parameter.is_inference() for parameter in net.parameters())
 
 
 NET = "control_model."

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, StableDiffusionControlNetPipeline
+from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
     CrossFrameAttnProcessor2_0,
 )
@@ -19,6 +19,7 @@ from frameloom.models.network.sizes import DEMO
 from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
 from frameloom.tests.support.random_demo import CPU, write_control
 from frameloom.tests.support.tensors import draw
+from frameloom.tests.support.text2video_zero import build_pipeline
 
 FRAMES, STEPS, CFG, STRENGTH = 4, 5, 5.0, 0.8
 NOISE = draw(1, 4, 8, 8, seed=1).repeat(FRAMES, 1, 1, 1)  # one noise for all frames
@@ -40,21 +41,7 @@ def of_diffusers(model, net, crossed):
     control.load_state_dict(net.state_dict())
     for network in (part for part in (unet, control) if type(part).__name__ in crossed):
         network.set_attn_processor(CrossFrameAttnProcessor2_0(batch_size=2))
-    schedule = model.base_sampling.schedule
-    scheduler = DDIMScheduler(
-        beta_start=schedule.start,
-        beta_end=schedule.end,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        steps_offset=1,
-    )
-    vae = AutoencoderKL(block_out_channels=(32, 32, 32, 32), down_block_types=["DownEncoderBlock2D"] * 4)
-    parts = dict.fromkeys(["text_encoder", "tokenizer", "safety_checker", "feature_extractor"])
-    pipeline = StableDiffusionControlNetPipeline(
-        unet=unet, controlnet=control, scheduler=scheduler, vae=vae, requires_safety_checker=False, **parts
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = build_pipeline(StableDiffusionControlNetPipeline, unet, controlnet=control)
     positive, negative = (prompt.expand(FRAMES, -1, -1) for prompt in PROMPTS)
     return pipeline(
         image=HINTS,

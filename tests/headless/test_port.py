@@ -6,7 +6,7 @@ import pytest
 import torch
 from frameloom.host.bundled import BUNDLED
 from frameloom.models.network.sizes import DEMO
-from frameloom.tests.support.random_demo import random_text, write_lora
+from frameloom.tests.support.random_demo import as_learner, random_motion, random_text, write_lora
 from frameloom.tests.support.tensors import draw
 
 BUNDLED_MOTION = next(iter(BUNDLED["animatediff_models"]))
@@ -68,3 +68,13 @@ def test_a_lora_goes_on_a_clone_alone(port, model):
     assert not torch.allclose(changed, before, atol=1e-2)
     assert torch.equal(after, before)
     assert port.load_lora(model, "small.safetensors", 0.0) is model
+
+
+def test_the_training_function_has_gradients_inside_a_node(port, model):
+    trained = random_motion().requires_grad_(True)
+    with torch.inference_mode():
+        forward = port.train_forward(model, 4, as_learner(trained))
+        given = draw(4, 4, 8, 8), torch.full((4,), 300), draw(4, 77, DEMO.unet.context_dim)
+        prediction = forward(*given)
+    prediction.square().mean().backward()
+    assert all(parameter.grad is not None for parameter in trained.parameters())

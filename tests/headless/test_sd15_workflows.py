@@ -14,7 +14,7 @@ from frameloom.models.motion.lora import read_motion_lora
 from frameloom.tests.support.gligen import write_gligen
 from frameloom.tests.support.random_demo import NARROW, random_motion, write_control, write_model
 from frameloom.tests.support.workflows import read_graph
-from PIL import Image
+from PIL import Image, ImageSequence
 
 EDITING = replace(NARROW, unet=replace(NARROW.unet, in_channels=8))
 SIDE = 64
@@ -81,12 +81,9 @@ SHORT_TRAINING = ("3.frames=4", "4.steps=2", "4.checkpoint_every=2", "10.batch_s
 def test_it_makes_a_clip_that_moves(run, name, frames, values):
     with Image.open(run(name, *values) / f"{name}_00001_.webp") as clip:
         assert clip.n_frames == frames
-        pictures = []
-        for index in range(frames):
-            clip.seek(index)
-            pictures.append(clip.convert("RGB").tobytes())
+        pictures = {frame.convert("RGB").tobytes() for frame in ImageSequence.Iterator(clip)}
     assert clip.size == (SIDE, SIDE)
-    assert len(set(pictures)) > 1
+    assert len(pictures) > 1
 
 
 @pytest.mark.parametrize(
