@@ -136,6 +136,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from .cluster import Cluster
     from .v3.folders import expected_model_file
     from .workflow.graph import InvalidWorkflowError, check_workflow, read_workflow
     from .workflow.settings import BadSettingError, with_settings
@@ -147,20 +148,18 @@ def _run(options: argparse.Namespace) -> int:
     try:
         text = read_workflow_text(options.workflow)
     except OSError as error:
-        return _fail(
-            INVALID, f"{options.workflow}: {error.strerror}; expected a workflow in ComfyUI's API form."
-        )
+        said = f"{options.workflow}: {error.strerror}; expected a workflow in ComfyUI's API form."
+        return _fail(INVALID, said)
     except NoWorkflowError as error:
         return _fail(INVALID, str(error))
     try:
         prompt = with_settings(read_workflow(text), options.settings)
-        cluster = _cluster(options)
+        cluster = None if options.ray is None else Cluster(options.ray, options.workers, options.device)
         graph = check_workflow(prompt, _select_host(options, cluster))
     except InvalidWorkflowError as error:
         is_file_missing = any(each.expected.startswith("a file;") for each in error.errors)
-        return _fail(
-            INVALID, f"{error}\nexpected {expected_model_file()}." if is_file_missing else str(error)
-        )
+        said = f"\nexpected {expected_model_file()}." if is_file_missing else ""
+        return _fail(INVALID, f"{error}{said}")
     except BadSettingError as error:
         return _fail(INVALID, str(error))
 
@@ -184,15 +183,6 @@ def _run(options: argparse.Namespace) -> int:
         print(line)
     print(f"{time.perf_counter() - started:.1f} seconds")
     return OK
-
-
-def _cluster(options: argparse.Namespace) -> Cluster | None:
-    """Return the cluster that jobs are shared on, which was not reached yet."""
-    if options.ray is None:
-        return None
-    from .cluster import Cluster
-
-    return Cluster(options.ray, options.workers, options.device)
 
 
 def _select_host(options: argparse.Namespace, cluster: Cluster | None) -> list[type[Any]]:

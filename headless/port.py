@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from ..host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
@@ -25,7 +24,6 @@ from ..host.model_folders import (
 from ..models.edits.edit import Edit
 from ..models.errors import CheckpointError
 from ..models.files.keys import plain
-from ..models.layout.gligen import Gligen
 from ..models.long_video.nuwa_jobs import Recursion, Watch, Work, run_jobs
 from ..models.motion.checkpoint import MotionWeights
 from ..models.network.family import Family, check_offered
@@ -36,7 +34,6 @@ from .engine.conditions import select_frames
 from .engine.denoise import Denoiser, sample
 from .engine.edits import edited
 from .engine.encode import Spans, encode_chunks, encode_prompt, find_spans, phrase_spans, without_places
-from .engine.gligen import load_gligen
 from .engine.guidance import CFG, Conditioning, options_of
 from .engine.motion import LoadedMotion
 from .engine.training import differentiable
@@ -49,7 +46,6 @@ from .v3.folders import Folders
 from .v3.io import ComfyNode
 from .v3.ui import PreviewVideo, hidden_texts, show_video
 from .v3.video_file import FileVideo
-from .weights.control_loading import load_controlnet
 from .weights.device import pick_device, weight_dtype
 from .weights.loading import load_checkpoint
 from .weights.lora import read_lora
@@ -124,14 +120,6 @@ class HeadlessHost:
         if strength == 0:
             return model
         return model.with_lora(read_lora(self.resolve("loras", name), model.unet, model.size), strength)
-
-    def load_controlnet(self, name: str) -> ControlNetModel:
-        """Load one of the user's ControlNets."""
-        return load_controlnet(self.resolve("controlnet", name), self.device)
-
-    def load_gligen(self, name: str) -> Gligen:
-        """Load one of the user's GLIGEN files."""
-        return load_gligen(self.resolve("gligen", name), self.device)
 
     def sample(
         self,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 LINES = 4
 """Lines a bar becomes in a log."""
@@ -42,25 +43,16 @@ class StepBar:
         self._done = done
 
 
-class _AboveBar(logging.Handler):
-    """Writes lines above a bar, if there is one."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
-        tqdm.write(self.format(record), file=sys.stderr)
-
-
 @contextmanager
 def shown_log() -> Iterator[None]:
-    """Show what our code logs, from INFO on, as long as the context lasts."""
-    logger, handler = logging.getLogger(__name__.partition(".")[0]), _AboveBar()
+    """Show what our code logs, from INFO on and above bars, as long as the context lasts."""
+    logger = logging.getLogger(__name__.partition(".")[0])
     level, passed_on = logger.level, logger.propagate
-    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        yield
+        with logging_redirect_tqdm([logger]):
+            yield
     finally:
-        logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = passed_on

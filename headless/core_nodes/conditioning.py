@@ -150,15 +150,3 @@ class InstructPixToPixConditioning(CoreNode):
 def _with(conditioning: Conditioning, more: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Conditioning:
     """Return the conditions with more hung on each; ``more`` is told what hangs on it."""
     return [[tokens, options | more(options)] for tokens, options in conditioning]
-
-
-NODES: list[type[io.ComfyNode]] = [
-    CLIPTextEncode,
-    ConditioningCombine,
-    ConditioningSetMask,
-    ControlNetApplyAdvanced,
-    GLIGENTextBoxApply,
-    InstructPixToPixConditioning,
-    VAEDecode,
-    VAEEncode,
-]

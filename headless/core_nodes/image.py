@@ -13,7 +13,7 @@ from torch import Tensor
 from ...host import api
 from ..engine.fitting import cut_to, scale, some_of
 from ..v3 import io
-from ..v3.core_node import CoreNode, SavingNode
+from ..v3.core_node import CoreNode, LoadingNode, SavingNode
 from ..v3.folders import folders
 from ..v3.ui import ImageSaveHelper, SavedImages, to_pictures
 from ..v3.video_file import read_frames
@@ -22,18 +22,10 @@ NO_MASK_SIZE = 64
 """Side in pixels of the empty mask that a picture without alpha gets, as in ComfyUI."""
 
 
-class LoadImage(CoreNode):
+class LoadImage(LoadingNode):
     """A picture of the input folder, or every frame of one that moves; the mask is 1 where it is transparent."""
 
-    @classmethod
-    def choices(cls) -> dict[str, list[str]]:
-        """List the input folder's pictures."""
-        return {"image": folders().inputs_of("image")}
-
-    @classmethod
-    def validate_inputs(cls, image: str) -> bool | str:
-        """Say whether the file is there."""
-        return folders().why_missing(image) or True
+    file, kind = "image", "image"
 
     @classmethod
     def execute(cls, image: str) -> io.NodeOutput:
@@ -152,6 +144,3 @@ def _read_animation(path: Path) -> Tensor:
 def _lanczos(image: Tensor, width: int, height: int) -> Tensor:
     pictures = [each.resize((width, height), Image.Resampling.LANCZOS) for each in to_pictures(image)]
     return torch.from_numpy(np.stack([np.array(each) for each in pictures])).to(image) / 255.0
-
-
-NODES = [LoadImage, ImageScale, ImageFromBatch, Canny, SaveImage, PreviewImage, SaveAnimatedWEBP]

@@ -16,8 +16,8 @@ from ...models.video.guards import check_frames
 from ..engine.denoise import prepare_mask
 from ..engine.fitting import cycle, scale, some_of
 from ..v3 import io
-from ..v3.core_node import CoreNode, SavingNode
-from ..v3.folders import files_in, folders
+from ..v3.core_node import CoreNode, LoadingNode, SavingNode
+from ..v3.folders import folders
 from ..v3.ui import SavedResult, hidden_texts
 
 Latent = dict[str, Any]
@@ -125,18 +125,10 @@ class SaveLatent(SavingNode):
         )
 
 
-class LoadLatent(CoreNode):
+class LoadLatent(LoadingNode):
     """A ``.latent`` file of the input folder."""
 
-    @classmethod
-    def choices(cls) -> dict[str, list[str]]:
-        """List the input folder's latents."""
-        return {"latent": [name for name in files_in(folders().input) if name.endswith(".latent")]}
-
-    @classmethod
-    def validate_inputs(cls, latent: str) -> bool | str:
-        """Say whether the file is there."""
-        return folders().why_missing(latent) or True
+    file, kind = "latent", ".latent"
 
     @classmethod
     def execute(cls, latent: str) -> io.NodeOutput:
@@ -147,12 +139,7 @@ class LoadLatent(CoreNode):
 
 
 def _read_latent(path: Path) -> dict[str, Tensor]:
-    """Return a file's tensors.
-
-    Raises:
-        ValueError: it is no file of latents, or not of latents that are worked with here.
-        PredictionError: a frame holds NaN or infinity.
-    """
+    """Return a file's tensors, if they are latents that are worked with here, and finite."""
     advice = "save it again with SaveLatent"
     try:
         tensors = safetensors.torch.load_file(path)
@@ -176,14 +163,3 @@ def _read_latent(path: Path) -> dict[str, Tensor]:
 
 def _repeat(tensor: Tensor, times: int) -> Tensor:
     return tensor.repeat(times, *[1] * (tensor.ndim - 1))
-
-
-NODES = [
-    EmptyLatentImage,
-    RepeatLatentBatch,
-    LatentFromBatch,
-    LatentCompositeMasked,
-    SetLatentNoiseMask,
-    SaveLatent,
-    LoadLatent,
-]

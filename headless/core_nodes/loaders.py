@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ..engine.gligen import load_gligen
 from ..v3 import io
 from ..v3.core_node import CoreNode
+from ..weights.control_loading import load_controlnet
 from ..weights.model import Model
 from .engine import engine
 
@@ -38,7 +40,9 @@ class ControlNetLoader(CoreNode):
     @classmethod
     def execute(cls, control_net_name: str) -> io.NodeOutput:
         """Load it."""
-        return io.NodeOutput(engine().load_controlnet(control_net_name))
+        return io.NodeOutput(
+            load_controlnet(engine().resolve("controlnet", control_net_name), engine().device)
+        )
 
 
 class GLIGENLoader(CoreNode):
@@ -49,12 +53,4 @@ class GLIGENLoader(CoreNode):
     @classmethod
     def execute(cls, gligen_name: str) -> io.NodeOutput:
         """Load one."""
-        return io.NodeOutput(engine().load_gligen(gligen_name))
-
-
-NODES: list[type[io.ComfyNode]] = [
-    CheckpointLoaderSimple,
-    LoraLoaderModelOnly,
-    ControlNetLoader,
-    GLIGENLoader,
-]
+        return io.NodeOutput(load_gligen(engine().resolve("gligen", gligen_name), engine().device))

@@ -47,6 +47,3 @@ class ImageToMask(CoreNode):
     def execute(cls, image: Tensor, channel: str) -> io.NodeOutput:
         """Return [N, H, W]."""
         return io.NodeOutput(image[..., CHANNELS.index(channel)])
-
-
-NODES = [EmptyImage, ImageBatch, ImageToMask]

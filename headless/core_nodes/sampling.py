@@ -213,17 +213,3 @@ class SplitSigmas(CoreNode):
     def execute(cls, sigmas: Tensor, step: int) -> io.NodeOutput:
         """Cut them."""
         return io.NodeOutput(sigmas[: step + 1], sigmas[step:])
-
-
-NODES: list[type[io.ComfyNode]] = [
-    KSampler,
-    KSamplerAdvanced,
-    SamplerCustomAdvanced,
-    RandomNoise,
-    DisableNoise,
-    CFGGuider,
-    DualCFGGuider,
-    KSamplerSelect,
-    BasicScheduler,
-    SplitSigmas,
-]

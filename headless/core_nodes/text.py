@@ -23,6 +23,3 @@ class PreviewAny(CoreNode):
             except (TypeError, ValueError):
                 text = str(source)
         return io.NodeOutput(text, ui={"text": [text]})
-
-
-NODES: list[type[io.ComfyNode]] = [PreviewAny]

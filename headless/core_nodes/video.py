@@ -12,24 +12,16 @@ from ...host import api
 from ...host.video_file import Encoding, NewVideo
 from ...models.video.guards import check_frames
 from ..v3 import io
-from ..v3.core_node import CoreNode, SavingNode
+from ..v3.core_node import CoreNode, LoadingNode, SavingNode
 from ..v3.folders import folders
 from ..v3.ui import hidden_texts, show_video
 from ..v3.video_file import FileVideo, FrameVideo
 
 
-class LoadVideo(CoreNode):
+class LoadVideo(LoadingNode):
     """A video of the input folder."""
 
-    @classmethod
-    def choices(cls) -> dict[str, list[str]]:
-        """List the input folder's videos."""
-        return {"file": folders().inputs_of("video")}
-
-    @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
-        """Say whether the file is there."""
-        return folders().why_missing(file) or True
+    file, kind = "file", "video"
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
@@ -102,6 +94,3 @@ class SaveVideo(SavingNode):
         with NewVideo(name, encoding, video.fps, hidden_texts(cls)) as file:
             file.add(video.images)
         return io.NodeOutput(video, ui=show_video(file.path))
-
-
-NODES: list[type[io.ComfyNode]] = [LoadVideo, GetVideoComponents, CreateVideo, SaveVideo]

@@ -25,7 +25,7 @@ from ...models.video.guards import check_frames, check_prediction, check_sampled
 from ...models.video.schedules import TRAIN_TIMESTEPS
 from ...models.video.windows import Window
 from ..samplers.table import Sampler
-from ..samplers.walk import OnStep
+from ..samplers.walk import OnStep, Walk
 from ..weights.model import Model
 from .conditions import Group, RunCondition, RunConditions
 from .control import ControlRun
@@ -267,7 +267,7 @@ def sample(
     if len(sigmas) == 0:
         return latent, latent
     check_frames(latent, "latent")
-    guidance = guidance.asking_all() if sampler.needs_unguided else guidance
+    guidance = replace(guidance, asks_all=guidance.asks_all or sampler.needs_unguided)
     home = latent.device
     noise = arrange_noise(model.edits, noise).to(model.device).float()
     start = latent.to(model.device).float() * model.latent_scale
@@ -298,7 +298,7 @@ def sample(
                 return predict(noisy * blend + kept * (1 - blend), sigma) * blend + start * (1 - blend)
 
             noisy = model.sampling.add_noise(start, drawn, levels[0])
-            return sampler.run(denoise, noisy, levels, seed, step_done, predict.unguided)
+            return sampler.run(Walk(denoise, levels, seed, step_done, predict.unguided), noisy)
 
     highest = float(model.sampling.sigmas[-1])
     result = sample_run(model.edits, once, noise, start, sigmas.cpu().float(), highest=highest)

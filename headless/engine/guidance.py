@@ -4,43 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 Conditioning = list[list[Any]]
 
 
-class Guidance(Protocol):
-    """What to ask a model, and what to make of its answers."""
-
-    @property
-    def sides(self) -> Mapping[str, Conditioning | None]:
-        """Conditions by the name of the input they came from, in the host's order; None: not asked, answered by 0."""
-        ...
-
-    def combine(self, answers: Sequence[Tensor]) -> Tensor:
-        """Return the clean latents that the sides' clean latents mean, all [F, C, H, W]."""
-        ...
-
-    def unguided(self, answers: Sequence[Tensor]) -> Tensor:
-        """Return those of them that guidance leads away from."""
-        ...
-
-    def asking_all(self) -> Guidance:
-        """Return the same, asking sides too that a scale of 1 cancels."""
-        ...
-
-
-def options_of(guidance: Guidance) -> list[Mapping[str, Any]]:
-    """Return the options of every condition that is asked."""
-    return [options for side in guidance.sides.values() for _, options in side or ()]
-
-
 @dataclass(frozen=True)
 class CFG:
-    """Away from the negative prompt by ``scale``. At 1 the negative is not asked, unless ``asks_all``."""
+    """Away from the negative prompt by ``scale``. At 1 the negative is not asked, unless ``asks_all``.
+
+    Sides are conditions by the name of the input they came from, in the host's order; None: not asked, answered by 0.
+    Answers are the sides' clean latents, all [F, C, H, W].
+    """
 
     positive: Conditioning
     negative: Conditioning
@@ -61,12 +39,8 @@ class CFG:
         return negative + (positive - negative) * self.scale
 
     def unguided(self, answers: Sequence[Tensor]) -> Tensor:
-        """Return the negative's."""
+        """Return the answer that guidance leads away from: the negative's."""
         return answers[1]
-
-    def asking_all(self) -> CFG:
-        """Return the same, asking the negative at any scale."""
-        return replace(self, asks_all=True)
 
 
 @dataclass(frozen=True)
@@ -112,6 +86,11 @@ class DualCFG:
         """Return the one that the innermost guidance starts from: the negative's, nested the second's."""
         return answers[1 if self.nested else 0]
 
-    def asking_all(self) -> DualCFG:
-        """Return the same, asking every side."""
-        return replace(self, asks_all=True)
+
+Guidance = CFG | DualCFG
+"""What to ask a model, and what to make of its answers."""
+
+
+def options_of(guidance: Guidance) -> list[Mapping[str, Any]]:
+    """Return the options of every condition that is asked."""
+    return [options for side in guidance.sides.values() for _, options in side or ()]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .ode import dpm_2_step, res_step
-from .walk import Walk, glide, middle, split
+from .walk import Walk, glide, middle, renoise, split
 
 
 def euler_ancestral(walk: Walk, noisy: Tensor) -> Tensor:
@@ -40,35 +40,44 @@ def dpm_2_ancestral(walk: Walk, noisy: Tensor) -> Tensor:
     return noisy
 
 
-def dpmpp_2s_ancestral(walk: Walk, noisy: Tensor) -> Tensor:
-    """The answer in the middle of a step to a lower level, and noise up from there."""
+def dpmpp_2s_ancestral(walk: Walk, noisy: Tensor, *, plus: bool = False) -> Tensor:
+    """The answer in the middle of a step to a lower level, and noise up from there; ``plus``: by CFG++.
+
+    As ComfyUI has it, CFG++ takes the second look's answer without guidance from the first's with it.
+    """
     draw = walk.white(noisy)
     for step, here, there in walk:
         clean = walk.clean(step, noisy)
         down, up = split(here, there)
         if down > 0:
             halfway = middle(here, down)
-            clean = walk.denoise(glide(noisy, clean, here, halfway), halfway)
-            clean = glide(noisy, clean, here, down) + draw(here, there) * up
+            start = noisy + clean - walk.unguided() if plus else noisy
+            second = walk.denoise(glide(start, clean, here, halfway), halfway)
+            start = noisy + clean - walk.unguided() if plus else noisy
+            clean = glide(start, second, here, down) + draw(here, there) * up
         noisy = clean
     return noisy
 
 
-def res_multistep(walk: Walk, noisy: Tensor, *, ancestral: bool = False) -> Tensor:
-    """One look a step, and the last one remembered, weighed by an exponential integrator."""
+def res_multistep(walk: Walk, noisy: Tensor, *, ancestral: bool = False, plus: bool = False) -> Tensor:
+    """One look a step, and the last one remembered, weighed by an exponential integrator; ``plus``: by CFG++."""
     draw = walk.white(noisy)
     earlier: Tensor | None = None
     fell = walk.sigmas[0]
     for step, here, there in walk:
         clean = walk.clean(step, noisy)
+        seen = walk.unguided() if plus else clean
         down, up = split(here, there) if ancestral else (there, 0)
-        if earlier is None or down == 0:
-            noisy = glide(noisy, clean, here, down)
+        if earlier is not None and down > 0:
+            start = noisy + clean - seen if plus else noisy
+            noisy = res_step(start, seen, earlier, (walk.sigmas[step - 1], fell, here, down))
+        elif plus:
+            noisy = renoise(noisy, clean, seen, here, down)
         else:
-            noisy = res_step(noisy, clean, earlier, (walk.sigmas[step - 1], fell, here, down))
+            noisy = glide(noisy, clean, here, down)
         if up > 0:
             noisy = noisy + draw(here, there) * up
-        earlier, fell = clean, down
+        earlier, fell = seen, down
     return noisy
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from torch import Tensor
 
 from . import cfg_pp, ode, sde
-from .walk import Denoise, OnStep, Walk
+from .walk import Walk
 
 
 @dataclass(frozen=True)
@@ -40,32 +40,19 @@ class Sampler:
     fewest_steps: int = 1
     needs_unguided: bool = False
 
-    def run(
-        self,
-        denoise: Denoise,
-        noisy: Tensor,
-        sigmas: Tensor,
-        seed: int | None,
-        on_step: OnStep,
-        unguided: Callable[[], Tensor] | None = None,
-    ) -> Tensor:
+    def run(self, walk: Walk, noisy: Tensor) -> Tensor:
         """Go from noisy to clean latents, [F, C, H, W].
 
         Args:
-            denoise: the model, guided.
+            walk: run of the sampler.
             noisy: [F, C, H, W].
-            sigmas: noise levels, [steps + 1] float32 on the CPU, descending.
-            seed: seed of the noise that is drawn on the way.
-            on_step: function that is called at each step.
-            unguided: function that returns the last answer as it was without guidance.
 
         Raises:
             ValueError: there are too few steps.
         """
-        walk = Walk(denoise, sigmas, seed, on_step, unguided)
         if walk.steps == 0:
             return noisy
-        fewest = self.fewest_steps + (self.stops_above_0 and float(sigmas[-1]) == 0)
+        fewest = self.fewest_steps + (self.stops_above_0 and float(walk.sigmas[-1]) == 0)
         if walk.steps < fewest:
             raise ValueError(
                 f"sampler_name={self.name!r}: got {walk.steps} step; expected at least {fewest}, or it would return "
@@ -117,10 +104,10 @@ SAMPLERS |= {
     for name, function in (
         ("euler_cfg_pp", cfg_pp.euler),
         ("euler_ancestral_cfg_pp", partial(cfg_pp.euler, ancestral=True)),
-        ("dpmpp_2s_ancestral_cfg_pp", cfg_pp.dpmpp_2s_ancestral),
+        ("dpmpp_2s_ancestral_cfg_pp", partial(sde.dpmpp_2s_ancestral, plus=True)),
         ("dpmpp_2m_cfg_pp", cfg_pp.dpmpp_2m),
-        ("res_multistep_cfg_pp", cfg_pp.res_multistep),
-        ("res_multistep_ancestral_cfg_pp", partial(cfg_pp.res_multistep, ancestral=True)),
+        ("res_multistep_cfg_pp", partial(sde.res_multistep, plus=True)),
+        ("res_multistep_ancestral_cfg_pp", partial(sde.res_multistep, ancestral=True, plus=True)),
         ("gradient_estimation_cfg_pp", cfg_pp.gradient_estimation),
     )
 }

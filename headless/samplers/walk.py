@@ -124,6 +124,11 @@ def glide(noisy: Tensor, clean: Tensor, here: Tensor, there: Tensor) -> Tensor:
     return noisy + (noisy - clean) / here * (there - here)
 
 
+def renoise(noisy: Tensor, clean: Tensor, unguided: Tensor, here: Tensor, there: Tensor) -> Tensor:
+    """Go from one level to another by CFG++: the guided answer, with the noise that the one without guidance leaves."""
+    return clean + (noisy - unguided) / here * there
+
+
 def split(here: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
     """Return the level to go down to, and how much noise to add there to reach ``there`` (an ancestral step)."""
     up = torch.minimum(there, (there**2 * (here**2 - there**2) / here**2) ** 0.5)

@@ -176,19 +176,14 @@ def _check_table(path: str, given: Any, table: Table) -> dict[str, Any]:
     for name, spec in table.items():
         place = _join(path, name)
         if isinstance(spec, InputInfo):
-            checked[name] = _check_value(place, given.get(name, _default(place, spec, given)), spec)
+            if name not in given and "default" not in spec.options:
+                raise ConfigError(f"{place}: is missing; expected {_expected(spec)}.")
+            checked[name] = _check_value(place, given.get(name, spec.options.get("default")), spec)
         elif isinstance(spec, list):
             checked[name] = _check_list(place, given.get(name, []), spec[0])
         elif name in given or not path:  # a table within another is there or not; an outer one has defaults
             checked[name] = _check_table(place, given.get(name, {}), spec)
     return checked
-
-
-def _default(path: str, spec: InputInfo, given: Mapping[str, Any]) -> Any:
-    name = path.rpartition(".")[2]
-    if name not in given and "default" not in spec.options:
-        raise ConfigError(f"{path}: is missing; expected {_expected(spec)}.")
-    return spec.options.get("default")
 
 
 def _check_list(path: str, given: Any, table: Table) -> list[dict[str, Any]]:

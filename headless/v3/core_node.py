@@ -53,6 +53,28 @@ class CoreNode(io.ComfyNode):
         return entry
 
 
+class LoadingNode(CoreNode):
+    """A node of ComfyUI whose one input is a file of the input folder.
+
+    Attributes:
+        file: the input's name.
+        kind: kind of file, as ``Folders.inputs_of`` has it.
+    """
+
+    file: str
+    kind: str
+
+    @classmethod
+    def choices(cls) -> dict[str, list[str]]:
+        """List the input folder's files."""
+        return {cls.file: folders().inputs_of(cls.kind)}
+
+    @classmethod
+    def validate_inputs(cls, **given: str) -> bool | str:
+        """Say whether the file is there."""
+        return folders().why_missing(given[cls.file]) or True
+
+
 class SavingNode(CoreNode):
     """A node of ComfyUI that writes files whose names begin with ``filename_prefix``."""
 

@@ -59,9 +59,11 @@ class Folders:
         return {"input": self.input, "output": self.output, "temp": self.temp}[kind]
 
     def inputs_of(self, kind: str) -> list[str]:
-        """Return the names of the input folder's files of a kind, ``image`` or ``video``, as their endings say."""
-        names = files_in(self.input)
-        return [name for name in names if (mimetypes.guess_type(name)[0] or "").startswith(f"{kind}/")]
+        """Return the names of the input folder's files of a kind: ``image`` or ``video``, or an ending, ``.latent``."""
+        if kind.startswith("."):
+            return [name for name in files_in(self.input) if name.endswith(kind)]
+        guesses = {name: mimetypes.guess_type(name)[0] or "" for name in files_in(self.input)}
+        return [name for name, guess in guesses.items() if guess.startswith(f"{kind}/")]
 
     def existing(self, name: str) -> Path:
         """Return the path of a file of the input folder, or of another: ``picture.png [output]``.

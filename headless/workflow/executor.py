@@ -222,11 +222,7 @@ def _slices(values: dict[str, list[Any]]) -> list[dict[str, Any]]:
 
 
 def _check_links(node: GraphNode, values: dict[str, Any]) -> None:
-    """Refuse what came over a link and the input can't take; what was written was checked with the workflow.
-
-    Raises:
-        ValueError: names the input.
-    """
+    """Refuse what came over a link and the input can't take; what was written was checked with the workflow."""
     free = issubclass(node.info.node, CoreNode) and overrides(node.info.node, "validate_inputs")
     for name, spec in node.specs.items():
         if not isinstance(node.inputs.get(name), Link):

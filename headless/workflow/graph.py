@@ -9,7 +9,7 @@ from __future__ import annotations
 import graphlib
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ...host.values import Refusal, is_socket, refuse_literal, refuse_value, show
@@ -74,18 +74,6 @@ class Graph:
     prompt: Mapping[str, Any]
 
 
-@dataclass
-class _Check:
-    """One node being checked."""
-
-    node_id: str
-    class_type: str
-    errors: list[GraphError] = field(default_factory=list)
-
-    def fail(self, kind: str, name: str | None, got: object, expected: str) -> None:
-        self.errors.append(GraphError(kind, str(got), expected, self.node_id, self.class_type, name))
-
-
 def read_workflow(text: str) -> dict[str, Any]:
     """Read API-format JSON: a workflow, the body of a request that queues one, or an entry of ComfyUI's history.
 
@@ -93,17 +81,20 @@ def read_workflow(text: str) -> dict[str, Any]:
         InvalidWorkflowError: it isn't JSON, or no workflow in ComfyUI's API form.
     """
     try:
-        given = read_json(text)
+        prompt = _prompt_of(read_json(text))
     except BadJSONError as error:
-        raise InvalidWorkflowError([_workflow_error(str(error))]) from error
-    prompt = _prompt_of(given)
+        raise _no_workflow(str(error)) from error
     if isinstance(prompt, dict) and isinstance(prompt.get("nodes"), list):
-        raise InvalidWorkflowError(
-            [_workflow_error("a workflow saved by the editor (it has a list of nodes)")]
-        )
+        raise _no_workflow("a workflow saved by the editor (it has a list of nodes)")
     if not isinstance(prompt, dict):
-        raise InvalidWorkflowError([_workflow_error(type(prompt).__name__)])
+        raise _no_workflow(type(prompt).__name__)
     return prompt
+
+
+def _no_workflow(
+    got: str, expected: str = 'an object of nodes; in ComfyUI use "Export (API)"'
+) -> InvalidWorkflowError:
+    return InvalidWorkflowError([GraphError("invalid_prompt", got, expected)])
 
 
 def _prompt_of(given: Any) -> Any:
@@ -114,8 +105,7 @@ def _prompt_of(given: Any) -> Any:
         each for each in given.values() if isinstance(each, dict) and isinstance(each.get("prompt"), list)
     ]
     if len(entries) > 1:
-        got = f"a history of {len(entries)} runs"
-        raise InvalidWorkflowError([GraphError("invalid_prompt", got, "one of them")])
+        raise _no_workflow(f"a history of {len(entries)} runs", "one of them")
     prompt = (entries[0] if entries else given).get("prompt")
     if isinstance(prompt, list):  # number, id, workflow, ...
         return next((each for each in prompt if isinstance(each, dict)), prompt)
@@ -146,19 +136,14 @@ def check_workflow(prompt: Mapping[str, Any], classes: Iterable[type[ComfyNode]]
         node_id = waiting.pop()
         if node_id in nodes:
             continue
-        check = _Check(node_id, prompt[node_id]["class_type"])
-        nodes[node_id] = _check_node(check, prompt, infos)
-        errors += check.errors
+        nodes[node_id], refusals = _check_node(node_id, prompt, infos)
+        place = node_id, prompt[node_id]["class_type"]
+        errors += [GraphError(each.kind, each.got, each.expected, *place, name) for name, each in refusals]
         waiting += [value.node_id for value in nodes[node_id].inputs.values() if isinstance(value, Link)]
     order = _order(nodes, errors)
     if errors:
         raise InvalidWorkflowError(errors)
     return Graph({node_id: nodes[node_id] for node_id in order}, outputs, prompt)
-
-
-def _workflow_error(got: str) -> GraphError:
-    expected = 'an object of nodes; in ComfyUI use "Export (API)"'
-    return GraphError("invalid_prompt", got, expected)
 
 
 def _check_classes(prompt: Mapping[str, Any], infos: Mapping[str, NodeInfo]) -> None:
@@ -176,81 +161,71 @@ def _check_classes(prompt: Mapping[str, Any], infos: Mapping[str, NodeInfo]) -> 
         raise InvalidWorkflowError(errors)
 
 
-def _check_node(check: _Check, prompt: Mapping[str, Any], infos: Mapping[str, NodeInfo]) -> GraphNode:
-    info = infos[check.class_type]
-    given = {name: _unwrap(value) for name, value in prompt[check.node_id].get("inputs", {}).items()}
+_Refusals = list[tuple[str, Refusal]]
+"""What is wrong with a node's inputs, by their names."""
+
+
+def _check_node(
+    node_id: str, prompt: Mapping[str, Any], infos: Mapping[str, NodeInfo]
+) -> tuple[GraphNode, _Refusals]:
+    info = infos[prompt[node_id]["class_type"]]
+    given = prompt[node_id].get("inputs", {})
     specs = given_inputs(info, given)
     validated, takes_all = _validated_names(info.node)
     inputs: dict[str, Any] = {}
+    refusals: _Refusals = []
     for name, spec in specs.items():
         if name not in given:
             # A list inside a choice may be absent, as in the host: SaveVideo's `format.codec` and its older `codec`.
             if spec.required and not (spec.kind == DYNAMIC_COMBO and "." in name):
-                check.fail("required_input_missing", name, "nothing", f"a {spec.kind}")
+                refusals.append((name, Refusal("required_input_missing", "nothing", f"a {spec.kind}")))
             continue
-        value = given[name]
-        if isinstance(value, list):
-            value = _check_link(check, name, value, spec, prompt, infos, free="input_types" in validated)
+        if isinstance(given[name], list):
+            value = _check_link(given[name], spec, prompt, infos, free="input_types" in validated)
         else:
-            value = value.value if isinstance(value, _Wrapped) else value
-            value = _check_value(check, name, value, spec, limits=name not in validated and not takes_all)
-        if value is not _BAD:
+            limits = name not in validated and not takes_all
+            value = _check_value(_unwrap(given[name]), spec, limits=limits)
+        if isinstance(value, Refusal):
+            refusals.append((name, value))
+        else:
             inputs[name] = value
-    node = GraphNode(check.node_id, check.class_type, info, inputs, specs)
-    if not check.errors and (validated or takes_all):
-        _check_custom(check, node, validated, takes_all, infos, prompt)
-    if not check.errors and not issubclass(info.node, CoreNode):  # ComfyUI's own may take more than they list
-        for name in set(validated) & set(inputs):
-            if not isinstance(inputs[name], Link):
-                _check_value(check, name, inputs[name], specs[name], limits=True)
-    return node
-
-
-@dataclass(frozen=True)
-class _Wrapped:
-    """``{"__value__": [...]}``: a list that is a value, not a link."""
-
-    value: Any
-
-
-_BAD = object()
+    node = GraphNode(node_id, info.name, info, inputs, specs)
+    if not refusals and (validated or takes_all):
+        refusals += _check_custom(node, validated, takes_all, infos, prompt)
+    if not refusals and not issubclass(info.node, CoreNode):  # ComfyUI's own may take more than they list
+        literal = [name for name in validated if name in inputs and not isinstance(inputs[name], Link)]
+        checked = ((name, _check_value(inputs[name], specs[name], limits=True)) for name in literal)
+        refusals += [(name, value) for name, value in checked if isinstance(value, Refusal)]
+    return node, refusals
 
 
 def _unwrap(value: Any) -> Any:
-    if isinstance(value, dict) and "__value__" in value:
-        return _Wrapped(value["__value__"])
-    return value
+    """Return a list that is a value, not a link, of ``{"__value__": [...]}``; all else as it is."""
+    return value["__value__"] if isinstance(value, dict) and "__value__" in value else value
 
 
 def _check_link(
-    check: _Check,
-    name: str,
     value: list[Any],
     spec: InputInfo,
     prompt: Mapping[str, Any],
     infos: Mapping[str, NodeInfo],
     free: bool,
-) -> Any:
+) -> Link | Refusal:
     pair = "[node id, number of the result]"
     if len(value) != 2 or not isinstance(value[0], str) or not _is_whole(value[1]):
-        check.fail("bad_linked_input", name, show(value), f"{pair}, or a list as {{'__value__': [...]}}")
-        return _BAD
+        return Refusal("bad_linked_input", show(value), f"{pair}, or a list as {{'__value__': [...]}}")
     source, slot = value[0], int(value[1])
     if source not in prompt:
-        check.fail(
-            "bad_linked_input", name, f"a link to node {source}", f"one of the nodes {', '.join(prompt)}"
-        )
-        return _BAD
+        nodes = f"one of the nodes {', '.join(prompt)}"
+        return Refusal("bad_linked_input", f"a link to node {source}", nodes)
     source_class = prompt[source]["class_type"]
     kinds = infos[source_class].outputs
     if not 0 <= slot < len(kinds):
         count = f"one of its {len(kinds)} results, counted from 0" if kinds else "a node that has results"
-        check.fail("bad_linked_input", name, f"result {slot} of node {source} ({source_class})", count)
-        return _BAD
+        return Refusal("bad_linked_input", f"result {slot} of node {source} ({source_class})", count)
     if not free and not _fits(kinds[slot], spec.kind):
         got = f"a {kinds[slot]} from node {source} ({source_class})"
-        check.fail("return_type_mismatch", name, got, f"a {spec.kind}")
-        return _BAD
+        return Refusal("return_type_mismatch", got, f"a {spec.kind}")
     return Link(source, slot)
 
 
@@ -268,26 +243,21 @@ def _fits(received: str, wanted: str) -> bool:
 _CONVERT = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
 
-def _check_value(check: _Check, name: str, value: Any, spec: InputInfo, limits: bool) -> Any:
+def _check_value(value: Any, spec: InputInfo, limits: bool) -> Any:
+    """Return the value as the node takes it, or a ``Refusal``."""
     if spec.kind in _CONVERT:
         try:
             value = _CONVERT[spec.kind](value)
         except (TypeError, ValueError, OverflowError):
-            check.fail("invalid_input_type", name, show(value), f"a value that is a {spec.kind}")
-            return _BAD
+            return Refusal("invalid_input_type", show(value), f"a value that is a {spec.kind}")
     if value is None and spec.required and is_socket(spec.kind):
-        refusal = Refusal("required_input_missing", "nothing", f"a {spec.kind}")
-    elif spec.kind == DYNAMIC_COMBO:
+        return Refusal("required_input_missing", "nothing", f"a {spec.kind}")
+    if spec.kind == DYNAMIC_COMBO:
         names = [each["key"] for each in spec.options.get("options", [])]
-        refusal = refuse_value("COMBO", {"options": names}, value)
-    else:
-        refusal = refuse_literal(spec.kind, value) or refuse_value(
-            spec.kind, spec.options, value, choices=limits
-        )
-    if refusal is not None:
-        check.fail(refusal.kind, name, refusal.got, refusal.expected)
-        return _BAD
-    return value
+        return refuse_value("COMBO", {"options": names}, value) or value
+    refusal = refuse_literal(spec.kind, value)
+    refusal = refusal or refuse_value(spec.kind, spec.options, value, choices=limits)
+    return value if refusal is None else refusal
 
 
 def _validated_names(node: type[ComfyNode]) -> tuple[tuple[str, ...], bool]:
@@ -299,13 +269,12 @@ def _validated_names(node: type[ComfyNode]) -> tuple[tuple[str, ...], bool]:
 
 
 def _check_custom(
-    check: _Check,
     node: GraphNode,
     validated: tuple[str, ...],
     takes_all: bool,
     infos: Mapping[str, NodeInfo],
     prompt: Mapping[str, Any],
-) -> None:
+) -> _Refusals:
     wanted = {name: value for name, value in node.inputs.items() if takes_all or name in validated}
     arguments = {name: None if isinstance(value, Link) else value for name, value in wanted.items()}
     if "input_types" in validated:
@@ -314,10 +283,11 @@ def _check_custom(
             name: infos[prompt[link.node_id]["class_type"]].outputs[link.slot] for name, link in links.items()
         }
     answer = node.info.node.validate_inputs(**arguments)
-    if answer is not True:
-        said = answer if isinstance(answer, str) else "expected values that the node takes"
-        got = f"{show(list(wanted.values()))}, {said}"
-        check.fail("custom_validation_failed", ", ".join(wanted), got.rstrip("."), "")
+    if answer is True:
+        return []
+    said = answer if isinstance(answer, str) else "expected values that the node takes"
+    got = f"{show(list(wanted.values()))}, {said}".rstrip(".")
+    return [(", ".join(wanted), Refusal("custom_validation_failed", got, ""))]
 
 
 def _order(nodes: Mapping[str, GraphNode], errors: list[GraphError]) -> list[str]:

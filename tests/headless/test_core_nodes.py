@@ -1,4 +1,4 @@
-"""Image, latent and video nodes by closed forms; ``tests/host/test_core_nodes.py`` compares them with ComfyUI's."""
+"""Core nodes of pictures, latents and videos by closed forms; tests/host compares them with ComfyUI's."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from frameloom.headless.core_nodes import image, latent, video
+from frameloom.headless.core_nodes.mask import EmptyImage, ImageBatch, ImageToMask
 from frameloom.headless.core_nodes.text import PreviewAny
-from frameloom.headless.v3 import io, ui
+from frameloom.headless.v3 import io
 from frameloom.headless.v3.folders import folders
 from frameloom.headless.v3.video_file import read_frames
-from frameloom.models.files.whole_file import whole_file
+from frameloom.tests.support.tensors import draw
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -37,11 +38,8 @@ def test_new_files_count_on_from_the_highest_number_there(port):
     for name in ("x_00001_.png", "x_00007_.webp", "x_y_00040_.png", "xx_00099_.png", "x_.png"):
         (folder / name).touch()
     new = folders().new_files("a/x")
-    assert (new.subfolder, new.filename("png"), new.filename("png", 2)) == (
-        "a",
-        "x_00008_.png",
-        "x_00010_.png",
-    )
+    names = new.subfolder, new.filename("png"), new.filename("png", 2)
+    assert names == ("a", "x_00008_.png", "x_00010_.png")
 
 
 def test_prefixes_may_hold_sizes_and_the_date(port):
@@ -65,28 +63,11 @@ def test_files_are_found_in_the_folder_that_their_name_says(port):
     assert folders().existing("a.png") == folders().existing("a.png [input]") == port.input_dir / "a.png"
     assert folders().existing("b.png [output]") == port.output_dir / "b.png"
     assert folders().existing("c.png [temp]") == port.output_dir / "temp" / "c.png"
-    with pytest.raises(
-        ValueError, match=r"file 'b.png' was not found; expected a file of .*input \(it holds a.png\)"
-    ):
+    said = r"file 'b.png' was not found; expected a file of .*input \(it holds a.png\)"
+    with pytest.raises(ValueError, match=said):
         folders().existing("b.png")
     with pytest.raises(ValueError, match=r"file '../output/b.png' was not found; expected a file inside"):
         folders().existing("../output/b.png")
-
-
-def stop_half_way(path):
-    with whole_file(path) as part:
-        part.write_bytes(b"half")
-        raise KeyboardInterrupt
-
-
-def test_a_file_is_whole_or_not_there(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        stop_half_way(tmp_path / "x.png")
-    assert list(tmp_path.iterdir()) == []
-    with whole_file(tmp_path / "x.png") as part:
-        part.write_bytes(b"whole")
-        assert not (tmp_path / "x.png").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
 
 
 def test_pictures_survive_saving_and_loading(port):
@@ -153,7 +134,7 @@ def test_webp_holds_every_frame(port):
 
 
 def test_latents_survive_saving_and_loading(port):
-    samples = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    samples = draw(2, 4, 3, 3)
     with_prompt(latent.SaveLatent).execute({"samples": samples}, "latents/x")
     file = port.output_dir / "latents" / "x_00001_.latent"
     with safe_open(file, "pt") as saved:
@@ -283,10 +264,25 @@ def test_a_video_that_was_never_a_file_comes_apart_unchanged(port):
 def test_only_a_file_of_the_input_folder_is_a_video(port):
     write_video(port, "a.mp4")
     assert video.LoadVideo.choices() == {"file": ["a.mp4"]}
-    assert video.LoadVideo.validate_inputs("a.mp4") is True
-    assert "it holds a.mp4" in video.LoadVideo.validate_inputs("b.mp4")
+    assert video.LoadVideo.validate_inputs(file="a.mp4") is True
+    assert "it holds a.mp4" in video.LoadVideo.validate_inputs(file="b.mp4")
     with pytest.raises(ValueError, match=r"file '../a.mp4' was not found; expected a file inside"):
         video.LoadVideo.execute("../a.mp4")
+
+
+def write_sound(path, *, video):
+    """A file with a sound track, and a picture or none."""
+    with av.open(str(path), "w") as output:
+        parts = []
+        if video:
+            stream = output.add_stream("h264", rate=8)
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+            parts = [(stream, av.VideoFrame(64, 64, "yuv420p")), (stream, None)]
+        track = output.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48000
+        for part, data in (*parts, (track, frame), (track, None)):
+            output.mux(part.encode(data))
 
 
 @pytest.mark.parametrize("part", ["page", "half", "sound"])
@@ -295,41 +291,23 @@ def test_a_file_that_is_no_video_is_named(port, part):
     whole = (port.input_dir / "a.mp4").read_bytes()
     (port.input_dir / "b.mp4").write_bytes(b"<html>" if part == "page" else whole[: len(whole) // 2])
     if part == "sound":
-        write_sound(port.input_dir / "b.mp4")
-    with pytest.raises(
-        ValueError, match=r"^b.mp4: got a file that is no video, or only part of one; expected"
-    ) as caught:
+        write_sound(port.input_dir / "b.mp4", video=False)
+    said = r"^b.mp4: got a file that is no video, or only part of one; expected"
+    with pytest.raises(ValueError, match=said) as caught:
         components("b.mp4")
     assert "\n" not in str(caught.value)
 
 
-def write_sound(path):
-    with av.open(str(path), "w") as output:
-        track = output.add_stream("aac", rate=48000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 48000
-        output.mux(track.encode(frame))
-        output.mux(track.encode(None))
-
-
 def test_sound_that_is_left_out_is_said(port, caplog):
-    with av.open(str(port.input_dir / "a.mp4"), "w") as output:
-        stream, track = output.add_stream("h264", rate=8), output.add_stream("aac", rate=48000, layout="mono")
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-        output.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 48000
-        for part, data in ((stream, None), (track, frame), (track, None)):
-            output.mux(part.encode(data))
+    write_sound(port.input_dir / "a.mp4", video=True)
     frames, audio, *_ = components("a.mp4")
     assert (len(frames), audio) == (1, None)
     assert "a.mp4: its sound is left out; the headless runner has none." in caplog.text
 
 
 def test_sound_is_refused_where_it_would_be_written(port):
-    with pytest.raises(
-        ValueError, match=r"^audio: got a sound track, which is not written headless; expected none;"
-    ):
+    said = r"^audio: got a sound track, which is not written headless; expected none;"
+    with pytest.raises(ValueError, match=said):
         video.CreateVideo.execute(ramp(), 8.0, audio={"waveform": torch.zeros(1, 1, 9), "sample_rate": 9})
 
 
@@ -370,23 +348,13 @@ def test_weak_edges_need_a_low_threshold(port):
 @pytest.mark.parametrize(
     ("picture", "low", "message"),
     [
-        (
-            square(),
-            0.9,
-            r"canny: got low_threshold=0.9, high_threshold=0.5 and 3 channels; expected low at most",
-        ),
-        (torch.zeros(1, 8, 8, 4), 0.1, r"canny: .* 4 channels; expected .*; .* leave out the alpha channel"),
+        (square(), 0.9, "got low_threshold=0.9, high_threshold=0.5 and 3 channels; expected low at most"),
+        (torch.zeros(1, 8, 8, 4), 0.1, ".* 4 channels; expected .*; .* leave out the alpha channel"),
     ],
 )
 def test_wrong_inputs_of_canny_are_named(port, picture, low, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"canny: {message}"):
         image.Canny.execute(picture, low, 0.5)
-
-
-def test_ui_previews_pictures_and_text(port):
-    shown = ui.PreviewImage(ramp(2)).as_dict()
-    assert [each["type"] for each in shown["images"]] == ["temp", "temp"]
-    assert ui.PreviewText("hello").as_dict() == {"text": ("hello",)}
 
 
 @pytest.mark.parametrize(
@@ -404,3 +372,23 @@ def test_any_value_is_shown_as_text(value, shown):
     result = PreviewAny.execute(value)
     assert result.ui == {"text": [shown]}
     assert result[0] == shown
+
+
+def test_black_and_white_frames_become_a_mask_of_zeros_and_ones(port):
+    held = EmptyImage.execute(8, 4, 1, 0x000000)[0]
+    made = EmptyImage.execute(8, 4, 3, 0xFFFFFF)[0]
+    mask = ImageToMask.execute(ImageBatch.execute(held, made)[0], "red")[0]
+    assert mask.shape == (4, 4, 8)
+    assert mask.flatten(1).mean(1).tolist() == [0.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("channel", "value"), [("red", 0x33), ("green", 0x66), ("blue", 0x99)])
+def test_a_colour_is_read_back_by_channel(port, channel, value):
+    mask = ImageToMask.execute(EmptyImage.execute(2, 2, 1, 0x336699)[0], channel)[0]
+    torch.testing.assert_close(mask, torch.full((1, 2, 2), value / 0xFF))
+
+
+def test_a_batch_takes_the_size_of_its_first_picture_and_is_opaque(port):
+    batch = ImageBatch.execute(torch.zeros(1, 4, 8, 4), torch.ones(2, 8, 8, 3))[0]
+    assert batch.shape == (3, 4, 8, 4)
+    assert batch[1:].eq(1.0).all()

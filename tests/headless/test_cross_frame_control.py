@@ -6,42 +6,32 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, StableDiffusionControlNetPipeline
+from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
     CrossFrameAttnProcessor2_0,
 )
 from frameloom.headless.engine.control import Control
 from frameloom.headless.port import HeadlessHost
-from frameloom.headless.text.prompt import Tokenizer
 from frameloom.headless.weights.control_loading import load_controlnet
-from frameloom.headless.weights.loading import load_checkpoint
 from frameloom.headless.weights.networks import build_unet
-from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.edits.edit import Edit
 from frameloom.models.network.sizes import DEMO
 from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
-from frameloom.tests.support.random_demo import write_control, write_model
+from frameloom.tests.support.random_demo import CPU, write_control
+from frameloom.tests.support.tensors import draw
+from frameloom.tests.support.text2video_zero import build_pipeline
 
-CPU = torch.device("cpu")
-FRAMES, STEPS, CFG, STRENGTH = 4, 10, 5.0, 0.8
-
-
-def draw(*shape, seed):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-NOISE = draw(1, 4, 16, 16, seed=1).repeat(FRAMES, 1, 1, 1)  # one noise for all frames
-HINTS = torch.rand(FRAMES, 3, 128, 128, generator=torch.Generator().manual_seed(2))
+FRAMES, STEPS, CFG, STRENGTH = 4, 5, 5.0, 0.8
+NOISE = draw(1, 4, 8, 8, seed=1).repeat(FRAMES, 1, 1, 1)  # one noise for all frames
+HINTS = torch.rand(FRAMES, 3, 64, 64, generator=torch.Generator().manual_seed(2))
 PROMPTS = [draw(1, 77, DEMO.unet.context_dim, seed=seed) for seed in (3, 4)]
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("crossed")
-    path = write_model(folder / "model.safetensors")
-    model = load_checkpoint(path, Tokenizer.from_folder(DEMO_TOKENIZER), CPU, DEMO)[0]
+def networks(random_parts, tmp_path_factory):
+    model = random_parts[0]
     model = replace(model, base_sampling=replace(model.base_sampling, prediction="eps"))
-    return model, load_controlnet(write_control(folder / "net.safetensors"), CPU)
+    return model, load_controlnet(write_control(tmp_path_factory.mktemp("crossed") / "net.safetensors"), CPU)
 
 
 def of_diffusers(model, net, crossed):
@@ -51,21 +41,7 @@ def of_diffusers(model, net, crossed):
     control.load_state_dict(net.state_dict())
     for network in (part for part in (unet, control) if type(part).__name__ in crossed):
         network.set_attn_processor(CrossFrameAttnProcessor2_0(batch_size=2))
-    schedule = model.base_sampling.schedule
-    scheduler = DDIMScheduler(
-        beta_start=schedule.start,
-        beta_end=schedule.end,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        steps_offset=1,
-    )
-    vae = AutoencoderKL(block_out_channels=(32, 32, 32, 32), down_block_types=["DownEncoderBlock2D"] * 4)
-    parts = dict.fromkeys(["text_encoder", "tokenizer", "safety_checker", "feature_extractor"])
-    pipeline = StableDiffusionControlNetPipeline(
-        unet=unet, controlnet=control, scheduler=scheduler, vae=vae, requires_safety_checker=False, **parts
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = build_pipeline(StableDiffusionControlNetPipeline, unet, controlnet=control)
     positive, negative = (prompt.expand(FRAMES, -1, -1) for prompt in PROMPTS)
     return pipeline(
         image=HINTS,
@@ -94,20 +70,21 @@ def of_ours(model, net, **edit):
     )
 
 
-@pytest.mark.parametrize("in_control", [True, False])
-def test_the_trajectory_is_diffusers(networks, in_control):
-    crossed = {"UNet2DConditionModel"} | ({"ControlNetModel"} if in_control else set())
-    with torch.no_grad():
-        theirs, ours = of_diffusers(*networks, crossed), of_ours(*networks, in_control=in_control)
-    assert float((ours - theirs).norm() / theirs.norm()) <= 1e-4
+@pytest.fixture(scope="module")
+def ours(networks):
+    """Latents with both networks crossed, with the UNet alone, and with none."""
+    edits = {"both": {}, "UNet": {"in_control": False}, "none": {"strength": 0.0}}
+    return {name: of_ours(*networks, **edit) for name, edit in edits.items()}
 
 
-def test_the_comparison_tells_the_networks_apart(networks):
+@pytest.mark.parametrize("crossed", ["both", "UNet"])
+def test_the_trajectory_is_diffusers(networks, ours, crossed):
+    names = {"UNet2DConditionModel"} | ({"ControlNetModel"} if crossed == "both" else set())
     with torch.no_grad():
-        both, unet_alone, none = (
-            of_ours(*networks),
-            of_ours(*networks, in_control=False),
-            of_ours(*networks, strength=0.0),
-        )
-    assert float((both - unet_alone).norm() / both.norm()) > 1e-3
-    assert float((unet_alone - none).norm() / none.norm()) > 1e-2
+        theirs = of_diffusers(*networks, names)
+    assert float((ours[crossed] - theirs).norm() / theirs.norm()) <= 1e-4
+
+
+def test_the_comparison_tells_the_networks_apart(ours):
+    for one, other, least in (("both", "UNet", 1e-3), ("UNet", "none", 1e-2)):
+        assert float((ours[one] - ours[other]).norm() / ours[one].norm()) > least

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-import torch
 from frameloom.headless.engine.gligen import load_gligen
 from frameloom.headless.text.prompt import Tokenizer
 from frameloom.headless.weights.control_loading import load_controlnet
@@ -21,11 +20,10 @@ from frameloom.models.network.sizes import DEMO
 from frameloom.tests.support.damage import WAYS, damage
 from frameloom.tests.support.gligen import write_gligen
 from frameloom.tests.support.motion import save, tiny_lora, tiny_state
-from frameloom.tests.support.random_demo import write_control, write_lora, write_model
+from frameloom.tests.support.random_demo import CPU, write_control, write_lora, write_model
 from safetensors import safe_open
 
-CPU = torch.device("cpu")
-TIMES = 3  # of each way
+TIMES = 2  # of each way
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +54,9 @@ def readers():
     }
 
 
-KINDS = ("checkpoint", "LoRA", "ControlNet", "GLIGEN", "motion module", "motion LoRA", "layout prior")
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["checkpoint", "LoRA", "ControlNet", "GLIGEN", "motion module", "motion LoRA", "layout prior"]
+)
 def test_a_damaged_file_is_read_or_refused_in_words(tmp_path, files, readers, kind):
     data, said = files[kind].read_bytes(), {}
     with safe_open(files[kind], framework="pt") as file:

@@ -16,153 +16,79 @@ def fresh_log():
     ran.clear()
 
 
-class Toy(io.ComfyNode):
-    """Declares INT inputs by ``takes``, notes every run, and computes."""
+def toy(name, takes, compute, gives=(False,), **schema):
+    """A node that notes its run and computes; ``takes``: inputs, or names of numbers; ``gives``: which are lists."""
 
-    takes: tuple[io.Input, ...] = ()
-    schema: dict = {}
-
-    @classmethod
     def define_schema(cls):
-        outputs = [io.Int.Output(is_output_list=each) for each in cls.gives]
-        return io.Schema(node_id=cls.__name__, inputs=list(cls.takes), outputs=outputs, **cls.schema)
+        inputs = [each if isinstance(each, io.Input) else io.Int.Input(each) for each in takes]
+        outputs = [io.Int.Output(is_output_list=each) for each in gives]
+        return io.Schema(node_id=name, inputs=inputs, outputs=outputs, **schema)
 
-    @classmethod
     def execute(cls, **inputs):
-        ran.append(cls.__name__)
-        return cls.compute(**inputs)
+        ran.append(name)
+        return compute(cls, **inputs) if "hidden" in schema else compute(**inputs)
 
-    gives: tuple[bool, ...] = (False,)
-
-
-class Number(Toy):
-    takes = (io.Int.Input("value"),)
-
-    @classmethod
-    def compute(cls, value):
-        return io.NodeOutput(value)
+    return type(
+        name, (io.ComfyNode,), {"define_schema": classmethod(define_schema), "execute": classmethod(execute)}
+    )
 
 
-class Add(Toy):
-    takes = (io.Int.Input("a"), io.Int.Input("b"))
-
-    @classmethod
-    def compute(cls, a, b):
-        return io.NodeOutput(a + b)
+def gate(value):
+    """Let even numbers through."""
+    return io.NodeOutput(value) if value % 2 == 0 else io.NodeOutput(block_execution=f"{value} is odd")
 
 
-class Count(Toy):
-    """1 .. n as a list."""
-
-    takes = (io.Int.Input("n"),)
-    gives = (True,)
-
-    @classmethod
-    def compute(cls, n):
-        return io.NodeOutput(list(range(1, n + 1)))
+def fail(value):
+    raise ValueError(f"value={value} never works.")
 
 
-class Total(Toy):
-    """Takes a whole list at once."""
-
-    takes = (io.Int.Input("values"), io.Int.Input("factor"))
-    schema = {"is_input_list": True}
-
-    @classmethod
-    def compute(cls, values, factor):
-        return io.NodeOutput(sum(values) * factor[0])
+async def later(value):
+    await asyncio.sleep(0)
+    return io.NodeOutput(value + 1)
 
 
-class Choose(Toy):
+def who(node):
+    assert node.hidden.prompt["1"]["class_type"] == "Who"
+    return int(node.hidden.unique_id)
+
+
+def by_mode(mode):
+    return 1 if mode["mode"] == "plain" else mode["by"] + mode.get("offset", 0)
+
+
+def makes_gradients():
+    """Say whether tensors made in a node carry gradients."""
+    return int(torch.zeros(1, requires_grad=True).mul(1).requires_grad)
+
+
+LAZY = [io.Boolean.Input("first"), io.Int.Input("a", lazy=True), io.Int.Input("b", lazy=True)]
+SCALED = io.DynamicCombo.Option("scaled", [io.Int.Input("by"), io.Int.Input("offset", optional=True)])
+MODES = io.DynamicCombo.Input("mode", options=[io.DynamicCombo.Option("plain", []), SCALED])
+HIDDEN = [io.Hidden.unique_id, io.Hidden.prompt]
+
+
+class Choose(toy("Choose", LAZY, lambda first, a=None, b=None: a if first else b)):
     """Evaluates only the branch it takes."""
-
-    takes = (io.Boolean.Input("first"), io.Int.Input("a", lazy=True), io.Int.Input("b", lazy=True))
 
     @classmethod
     def check_lazy_status(cls, first, a=None, b=None):
         return ["a" if first else "b"]
 
-    @classmethod
-    def compute(cls, first, a=None, b=None):
-        return io.NodeOutput(a if first else b)
 
-
-class Gate(Toy):
-    """Lets even numbers through."""
-
-    takes = (io.Int.Input("value"),)
-
-    @classmethod
-    def compute(cls, value):
-        return io.NodeOutput(value) if value % 2 == 0 else io.NodeOutput(block_execution=f"{value} is odd")
-
-
-class Fail(Toy):
-    takes = (io.Int.Input("value"),)
-
-    @classmethod
-    def compute(cls, value):
-        raise ValueError(f"value={value} never works.")
-
-
-class Later(Toy):
-    """An async node."""
-
-    takes = (io.Int.Input("value"),)
-
-    @classmethod
-    async def compute(cls, value):
-        await asyncio.sleep(0)
-        return io.NodeOutput(value + 1)
-
-
-class Who(Toy):
-    takes = ()
-    schema = {"hidden": [io.Hidden.unique_id, io.Hidden.prompt]}
-
-    @classmethod
-    def compute(cls):
-        assert cls.hidden.prompt["1"]["class_type"] == "Who"
-        return io.NodeOutput(int(cls.hidden.unique_id))
-
-
-class Mode(Toy):
-    """A list whose choice brings inputs."""
-
-    takes = (
-        io.DynamicCombo.Input(
-            "mode",
-            options=[
-                io.DynamicCombo.Option("plain", []),
-                io.DynamicCombo.Option("scaled", [io.Int.Input("by"), io.Int.Input("offset", optional=True)]),
-            ],
-        ),
-    )
-
-    @classmethod
-    def compute(cls, mode):
-        return io.NodeOutput(1 if mode["mode"] == "plain" else mode["by"] + mode.get("offset", 0))
-
-
-class Modes(Toy):
-    """Says whether tensors made in a node carry gradients."""
-
-    @classmethod
-    def compute(cls):
-        return io.NodeOutput(int(torch.zeros(1, requires_grad=True).mul(1).requires_grad))
-
-
-class Show(Toy):
-    takes = (io.Int.Input("value"),)
-    gives = ()
-    schema = {"is_output_node": True}
-
-    @classmethod
-    def compute(cls, value):
-        return io.NodeOutput(ui={"value": [value]})
-
-
-CLASSES = [Number, Add, Count, Total, Choose, Gate, Fail, Later, Who, Mode, Modes, Show]
+CLASSES = [
+    toy("Number", ["value"], lambda value: value),
+    toy("Add", ["a", "b"], lambda a, b: a + b),
+    toy("Count", ["n"], lambda n: list(range(1, n + 1)), gives=(True,)),
+    toy("Total", ["values", "factor"], lambda values, factor: sum(values) * factor[0], is_input_list=True),
+    Choose,
+    toy("Gate", ["value"], gate),
+    toy("Fail", ["value"], fail),
+    toy("Later", ["value"], later),
+    toy("Who", [], who, hidden=HIDDEN),
+    toy("Mode", [MODES], by_mode),
+    toy("Modes", [], makes_gradients),
+    toy("Show", ["value"], lambda value: io.NodeOutput(ui={"value": [value]}), gives=(), is_output_node=True),
+]
 
 
 def run(*nodes, on_node=lambda *_: None):
@@ -305,7 +231,7 @@ def test_async_nodes_are_waited_for(port):
 def test_hidden_values_reach_the_node_and_leave_the_class_alone(port):
     shown, _ = run(("Who", {}), ("Who", {}), ("Show", {"value": ["1", 0]}), ("Show", {"value": ["2", 0]}))
     assert shown == {"3": [1], "4": [2]}
-    assert Who.hidden.unique_id is None
+    assert all(each.hidden.unique_id is None for each in CLASSES)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from frameloom.headless.core_nodes import core_node_classes
-from frameloom.headless.v3 import io, ui
+from frameloom.headless.v3 import io
 from frameloom.headless.v3.core_node import CoreNode, stored_object_info
-from frameloom.headless.v3.node_info import given_inputs, nest, read_node_info
-from frameloom.host import api
+from frameloom.headless.v3.node_info import read_node_info
 from frameloom.tests.support.sample_schema import plain_schema, sample_schema
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -40,25 +39,11 @@ def test_a_core_node_takes_the_inputs_of_its_stored_schema(port, name):
     node = next(node for node in core_node_classes() if node.__name__ == name)
     assert issubclass(node, CoreNode)
     parameters = inspect.signature(node.execute).parameters
-    specs = read_node_info(Listed.of(node)).inputs
-    takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-    assert {each for each in parameters if each != "cls"} <= set(specs) or takes_all
-    unread = {name for name, spec in specs.items() if spec.required} - set(parameters)
-    assert not unread or takes_all
-    must = {
-        each.name
-        for each in parameters.values()
-        if each.default is each.empty and each.kind is not each.VAR_KEYWORD
-    }
-    assert must <= {name for name, spec in specs.items() if spec.required}
-
-
-class Listed:
-    """A core node without this machine's files."""
-
-    @staticmethod
-    def of(node):
-        return type(node.__name__, (node,), {"choices": classmethod(lambda cls: {})})
+    listed = type(name, (node,), {"choices": classmethod(lambda cls: {})})  # without this machine's files
+    specs = read_node_info(listed).inputs
+    required = {name for name, spec in specs.items() if spec.required}
+    assert {name for name, each in parameters.items() if each.default is each.empty} <= required
+    assert required <= set(parameters) <= set(specs)
 
 
 def test_files_of_this_machine_come_into_the_lists(port):
@@ -74,35 +59,6 @@ def test_files_of_this_machine_come_into_the_lists(port):
 
 @pytest.mark.parametrize("part", ["inputs", "outputs"])
 def test_ids_that_occur_twice_are_refused(part):
-    twice = {
-        "inputs": [io.Int.Input("a"), io.Int.Input("a")],
-        "outputs": [io.Int.Output("a"), io.Int.Output("a")],
-    }
+    twice = {"inputs": [io.Int.Input("a")] * 2, "outputs": [io.Int.Output("a")] * 2}
     with pytest.raises(ValueError, match=rf"Twice: {part[:-1]} ids \['a'\] occur twice"):
         entry(lambda io: io.Schema(node_id="Twice", **{part: twice[part]}))
-
-
-def test_dotted_inputs_are_known_only_where_their_choice_is_made():
-    info = read_node_info(
-        type("Sample", (io.ComfyNode,), {"define_schema": classmethod(lambda cls: sample_schema(io))})
-    )
-    assert "format.cover" not in given_inputs(info, {})
-    given = {"format": "mp4", "format.encoding": "crf", "format.encoding.crf": 3.0}
-    specs = given_inputs(info, given)
-    assert {"format", "format.cover", "format.encoding", "format.encoding.crf"} <= set(specs)
-    nested = nest(specs, given)
-    assert nested == {"format": {"format": "mp4", "encoding": {"encoding": "crf", "crf": 3.0}}}
-
-
-def test_api_gives_the_stand_in_once_it_is_selected(port):
-    assert api.io is io
-    assert api.ui is ui
-    assert api.ComfyExtension is io.ComfyExtension
-    assert api.port() is port
-
-
-def test_only_methods_that_a_class_defines_count_as_its_own():
-    child = type("Child", (io.ComfyNode,), {"check_lazy_status": classmethod(lambda cls: [])})
-    assert io.overrides(child, "check_lazy_status")
-    assert not io.overrides(child, "validate_inputs")
-    assert io.overrides(type("Grandchild", (child,), {}), "check_lazy_status")

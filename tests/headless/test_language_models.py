@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 
 import pytest
 from frameloom.headless.__main__ import main
@@ -12,8 +11,8 @@ from frameloom.host import api
 from frameloom.language.llm import endpoint
 from frameloom.tests.support.language import BOXES, RIGHT, SCENES
 from frameloom.tests.support.llm_stub import cut, drips, hangs, says, sends, serving, streamed
+from frameloom.tests.support.workflows import read_graph
 
-ROOT = Path(__file__).resolve().parents[2]
 KEY = 'sk-SENTINEL/4f"6&+e9'
 BEARER = {"authorization": f"Bearer {KEY}"}
 SECRETS = [b"SENTINEL", b"TRU5USU5FT", b"VOVElORU", b"NFTlRJTkVM"]  # the last three: of the key in base64
@@ -32,15 +31,14 @@ class Machine:
         """Run ``layout_llm``, its frames saved; returns the exit code."""
         profile = {"base_url": address, "model": "m", "api_key_env": "FRAMELOOM_TEST_KEY"}
         (self.user / "llm_profiles.json").write_text(json.dumps({"mine": profile}))
-        graph = json.loads((ROOT / "workflows" / "api" / "layout_llm.json").read_text("utf-8"))
+        graph = read_graph("layout_llm")
         graph["1"]["inputs"] |= {"profile": "mine", "timeout": timeout, "attempts": 2}
         graph["2"]["inputs"] |= {"script": "A red ball rolls to the right in a park.", "frames": 4}
         save = {"images": ["3", 0], "filename_prefix": "storyboard"}
         graph["save"] = {"class_type": "SaveImage", "inputs": save}
         (self._folder / "graph.json").write_text(json.dumps(graph))
-        code = main(
-            ["run", str(self._folder / "graph.json"), "--output", str(self._folder / "out"), "--traceback"]
-        )
+        folders = str(self._folder / "graph.json"), "--output", str(self._folder / "out")
+        code = main(["run", *folders, "--traceback"])
         self.said = "".join(self._capfd.readouterr()) + self._caplog.text
         return code
 

@@ -7,39 +7,25 @@ import time
 import numpy as np
 import pytest
 import torch
-from frameloom.headless import select_host
-from frameloom.headless.port import HeadlessHost
+from frameloom.headless.core_nodes.image import LoadImage
 from frameloom.headless.v3.folders import folders
-from frameloom.host import api
 from PIL import Image
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The folder of a run's files."""
-    monkeypatch.setattr(api, "_selected", {})
-    port = HeadlessHost("cpu", tmp_path, tmp_path, tmp_path)
-    select_host(port)
-    return tmp_path
-
-
-@pytest.fixture
-def load(folder):
-    from frameloom.headless.core_nodes.image import LoadImage
-
-    return lambda name: LoadImage.execute(name)[0]
+def load(name):
+    return LoadImage.execute(name)[0]
 
 
 @pytest.mark.parametrize("ending", ["png", "bmp", "gif", "webp"])
 @pytest.mark.parametrize("kind", ["RGB", "L", "RGBA"])
-def test_pictures_of_any_size_are_read(folder, load, ending, kind):
+def test_pictures_of_any_size_are_read(port, ending, kind):
     """Pillow is the reference. FFmpeg's filter that pads them refuses sides under 16 pixels."""
     for width, height in ((1, 1), (3, 40), (15, 9), (16, 16), (17, 5), (33, 31)):
         pixels = np.random.default_rng(width).integers(0, 256, (height, width, 4), dtype=np.uint8)
         pixels[..., 3] = 255
         lossless = {"lossless": True} if ending == "webp" else {}
-        Image.fromarray(pixels).convert(kind).save(folder / f"a.{ending}", **lossless)
-        with Image.open(folder / f"a.{ending}") as picture:
+        Image.fromarray(pixels).convert(kind).save(port.input_dir / f"a.{ending}", **lossless)
+        with Image.open(port.input_dir / f"a.{ending}") as picture:
             wanted = torch.from_numpy(np.array(picture.convert("RGB"))).float() / 255
         got = load(f"a.{ending}")
         assert got.shape == (1, height, width, 3)
@@ -47,9 +33,9 @@ def test_pictures_of_any_size_are_read(folder, load, ending, kind):
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "gif", "webp"])
-def test_a_damaged_picture_is_one_error_with_its_name(folder, load, ending):
+def test_a_damaged_picture_is_one_error_with_its_name(port, ending):
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    path, draw = folder / f"a.{ending}", random.Random(1)
+    path, draw = port.input_dir / f"a.{ending}", random.Random(1)
     Image.fromarray(pixels).save(path)
     whole, refusals = path.read_bytes(), []
     for _ in range(40):
@@ -65,14 +51,16 @@ def test_a_damaged_picture_is_one_error_with_its_name(folder, load, ending):
     assert all(each.startswith(f"{path.name}: got a file that is ") for each in refusals)
 
 
-def test_a_drawing_named_as_a_picture_is_refused_by_its_name(folder, load):
-    (folder / "a.png").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>')
+def test_a_drawing_named_as_a_picture_is_refused_by_its_name(port):
+    (port.input_dir / "a.png").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>'
+    )
     with pytest.raises(ValueError, match=r"^a\.png: got a file that is damaged, or no picture or video"):
         load("a.png")
 
 
-def test_previews_of_earlier_days_go_when_a_new_one_is_written_and_nothing_else_does(folder):
-    temp = folder / "temp"
+def test_previews_of_earlier_days_go_when_a_new_one_is_written_and_nothing_else_does(port):
+    temp = port.output_dir / "temp"
     (temp / "mine").mkdir(parents=True)
     old = time.time() - 2 * 24 * 3600
     gone = ["ComfyUI_temp_00001_.png", "preview_00007_.png"]

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import shutil
 import signal
-import subprocess
-import sys
+import threading
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
 from frameloom.headless.__main__ import main
-from frameloom.headless.train import command as command
+from frameloom.headless.train import command as training_command
 from frameloom.host import api
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.motion.lora import read_motion_lora
 from frameloom.tests.support.processes import run_together
 from frameloom.tools.evidence.layout_prior import SETTINGS
 from frameloom.training.motion import run as motion_run
-from frameloom.training.motion.job import Target
+from frameloom.training.team import Alone
 from safetensors import safe_open
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = {
     "model.demo": True,
-    "dataset.clips": 3,
+    "dataset.clips": 2,
     "dataset.frames": 4,
     "dataset.width": 64,
     "dataset.height": 64,
-    "train.steps": 4,
+    "train.steps": 3,
     "train.learning_rate": 1e-3,
     "train.warmup": 2,
     "train.ema_decay": 0.5,
     "train.accumulation": 2,
-    "train.checkpoint_every": 3,
+    "train.checkpoint_every": 2,
     "train.noise_bias": 3.0,
     "train.beta_schedule": "linear (Stable Diffusion)",
     "output.folder": "run",
@@ -58,24 +59,33 @@ def arguments(**changes):
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """A folder to run in, of a user without files."""
+    """A folder to run in."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(motion_run, "SAMPLE_STEPS", 1)
-    return tmp_path
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command; return its exit code, and its lines on standard output and error."""
+def run(command):
+    """Run the command, in a short run with some values replaced; ``command`` says what it returns."""
+    return lambda *given, **changes: command(*(given or arguments(**changes)))
 
-    def call(*given, **changes):
-        monkeypatch.setattr(api, "_selected", {})  # a command is a process of its own
-        code = main(list(given) or arguments(**changes))
-        captured = capsys.readouterr()
-        return code, captured.out.splitlines(), captured.err.splitlines()
 
-    return call
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The home of a user who ran the short run; its code, and what it printed on standard output and error."""
+    home, out, err = tmp_path_factory.mktemp("finished"), io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(home)
+        patch.setenv("HOME", str(home))
+        patch.setattr(api, "_selected", {})
+        patch.setattr(motion_run, "SAMPLE_STEPS", 1)
+        code = main(arguments())
+    return home, code, out.getvalue().splitlines(), err.getvalue().splitlines()
+
+
+@pytest.fixture
+def trained(finished, tmp_path):
+    """A copy of the folder of that run, beside where this test runs."""
+    return shutil.copytree(finished[0] / "run", tmp_path / "run")
 
 
 def state(path):
@@ -92,75 +102,68 @@ def gap(one, other):
     return torch.cat([(value - other[name]).flatten() for name, value in one.items()]).abs().mean()
 
 
-def test_a_run_says_where_the_result_is_and_the_folder_holds_all_of_it(run):
-    code, out, err = run()
+def test_a_run_says_where_the_result_is_and_the_folder_holds_all_of_it(finished):
+    home, code, out, err = finished
     assert code == 0, err
     assert out[0] == str(Path("run", "trained.safetensors"))
-    assert out[1].startswith("loss ")
-    assert out[1].endswith(" in the last of 4 steps")
+    assert re.fullmatch(r"loss [\d.]+ in the last of 3 steps", out[1])
     assert out[2].startswith("the base is unchanged, SHA-256 ")
     counted = [line.strip() for line in err if re.fullmatch(r"  (clip|step) \d+ of \d+", line)]
-    assert [*counted[:1], *counted[-5:]] == [
-        "clip 1 of 3",
-        "clip 3 of 3",
-        *(f"step {n} of 4" for n in range(1, 5)),
-    ]
-    assert {each.name for each in Path("run").iterdir()} == {
+    assert counted == [*(f"clip {n} of 2" for n in (1, 2)), *(f"step {n} of 3" for n in (1, 2, 3))]
+    assert {each.name for each in (home / "run").iterdir()} == {
         "checkpoint.pt", "config.toml", "curve.png", "dataset.png", "metrics.jsonl", "motion.safetensors",
-        "sample-000003.png", "sample-000004.png", "trained.safetensors",
+        "sample-000002.png", "sample-000003.png", "trained.safetensors",
     }  # fmt: skip
-    assert same(state("run/trained.safetensors"), state("run/motion.safetensors"))
+    assert same(state(home / "run/trained.safetensors"), state(home / "run/motion.safetensors"))
 
 
-def test_the_result_is_the_nodes(run):
-    assert run()[0] == 0
+def test_the_result_is_the_nodes(finished, port):
     from frameloom.nodes.training.train_motion import TrainMotionModule
     from frameloom.nodes.training.video_dataset import VideoDataset
-    from frameloom.nodes.video.demo import DemoModelLoader
 
     def inputs(node, table):
         given = {name.partition(".")[2]: value for name, value in SHORT.items() if name.startswith(table)}
-        return {
-            each.id: given.get(each.id, getattr(each, "default", None))
-            for each in node.define_schema().inputs
-        }
+        schema = node.define_schema().inputs
+        return {each.id: given.get(each.id, getattr(each, "default", None)) for each in schema}
 
     with torch.inference_mode():
         dataset = VideoDataset.execute(**inputs(VideoDataset, "dataset."))[0]
-        parts = dict(zip(("model", "clip", "vae"), DemoModelLoader.execute()[0:3], strict=True))
-        motion = TrainMotionModule.execute(
-            **inputs(TrainMotionModule, "train.") | parts | {"dataset": dataset}
-        )[0]
-    assert same(state("run/trained.safetensors"), motion.weights.state)
+        parts = dict(zip(("model", "clip", "vae"), port.load_demo(), strict=True)) | {"dataset": dataset}
+        motion = TrainMotionModule.execute(**inputs(TrainMotionModule, "train.") | parts)[0]
+    assert same(state(finished[0] / "run/trained.safetensors"), motion.weights.state)
 
 
-def test_more_steps_go_on_and_the_folders_config_is_the_run(run, tmp_path):
-    assert run(train__steps=2)[0] == 0
-    assert run(train__steps=4)[0] == 0
-    assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 4
-    resumed = state("run/trained.safetensors")
-    copy = tmp_path / "again.toml"
-    copy.write_bytes(Path("run/config.toml").read_bytes())
-    assert run("train", str(copy), "--device", "cpu", "--set", "output.folder=whole")[0] == 0
-    assert same(resumed, state("whole/trained.safetensors"))
-    assert Path("whole/config.toml").read_text().replace('"whole"', '"run"') == copy.read_text()
-
-
-def test_another_run_in_the_same_folder_is_refused_and_the_folder_stays(run):
+def test_more_steps_go_on_and_the_folders_config_is_the_run(run, finished):
+    assert run(train__steps=1)[0] == 0
     assert run()[0] == 0
-    before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
+    assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 3
+    assert same(state("run/trained.safetensors"), state(finished[0] / "run/trained.safetensors"))
+    config = Path("run/config.toml")
+    assert (
+        run("train", config, "--device", "cpu", "--set", "output.folder=whole", "--set", "train.steps=1")[0]
+        == 0
+    )
+    again = (
+        Path("whole/config.toml")
+        .read_text()
+        .replace('"whole"', '"run"')
+        .replace("\nsteps = 1", "\nsteps = 3")
+    )
+    assert again == config.read_text()
+
+
+def test_another_run_in_the_same_folder_is_refused_and_the_folder_stays(run, trained):
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
     code, _, err = run(train__learning_rate=2e-3)
     assert code == 1
-    assert err[-1].startswith(
-        "failed: checkpoint run/checkpoint.pt: was made with other settings, data or base"
-    )
-    assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
+    said = "failed: checkpoint run/checkpoint.pt: was made with other settings, data or base"
+    assert err[-1].startswith(said)
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
 
 
-@pytest.mark.parametrize("target", [target for target in get_args(Target) if target != "module"])
-def test_what_goes_on_a_module_is_learned_on_what_start_names(run, target):
+def test_what_goes_on_a_module_is_learned_on_what_start_names(run):
     lora = {"file": "frameloom_demo_pan_left.safetensors", "strength": 0.5}
-    changes = {"train__target": target, "train__rank": 2, "train__steps": 2, "start__motion": DEMO}
+    changes = {"train__target": "motion LoRA", "train__rank": 2, "train__steps": 1, "start__motion": DEMO}
     assert run(**changes, output__folder="a")[0] == 0
     code, _, err = run(**changes, output__folder="b", start__loras=[lora])
     assert code == 0, err
@@ -183,9 +186,9 @@ def test_all_that_moves_in_the_demo_comes_of_the_command():
 
 @pytest.mark.parametrize(("config", "made", "ships"), demo_trainings())
 def test_the_demos_configs_make_files_like_those_that_ship(run, config, made, ships):
-    short = {"train.steps": 1, "dataset.clips": 2, "dataset.width": 64, "dataset.height": 64}
-    settings = [part for name, value in short.items() for part in ("--set", f"{name}={value}")]
-    code, _, err = run("train", str(ROOT / config), "--device", "cpu", *settings)
+    short = {"train.steps": 1} | {name: value for name, value in SHORT.items() if name.startswith("dataset.")}
+    settings = (f"--set={name}={value}" for name, value in short.items())
+    code, _, err = run("train", ROOT / config, "--device", "cpu", *settings)
     assert code == 0, err
     check_alike(made, ships)
 
@@ -207,42 +210,40 @@ def test_the_demos_layout_prior_comes_of_its_workflow_with_the_settings_that_evi
     told = {name: int(value) for name, value in re.findall(r"--set 1\.(\w+)=(\d+)", settings)}
     inputs = json.loads((ROOT / workflow).read_text())["1"]["inputs"] | told
     assert {name: inputs.get(name) for name in asdict(SETTINGS)} == asdict(SETTINGS)
-    code, _, err = run(
-        "run", str(ROOT / workflow), *settings.split(), "--set", "1.steps=1", "--device", "cpu"
-    )
+    code, _, err = run("run", ROOT / workflow, *settings.split(), "--set", "1.steps=1", "--device", "cpu")
     assert code == 0, err
     check_alike(made, ships)
 
 
-def test_frames_that_attend_to_the_first_are_another_model_to_train_in(run):
-    losses = []
-    for name, strength in (("plain", 0.0), ("cross", 1.0)):
-        changes = {"model__cross_frame_attention__strength": strength, "output__folder": name}
-        assert run(**changes, train__steps=1)[0] == 0
-        losses.append(json.loads(Path(name, "metrics.jsonl").read_text())["loss"])
-    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
-    assert 'cross_frame_attention = {anchor = "first", ' in Path("cross/config.toml").read_text()
+def test_frames_that_attend_to_the_first_are_another_model_to_train_in(run, finished):
+    assert run(model__cross_frame_attention__strength=1.0, train__steps=1)[0] == 0
+    plain, crossed = (rows_of(folder)[0]["loss"] for folder in (finished[0] / "run", "run"))
+    assert crossed != pytest.approx(plain, rel=1e-3)
+    assert 'cross_frame_attention = {anchor = "first", ' in Path("run/config.toml").read_text()
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
 
 
 def test_tensorboard_gets_every_steps_figures_and_the_samples(run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    assert run(train__steps=2, output__tensorboard=True)[0] == 0
-    code, _, err = run(train__steps=4, output__tensorboard=True)
-    assert code == 0, err
+    for steps in (1, 3):
+        code, _, err = run(train__steps=steps, output__tensorboard=True)
+        assert code == 0, err
     events = EventAccumulator("run/tensorboard")
     events.Reload()
-    rows = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     for name, figure in (("loss", "loss"), ("learning_rate", "rate")):
         scalars = events.Scalars(name)
-        assert [each.step for each in scalars] == [0, 1, 2, 3]
-        assert [each.value for each in scalars] == pytest.approx([row[figure] for row in rows])
+        assert [each.step for each in scalars] == [0, 1, 2]
+        assert [each.value for each in scalars] == pytest.approx([row[figure] for row in rows_of("run")])
     assert all(each.value > 0 for each in events.Scalars("seconds_a_step"))
-    assert [each.step for each in events.Images("sample")] == [1, 2, 3]
+    assert [each.step for each in events.Images("sample")] == [0, 1, 2]
 
 
 def test_tensorboard_that_is_not_there_is_said_before_anything_starts(run, monkeypatch):
-    monkeypatch.setattr(command, "has_tensorboard", lambda: False)
+    monkeypatch.setattr(training_command, "has_tensorboard", lambda: False)
     code, _, err = run(output__tensorboard=True)
     assert (code, len(err)) == (2, 1)
     assert err[0].startswith(
@@ -254,56 +255,60 @@ def test_tensorboard_that_is_not_there_is_said_before_anything_starts(run, monke
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_keeps_a_checkpoint_says_how_to_go_on_and_returns_130(run, number):
+    def stop_after_a_step():
+        while not Path("run/metrics.jsonl").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=stop_after_a_step, daemon=True).start()
     changes = {"train__steps": 500, "train__checkpoint_every": 500}
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *arguments(**changes)], stderr=subprocess.PIPE, text=True
-    )
-    while not Path("run/metrics.jsonl").exists() and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(number)
-    err = process.communicate()[1]
-    assert process.returncode == 130, err
-    assert err.splitlines()[-2:] == [
+    code, _, err = run(**changes)
+    assert code == 130, err
+    assert err[-2:] == [
         "stopping after this step; once more ends at once.",
         "stopped; run holds a checkpoint, from which the command that made it goes on.",
     ]
-    done = len(Path("run/metrics.jsonl").read_text().splitlines())
+    done = len(rows_of("run"))
     assert torch.load("run/checkpoint.pt")["step"] == done
     assert run(**changes | {"train__steps": done + 1})[0] == 0
     assert run(train__steps=done + 1, output__folder="whole")[0] == 0
     assert same(state("run/motion.safetensors"), state("whole/motion.safetensors"))
 
 
-def test_two_processes_write_what_one_does(run):
+def test_two_processes_write_what_one_does(run, finished):
     ended = run_together(f"import sys; sys.argv[0] = 'frameloom'; {COMMAND}", 2, *arguments())
     assert [each.returncode for each in ended] == [0, 0], ended[0].stderr + ended[1].stderr
     assert ended[0].stdout.splitlines()[0] == str(Path("run", "trained.safetensors"))
     assert ended[1].stdout == ""
     assert len(list(Path("run").glob("sample-*.png"))) == 2
-    assert [json.loads(line)["step"] for line in Path("run/metrics.jsonl").read_text().splitlines()] == [
-        0,
-        1,
-        2,
-        3,
-    ]
-    for folder, seed in (("one", 0), ("other", 1)):
-        assert run(output__folder=folder, train__seed=seed)[0] == 0
-    together, alone, other = (state(f"{folder}/trained.safetensors") for folder in ("run", "one", "other"))
+    assert [row["step"] for row in rows_of("run")] == [0, 1, 2]
+    assert run(output__folder="other", train__seed=1)[0] == 0
+    together, alone, other = (
+        state(home / "trained.safetensors") for home in (Path("run"), finished[0] / "run", Path("other"))
+    )
     # AdamW divides a gradient by its size, so sums in another order can move single weights far.
     assert gap(together, alone) < 0.01 * gap(other, alone)
 
 
-def test_what_processes_cannot_do_is_said_before_anything_starts(home):
-    for changes, message in (
-        (
-            {"train__accumulation": 3},
-            "accumulation=3 can't be shared evenly among 2 processes; expected a multiple of 2",
-        ),
-        ({}, "--device cpu:0: got one for 2 processes; expected cpu, or none"),
-    ):
-        given = arguments(**changes)
-        given[given.index("--device") + 1] = "cpu" if changes else "cpu:0"
-        for each in run_together(COMMAND, 2, *given):
-            assert each.returncode == 2
-            assert each.stderr.splitlines()[-1].startswith(message)
+class Pair(Alone):
+    """What one of two processes sees before it waits for the other."""
+
+    count, device = 2, torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "accumulation", "message"),
+    [
+        ("cpu", 3, "accumulation=3 can't be shared evenly among 2 processes; expected a multiple of 2"),
+        ("cpu:0", 2, "--device cpu:0: got one for 2 processes; expected cpu, or none"),
+    ],
+)
+def test_what_processes_cannot_do_is_said_before_anything_starts(
+    run, monkeypatch, device, accumulation, message
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(training_command, "Accelerated", lambda on_cpu: Pair())
+    code, _, err = run(*arguments(train__accumulation=accumulation), f"--device={device}")
+    assert code == 2
+    assert err[-1].startswith(message)
     assert not Path("run").exists()

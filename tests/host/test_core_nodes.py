@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from frameloom.headless import select_host
-from frameloom.headless.core_nodes import image, latent, video
+from frameloom.headless.core_nodes import core_node_classes
 from frameloom.headless.v3 import io
 from frameloom.host import api
 from frameloom.tests.support.core_node_cases import PROMPT, cases, tensors
@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 pytestmark = pytest.mark.host
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
-OURS = {node.__name__: node for node in (*image.NODES, *latent.NODES, *video.NODES)}
+OURS = {node.__name__: node for node in core_node_classes()}
 
 
 def make_inputs(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from frameloom.headless import select_host
-from frameloom.headless.core_nodes import conditioning, latent, loaders, sampling
+from frameloom.headless.core_nodes import core_node_classes
 from frameloom.headless.engine.gligen import load_gligen
 from frameloom.headless.engine.motion import LoadedMotion
 from frameloom.headless.port import HeadlessHost
@@ -31,7 +31,7 @@ from frameloom.tests.support.workflow_steps import run
 from safetensors.torch import load_file
 
 SCRIPT = Path(__file__).with_name("sampling_in_comfyui.py")
-NODES = {node.__name__: node for file in (conditioning, latent, loaders, sampling) for node in file.NODES}
+NODES = {node.__name__: node for node in core_node_classes()}
 EDIT = replace(DEMO, unet=replace(DEMO.unet, in_channels=8), prediction_type="eps")
 CPU = torch.device("cpu")
 

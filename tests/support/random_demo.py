@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from frameloom.headless.engine.denoise import sample
+from frameloom.headless.engine.noise import draw_noise
+from frameloom.headless.samplers.sigmas import schedule_sigmas
+from frameloom.headless.samplers.table import find_sampler
+from frameloom.headless.text.prompt import Tokenizer
 from frameloom.headless.weights import keys
+from frameloom.headless.weights.loading import load_checkpoint
 from frameloom.headless.weights.networks import build_control, build_text, build_unet, build_vae
+from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.motion.checkpoint import MotionWeights
 from frameloom.models.motion.module import MotionModel, motion_size
-from frameloom.models.network.sizes import DEMO
+from frameloom.models.network.sizes import DEMO, SD15, TextSize, VAESize
+from frameloom.models.network.unet import UNetSize
 from frameloom.models.training import Learner
+from frameloom.tests.support.tensors import draw
 from safetensors.torch import load_file, save_file
+
+# SD1.5's topology, keys and 8 heads, narrow: what tells it apart from SD1.5 is width alone.
+NARROW = replace(
+    SD15,
+    unet=UNetSize(model_channels=32, channel_mult=(1, 2, 4, 4), context_dim=64, num_heads=8),
+    vae=VAESize(ch=32, ch_mult=(1, 2, 4, 4), num_res_blocks=2),
+    text=TextSize(vocabulary=704, hidden_size=64, layers=2, heads=1),
+)
+CPU = torch.device("cpu")
 
 
 def random_state(network, generator, scale=1.0):
@@ -41,6 +60,24 @@ def write_model(path: Path, size=DEMO, seed=0) -> Path:
     state = {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
     save_file({name: value.half().contiguous() for name, value in state.items()}, path)
     return path
+
+
+def load_random(path: Path, size=DEMO):
+    """Write a checkpoint, and return its MODEL, CLIP and VAE."""
+    return load_checkpoint(write_model(path, size), Tokenizer.from_folder(DEMO_TOKENIZER), CPU, size)
+
+
+def random_text(seed, length=77, **options):
+    """A condition of random tokens."""
+    return [[draw(1, length, DEMO.unet.context_dim, seed=seed), options]]
+
+
+def draw_clip(model, guidance, *, frames=3, steps=3, sampler="euler", latent=None, **options):
+    """Sample a clip from the noise of seed 1 and empty latents; the rest as ``sample`` has it."""
+    latent = torch.zeros(frames, 4, 8, 8) if latent is None else latent
+    settings = {"sigmas": schedule_sigmas(model.sampling, "normal", steps), "seed": 1} | options
+    noise = draw_noise(latent, 1)
+    return sample(model, noise, guidance, sampler=find_sampler(sampler), latent=latent, **settings)[0]
 
 
 def random_motion(size=DEMO.unet, seed=1) -> MotionModel:

@@ -32,15 +32,8 @@ class Oracle(TextToVideoZeroPipeline):
         return kept.sqrt() * x_t0 + (1 - kept).sqrt() * noise
 
 
-def by_diffusers(unet, prompts, prediction_type, *, is_early=False):
-    """Return [F, 4, H, W] latents in the UNet's units.
-
-    Args:
-        unet: diffusers', which gets the pipeline's attention processor.
-        prompts: positive and negative tokens, [1, L, D] each.
-        prediction_type: diffusers' name of it.
-        is_early: with the pipeline's own forward level.
-    """
+def build_pipeline(kind, unet, prediction_type="epsilon", **networks):
+    """Return a pipeline of diffusers' around a UNet, with DDIM as ComfyUI has it and no text encoder."""
     scheduler = DDIMScheduler(
         beta_start=STABLE_DIFFUSION.start,
         beta_end=STABLE_DIFFUSION.end,
@@ -51,10 +44,24 @@ def by_diffusers(unet, prompts, prediction_type, *, is_early=False):
         prediction_type=prediction_type,
     )
     vae = AutoencoderKL(block_out_channels=(32,) * 4, down_block_types=("DownEncoderBlock2D",) * 4)
-    parts = dict.fromkeys(["text_encoder", "tokenizer", "safety_checker", "feature_extractor"])
-    pipeline = Oracle(unet=unet, scheduler=scheduler, vae=vae, requires_safety_checker=False, **parts)
-    pipeline.prompts, pipeline.is_early = prompts, is_early
+    parts = dict.fromkeys(["text_encoder", "tokenizer", "safety_checker", "feature_extractor"]) | networks
+    pipeline = kind(unet=unet, scheduler=scheduler, vae=vae, requires_safety_checker=False, **parts)
     pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def by_diffusers(unet, prompts, prediction_type, *, is_early=False):
+    """Return [F, 4, H, W] latents in the UNet's units.
+
+    Args:
+        unet: diffusers', which gets the pipeline's attention processor.
+        prompts: positive and negative tokens, [1, L, D] each.
+        prediction_type: diffusers' name of it.
+        is_early: with the pipeline's own forward level.
+    """
+    pipeline = build_pipeline(Oracle, unet, prediction_type)
+    pipeline.prompts, pipeline.is_early = prompts, is_early
+    scheduler = pipeline.scheduler
     scheduler.set_timesteps(STEPS)
     grid = scheduler.timesteps.tolist()
     kept = float(scheduler.alphas_cumprod[grid[0]])
