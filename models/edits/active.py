@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from .call import Call, Layer, check_places
-from .edit import SEAMS, Edit, Part, Source
+from .edit import SEAMS, Conditions, Edit, Part, Source
 
 logger = logging.getLogger(__name__)
 
@@ -91,17 +91,14 @@ def find_notes(edits: Sequence[Edit], frames: int) -> list[str]:
     return notes
 
 
-def check_composed(composed: Sequence[_Condition]) -> _Condition | None:
-    """Return the condition of one side that is asked as several, or None.
+def check_composed(part: Conditions | None, composed: Sequence[_Condition]) -> _Condition | None:
+    """Return the condition of one side that a part asks as several, or None.
 
     Raises:
         ValueError: there are two, and what they change can't be told apart in their average.
     """
-    if len(composed) > 1:
-        raise ValueError(
-            f"conditioning: got {len(composed)} conditions with a layout combined into one; expected one, and others "
-            "without; put all entities into one scene, or set Layout Conditioning's method to bias."
-        )
+    if part is not None and len(composed) > 1:
+        raise ValueError(part.crowded(len(composed)))
     return composed[0] if composed else None
 
 

@@ -158,6 +158,10 @@ class Conditions(Protocol):
         """
         ...
 
+    def crowded(self, count: int) -> str:
+        """Return the error where so many conditions of one side would be asked as several."""
+        ...
+
 
 class Guide(Protocol):
     """An energy of cross-attention, by whose gradient predictions move."""

@@ -7,8 +7,8 @@ With windows of L frames, one every s frames, s a divisor of L, and pi_g a rando
 
 where A_w attends among the L frames from w on alone; the last window ends with the clip. Any L frames from a multiple
 of s on have each of the first frames' noise once, so all of the clip is about one scene; and a motion module attends
-within the length that it was trained with, while every other layer sees the whole clip. Each attention is fused by
-itself, as in the authors' code; diffusers fuses all of a block's attentions at once.
+within the length that it was trained with. Each attention is fused by itself, as in the authors' code; diffusers fuses
+all of a block's at once.
 
 Source: FreeNoise (Qiu et al. 2023), https://arxiv.org/abs/2310.15169, sections 3.1 and 3.2.
 """
@@ -47,18 +47,12 @@ class NoiseShuffle(_Windows):
     seed: int = 0  # of the orders, apart from the noise's
 
     def sources(self, frame_ids: Ids) -> list[int]:
-        """Return whose noise each frame starts from, one of the first L; by the seed and its number alone.
-
-        Examples:
-            >>> sorted(NoiseShuffle(4, 2).sources(range(10, 14)))
-            [0, 1, 2, 3]
-        """
+        """Return whose noise each frame starts from, one of the first L; by the seed and its number alone."""
         source = list(range(self.length))
         generator = torch.Generator().manual_seed(self.seed)
-        while len(source) <= max(frame_ids, default=0):
-            earlier = source[len(source) - self.length :]
+        while (now := len(source)) <= max(frame_ids, default=0):
             pi = torch.randperm(self.stride, generator=generator).tolist()
-            source += [earlier[j] for j in pi]
+            source += [source[now - self.length + j] for j in pi]
         return [source[f] for f in frame_ids]
 
     def arrange(self, noise: Clip) -> Clip:
@@ -77,12 +71,7 @@ class WindowFusion(_Windows):
         return frames > self.length
 
     def starts(self, frames: int) -> list[int]:
-        """Return w of each window of a clip of L frames or more.
-
-        Examples:
-            >>> WindowFusion(16, 4).starts(26)
-            [0, 4, 8, 10]
-        """
+        """Return w of each window of a clip of L frames or more: 0, 4, 8, 10 of 26 frames."""
         last = frames - self.length
         return [*range(0, last, self.stride), last]
 

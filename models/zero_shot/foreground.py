@@ -118,8 +118,8 @@ def check_seen(counts: Tensor, levels: frozenset[int]) -> None:
     if not counts.all():
         frame = int((counts == 0).nonzero()[0, 0])
         raise ValueError(
-            f"cross-attention of frame {frame} was not seen at levels {sorted(levels)}; expected every frame in a model "
-            "call; choose other levels, or take context windows out of the model."
+            f"cross-attention of frame {frame} was not seen at levels {sorted(levels)}; expected every frame in a "
+            "model call; choose other levels, or take context windows out of the model."
         )
 
 
