@@ -66,8 +66,8 @@ class Reading:
 
     def payload(self) -> dict[str, Any]:
         """Return what a condition carries so that edits know the prompt's entities."""
-        grounded = [region for region in self.regions if region.embedding is not None]
-        entities = [(region.embedding, track) for region in grounded for track in region.tracks]
+        read = [(region.embedding, region.tracks) for region in self.regions]
+        entities = [(text, track) for text, tracks in read if text is not None for track in tracks]
         return {READING: self, **({GROUNDING: Grounding.of(entities)} if entities else {})}
 
 

@@ -51,8 +51,8 @@ class NoiseShuffle(_Windows):
         source = list(range(self.length))
         generator = torch.Generator().manual_seed(self.seed)
         while (now := len(source)) <= max(frame_ids, default=0):
-            pi = torch.randperm(self.stride, generator=generator).tolist()
-            source += [source[now - self.length + j] for j in pi]
+            pi = torch.randperm(self.stride, generator=generator)
+            source += [source[now - self.length + int(j)] for j in pi]
         return [source[f] for f in frame_ids]
 
     def arrange(self, noise: Clip) -> Clip:

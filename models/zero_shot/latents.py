@@ -53,8 +53,8 @@ def find_levels(sigmas: Sigmas, sigma_t0: float, sigma_t1: float) -> tuple[int, 
     """Return where t0 and t1 are in a schedule that ends at 0: at its nearest levels, in the logarithm."""
     levels = sigmas[sigmas > 0].double().log()
     wanted = levels.new_tensor([sigma_t0, sigma_t1]).log()
-    t0, t1 = (levels - wanted[:, None]).abs().argmin(1).tolist()
-    return t0, t1
+    t0, t1 = (levels - wanted[:, None]).abs().argmin(1)
+    return int(t0), int(t1)
 
 
 def chunk_frames(frames: int, size: int) -> list[list[int]]:
