@@ -21,16 +21,16 @@ class Condition:
     """Which condition a chunk of the batch belongs to; nothing may depend on the order of chunks."""
 
     index: int  # 0 for positive, 1 for negative, as the host numbers them
-    payload: Mapping[str, Any] = field(default_factory=dict[str, Any])  # of its key ``PAYLOAD``
-    key: Hashable = None  # tells the conditions of a run apart, also several of one index
+    payload: Mapping[str, Any] = field(default_factory=dict[str, Any])  # value under its key ``PAYLOAD``
+    key: Hashable = None  # name that tells the conditions of a run apart, also several of one index
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One model call, as the host made it. The batch is ``len(conditions)`` chunks of ``videos * frames`` pictures."""
 
-    frames: int  # of a video in this call (a window's, under windows)
-    videos: int  # in each chunk
+    frames: int  # frames of a video in this call (a window's, under windows)
+    videos: int  # clips in each chunk
     conditions: tuple[Condition, ...]  # the chunks, in batch order
     frame_ids: tuple[int, ...]  # absolute number of each frame
     sigma: float  # noise level, in the host's variance-exploding units

@@ -304,7 +304,7 @@ class Observer(Protocol):
 class Edit:
     """A technique, as what it does at each seam; None: nothing."""
 
-    name: str  # for errors
+    name: str  # technique's name, for errors
     schedule: Schedule | None = None
     noise: Noise | None = None
     run: Run | None = None

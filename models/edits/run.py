@@ -24,8 +24,8 @@ class Start:
 
     noise: Clip  # float32, of unit variance
     latent: Clip  # clean, in the model's scale; zeros for text-to-video
-    highest: float  # of the model's noise levels
-    arrange: Callable[[Clip], Clip]  # makes start noise of other noise, as ``noise`` was made
+    highest: float  # highest of the model's noise levels
+    arrange: Callable[[Clip], Clip]  # function of other noise, which makes of it what ``noise`` is
 
 
 def arrange_noise(edits: Sequence[Edit], noise: Clip) -> Clip:

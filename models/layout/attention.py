@@ -40,9 +40,9 @@ MAX_GAIN = 30.0  # of an entity's effect, where next to nothing of it is in its 
 class Region:
     """Where an entity is, and which tokens speak of it; entities named together ("two red balls") share one."""
 
-    spans: Ranges  # of the phrase among the prompt's tokens
-    tracks: tuple[tuple[Boxes, Presence], ...]  # one an entity
-    embedding: Tensor | None = None  # [1, D], the phrase by itself as GLIGEN reads it, if GLIGEN is used
+    spans: Ranges  # ranges of the phrase among the prompt's tokens
+    tracks: tuple[tuple[Boxes, Presence], ...]  # boxes of each entity, and frames that it is in
+    embedding: Tensor | None = None  # [1, D], the phrase by itself as GLIGEN reads it; None: no GLIGEN
 
     @property
     def is_never_absent(self) -> bool:

@@ -44,7 +44,7 @@ class _Windows:
 class NoiseShuffle(_Windows):
     """Let later frames start from the noise of the first L; an ``Edit``'s ``noise``."""
 
-    seed: int = 0  # of the orders, apart from the noise's
+    seed: int = 0  # seed of the orders, apart from the noise's
 
     def sources(self, frame_ids: Ids) -> list[int]:
         """Return whose noise each frame starts from, one of the first L; by the seed and its number alone."""

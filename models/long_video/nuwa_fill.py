@@ -38,7 +38,7 @@ class Filling:
     start: Start = "turned noise"  # own noise: every frame from e_f
     correlation: float = 0.7  # r
     resample_rounds: int = 2  # times that each of the first steps is taken
-    resample_share: float = 0.4  # of the steps, which are taken several times
+    resample_share: float = 0.4  # share of the steps that are taken several times
     denoise: float = 0.75  # share of the steps that a cross-fade takes
 
     def first_step(self, steps: int) -> int:

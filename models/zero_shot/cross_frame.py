@@ -49,7 +49,7 @@ class CrossFrameEdit(Part):
     start_percent: float = 0.0  # part of sampling in which it acts, as ``Call.progress``
     end_percent: float = 1.0
     levels: frozenset[int] = frozenset(SD1.levels)
-    in_control: bool = True  # inside ControlNets too
+    in_control: bool = True  # True: it acts inside ControlNets too
 
     def acts(self, call: Call) -> bool:
         """Tell whether it acts: in its part of sampling, and not on a clip of a single frame."""
