@@ -21,8 +21,10 @@ from .call import Call, Layer
 if TYPE_CHECKING:
     from .run import Once, Start
 
-Change = Callable[[Tensor, int], Tensor]
-"""Tokens of a transformer, [N, L, C], and its number in the network's order; to such tokens."""
+Change = Callable[[Tokens, int], Tokens]
+"""Tokens of a transformer, and its number in the network's order; to such tokens."""
+Question = tuple[Tensor, dict[str, Any]]
+"""Tokens, [1, S, D], and payload of what is asked in a condition's place."""
 
 
 class Part:
@@ -129,10 +131,8 @@ class Windows(Protocol):
 class Conditions(Protocol):
     """Several questions in a condition's place, and one prediction of the answers."""
 
-    def variants(
-        self, payload: Mapping[str, Any], progress: float
-    ) -> Sequence[tuple[Tensor, dict[str, Any]]]:
-        """Return tokens, [1, S, D], and payload of each question; none: the condition itself is asked.
+    def variants(self, payload: Mapping[str, Any], progress: float) -> Sequence[Question]:
+        """Return the questions; none: the condition itself is asked.
 
         Both methods are given the condition's payload, and ``progress`` as ``Call`` has it.
         """

@@ -7,9 +7,8 @@ a sum over a frame, a condition that carries a ``Layout`` is edited so:
     BoxGather    d = d_0 + sum_i g_i M_i (d_i - d_0),    g_i = |f_i (d_i - d_0)| / |f_i M_i (d_i - d_0)|
                  f_i = prod_j (1 - M_j) over all others: what lies in another's box is that one's
 
-What a phrase changes in the prediction is its effect. Where a model has not decided yet, it is spread thinly over all
-places that the entity might take; to know its place is to have all of it there. Later, g_i = 1 cuts off what lies
-outside.
+What a phrase changes in the prediction is its effect, spread thinly over all places that the entity might take where a
+model has not decided yet; to know its place is to have all of it there. Later, g_i = 1 cuts off what lies outside.
 
 Source: bias: eDiff-I's "paint with words" (Balaji et al. 2022), https://arxiv.org/abs/2211.01324, and LLM-grounded
 video diffusion without gradients (Lian et al. 2023), https://arxiv.org/abs/2309.17444. Predictions put together by
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ..edits.call import Call, Layer
+from ..edits.edit import Question
 from ..storyboard.masks import box_masks
 from ..storyboard.phrases import Ranges
 from ..video.frames import check_length
@@ -127,10 +127,8 @@ class BoxGather:
     )  # part of sampling after which g_i = 1, and nothing is done to a single entity
     end_percent: float = 1.0
 
-    def variants(
-        self, payload: Mapping[str, Any], progress: float
-    ) -> Sequence[tuple[Tensor, dict[str, Any]]]:
-        """Return tokens and payload of each prompt that is asked; none where the whole prompt is the answer."""
+    def variants(self, payload: Mapping[str, Any], progress: float) -> Sequence[Question]:
+        """Return what is asked; nothing where the whole prompt is the answer."""
         layout = payload.get(LAYOUT)
         if layout is None or not layout.alone or progress > self.end_percent:
             return ()
@@ -155,10 +153,11 @@ class BoxGather:
         for i, (d_i, m_i) in enumerate(zip(alone, m, strict=True)):
             effect, g_i = d_i - d_0, 1.0
             if is_gathering:
-                others = m[:i] + m[i + 1 :]
-                f_i = torch.stack([1 - m_j for m_j in others]).prod(0) if others else 1.0
-                inside = _sum(m_i * effect * f_i).clamp(min=1e-12)
-                g_i = (_sum(effect * f_i) / inside).clamp(1, MAX_GAIN)
+                others = [1 - m_j for j, m_j in enumerate(m) if j != i]
+                f_i = torch.stack(others).prod(0) if others else 1.0
+                whole = (effect * f_i).abs().sum((1, 2, 3), keepdim=True)
+                inside = (m_i * effect * f_i).abs().sum((1, 2, 3), keepdim=True)
+                g_i = (whole / inside.clamp(min=1e-12)).clamp(1, MAX_GAIN)
             d = d + m_i * effect * g_i
         return d
 
@@ -168,10 +167,6 @@ class BoxGather:
             f"conditioning: got {count} conditions with a layout combined into one; expected one, and others without; "
             "put all entities into one scene, or set Layout Conditioning's method to bias."
         )
-
-
-def _sum(x: Clip) -> Tensor:
-    return x.abs().sum((1, 2, 3), keepdim=True)
 
 
 def places_of(spans: Ranges, own: int, tokens: int) -> list[int]:

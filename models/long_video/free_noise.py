@@ -5,10 +5,9 @@ With windows of L frames, one every s frames, s a divisor of L, and pi_g a rando
     noise       e_(g s + j) = e_(g s - L + pi_g(j)) from frame L on, j = 0 .. s - 1               NoiseShuffle
     attention   A(z)_f = sum_w h_w(f) A_w(z)_f / sum_w h_w(f),  h_w(f) = min(f - w + 1, w + L - f)  WindowFusion
 
-where A_w attends among the L frames from w on alone; the last window ends with the clip. Any L frames from a multiple
-of s on have each of the first frames' noise once, so all of the clip is about one scene; and a motion module attends
-within the length that it was trained with. Each attention is fused by itself, as in the authors' code; diffusers fuses
-all of a block's at once.
+where A_w attends among the L frames from w on alone, a length that a motion module knows; the last window ends with the
+clip. Any L frames from a multiple of s on have each of the first frames' noise once, so all of the clip is about one
+scene. Each attention is fused by itself, as in the authors' code; diffusers fuses all of a block's at once.
 
 Source: FreeNoise (Qiu et al. 2023), https://arxiv.org/abs/2310.15169, sections 3.1 and 3.2.
 """
@@ -85,9 +84,9 @@ class WindowFusion(_Windows):
 
     def fuse(self, tokens: Tokens, attend: Callable[[slice], Tokens]) -> Tokens:
         """Return A(z) of tokens z and A_w, newly allocated; one window at a time is in memory beside it."""
-        frames = tokens.shape[1]
-        fused = torch.zeros_like(tokens)
-        for w, h in zip(self.starts(frames), self.weights(frames, tokens.device), strict=True):
+        frames, fused = tokens.shape[1], torch.zeros_like(tokens)
+        h = self.weights(frames, tokens.device)
+        for w, h_w in zip(self.starts(frames), h, strict=True):
             window = slice(w, w + self.length)
-            fused[:, window].addcmul_(h[window, None], attend(window))
+            fused[:, window].addcmul_(h_w[window, None], attend(window))
         return fused

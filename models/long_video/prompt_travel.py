@@ -137,11 +137,11 @@ def describe_travel(keys: Keys, blends: Sequence[Blend]) -> str:
 def travel_conditions(
     encoded: Mapping[str, Conditioning], keys: Keys, blends: Sequence[Blend]
 ) -> Conditioning:
-    """Return conditions of c_f, [F, S, D] and so ``pooled_output``, [F, D], by those of every prompt that is used.
+    """Return conditions with tokens c_f, [F, S, D], of the conditions of each prompt that is used, [1, S, D].
 
-    A keyframe's row is its prompt's encoding, bit for bit; what is no encoding is the first prompt's. Shorter prompts
-    are repeated to the length of all, as ComfyUI does in a batch: attention reads the same from tokens that all stand
-    there equally often.
+    ``pooled_output`` is mixed as the tokens are; the rest is the first prompt's. A keyframe's row is its prompt's
+    encoding, bit for bit. Shorter prompts are repeated to the length of all, as ComfyUI does in a batch: attention
+    reads the same from tokens that all stand there equally often.
 
     Raises:
         ValueError: together, the prompts would need more than ``MAX_TOKENS``.

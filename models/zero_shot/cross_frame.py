@@ -34,8 +34,7 @@ Anchor = Literal["first", "previous", "first + previous", "chosen frame"]
 AnchorMemory: TypeAlias = dict[Hashable, Tensor]
 """Tokens of z_n, [videos, 1, R, L, C], by layer and condition, for calls that see part of a clip (context windows).
 
-A call with frame n leaves them, a call without reads the latest, whatever conditions share its batch. So all windows of
-a step read the same anchor if the window that holds it comes first; else they read it as of the step before.
+A call with frame n leaves them, and a call without reads the latest: this step's, if the window of n comes first.
 """
 
 

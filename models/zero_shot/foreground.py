@@ -50,15 +50,7 @@ class PhraseAttention:
     def __init__(
         self, phrase: Ranges, words: Ranges, frames: int, size: tuple[int, int], levels: frozenset[int]
     ) -> None:
-        """Start with nothing seen.
-
-        Args:
-            phrase: [start, stop) ranges of the phrase among the prompt's tokens.
-            words: such ranges of all words.
-            frames: length of the clip.
-            size: height and width of its latents.
-            levels: levels of the UNet in which to look.
-        """
+        """Start with nothing seen; phrase and words are [start, stop) ranges among the prompt's tokens."""
         own, every = ({place for span in spans for place in range(*span)} for spans in (phrase, words))
         self._own, self._others = sorted(own), sorted(every - own)
         self._size, self.levels = size, levels
@@ -93,14 +85,9 @@ def normalise(maps: Maps) -> Masks:
 
 
 def clean_masks(masks: Masks, size: tuple[int, int], *, threshold: float, dilation: int, hold: int) -> Masks:
-    """Cut masks, grow them, and hold them over time; 1 = foreground.
+    """Return a foreground of 0 and 1, in cells of the latents, of masks of any size, whose mean in each cell is taken.
 
-    Args:
-        masks: share of foreground, at any size; brought to the latents' cells by their mean in each.
-        size: height and width of the latents.
-        threshold: value above which a cell is foreground.
-        dilation: side in cells of the square that the foreground is dilated by; 1 leaves it as it is.
-        hold: frames before and after, in which a foreground cell is foreground too.
+    It is dilated by a square of so many cells a side, and each frame has that of the frames before and after, too.
     """
     cells = interpolate(masks[:, None].float(), size, mode="area")
     foreground = dilate((cells > threshold).float(), cells.new_ones(dilation, dilation))
