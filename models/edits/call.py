@@ -37,9 +37,7 @@ class Call:
     progress: float  # part of training's schedule that is done, 0 to 1: ``1 - timestep / 999``
     size: tuple[int, int]  # height and width of the latents
     is_part: bool = False  # True where the call sees some frames of a longer clip (a window)
-    held: Held | None = field(
-        default=None, repr=False, compare=False
-    )  # of the whole clip, N = videos * its length
+    held: Held | None = field(default=None, repr=False, compare=False)  # whole clips, not windows of them
 
 
 class Layer(Protocol):

@@ -122,9 +122,7 @@ class BoxGather:
     Costs a model call more for each entity, and one for none of them, while it lasts.
     """
 
-    gain_percent: float = (
-        1 / 3
-    )  # part of sampling after which g_i = 1, and nothing is done to a single entity
+    gain_percent: float = 1 / 3  # part of sampling after which g_i = 1, and a single entity is left alone
     end_percent: float = 1.0
 
     def variants(self, payload: Mapping[str, Any], progress: float) -> Sequence[Question]:
