@@ -129,7 +129,8 @@ class Denoiser:
         weights = [each.weight_of(frame_ids) for each in side]
         total = sum(weights)
         total = total.clamp(min=1e-37) if isinstance(total, Tensor) else total or 1.0
-        composed = check_composed([each for each in side if asked[each.condition.key] != [each]])
+        several = [each for each in side if asked[each.condition.key] != [each]]
+        composed = check_composed(self._compose, several)
 
         def average(number: int) -> Tensor:
             parts = (asked[each.condition.key][number if each is composed else 0] for each in side)

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from ..video.shapes import Hidden, Tokens
 from .call import Call, Layer, check_places
-from .edit import SEAMS, Edit, Part, Source
+from .edit import SEAMS, Conditions, Edit, Part, Source
 
 logger = logging.getLogger(__name__)
 
@@ -69,22 +70,12 @@ RULES: Mapping[str, Rule] = {
 
 
 def find(edits: Sequence[Edit], seam: str) -> Any | None:
-    """Return the part that counts at a seam where the last one does; None: no edit has any.
-
-    Args:
-        edits: edits on the model, in their order.
-        seam: name of the seam.
-    """
+    """Return the part that counts at a seam where the last one does; None: no edit has any."""
     return RULES[seam](_parts(edits, seam), lambda part, _: part, None)
 
 
 def find_notes(edits: Sequence[Edit], frames: int) -> list[str]:
-    """Return, and log, what to tell the user before a clip is sampled.
-
-    Args:
-        edits: edits on the model.
-        frames: length of the clip.
-    """
+    """Return, and log, what to tell the user before a clip of so many frames is sampled."""
     parts = [part for edit in edits for part in edit.own_parts()]
     notes = list(dict.fromkeys(note for part in parts if (note := part.note(frames)) is not None))
     for note in notes:
@@ -92,17 +83,14 @@ def find_notes(edits: Sequence[Edit], frames: int) -> list[str]:
     return notes
 
 
-def check_composed(composed: Sequence[_Condition]) -> _Condition | None:
-    """Return the condition of one side that is asked as several, or None.
+def check_composed(part: Conditions | None, composed: Sequence[_Condition]) -> _Condition | None:
+    """Return the condition of one side that a part asks as several, or None.
 
     Raises:
         ValueError: there are two, and what they change can't be told apart in their average.
     """
-    if len(composed) > 1:
-        raise ValueError(
-            f"conditioning: got {len(composed)} conditions with a layout combined into one; expected one, and others "
-            "without; put all entities into one scene, or set Layout Conditioning's method to bias."
-        )
+    if part is not None and len(composed) > 1:
+        raise ValueError(part.crowded(len(composed)))
     return composed[0] if composed else None
 
 
@@ -110,14 +98,10 @@ class RunEdits:
     """The edits of a model for one run, with what their parts remember between its calls."""
 
     def __init__(self, edits: Sequence[Edit], conditions: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Check that the edits go together.
-
-        Args:
-            edits: edits on the model, in their order.
-            conditions: options of every condition of the run.
+        """Check that the edits go together, and with the options of every condition of the run.
 
         Raises:
-            ValueError: they do not, or not with the conditions.
+            ValueError: they do not.
         """
         self.edits, self.conditions = tuple(edits), conditions
         for part in (part for edit in self.edits for part in edit.own_parts()):
@@ -137,13 +121,7 @@ class RunEdits:
         return find(self.edits, seam)
 
     def remembered(self, number: int, part: Any, of: Hashable) -> Any:
-        """Return what a part remembers.
-
-        Args:
-            number: place of the part among those of its seam.
-            part: part that remembers.
-            of: name of the network whose layers it remembers, as ``Active.read`` has it.
-        """
+        """Return what a part, by its number at its seam, remembers ``of`` a network, as ``Active.read`` has it."""
         if (number, of) not in self._memories:
             self._memories[number, of] = part.memory()
         return self._memories[number, of]
@@ -155,7 +133,7 @@ class RunEdits:
 
         Args:
             call: call of the network.
-            instead: parts that take the place of those of a seam in this call, by the seam.
+            instead: parts in the place of those of a seam, by the seam.
             in_control: True: the network is a ControlNet, in which self-attention alone is edited.
         """
         return Active(self, call, instead or {}, in_control)
@@ -187,11 +165,7 @@ class Active:
         self._biases: dict[Hashable, Tensor | None] = {}
 
     def acts_at(self, seam: str) -> bool:
-        """Tell whether something acts inside the network at a seam; where nothing does, it need not be asked.
-
-        Args:
-            seam: ``input``, ``slots``, ``skips``, ``self_attention``, ``between``, ``cross_attention`` or ``observe``.
-        """
+        """Tell whether something acts at a seam inside the network; where nothing does, it need not be asked."""
         return self._change is not None if seam == "between" else bool(self._acting[seam])
 
     @property
@@ -204,35 +178,26 @@ class Active:
         """Frames over which the network's residual norms go."""
         return self.call.frames if any(part.over_clip for part in self._acting["slots"]) else 1
 
-    def input(self, hidden: Tensor) -> Tensor:
-        """Return what goes on from the first convolution, [N, C, H, W]."""
+    def input(self, hidden: Hidden) -> Hidden:
+        """Return what goes on from the first convolution."""
         return self._compose("input", lambda part, hidden: part.add(hidden, self.call), hidden)
 
-    def slot(self, name: str, hidden: Tensor) -> Tensor:
-        """Return what goes on from a slot, [N, C, H, W]."""
+    def slot(self, name: str, hidden: Hidden) -> Hidden:
+        """Return what goes on from a slot."""
 
-        def run(part: Any, hidden: Tensor) -> Tensor:
+        def run(part: Any, hidden: Hidden) -> Hidden:
             return part.run(name, hidden, self.call, self._time) if name in part.slots else hidden
 
         return self._compose("slots", run, hidden)
 
-    def join(self, hidden: Tensor, skip: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-        """Return what a block of the way up takes side by side.
-
-        Args:
-            hidden: features of the way up, [N, C, H, W].
-            skip: features of the way down, [N, D, H, W].
-            factor: C over the width of the network's finest level.
-        """
+    def join(self, hidden: Hidden, skip: Hidden, factor: int) -> tuple[Hidden, Hidden]:
+        """Return what a block of the way up takes side by side, as ``Skips`` has it."""
         return self._compose("skips", lambda part, both: part.join(*both, self.call, factor), (hidden, skip))
 
-    def read(self, tokens: Tensor, layer: Layer, of: Hashable = None) -> Source | None:
+    def read(self, tokens: Tokens, layer: Layer, of: Hashable = None) -> Source | None:
         """Return what a layer of self-attention reads in place of its own tokens; None: itself.
 
-        Args:
-            tokens: [B*F*R, L, C]. Tokens of the layer.
-            layer: layer that reads.
-            of: name that tells networks apart, and values from keys where a layer has other tokens for them.
+        ``of`` tells networks apart, and values from keys where a layer has other tokens for them.
         """
 
         def ask(numbered: tuple[int, Any], source: Source | None) -> Source | None:
@@ -244,22 +209,12 @@ class Active:
 
         return self._compose("self_attention", ask, None)
 
-    def between(self, tokens: Tensor, number: int) -> Tensor:
-        """Return what goes from self- to cross-attention, [N, L, C].
-
-        Args:
-            tokens: [N, L, C]. Tokens that come in.
-            number: place of the transformer in the network's order.
-        """
+    def between(self, tokens: Tokens, number: int) -> Tokens:
+        """Return what goes from self- to cross-attention in a transformer, by its number in the network's order."""
         return tokens if self._change is None else self._change(tokens, number)
 
     def bias(self, layer: Layer, query: Tensor, tokens: int) -> Tensor | None:
-        """Return what is added to a layer's logits, [N, L, S] of the query's kind; None: nothing.
-
-        Args:
-            layer: layer whose attention it is.
-            query: [N, L, ...]. Queries of the layer.
-            tokens: S, number of the prompt's tokens.
+        """Return what is added to a layer's logits, [N, L, S] like its query, [N, L, ...]; None: nothing.
 
         Raises:
             ValueError: the layer's places are not those of the latents at its level.
@@ -278,13 +233,7 @@ class Active:
         return any(layer.level in part.levels for part in self._acting["observe"])
 
     def see(self, query: Tensor, key: Tensor, layer: Layer) -> None:
-        """Show a layer's cross-attention to whatever looks at it.
-
-        Args:
-            query: [N, heads, L, D].
-            key: [N, heads, S, D]. One row for each picture, or for every so many that follow each other.
-            layer: layer whose attention it is.
-        """
+        """Show a layer's cross-attention, [N, heads, L, D], to what looks at it, as ``Observer`` has it."""
 
         def show(part: Any, _: None) -> None:
             if layer.level in part.levels:

@@ -18,47 +18,29 @@ PAYLOAD = "frameloom"  # key of a condition under which a payload of ours rides 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Which condition a chunk of the batch belongs to.
+    """Which condition a chunk of the batch belongs to; nothing may depend on the order of chunks."""
 
-    Attributes:
-        index: 0 for positive, 1 for negative, as the host numbers them; nothing may depend on the order of chunks.
-        payload: value that was attached to the condition under the key ``PAYLOAD``.
-        key: name that tells the conditions of a run apart, also several of one index.
-    """
-
-    index: int
-    payload: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    key: Hashable = None
+    index: int  # 0 for positive, 1 for negative, as the host numbers them
+    payload: Mapping[str, Any] = field(default_factory=dict[str, Any])  # value under its key ``PAYLOAD``
+    key: Hashable = None  # name that tells the conditions of a run apart, also several of one index
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One model call, as the host made it. The batch is ``len(conditions)`` chunks of ``videos * frames`` pictures.
+    """One model call, as the host made it. The batch is ``len(conditions)`` chunks of ``videos * frames`` pictures."""
 
-    Attributes:
-        frames: frames per video in this call (a window's, under windows).
-        videos: clips folded into each chunk.
-        conditions: the chunks, in batch order.
-        frame_ids: absolute index of each frame, ``frames`` long.
-        sigma: noise level, in the host's variance-exploding units.
-        progress: part of training's schedule that is done, 0 to 1: ``1 - timestep / 999``.
-        size: height and width of the latents.
-        is_part: True where the call sees some frames of a longer clip (a window).
-        held: clean latents of the whole clip, N = videos * its length, and where they are held; None: nothing is.
-        parts: number of parts, of some frames each, in which the network's own layers are asked: a part that holds
-            much at once may do as they do.
-    """
-
-    frames: int
-    videos: int
-    conditions: tuple[Condition, ...]
-    frame_ids: tuple[int, ...]
-    sigma: float
-    progress: float
-    size: tuple[int, int]
-    is_part: bool = False
-    held: Held | None = field(default=None, repr=False, compare=False)
-    parts: int = 1
+    frames: int  # frames of a video in this call (a window's, under windows)
+    videos: int  # clips in each chunk
+    conditions: tuple[Condition, ...]  # the chunks, in batch order
+    frame_ids: tuple[int, ...]  # absolute number of each frame
+    sigma: float  # noise level, in the host's variance-exploding units
+    progress: float  # part of training's schedule that is done, 0 to 1: ``1 - timestep / 999``
+    size: tuple[int, int]  # height and width of the latents
+    is_part: bool = False  # True where the call sees some frames of a longer clip (a window)
+    held: Held | None = field(default=None, repr=False, compare=False)  # whole clips, not windows of them
+    parts: int = (
+        1  # parts of some frames each in which the network's own layers are asked: a slot may do as they do
+    )
 
 
 class Layer(Protocol):
@@ -85,12 +67,7 @@ class Layer(Protocol):
 
 
 def check_places(call: Call, layer: Layer, places: int) -> tuple[int, int]:
-    """Return a layer's grid, if it has a token for each cell of it.
-
-    Args:
-        call: model call that the layer is in.
-        layer: layer that has cross-attention.
-        places: tokens that it has for a picture.
+    """Return a layer's grid, if there are as many places, tokens of a picture, as it has cells.
 
     Raises:
         ValueError: it has others.
@@ -106,12 +83,7 @@ def check_places(call: Call, layer: Layer, places: int) -> tuple[int, int]:
 
 
 def training_call(noisy: Tensor, frames: int, held: Held | None = None) -> Call:
-    """Return the call of a training forward: one condition, whole clips, progress 0.
-
-    Args:
-        noisy: [B*F, C, H, W]. Latents of the batch.
-        frames: frames per video.
-        held: frames that the call is told of, such as the clips' ends: N = B*F.
+    """Return the call of a training forward on latents, [B*F, C, H, W]: one condition, whole clips, progress 0.
 
     Raises:
         ValueError: the batch is not a multiple of frames.
@@ -129,10 +101,5 @@ def training_call(noisy: Tensor, frames: int, held: Held | None = None) -> Call:
 
 
 def held_by_mask(latents: Tensor, mask: Tensor | None) -> Held | None:
-    """Return what a sampling run holds: the latents where its mask does not generate.
-
-    Args:
-        latents: [F, 4, H, W]. Start of the run, clean, in the model's own scale.
-        mask: [F, 1 or 4, H, W]. 1 where to generate; None: everywhere, so nothing is held.
-    """
+    """Return what a run holds: its clean latents where its mask, [F, 1 or 4, H, W], is 0; nothing without a mask."""
     return None if mask is None else (latents, 1 - mask[:, :1])

@@ -1,8 +1,8 @@
 """The seams of a frozen network: what of its work an edit may change, and the methods of what changes it.
 
 A technique is an ``Edit``: a part for each seam that it changes. Parts speak of clips and of one model call at a time,
-read the ``Call``, and never a host's options. Their arguments are said here, once for all. How several edits compose
-is ``active``'s.
+read the ``Call``, which says what N pictures are, and never a host's options. Their arguments are said here, once for
+all. How several edits compose is ``active``'s.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from einops import repeat
 from torch import Tensor
 
 from ..network.unet import UNetSize
+from ..video.shapes import Clip, Hidden, Ids, Sigmas, Tokens
 from .call import Call, Layer
 
 if TYPE_CHECKING:
     from .run import Once, Start
 
-Change = Callable[[Tensor, int], Tensor]
-"""Tokens of a transformer, [N, L, C], and its number in the network's order; to such tokens."""
+Change = Callable[[Tokens, int], Tokens]
+"""Tokens of a transformer, and its number in the network's order; to such tokens."""
+Question = tuple[Tensor, dict[str, Any]]
+"""Tokens, [1, S, D], and payload of what is asked in a condition's place."""
 
 
 class Part:
@@ -86,22 +89,16 @@ class Schedule(Protocol):
 class Noise(Protocol):
     """What a run starts from."""
 
-    def arrange(self, noise: Tensor) -> Tensor:
-        """Return a clip's start noise, [F, C, H, W], made of other start noise of one video, from frame 0."""
+    def arrange(self, noise: Clip) -> Clip:
+        """Return a clip's start noise, made of other start noise of one video, from frame 0."""
         ...
 
 
 class Run(Protocol):
     """One sampling run, or several in its place."""
 
-    def sample(self, once: Once, start: Start, sigmas: Tensor) -> Tensor:
-        """Return a clip, [F, C, H, W].
-
-        Args:
-            once: function that samples once.
-            start: noise and latents that a plain run begins with.
-            sigmas: [steps + 1], descending, of a plain run.
-        """
+    def sample(self, once: Once, start: Start, sigmas: Sigmas) -> Clip:
+        """Return a clip, by what samples once, and what a plain run begins with and goes down by."""
         ...
 
 
@@ -134,28 +131,21 @@ class Windows(Protocol):
 class Conditions(Protocol):
     """Several questions in a condition's place, and one prediction of the answers."""
 
-    def variants(
-        self, payload: Mapping[str, Any], progress: float
-    ) -> Sequence[tuple[Tensor, dict[str, Any]]]:
-        """Return tokens, [1, S, D], and payload of each question; none: the condition itself is asked.
+    def variants(self, payload: Mapping[str, Any], progress: float) -> Sequence[Question]:
+        """Return the questions; none: the condition itself is asked.
 
-        Args:
-            payload: payload of the condition.
-            progress: part of sampling that is done, as ``Call.progress``.
+        Both methods are given the condition's payload, and ``progress`` as ``Call`` has it.
         """
         ...
 
     def compose(
-        self, payload: Mapping[str, Any], answers: Sequence[Tensor], frame_ids: Sequence[int], progress: float
-    ) -> Tensor:
-        """Return one prediction, [F, C, H, W].
+        self, payload: Mapping[str, Any], answers: Sequence[Clip], frame_ids: Ids, progress: float
+    ) -> Clip:
+        """Return one prediction of clean latents, an answer to each question, in their order."""
+        ...
 
-        Args:
-            payload: payload of the condition.
-            answers: [F, C, H, W] each, clean latents: one for each question, in their order.
-            frame_ids: absolute number of each frame.
-            progress: part of sampling that is done, as ``Call.progress``.
-        """
+    def crowded(self, count: int) -> str:
+        """Return the error where so many conditions of one side would be asked as several."""
         ...
 
 
@@ -181,31 +171,22 @@ class Guide(Protocol):
         ...
 
     def energy(self, query: Tensor, key: Tensor, call: Call, layer: Layer) -> Tensor:
-        """Return a layer's energy, [], summed over frames.
+        """Return a layer's energy, [], summed over the frames of one clip and one condition, which is guided.
 
-        Args:
-            query: [F, heads, L, D].
-            key: [F or 1, heads, S, D].
-            call: model call of one condition, which is guided, and one clip.
-            layer: layer whose attention it is.
+        Its queries are [F, heads, L, D], its keys [F or 1, heads, S, D].
         """
         ...
 
-    def shift(self, gradient: Tensor, sigma: float) -> Tensor:
-        """Return how far clean latents move, in the model's units, [F, C, H, W].
-
-        Args:
-            gradient: [F, C, H, W]. Slope of the energy by the input of the network.
-            sigma: noise level.
-        """
+    def shift(self, gradient: Clip, sigma: float) -> Clip:
+        """Return how far clean latents move, in the model's units, by the energy's slope by the network's input."""
         ...
 
 
 class Input(Protocol):
     """What is added behind the network's first convolution."""
 
-    def add(self, hidden: Tensor, call: Call) -> Tensor:
-        """Return what goes on from the first convolution, [N, C, H, W], N pictures as ``call`` says."""
+    def add(self, hidden: Hidden, call: Call) -> Hidden:
+        """Return what goes on from the first convolution."""
         ...
 
 
@@ -222,29 +203,18 @@ class Slots(Protocol):
         """Whether it wants the network's residual norms taken over all frames of a clip."""
         ...
 
-    def run(self, slot: str, hidden: Tensor, call: Call, time: Time | None) -> Tensor:
-        """Return what goes on from a slot, [N, C, H, W].
-
-        Args:
-            slot: name of the slot.
-            hidden: [N, C, H, W]. Features that come in, N pictures as ``call`` says.
-            call: model call.
-            time: way of attention over frames; None: over all of them.
-        """
+    def run(self, slot: str, hidden: Hidden, call: Call, time: Time | None) -> Hidden:
+        """Return what goes on from a slot; without a way of attention over time, it goes over all frames."""
         ...
 
 
 class Skips(Protocol):
     """What meets where a UNet's way up takes in what its way down has made."""
 
-    def join(self, hidden: Tensor, skip: Tensor, call: Call, factor: int) -> tuple[Tensor, Tensor]:
-        """Return both as a block of the way up takes them, side by side.
+    def join(self, hidden: Hidden, skip: Hidden, call: Call, factor: int) -> tuple[Hidden, Hidden]:
+        """Return both as a block of the way up takes them: its own features, and those of the way down.
 
-        Args:
-            hidden: features of the way up, [N, C, H, W], N pictures as ``call`` says.
-            skip: features of the way down, [N, D, H, W].
-            call: the model call.
-            factor: C over the width of the network's finest level.
+        ``factor`` is the channels of the former over the width of the network's finest level.
         """
         ...
 
@@ -261,29 +231,22 @@ class Time(Protocol):
         """Tell whether a clip is longer than that; else attention goes over all of it."""
         ...
 
-    def fuse(self, tokens: Tensor, attend: Callable[[slice], Tensor]) -> Tensor:
-        """Return one answer, [N, F, C], of those of attention to parts of a clip.
+    def fuse(self, tokens: Tokens, attend: Callable[[slice], Tokens]) -> Tokens:
+        """Return one answer, [N, F, C], of those of attention to frames that follow each other.
 
-        Args:
-            tokens: [N, F, C] float. Features of a clip; this reads shape, dtype and device alone.
-            attend: function of frames that follow each other to [N, length, C].
+        Of the tokens, [N, F, C], this reads shape, dtype and device alone.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a layer of self-attention reads in place of its own tokens.
+    """What a layer of self-attention reads in place of its own tokens."""
 
-    Attributes:
-        tokens: [B, S, C]. One row for all frames of a video, or [B*F, S, C], one a frame.
-        is_shared: True where one row is for all frames.
-    """
+    tokens: Tokens
+    is_shared: bool  # [B, S, C], one row for all frames of a video; else [B*F, S, C], one a frame
 
-    tokens: Tensor
-    is_shared: bool
-
-    def per_frame(self, frames: int) -> Tensor:
+    def per_frame(self, frames: int) -> Tokens:
         """Return [B*F, S, C], a view where rows are shared."""
         return repeat(self.tokens, "b s c -> (b f) s c", f=frames) if self.is_shared else self.tokens
 
@@ -305,14 +268,10 @@ class SelfAttention(Protocol):
         """Return what it remembers of a network's layers between the calls of a run: nothing yet."""
         ...
 
-    def read(self, tokens: Tensor, call: Call, memory: Any, layer: Hashable) -> Source:
-        """Return the tokens that a layer's keys and values come from.
+    def read(self, tokens: Tokens, call: Call, memory: Any, layer: Hashable) -> Source:
+        """Return the tokens that the keys and values of a ``Layer`` come from.
 
-        Args:
-            tokens: [B*F*R, L, C]. Tokens of the layer; R > 1 where another pack has cut each picture into tiles.
-            call: model call.
-            memory: value of ``memory``, of this run and network.
-            layer: layer that reads, a ``Layer``.
+        Its own are [B*F*R, L, C]; R > 1 where another pack has cut each picture into tiles.
         """
         ...
 
@@ -329,13 +288,7 @@ class CrossAttention(Protocol):
     """What is added to the logits of cross-attention."""
 
     def bias(self, call: Call, layer: Layer, tokens: int) -> Tensor | None:
-        """Return what is added to all layers of a layer's level, [N, L, S] float; None: nothing.
-
-        Args:
-            call: model call, of N pictures.
-            layer: one layer of the level, of L places.
-            tokens: S, number of the prompts' tokens in the batch.
-        """
+        """Return what is added to all layers of a layer's level, [N, L, S] float, of S tokens; None: nothing."""
         ...
 
 
@@ -350,39 +303,17 @@ class Observer(Protocol):
     def see(self, query: Tensor, key: Tensor, call: Call, layer: Layer) -> None:
         """Take note of one layer.
 
-        Args:
-            query: [N, heads, L, D], N pictures as ``call`` says, L places of the layer's grid row by row.
-            key: [N, heads, S, D]. S tokens of the prompt: one row for each picture, or for every so many in a row.
-            call: model call.
-            layer: layer whose attention it is.
+        Its queries are [N, heads, L, D], its keys [N, heads, S, D] of S tokens of the prompt: one row for each picture,
+        or for every so many in a row.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A technique, as what it does at each seam; None: nothing.
+    """A technique, as what it does at each seam; None: nothing."""
 
-    Attributes:
-        name: name of the technique, for errors.
-        schedule: noise levels to sample with.
-        noise: start noise of a run.
-        run: one sampling run, or several.
-        windows: windows in which a long clip is asked about.
-        conditions: several questions in a condition's place.
-        chunks: frames that go through the network at once.
-        guide: an energy by whose gradient predictions move.
-        input: summand behind the first convolution.
-        slots: layers in the temporal slots.
-        skips: tensors that meet where the way up takes in the way down.
-        time: way of attention in slots over frames.
-        self_attention: tokens that self-attention reads.
-        between: change of tokens between both attentions.
-        cross_attention: summand of logits of cross-attention.
-        observe: observer of cross-attention.
-    """
-
-    name: str
+    name: str  # technique's name, for errors
     schedule: Schedule | None = None
     noise: Noise | None = None
     run: Run | None = None

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..video.shapes import Clip, Hidden
 from .call import Call, Layer
 from .edit import Guide, Observer
 
@@ -39,20 +40,20 @@ class _Sum:
         return torch.stack(self._energies).mean()
 
 
-def find_shift(guide: Guide, call: Call, seen: Tensor, ask: Ask, *, apart: bool) -> Tensor | None:
+def find_shift(guide: Guide, call: Call, seen: Hidden, ask: Ask, *, apart: bool) -> Clip | None:
     """Return how far a guide moves the clean latents of a model call, whatever the condition.
 
     Inference mode is left for it. The gradient goes to the latents alone, and nothing keeps its graph.
 
     Args:
         guide: part of an edit that gives the energy.
-        call: model call whose answer moves.
-        seen: [N, C, H, W]. Input of the network, N pictures as the call says, of one clip for each condition.
+        call: model call of one clip for each condition.
+        seen: input of the network.
         ask: function that runs the network.
         apart: True where no frame has a say in another's prediction, so gradients may be taken of a few at a time.
 
     Returns:
-        [F, C, H, W] float32; None: no condition is guided.
+        Float32; None: no condition is guided.
     """
     total = None
     step = PIECE if apart else call.frames

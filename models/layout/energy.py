@@ -1,14 +1,14 @@
 """Guidance by an energy of cross-attention: predictions move to where a model reads an entity's words in its box.
 
-No weights, but a gradient: slower than a bias, and it needs the memory of a training step. With A a map of attention to
-a token, M how much of each place the box covers, and top the mean of the k largest, k three quarters of the cells of
-what follows it and at least one, the energy is LVD's of the map's shares:
+With A a map of attention to a token, M how much of each place the box covers, |.| a sum over the map, and top the mean
+of the k largest, k three quarters of the cells of what follows it and at least one, the energy is LVD's:
 
-    E = 1 - top(A' M) + 4 top(A' (1 - M)),    A' = A |M| / |A|,    |.| a sum over the map
+    E = 1 - top(A' M) + 4 top(A' (1 - M)),    A' = A |M| / |A|        A' = 1 in the mask where A lies evenly in it
 
-A' is 1 everywhere in the mask where all attention lies there evenly. The classifier p(layout | x) ~ exp(-w E(x)) adds
--w dE/dx to the score. In variance exploding units the clean picture that a noisy x means is x + sigma^2 score(x)
-(Tweedie), so it moves by -w sigma^2 dE/dx. The network sees x / sqrt(1 + sigma^2), by which gradients here are taken.
+    x_0 <- x_0 - w sigma^2 dE/dx,             x_0 = x + sigma^2 score(x) the clean picture that a noisy x means
+
+since the classifier p(layout | x) ~ exp(-w E(x)) adds -w dE/dx to the score. The network sees x / sqrt(1 + sigma^2), by
+which gradients here are taken. It needs no weights, but the memory of a training step.
 
 Source: LLM-grounded video diffusion (Lian et al. 2023), https://arxiv.org/abs/2309.17444, with two departures.
 Predictions move, not the sampler's latents, so any sampler will do. And maps are taken as shares of what they have in
@@ -32,42 +32,35 @@ from ..edits.edit import Edit, Part
 from ..video.shapes import Clip
 from .attention import READING, Reading, places_of
 
-SHARE = 0.75  # of a box's cells, and of the others, that count: those most attended to. LVD's default
-OUTSIDE = 4.0  # what attention outside of a box weighs against attention lacking inside. LVD's default
+SHARE = 0.75  # k over the cells; LVD's default
+OUTSIDE = 4.0  # weight of attention outside of a box; LVD's default
 
 
 def box_energy(attention: Tensor, mask: Tensor) -> Tensor:
-    """Return E, [F], the mean over maps; where the mask is empty, it is least for attention that is even.
+    """Return E, [F], the mean over N maps A of each frame, [F, N, L], with M, [F, L].
 
-    Args:
-        attention: [F, N, L] float, 0..1. A: N maps of each frame, on a grid row by row.
-        mask: [F, L] float, 0..1. M.
+    Where the mask is empty, E is least for attention that is even.
     """
     share = attention / attention.sum(-1, keepdim=True).clamp(min=1e-12)
-    shares = share * mask.sum(1).clamp(min=1)[:, None, None]
-    inside, outside = (_top(shares * part[:, None], part.sum(1)) for part in (mask, 1 - mask))
+    a = share * mask.sum(1).clamp(min=1)[:, None, None]
+    inside, outside = (_top(a * part[:, None], part.sum(1)) for part in (mask, 1 - mask))
     return (1 - inside + OUTSIDE * outside).mean(1)
 
 
 def _top(values: Tensor, cells: Tensor) -> Tensor:
-    """Return the mean of each row's largest values, [F, N]; ``cells``: [F], of which ``SHARE`` counts."""
+    """Return the mean of each row's k largest values, [F, N], by the cells of each frame, [F]."""
     k = (SHARE * cells).floor().clamp(min=1)[:, None, None]
     kept = torch.arange(values.shape[-1], device=values.device) < k
-    return ((values.sort(-1, descending=True).values * kept).sum(-1, keepdim=True) / k)[..., 0]
+    largest = values.sort(-1, descending=True).values * kept
+    return (largest.sum(-1, keepdim=True) / k)[..., 0]
 
 
 @dataclass(frozen=True)
 class BoxEnergy(Part):
-    """Move predictions towards an entity's words being read in its boxes; an ``Edit``'s ``guide``.
+    """Move predictions towards an entity's words being read in its boxes; an ``Edit``'s ``guide``."""
 
-    Attributes:
-        strength: w.
-        end_percent: part of sampling after which it is over, compared with ``Call.progress``.
-        levels: levels of the UNet, whose layers' energies are averaged.
-    """
-
-    strength: float = 200.0
-    end_percent: float = 1 / 3
+    strength: float = 200.0  # w
+    end_percent: float = 1 / 3  # part of sampling after which it is over, as ``Call.progress``
     levels: frozenset[int] = frozenset({1, 2})
 
     def guided(self, call: Call) -> tuple[int, ...]:
@@ -78,27 +71,24 @@ class BoxEnergy(Part):
         return tuple(number for number, each in enumerate(readings) if each is not None and each.regions)
 
     def energy(self, query: Tensor, key: Tensor, call: Call, layer: Layer) -> Tensor:
-        """Return the energy of a layer, [], summed over frames, so that a frame's gradient knows no clip length.
+        """Return the mean of E over heads, tokens of a phrase, and entities, [], summed over frames.
 
-        It is the mean over heads, tokens of a phrase and entities.
-
-        Raises:
-            ValueError: the layer's grid is not the latents' at its level.
+        So a frame's gradient knows no clip length. Query and key are as ``Guide.energy`` has them.
         """
-        grid = check_places(call, layer, query.shape[2])
+        height, width = check_places(call, layer, query.shape[2])
         reading: Reading = call.conditions[0].payload[READING]
         logits = query.float() @ key.float().mT * query.shape[-1] ** -0.5
         attention = logits.softmax(-1)
         energies: list[Tensor] = []
         for region in reading.regions:
             places = places_of(region.spans, reading.tokens.shape[1], key.shape[2])
-            maps = rearrange(attention[..., places], "f h l t -> f (h t) l")
-            mask = region.masks(call.frame_ids, *grid).flatten(1).to(maps)
-            energies.append(box_energy(maps, mask).sum())
+            a = rearrange(attention[..., places], "f h l t -> f (h t) l")
+            m = region.masks(call.frame_ids, height, width).flatten(1).to(a)
+            energies.append(box_energy(a, m).sum())
         return torch.stack(energies).mean()
 
     def shift(self, gradient: Clip, sigma: float) -> Clip:
-        """Return how far the clean latents move, in the model's units, by the gradient of what the network sees."""
+        """Return -w sigma^2 dE/dx, by the gradient of what the network sees."""
         return gradient * (-self.strength * sigma**2 / (1 + sigma**2) ** 0.5)
 
     def check(self, edits: Sequence[Edit], conditions: Sequence[Mapping[str, Any]]) -> None:

@@ -31,7 +31,7 @@ from ..files.weight_kind import expect
 from ..network.layers import FeedForward, attend
 from ..network.unet import UNetSize
 from ..video.frames import check_length
-from ..video.shapes import Boxes, Presence
+from ..video.shapes import Boxes, Ids, Presence
 
 MAX_ENTITIES = 30  # boxes a picture in GLIGEN's training
 GROUNDING = "grounding"  # key of a condition's payload
@@ -49,17 +49,11 @@ Track = tuple[Boxes, Presence]
 
 @dataclass(frozen=True, eq=False)
 class Grounding:
-    """Entities of a clip as GLIGEN reads them.
+    """Entities of a clip as GLIGEN reads them."""
 
-    Attributes:
-        boxes: [F, N, 4] float, x0, y0, x1, y1 normalised.
-        present: [F, N] bool.
-        embeddings: [N, D] float. Answer of the text encoder to each entity's text as a whole.
-    """
-
-    boxes: Tensor
-    present: Tensor
-    embeddings: Tensor
+    boxes: Tensor  # [F, N, 4] float, as ``Boxes``
+    present: Tensor  # [F, N] bool
+    embeddings: Tensor  # [N, D] float, of each entity's text as a whole
 
     def __post_init__(self) -> None:
         """Check the number of entities."""
@@ -71,24 +65,13 @@ class Grounding:
 
     @classmethod
     def of(cls, entities: Iterable[tuple[Tensor, Track]]) -> Grounding:
-        """Put entities together, at least one: each its embedding, [1, D], and its track.
-
-        Raises:
-            ValueError: there are more than 30.
-        """
+        """Put entities together, at least one: each its embedding, [1, D], and its track."""
         embeddings, tracks = zip(*entities, strict=True)
         boxes, present = zip(*tracks, strict=True)
         return cls(torch.stack(boxes, 1), torch.stack(present, 1), torch.cat(embeddings))
 
-    def at(self, frame_ids: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return some frames, filled up to 30 entities.
-
-        Returns:
-            Boxes [F, 30, 4], 1 where there is one [F, 30], embeddings [F, 30, D]; float32, on the boxes' device.
-
-        Raises:
-            ValueError: a frame lies behind the scene's end.
-        """
+    def at(self, frame_ids: Ids) -> tuple[Tensor, Tensor, Tensor]:
+        """Return boxes [F, 30, 4], 1 where there is one [F, 30], and embeddings [F, 30, D] of some frames, float32."""
         check_length(frame_ids, len(self.boxes))
         chosen, room = list(frame_ids), MAX_ENTITIES - len(self.embeddings)
         pad = nn.functional.pad
@@ -100,16 +83,10 @@ class Grounding:
         )
 
 
-def ground(network: Any, groundings: Sequence[Grounding | None], frame_ids: Sequence[int]) -> Change:
-    """Return what GLIGEN does to a batch of clips; its tokens are made once.
+def ground(network: Any, groundings: Sequence[Grounding | None], frame_ids: Ids) -> Change:
+    """Return what a ``Gligen``, or ComfyUI's, does to a batch of clips; its tokens t are made once.
 
-    Args:
-        network: a ``Gligen``, or ComfyUI's.
-        groundings: entities of each clip; None: the null set, as for prompts without boxes in training.
-        frame_ids: absolute number of each of a clip's frames.
-
-    Returns:
-        Function of a transformer's tokens, [B*F, L, C], and of its number in the UNet's order; gives such tokens.
+    A clip without a grounding reads the null set, as prompts without boxes did in training.
 
     Raises:
         ValueError: a frame lies behind the scene's end, or the texts' width is not the network's.
@@ -139,17 +116,11 @@ def ground(network: Any, groundings: Sequence[Grounding | None], frame_ids: Sequ
 
 @dataclass(frozen=True)
 class GligenEdit(Part):
-    """Ground entities in their boxes. A condition without boxes reads the null set.
+    """Ground entities in their boxes; an ``Edit``'s ``between``."""
 
-    Attributes:
-        network: value of the host's GLIGEN socket.
-        end_percent: part of sampling after which it is over, compared with ``Call.progress``; at 0 it never acts.
-        strength: factor on the change; 0 leaves the model bit-identical.
-    """
-
-    network: Any
-    end_percent: float = 0.3
-    strength: float = 1.0
+    network: Any  # value of the host's GLIGEN socket
+    end_percent: float = 0.3  # part of sampling after which it is over, as ``Call.progress``; 0: never acts
+    strength: float = 1.0  # factor on the change; 0 leaves the model bit-identical
 
     KEY: ClassVar[Mapping[str, str]] = {"type": "GligenEdit", "network": "Gligen"}
 
@@ -206,11 +177,7 @@ def check_boxes(kind: str) -> None:
 
 
 def check_fit(network: Any, unet: UNetSize) -> None:
-    """Check that GLIGEN's layers are for a UNet.
-
-    Args:
-        network: a ``Gligen``, or ComfyUI's.
-        unet: sizes of the UNet.
+    """Check that the layers of a ``Gligen``, or of ComfyUI's, are for a UNet.
 
     Raises:
         CheckpointError: they are not.
@@ -258,14 +225,7 @@ class PositionNet(nn.Module):
 
 
 def fourier_features(boxes: Tensor) -> Tensor:
-    """Return sine and cosine of coordinates at eight frequencies, 100^(i/8).
-
-    Args:
-        boxes: [..., 4] float, normalised.
-
-    Returns:
-        [..., 64], the four sines of a frequency, then its four cosines.
-    """
+    """Return features(box) of boxes [..., 4], [..., 64]: the four sines of a frequency, then its four cosines."""
     frequencies = TEMPERATURE ** (torch.arange(FREQUENCIES, device=boxes.device) / FREQUENCIES)
     angles = frequencies[:, None] * boxes[..., None, :]
     return torch.cat([angles.sin(), angles.cos()], -1).flatten(-2)
@@ -311,26 +271,14 @@ class Gligen(nn.Module):
     """The layers of a file, in the order in which a UNet runs its transformers."""
 
     def __init__(self, widths: Sequence[int], context: int, text: int) -> None:
-        """Build it with weights of any values.
-
-        Args:
-            widths: width of each of the UNet's transformers.
-            context: width of an entity's token.
-            text: width of an entity's embedding.
-        """
+        """Build it with weights of any values, by the widths of the UNet's transformers, of t, and of a text."""
         super().__init__()
         self.module_list = nn.ModuleList(GatedSelfAttentionDense(width, context) for width in widths)
         self.position_net = PositionNet(text, context)
 
 
 def read_gligen(path: str | Path) -> tuple[Gligen, Mapping[str, Tensor]]:
-    """Read a GLIGEN file.
-
-    Args:
-        path: ``.safetensors``, or a pickle of plain tensors.
-
-    Returns:
-        A network without values, on the meta device, and its state.
+    """Read a GLIGEN file: a network without values, on the meta device, and its state.
 
     Raises:
         CheckpointError: it is not such a file, or lacks something.

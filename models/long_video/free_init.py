@@ -38,29 +38,19 @@ _AXES = (0, 2, 3)  # frames, rows, columns of [F, C, H, W]
 
 @dataclass(frozen=True, slots=True)
 class NoiseReinit:
-    """Sample again from noise that the last clip shines through; an ``Edit``'s ``run``.
+    """Sample again from noise that the last clip shines through; an ``Edit``'s ``run``."""
 
-    Attributes:
-        iterations: runs after the first; 0 leaves sampling as it is.
-        filter: H, name of the filter.
-        spatial: s, above 0.
-        temporal: t, above 0.
-        order: q, 1 or more; higher is steeper.
-        coarse_to_fine: True: take fewer steps in earlier runs, ``n / runs`` of them in the n-th.
-    """
-
-    iterations: int = 2
-    filter: FilterName = "butterworth"
-    spatial: float = 0.25
-    temporal: float = 0.25
-    order: int = 4
-    coarse_to_fine: bool = False
+    iterations: int = 2  # runs after the first; 0 leaves sampling as it is
+    filter: FilterName = "butterworth"  # H
+    spatial: float = 0.25  # s, above 0
+    temporal: float = 0.25  # t, above 0
+    order: int = 4  # q, 1 or more; higher is steeper
+    coarse_to_fine: bool = False  # fewer steps in earlier runs: n / runs of them in the n-th
 
     def low_pass(self, frames: int, height: int, width: int, device: torch.device | None = None) -> Tensor:
-        """Return H, [F, 1, H, W] float32 in 0..1, in the order of ``torch.fft.fftn``.
+        """Return H, [F, 1, H, W] float32 in 0..1, at the frequencies of ``torch.fft.fftn``.
 
-        It stands at the transform's own frequencies, so the mixed noise is real for odd sizes too. For even sizes it is
-        diffusers' filter, shifted back.
+        So the mixed noise is real for odd sizes too. For even sizes it is diffusers' filter, shifted back.
         """
         along: list[Tensor] = [2 * _fft.fftfreq(size, device=device) for size in (frames, height, width)]
         f_t, f_y, f_x = torch.meshgrid(*along, indexing="ij")
@@ -76,11 +66,11 @@ class NoiseReinit:
             case "ideal_released":
                 return (d2 <= 2 * s).float()
 
-    def mix(self, slow: Clip, fresh: Clip) -> Clip:
-        """Return noise with the low frequencies of one clip and the high ones of another, float32."""
-        frames, _, height, width = slow.shape
-        low: Tensor = _fft.fftn(slow - fresh, dim=_AXES) * self.low_pass(frames, height, width, slow.device)
-        return fresh + _fft.ifftn(low, dim=_AXES).real
+    def mix(self, y: Clip, z: Clip) -> Clip:
+        """Return z + F^-1 H F (y - z): noise with the low frequencies of y and the high ones of z, float32."""
+        frames, _, height, width = y.shape
+        low: Tensor = _fft.fftn(y - z, dim=_AXES) * self.low_pass(frames, height, width, y.device)
+        return z + _fft.ifftn(low, dim=_AXES).real
 
     def schedules(self, sigmas: Sigmas) -> list[Sigmas]:
         """Return the noise levels of each run; those of a coarse one are every so many of the last's."""
@@ -91,32 +81,33 @@ class NoiseReinit:
         return [sigmas[torch.linspace(0, steps, count + 1).round().long()] for count in counts]
 
     def sample(self, once: Once, start: Start, sigmas: Sigmas) -> Clip:
-        """Return the clip of the last run; fresh noise depends on the first run's and the number of the run.
-
-        Raises:
-            ValueError: a run that is to be repeated has no noise of its own, or does not end at noise level 0.
-        """
-        noise, latent = start.noise, start.latent
+        """Return the clip of the last run; z_n depends on the first run's noise and on n."""
+        e_0, x = start.noise, start.latent
         if self.iterations == 0:
-            return once(noise, sigmas, lambda step: step)
-        _check_run(noise, sigmas)
-        sigma, shape = float(sigmas[0]), noise.shape[1:]
+            return once(e_0, sigmas, lambda step: step)
+        check_run(e_0, sigmas)
+        sigma = float(sigmas[0])
         scale = (1 + sigma**2) ** 0.5 if sigma >= start.highest * (1 - 1e-5) else sigma
-        digest = hashlib.blake2b(noise.cpu().numpy().tobytes(), digest_size=8).digest()
+        digest = hashlib.blake2b(e_0.cpu().numpy().tobytes(), digest_size=8).digest()
         seed = int.from_bytes(digest, "little")
         schedules = self.schedules(sigmas)
         steps, total = len(sigmas) - 1, sum(len(levels) - 1 for levels in schedules)
-        e, clip, done = noise, latent, 0
-        for number, levels in enumerate(schedules):
-            if number:
-                fresh = start.arrange(draw_noise(seed + number, range(len(noise)), shape)).to(noise)
-                e = self.mix((clip - latent + sigma * noise) / scale, fresh)
-            clip = once(e, levels, lambda step, done=done: (done + step) * steps // total)
+        e, x_n, done = e_0, x, 0
+        for n, levels in enumerate(schedules):
+            if n:
+                z = start.arrange(draw_noise(seed + n, range(len(e_0)), e_0.shape[1:])).to(e_0)
+                e = self.mix((x_n - x + sigma * e_0) / scale, z)
+            x_n = once(e, levels, lambda step, done=done: (done + step) * steps // total)
             done += len(levels) - 1
-        return clip
+        return x_n
 
 
-def _check_run(noise: Clip, sigmas: Sigmas) -> None:
+def check_run(noise: Clip, sigmas: Sigmas) -> None:
+    """Check that a run can be repeated.
+
+    Raises:
+        ValueError: it has no noise of its own, or does not end at noise level 0.
+    """
     if float(sigmas[-1]) > 0 or not noise.any():
         got = f"that stops at level {float(sigmas[-1]):.3g}" if noise.any() else "without noise"
         raise ValueError(

@@ -5,44 +5,32 @@ With windows of L frames, one every s frames, s a divisor of L, and pi_g a rando
     noise       e_(g s + j) = e_(g s - L + pi_g(j)) from frame L on, j = 0 .. s - 1               NoiseShuffle
     attention   A(z)_f = sum_w h_w(f) A_w(z)_f / sum_w h_w(f),  h_w(f) = min(f - w + 1, w + L - f)  WindowFusion
 
-where A_w attends among the L frames from w on alone. Any L frames from a multiple of s on have each of the first
-frames' noise once, so all of the clip is about one scene; and a motion module attends within the length that it was
-trained with, while every other layer sees the whole clip. Each attention is fused by itself, as in the authors' code;
-diffusers fuses all of a block's attentions at once.
+where A_w attends among the L frames from w on alone, a length that a motion module knows; the last window ends with the
+clip. Any L frames from a multiple of s on have each of the first frames' noise once, so all of the clip is about one
+scene. Each attention is fused by itself, as in the authors' code; diffusers fuses all of a block's at once.
 
 Source: FreeNoise (Qiu et al. 2023), https://arxiv.org/abs/2310.15169, sections 3.1 and 3.2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..video.shapes import Clip, Tokens
+from ..video.shapes import Clip, Ids, Tokens
 
 WINDOW, STRIDE = 16, 4  # frames; the paper's
 
 
 @dataclass(frozen=True, slots=True)
 class _Windows:
-    """Windows of a clip.
-
-    Attributes:
-        length: L, frames of a window.
-        stride: s, frames from a window's first to the next one's.
-
-    Raises:
-        ValueError: the stride does not divide the length.
-    """
-
-    length: int = WINDOW
-    stride: int = STRIDE
+    length: int = WINDOW  # L
+    stride: int = STRIDE  # s
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         if self.length < 1 or self.stride < 1 or self.length % self.stride:
             fitting = [each for each in range(1, self.length + 1) if self.length % each == 0]
             raise ValueError(
@@ -53,68 +41,52 @@ class _Windows:
 
 @dataclass(frozen=True, slots=True)
 class NoiseShuffle(_Windows):
-    """Let later frames start from the noise of the first L; an ``Edit``'s ``noise``.
+    """Let later frames start from the noise of the first L; an ``Edit``'s ``noise``."""
 
-    Attributes:
-        seed: number that the order depends on, apart from that of the noise.
-    """
+    seed: int = 0  # seed of the orders, apart from the noise's
 
-    seed: int = 0
-
-    def sources(self, frame_ids: Sequence[int]) -> list[int]:
-        """Return whose noise each frame starts from: the number of one of the first ``length`` frames.
-
-        Depends on the seed and the frame's number, 0 or more, alone, not on the clip's length.
-
-        Examples:
-            >>> sorted(NoiseShuffle(4, 2).sources(range(10, 14)))
-            [0, 1, 2, 3]
-        """
+    def sources(self, frame_ids: Ids) -> list[int]:
+        """Return whose noise each frame starts from, one of the first L; by the seed and its number alone."""
         source = list(range(self.length))
         generator = torch.Generator().manual_seed(self.seed)
-        while len(source) <= max(frame_ids, default=0):
-            earlier = source[len(source) - self.length :]
-            source += [earlier[int(j)] for j in torch.randperm(self.stride, generator=generator)]
-        return [source[frame] for frame in frame_ids]
+        while (now := len(source)) <= max(frame_ids, default=0):
+            pi = torch.randperm(self.stride, generator=generator)
+            source += [source[now - self.length + int(j)] for j in pi]
+        return [source[f] for f in frame_ids]
 
     def arrange(self, noise: Clip) -> Clip:
         """Return a clip's start noise, from frame 0, in its order; itself where no frame is later than the first L."""
-        return noise if len(noise) <= self.length else noise[self.sources(range(len(noise)))]
+        if len(noise) <= self.length:
+            return noise
+        return noise[self.sources(range(len(noise)))]
 
 
 @dataclass(frozen=True, slots=True)
 class WindowFusion(_Windows):
-    """Let a motion module attend within windows, and average what a frame gets in each; an ``Edit``'s ``time``.
-
-    The last window ends with the clip. Positional encodings start again in each: it has at most as many frames as they.
-    """
+    """Let a motion module attend within windows, each with the positions of a clip; an ``Edit``'s ``time``."""
 
     def is_needed(self, frames: int) -> bool:
-        """Tell whether a clip is longer than a window; else attention goes over all of it, as without fusion."""
+        """Tell whether a clip is longer than a window."""
         return frames > self.length
 
     def starts(self, frames: int) -> list[int]:
-        """Return the first frame of each window of a clip of ``length`` frames or more.
-
-        Examples:
-            >>> WindowFusion(16, 4).starts(26)
-            [0, 4, 8, 10]
-        """
+        """Return w of each window of a clip of L frames or more: 0, 4, 8, 10 of 26 frames."""
         last = frames - self.length
         return [*range(0, last, self.stride), last]
 
     def weights(self, frames: int, device: torch.device | None = None) -> Tensor:
         """Return h_w(f) / sum_w h_w(f), [W, F] float32 for W windows, made on a device: nothing is copied there."""
         w = torch.arange(len(self.starts(frames)), device=device) * self.stride
-        place = torch.arange(frames, device=device) - w.clamp(max=frames - self.length)[:, None]
-        h = torch.minimum(place + 1, self.length - place).clamp(min=0)
+        w = w.clamp(max=frames - self.length)[:, None]
+        f = torch.arange(frames, device=device)
+        h = torch.minimum(f - w + 1, w + self.length - f).clamp(min=0)
         return h / h.sum(0)
 
     def fuse(self, tokens: Tokens, attend: Callable[[slice], Tokens]) -> Tokens:
         """Return A(z) of tokens z and A_w, newly allocated; one window at a time is in memory beside it."""
-        frames = tokens.shape[1]
-        fused = torch.zeros_like(tokens)
-        for w, h in zip(self.starts(frames), self.weights(frames, tokens.device), strict=True):
+        frames, fused = tokens.shape[1], torch.zeros_like(tokens)
+        h = self.weights(frames, tokens.device)
+        for w, h_w in zip(self.starts(frames), h, strict=True):
             window = slice(w, w + self.length)
-            fused[:, window].addcmul_(h[window, None], attend(window))
+            fused[:, window].addcmul_(h_w[window, None], attend(window))
         return fused

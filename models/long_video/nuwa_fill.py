@@ -21,34 +21,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from ..video.noise import draw_noise
 from ..video.shapes import Clip, Sigmas
 from .nuwa_tree import Job
 
 Start = Literal["turned noise", "own noise", "cross-fade"]
-# (latents [L, C, H, W], noise of unit variance, like them, sigmas) -> latents; the mask of given frames is its own.
-Sample = Callable[[Tensor, Tensor, Tensor], Tensor]
+# (latents, noise of unit variance, sigmas) -> latents; the mask of given frames is its own.
+Sample = Callable[[Clip, Clip, Sigmas], Clip]
 
 
 @dataclass(frozen=True)
 class Filling:
-    """How the frames between two are drawn.
+    """How the frames between two are drawn."""
 
-    Attributes:
-        start: turned noise; own noise, every frame from its own; or cross-fade, noisy as far as ``denoise`` says.
-        correlation: r, share of the variance of turned noise that turns; the rest is a frame's own.
-        resample_rounds: times that each of the first steps is taken; 1: once, without resampling.
-        resample_share: share of the steps that are taken several times.
-        denoise: share of the steps that a cross-fade takes.
-    """
-
-    start: Start = "turned noise"
-    correlation: float = 0.7
-    resample_rounds: int = 2
-    resample_share: float = 0.4
-    denoise: float = 0.75
+    start: Start = "turned noise"  # own noise: every frame from e_f
+    correlation: float = 0.7  # r
+    resample_rounds: int = 2  # times that each of the first steps is taken
+    resample_share: float = 0.4  # share of the steps that are taken several times
+    denoise: float = 0.75  # share of the steps that a cross-fade takes
 
     def first_step(self, steps: int) -> int:
         """Return the step that sampling starts from, of ``steps``."""
@@ -56,9 +47,9 @@ class Filling:
 
     def resampled(self, steps: int) -> int:
         """Return how many steps are taken several times, from the first one that is taken."""
-        return (
-            round(self.resample_share * (steps - self.first_step(steps))) if self.resample_rounds > 1 else 0
-        )
+        if self.resample_rounds <= 1:
+            return 0
+        return round(self.resample_share * (steps - self.first_step(steps)))
 
     def count_steps(self, steps: int) -> int:
         """Return how many steps a job takes in all."""
@@ -66,35 +57,28 @@ class Filling:
 
 
 def fill_between(
-    job: Job, ends: Tensor, filling: Filling, *, seed: int, sigmas: Sigmas, unit: float, sample: Sample
+    job: Job, ends: Clip, filling: Filling, *, seed: int, sigmas: Sigmas, unit: float, sample: Sample
 ) -> Clip:
-    """Draw the frames of a job; the first and the last are the ends, bit for bit.
+    """Draw the frames of a job between two ends, which stay as they are, bit for bit.
 
     Noise depends on (seed, level, absolute frame number) alone, so neither on the order of jobs nor on where they run.
-
-    Args:
-        job: frames to draw.
-        ends: [2, C, H, W]. Latents of the first and the last.
-        filling: way to draw those between.
-        seed: number that the noise of all jobs depends on.
-        sigmas: levels of a whole run.
-        unit: standard deviation, in the latents' units, of noise of sigma 1.
-        sample: function that takes steps, and keeps the ends at each level's noise.
+    Noise of sigma 1 has the standard deviation ``unit`` in the latents' units; ``sample`` takes steps, and keeps the
+    ends at each level's noise.
     """
-    length, steps, shape = len(job.frame_ids), len(sigmas) - 1, ends.shape[1:]
+    steps, shape = len(sigmas) - 1, ends.shape[1:]
     e = job_noise(seed, job, shape).to(ends)
     noise = turn_noise(e, filling.correlation) if filling.start == "turned noise" else e
     kept = torch.cat([e[:1], torch.zeros_like(e[1:-1]), e[-1:]])  # under way: that of the given frames alone
-    x = _cross_fade(ends, length)
+    x = _cross_fade(ends, len(e))
     if filling.start != "cross-fade":
         x[1:-1] = 0
     first = filling.first_step(steps)
     again = first + filling.resampled(steps)
     for i in range(first, again):
-        jump = unit * math.sqrt(float(sigmas[i]) ** 2 - float(sigmas[i + 1]) ** 2)
+        back = unit * math.sqrt(float(sigmas[i]) ** 2 - float(sigmas[i + 1]) ** 2)
         for round_ in range(filling.resample_rounds):
             if round_:
-                x = _with_ends(x + jump * job_noise(seed, job, shape, i, round_).to(ends), ends)
+                x = _with_ends(x + back * job_noise(seed, job, shape, i, round_).to(ends), ends)
             x = _with_ends(sample(x, noise, sigmas[i : i + 2]), ends)
             noise = kept
     if again < steps:
@@ -103,7 +87,7 @@ def fill_between(
 
 
 def job_noise(seed: int, job: Job, shape: Sequence[int], *draw: int) -> Clip:
-    """Draw noise for the frames of a job, on the CPU, by (seed, level, frame number), and by the draw."""
+    """Draw e_f for the frames of a job, on the CPU, by (seed, level, frame number), and by the draw."""
     text = ",".join(map(str, (seed, job.level, *draw)))
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return draw_noise(int.from_bytes(digest, "little"), job.frame_ids, shape)
@@ -116,11 +100,10 @@ def turn_noise(e: Clip, r: float) -> Clip:
     return _with_ends(turned, e[[0, -1]])
 
 
-def _cross_fade(ends: Tensor, length: int) -> Clip:
-    """Fade from the first of two frames, [2, C, H, W], to the second."""
+def _cross_fade(ends: Clip, length: int) -> Clip:
     p = torch.linspace(0, 1, length, dtype=ends.dtype, device=ends.device).view(-1, 1, 1, 1)
     return _with_ends(torch.lerp(ends[:1], ends[1:], p), ends)
 
 
-def _with_ends(frames: Clip, ends: Tensor) -> Clip:
+def _with_ends(frames: Clip, ends: Clip) -> Clip:
     return torch.cat([ends[:1], frames[1:-1].to(ends), ends[1:]])

@@ -28,9 +28,7 @@ from .nuwa_tree import Job, Tree
 logger = logging.getLogger(__name__)
 
 FORMAT = "frameloom-nuwa/1"
-PROBE_TOLERANCE = (
-    1e-3  # of a model's answer, relative, in which it is the same model; half precision stays within it
-)
+PROBE_TOLERANCE = 1e-3  # of a model's answer: two that differ by less are of one model, in half precision too
 _PROBE = "probe"
 
 Watch = Callable[[int, Tensor | None], None]
@@ -45,38 +43,22 @@ class Work(Protocol):
         """How many steps a job takes."""
         ...
 
-    def __call__(self, job: Job, ends: Tensor, watch: Watch) -> Tensor:
-        """Do a job.
-
-        Args:
-            job: frames to draw.
-            ends: [2, C, H, W]. Latents of the first and the last.
-            watch: function that is told of steps.
-
-        Returns:
-            [L, C, H, W], the ends among them, bit for bit.
-        """
+    def __call__(self, job: Job, ends: Clip, watch: Watch) -> Clip:
+        """Return the frames of a job between two ends, which are among them, bit for bit."""
         ...
 
 
 class Recursion:
     """A video that is being filled, level by level.
 
-    Args:
-        tree: jobs of the whole video.
-        keyframes: [L, C, H, W]. Latents of level 1.
-        folder: place that has finished jobs and gets new ones; None: they are kept nowhere.
-
-    Attributes:
-        frames: latents of the whole video, on the keyframes' device; complete when every job is done.
-        done: number of jobs that are finished.
-        kept: number of these that the folder had.
+    ``frames`` are latents of the whole video, on the keyframes' device; ``done`` jobs are finished, of which the folder
+    had ``kept``, and gets the others.
 
     Raises:
         ValueError: the keyframes don't fit the tree, or aren't finite; a file of the folder is damaged.
     """
 
-    def __init__(self, tree: Tree, keyframes: Tensor, folder: JobFolder | None = None) -> None:
+    def __init__(self, tree: Tree, keyframes: Clip, folder: JobFolder | None = None) -> None:
         check_keyframes(tree, keyframes)
         self.tree, self._folder = tree, folder
         self.frames = keyframes.new_zeros(tree.frames, *keyframes.shape[1:])
@@ -92,16 +74,12 @@ class Recursion:
         """Let a job that was started, and not finished, be started again."""
         heapq.heappush(self._ready, job)
 
-    def ends(self, job: Job) -> Tensor:
-        """Return the frames that a job fills the gap between, [2, C, H, W]."""
+    def ends(self, job: Job) -> Clip:
+        """Return the two frames that a job fills the gap between."""
         return self.frames[[job.frame_ids[0], job.frame_ids[-1]]]
 
-    def finish(self, job: Job, frames: Tensor) -> None:
-        """Take a job's result: first to disk, then into the video.
-
-        Args:
-            job: one that ``start`` returned.
-            frames: [L, C, H, W].
+    def finish(self, job: Job, frames: Clip) -> None:
+        """Take the result of a job that ``start`` returned: first to disk, then into the video.
 
         Raises:
             PredictionError: a frame is not finite.
@@ -119,11 +97,11 @@ class Recursion:
             self._folder.save(job, frames)
         self._take(job, frames)
 
-    def _take(self, job: Job, frames: Tensor) -> None:
+    def _take(self, job: Job, frames: Clip) -> None:
         self.done += 1
         self._fill(job, frames)
 
-    def _fill(self, job: Job, frames: Tensor) -> None:
+    def _fill(self, job: Job, frames: Clip) -> None:
         self.frames[list(job.frame_ids)] = frames
         for child in self.tree.below(job):
             found = None if self._folder is None else self._folder.load(child, self.frames)
@@ -136,26 +114,21 @@ class Recursion:
 
 @dataclass(frozen=True)
 class JobFolder:
-    """Finished jobs of one recursion on disk: a file each, whole or not there.
+    """Finished jobs of one recursion on disk: a file each, whole or not there."""
 
-    Attributes:
-        path: name of the folder; made when the first job is saved.
-        key: hash of all that the results depend on; in every file.
-    """
+    path: Path  # made when the first job is saved
+    key: str  # hash of all that the results depend on; in every file
 
-    path: Path
-    key: str
-
-    def save(self, job: Job, frames: Tensor) -> None:
-        """Write a job's frames, [L, C, H, W].
+    def save(self, job: Job, frames: Clip) -> None:
+        """Write a job's frames.
 
         Raises:
             OSError: the disk is full, or the folder can't be written to.
         """
         self._write(_name(job), {"frames": frames})
 
-    def load(self, job: Job, like: Tensor) -> Tensor | None:
-        """Return a job's frames, [L, C, H, W] like another tensor of frames; None: it isn't finished.
+    def load(self, job: Job, like: Clip) -> Clip | None:
+        """Return a job's frames, like others; None: it isn't finished.
 
         Raises:
             ValueError: its file is damaged, or another's.
@@ -165,17 +138,12 @@ class JobFolder:
         if frames is None:
             return None
         if frames.shape != shape or not torch.isfinite(frames).all():
-            raise _damaged(
-                self.path / f"{_name(job)}.safetensors",
-                f"{tuple(frames.shape)} frames, expected {shape}, finite",
-            )
+            got = f"{tuple(frames.shape)} frames, expected {shape}, finite"
+            raise _damaged(self._file(_name(job)), got)
         return frames.to(like)
 
     def is_of(self, probe: Clip) -> bool:
         """Tell whether the folder's jobs are of a model that answers like this, and note it in a new folder.
-
-        Args:
-            probe: answer of a model to what the jobs ask.
 
         Raises:
             OSError: the folder can't be written to.
@@ -186,11 +154,10 @@ class JobFolder:
         if kept is None:
             self._write(_PROBE, {_PROBE: probe})
             return True
-
-        def length(x: Tensor) -> Tensor:
-            return x.square().sum().sqrt()
-
-        return kept.shape == probe.shape and bool(length(kept - probe) <= PROBE_TOLERANCE * length(probe))
+        if kept.shape != probe.shape:
+            return False
+        apart, length = (x.square().sum().sqrt() for x in (kept - probe, probe))
+        return bool(apart <= PROBE_TOLERANCE * length)
 
     def _file(self, name: str) -> Path:
         return self.path / f"{name}.safetensors"
@@ -218,12 +185,8 @@ class JobFolder:
 def open_folder(parent: Path, key: str, probe: Clip) -> JobFolder:
     """Return the folder of a recursion: the one that has its jobs already, or a new one.
 
-    What can be told of a question is in the key; that the model is the same shows in what it answers.
-
-    Args:
-        parent: folder that holds the folders of all recursions.
-        key: hash by ``keys.hash_settings``.
-        probe: answer of the model to what the jobs ask.
+    What can be told of a question is in the key, by ``keys.hash_settings``; that the model is the same shows in its
+    answer to what the jobs ask, the probe.
 
     Raises:
         OSError: the folder can't be written to.
@@ -238,11 +201,7 @@ def open_folder(parent: Path, key: str, probe: Clip) -> JobFolder:
 def run_jobs(recursion: Recursion, work: Work, watch: Watch, check_interrupt: Callable[[], None]) -> None:
     """Do a recursion's jobs here, one after another.
 
-    Args:
-        recursion: video to fill.
-        work: work of every job.
-        watch: function that is told of the steps of all jobs together.
-        check_interrupt: function that is called before each job; raises to stop.
+    ``watch`` is told of the steps of all jobs together; ``check_interrupt`` is called before each, and raises to stop.
     """
     while (job := recursion.start()) is not None:
         check_interrupt()
@@ -259,7 +218,7 @@ def _shift(watch: Watch, before: int, done: int, preview: Tensor | None) -> None
     watch(before + done, preview)
 
 
-def check_keyframes(tree: Tree, keyframes: Tensor) -> None:
+def check_keyframes(tree: Tree, keyframes: Clip) -> None:
     """Check that latents are a tree's keyframes.
 
     Raises:

@@ -25,16 +25,10 @@ MAX_DEPTH = 12
 
 @dataclass(frozen=True, order=True)
 class Job:
-    """One sampling of L frames.
+    """One sampling of L frames; the first and the last are given, but for level 1."""
 
-    Attributes:
-        level: 1 for the keyframes, 2 and more for what is between.
-        index: place among the jobs of its level, from the video's start.
-        frame_ids: absolute number of each of its frames; the first and the last are given, but for level 1.
-    """
-
-    level: int
-    index: int
+    level: int  # l; 1 has the keyframes
+    index: int  # i
     frame_ids: tuple[int, ...]
 
     def __str__(self) -> str:
@@ -45,26 +39,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Tree:
-    """What a FRAMELOOM_TREE socket carries: a video's jobs and prompts.
+    """What a FRAMELOOM_TREE socket carries: a video's jobs and prompts."""
 
-    Attributes:
-        length: L, frames of a job, 3 or more, so that something is between two ends.
-        depth: m, levels, 1 to ``MAX_DEPTH``.
-        prompts: prompt by frame; frames rise. The first frame has one.
-        interpolation: way from one prompt's encoding to the next.
-
-    Raises:
-        ValueError: there are more than ``MAX_FRAMES`` frames; the first frame has no prompt, or there is one behind the
-            last.
-    """
-
-    length: int
-    depth: int
-    prompts: Keys
-    interpolation: Interpolation = "linear"
+    length: int  # L, 3 or more, so that something is between two ends
+    depth: int  # m, 1 to ``MAX_DEPTH``
+    prompts: Keys  # the first frame has one
+    interpolation: Interpolation = "linear"  # way from one prompt's encoding to the next
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check that there are not too many frames, and prompts for the first one and none behind the last."""
         check_size(self.length, self.depth)
         if 0 not in self.prompts or max(self.prompts) >= self.frames:
             raise ValueError(
@@ -95,11 +78,8 @@ class Tree:
 
     def level(self, frame: int) -> int:
         """Return the level on which a frame is new."""
-        return next(
-            level
-            for level in range(1, self.depth + 1)
-            if frame % (self.length - 1) ** (self.depth - level) == 0
-        )
+        strides = ((self.length - 1) ** (self.depth - level) for level in range(1, self.depth + 1))
+        return next(level for level, stride in enumerate(strides, 1) if frame % stride == 0)
 
     def below(self, job: Job) -> Iterator[Job]:
         """Return the jobs that fill a job's gaps; none below the last level."""
@@ -137,10 +117,7 @@ def check_size(length: int, depth: int) -> None:
 
 
 def read_keyframe_prompts(text: str, length: int, depth: int) -> Keys:
-    r"""Read the keyframes' prompts: one a line, L of them, or a single one for all.
-
-    Returns:
-        Them by frame.
+    r"""Read the keyframes' prompts by frame: one a line, L of them, or a single one for all.
 
     Raises:
         ValueError: the tree's numbers are wrong, there are more or fewer lines, or one is empty; names it.
@@ -173,16 +150,7 @@ def read_keyframe_prompts(text: str, length: int, depth: int) -> Keys:
 
 
 def spread_prompts(keys: Keys, frames: int, length: int, depth: int) -> Keys:
-    """Lay prompts that are held from a frame on, such as scenes' of a storyboard, out over a tree's frames.
-
-    Args:
-        keys: prompts by frame of the whole that they are for.
-        frames: length of that whole.
-        length: L.
-        depth: m.
-
-    Returns:
-        Them by frame of the tree: where several fall on one frame, the last.
+    """Lay prompts by frame of a whole, such as a storyboard's, out over a tree's; of several on one frame, the last.
 
     Examples:
         >>> spread_prompts({0: "a", 24: "b"}, 32, 3, 3)
@@ -203,9 +171,8 @@ def find_makespan(tree: Tree, workers: int) -> int:
         >>> [find_makespan(tree, workers) for workers in (1, 2, 64)]
         [73, 37, 3]
     """
-    waiting = [tree.keyframes]
+    waiting, now = [tree.keyframes], 0
     running: list[tuple[int, Job]] = []
-    now = 0
     while waiting or running:
         while waiting and len(running) < workers:
             heapq.heappush(running, (now + 1, heapq.heappop(waiting)))

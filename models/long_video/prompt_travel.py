@@ -31,17 +31,11 @@ Conditioning = list[list[Any]]
 
 
 class Blend(NamedTuple):
-    """What a frame is drawn from.
+    """What a frame is drawn from."""
 
-    Attributes:
-        before: keyframe whose prompt it has.
-        after: keyframe whose prompt it is on the way to; the same where it is on the way to none.
-        part: p, share of the latter, 0 <= p < 1.
-    """
-
-    before: int
-    after: int
-    part: float
+    before: int  # a, keyframe whose prompt it has
+    after: int  # b, keyframe whose prompt it is on the way to; a where it is on the way to none
+    part: float  # p, 0 <= p < 1
 
 
 def plan_travel(keys: Keys, frames: int, interpolation: Interpolation) -> list[Blend]:
@@ -49,11 +43,6 @@ def plan_travel(keys: Keys, frames: int, interpolation: Interpolation) -> list[B
 
     Frames before the first keyframe have its prompt, and frames behind the last its. A keyframe behind the clip counts
     for the frames on the way to it, so a shorter clip is the beginning of a longer one.
-
-    Args:
-        keys: prompts by frame, at least one.
-        frames: F, length of the clip.
-        interpolation: way from one prompt's encoding to the next.
 
     Raises:
         ValueError: frames is below 1 or above ``MAX_FRAMES``.
@@ -85,12 +74,8 @@ def plan_travel(keys: Keys, frames: int, interpolation: Interpolation) -> list[B
 def fill_travel(keys: Keys, blends: Sequence[Blend], text: str) -> tuple[Keys, list[Blend]]:
     """Return prompts and blends in which each frame has the values of expressions such as `` `t / max_f` `` at it.
 
-    A prompt without any stays one; another becomes as many as its values need.
-
-    Args:
-        keys: prompts by frame.
-        blends: blend of every frame.
-        text: schedule in which the prompts were written, to say where a wrong expression stands.
+    A prompt without any stays one; another becomes as many as its values need. An error says where in the text of the
+    schedule a wrong expression stands.
 
     Raises:
         ValueError: one can't be read, or its value is not finite; names line and column.
@@ -152,19 +137,11 @@ def describe_travel(keys: Keys, blends: Sequence[Blend]) -> str:
 def travel_conditions(
     encoded: Mapping[str, Conditioning], keys: Keys, blends: Sequence[Blend]
 ) -> Conditioning:
-    """Return conditions with tokens for every frame, mixed as the blends say.
+    """Return conditions with tokens c_f, [F, S, D], of the conditions of each prompt that is used, [1, S, D].
 
-    A keyframe's row is its prompt's encoding, bit for bit. Shorter prompts are repeated to the length of all, as
-    ComfyUI does in a batch: attention reads the same from tokens that all stand there equally often.
-
-    Args:
-        encoded: conditions of every prompt that is used, of [1, S, D] tokens, each in the same number.
-        keys: prompts by frame.
-        blends: blend of every frame.
-
-    Returns:
-        Conditions of [F, S, D] tokens, and of [F, D] ``pooled_output`` where there is one; the rest is the first
-        prompt's. A single prompt's own conditions, if there is but one.
+    ``pooled_output`` is mixed as the tokens are; the rest is the first prompt's. A keyframe's row is its prompt's
+    encoding, bit for bit. Shorter prompts are repeated to the length of all, as ComfyUI does in a batch: attention
+    reads the same from tokens that all stand there equally often.
 
     Raises:
         ValueError: together, the prompts would need more than ``MAX_TOKENS``.
@@ -187,14 +164,8 @@ def travel_conditions(
 
 def _mix(rows: Mapping[str, Tensor], keys: Keys, blends: Sequence[Blend]) -> Tensor:
     """Mix every frame from prompts' rows, [1, ...] each. Returns [F, ...]."""
-    return torch.cat(
-        [
-            torch.lerp(rows[keys[blend.before]], rows[keys[blend.after]], blend.part)
-            if blend.part
-            else rows[keys[blend.before]]
-            for blend in blends
-        ]
-    )
+    ends = [(rows[keys[a]], rows[keys[b]], p) for a, b, p in blends]
+    return torch.cat([torch.lerp(c_a, c_b, p) if p else c_a for c_a, c_b, p in ends])
 
 
 def _repeat(tokens: Tensor, length: int) -> Tensor:

@@ -38,21 +38,15 @@ LOAD_SD1 = "load an SD1.5 checkpoint or the demo model"
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What a model, a text encoder or a VAE belongs to.
+    """What a model, a text encoder or a VAE belongs to."""
 
-    Attributes:
-        name: name that people call it by.
-        makes: kind of its results.
-        channels: channels of its latents; 0: not known.
-        tokens: width of the text that a model reads; 0: not known.
-        is_sd1: True where the network is Stable Diffusion 1.x's or 2.x's UNet, with its slots and levels.
-    """
-
-    name: str
+    name: str  # name that people call it by
     makes: Makes = "pictures"
-    channels: int = 0
-    tokens: int = 0
-    is_sd1: bool = False
+    channels: int = 0  # channels of its latents; 0: not known
+    tokens: int = 0  # width of the text that a model reads; 0: not known
+    is_sd1: bool = (
+        False  # True: the network is Stable Diffusion 1.x's or 2.x's UNet, with its slots and levels
+    )
 
     def offers(self, seam: str) -> bool:
         """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, windows."""
@@ -64,12 +58,7 @@ class Family:
 
 
 def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
-    """Check that a model offers seams.
-
-    Args:
-        family: family of the model.
-        seams: seams that are to be changed.
-        user: name of what needs them.
+    """Check that a model offers the seams that something, by its name, is to change.
 
     Raises:
         ValueError: it lacks one.
@@ -81,12 +70,7 @@ def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
 
 
 def check_is_sd1(family: Family, user: str, instead: str) -> None:
-    """Check that a model is Stable Diffusion 1.x, or of its shape.
-
-    Args:
-        family: family of the model.
-        user: name of what needs it.
-        instead: advice for a model of video.
+    """Check that a model is Stable Diffusion 1.x, or of its shape; ``instead`` is advice for one of video.
 
     Raises:
         ValueError: it is another.
@@ -122,12 +106,7 @@ def check_makes_pictures(family: Family, user: str, instead: str, what: str = "m
 
 
 def check_channels(family: Family, samples: Tensor, what: str = "latent") -> None:
-    """Check that latents are of a model's or a VAE's kind.
-
-    Args:
-        family: family of the model or the VAE.
-        samples: [F, C, H, W].
-        what: name of the input.
+    """Check that the latents of an input, [F, C, H, W], are of a model's or a VAE's kind.
 
     Raises:
         ValueError: they have another number of channels.
@@ -141,12 +120,7 @@ def check_channels(family: Family, samples: Tensor, what: str = "latent") -> Non
 
 
 def check_tokens(family: Family, conditioning: Sequence[Any], what: str) -> None:
-    """Check that prompts were encoded for a model.
-
-    Args:
-        family: family of the model.
-        conditioning: value of a CONDITIONING socket.
-        what: name of the input.
+    """Check that the prompts of an input, a CONDITIONING, were encoded for a model.
 
     Raises:
         ValueError: their tokens have another width.

@@ -8,22 +8,11 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor, nn
 
-# (q, k, v: [N, L, C], heads) -> [N, L, C]
 Attend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Attend with torch's own scaled dot product.
-
-    Args:
-        query: [N, L, C] float.
-        key: [N, S, C] float.
-        value: [N, S, C] float.
-        heads: number of heads; divides C.
-
-    Returns:
-        [N, L, C].
-    """
+    """Attend with torch's own scaled dot product: queries [N, L, C], keys and values [N, S, C], to [N, L, C]."""
     query, key, value = (rearrange(part, "n l (h d) -> n h l d", h=heads) for part in (query, key, value))
     return rearrange(nn.functional.scaled_dot_product_attention(query, key, value), "n h l d -> n l (h d)")
 
@@ -32,7 +21,7 @@ def attend_briefly(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Ten
     """Attend as ``attend``, by products of small matrices: on a CPU, and with the few tokens of a clip, faster.
 
     Torch's own kernel is made for long sequences; of few tokens, its gradient takes nearly twice as long as this one's.
-    The weights of attention are kept for the gradient, [N * heads, L, S]. Arguments and result are those of ``attend``.
+    The weights of attention are kept for the gradient, [N * heads, L, S].
     """
     query, key, value = (rearrange(part, "n l (h d) -> (n h) l d", h=heads) for part in (query, key, value))
     weights = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(-1)

@@ -50,20 +50,16 @@ class TextSize:
 class ModelSize:
     """A whole model and how it was trained.
 
-    Attributes:
-        prediction_type: ``eps`` or ``v``.
-        beta_start, beta_end: ends of LDM's "linear" schedule, which is linear in the square root
-            (diffusers' ``scaled_linear``).
-        latent_scale: factor on the VAE's latents.
+    Its betas are LDM's "linear" schedule, which is linear in the square root (diffusers' ``scaled_linear``).
     """
 
     unet: UNetSize
     vae: VAESize
     text: TextSize
-    prediction_type: str
+    prediction_type: str  # eps or v
     beta_start: float = 0.00085
     beta_end: float = 0.012
-    latent_scale: float = 0.18215
+    latent_scale: float = 0.18215  # factor on the VAE's latents
 
 
 SD15 = ModelSize(

@@ -16,23 +16,14 @@ Block = tuple[str, int]
 
 @dataclass(frozen=True)
 class Place:
-    """A residual block and the spatial transformer behind it, if any; behind both, a temporal slot.
+    """A residual block and the spatial transformer behind it, if any; behind both, a temporal slot."""
 
-    Attributes:
-        part: diffusers' name of the part of the UNet that holds it: ``down_blocks.0``, ``mid_block``, ``up_blocks.3``.
-        index: place in that part, from 0.
-        block: the block in LDM's numbers.
-        level: 0 is the finest; each further one halves both sides.
-        width: channels that come out.
-        depth: transformer blocks in the spatial transformer; 0: it has none.
-    """
-
-    part: str
-    index: int
+    part: str  # diffusers' name of the part of the UNet: ``down_blocks.0``, ``mid_block``, ``up_blocks.3``
+    index: int  # place in that part, from 0
     block: Block
-    level: int
-    width: int
-    depth: int
+    level: int  # 0 is the finest; each further one halves both sides
+    width: int  # channels that come out
+    depth: int  # transformer blocks in the spatial transformer; 0: it has none
 
     @property
     def slot(self) -> str:
@@ -47,17 +38,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Layer:
-    """A transformer block: self-attention, cross-attention, feed-forward.
+    """A transformer block: self-attention, cross-attention, feed-forward."""
 
-    Attributes:
-        number: place of its spatial transformer, from 0 in the order in which the UNet runs them.
-        depth: place in that transformer.
-        place: block that holds that transformer.
-    """
-
-    number: int
-    depth: int
-    place: Place
+    number: int  # place of its spatial transformer, from 0 in the order in which the UNet runs them
+    depth: int  # place in that transformer
+    place: Place  # block that holds that transformer
 
     @property
     def level(self) -> int:
@@ -76,27 +61,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class UNetSize:
-    """Sizes of a denoising UNet, from which the table of its blocks follows.
+    """Sizes of a denoising UNet, from which the table of its blocks follows."""
 
-    Attributes:
-        model_channels: width of the first level; every width is a multiple of 32 (GroupNorm's groups).
-        channel_mult: width of each level over ``model_channels``.
-        context_dim: width of the text tokens.
-        num_heads: attention heads of every spatial transformer, or of those of each level.
-        depths: transformer blocks of each level's spatial transformers; 0: the level has none.
-        middle_depth: transformer blocks of the middle block, whose level is the last.
-        num_res_blocks: residual blocks a level on the way down; one more on the way up.
-        in_channels: latent channels; twice as many where the UNet also sees a picture to edit (instruct-pix2pix).
-    """
-
-    model_channels: int
-    channel_mult: tuple[int, ...]
-    context_dim: int
-    num_heads: int | tuple[int, ...]
-    depths: tuple[int, ...] = (1, 1, 1, 0)
-    middle_depth: int = 1
-    num_res_blocks: int = 2
-    in_channels: int = 4
+    model_channels: int  # width of the first level; every width is a multiple of 32 (GroupNorm's groups)
+    channel_mult: tuple[int, ...]  # width of each level over ``model_channels``
+    context_dim: int  # width of the text tokens
+    num_heads: int | tuple[int, ...]  # attention heads of every spatial transformer, or of each level's
+    depths: tuple[int, ...] = (1, 1, 1, 0)  # transformer blocks of each level's spatial transformers
+    middle_depth: int = 1  # transformer blocks of the middle block, whose level is the last
+    num_res_blocks: int = 2  # residual blocks a level on the way down; one more on the way up
+    in_channels: int = 4  # twice as many where the UNet also sees a picture to edit (instruct-pix2pix)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -159,11 +133,7 @@ class UNetSize:
 
 
 def layer_grid(size: tuple[int, int], level: int) -> tuple[int, int]:
-    """Return the grid of a UNet's level: every level below the finest halves both sides, rounded up.
-
-    Args:
-        size: height and width of the latents.
-        level: 0 is the finest.
+    """Return the grid of a UNet's level: every level below the finest halves the latents' sides, rounded up.
 
     Examples:
         >>> layer_grid((17, 64), 2)

@@ -16,81 +16,59 @@ Source: "Preserve Your Own Correlation" (Ge et al. 2023), https://arxiv.org/abs/
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from .latents import NOISE_OF_OTHERS, frames_of, number_frames
-from .shapes import Clip
+from .shapes import Clip, Ids
 
 NoiseMode = Literal["independent", "shared", "mixed", "progressive"]
 _SHARED = -1  # z_* is drawn as this frame's
 
 
 def draw_noise(
-    seed: int,
-    frame_ids: Sequence[int],
-    shape: Sequence[int],
-    mode: NoiseMode = "independent",
-    correlation: float = 0.5,
+    seed: int, frame_ids: Ids, shape: Sequence[int], mode: NoiseMode = "independent", correlation: float = 0.5
 ) -> Clip:
-    """Draw e_i for some frames i, 0 or more, each of a shape [C, H, W]: float32, on the CPU.
-
-    Progressive noise draws all frames before the last one asked for.
-
-    Examples:
-        >>> draw_noise(7, [3], [4, 16, 16]).shape
-        torch.Size([1, 4, 16, 16])
-    """
-
-    def z(i: int) -> Tensor:
-        return _standard_normal(seed, i, shape)
-
+    """Draw e_i of a shape [C, H, W], float32 on the CPU; progressive noise draws all frames before the last."""
     if not frame_ids:
         return torch.empty(0, *shape)
-    if mode == "progressive":
-        return _progressive(z, frame_ids, correlation)
-    r = {"independent": 0.0, "shared": 1.0, "mixed": correlation}[mode]
-    common = r**0.5 * z(_SHARED)
-    return torch.stack([common + (1 - r) ** 0.5 * z(i) for i in frame_ids])
+    r, z = correlation, partial(_standard_normal, seed, shape)
+    match mode:
+        case "independent":
+            e = [z(i) for i in frame_ids]
+        case "shared":
+            e = [z(_SHARED)] * len(frame_ids)
+        case "mixed":
+            common = r**0.5 * z(_SHARED)
+            e = [common + (1 - r) ** 0.5 * z(i) for i in frame_ids]
+        case "progressive":
+            kept, last = dict.fromkeys(frame_ids, z(0)), z(0)
+            for i in range(1, max(frame_ids) + 1):
+                last = r * last + (1 - r**2) ** 0.5 * z(i)
+                if i in kept:
+                    kept[i] = last
+            e = [kept[i] for i in frame_ids]
+    return torch.stack(e)
 
 
-def _progressive(z: Callable[[int], Tensor], frame_ids: Sequence[int], r: float) -> Clip:
-    wanted = set(frame_ids)
+def _standard_normal(seed: int, shape: Sequence[int], i: int) -> Tensor:
+    """Draw z_i, of a shape [...]. The seed counts modulo 2^64, though torch's CPU generator reads 32 bits.
 
-    def follow(e: Tensor, z_i: Tensor) -> Tensor:
-        return r * e + (1 - r**2) ** 0.5 * z_i
-
-    every = accumulate(map(z, range(max(wanted) + 1)), follow)
-    e = {i: e_i for i, e_i in enumerate(every) if i in wanted}
-    return torch.stack([e[i] for i in frame_ids])
-
-
-def _standard_normal(seed: int, frame: int, shape: Sequence[int]) -> Tensor:
-    """Draw a frame's own noise, of a shape [...]; the lowest 64 bits of the seed count.
-
-    torch's CPU generator uses the low 32 bits of its seed only. Adding the frame to a hash of the seed keeps the frames
-    of one video apart for certain; two hashes could not promise that.
+    The frame is added to the seed's hash, not hashed with it: frames of one video can't get the same noise.
     """
     digest = hashlib.blake2b((seed % (1 << 64)).to_bytes(8, "little"), digest_size=4).digest()
-    state = (int.from_bytes(digest, "little") + frame) % (1 << 32)
+    state = (int.from_bytes(digest, "little") + i) % (1 << 32)
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(state))
 
 
 @dataclass(frozen=True)
 class FrameNoise:
-    """A NOISE socket's value: what ComfyUI's samplers ask for noise.
-
-    Attributes:
-        seed: number that the noise depends on; samplers that draw more noise on their way read it too.
-        mode: relation between frames, as above.
-        correlation: r, 0..1, in the modes that have one.
-        frame_offset: absolute number of the first frame.
-    """
+    """A NOISE socket's value; a clip begins at frame ``frame_offset``, and samplers that draw more read ``seed``."""
 
     seed: int
     mode: NoiseMode = "independent"

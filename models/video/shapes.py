@@ -7,9 +7,13 @@ A plain ``Tensor`` has its shape in brackets where it stands.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from torch import Tensor
+
+Ids: TypeAlias = Sequence[int]
+"""Numbers of some frames, from 0; those of a window are numbers of the whole clip's frames."""
 
 Clip: TypeAlias = Tensor
 """[F, C, H, W] float. Latents of a clip's frames, frame 0 first; or pictures, 0..1, where C is 3."""

@@ -25,7 +25,7 @@ import torch
 from einops import rearrange
 from kornia.morphology import dilation as dilate
 from torch import Tensor
-from torch.nn import functional
+from torch.nn.functional import interpolate, max_pool1d
 
 from ..edits.call import Call, Layer, check_places
 from ..video.latents import check_finite, frames_of
@@ -35,16 +35,9 @@ Ranges = Sequence[tuple[int, int]]
 
 
 def contrast(predictions: Tensor, without: Tensor, latent: Clip) -> Maps:
-    """Return how far predictions change with a phrase, where that brings them nearer to the clip.
+    """Return c, 0 or more, of answers d(p) and d(p without the phrase), [P, F, C, H, W], each P from other noise.
 
-    Args:
-        predictions: [P, F, C, H, W]. Answers to the whole prompt, P times, each from other noise.
-        without: [P, F, C, H, W]. Answers to the prompt without the phrase, from the same noise.
-        latent: clip that was asked about.
-
-    Returns:
-        0 or more: the root mean square of the change over channels; 0 where the phrase does not lessen the squared
-        error. Both are means over the P times.
+    The change is a root mean square over channels; it and the squared error are means over P.
     """
     change = (predictions - without).square().mean(2).sqrt().mean(0)
     gain = ((without - latent).square() - (predictions - latent).square()).mean((0, 2))
@@ -52,76 +45,37 @@ def contrast(predictions: Tensor, without: Tensor, latent: Clip) -> Maps:
 
 
 class PhraseAttention:
-    """Collects how much cross-attention reads a phrase; an ``Edit``'s ``observe``.
-
-    A place of a layer counts by the attention it pays to a token of the phrase, less what it pays to another word,
-    each on average; heads, layers and model calls are averaged. Conditions other than the positive are left out.
-    """
+    """Collects a, of the positive condition alone; an ``Edit``'s ``observe``."""
 
     def __init__(
         self, phrase: Ranges, words: Ranges, frames: int, size: tuple[int, int], levels: frozenset[int]
     ) -> None:
-        """Start with nothing seen.
-
-        Args:
-            phrase: [start, stop) ranges of the phrase among the prompt's tokens.
-            words: [start, stop) ranges of all words of the prompt.
-            frames: length of the clip.
-            size: height and width of its latents.
-            levels: levels of the UNet in which to look.
-        """
+        """Start with nothing seen; phrase and words are [start, stop) ranges among the prompt's tokens."""
         own, every = ({place for span in spans for place in range(*span)} for spans in (phrase, words))
         self._own, self._others = sorted(own), sorted(every - own)
-        self._size, self._levels = size, levels
-        self._sums: list[Tensor | None] = [None] * frames
-        self._counts = [0] * frames
-
-    @property
-    def levels(self) -> frozenset[int]:
-        """Levels of the UNet in which it looks."""
-        return self._levels
+        self._size, self.levels = size, levels
+        self._sums, self._counts = torch.zeros(frames, *size), torch.zeros(frames, 1, 1)
 
     def see(self, query: Tensor, key: Tensor, call: Call, layer: Layer) -> None:
-        """Add one layer, [N, heads, L, D].
-
-        Raises:
-            ValueError: the layer's grid is not the latents' at its level.
-        """
+        """Add one layer, [N, heads, L, D]."""
         grid = check_places(call, layer, query.shape[2])
         shared = len(query) // len(key)
         for row, q in enumerate(query):
             chunk, number = divmod(row, call.videos * call.frames)
             if call.conditions[chunk].index == 0:
-                logits = q.float() @ key[row // shared].float().mT * q.shape[-1] ** -0.5
-                seen = self._read(logits.softmax(-1).mean(0))
-                self._add(call.frame_ids[number % call.frames], seen.view(1, 1, *grid))
-
-    def _read(self, attention: Tensor) -> Tensor:
-        """Return what the phrase gets of attention [L, S], less what other words get: [L]."""
-        own = attention[:, self._own].mean(-1)
-        return own - attention[:, self._others].mean(-1) if self._others else own
-
-    def _add(self, frame: int, seen: Tensor) -> None:
-        """Add a layer's map, [1, 1, h, w], to a frame's."""
-        seen = functional.interpolate(seen, self._size, mode="bilinear")[0, 0]
-        before = self._sums[frame]
-        self._sums[frame] = seen if before is None else before + seen
-        self._counts[frame] += 1
+                k = key[row // shared].float()
+                attention = (q.float() @ k.mT * q.shape[-1] ** -0.5).softmax(-1).mean(0)
+                a = attention[:, self._own].mean(-1)
+                if self._others:
+                    a = a - attention[:, self._others].mean(-1)
+                frame = call.frame_ids[number % call.frames]
+                self._sums[frame] += interpolate(a.view(1, 1, *grid), self._size, mode="bilinear")[0, 0].cpu()
+                self._counts[frame] += 1
 
     def maps(self) -> Maps:
-        """Return what was seen.
-
-        Raises:
-            ValueError: a frame was in no model call.
-        """
-        if 0 in self._counts:
-            raise ValueError(
-                f"cross-attention of frame {self._counts.index(0)} was not seen at levels {sorted(self._levels)}; "
-                "expected every frame in a model call; choose other levels, or take context windows out of the model."
-            )
-        return torch.stack(
-            [each / count for each, count in zip(self._sums, self._counts, strict=True) if each is not None]
-        )
+        """Return a of every frame, on the CPU."""
+        check_seen(self._counts, self.levels)
+        return self._sums / self._counts
 
 
 def normalise(maps: Maps) -> Masks:
@@ -131,20 +85,29 @@ def normalise(maps: Maps) -> Masks:
 
 
 def clean_masks(masks: Masks, size: tuple[int, int], *, threshold: float, dilation: int, hold: int) -> Masks:
-    """Cut masks, grow them, and hold them over time; 1 = foreground.
+    """Return a foreground of 0 and 1, in cells of the latents, of masks of any size, whose mean in each cell is taken.
 
-    Args:
-        masks: share of foreground, at any size; brought to the latents' cells by their mean in each.
-        size: height and width of the latents.
-        threshold: value above which a cell is foreground.
-        dilation: side in cells of the square of ones that the foreground is dilated by; 1 leaves it as it is.
-        hold: frames before and after one, in which a cell that is foreground there is foreground too.
+    It is dilated by a square of so many cells a side, and each frame has that of the frames before and after, too.
     """
-    cells = functional.interpolate(masks[:, None].float(), size, mode="area")
+    cells = interpolate(masks[:, None].float(), size, mode="area")
     foreground = dilate((cells > threshold).float(), cells.new_ones(dilation, dilation))
     over_time = rearrange(foreground, "f 1 h w -> 1 (h w) f")
-    held = functional.max_pool1d(over_time, 2 * hold + 1, stride=1, padding=hold)
+    held = max_pool1d(over_time, 2 * hold + 1, stride=1, padding=hold)
     return rearrange(held, "1 (h w) f -> f h w", h=size[0])
+
+
+def check_seen(counts: Tensor, levels: frozenset[int]) -> None:
+    """Check that attention of every frame was seen, at some levels; ``counts``: [F, 1, 1], how often.
+
+    Raises:
+        ValueError: a frame was in no model call.
+    """
+    if not counts.all():
+        frame = int((counts == 0).nonzero()[0, 0])
+        raise ValueError(
+            f"cross-attention of frame {frame} was not seen at levels {sorted(levels)}; expected every frame in a "
+            "model call; choose other levels, or take context windows out of the model."
+        )
 
 
 def check_clip(latent: dict[str, Any]) -> Clip:

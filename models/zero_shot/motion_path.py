@@ -32,17 +32,11 @@ _NUMBERS = "move right, move down, zoom, angle"
 
 @dataclass(frozen=True)
 class MotionPath:
-    """Where the picture lies in each frame.
+    """Where the picture lies in each frame, float64."""
 
-    Attributes:
-        move: [F, 2] float64. Way right and down, as shares of the picture's width and height.
-        zoom: [F] float64. Magnification, 1 = as in frame 0.
-        angle: [F] float64. Degrees clockwise.
-    """
-
-    move: Tensor
-    zoom: Tensor
-    angle: Tensor
+    move: Tensor  # d_k, [F, 2]: right and down, as shares of the picture's width and height
+    zoom: Tensor  # z_k, [F]
+    angle: Tensor  # a_k, [F], degrees
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -64,10 +58,9 @@ class MotionPath:
         return _reflect(rows.round().long(), height), _reflect(columns.round().long(), width)
 
     def corners(self) -> Tensor:
-        """Return where the corners of frame 0's picture lie in each frame.
+        """Return where the corners of frame 0's picture, a square, lie in each frame, [F, 4, 2], as shares of its side.
 
-        Returns:
-            [F, 4, 2] float64: right and down, as shares of the picture's (square) side, clockwise from the upper left.
+        They go clockwise from the upper left.
         """
         square = torch.tensor([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64) / 2
         turn = torch.deg2rad(self.angle)
@@ -109,8 +102,7 @@ def translation(
 
     So positive strengths move the picture left and up. They are pixels a frame, on a canvas of some width and height.
     The reference samples its flow without the half-pixel offset of its grid, so on its canvas, which is the default,
-    every moved axis is half a pixel short; that is kept here, and latents come out equal to it cell for cell. On a
-    canvas of one's own a pixel is a pixel.
+    every moved axis is half a pixel short, here too. On a canvas of one's own a pixel is a pixel.
 
     Examples:
         >>> translation(3, 8, 0, canvas=(64, 64)).move[1:, 0]

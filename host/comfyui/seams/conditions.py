@@ -49,7 +49,7 @@ def ask_composed(
             if _is_active(condition, sigma)
             and (variants := composition.variants(payloads.get(condition["uuid"], {}), progress))
         }
-        place = check_composed(list(several))
+        place = check_composed(composition, list(several))
         if side is not None and place is not None:
             questions: list[Side] = []
             for index, (tokens, payload) in enumerate(several[place]):
