@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 from frameloom.language.formats.detect import AUTO, READERS, WRITERS, read_layout
 from frameloom.language.formats.source import MAX_EXCERPT, TextError
 from frameloom.language.formats.tracks import MAX_ENTITIES, MAX_KEYFRAMES, Settings
-from frameloom.models.storyboard.scenes import parse_storyboard
+from frameloom.models.storyboard.scenes import MAX_CHARACTERS, parse_storyboard
 from frameloom.tests.support.layouts import FOLDER, SAMPLES, boxes, sample
+from frameloom.tests.support.mutations import check_refusal, mutate, read_or_refuse
 
 
 def read(name, **settings):
@@ -349,3 +351,62 @@ def test_whatever_is_written_is_read_again(name, export):
     assert len(again.scenes) == len(read(name).scenes)
     if export != "Storyboard20K lines":
         assert isinstance(json.loads(written), dict | list)
+
+
+# Damaged texts: none crashes a reader or keeps it busy.
+
+CASES = 60  # of a sample; half as its format, half as auto
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_damaged_samples_are_read_or_refused(name):
+    text, others = sample(name), [sample(other) for other in SAMPLES if other != name]
+    rng = random.Random(name)
+    read = 0
+    for number in range(CASES):
+        damaged = mutate(rng, text, others)
+        read += read_or_refuse(damaged, AUTO if number % 2 else SAMPLES[name])
+    assert 0 < read < CASES  # the damage is neither all nor nothing
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "{'a': " * 100_000,
+        "Frame 1: " + "[" * 100_000,
+        "Frame 1: []\n" * 20_000,
+        "Scene 1: a\n" * 20_000,
+        "box; a; b; 1; 0; " + "[ " * 100_000,
+        "box; a; b; 1; 0; " + "] " * 100_000,
+        "mask; a; b; 1; 0; [ a " + "m0 1 2 " * 100_000 + "]",
+        "key point; a; b; 1; 18; [ " + "a 1 2 " * 100_000 + "]",
+        "box; " * 100_000,
+        "box;" + "; {" * 100_000,
+        "keypoint; x; {'objects': [" + "[], " * 20_000 + "], 'main characters': []}",
+        '{"version": 1, "scenes": [' + '{"id": 1, "frames": 1},' * 5_000,
+        '{"version": 1, "scenes": [' + ", ".join('{"id": 1}' for _ in range(5_000)) + "]}",
+        '[{"bboxes_person": [' + "[]," * 20_000 + '], "bboxes_object": []}]',
+        '{"version": ' + "9" * 5000 + "}",
+        "'" + "\\u0041" * 20_000,
+        " " * (MAX_CHARACTERS - 1),
+        "\n" * (MAX_CHARACTERS - 1),
+        "Frame 1:\n" * 20_000,
+        "*" * (MAX_CHARACTERS - 1),
+        "\ud800",
+        "\ufeff",
+        "\x00",
+        "",
+    ],
+    ids=lambda text: f"{text[:24]!a}",
+)
+def test_large_and_odd_texts_are_refused_by_every_reader(text):
+    with pytest.raises(TextError) as caught:
+        read_layout(text, AUTO, Settings())
+    check_refusal(caught.value, text, AUTO)
+
+
+@pytest.mark.parametrize("reader", [next(iter(READERS)), AUTO])
+def test_ten_megabytes_of_a_character_are_refused(reader):
+    with pytest.raises(TextError, match=r"got 10,000,000 characters"):
+        read_layout("[" * 10_000_000, reader, Settings())

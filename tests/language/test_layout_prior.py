@@ -16,7 +16,7 @@ from frameloom.language.planning.layout_prior import (
 )
 from frameloom.models.layout_prior.prior import LayoutGPT, PriorSize, save_prior
 from frameloom.models.layout_prior.sequence import LINES, NAME, PADDING, SMALLEST, VOCABULARY, encode_scene
-from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, parse_storyboard
+from frameloom.models.storyboard.scenes import BoxKey, Entity, Provenance, Scene, parse_storyboard
 from torch.nn import functional
 
 TINY = PriorSize(VOCABULARY, context=256, width=32, layers=2, heads=4)
@@ -34,9 +34,9 @@ def random_prior(spread=0.5):
 
 @pytest.mark.parametrize("keyframes", [1, 2, 5])
 def test_every_sample_of_random_weights_is_valid(keyframes):
-    """1,000 samples in all: no training is needed for a valid layout."""
+    """No training is needed for a valid layout."""
     network, rng = random_prior(), random.Random(keyframes)
-    for seed in range(334):
+    for seed in range(30):
         names = rng.choices(["a red ball", "dog", "dog", "猫"], k=rng.randint(1, 3))
         frames = rng.choice([5, 16, 24, 300])
         sampling = Sampling(rng.choice([0.0, 0.7, 1.0, 3.0]), rng.choice([0, 1, 70]), seed)
@@ -57,11 +57,7 @@ def test_every_sample_of_random_weights_is_valid(keyframes):
 def test_the_storyboard_says_where_it_is_from():
     request = Request(["dog"], "", 8, 2, (640, 360), 12.0)
     board = sample_storyboard(random_prior(), "tiny.safetensors", request, Sampling(seed=7))
-    assert (board.provenance.planner, board.provenance.model, board.provenance.seed) == (
-        "prior",
-        "tiny.safetensors",
-        7,
-    )
+    assert board.provenance == Provenance(planner="prior", model="tiny.safetensors", seed=7)
     assert (board.size, board.fps) == ((640, 360), 12.0)
 
 
@@ -81,39 +77,30 @@ def test_without_names_there_is_nothing_to_place(text):
         read_names(text)
 
 
-# Where training places what a name begins with: the middle of its boxes.
-PLACES = {"left": (0.2, 0.5), "right": (0.8, 0.5), "high": (0.5, 0.2), "low": (0.5, 0.8)}
+PLACES = {"left": 0.25, "right": 0.75}  # middles of the boxes of what has this name
 
 
 def synthetic_scene(rng):
-    """One or two things of ``PLACES``, jittered; under ``rise`` they move up by a fifth of the picture."""
-    entities = []
-    caption = rng.choice(["rest", "rise"])
-    for number, word in enumerate(rng.sample(sorted(PLACES), rng.randint(1, 2))):
-        x, y = (middle + rng.uniform(-0.06, 0.06) for middle in PLACES[word])
-        up = 0.1 if caption == "rise" else 0.0
-        boxes = [(x - 0.1, y + side * up - 0.08, x + 0.1, y + side * up + 0.08) for side in (1, -1)]
-        boxes = [tuple(min(max(edge, 0.0), 1.0) for edge in box) for box in boxes]
-        track = (BoxKey(f=0, box=boxes[0]), BoxKey(f=15, box=boxes[1]))
-        entities.append(Entity(id=str(number), text=f"{word} ball", track=track))
-    return Scene(id=1, prompt=caption, frames=16, entities=tuple(entities))
+    """A thing of ``PLACES``, jittered; under ``rise`` it moves up by three tenths of the picture."""
+    name, caption = rng.choice(sorted(PLACES)), rng.choice(["rest", "rise"])
+    x, up = PLACES[name] + rng.uniform(-0.06, 0.06), 0.15 * (caption == "rise")
+    middles = {0: 0.5 + up, 15: 0.5 - up}
+    track = tuple(BoxKey(f=f, box=(x - 0.1, y - 0.1, x + 0.1, y + 0.1)) for f, y in middles.items())
+    return Scene(id=1, prompt=caption, frames=16, entities=(Entity(id="1", text=name, track=track),))
 
 
-def train(steps, seed=0):
-    """Teach a prior of two layers the synthetic layouts, by the likelihood of every next token."""
-    torch.manual_seed(seed)
-    rng, network = (
-        random.Random(seed),
-        LayoutGPT(PriorSize(VOCABULARY, context=128, width=64, layers=2, heads=4)),
-    )
+def train(steps):
+    """Teach a small prior the synthetic layouts, by the likelihood of every next token."""
+    torch.manual_seed(0)
+    rng, network = random.Random(0), LayoutGPT(PriorSize(VOCABULARY, context=64, width=48, layers=2, heads=4))
     optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.98))
     for step in range(steps):
-        sequences = [torch.tensor(encode_scene(synthetic_scene(rng))) for _ in range(32)]
+        sequences = [torch.tensor(encode_scene(synthetic_scene(rng))) for _ in range(16)]
         tokens = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=PADDING)
         logits, _ = network(tokens[:, :-1])
         loss = functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=PADDING)
         for group in optimizer.param_groups:
-            group["lr"] = 8e-3 * min(1, (step + 1) / 20) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+            group["lr"] = 1e-2 * min(1, (step + 1) / 10) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -126,21 +113,16 @@ def middle(key):
 
 
 def test_a_prior_that_was_trained_places_what_is_named_where_it_belongs(tmp_path):
-    """64 samples of two things each. By chance a twelfth were placed right, and a quarter to a half moved so."""
-    save_prior(tmp_path / "prior.safetensors", train(400), NAME)
+    """32 samples. By chance half were placed right, and half moved so."""
+    save_prior(tmp_path / "prior.safetensors", train(140), NAME)
     network = read_layout_prior(tmp_path / "prior.safetensors")
     placed = moved = 0
-    for seed in range(64):
-        rng = random.Random(seed)
-        words = rng.sample(sorted(PLACES), 2)
-        rising = bool(seed % 2)
-        request = Request([f"{word} ball" for word in words], "rise" if rising else "rest", 24, 2)
+    for seed in range(32):
+        name, rising = sorted(PLACES)[seed % 2], seed % 4 > 1
+        request = Request([name], "rise" if rising else "rest", 24, 2)
         scene = sample_storyboard(network, "prior", request, Sampling(seed=seed)).only_scene()
-        starts = [middle(entity.track[0]) for entity in scene.entities]
-        ends = [middle(entity.track[-1]) for entity in scene.entities]
-        means = [((a + c) / 2, (b + d) / 2) for (a, b), (c, d) in zip(starts, ends, strict=True)]
-        nearest = [min(PLACES, key=lambda word: math.dist(PLACES[word], mean)) for mean in means]
-        placed += nearest == words
-        moved += all((start[1] - end[1] > 0.1) is rising for start, end in zip(starts, ends, strict=True))
-    assert placed >= 56
-    assert moved >= 48
+        (x, y), (end_x, end_y) = map(middle, scene.entities[0].track)
+        placed += min(PLACES, key=lambda each: abs(PLACES[each] - (x + end_x) / 2)) == name
+        moved += (y - end_y > 0.15) is rising
+    assert placed >= 28
+    assert moved >= 26

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import faulthandler
 import json
 import random
 
@@ -11,14 +10,6 @@ import pytest
 from frameloom.language.formats.literal import MAX_DEPTH, MAX_VALUES, parse_literal, read_literal
 from frameloom.language.formats.source import MAX_EXCERPT, Source, TextError, excerpt
 from frameloom.models.storyboard.scenes import MAX_CHARACTERS
-
-
-@pytest.fixture(autouse=True)
-def deadline():
-    """End the run with a traceback where a text keeps the reader busy for ever."""
-    faulthandler.dump_traceback_later(300, exit=True)
-    yield
-    faulthandler.cancel_dump_traceback_later()
 
 
 def plain(value):

@@ -140,15 +140,15 @@ def delta(content: Any = None, finish: str | None = None, **more: Any) -> dict[s
     return {"choices": [{"index": 0, "delta": {"content": content, **more}, "finish_reason": finish}]}
 
 
-def events(*bits: dict[str, Any], end: str = "\n", ascii_only: bool = False) -> bytes:
+def events(*bits: dict[str, Any], end: str = "\n") -> bytes:
     """Bits as server-sent events."""
-    lines = [json.dumps(bit, ensure_ascii=ascii_only) for bit in bits] + ["[DONE]"]
+    lines = [json.dumps(bit, ensure_ascii=False) for bit in bits] + ["[DONE]"]
     return "".join(f"data: {line}{end}{end}" for line in lines).encode()
 
 
-def streamed(text: str, size: int = 3) -> bytes:
-    """An answer as events of a few characters each."""
-    bits = [delta(text[start : start + size]) for start in range(0, len(text), size)]
+def streamed(text: str) -> bytes:
+    """An answer as events of three characters each."""
+    bits = [delta(text[start : start + 3]) for start in range(0, len(text), 3)]
     return events(delta("", role="assistant"), *bits, delta(None, "stop"))
 
 
@@ -167,9 +167,9 @@ def sends(*pieces: bytes, status: int = 200, **headers: str) -> Callable[[Handle
     return lambda handler: handler.send(status, pieces, **headers)
 
 
-def returns(value: Any, status: int = 200, **headers: str) -> Callable[[Handler], None]:
+def returns(value: Any) -> Callable[[Handler], None]:
     """Play a server that answers some JSON."""
-    return sends(json.dumps(value).encode(), status=status, **headers)
+    return sends(json.dumps(value).encode())
 
 
 def knows_only(*formats: str | None, otherwise: int = 400) -> Callable[[Handler], None]:
@@ -187,9 +187,7 @@ def knows_only(*formats: str | None, otherwise: int = 400) -> Callable[[Handler]
     return act
 
 
-def takes_no(
-    *settings: str, status: int = 400, words: str = "{} is not supported here"
-) -> Callable[[Handler], None]:
+def takes_no(*settings: str, words: str = "{} is not supported here") -> Callable[[Handler], None]:
     """Play a server that refuses settings, one at a time, and is no Ollama; ``words``: with {} for the setting."""
 
     def act(handler):
@@ -198,7 +196,7 @@ def takes_no(
         if asked.body is None:
             handler.send(404, [b"not here"])
         elif refused:
-            handler.send(status, [json.dumps({"error": words.format(f"'{refused[0]}'")}).encode()])
+            handler.send(400, [json.dumps({"error": words.format(f"'{refused[0]}'")}).encode()])
         else:
             handler.send(200, [streamed("yes")])
 
