@@ -13,6 +13,8 @@ from frameloom.models.storyboard.scenes import MAX_CHARACTERS, parse_storyboard
 from frameloom.tests.support.layouts import FOLDER, SAMPLES, boxes, sample
 from frameloom.tests.support.mutations import check_refusal, mutate, read_or_refuse
 
+LVD, PLAN, VISOR = "LVD frames", "VideoDirectorGPT plan", "VisorGPT sequence"
+
 
 def read(name, **settings):
     return read_layout(sample(name), SAMPLES[name], Settings(**settings))
@@ -92,7 +94,7 @@ def test_a_plan_of_any_number_of_frames_from_two_on_and_of_named_entities_withou
     frame = 'Frame_{}: [["cat", [0.1, 0.1, 0.3, 0.3]]]'
     for count in (2, 8, 9, 40):
         text = "\n".join(["Entities: cat, moon", *(frame.format(number) for number in range(1, count + 1))])
-        (scene,) = read_layout(text, "VideoDirectorGPT plan", Settings()).scenes
+        (scene,) = read_layout(text, PLAN, Settings()).scenes
         assert scene.frames == count
         assert [(entity.id, bool(entity.track)) for entity in scene.entities] == [
             ("cat", True),
@@ -102,7 +104,7 @@ def test_a_plan_of_any_number_of_frames_from_two_on_and_of_named_entities_withou
 
 def test_marks_around_labels_and_words_are_not_read():
     text = "**Scene 1:** **a cat**\n- Background: `*\x0b*`\n> Frame_1: []\n`Frame_2`: `[]`\n"
-    (scene,) = read_layout(text, "VideoDirectorGPT plan", Settings()).scenes
+    (scene,) = read_layout(text, PLAN, Settings()).scenes
     assert (scene.prompt, scene.background, scene.frames) == ("a cat", "", 2)
 
 
@@ -127,7 +129,7 @@ def test_lvd_frames_as_its_tools_read_them():
 
 def test_lvd_boxes_without_area_and_frames_without_objects_are_absence():
     text = lvd(f"[{ball(0, 0, 64, 64)}]", f"[{ball(0, 0, 0, 64)}]", "[]", f"[{ball(0, 0, 64, 64)}]")
-    (scene,) = read_layout(text, "LVD frames", Settings()).scenes
+    (scene,) = read_layout(text, LVD, Settings()).scenes
     assert [box is not None for box in boxes(scene, "ball")] == [True, False, False, True]
     assert [(key.f, key.box is None) for key in scene.entities[0].track] == [
         (0, False),
@@ -139,18 +141,18 @@ def test_lvd_boxes_without_area_and_frames_without_objects_are_absence():
 def test_keyframes_are_spread_over_the_frames():
     text = lvd(*(f"[{ball(number, 0, 64, 64)}]" for number in range(6)))
     for frames in (6, 7, 8, 13, 16, 24, 100):
-        (scene,) = read_layout(text, "LVD frames", Settings(frames=frames)).scenes
+        (scene,) = read_layout(text, LVD, Settings(frames=frames)).scenes
         expected = [round(number * (frames - 1) / 5) for number in range(6)]
         assert [key.f for key in scene.entities[0].track] == expected
         assert len(boxes(scene, "ball")) == scene.frames == frames
     with pytest.raises(
         ValueError, match=r"line 1: .*at most frames=5 keyframes \(it has 6\); set frames to 0, or 6"
     ):
-        read_layout(text, "LVD frames", Settings(frames=5))
+        read_layout(text, LVD, Settings(frames=5))
 
 
 def test_a_single_keyframe_stands_still():
-    (scene,) = read_layout(lvd(f"[{ball(0, 0, 64, 64)}]"), "LVD frames", Settings(frames=4)).scenes
+    (scene,) = read_layout(lvd(f"[{ball(0, 0, 64, 64)}]"), LVD, Settings(frames=4)).scenes
     assert boxes(scene, "ball") == [(0, 0, 0.125, 0.125)] * 4
 
 
@@ -189,120 +191,77 @@ def test_visor_bodies_of_18_and_14_points():
 
 def test_visor_neck_is_hidden_where_a_shoulder_is():
     text = sample("visor_bodies.txt").splitlines()[0].replace("c 200 150", "c 0 0")
-    (scene,) = read_layout(text, "VisorGPT sequence", Settings()).scenes
+    (scene,) = read_layout(text, VISOR, Settings()).scenes
     assert not {"neck", "right_shoulder"} & set(scene.entities[0].points_at(0))
 
 
 def test_ids_are_slugs_of_their_own():
     names = ["Red Ball!", "red ball", "red_ball_2", "red ball", "Öl", "...", "猫"]
     text = lvd("[" + ", ".join(ball(0, 0, 9, 9, thing=i, name=name) for i, name in enumerate(names)) + "]")
-    (scene,) = read_layout(text, "LVD frames", Settings()).scenes
+    (scene,) = read_layout(text, LVD, Settings()).scenes
     assert [entity.id for entity in scene.entities] == [
         "red_ball", "red_ball_2", "red_ball_2_2", "red_ball_3", "öl", "entity", "猫",
     ]  # fmt: skip
     assert [entity.text for entity in scene.entities] == names
 
 
+OWN = "Frameloom JSON"
+CUP = "[ cup xmin 1 ymin 2 xmax 3 ymax 4 ]"
 BOX = "box; multiple instances; large; 1; 0; "
 WRONG = {
-    "lvd: nothing": ("LVD frames", "Reasoning: none", 1, "a line Frame 1"),
-    "lvd: cut": ("LVD frames", lvd("[]", "[]", background=""), 3, "a line Background keyword"),
-    "lvd: order": ("LVD frames", "Frame 1: []\nFrame 3: []", 2, "Frame 2"),
-    "lvd: again": ("LVD frames", "Frame 1: []\nFrame 1: []", 2, "Frame 2"),
-    "lvd: words behind": ("LVD frames", "Frame 1: [] and more\nBackground keyword: a", 1, "nothing behind"),
-    "lvd: open": ("LVD frames", "Frame 1: [{'id': 0,\nFrame 2: []", 2, "a list, a dict"),
-    "lvd: no id": ("LVD frames", lvd("[{'name': 'a', 'box': [0, 0, 9, 9]}]"), 1, "an object with id"),
-    "lvd: id twice": ("LVD frames", lvd(f"[{ball(0, 0, 9, 9)}, {ball(0, 0, 9, 9)}]"), 1, "the id '0' once"),
-    "lvd: id a list": ("LVD frames", lvd(f"[{ball(0, 0, 9, 9, thing=[1])}]"), 1, "an id"),
-    "lvd: three": ("LVD frames", lvd("[]", f"[{ball(0, 0, 9)}]"), 2, "[x, y, width, height] on a canvas"),
-    "lvd: negative": (
-        "LVD frames",
-        lvd("[]", f"[{ball(0, 0, -9, 9)}]"),
-        2,
-        "[x, y, width, height] on a canvas",
-    ),
-    "lvd: far": ("LVD frames", lvd(f"[{ball(0, 0, 99999, 9)}]"), 1, "[x, y, width, height] on a canvas"),
-    "lvd: nan": ("LVD frames", lvd("[{'id': 0, 'name': 'a', 'box': [0, NaN, 9, 9]}]"), 1, "a finite number"),
+    "lvd: nothing": (LVD, "Reasoning: none", 1, "a line Frame 1"),
+    "lvd: cut": (LVD, lvd("[]", "[]", background=""), 3, "a line Background keyword"),
+    "lvd: order": (LVD, "Frame 1: []\nFrame 3: []", 2, "Frame 2"),
+    "lvd: again": (LVD, "Frame 1: []\nFrame 1: []", 2, "Frame 2"),
+    "lvd: words behind": (LVD, "Frame 1: [] and more\nBackground keyword: a", 1, "nothing behind"),
+    "lvd: open": (LVD, "Frame 1: [{'id': 0,\nFrame 2: []", 2, "a list, a dict"),
+    "lvd: no id": (LVD, lvd("[{'name': 'a', 'box': [0, 0, 9, 9]}]"), 1, "an object with id"),
+    "lvd: id twice": (LVD, lvd(f"[{ball(0, 0, 9, 9)}, {ball(0, 0, 9, 9)}]"), 1, "the id '0' once"),
+    "lvd: id a list": (LVD, lvd(f"[{ball(0, 0, 9, 9, thing=[1])}]"), 1, "an id"),
+    "lvd: three": (LVD, lvd("[]", f"[{ball(0, 0, 9)}]"), 2, "[x, y, width, height]"),
+    "lvd: negative": (LVD, lvd("[]", f"[{ball(0, 0, -9, 9)}]"), 2, "[x, y, width, height]"),
+    "lvd: far": (LVD, lvd(f"[{ball(0, 0, 99999, 9)}]"), 1, "[x, y, width, height]"),
+    "lvd: nan": (LVD, lvd("[{'id': 0, 'name': 'a', 'box': [0, NaN, 9, 9]}]"), 1, "a finite number"),
     "lvd: boolean": (
-        "LVD frames",
+        LVD,
         lvd("[{'id': 0, 'name': 'a', 'box': [0, True, 9, 9]}]"),
         1,
-        "[x, y, width",
+        "[x, y, width, height]",
     ),
-    "lvd: no name": ("LVD frames", lvd(f"[{ball(0, 0, 9, 9, name=' ')}]"), 1, "a name"),
-    "lvd: a dict": ("LVD frames", lvd(ball(0, 0, 9, 9)), 1, "a list [{'id'"),
-    "plan: pixels": ("VideoDirectorGPT plan", 'Frame_1: [["a", [10, 10, 90, 90]]]', 1, "0..1"),
-    "plan: upside down": ("VideoDirectorGPT plan", 'Frame_1: [["a", [0.5, 0, 0.4, 1]]]', 1, "left < right"),
-    "plan: slightly outside": ("VideoDirectorGPT plan", 'Frame_1: [["a", [0.5, 0, 1.01, 1]]]', 1, "0..1"),
-    "plan: one frame": (
-        "VideoDirectorGPT plan",
-        "Scene 4: x\nFrame_1: []",
-        1,
-        "two frames at least (it has 1)",
-    ),
-    "plan: no frames": (
-        "VideoDirectorGPT plan",
-        "\nScene 4: x\nScene 5: y",
-        2,
-        "two frames at least (it has 0)",
-    ),
+    "lvd: no name": (LVD, lvd(f"[{ball(0, 0, 9, 9, name=' ')}]"), 1, "a name"),
+    "lvd: a dict": (LVD, lvd(ball(0, 0, 9, 9)), 1, "a list [{'id'"),
+    "plan: pixels": (PLAN, 'Frame_1: [["a", [10, 10, 90, 90]]]', 1, "0..1"),
+    "plan: upside down": (PLAN, 'Frame_1: [["a", [0.5, 0, 0.4, 1]]]', 1, "left < right"),
+    "plan: slightly outside": (PLAN, 'Frame_1: [["a", [0.5, 0, 1.01, 1]]]', 1, "0..1"),
+    "plan: one frame": (PLAN, "Scene 4: x\nFrame_1: []", 1, "two frames at least (it has 1)"),
+    "plan: no frames": (PLAN, "\nScene 4: x\nScene 5: y", 2, "two frames at least (it has 0)"),
     "plan: a scene twice": (
-        "VideoDirectorGPT plan",
+        PLAN,
         "Scene 4: x\nFrame 1: []\nFrame 2: []\nScene 4: x\nFrame 1: []\nFrame 2: []",
         4,
         "scene 4 once",
     ),
-    "plan: no prompt": ("VideoDirectorGPT plan", '[\n{"frames": []}]', 2, "a scene with prompt and frames"),
-    "visor: no type": ("VisorGPT sequence", "boxes; a; b; 1; 0; c", 1, "box, key point or mask"),
-    "visor: 17 points": ("VisorGPT sequence", "key point; a; b; 1; 17; [ c a 1 1 ]", 1, "18 or 14 keypoints"),
-    "visor: open": ("VisorGPT sequence", BOX + "[ cup xmin 1 ymin 2 xmax", 1, "[ ... ] around"),
-    "visor: fewer": (
-        "VisorGPT sequence",
-        BOX.replace("1", "2") + "[ cup xmin 1 ymin 2 xmax 3 ymax 4 ]",
-        1,
-        "2 brackets or [SEP] (there are 1)",
-    ),
+    "plan: no prompt": (PLAN, '[\n{"frames": []}]', 2, "a scene with prompt and frames"),
+    "visor: no type": (VISOR, "boxes; a; b; 1; 0; c", 1, "box, key point or mask"),
+    "visor: 17 points": (VISOR, "key point; a; b; 1; 17; [ c a 1 1 ]", 1, "18 or 14 keypoints"),
+    "visor: open": (VISOR, BOX + "[ cup xmin 1 ymin 2 xmax", 1, "[ ... ] around"),
+    "visor: fewer": (VISOR, BOX.replace("1", "2") + CUP, 1, "2 brackets or [SEP] (there"),
     "visor: a name more": (
-        "VisorGPT sequence",
+        VISOR,
         BOX + "cup, bowl; [ xmin 1 ymin 2 xmax 3 ymax 4 ]",
         1,
         "as many names as layouts (there are 2 and 1)",
     ),
-    "visor: no name": ("VisorGPT sequence", BOX + "[ xmin 1 ymin 2 xmax 3 ymax 4 ]", 1, "[ name xmin"),
-    "visor: outside": (
-        "VisorGPT sequence",
-        BOX + "[ a xmin 1 ymin 2 xmax 513 ymax 4 ]",
-        1,
-        "an integer 0..512",
-    ),
-    "visor: no area": ("VisorGPT sequence", BOX + "[ a xmin 9 ymin 2 xmax 9 ymax 4 ]", 1, "xmin < xmax"),
-    "visor: order": ("VisorGPT sequence", BOX + "[ a xmin 1 xmax 3 ymin 2 ymax 4 ]", 1, "xmin 1 ymin 2"),
-    "visor: mask": (
-        "VisorGPT sequence",
-        BOX.replace("box", "mask") + "[ a m0 1 2 m2 3 4 ]",
-        1,
-        "m0 x y m1 x y",
-    ),
-    "visor: flat mask": (
-        "VisorGPT sequence",
-        BOX.replace("box", "mask") + "[ a m0 1 2 m1 3 2 ]",
-        1,
-        "an area",
-    ),
-    "visor: second line": (
-        "VisorGPT sequence",
-        BOX + "[ a xmin 1 ymin 2 xmax 3 ymax 4 ]\n\nbox",
-        3,
-        "box, key point",
-    ),
-    "own: a field": (
-        "Frameloom JSON",
-        '{"version": 1,\n"scenes": [\n{"id": 1, "frames": 0}]}',
-        3,
-        "$.scenes[0].frames",
-    ),
-    "own: no JSON": ("Frameloom JSON", "{'version': 1}", 1, "not JSON"),
-    "own: no scenes": ("Frameloom JSON", '\n{"version": 1}', 2, "$.scenes: got nothing"),
+    "visor: no name": (VISOR, BOX + "[ xmin 1 ymin 2 xmax 3 ymax 4 ]", 1, "[ name xmin"),
+    "visor: outside": (VISOR, BOX + "[ a xmin 1 ymin 2 xmax 513 ymax 4 ]", 1, "an integer 0..512"),
+    "visor: no area": (VISOR, BOX + "[ a xmin 9 ymin 2 xmax 9 ymax 4 ]", 1, "xmin < xmax"),
+    "visor: order": (VISOR, BOX + "[ a xmin 1 xmax 3 ymin 2 ymax 4 ]", 1, "xmin 1 ymin 2"),
+    "visor: mask": (VISOR, BOX.replace("box", "mask") + "[ a m0 1 2 m2 3 4 ]", 1, "m0 x y m1 x y"),
+    "visor: flat mask": (VISOR, BOX.replace("box", "mask") + "[ a m0 1 2 m1 3 2 ]", 1, "an area"),
+    "visor: second line": (VISOR, BOX + CUP + "\n\nbox", 3, "box, key point"),
+    "own: a field": (OWN, '{"version": 1,\n"scenes": [\n{"id": 1, "frames": 0}]}', 3, "$.scenes[0].frames"),
+    "own: no JSON": (OWN, "{'version': 1}", 1, "not JSON"),
+    "own: no scenes": (OWN, '\n{"version": 1}', 2, "$.scenes: got nothing"),
 }
 
 
@@ -313,7 +272,7 @@ def test_a_fault_is_told_with_line_excerpt_and_what_was_expected(fault):
         read_layout(text, name, Settings())
     message = str(caught.value)
     assert message.startswith(f"{name} line {line}: ")
-    assert expected in message.partition("; expected ")[2] or name == "Frameloom JSON"
+    assert expected in message.partition("; expected ")[2] or name == OWN
     assert expected in message
     assert len(message.partition("got ")[2].partition("; expected")[0]) <= MAX_EXCERPT
     assert "\n" not in message
@@ -326,7 +285,7 @@ def test_auto_says_why_for_each_format_and_most_of_the_one_that_read_furthest():
     ) as caught:
         read_layout(text, AUTO, Settings())
     others = str(caught.value).partition("Also tried: ")[2]
-    assert all(f"{name}, line " in others for name in READERS if name != "LVD frames")
+    assert all(f"{name}, line " in others for name in READERS if name != LVD)
     assert "\n" not in str(caught.value)
 
 
@@ -336,10 +295,10 @@ def test_too_many_keyframes_or_entities_are_refused():
     with pytest.raises(
         ValueError, match=rf"1 to {MAX_KEYFRAMES} keyframes in a scene \(it has {MAX_KEYFRAMES + 1}\)"
     ):
-        read_layout(frames, "VideoDirectorGPT plan", Settings())
+        read_layout(frames, PLAN, Settings())
     crowd = ", ".join('["a", [0, 0, 1, 1]]' for _ in range(MAX_ENTITIES + 1))
     with pytest.raises(ValueError, match=f"at most {MAX_ENTITIES} entities"):
-        read_layout(f"Frame_1: [{crowd}]\nFrame_2: []", "VideoDirectorGPT plan", Settings())
+        read_layout(f"Frame_1: [{crowd}]\nFrame_2: []", PLAN, Settings())
 
 
 @pytest.mark.parametrize("name", SAMPLES)

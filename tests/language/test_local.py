@@ -41,27 +41,28 @@ def folder(tmp_path_factory):
     return write_llm(tmp_path_factory.mktemp("llm") / "tiny")
 
 
-def make(folder, temperature=0.7, max_tokens=400, device=CPU):
-    return LocalModel(folder, "tiny", max_tokens=max_tokens, temperature=temperature, device=device)
+def make(folder, temperature=0.7, max_tokens=400):
+    return LocalModel(folder, "tiny", max_tokens=max_tokens, temperature=temperature, device=CPU)
 
 
 def ignore(_characters):
     pass
 
 
+def complete(folder, schema=SCHEMA, **settings):
+    return make(folder, **settings).complete(ASK, schema, seed=0, watch=ignore)
+
+
 def test_random_weights_give_answers_that_follow_the_schema(folder):
-    for temperature in (0.0, 0.7, 2.0):
-        model = make(folder, temperature)
-        for seed in range(5):
-            Answer.model_validate_json(model.complete(ASK, SCHEMA, seed=seed, watch=ignore), strict=True)
+    for seed, temperature in enumerate((0.0, 0.7, 2.0, 2.0)):
+        answer = make(folder, temperature).complete(ASK, SCHEMA, seed=seed, watch=ignore)
+        Answer.model_validate_json(answer, strict=True)
 
 
 def test_words_of_a_schema_are_written_in_their_own_characters(folder):
     schema = {"größe": {"const": 'Füchslein 狐 🦊 "x"'}}
     form = {"type": "object", "properties": schema, "required": ["größe"], "additionalProperties": False}
-    model = LocalModel(folder, "tiny", max_tokens=200, temperature=0.7, device=CPU)
-    answer = model.complete(ASK, form, seed=0, watch=lambda _: None)
-    assert answer == '{"größe": "Füchslein 狐 🦊 \\"x\\""}'
+    assert complete(folder, form) == '{"größe": "Füchslein 狐 🦊 \\"x\\""}'
 
 
 def test_a_seed_decides_the_answer_and_torchs_own_random_numbers_stay(folder):
@@ -77,15 +78,16 @@ def test_what_it_keeps_between_tokens_changes_nothing(folder):
     """The same greedy choice over the whole text so far, computed anew for every token."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = make(folder, temperature=0)
-    answer = model.complete(ASK, SCHEMA, seed=0, watch=ignore)
+    answer = complete(folder, temperature=0)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     turns = [{"role": each.role, "content": each.text} for each in ASK]
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     tokens = tokenizer(text)["input_ids"]
     start = len(tokens)
-    choose = local._Choice(local._matcher(model._load(), SCHEMA, "tiny"), 0.0, torch.Generator(), "tiny")
+    choose = local._Choice(
+        local._matcher(make(folder)._load(), SCHEMA, "tiny"), 0.0, torch.Generator(), "tiny"
+    )
     with torch.inference_mode():
         while not choose.finished:
             tokens = tokens + choose(network(torch.tensor([tokens])).logits[0, -1])
@@ -164,10 +166,10 @@ def test_nothing_is_fetched(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    make(copy).complete(ASK, SCHEMA, seed=0, watch=ignore)
+    complete(copy)
     (copy / "tokenizer.json").unlink()
     with pytest.raises(LanguageModelError, match="tiny: transformers can't read it"):
-        make(copy).complete(ASK, SCHEMA, seed=0, watch=ignore)
+        complete(copy)
 
 
 def test_a_system_turn_opens_the_users_where_a_template_has_none(tmp_path):
@@ -180,10 +182,6 @@ def test_a_system_turn_opens_the_users_where_a_template_has_none(tmp_path):
     assert text == (
         "<|user|>Answer in JSON.\n\nWhere is the ball?<|end|><|assistant|>Left.<|end|><|user|>Sure?<|end|><|assistant|>"
     )
-
-
-def complete(folder, schema=SCHEMA, **settings):
-    return make(folder, **settings).complete(ASK, schema, seed=0, watch=ignore)
 
 
 def test_an_answer_that_is_not_finished_is_an_error(folder):
@@ -250,32 +248,23 @@ class Trap:
         return (pytest.fail, ("a pickle was opened",))
 
 
-def unsafe(folder, copy):
-    shutil.copytree(folder, copy)
-    (copy / "model.safetensors").unlink()
-    torch.save(Trap(), copy / "pytorch_model.bin")
+EMPTY = b"\x08\0\0\0\0\0\0\0{}      "  # safetensors without a tensor
 
 
 def test_pickles_are_refused(folder, tmp_path):
-    unsafe(folder, tmp_path / "copy")
-    with pytest.raises(
-        LanguageModelError, match=r"tiny: a folder without safetensors \(it holds .*pytorch_model.bin"
-    ):
-        make(tmp_path / "copy")
-    (tmp_path / "copy" / "vae.safetensors").write_bytes(
-        b"\x08\0\0\0\0\0\0\0{}      "
-    )  # one that is no part of the model
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "model.safetensors").unlink()
+    torch.save(Trap(), copy / "pytorch_model.bin")
+    with pytest.raises(LanguageModelError, match=r"tiny: a folder without safetensors \(.*pytorch_model.bin"):
+        make(copy)
+    (copy / "vae.safetensors").write_bytes(EMPTY)  # one that is no part of the model
     with pytest.raises(LanguageModelError, match="tiny: transformers can't read it"):
-        complete(tmp_path / "copy")
+        complete(copy)
 
 
 def test_code_of_a_models_folder_does_not_run(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
-    classes = {
-        "AutoConfig": "trap.Config",
-        "AutoModelForCausalLM": "trap.Model",
-        "AutoTokenizer": "trap.Tokenizer",
-    }
+    classes = {name: "trap.Class" for name in ("AutoConfig", "AutoModelForCausalLM", "AutoTokenizer")}
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "of_its_own", "auto_map": classes}))
     (copy / "trap.py").write_text("import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n")
@@ -286,38 +275,22 @@ def test_code_of_a_models_folder_does_not_run(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("name", "content", "message"),
     [
-        (
-            lambda copy: (copy / "config.json").unlink(),
-            "not a model's folder; expected a folder with config.json",
-        ),
-        (
-            lambda copy: (copy / "config.json").write_text("{"),
-            r"tiny: config.json is text that is not JSON \(.*\); expected the file",
-        ),
-        (
-            lambda copy: (copy / "config.json").write_text("[" * 50_000),
-            "config.json is JSON with thousands of lists",
-        ),
-        (
-            lambda copy: (copy / "tokenizer.json").write_text("version https://git-lfs"),
-            "tokenizer.json is text that is not JSON",
-        ),
-        (
-            lambda copy: (copy / "model.safetensors").write_bytes(b"<html>"),
-            r"tiny: model.safetensors: a web page",
-        ),
-        (
-            lambda copy: (copy / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      "),
-            r"lacks lm_head.weight.* and \d+ more",
-        ),
-        (lambda copy: (copy / "tokenizer.json").write_text("[]"), "can't read it"),
+        ("config.json", None, "not a model's folder; expected a folder with config.json"),
+        ("config.json", b"{", r"tiny: config.json is text that is not JSON \(.*\); expected the file"),
+        ("config.json", b"[" * 50_000, "config.json is JSON with thousands of lists"),
+        ("tokenizer.json", b"version https://git-lfs", "tokenizer.json is text that is not JSON"),
+        ("tokenizer.json", b"[]", "can't read it"),
+        ("model.safetensors", b"<html>", r"tiny: model.safetensors: a web page"),
+        ("model.safetensors", EMPTY, r"lacks lm_head.weight.* and \d+ more"),
     ],
 )
-def test_a_damaged_folder_is_an_error_without_its_place(folder, tmp_path, damage, message):
+def test_a_damaged_folder_is_an_error_without_its_place(folder, tmp_path, name, content, message):
     copy = shutil.copytree(folder, tmp_path / "copy")
-    damage(copy)
+    (copy / name).unlink()
+    if content is not None:
+        (copy / name).write_bytes(content)
     with pytest.raises(LanguageModelError, match=message) as caught:
         complete(copy)
     assert str(tmp_path) not in str(caught.value)

@@ -170,11 +170,7 @@ def test_who_is_meant_keeps_its_id_over_scenes():
         ["red_circle"],
         ["blue_circle"],
     ]
-    assert board.groups == {
-        "red_circle": (1, 2, 3),
-        "blue_circle": (1, 4),
-        "navy background": (1, 2, 3, 4),
-    }
+    assert board.groups == {"red_circle": (1, 2, 3), "blue_circle": (1, 4), "navy background": (1, 2, 3, 4)}
 
 
 def test_who_is_not_named_again_is_who_was_last_spoken_of():
