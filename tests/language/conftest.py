@@ -1,10 +1,11 @@
-"""A deadline for each test of this room: a text must not keep a reader busy for ever."""
+"""For each test of this room: a deadline, since a text must not keep a reader busy for ever; and quick servers."""
 
 from __future__ import annotations
 
 import faulthandler
 
 import pytest
+from frameloom.language.llm import endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +14,10 @@ def deadline():
     faulthandler.dump_traceback_later(600, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Ask a busy server again at once, and remember no dialect of another test's server."""
+    monkeypatch.setattr(endpoint, "BACKOFF", 0.01)
+    monkeypatch.setattr(endpoint, "_dialects", {})

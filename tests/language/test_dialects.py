@@ -24,13 +24,6 @@ from frameloom.tests.support.llm_stub import (
     takes_no,
 )
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(endpoint_file, "BACKOFF", 0.01)
-    monkeypatch.setattr(endpoint_file, "_dialects", {})
-
-
 HM = {"type": "thinking", "thinking": [{"type": "text", "text": 'hm {"x": 0}'}]}
 FIRST, LAST = '{"x": ', "1}"
 

@@ -19,15 +19,10 @@ RIGHT = '{"prompts": ["one", "two"]}'
 
 # Sent back: the answer, the path and what the excerpt shows.
 WRONG = {
-    "another form": ('{"captions": ["one", "two"]}', "$.prompts", "nothing"),
     "a storyboard": ('{"prompts": ["one", "two"], "scenes": []}', "$", "scenes"),
-    "one text": ('{"prompts": "one, two"}', "$.prompts", "a list of 2 items"),
-    "none": ('{"prompts": []}', "$.prompts", "0 items"),
     "too few": ('{"prompts": ["one"]}', "$.prompts", "got '1 items'; expected a list of 2 items"),
     "too many": ('{"prompts": ["one", "two", "three"]}', "$.prompts", "3 items"),
     "an empty prompt": ('{"prompts": ["one", " "]}', "$.prompts[1]", "a text of 1 to 400 characters"),
-    "a null": ('{"prompts": [null, "two"]}', "$.prompts[0]", "null"),
-    "an object": ('{"prompts": [{"text": "one"}, "two"]}', "$.prompts[0]", "one"),
     "too long": (json.dumps({"prompts": ["one", "x" * 401]}), "$.prompts[1]", "xxx..."),
     "a control character": (r'{"prompts": ["one\u001b[2J", "two"]}', "$.prompts[0]", "without control characters"),
 }  # fmt: skip
@@ -57,10 +52,8 @@ def test_a_level_is_asked_about_what_was_written_on_the_one_above():
     model = BetweenModel()
     finer = write_between(tree, 3, model)
     asked = [(question["before"], question["after"]) for question in model.questions]
-    assert asked == [
-        ("a", "b"), ("b", "c"),
-        ("a", "a 1 b"), ("a 1 b", "b"), ("b", "b 1 c"), ("b 1 c", "c"),
-    ]  # fmt: skip
+    finest = [("a", "a 1 b"), ("a 1 b", "b"), ("b", "b 1 c"), ("b 1 c", "c")]
+    assert asked == [("a", "b"), ("b", "c"), *finest]
     assert list(finer.prompts) == list(range(9))
     assert finer.prompts[1] == "a 1 a 1 b"
 
@@ -125,16 +118,8 @@ def test_a_wrong_answer_goes_back_with_path_and_excerpt(wrong, path, excerpt):
     assert excerpt in told
 
 
-def test_the_last_wrong_answer_is_told_with_its_place_and_what_to_do():
-    place = r"scripted, prompts between two, level 2, job 1 \(frames 0 to 3\): answer 3, "
-    with pytest.raises(LanguageModelError, match=rf"^{place}\$: got '.*; try another seed or model"):
-        write(PAIR, "no", "no", "no", RIGHT)
-
-
 def test_prompts_are_one_line_each_and_prose_around_them_is_left_out():
-    finer, _ = write(
-        PAIR, 'Here they are:\n```json\n{"prompts": ["one\\n  more", "\\ttwo "]}\n```', repairs=0
-    )
+    finer, _ = write(PAIR, r'Here they are: {"prompts": ["one\n  more", "\ttwo "]}', repairs=0)
     assert (finer.prompts[1], finer.prompts[2]) == ("one more", "two")
 
 
@@ -186,9 +171,8 @@ def test_the_schema_is_portable_and_the_example_follows_it():
     model = BetweenModel()
     write_between(PAIR, 2, model)
     (schema,) = model.schemas
-    assert schema["properties"]["prompts"] == {
-        "type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2,
-    }  # fmt: skip
+    wanted = {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}
+    assert schema["properties"]["prompts"] == wanted
     question, answer = in_between.EXAMPLE
     assert len(wire.read_prompts(answer, question["count"])) == 3
     assert question["count"] == 3

@@ -17,10 +17,6 @@ READ: dict[str, tuple[str, ...]] = {
         "a red ball",
         "'Der Hund schläft' is left out: it seems not to be English",
     ),
-    "english w accents": (
-        "A café terrace at night. A fiancée walks left.",
-        "a café terrace | night / a fiancée | night",
-    ),
     "md headings": (
         "# My Film\n\n## Scene 1: The park\nA red ball rolls to the right.\n\n## Scene 2: The sea\n"
         "A boat floats.",
@@ -36,11 +32,6 @@ READ: dict[str, tuple[str, ...]] = {
     ),
     "bold scene": ("**Scene 1:** A red ball rolls left.\n**Scene 2:** A dog sleeps.", "a red ball / a dog"),
     "html": ("<p>A red ball rolls to the <b>right</b>.</p>", "a red ball"),
-    "screenplay dialogue": (
-        "INT. KITCHEN - NIGHT\n\nJOHN\n(angry)\nWhere is my hat?\n\nMARY\nOn the table.\n\nFADE OUT.",
-        "| kitchen",
-        "speech is left out",
-    ),
     "quote": ('A girl says "hello" and walks to the left.', "a girl", "speech is left out"),
     "storydiffusion": (
         "[Bob] wakes up in the bed #He slept well\n[Bob] walks to the right #On his way\n"
@@ -64,9 +55,11 @@ READ: dict[str, tuple[str, ...]] = {
     "numbers": ("3 balls roll to the left. 2 dogs sleep.", "a ball, a ball, a ball / a dog, a dog"),
     "caps": ("A RED BALL ROLLS TO THE RIGHT. THEN IT FALLS.", "a red ball / a red ball"),
     "no verbs": ("Red circle, blue cross. Navy background.", "red circle, blue cross / | navy background"),
-    "noun phrase": ("a dragon", "a dragon"),
     "question": ("Does a red ball roll to the right? Where is the dog?", "a red ball / the dog"),
-    "request": ("Please create a scene where two cats are playing in a garden.", "a cat, a cat | garden"),
+    "requests": (
+        "Make a video of a red ball that rolls left\nPlease create a scene where two cats play in a garden.",
+        "a red ball / a cat, a cat | garden",
+    ),
     "long": (
         "A small red ball, which had been lying on the old wooden table since the morning "
         "when the children left for school, slowly rolls to the right across the table while "
@@ -89,25 +82,14 @@ READ: dict[str, tuple[str, ...]] = {
         "a red ball / a dog",
         "times of scenes are left out; all last as long",
     ),
-    "frames": ("Frame 1: A red ball rolls left\nFrame 2: A dog sleeps", "a red ball / a dog"),
-    "shot": ("Shot 1: A red ball rolls left. Shot 2: A dog sleeps.", "a red ball / a dog"),
     "sentence lost": (
         "A red ball rolls left. Suddenly! However, meanwhile, never. A dog sleeps.",
         "a red ball / a dog",
         "'suddenly' is left out: nothing in it can be drawn",
         "'however, meanwhile, never' is left out: nothing in it can be drawn",
     ),
-    "latin names": (
-        "A woman named Señora García walks to the left in a plaza.",
-        "a woman named señora garcía | plaza",
-    ),
     "semicolons": ("A red ball rolls left;\nA dog sleeps;", "a red ball / a dog"),
     "bold heading": ("**The Park**\n\nA red ball rolls left.", "| park / a red ball | park"),
-    "screenplay action": (
-        "EXT. PARK - DAY\n\nA dog runs to the left. A cat sleeps.\n\nCUT TO:\n\n"
-        "INT. KITCHEN - NIGHT\n\nA chef cooks.",
-        "a dog, a cat | park / a chef | kitchen",
-    ),
     "named camera": (
         "A dog runs to the left while the camera follows it.",
         "a dog",
@@ -117,11 +99,6 @@ READ: dict[str, tuple[str, ...]] = {
         "A dog, a cat, a cow, a pig, a hen, a fox, a bear, a frog and a duck are in a field.",
         "a dog, a cat, a cow, a pig, a hen, a fox, a bear, a frog | field",
         "'a duck' is left out: a scene holds 8 things at most",
-    ),
-    "dash speech": (
-        "— Where are you?\nA dog sleeps.",
-        "a dog",
-        "'where are you' is left out: nothing in it can be drawn",
     ),
     "parenthesis": ("A girl (in a red dress) walks to the left.", "a girl in a red dress"),
     "plural s": ("A man with apple(s) walks to the left.", "a man with apples"),
@@ -139,6 +116,20 @@ READ: dict[str, tuple[str, ...]] = {
         "- A red ball rolls left\n* A dog sleeps\n+ A cat sits\n1. A bird flies\n2) A cow stands\n"
         "  - [x] A pig runs\n• A hen walks\n– A fox waits\n> A bear stands",
         "a red ball / a dog / a cat / a bird / a cow / a pig / a hen / a fox / a bear",
+    ),
+    "accents": (
+        "A woman named Señora García walks to the left. A café terrace at night.",
+        "a woman named señora garcía / a café terrace | night",
+    ),
+    "numbered scenes": (
+        "Shot 1: A red ball rolls left. Shot 2: A dog sleeps.\nFrame 3: A cat sits",
+        "a red ball / a dog / a cat",
+    ),
+    "screenplay": (
+        "INT. KITCHEN - NIGHT\n\nJOHN\n(angry)\nWhere is my hat?\n\nA chef cooks.\n\nCUT TO:\n\n"
+        "EXT. PARK - DAY\n\nA dog runs to the left. A cat sleeps.\n\nFADE OUT.",
+        "a chef | kitchen / a dog, a cat | park",
+        "speech is left out",
     ),
     "ends of lines": ("\tA red ball rolls left\r\n\tA dog sleeps", "a red ball / a dog"),
     "odd spaces": ("A\u200b red\xa0ball rolls left", "a red ball"),
@@ -173,30 +164,25 @@ REFUSED = {
         "[Bob] A man, wearing a black suit\n[Alice] a woman, wearing a white shirt",
         "'[Bob] A man, wearing a black suit', which says who somebody is and not what happens",
     ),
-    "hashtags only": ("#fun #video #ball", "a caption is left out"),
     "brackets": (
         "[a red ball] rolls (slowly) to the right {fast}",
         "'{fast}', a place in a template that nobody filled in",
     ),
     "numbers only": ("1 2 3 4", "has no word that the rules know"),
+    "no thing": ("Love conquers all.", "has no word that the rules know"),
     "noun": ("dragon", "has no word that the rules know"),
+    "nothing": ("", "no words"),
     "emoji only": ("🐶🏃➡️🌳", "no words"),
     "underscore": ("___", "no words"),
     "travel": ('"0": "a red ball",\n"16": "a dog"', "prompts by frame"),
     "abstract": ("Time passes. Everything changes.", "in which nothing can be drawn"),
     "lorem": ("Lorem ipsum dolor sit amet, consectetur adipiscing elit.", "seems not to be English"),
-    "camera": ("The camera pans to the left.", "in which nothing can be drawn"),
-    "wildcard": (
-        "a __color__ ball rolls {left|right}",
-        "'{left|right}', a place in a template that nobody filled in",
-    ),
     "danish": ("En rød bold ruller til højre.", "seems not to be English"),
     "norwegian": ("En hund løper i parken og en katt sover.", "seems not to be English"),
     "czech": ("Pes běží v parku.", "seems not to be English"),
     "romanian": ("Un câine aleargă în parc.", "seems not to be English"),
     "chinese with english": ("一只 dog 在 park 里跑", "seems not to be English"),
     "heading only": ("# My Film\n## Part two", "a heading is left out"),
-    "music": ("♪ la la la ♪ A girl sings.", "seems not to be English"),
 }
 
 
@@ -205,9 +191,11 @@ def test_a_script_is_read_and_what_is_left_out_is_told(kind):
     script, scenes, *told = READ[kind]
     notes = []
     board = plan_by_rules(script, frames=9, tell=notes.append)
-    things = [", ".join(each.text for each in scene.entities) for scene in board.scenes]
-    backgrounds = [f" | {scene.background}" if scene.background else "" for scene in board.scenes]
-    assert " / ".join(map("".join, zip(things, backgrounds, strict=True))).strip() == scenes
+    found = []
+    for scene in board.scenes:
+        things = ", ".join(each.text for each in scene.entities)
+        found.append(f"{things} | {scene.background}".removesuffix(" | ").strip())
+    assert " / ".join(found) == scenes
     assert notes == told
 
 
