@@ -9,16 +9,8 @@ OWNED = {"his", "her", "its", "their", "my", "our", "your"}
 SINGULAR = {"it", "he", "she", "him"}
 PLURAL = {"they", "them", "both", "everything", "everyone", "everybody"}
 
-SIZES = {
-    "tiny": 0.16,
-    "little": 0.24,
-    "small": 0.28,
-    "big": 0.45,
-    "large": 0.45,
-    "huge": 0.6,
-    "giant": 0.6,
-    "enormous": 0.6,
-}
+SIZES = {"tiny": 0.16, "little": 0.24, "small": 0.28}
+SIZES |= dict.fromkeys(("big", "large"), 0.45) | dict.fromkeys(("huge", "giant", "enormous"), 0.6)
 COLORS = set(
     "red green blue yellow purple orange white cyan black gray grey navy brown pink golden gold silver beige violet "
     "magenta teal turquoise crimson dark light bright pale colorful striped".split()
@@ -35,44 +27,22 @@ EDGES = {"corner", "side", "edge", "half", "part", "hand"}
 PICTURE = {"frame", "picture", "image", "screen", "scene", "view", "shot", "canvas", "video"}
 
 STEPS = {  # unit steps, x to the right and y down
-    "left": (-1, 0),
-    "right": (1, 0),
-    "leftwards": (-1, 0),
-    "rightwards": (1, 0),
-    "leftward": (-1, 0),
-    "rightward": (1, 0),
-    "up": (0, -1),
-    "upwards": (0, -1),
-    "upward": (0, -1),
-    "down": (0, 1),
-    "downwards": (0, 1),
-    "downward": (0, 1),
+    word + ending: step
+    for word, step in {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}.items()
+    for ending in ("", "ward", "wards")
 }
 
 # Relations of the thing before to the thing after; a longer phrase comes before one that it begins with.
 RELATIONS = {
-    "to the left of": "left of",
-    "on the left of": "left of",
-    "to the right of": "right of",
-    "on the right of": "right of",
-    "left of": "left of",
-    "right of": "right of",
-    "on top of": "above",
-    "in front of": "below",
-    "close to": "next to",
-    "next to": "next to",
-    "beside": "next to",
-    "near": "next to",
-    "by": "next to",
-    "above": "above",
-    "over": "above",
-    "on": "above",
-    "onto": "above",
-    "below": "below",
-    "under": "below",
-    "underneath": "below",
-    "beneath": "below",
-    "behind": "above",
+    phrase: kind
+    for kind, phrases in (
+        ("left of", "to the left of, on the left of, left of"),
+        ("right of", "to the right of, on the right of, right of"),
+        ("above", "on top of, above, over, on, onto, behind"),
+        ("below", "in front of, below, under, underneath, beneath"),
+        ("next to", "close to, next to, beside, near, by"),
+    )
+    for phrase in phrases.split(", ")
 }
 TOWARDS = {"towards", "toward", "to", "at", "into", "onto"}
 
@@ -92,6 +62,7 @@ VANISHING = "vanish disappear".split()
 FOLLOWING = "chase follow push pull carry lead drag".split()  # the object moves along
 SENDING = "throw kick toss launch shoot hit".split()  # the object moves alone
 APPROACHING = "approach".split()
+GOING = [*MOVING, *RISING, *FALLING, *ENTERING, *LEAVING, *FOLLOWING, *SENDING, *APPROACHING, "float"]
 STANDING = (
     "stay stand sit rest remain lie wait sleep hover hang be have see show there hold look watch stop spin rotate turn "
     "float"
@@ -101,36 +72,15 @@ ACTING = (
     "paint draw build dig graze bark meow shine burn glow fish juggle type work point clap cry pour serve mix fry "
     "catch pick put take give make bring cast blow study teach dream wake say"
 ).split()
-IRREGULAR = {
-    "went": "go",
-    "ran": "run",
-    "flew": "fly",
-    "fell": "fall",
-    "rose": "rise",
-    "grew": "grow",
-    "left": "leave",
-    "came": "come",
-    "swam": "swim",
-    "rode": "ride",
-    "drove": "drive",
-    "shrank": "shrink",
-    "threw": "throw",
-    "sat": "sit",
-    "stood": "stand",
-    "is": "be",
-    "are": "be",
-    "am": "be",
-    "been": "be",
-    "being": "be",
-    "does": "do",
-    "did": "do",
-    "had": "have",
-    "was": "be",
-    "were": "be",
-    "has": "have",
-    "lies": "lie",
-    "lying": "lie",
-}
+IRREGULAR = dict(
+    pair.split("/")
+    for pair in (
+        "went/go ran/run flew/fly fell/fall rose/rise grew/grow left/leave came/come swam/swim rode/ride drove/drive "
+        "shrank/shrink threw/throw sat/sit stood/stand is/be are/be am/be been/be being/be does/do did/do had/have "
+        "was/be were/be has/have lies/lie lying/lie"
+    ).split()
+)
+
 
 PLACES = set(
     "kitchen beach park forest street road room garden desert city town village field meadow sea ocean lake river sky "

@@ -18,7 +18,6 @@ one frame, the first there is the first in other frames.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -26,7 +25,7 @@ from ...models.storyboard.scenes import Ids, Scene, Storyboard
 from .literal import Value, parse_literal
 from .sections import Section, read_sections
 from .source import Source
-from .tracks import Seen, Settings, build_scene, build_storyboard, cut_box
+from .tracks import Seen, Settings, build_scene, build_storyboard, cut_box, numbered
 
 _FRAME = '[["name", [left, top, right, bottom]], ...]'
 
@@ -44,15 +43,7 @@ class _Plan:
 
 
 def read_video_director(source: Source, settings: Settings) -> Storyboard:
-    """Read a plan of one or more scenes.
-
-    Args:
-        source: the text.
-        settings: the scenes' length, speed and size.
-
-    Raises:
-        TextError: the text is something else.
-    """
+    """Read a plan of one or more scenes."""
     is_literal = source.text.lstrip()[:1] in ("[", "{")
     plans = list(_plans_of_literal(source) if is_literal else _plans_of_lines(source))
     if not plans:
@@ -156,8 +147,7 @@ def _plans_of_literal(source: Source) -> Iterator[_Plan]:
 
 
 def _read_frame(frame: Value) -> dict[object, Seen]:
-    seen: dict[object, Seen] = {}
-    counts: Counter[str] = Counter()
+    found: list[Seen] = []
     for item in frame.as_list(f"a list {_FRAME}"):
         text, corners = item.as_list('["name", [left, top, right, bottom]]', 2)
         name = text.as_text("a name")
@@ -166,6 +156,5 @@ def _read_frame(frame: Value) -> dict[object, Seen]:
         box = cut_box(*edges)
         if box is None or max(edges) > 1 or min(edges) < 0:
             raise corners.error(expected)
-        seen[name, counts[name]] = Seen(name, box)
-        counts[name] += 1
-    return seen
+        found.append(Seen(name, box))
+    return dict(zip(numbered(each.text for each in found), found, strict=True))

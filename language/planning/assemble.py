@@ -12,18 +12,11 @@ def assemble(
     scenes: Sequence[Scene], *, fps: float, size: tuple[int, int], provenance: Provenance
 ) -> Storyboard:
     """Return a storyboard. Its prompts name all entities, and its groups are the things that several scenes share."""
-    named = [
-        scene.model_copy(
-            update={
-                "prompt": with_phrases(
-                    scene.prompt, [*(entity.text for entity in scene.entities), scene.background]
-                )
-            }
-        )
-        for scene in scenes
-    ]
+    named: list[Scene] = []
     members: dict[str, list[int]] = {}
     for scene in scenes:
+        phrases = [*(entity.text for entity in scene.entities), scene.background]
+        named.append(scene.model_copy(update={"prompt": with_phrases(scene.prompt, phrases)}))
         for name in dict.fromkeys([*(entity.id for entity in scene.entities), scene.background]):
             members.setdefault(name, []).append(scene.id)
     groups = {name: tuple(ids) for name, ids in members.items() if name and len(ids) > 1}
