@@ -27,11 +27,6 @@ def center(box):
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
-def way(script):
-    (x, y), (end_x, end_y) = map(center, only(script))
-    return round(end_x - x, 6), round(end_y - y, 6)
-
-
 def starts(script):
     return {entity.id: entity.track[0].box for entity in plan(script).scenes[0].entities}
 
@@ -95,12 +90,8 @@ def test_across_goes_from_side_to_side():
     ],
 )
 def test_places(place, column, row):
-    for script in (
-        f"A red ball {place}.",
-        f"There is a red ball {place} of the frame.",
-        f"A red ball is {place}.",
-    ):
-        x, y = center(only(script.replace("picture of the frame", "picture"))[0])
+    for script in ("A red ball %s.", "There is a red ball %s of the frame.", "A red ball is %s."):
+        x, y = center(only((script % place).replace("picture of the frame", "picture"))[0])
         assert [(value > 0.6) - (value < 0.4) for value in (x, y)] == [column, row], script
 
 
