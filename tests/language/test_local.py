@@ -91,9 +91,8 @@ def test_what_it_keeps_between_tokens_changes_nothing(folder):
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     tokens = tokenizer(text)["input_ids"]
     start = len(tokens)
-    choose = local._Choice(
-        local._matcher(make(folder)._load(), SCHEMA, "tiny"), 0.0, torch.Generator(), "tiny"
-    )
+    matcher = local._matcher(make(folder)._load(), SCHEMA, "tiny")
+    choose = local._Choice(matcher, 0.0, torch.Generator(), "tiny")
     with torch.inference_mode():
         while not choose.finished:
             tokens = tokens + choose(network(torch.tensor([tokens])).logits[0, -1])
@@ -177,15 +176,11 @@ def test_nothing_is_fetched(folder, tmp_path, monkeypatch):
 
 
 def test_a_system_turn_opens_the_users_where_a_template_has_none(tmp_path):
-    strict = (
-        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-        + TEMPLATE
-    )
-    tokenizer = make(write_llm(tmp_path / "strict", strict))._load().tokenizer
+    strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system role') }}{% endif %}"
+    tokenizer = make(write_llm(tmp_path / "strict", strict + TEMPLATE))._load().tokenizer
     text = local._render(tokenizer, [*ASK, Message("assistant", "Left."), Message("user", "Sure?")], "tiny")
-    assert text == (
-        "<|user|>Answer in JSON.\n\nWhere is the ball?<|end|><|assistant|>Left.<|end|><|user|>Sure?<|end|><|assistant|>"
-    )
+    asked = "<|user|>Answer in JSON.\n\nWhere is the ball?<|end|>"
+    assert text == asked + "<|assistant|>Left.<|end|><|user|>Sure?<|end|><|assistant|>"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +204,6 @@ def test_a_grammar_that_gives_up_on_the_way_is_an_error(folder):
     grammar = LLMatcher.grammar_from_json_schema({"type": "string", "pattern": "^(a|b)*a(a|b){18}$"})
     matcher = LLMatcher(make(folder)._load().vocabulary, grammar, limits=LLParserLimits(max_lexer_states=30))
     choose = local._Choice(matcher, 0.0, torch.Generator(), "tiny")
-
     with pytest.raises(LanguageModelError, match=r"tiny: llguidance stopped at the schema \(.*many states"):
         list(map(choose, [torch.zeros(400)] * 100))
 
@@ -261,7 +255,6 @@ def test_code_of_a_models_folder_does_not_run(folder, tmp_path):
     [
         ("config.json", None, "not a model's folder; expected a folder with config.json"),
         ("config.json", b"{", r"tiny: config.json is text that is not JSON \(.*\); expected the file"),
-        ("config.json", b"[" * 50_000, "config.json is JSON with thousands of lists"),
         ("tokenizer.json", b"version https://git-lfs", "tokenizer.json is text that is not JSON"),
         ("tokenizer.json", b"[]", "can't read it"),
         ("model.safetensors", b"<html>", r"tiny: model.safetensors: a web page"),
@@ -278,12 +271,7 @@ def test_a_damaged_folder_is_an_error_without_its_place(folder, tmp_path, name, 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [
-        (b"", r"tiny: a.gguf: the file is empty"),
-        (b"<html>", r"tiny: a.gguf: a web page"),
-        (b"version https://git-lfs.github.com/spec/v1", r"tiny: a.gguf: a git-lfs pointer"),
-        (b"\x80\x02", r"first bytes are .*; expected a GGUF file"),
-    ],
+    [(b"<html>", r"tiny: a.gguf: a web page"), (b"\x80\x02", r"first bytes are .*; expected a GGUF file")],
 )
 def test_what_is_no_gguf_file_is_refused(tmp_path, monkeypatch, content, message):
     monkeypatch.setattr(local, "GGUF_PACKAGES", ())

@@ -172,35 +172,34 @@ def returns(value: Any) -> Callable[[Handler], None]:
     return sends(json.dumps(value).encode())
 
 
-def knows_only(*formats: str | None, otherwise: int = 400) -> Callable[[Handler], None]:
-    """Play a server that refuses other kinds of structured output, and is no Ollama."""
+def refuses(why: Callable[[Any], str | None], status: int = 400) -> Callable[[Handler], None]:
+    """Play a server that says yes, unless a function of the question gives an error, and is no Ollama."""
 
     def act(handler):
-        asked = handler.stub.asked[-1]
-        if asked.body is None:
+        body = handler.stub.asked[-1].body
+        if body is None:
             handler.send(404, [b"not here"])
-        elif asked.body.get("response_format", {}).get("type") not in formats:
-            handler.send(otherwise, [b'{"error": "unknown response_format"}'])
+        elif error := why(body):
+            handler.send(status, [json.dumps({"error": error}).encode()])
         else:
             handler.send(200, [streamed("yes")])
 
     return act
+
+
+def knows_only(*formats: str | None, otherwise: int = 400) -> Callable[[Handler], None]:
+    """Play a server that refuses other kinds of structured output, and is no Ollama."""
+
+    def why(body):
+        known = body.get("response_format", {}).get("type") in formats
+        return None if known else "unknown response_format"
+
+    return refuses(why, otherwise)
 
 
 def takes_no(*settings: str, words: str = "{} is not supported here") -> Callable[[Handler], None]:
     """Play a server that refuses settings, one at a time, and is no Ollama; ``words``: with {} for the setting."""
-
-    def act(handler):
-        asked = handler.stub.asked[-1]
-        refused = [name for name in settings if asked.body and name in asked.body]
-        if asked.body is None:
-            handler.send(404, [b"not here"])
-        elif refused:
-            handler.send(400, [json.dumps({"error": words.format(f"'{refused[0]}'")}).encode()])
-        else:
-            handler.send(200, [streamed("yes")])
-
-    return act
+    return refuses(lambda body: next((words.format(f"'{name}'") for name in settings if name in body), None))
 
 
 def hangs(handler: Handler) -> None:
