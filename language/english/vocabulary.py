@@ -9,8 +9,16 @@ OWNED = {"his", "her", "its", "their", "my", "our", "your"}
 SINGULAR = {"it", "he", "she", "him"}
 PLURAL = {"they", "them", "both", "everything", "everyone", "everybody"}
 
-SIZES = {"tiny": 0.16, "little": 0.24, "small": 0.28}
-SIZES |= dict.fromkeys(("big", "large"), 0.45) | dict.fromkeys(("huge", "giant", "enormous"), 0.6)
+SIZES = {
+    "tiny": 0.16,
+    "little": 0.24,
+    "small": 0.28,
+    "big": 0.45,
+    "large": 0.45,
+    "huge": 0.6,
+    "giant": 0.6,
+    "enormous": 0.6,
+}
 COLORS = set(
     "red green blue yellow purple orange white cyan black gray grey navy brown pink golden gold silver beige violet "
     "magenta teal turquoise crimson dark light bright pale colorful striped".split()
@@ -72,15 +80,17 @@ ACTING = (
     "paint draw build dig graze bark meow shine burn glow fish juggle type work point clap cry pour serve mix fry "
     "catch pick put take give make bring cast blow study teach dream wake say"
 ).split()
-IRREGULAR = dict(
-    pair.split("/")
-    for pair in (
-        "went/go ran/run flew/fly fell/fall rose/rise grew/grow left/leave came/come swam/swim rode/ride drove/drive "
-        "shrank/shrink threw/throw sat/sit stood/stand is/be are/be am/be been/be being/be does/do did/do had/have "
-        "was/be were/be has/have lies/lie lying/lie"
-    ).split()
-)
-
+IRREGULAR = {
+    form: base
+    for form, _, base in (
+        pair.partition("/")
+        for pair in (
+            "went/go ran/run flew/fly fell/fall rose/rise grew/grow left/leave came/come swam/swim rode/ride "
+            "drove/drive shrank/shrink threw/throw sat/sit stood/stand is/be are/be am/be been/be being/be does/do "
+            "did/do had/have was/be were/be has/have lies/lie lying/lie"
+        ).split()
+    )
+}
 
 PLACES = set(
     "kitchen beach park forest street road room garden desert city town village field meadow sea ocean lake river sky "

@@ -23,11 +23,7 @@ class TextError(ValueError):
 
 
 class Source:
-    """A text that somebody wrote, of a size that can be read.
-
-    Args:
-        text: text as it came.
-        name: name of the text's format.
+    """A text that somebody wrote, and the name of its format.
 
     Raises:
         TextError: it is too long, or holds half a surrogate pair.

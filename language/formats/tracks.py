@@ -116,6 +116,15 @@ def build_storyboard(
     )
 
 
+def groups_of(scenes: Iterable[Scene]) -> dict[str, tuple[int, ...]]:
+    """Return the scenes in which each entity and each background is, by its id or its text."""
+    members: dict[str, list[int]] = {}
+    for scene in scenes:
+        for name in dict.fromkeys([*(entity.id for entity in scene.entities), scene.background]):
+            members.setdefault(name, []).append(scene.id)
+    return {name: tuple(ids) for name, ids in members.items() if name}
+
+
 def numbered(names: Iterable[str]) -> Iterator[tuple[str, int]]:
     """Yield names, each with how often it came before: the first of a name is the first of it at other keyframes."""
     counts: Counter[str] = Counter()

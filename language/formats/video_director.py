@@ -25,7 +25,7 @@ from ...models.storyboard.scenes import Ids, Scene, Storyboard
 from .literal import Value, parse_literal
 from .sections import Section, read_sections
 from .source import Source
-from .tracks import Seen, Settings, build_scene, build_storyboard, cut_box, numbered
+from .tracks import Seen, Settings, build_scene, build_storyboard, cut_box, groups_of, numbered
 
 _FRAME = '[["name", [left, top, right, bottom]], ...]'
 
@@ -54,7 +54,7 @@ def read_video_director(source: Source, settings: Settings) -> Storyboard:
         if plan.number in scenes:
             raise source.error(plan.at, f"scene {plan.number} once", "number the scenes")
         scenes[plan.number] = _build(source, plan, settings, ids)
-    return build_storyboard(source, list(scenes.values()), settings, _groups(scenes))
+    return build_storyboard(source, list(scenes.values()), settings, groups_of(scenes.values()))
 
 
 def _build(source: Source, plan: _Plan, settings: Settings, ids: Ids) -> Scene:
@@ -74,14 +74,6 @@ def _build(source: Source, plan: _Plan, settings: Settings, ids: Ids) -> Scene:
         background=plan.background,
         others={(name, 0): Seen(name) for name in plan.names},
     )
-
-
-def _groups(scenes: dict[int, Scene]) -> dict[str, tuple[int, ...]]:
-    members: dict[str, list[int]] = {}
-    for number, scene in scenes.items():
-        for name in dict.fromkeys([*(entity.id for entity in scene.entities), scene.background]):
-            members.setdefault(name, []).append(number)
-    return {name: tuple(numbers) for name, numbers in members.items() if name}
 
 
 def _plans_of_lines(source: Source) -> Iterator[_Plan]:

@@ -212,7 +212,7 @@ def _adapter(line: _Line) -> Any:
             debuglevel = 0
 
             def connect(self) -> None:
-                super().connect()
+                connection.connect(self)
                 line.hold(self.sock)
 
         class Pool(pool):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...models.storyboard.phrases import with_phrases
 from ...models.storyboard.scenes import Provenance, Scene, Storyboard
+from ..formats.tracks import groups_of
 
 
 def assemble(
@@ -13,11 +14,8 @@ def assemble(
 ) -> Storyboard:
     """Return a storyboard. Its prompts name all entities, and its groups are the things that several scenes share."""
     named: list[Scene] = []
-    members: dict[str, list[int]] = {}
     for scene in scenes:
         phrases = [*(entity.text for entity in scene.entities), scene.background]
         named.append(scene.model_copy(update={"prompt": with_phrases(scene.prompt, phrases)}))
-        for name in dict.fromkeys([*(entity.id for entity in scene.entities), scene.background]):
-            members.setdefault(name, []).append(scene.id)
-    groups = {name: tuple(ids) for name, ids in members.items() if name and len(ids) > 1}
+    groups = {name: ids for name, ids in groups_of(scenes).items() if len(ids) > 1}
     return Storyboard(fps=fps, size=size, scenes=tuple(named), groups=groups, provenance=provenance)
