@@ -138,7 +138,7 @@ READ: dict[str, tuple[str, ...]] = {
 REFUSED = {
     "german": ("Ein roter Ball rollt nach rechts. Dann fällt er.", "seems not to be English"),
     "french": ("Un chien court dans le parc. Le chat dort.", "seems not to be English"),
-    "french2": ("L'oiseau s'envole vers la droite.", "seems not to be English"),
+    "french, clipped": ("L'oiseau s'envole.", "seems not to be English"),
     "spanish": ("Un perro corre por el parque. El gato duerme.", "seems not to be English"),
     "portuguese": ("O cachorro corre no parque e o gato dorme.", "seems not to be English"),
     "italian": ("Il cane corre nel parco. La palla rossa cade.", "seems not to be English"),
