@@ -66,6 +66,7 @@ def test_reads_python_as_python_does(text):
 WRONG = {
     "[1, 2": (1, "the end of the text", "a comma or ]"),
     "[1,\n2\n3]": (3, "'3]'", "a comma or ]"),
+    "[1, 2)": (1, "')'", "a comma or ]"),
     "[1,, 2]": (1, "', 2]'", "a list, a dict"),
     "{'a': 1, 'a': 2}": (1, "\"'a': 2}\"", "the key 'a' once"),
     "{1: 2}": (1, "'1: 2}'", "a key in quotes"),

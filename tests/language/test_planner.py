@@ -89,6 +89,7 @@ WRONG_BOXES = {
     "time of frames": (boxes(key(0), key(240)), "$.entities[0].keys[1].t", "240"),
     "far outside": (boxes(key(x=-40), END), FIRST, "-40"),
     "too wide": (boxes(key(x=70, w=90, h=20), END), FIRST, "90"),
+    "width negative": (boxes(key(w=-30), END), f"{FIRST}.w", "-30"),
     "width zero": (boxes(key(w=0), END), f"{FIRST}.w", "0"),
     "corners for sizes, not all": (boxes(key(0, 40, 50, 80, 90), END), FIRST, "80"),
     "pixels, or thousandths": (boxes(key(0, 128, 256, 64, 64), END), "$.entities", "0..1000 and pixels"),
