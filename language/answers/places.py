@@ -11,11 +11,8 @@ from typing import Literal
 Unit = Literal["percent", "0..1", "0..1000"]
 Key = dict[str, float]  # numbers t, x, y, w, h
 
-WHOLE: dict[Unit, float] = {
-    "0..1": 1.0,
-    "percent": 100.0,
-    "0..1000": 1000.0,
-}  # size of the picture, or length of the scene, in each unit
+# Size of the picture, or length of the scene, in each unit.
+WHOLE: dict[Unit, float] = {"0..1": 1.0, "percent": 100.0, "0..1000": 1000.0}
 TOLERANCE = 0.1  # share of the picture by which a box may stick out; it is moved back
 HALF = 0.56  # share of 1000 up to which numbers can also be pixels of 512
 

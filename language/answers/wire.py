@@ -69,12 +69,7 @@ def prompts_schema(count: int) -> dict[str, Any]:
 
 
 def _object(**fields: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": fields,
-        "required": list(fields),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 
 def _list(item: dict[str, Any], shortest: int, longest: int) -> dict[str, Any]:
@@ -271,11 +266,7 @@ def to_scene(number: int, scene: Mapping[str, Any], boxes: Mapping[str, Sequence
         for each in scene["entities"]
     )
     return Scene(
-        id=number,
-        prompt=scene["prompt"],
-        background=scene["background"],
-        frames=frames,
-        entities=entities,
+        id=number, prompt=scene["prompt"], background=scene["background"], frames=frames, entities=entities
     )
 
 

@@ -102,7 +102,8 @@ def _place(reading: Reading, size: tuple[int, int]) -> dict[str, _Way]:
     things = {thing.id: thing for thing in reading.things}
     side = SIDE if len(things) <= 4 else CROWDED_SIDE
     states: list[tuple[float, dict[str, _Way]]] = [(0.0, {})]
-    for thing in _in_order(reading):
+    # A thing that moves to another one comes after it.
+    for thing in sorted(reading.things, key=lambda thing: bool(thing.motion.goal)):
         grown: list[tuple[float, dict[str, _Way]]] = []
         for cost, placed in states:
             for way in _candidates(thing, placed, side, size):
@@ -113,11 +114,6 @@ def _place(reading: Reading, size: tuple[int, int]) -> dict[str, _Way]:
                 grown.append((cost + more, {**placed, thing.id: way}))
         states = heapq.nsmallest(KEPT, grown, key=lambda state: state[0])
     return min(states, key=lambda state: state[0] + _imbalance(state[1]))[1]
-
-
-def _in_order(reading: Reading) -> list[Thing]:
-    """Return things in an order in which a thing that moves to another one comes after it."""
-    return sorted(reading.things, key=lambda thing: bool(thing.motion.goal))
 
 
 def _candidates(thing: Thing, placed: dict[str, _Way], side: float, size: tuple[int, int]) -> list[_Way]:
@@ -236,9 +232,8 @@ def _relation_cost(kind: str, way: _Way, other: _Way, step: tuple[int, int]) -> 
     (x, y), (other_x, other_y) = _center(way.start), _center(other.start)
     if kind == "next to" or (kind == "drives" and step == (0, 0)):
         return 4 * abs(y - other_y) + 2 * abs(abs(x - other_x) - 0.4)
-    step_x, step_y = _STEPS.get(
-        kind, (-step[0], -step[1])
-    )  # the first drives the second, which is in front of it
+    # What drives another thing has that in front of it.
+    step_x, step_y = _STEPS.get(kind, (-step[0], -step[1]))
     forward = (x - other_x) * step_x + (y - other_y) * step_y
     aside = abs(x - other_x) * abs(step_y) + abs(y - other_y) * abs(step_x)
     return 20 * max(0.0, 0.3 - forward) + 2 * aside

@@ -133,9 +133,6 @@ def split_scenes(script: str) -> list[str]:
 
     Under ``Scene 2:`` nothing else cuts.
 
-    Raises:
-        ValueError: there is nothing in it, or too many scenes.
-
     Examples:
         >>> split_scenes("A ball rolls left, then it falls. A dog sleeps.")
         ['A ball rolls left', 'it falls', 'A dog sleeps']

@@ -83,12 +83,7 @@ class Reading:
 def read_script(script: str, tell: Tell = lambda sentence: None) -> list[Reading]:
     """Read every scene; the same thing keeps its id, and the background stays until another is named.
 
-    Args:
-        script: script as the user typed it.
-        tell: callback that takes a sentence about what was left out.
-
-    Raises:
-        ValueError: see ``script.read_scenes``; or nothing in it can be drawn.
+    Args and errors are those of ``script.read_scenes``; it is also an error if nothing can be drawn.
     """
     known: list[Thing] = []
     readings: list[Reading] = []
@@ -113,25 +108,13 @@ def read_script(script: str, tell: Tell = lambda sentence: None) -> list[Reading
     return readings
 
 
-_GOING = {
-    *v.MOVING,
-    *v.RISING,
-    *v.FALLING,
-    *v.ENTERING,
-    *v.LEAVING,
-    *v.FOLLOWING,
-    *v.SENDING,
-    *v.APPROACHING,
-    "float",
-}
 _SHOWN = {"sit", "sleep", "stand", "lie", *v.ACTING}  # verbs that a still picture can show
 _PREPOSITIONS = {"on", "at", "in", "near", "from", "to", "towards", "toward", "into"}
 _SETTING = set(
     "in at on inside outside through across along against into over around past down up under".split()
 )
-_OPEN_SETTING = set(
-    "in inside against through across along around".split()
-)  # may stand before any place, also an unknown one
+# These may stand before any place, also an unknown one.
+_OPEN_SETTING = set("in inside against through across along around".split())
 
 
 class _Reader:
@@ -144,10 +127,8 @@ class _Reader:
         self.reading = Reading(text=text)
         self.crowd: list[str] = []  # things beyond ``MAX_THINGS``
         self.lost: list[str] = []  # sentences that were not understood
-        self.began, self.useful = (
-            0,
-            False,
-        )  # place where the sentence begins, and whether something of it was read
+        # Place where the sentence begins, and whether something of it was read.
+        self.began, self.useful = 0, False
         self._begin_clause()
 
     def read(self) -> Reading:
@@ -261,7 +242,7 @@ class _Reader:
         return at
 
     def _put(self, place: tuple[int | None, int | None], preposition: str) -> None:
-        going = self.verb in _GOING
+        going = self.verb in v.GOING
         if preposition == "from":
             for thing in self.movers:
                 thing.motion.start = place
@@ -326,7 +307,7 @@ class _Reader:
     def _read_direction(self) -> bool:
         word = self._word()
         motions = [thing.motion for thing in self.movers]
-        going = self.verb in _GOING
+        going = self.verb in v.GOING
         if word in v.STEPS:
             for motion in motions if going else ():
                 step = v.STEPS[word]
@@ -360,9 +341,8 @@ class _Reader:
             base = word
         if not base:
             return False
-        if (
-            self.at == 0 and word != base and self.known
-        ):  # ", then falls": the thing that was named last falls
+        # ", then falls": the thing that was named last falls.
+        if self.at == 0 and word != base and self.known:
             self._take([self._here(self.known[-1])])
         self.at += 1
         if base in ("be", "have", "do", "there", "show", "see"):
@@ -370,7 +350,7 @@ class _Reader:
         self.verb, self.said, self.movers = base, bool(self.subjects), self.subjects
         self.joined = False
         for thing in self.subjects:
-            if not self.negated and base in _GOING | {*v.GROWING, *v.SHRINKING, *v.APPEARING, *v.VANISHING}:
+            if not self.negated and base in {*v.GOING, *v.GROWING, *v.SHRINKING, *v.APPEARING, *v.VANISHING}:
                 thing.motion.verb = base
                 down_up = (base in v.FALLING) - (base in v.RISING)
                 thing.motion.step = thing.motion.step[0], thing.motion.step[1] or down_up
@@ -414,7 +394,7 @@ class _Reader:
         if phrase.noun in v.PICTURE:
             return True
         things = self._resolve(phrase)
-        towards = previous in v.TOWARDS and self.verb in _GOING
+        towards = previous in v.TOWARDS and self.verb in v.GOING
         if self.verb in v.APPROACHING or towards or (previous == "from" and self.verb):
             for motion in [thing.motion for thing in self.movers]:
                 motion.goal = things[0].id if things else ""

@@ -35,44 +35,22 @@ EDGES = {"corner", "side", "edge", "half", "part", "hand"}
 PICTURE = {"frame", "picture", "image", "screen", "scene", "view", "shot", "canvas", "video"}
 
 STEPS = {  # unit steps, x to the right and y down
-    "left": (-1, 0),
-    "right": (1, 0),
-    "leftwards": (-1, 0),
-    "rightwards": (1, 0),
-    "leftward": (-1, 0),
-    "rightward": (1, 0),
-    "up": (0, -1),
-    "upwards": (0, -1),
-    "upward": (0, -1),
-    "down": (0, 1),
-    "downwards": (0, 1),
-    "downward": (0, 1),
+    word + ending: step
+    for word, step in {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}.items()
+    for ending in ("", "ward", "wards")
 }
 
 # Relations of the thing before to the thing after; a longer phrase comes before one that it begins with.
 RELATIONS = {
-    "to the left of": "left of",
-    "on the left of": "left of",
-    "to the right of": "right of",
-    "on the right of": "right of",
-    "left of": "left of",
-    "right of": "right of",
-    "on top of": "above",
-    "in front of": "below",
-    "close to": "next to",
-    "next to": "next to",
-    "beside": "next to",
-    "near": "next to",
-    "by": "next to",
-    "above": "above",
-    "over": "above",
-    "on": "above",
-    "onto": "above",
-    "below": "below",
-    "under": "below",
-    "underneath": "below",
-    "beneath": "below",
-    "behind": "above",
+    phrase: kind
+    for kind, phrases in (
+        ("left of", "to the left of, on the left of, left of"),
+        ("right of", "to the right of, on the right of, right of"),
+        ("above", "on top of, above, over, on, onto, behind"),
+        ("below", "in front of, below, under, underneath, beneath"),
+        ("next to", "close to, next to, beside, near, by"),
+    )
+    for phrase in phrases.split(", ")
 }
 TOWARDS = {"towards", "toward", "to", "at", "into", "onto"}
 
@@ -92,6 +70,7 @@ VANISHING = "vanish disappear".split()
 FOLLOWING = "chase follow push pull carry lead drag".split()  # the object moves along
 SENDING = "throw kick toss launch shoot hit".split()  # the object moves alone
 APPROACHING = "approach".split()
+GOING = [*MOVING, *RISING, *FALLING, *ENTERING, *LEAVING, *FOLLOWING, *SENDING, *APPROACHING, "float"]
 STANDING = (
     "stay stand sit rest remain lie wait sleep hover hang be have see show there hold look watch stop spin rotate turn "
     "float"
@@ -102,34 +81,15 @@ ACTING = (
     "catch pick put take give make bring cast blow study teach dream wake say"
 ).split()
 IRREGULAR = {
-    "went": "go",
-    "ran": "run",
-    "flew": "fly",
-    "fell": "fall",
-    "rose": "rise",
-    "grew": "grow",
-    "left": "leave",
-    "came": "come",
-    "swam": "swim",
-    "rode": "ride",
-    "drove": "drive",
-    "shrank": "shrink",
-    "threw": "throw",
-    "sat": "sit",
-    "stood": "stand",
-    "is": "be",
-    "are": "be",
-    "am": "be",
-    "been": "be",
-    "being": "be",
-    "does": "do",
-    "did": "do",
-    "had": "have",
-    "was": "be",
-    "were": "be",
-    "has": "have",
-    "lies": "lie",
-    "lying": "lie",
+    form: base
+    for form, _, base in (
+        pair.partition("/")
+        for pair in (
+            "went/go ran/run flew/fly fell/fall rose/rise grew/grow left/leave came/come swam/swim rode/ride "
+            "drove/drive shrank/shrink threw/throw sat/sit stood/stand is/be are/be am/be been/be being/be does/do "
+            "did/do had/have was/be were/be has/have lies/lie lying/lie"
+        ).split()
+    )
 }
 
 PLACES = set(

@@ -15,6 +15,7 @@ from .video_director import read_video_director
 from .visor import read_visor
 
 AUTO = "auto"
+# Readers take a text, and the length, speed and size of a scene where their format does not say them.
 # LVD comes before VideoDirectorGPT, since it needs one more line for frames that are all empty.
 READERS: dict[str, Callable[[Source, Settings], Storyboard]] = {
     "Frameloom JSON": read_frameloom_json,
@@ -40,8 +41,8 @@ def read_layout(text: str, name: str, settings: Settings) -> Storyboard:
         settings: length, speed and size, where the format does not say them.
 
     Raises:
-        TextError: it is not of that format; says line and excerpt. Or it is of no format; says why for each, and in
-            full for the format that read furthest.
+        TextError: it is not of that format. Or it is of no format; says why for each, and in full for the format that
+            read furthest.
     """
     if name != AUTO:
         return READERS[name](Source(text, name), settings)

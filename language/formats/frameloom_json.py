@@ -9,15 +9,7 @@ from .tracks import Settings
 
 
 def read_frameloom_json(source: Source, settings: Settings) -> Storyboard:
-    """Read a storyboard, with its provenance.
-
-    Args:
-        source: the text.
-        settings: ignored; the format says everything itself.
-
-    Raises:
-        TextError: the text is something else.
-    """
+    """Read a storyboard, with its provenance. The format says everything itself, so settings are not used."""
     value = parse_literal(source)
     try:
         return parse_storyboard(source.text)

@@ -81,9 +81,6 @@ def read_literal(source: Source, at: int = 0) -> tuple[Value, int]:
     Returns:
         The value, and the place behind it.
 
-    Raises:
-        TextError: there is no value, or it is too deep or too large.
-
     Examples:
         >>> value, end = read_literal(Source("Frame 1: [{'id': 0}] -", "text"), 8)
         >>> value.as_list("a list")[0].as_dict("a dict")["id"].data, end
@@ -117,11 +114,7 @@ def read_literal(source: Source, at: int = 0) -> tuple[Value, int]:
 
 
 def parse_literal(source: Source) -> Value:
-    """Read a text that is one value and nothing else.
-
-    Raises:
-        TextError: it is not.
-    """
+    """Read a text that is one value and nothing else."""
     value, end = read_literal(source)
     end = _skip(source, end)
     if end < len(source.text):

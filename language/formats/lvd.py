@@ -19,15 +19,7 @@ _FRAME = "[{'id': 0, 'name': 'ball', 'box': [x, y, width, height]}]"
 
 
 def read_lvd(source: Source, settings: Settings) -> Storyboard:
-    """Read a layout of one scene.
-
-    Args:
-        source: the text.
-        settings: length, speed and size; the canvas is the whole picture.
-
-    Raises:
-        TextError: the text is something else.
-    """
+    """Read a layout of one scene; the canvas is the whole picture."""
     sections = read_sections(source)
     frames = [section for section in sections if section.label == "frame"]
     keyframes = [_read_frame(section, number) for number, section in enumerate(frames, 1)]

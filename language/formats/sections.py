@@ -41,14 +41,7 @@ class Section(NamedTuple):
         return self.source.text[self.start : self.stop].strip().partition("\n")[0].strip(_MARKS).strip()
 
     def literal(self, may_follow: Callable[[str], object]) -> Value:
-        """Return the list or dict in the section.
-
-        Args:
-            may_follow: function that tells if the text behind a value is a remark.
-
-        Raises:
-            TextError: there is none, or more than that.
-        """
+        """Return the list or dict in the section. ``may_follow`` tells if the text behind a value is a remark."""
         text, start = self.source.text, self.start
         while start < self.stop and text[start] in "-` \t\n":
             start += 1

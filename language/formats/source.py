@@ -23,11 +23,7 @@ class TextError(ValueError):
 
 
 class Source:
-    """A text that somebody wrote, of a size that can be read.
-
-    Args:
-        text: text as it came.
-        name: name of the text's format.
+    """A text that somebody wrote, and the name of its format.
 
     Raises:
         TextError: it is too long, or holds half a surrogate pair.
@@ -44,13 +40,9 @@ class Source:
             raise self.error(error.start, "text in Unicode", "delete the broken character") from error
 
     def error(self, at: int, expected: str, advice: str, got: str = "") -> TextError:
-        """Return the error to raise.
+        """Return the error to raise: at a place, what should stand there, and advice to the user.
 
-        Args:
-            at: the place that is wrong.
-            expected: short description of what should stand there.
-            advice: advice to the user.
-            got: excerpt to show; empty: the rest of the line.
+        ``got`` is the excerpt to show; empty: the rest of the line.
         """
         line = self.text.count("\n", 0, at) + 1
         got = got or excerpt(self.text[at : at + MAX_EXCERPT].partition("\n")[0].rstrip())

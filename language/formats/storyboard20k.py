@@ -8,13 +8,12 @@ Lengths are parts of the picture's longer side, which is 512 in the lines.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ...models.storyboard.scenes import Box, Point, Scene, Storyboard
 from .literal import Value
-from .tracks import MAX_KEYFRAMES, Points, Seen, box_around, cut_box
+from .tracks import MAX_KEYFRAMES, Points, Seen, box_around, cut_box, numbered
 
 CANVAS = 512
 
@@ -42,25 +41,15 @@ class Shot(NamedTuple):
 
     def keyframe(self, scene_id: int) -> dict[object, Seen]:
         """Return the things by keys that tell them apart. Objects of two scenes are never the same."""
-        seen: dict[object, Seen] = {}
-        for kind, found in ((None, self.characters), (scene_id, self.objects)):
-            counts: Counter[str] = Counter()
-            for each in found:
-                seen[kind, each.text, counts[each.text]] = each
-                counts[each.text] += 1
-        return seen
+        return {
+            (kind, *key): each
+            for kind, found in ((None, self.characters), (scene_id, self.objects))
+            for key, each in zip(numbered(each.text for each in found), found, strict=True)
+        }
 
 
 def read_resolution(fields: dict[str, Value], default: tuple[int, int]) -> tuple[int, int]:
-    """Return the width and height of a storyboard's picture.
-
-    Args:
-        fields: fields of the storyboard.
-        default: size where the storyboard has none, (width, height).
-
-    Raises:
-        TextError: its resolution isn't one.
-    """
+    """Return the width and height of a storyboard's picture. ``default``: those where its fields have none."""
     if "resolution" not in fields:
         return default
     value = fields["resolution"]
@@ -72,14 +61,7 @@ def read_resolution(fields: dict[str, Value], default: tuple[int, int]) -> tuple
 
 
 def read_named(shot: Value) -> list[tuple[str, Value]]:
-    """Return the names and values in a key shot's list of dicts.
-
-    Args:
-        shot: ``[{name: value}, ...]``.
-
-    Raises:
-        TextError: it is something else.
-    """
+    """Return the names and values in a key shot, ``[{name: value}, ...]``."""
     return [
         (name.strip() or "person", value)
         for item in shot.as_list("a list of {name: numbers}")
@@ -88,11 +70,9 @@ def read_named(shot: Value) -> list[tuple[str, Value]]:
 
 
 def scale_box(edges: Sequence[float], size: tuple[int, int]) -> Box | None:
-    """Return a box in parts of the picture's sides, cut at the edges; None: it is outside.
+    """Return a box in parts of the picture's sides, cut at its edges; None: it is outside.
 
-    Args:
-        edges: (left, top, right, bottom) in parts of the longer side.
-        size: width and height.
+    ``edges`` are left, top, right and bottom in parts of the longer side.
     """
     across, down = (max(size) / side for side in size)
     return cut_box(edges[0] * across, edges[1] * down, edges[2] * across, edges[3] * down)
@@ -101,10 +81,7 @@ def scale_box(edges: Sequence[float], size: tuple[int, int]) -> Box | None:
 def body_points(names: Sequence[str], pairs: Sequence[Point], size: tuple[int, int]) -> Points:
     """Return the points of a body by OpenPose's names. The neck is halfway between the shoulders.
 
-    Args:
-        names: names of the points.
-        pairs: (x, y) in parts of the longer side; one that isn't seen has a zero.
-        size: width and height.
+    ``pairs`` are (x, y) in parts of the longer side; one that isn't seen has a zero.
     """
     across, down = (max(size) / side for side in size)
     found = {
@@ -121,12 +98,8 @@ def body_points(names: Sequence[str], pairs: Sequence[Point], size: tuple[int, i
 def shots_of(storyboard: Storyboard, name: str) -> Iterator[tuple[Scene, list[Shot]]]:
     """Yield each scene with its key shots, the frames at which an entity has a key. Boxes are in parts of the picture.
 
-    Args:
-        storyboard: storyboard to write.
-        name: name of the format, for errors.
-
     Raises:
-        ValueError: a scene has more than ``MAX_KEYFRAMES`` of them.
+        ValueError: a scene has more than ``MAX_KEYFRAMES`` of them; begins with ``name``, the format's.
     """
     for scene in storyboard.scenes:
         keys = (key.f for entity in scene.entities for key in (*entity.track, *(entity.keypoints or ())))

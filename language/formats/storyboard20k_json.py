@@ -8,7 +8,6 @@ box without area is dropped, and a point with a score under 0.6 is not seen.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +24,7 @@ from .storyboard20k import (
     scale_box,
     shots_of,
 )
-from .tracks import Points, Seen, Settings, build_scene, build_storyboard
+from .tracks import Points, Seen, Settings, build_scene, build_storyboard, numbered
 
 SEEN_SCORE = 0.6
 _LISTS = ("bboxes_person", "bboxes_object")
@@ -34,15 +33,7 @@ _POINTS = f"{WHOLE_BODY} points, each [x, y, score]"
 
 
 def read_storyboard20k_json(source: Source, settings: Settings) -> Storyboard:
-    """Read one or more of their storyboards; each becomes a scene.
-
-    Args:
-        source: the text.
-        settings: the scenes' length and speed, and the size where there is no resolution.
-
-    Raises:
-        TextError: the text is something else, or the resolutions differ.
-    """
+    """Read one or more of their storyboards; each becomes a scene. All must have one resolution."""
     root = parse_literal(source)
     items = root.as_list("a list of storyboards") if isinstance(root.data, list) else [root]
     ids = Ids()
@@ -65,9 +56,6 @@ def write_storyboard20k_json(storyboard: Storyboard) -> str:
 
     Boxes and points have score 1. Prompt and background become summary and scene. The 17 points of a body are written,
     and the others are marked as not seen.
-
-    Args:
-        storyboard: storyboard to write.
 
     Raises:
         ValueError: a scene has too many key shots.
@@ -135,16 +123,9 @@ def _read_bodies(shot: Value | None, size: tuple[int, int]) -> list[tuple[str, P
 
 def _join(boxes: list[tuple[str, Box | None]], bodies: list[tuple[str, Points]]) -> list[Seen]:
     """Return characters with boxes and points. The first of a name among boxes is the first among points."""
-    counts: Counter[str] = Counter()
-    points: dict[tuple[str, int], Points] = {}
-    for name, found in bodies:
-        points[name, counts[name]] = found
-        counts[name] += 1
-    counts.clear()
-    characters: list[Seen] = []
-    for name, box in boxes:
-        characters.append(Seen(name, box, points.pop((name, counts[name]), {})))
-        counts[name] += 1
+    points = dict(zip(numbered(name for name, _ in bodies), (found for _, found in bodies), strict=True))
+    names = numbered(name for name, _ in boxes)
+    characters = [Seen(key[0], box, points.pop(key, {})) for key, (_, box) in zip(names, boxes, strict=True)]
     return characters + [Seen(name, None, found) for (name, _), found in points.items()]
 
 

@@ -39,15 +39,7 @@ _KEYS = ("main characters", "objects")
 
 
 def read_storyboard20k_lines(source: Source, settings: Settings) -> Storyboard:
-    """Read their storyboards; each line becomes a scene.
-
-    Args:
-        source: the text.
-        settings: the scenes' length and speed, and the size where there is no resolution.
-
-    Raises:
-        TextError: it is something else.
-    """
+    """Read their storyboards; each line becomes a scene."""
     ids = Ids()
     found = [
         _read_line(source, at, line, settings, ids, number)
@@ -64,10 +56,7 @@ def write_storyboard20k_lines(storyboard: Storyboard) -> str:
     """Return a storyboard as text lines, one for each scene. Equal storyboards give equal lines.
 
     A body is written as its 17 points and its box, or as the box alone if fewer than three points are seen. Semicolons
-    and braces of a prompt become full stops and parentheses.
-
-    Args:
-        storyboard: storyboard to write; a line has no place for its backgrounds.
+    and braces of a prompt become full stops and parentheses. A line has no place for backgrounds.
 
     Raises:
         ValueError: a scene has too many key shots.
@@ -98,16 +87,15 @@ def _read_line(
         raise value.error(f"as many key shots of main characters as of objects (there are {counts})")
     size = read_resolution(fields, settings.size)
     shots = [
-        Shot([_as_body(each) for each in _read_shot(people, size)], _read_shot(things, size))
+        Shot(
+            [each._replace(points=each.points or {}) for each in _read_shot(people, size)],
+            _read_shot(things, size),
+        )
         for people, things in zip(characters, objects, strict=True)
     ]
     keyframes = [shot.keyframe(number) for shot in shots]
     prompt = head[-1] if len(head) > 1 else ""
     return build_scene(source, at, keyframes, settings, ids, scene_id=number, prompt=prompt), size
-
-
-def _as_body(seen: Seen) -> Seen:
-    return seen._replace(points=seen.points or {})
 
 
 def _read_shot(shot: Value, size: tuple[int, int]) -> list[Seen]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -73,21 +74,8 @@ def build_scene(
     """Make a scene of its keyframes.
 
     Keyframe i of n stands at frame ``round(i * (frames - 1) / (n - 1))``. A thing that a keyframe does not show is
-    absent from there until it is shown again. With a single keyframe everything stands still.
-
-    Args:
-        source: the text, for errors.
-        at: place in the text where the scene begins.
-        keyframes: things that are visible at each keyframe.
-        settings: length and speed of the scene.
-        ids: ids of the storyboard so far.
-        scene_id: number of this scene.
-        prompt: prompt of this scene.
-        background: background of this scene.
-        others: things that the scene names and never shows.
-
-    Raises:
-        TextError: there are no keyframes, too many, more than frames, or too many entities.
+    absent from there until it is shown again. With a single keyframe everything stands still. ``at`` is the place in
+    the text where the scene begins, and ``others`` are things that the scene names and never shows.
     """
     count = len(keyframes)
     frames = settings.frames or count
@@ -121,18 +109,28 @@ def build_storyboard(
     settings: Settings,
     groups: dict[str, tuple[int, ...]] | None = None,
 ) -> Storyboard:
-    """Return scenes as a storyboard, which names the format that it was read from.
-
-    Args:
-        source: the text.
-        scenes: scenes, at least one.
-        settings: speed and size.
-        groups: groups of scenes in which a thing must look the same.
-    """
+    """Return scenes as a storyboard, which names the format that it was read from."""
     provenance = Provenance(planner="text", format=source.name)
     return Storyboard(
         fps=settings.fps, size=settings.size, scenes=tuple(scenes), groups=groups or {}, provenance=provenance
     )
+
+
+def groups_of(scenes: Iterable[Scene]) -> dict[str, tuple[int, ...]]:
+    """Return the scenes in which each entity and each background is, by its id or its text."""
+    members: dict[str, list[int]] = {}
+    for scene in scenes:
+        for name in dict.fromkeys([*(entity.id for entity in scene.entities), scene.background]):
+            members.setdefault(name, []).append(scene.id)
+    return {name: tuple(ids) for name, ids in members.items() if name}
+
+
+def numbered(names: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Yield names, each with how often it came before: the first of a name is the first of it at other keyframes."""
+    counts: Counter[str] = Counter()
+    for name in names:
+        yield name, counts[name]
+        counts[name] += 1
 
 
 def cut_box(left: float, top: float, right: float, bottom: float) -> Box | None:

@@ -18,7 +18,6 @@ one frame, the first there is the first in other frames.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -26,7 +25,7 @@ from ...models.storyboard.scenes import Ids, Scene, Storyboard
 from .literal import Value, parse_literal
 from .sections import Section, read_sections
 from .source import Source
-from .tracks import Seen, Settings, build_scene, build_storyboard, cut_box
+from .tracks import Seen, Settings, build_scene, build_storyboard, cut_box, groups_of, numbered
 
 _FRAME = '[["name", [left, top, right, bottom]], ...]'
 
@@ -44,15 +43,7 @@ class _Plan:
 
 
 def read_video_director(source: Source, settings: Settings) -> Storyboard:
-    """Read a plan of one or more scenes.
-
-    Args:
-        source: the text.
-        settings: the scenes' length, speed and size.
-
-    Raises:
-        TextError: the text is something else.
-    """
+    """Read a plan of one or more scenes."""
     is_literal = source.text.lstrip()[:1] in ("[", "{")
     plans = list(_plans_of_literal(source) if is_literal else _plans_of_lines(source))
     if not plans:
@@ -63,7 +54,7 @@ def read_video_director(source: Source, settings: Settings) -> Storyboard:
         if plan.number in scenes:
             raise source.error(plan.at, f"scene {plan.number} once", "number the scenes")
         scenes[plan.number] = _build(source, plan, settings, ids)
-    return build_storyboard(source, list(scenes.values()), settings, _groups(scenes))
+    return build_storyboard(source, list(scenes.values()), settings, groups_of(scenes.values()))
 
 
 def _build(source: Source, plan: _Plan, settings: Settings, ids: Ids) -> Scene:
@@ -83,14 +74,6 @@ def _build(source: Source, plan: _Plan, settings: Settings, ids: Ids) -> Scene:
         background=plan.background,
         others={(name, 0): Seen(name) for name in plan.names},
     )
-
-
-def _groups(scenes: dict[int, Scene]) -> dict[str, tuple[int, ...]]:
-    members: dict[str, list[int]] = {}
-    for number, scene in scenes.items():
-        for name in dict.fromkeys([*(entity.id for entity in scene.entities), scene.background]):
-            members.setdefault(name, []).append(number)
-    return {name: tuple(numbers) for name, numbers in members.items() if name}
 
 
 def _plans_of_lines(source: Source) -> Iterator[_Plan]:
@@ -156,8 +139,7 @@ def _plans_of_literal(source: Source) -> Iterator[_Plan]:
 
 
 def _read_frame(frame: Value) -> dict[object, Seen]:
-    seen: dict[object, Seen] = {}
-    counts: Counter[str] = Counter()
+    found: list[Seen] = []
     for item in frame.as_list(f"a list {_FRAME}"):
         text, corners = item.as_list('["name", [left, top, right, bottom]]', 2)
         name = text.as_text("a name")
@@ -166,6 +148,5 @@ def _read_frame(frame: Value) -> dict[object, Seen]:
         box = cut_box(*edges)
         if box is None or max(edges) > 1 or min(edges) < 0:
             raise corners.error(expected)
-        seen[name, counts[name]] = Seen(name, box)
-        counts[name] += 1
-    return seen
+        found.append(Seen(name, box))
+    return dict(zip(numbered(each.text for each in found), found, strict=True))

@@ -43,15 +43,7 @@ class _Line(NamedTuple):
 
 
 def read_visor(source: Source, settings: Settings) -> Storyboard:
-    """Read sequences, one in each line.
-
-    Args:
-        source: the text.
-        settings: the scenes' length, speed and size; the canvas is the whole picture.
-
-    Raises:
-        TextError: the text is something else.
-    """
+    """Read sequences, one in each line; the canvas is the whole picture."""
     ids = Ids()
     scenes: list[Scene] = []
     for number, (at, text) in enumerate(source.lines(), 1):

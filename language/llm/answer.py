@@ -167,19 +167,16 @@ class Answer:
         if not isinstance(text, str):
             raise self._unknown(part)
         self._texts[kind].append(text)
-        self._count(len(text))
-        self._blanks = self._blanks + len(text) if text.isspace() else self._blanks * (not text)
-        if kind == "content" and self._blanks > BLANKS >= self._blanks - len(text):
-            self.done |= ends_whole(_join(self._texts[kind]))
-
-    def _count(self, more: int) -> None:
-        self.characters += more
+        self.characters += len(text)
         if self.characters > MAX_CHARACTERS:
             raise self._error(
                 f"sent more than {MAX_CHARACTERS:,} characters",
                 "a shorter answer",
                 "ask for less, or lower max_tokens",
             )
+        self._blanks = self._blanks + len(text) if text.isspace() else self._blanks * (not text)
+        if kind == "content" and self._blanks > BLANKS >= self._blanks - len(text):
+            self.done |= ends_whole(_join(self._texts[kind]))
 
     def _unknown(self, part: Any) -> LanguageModelError:
         return self._error(

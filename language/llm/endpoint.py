@@ -33,9 +33,8 @@ logger = logging.getLogger(__name__)
 AGAIN = (408, 429)  # HTTP status of a server that is busy, beside 5xx
 UNSUITED = (400, 404, 422)  # HTTP status of a server that does not know a setting
 BROKEN = (500, 501)  # HTTP status of a server that fails at a schema each time
-LOADING = re.compile(
-    r"(?i)\b(loading|being loaded|warming up|initiali[sz]ing|starting|not ready)\b"
-)  # words of a 503
+# Words of a 503.
+LOADING = re.compile(r"(?i)\b(loading|being loaded|warming up|initiali[sz]ing|starting|not ready)\b")
 LOOK_AGAIN = 1.0  # seconds between two looks at whether a model is loaded
 BACKOFF = 0.5  # seconds before the second attempt; twice as long before each further one
 MAX_BYTES = 65_536  # of an error's body that are read
@@ -102,40 +101,46 @@ class Endpoint:
     def complete(
         self, messages: Sequence[Message], schema: Mapping[str, Any], *, seed: int, watch: Watch
     ) -> str:
-        """Return the model's answer, as it came, but without the key.
+        """Return the model's answer, as it came, but without the key; see ``LanguageModel.complete``.
 
-        Args:
-            messages: the conversation.
-            schema: JSON schema of the answer; enforced as far as the server takes it.
-            seed: seed of sampling.
-            watch: callback that gets the number of characters at least every half second; it raises to stop
-                the work.
-
-        Raises:
-            LanguageModelError: there is no answer; says why and what to do, and holds no key.
+        ``watch`` is called at least every half second.
         """
         key = read_key(self.profile.api_key_env, self.label)
         try:
-            return key.scrub(_Errand(self, key, Clock(self.timeout, watch)).answer(messages, schema, seed))
+            errand = _Errand(self, key, Clock(self.timeout, watch), messages, schema, seed)
+            return key.scrub(errand.answer())
         except LanguageModelError as error:
             why = key.scrub(str(error))
-        raise LanguageModelError(
-            why
-        )  # raised here, so that no other exception with the key is attached to it
+        # Raised here, so that no other exception with the key is attached to it.
+        raise LanguageModelError(why)
 
 
 class _Errand:
     """One question to one server."""
 
-    def __init__(self, endpoint: Endpoint, key: Key, clock: Clock) -> None:
-        self._of, self._key, self._clock = endpoint, key, clock
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        key: Key,
+        clock: Clock,
+        messages: Sequence[Message],
+        schema: Mapping[str, Any],
+        seed: int,
+    ) -> None:
+        self._of, self._key, self._clock, self._schema = endpoint, key, clock, schema
         self._base = endpoint.profile.base_url
+        self._turns = [{"role": message.role, "content": message.text} for message in messages]
+        self._settings: dict[str, Any] = {
+            "stream": True,
+            "temperature": endpoint.temperature,
+            "seed": seed % 2**31,
+            "max_tokens": endpoint.max_tokens or None,
+        }
 
-    def answer(self, messages: Sequence[Message], schema: Mapping[str, Any], seed: int) -> str:
+    def answer(self) -> str:
         """Return the answer in the strictest dialect that the server accepts."""
         model = self._of.profile.model or self._only_model()
         known = self._of.profile.model_dump_json(), model
-        turns = [{"role": message.role, "content": message.text} for message in messages]
         first = _dialects.get(known) or Dialect.of(self._of.profile)
         refusal: LanguageModelError | None = None
         for level in first.below():
@@ -144,7 +149,7 @@ class _Errand:
             if level.level == "ollama format" and level != first and not self._is_ollama():
                 continue
             try:
-                text, taken = self._ask(level, attempts, model, turns, schema, seed)
+                text, taken = self._ask(level, attempts, model)
             except (_UnsuitedError, _BrokenError) as error:
                 refusal = refusal if isinstance(refusal, _BrokenError) else error
                 continue
@@ -157,27 +162,13 @@ class _Errand:
             return text
         raise LanguageModelError(str(refusal))
 
-    def _ask(
-        self,
-        dialect: Dialect,
-        attempts: int,
-        model: str,
-        turns: Sequence[Mapping[str, str]],
-        schema: Mapping[str, Any],
-        seed: int,
-    ) -> tuple[str, Dialect]:
+    def _ask(self, dialect: Dialect, attempts: int, model: str) -> tuple[str, Dialect]:
         """Return the answer, and the dialect after the server's refusals."""
         changes: list[str] = []
         while True:
-            settings: dict[str, Any] = {
-                "stream": True,
-                "temperature": self._of.temperature,
-                "seed": seed % 2**31,
-                "max_tokens": self._of.max_tokens or None,
-            }
             own = dialect.level == "ollama format"
             write = dialect.ollama_question if own else dialect.question
-            question = write(model, turns, schema, **settings)
+            question = write(model, self._turns, self._schema, **self._settings)
             try:
                 path = "/api/chat" if own else "/chat/completions"
                 text = self._request(path, self._read, question, root=own, attempts=attempts)
@@ -233,7 +224,7 @@ class _Errand:
         root: bool = False,
         attempts: int = 0,
     ) -> T:
-        """Send a request and read the reply; try again while that may help.
+        """Send a request, read the reply, and try again while that may help.
 
         Args:
             path: path below the base URL.

@@ -69,11 +69,14 @@ class Clock:
         self.tick()
 
     def take(self, inbox: SimpleQueue[Any]) -> Any:
-        """Return the next item of an inbox, and look at the clock meanwhile."""
+        """Return the next item of an inbox, or raise it if it is an error; look at the clock meanwhile."""
         while True:
             self.tick()
             with suppress(Empty):
-                return inbox.get(timeout=max(0.0, min(POLL, self.left)))
+                item = inbox.get(timeout=max(0.0, min(POLL, self.left)))
+                if isinstance(item, Exception):
+                    raise item
+                return item
 
 
 @dataclass(frozen=True)
@@ -116,22 +119,10 @@ def exchange(
     request = (method, url, {**headers, "Accept-Encoding": "identity"}, body, clock.left)
     Thread(target=_talk, args=(line, inbox, *request), daemon=True, name=THREAD).start()
     try:
-        status, head = _next(clock, inbox)
-        yield Reply(status, head, _pieces(clock, inbox))
+        status, head = clock.take(inbox)
+        yield Reply(status, head, iter(lambda: clock.take(inbox), None))
     finally:
         line.hang_up()
-
-
-def _pieces(clock: Clock, inbox: SimpleQueue[Any]) -> Iterator[bytes]:
-    while (piece := _next(clock, inbox)) is not None:
-        yield piece
-
-
-def _next(clock: Clock, inbox: SimpleQueue[Any]) -> Any:
-    item = clock.take(inbox)
-    if isinstance(item, Exception):
-        raise item
-    return item
 
 
 class _Line:
@@ -185,12 +176,8 @@ def _talk(
             head = {name.lower(): value for name, value in response.headers.items()}
             inbox.put((response.status_code, head))
             last = _pour(response.raw.stream(CHUNK, decode_content=False), inbox)
-    except (
-        OSError,
-        HTTPError,
-        ValueError,
-        AttributeError,
-    ) as error:  # ValueError and AttributeError come from a connection that was closed
+    except (OSError, HTTPError, ValueError, AttributeError) as error:
+        # The last two come from a connection that was closed.
         last = DisconnectedError(_reason(error))
     finally:
         inbox.put(last)
@@ -219,28 +206,24 @@ def _adapter(line: _Line) -> Any:
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-    class Plain(HTTPConnection):
-        debuglevel = 0  # at other levels, which a program may set for all connections, requests are printed
+    def held(connection: Any, pool: Any) -> Any:
+        class Held(connection):
+            # At other levels, which a program may set for all connections, requests are printed.
+            debuglevel = 0
 
-        def connect(self) -> None:
-            super().connect()
-            line.hold(self.sock)
+            def connect(self) -> None:
+                connection.connect(self)
+                line.hold(self.sock)
 
-    class Secure(HTTPSConnection):
-        debuglevel = 0
+        class Pool(pool):
+            ConnectionCls = Held
 
-        def connect(self) -> None:
-            super().connect()
-            line.hold(self.sock)
+        return Pool
 
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls: Any = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls: Any = Secure
-
-    pools: dict[str, type[HTTPConnectionPool] | type[HTTPSConnectionPool]]
-    pools = {"http": PlainPool, "https": SecurePool}
+    pools = {
+        "http": held(HTTPConnection, HTTPConnectionPool),
+        "https": held(HTTPSConnection, HTTPSConnectionPool),
+    }
 
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **options: Any) -> None:

@@ -10,9 +10,7 @@ from collections.abc import Iterator
 
 from ...models.errors import LanguageModelError
 
-SHORTEST = (
-    8  # characters; shorter values are placeholders such as "none" or "EMPTY", which answers may contain
-)
+SHORTEST = 8  # characters; shorter values are placeholders such as "none", which answers may contain
 EXCERPT = 200  # characters
 LOOKED_AT = 65_536  # characters that an excerpt is made from; to search megabytes for a key takes seconds
 

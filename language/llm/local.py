@@ -92,17 +92,9 @@ class LocalModel:
     def complete(
         self, messages: Sequence[Message], schema: Mapping[str, Any], *, seed: int, watch: Watch
     ) -> str:
-        """Return the model's answer, which follows the schema.
+        """Return the model's answer, which follows the schema; see ``LanguageModel.complete``.
 
-        Args:
-            messages: the conversation.
-            schema: JSON schema of the answer.
-            seed: seed of sampling. The same seed, file and settings give the same answer on the same machine.
-            watch: callback that gets the number of characters after every step; it raises to stop the work.
-
-        Raises:
-            LanguageModelError: the model can't be read, the schema can't be enforced, the conversation or the answer is
-                too long, the device too small.
+        ``watch`` is called after every token. The same seed, file and settings give the same answer on one machine.
         """
         with torch.inference_mode():
             loaded = self._load()
@@ -123,7 +115,8 @@ class LocalModel:
 
     def _write(self, network: Any, tokenizer: Any, tokens: list[int], choose: _Choice, watch: Watch) -> str:
         """Return the text that the network adds to the tokens of a prompt."""
-        last_only = {"logits_to_keep": 1} if _takes(network, "logits_to_keep") else {}
+        takes = inspect.signature(network.forward).parameters
+        last_only = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         answer: list[int] = []
         text, cache, logits = "", None, torch.empty(0)
         while not choose.finished:
@@ -134,7 +127,12 @@ class LocalModel:
                 )
             for piece in torch.split(torch.tensor([tokens], device=self._device), PIECE, 1):
                 output = network(input_ids=piece, past_key_values=cache, use_cache=True, **last_only)
-                cache, logits = _cache_of(output, self._label), output.logits[0, -1]
+                cache, logits = getattr(output, "past_key_values", None), output.logits[0, -1]
+                if cache is None:
+                    raise LanguageModelError(
+                        f"{self._label}: keeps no keys and values between tokens; expected a transformer; "
+                        "choose another model."
+                    )
                 watch(len(text))
             tokens = choose(logits)
             answer += tokens
@@ -212,48 +210,45 @@ def _check_packages(path: Path, label: str) -> None:
 
 
 def _check_files(path: Path, label: str) -> None:
-    """Refuse what is not a model's folder or a GGUF file, and pickles."""
-    if path.is_file():
-        with path.open("rb") as file:
-            head = file.read(1024)
-        if not head.startswith(b"GGUF"):
-            try:
-                refuse_leftovers(path.name, head, path.stat().st_size)
-            except CheckpointError as error:
-                raise LanguageModelError(f"{label}: {error}") from error
-            raise LanguageModelError(
-                f"{label}: its first bytes are {head[:4]!r}; expected a GGUF file; download it again, or choose "
-                "another."
-            )
-        return
-    names = sorted(each.name for each in path.iterdir()) if path.is_dir() else []
+    """Refuse what is not a model's folder or a GGUF file, what was not downloaded whole, and pickles."""
+    try:
+        (_check_gguf if path.is_file() else _check_folder)(path)
+    except CheckpointError as error:
+        raise LanguageModelError(f"{label}: {error}") from error
+
+
+def _check_gguf(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if not head.startswith(b"GGUF"):
+        refuse_leftovers(path.name, head, path.stat().st_size)
+        raise CheckpointError(
+            f"its first bytes are {head[:4]!r}; expected a GGUF file; download it again, or choose another."
+        )
+
+
+def _check_folder(folder: Path) -> None:
+    names = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
     if "config.json" not in names:
-        raise LanguageModelError(
-            f"{label}: not a model's folder; expected a folder with config.json; choose one from the list."
+        raise CheckpointError(
+            "not a model's folder; expected a folder with config.json; choose one from the list."
         )
     if not any(name.endswith(".safetensors") for name in names):
-        raise LanguageModelError(
-            f"{label}: a folder without safetensors (it holds {', '.join(names[:6])}); expected config.json, a "
-            "tokenizer and safetensors, since pickles can run code; download the model as safetensors or GGUF."
+        raise CheckpointError(
+            f"a folder without safetensors (it holds {', '.join(names[:6])}); expected config.json, a tokenizer and "
+            "safetensors, since pickles can run code; download the model as safetensors or GGUF."
         )
-    _check_contents(path, names, label)
-
-
-def _check_contents(folder: Path, names: Sequence[str], label: str) -> None:
-    """Refuse a folder whose files were not downloaded whole."""
     for name in names:
-        try:
-            if name.endswith(".safetensors"):
-                open_weights(folder / name)
-            elif name in _SETTINGS and (folder / name).stat().st_size < _POINTER:
+        if name.endswith(".safetensors"):
+            open_weights(folder / name)
+        elif name in _SETTINGS and (folder / name).stat().st_size < _POINTER:
+            try:
                 read_json((folder / name).read_bytes())
-        except CheckpointError as error:
-            raise LanguageModelError(f"{label}: {error}") from error
-        except ValueError as error:
-            raise LanguageModelError(
-                f"{label}: {name} is {error}; expected the file as its page has it, not a git-lfs "
-                "pointer or a web page; download it again."
-            ) from error
+            except ValueError as error:
+                raise CheckpointError(
+                    f"{name} is {error}; expected the file as its page has it, not a git-lfs pointer or a web page; "
+                    "download it again."
+                ) from error
 
 
 def _read(path: Path, label: str, dtype: torch.dtype) -> _Loaded:
@@ -347,16 +342,3 @@ def _without_system(messages: Sequence[Message]) -> Iterator[Message]:
         else:
             yield Message(message.role, before + message.text)
             before = ""
-
-
-def _cache_of(output: Any, label: str) -> Any:
-    cache = getattr(output, "past_key_values", None)
-    if cache is None:
-        raise LanguageModelError(
-            f"{label}: keeps no keys and values between tokens; expected a transformer; choose another model."
-        )
-    return cache
-
-
-def _takes(network: Any, argument: str) -> bool:
-    return argument in inspect.signature(network.forward).parameters

@@ -24,9 +24,8 @@ from ...models.errors import LanguageModelError
 from ...models.files.json_text import as_object, read_json
 
 FILE = "llm_profiles.json"  # in the folder for the user's own settings
-Setting = Literal[
-    "temperature", "seed", "stream", "max_tokens", "response_format"
-]  # settings that a question carries
+# Settings that a question carries.
+Setting = Literal["temperature", "seed", "stream", "max_tokens", "response_format"]
 
 
 def _has_host(url: str) -> bool:

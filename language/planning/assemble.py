@@ -6,25 +6,16 @@ from collections.abc import Sequence
 
 from ...models.storyboard.phrases import with_phrases
 from ...models.storyboard.scenes import Provenance, Scene, Storyboard
+from ..formats.tracks import groups_of
 
 
 def assemble(
     scenes: Sequence[Scene], *, fps: float, size: tuple[int, int], provenance: Provenance
 ) -> Storyboard:
     """Return a storyboard. Its prompts name all entities, and its groups are the things that several scenes share."""
-    named = [
-        scene.model_copy(
-            update={
-                "prompt": with_phrases(
-                    scene.prompt, [*(entity.text for entity in scene.entities), scene.background]
-                )
-            }
-        )
-        for scene in scenes
-    ]
-    members: dict[str, list[int]] = {}
+    named: list[Scene] = []
     for scene in scenes:
-        for name in dict.fromkeys([*(entity.id for entity in scene.entities), scene.background]):
-            members.setdefault(name, []).append(scene.id)
-    groups = {name: tuple(ids) for name, ids in members.items() if name and len(ids) > 1}
+        phrases = [*(entity.text for entity in scene.entities), scene.background]
+        named.append(scene.model_copy(update={"prompt": with_phrases(scene.prompt, phrases)}))
+    groups = {name: ids for name, ids in groups_of(scenes).items() if len(ids) > 1}
     return Storyboard(fps=fps, size=size, scenes=tuple(named), groups=groups, provenance=provenance)

@@ -16,8 +16,7 @@ MAX_BYTES = 16 * 1024 * 1024
 class AnswerCache:
     """A folder of answers, a file each, named by the hash of the question. The oldest are removed first.
 
-    Args:
-        folder: path of the folder, which is made when the first answer is kept.
+    The folder is made when the first answer is kept.
     """
 
     def __init__(self, folder: Path) -> None:

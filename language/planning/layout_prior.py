@@ -55,11 +55,7 @@ class Request:
 
 
 def read_layout_prior(path: Path) -> LayoutGPT:
-    """Read a prior that was trained on these sequences.
-
-    Raises:
-        models.errors.CheckpointError: see ``models.layout_prior.prior.read_prior``.
-    """
+    """Read a prior that was trained on these sequences; errors are those of ``read_prior``."""
     return read_prior(path, NAME, VOCABULARY)
 
 

@@ -27,19 +27,17 @@ SCENES_TASK = (
     "that name it in the prompt. The same thing keeps its id and its text in all scenes. At most "
     f"{wire.MAX_SCENES} scenes and {wire.MAX_ENTITIES} entities a scene."
 )
+_SCRIPT = "A red ball rolls to the right in a park. Then a dog catches it."
+_BALL = {"id": "ball", "text": "a red ball"}
 SCENES_EXAMPLE = (
-    {"script": "A red ball rolls to the right in a park. Then a dog catches it."},
+    {"script": _SCRIPT},
     {
         "scenes": [
-            {
-                "prompt": "a red ball in a park",
-                "background": "a park",
-                "entities": [{"id": "ball", "text": "a red ball"}],
-            },
+            {"prompt": "a red ball in a park", "background": "a park", "entities": [_BALL]},
             {
                 "prompt": "a brown dog and a red ball in a park",
                 "background": "a park",
-                "entities": [{"id": "dog", "text": "a brown dog"}, {"id": "ball", "text": "a red ball"}],
+                "entities": [{"id": "dog", "text": "a brown dog"}, _BALL],
             },
         ]
     },
@@ -52,12 +50,7 @@ BOXES_TASK = (
     "every entity, by its id."
 )
 BOXES_EXAMPLE = (
-    {
-        "script": "A red ball rolls to the right in a park. Then a dog catches it.",
-        "scene": 1,
-        "prompt": "a red ball in a park",
-        "entities": [{"id": "ball", "text": "a red ball"}],
-    },
+    {"script": _SCRIPT, "scene": 1, "prompt": "a red ball in a park", "entities": [_BALL]},
     {
         "entities": [
             {
@@ -137,12 +130,7 @@ def _ask_boxes(
     ids = [entity["id"] for entity in scene["entities"]]
     if not ids:
         return wire.Boxes({}, "percent", "percent")
-    question = {
-        "script": script,
-        "scene": number,
-        "prompt": scene["prompt"],
-        "entities": scene["entities"],
-    }
+    question = {"script": script, "scene": number, "prompt": scene["prompt"], "entities": scene["entities"]}
     stage = f"boxes of scene {number}"
     boxes = conversation.ask(
         stage,

@@ -7,17 +7,17 @@ import http.client
 import json
 import logging
 import pickle
+import queue
 import threading
 import time
 import traceback
 
 import pytest
-from frameloom.language.llm import endpoint as endpoint_file
 from frameloom.language.llm import exchange
 from frameloom.language.llm.endpoint import Endpoint
+from frameloom.language.llm.key import Key
 from frameloom.language.llm.profiles import Profile
-from frameloom.models.errors import LanguageModelError
-from frameloom.tests.support.llm_question import SCHEMA, TEXT, ask, model_of, refused
+from frameloom.tests.support.llm_question import SCHEMA, TALK, TEXT, ask, model_of, refused
 from frameloom.tests.support.llm_stub import (
     PATIENCE,
     breaks,
@@ -36,28 +36,15 @@ from frameloom.tests.support.llm_stub import (
 )
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(endpoint_file, "BACKOFF", 0.01)
-    monkeypatch.setattr(endpoint_file, "_dialects", {})
-
-
 def test_a_question_carries_the_conversation_the_schema_and_the_settings():
     with serving(says(TEXT)) as stub:
         model = model_of(stub, max_tokens=99, temperature=0.25)
         assert ask(model) == TEXT
-    (question,) = stub.questions
-    form = question.pop("response_format")
-    assert form == {
-        "type": "json_schema",
-        "json_schema": {"name": "answer", "strict": True, "schema": SCHEMA},
-    }
-    assert question == {
+    form = {"name": "answer", "strict": True, "schema": SCHEMA}
+    assert stub.questions[0] == {
+        "response_format": {"type": "json_schema", "json_schema": form},
         "model": "m",
-        "messages": [
-            {"role": "system", "content": "Answer in JSON."},
-            {"role": "user", "content": "Where is the fox?"},
-        ],
+        "messages": [{"role": each.role, "content": each.text} for each in TALK],
         "stream": True,
         "seed": 7,
         "temperature": 0.25,
@@ -76,7 +63,7 @@ def test_without_max_tokens_the_server_has_its_own_limit():
     assert not {"max_tokens", "max_completion_tokens"} & set(stub.questions[0])
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 100_000])
+@pytest.mark.parametrize("size", [1, 7, 100_000])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_events_may_be_cut_anywhere(size, end):
     bits = [delta(each) for each in TEXT]
@@ -87,10 +74,8 @@ def test_events_may_be_cut_anywhere(size, end):
 
 def test_a_character_may_come_in_two_halves_of_json():
     fox = json.dumps("🦊")[1:-1]
-    halves = [
-        f'data: {{"choices": [{{"delta": {{"content": "{half}"}}}}]}}\n\n' for half in (fox[:6], fox[6:])
-    ]
-    with serving(sends("".join(halves).encode(), streamed("!"))) as stub:
+    event = 'data: {"choices": [{"delta": {"content": "%s"}}]}\n\n'
+    with serving(sends(*((event % half).encode() for half in (fox[:6], fox[6:])), streamed("!"))) as stub:
         assert ask(model_of(stub)) == "🦊!"
 
 
@@ -121,10 +106,7 @@ def test_watch_is_told_how_many_characters_have_come():
     assert 0 < told[-1] <= len(TEXT)
 
 
-@pytest.mark.parametrize(
-    ("status", "remedy"),
-    [(401, "name its key as api_key_env"), (418, "correct")],
-)
+@pytest.mark.parametrize(("status", "remedy"), [(401, "name its key as api_key_env"), (418, "correct")])
 def test_other_refusals_are_final(status, remedy):
     with serving(sends(b"no such thing", status=status)) as stub:
         refused(model_of(stub), f"the server answered {status}: 'no such thing'; expected 200; {remedy}")
@@ -164,19 +146,17 @@ def test_a_server_that_asks_for_more_time_than_there_is_is_not_waited_for(later)
 
 
 def test_retry_after_is_obeyed():
-    times = []
-
-    def act(handler):
-        times.append(time.monotonic())
-        (sends(b"", status=429, Retry_After="1") if len(times) == 1 else says(TEXT))(handler)
-
-    with serving(act) as stub:
+    start = time.monotonic()
+    with serving(sends(b"", status=429, Retry_After="0.3"), says(TEXT)) as stub:
         assert ask(model_of(stub)) == TEXT
-    assert times[1] - times[0] >= 1
+    assert time.monotonic() - start >= 0.3
 
 
-def threads():
-    return [each for each in threading.enumerate() if each.name == exchange.THREAD]
+def no_thread_stays():
+    for thread in threading.enumerate():
+        if thread.name == exchange.THREAD:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(
@@ -193,11 +173,9 @@ def threads():
 )
 def test_nothing_outlasts_the_timeout(act):
     with serving(act) as stub:
-        refused(model_of(stub, timeout=1), "(no whole answer within timeout=1 seconds|sent no choices)")
+        refused(model_of(stub, timeout=0.5), "(no whole answer within timeout=0.5 seconds|sent no choices)")
         assert stub.hung_up.wait(PATIENCE)
-        for thread in threads():
-            thread.join(PATIENCE)
-        assert threads() == []
+        no_thread_stays()
 
 
 def test_the_timeout_is_for_all_attempts_together():
@@ -224,44 +202,32 @@ def test_a_cancel_stops_at_once_and_hangs_up(act):
         with pytest.raises(StopError) as caught:
             ask(model_of(stub), watch)
         assert caught.value.__context__ is None
-        for thread in threads():
-            thread.join(PATIENCE)
-        assert threads() == []
+        no_thread_stays()
     assert len(stub.asked) == 1
 
 
-def test_watch_is_called_twice_a_second_before_the_first_byte(monkeypatch):
-    waited = []
-    take = exchange.SimpleQueue
+def test_watch_is_called_twice_a_second_while_nothing_comes():
+    told, waited = [], []
 
     class Inbox:
-        def __init__(self):
-            self.queue = take()
-            self.put = self.queue.put
-
         def get(self, timeout):
             waited.append(timeout)
-            return self.queue.get(timeout=timeout)
+            if len(waited) < 3:
+                raise queue.Empty
+            return "a piece"
 
-    monkeypatch.setattr(exchange, "SimpleQueue", Inbox)
-    told = []
-    with serving(hangs) as stub, pytest.raises(LanguageModelError):
-        ask(model_of(stub, timeout=1), told.append)
+    assert exchange.Clock(PATIENCE, told.append).take(Inbox()) == "a piece"
     assert max(waited) <= 0.5
-    assert len(told) == len(waited) + 1  # once before each wait, and once more when time was up
+    assert told == [0] * 3
 
 
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (
-            sends(b'data: {"choices": [{"delta": {"content": "\xff\xfe"}}]}\n\n'),
-            "sent what is not UTF-8: 'data|not UTF-8",
-        ),
+        (sends(b'data: {"choices": [{"delta": {"content": "\xff\xfe"}}]}\n\n'), "sent what is not UTF-8: '"),
         (sends(b"<html>\n<h1>Welcome</h1>"), r"sent what is not JSON: '<html> <h1>Welcome</h1>'; .*base_url"),
         (sends(b'{"choices": [{"mess'), r"sent what is not JSON: '\{\"choices"),
         (sends(b"data: {not json}\n\n"), r"sent what is not JSON: '\{not json\}'"),
-        (sends(b'{"a":' * 100_000), "sent what is not JSON"),
         (sends(b""), "sent no choices"),
         (returns({"choices": []}), "sent no choices"),
         (returns({"choices": "x"}), "sent JSON of another form"),
@@ -280,7 +246,6 @@ def test_watch_is_called_twice_a_second_before_the_first_byte(monkeypatch):
         (returns(completion("x", "content_filter")), "stopped at its content filter"),
         (sends(events(delta("x"), {"error": {"message": "crashed"}})), r"reports '\{\"message\": \"crashed\"\}'"),
         (sends(b"x" * 100_000, *[b"x" * 1_000_000] * 20), "the answer does not end"),
-        (sends(*[events(delta("x" * 50_000))[:-14]] * 25), "sent more than 1,000,000 characters"),
         (returns(completion("x" * 1_100_000)), "sent more than 1,000,000 characters"),
     ],
 )  # fmt: skip
@@ -301,17 +266,14 @@ def test_a_servers_only_model_is_taken():
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (
-            returns({"data": [{"id": "a"}, {"id": "b"}]}),
-            "its server has 2: 'a', 'b'; expected exactly one; write",
-        ),
+        (returns({"data": [{"id": "a"}, {"id": "b"}]}), "its server has 2: 'a', 'b'; expected exactly one; write"),
         (returns({"data": []}), "its server has 0; expected exactly one; load one there"),
         (returns({"data": 3}), "its server has 0"),
         (sends(b"<html>"), "its server has 0"),
         (sends(b"no", status=400), "the server answered 400: 'no'"),
         (sends(b"no", status=404), "the server answered 404: 'no'"),
     ],
-)
+)  # fmt: skip
 def test_a_server_without_exactly_one_model_says_what_it_has(act, message):
     with serving(act) as stub:
         refused(Endpoint("mine", Profile(base_url=stub.url), timeout=PATIENCE), message)
@@ -340,26 +302,13 @@ def everything(error):
     return "\n".join(texts)
 
 
-def test_a_key_goes_to_its_own_server(key):
-    with serving(says(TEXT)) as stub:
-        assert ask(model_of(stub, **key)) == TEXT
-    assert stub.asked[0].headers["authorization"] == f"Bearer {SENTINEL}"
-
-
-def test_without_a_key_nothing_is_sent_not_even_what_netrc_has(monkeypatch, tmp_path):
-    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password SENTINEL\n")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    with serving(says(TEXT)) as stub:
-        ask(model_of(stub))
-    assert "authorization" not in stub.asked[0].headers
-
-
-def test_a_key_is_not_replaced_by_what_netrc_has(monkeypatch, tmp_path, key):
+@pytest.mark.parametrize("given", [False, True])
+def test_a_key_goes_to_its_own_server_and_what_netrc_has_does_not(monkeypatch, tmp_path, key, given):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password other\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with serving(says(TEXT)) as stub:
-        ask(model_of(stub, **key))
-    assert stub.asked[0].headers["authorization"] == f"Bearer {SENTINEL}"
+        ask(model_of(stub, **(key if given else {})))
+    assert stub.asked[0].headers.get("authorization") == (f"Bearer {SENTINEL}" if given else None)
 
 
 def test_a_key_goes_through_no_proxy_in_plain_sight(monkeypatch, key):
@@ -372,7 +321,7 @@ def test_a_key_goes_through_no_proxy_in_plain_sight(monkeypatch, key):
     assert proxy.asked == []
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", [301, 308])
 def test_a_redirect_is_not_followed(status, key):
     with serving(says("stolen")) as other:
         place = other.address.replace("http://", "http://me:pw@") + f"/new?key={SENTINEL}#part"
@@ -414,34 +363,35 @@ ECHOES = [
 SECRETS = ["SENTINEL", "TRU5USU5FT", "VOVElORU", "NFTlRJTkVM"]  # that name in the three base64s
 
 
-def test_the_echoes_hold_the_key():
-    assert all(any(secret in echo for secret in SECRETS) for echo in ECHOES)
+def leaks(text):
+    return [secret for secret in [*SECRETS, "sk-S", "sk-%"] if secret in text]
 
 
 @pytest.mark.parametrize("echo", ECHOES)
+def test_a_key_is_in_no_excerpt_however_it_is_spelled(echo):
+    assert leaks(echo)
+    for before in (0, 190):  # characters; at 190 the excerpt would end within the key
+        assert leaks(Key(SENTINEL).excerpt("." * before + echo)) == []
+
+
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 429, 500])
-@pytest.mark.parametrize("before", [0, 190])
-def test_a_key_that_a_server_repeats_is_in_no_error(key, echo, status, before):
-    body = ("." * before + echo).encode()
-    with serving(sends(body, status=status, Location="/" + echo.replace("\n", ""))) as stub:
-        model = model_of(stub, **key, attempts=1)
-        told = everything(refused(model, "the server (answered|sent|sends|reports)"))
-    assert [secret for secret in [*SECRETS, "sk-S", "sk-%"] if secret in told] == []
+def test_a_key_that_a_server_repeats_is_in_no_error(key, status):
+    body = " ".join(ECHOES)
+    with serving(sends(body.encode(), status=status, Location=f"/{body}")) as stub:
+        error = refused(model_of(stub, **key, attempts=1), r"the server (answered|sent|sends) .*\*\*\*")
+    assert leaks(everything(error)) == []
 
 
-def test_a_key_that_a_server_repeats_is_in_no_answer_and_no_list_of_models(key):
-    with serving(says(f"your key is {SENTINEL}")) as stub:
-        assert ask(model_of(stub, **key)) == "your key is ***"
+def test_a_key_that_a_server_repeats_is_in_no_list_of_models(key):
     with serving(returns({"data": [{"id": SENTINEL}, {"id": "b"}]})) as stub:
         model = Endpoint("mine", Profile(base_url=stub.url, api_key_env=key["env"]), timeout=PATIENCE)
         assert "SENTINEL" not in everything(refused(model, r"has 2: '\*\*\*', 'b'"))
 
 
-def test_a_key_in_a_head_that_is_none_is_in_no_log(key, caplog):
+def test_a_key_in_a_head_that_is_none_is_in_no_log(key):
     head = f"HTTP/1.1 200 OK\r\nX-Key {SENTINEL}\r\nX-More: 1\r\n\r\n".encode()
     with serving(lambda handler: handler.wfile.write(head + streamed(TEXT))) as stub:
         assert ask(model_of(stub, **key)) == TEXT
-    assert "SENTINEL" not in caplog.text
 
 
 def test_what_others_log_of_their_own_requests_stays(caplog):
@@ -463,12 +413,6 @@ def test_a_key_is_not_printed_where_a_program_prints_all_requests(key, monkeypat
     assert "SENTINEL" not in printed.out + printed.err
 
 
-def test_a_key_is_in_no_error_of_a_line_that_fails(key):
-    assert "SENTINEL" not in everything(refused(model_of(free_address(), **key), "no answer"))
-    with serving(hangs) as stub:
-        assert "SENTINEL" not in everything(refused(model_of(stub, **key, timeout=1), "no whole answer"))
-
-
 def test_a_model_holds_no_key(key):
     with serving(says(TEXT)) as stub:
         model = model_of(stub, **key)
@@ -482,21 +426,12 @@ def test_a_model_holds_no_key(key):
 
 @pytest.mark.parametrize(
     ("value", "why"),
-    [
-        (None, "is not set"),
-        (" ", "is not set"),
-        ("SENTINEL\nX: y", "no key has"),
-        ("SENTINEL é", "no key has"),
-    ],
+    [(" ", "is not set"), ("SENTINEL\nX: y", "has .* no key has"), ("SENTINEL é", "has .* no key has")],
 )
 def test_a_key_that_is_none_is_told_before_anything_is_sent(monkeypatch, value, why):
-    monkeypatch.delenv("FRAMELOOM_TEST_KEY", raising=False)
-    if value is not None:
-        monkeypatch.setenv("FRAMELOOM_TEST_KEY", value)
+    monkeypatch.setenv("FRAMELOOM_TEST_KEY", value)
     with serving(says(TEXT)) as stub:
-        error = refused(
-            model_of(stub, env="FRAMELOOM_TEST_KEY"), f"FRAMELOOM_TEST_KEY (is|has) .*{why.split()[-1]}"
-        )
+        error = refused(model_of(stub, env="FRAMELOOM_TEST_KEY"), f"FRAMELOOM_TEST_KEY {why}")
     assert stub.asked == []
     assert "SENTINEL" not in everything(error)
 

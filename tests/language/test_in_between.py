@@ -5,37 +5,24 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 from frameloom.language.answers import wire
-from frameloom.language.llm.local import LocalModel
 from frameloom.language.planning import in_between
 from frameloom.language.planning.cache import AnswerCache
 from frameloom.language.planning.in_between import count_questions, write_between
 from frameloom.models.errors import LanguageModelError
 from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.tests.support.language import BetweenModel, ScriptedModel
-from frameloom.tests.support.tiny_llm import write_llm
 
-PAIR = Tree(
-    4, 2, {0: "a", 3: "b", 6: "b", 9: "b"}
-)  # one gap to ask about: two prompts between frames 0 and 3
+# One gap to ask about: two prompts between frames 0 and 3.
+PAIR = Tree(4, 2, {0: "a", 3: "b", 6: "b", 9: "b"})
 RIGHT = '{"prompts": ["one", "two"]}'
 
 # Sent back: the answer, the path and what the excerpt shows.
 WRONG = {
-    "empty": ("", "$", "''"),
-    "a refusal": ("I cannot do that.", "$", "I cannot do that."),
-    "a list of numbers": ("[1, 2]", "$", "a JSON object"),
-    "truncated": ('{"prompts": ["one", "tw', "$", "cut off"),
-    "another form": ('{"captions": ["one", "two"]}', "$.prompts", "nothing"),
     "a storyboard": ('{"prompts": ["one", "two"], "scenes": []}', "$", "scenes"),
-    "one text": ('{"prompts": "one, two"}', "$.prompts", "a list of 2 items"),
-    "none": ('{"prompts": []}', "$.prompts", "0 items"),
     "too few": ('{"prompts": ["one"]}', "$.prompts", "got '1 items'; expected a list of 2 items"),
     "too many": ('{"prompts": ["one", "two", "three"]}', "$.prompts", "3 items"),
     "an empty prompt": ('{"prompts": ["one", " "]}', "$.prompts[1]", "a text of 1 to 400 characters"),
-    "a null": ('{"prompts": [null, "two"]}', "$.prompts[0]", "null"),
-    "an object": ('{"prompts": [{"text": "one"}, "two"]}', "$.prompts[0]", "one"),
     "too long": (json.dumps({"prompts": ["one", "x" * 401]}), "$.prompts[1]", "xxx..."),
     "a control character": (r'{"prompts": ["one\u001b[2J", "two"]}', "$.prompts[0]", "without control characters"),
 }  # fmt: skip
@@ -65,10 +52,8 @@ def test_a_level_is_asked_about_what_was_written_on_the_one_above():
     model = BetweenModel()
     finer = write_between(tree, 3, model)
     asked = [(question["before"], question["after"]) for question in model.questions]
-    assert asked == [
-        ("a", "b"), ("b", "c"),
-        ("a", "a 1 b"), ("a 1 b", "b"), ("b", "b 1 c"), ("b 1 c", "c"),
-    ]  # fmt: skip
+    finest = [("a", "a 1 b"), ("a 1 b", "b"), ("b", "b 1 c"), ("b 1 c", "c")]
+    assert asked == [("a", "b"), ("b", "c"), *finest]
     assert list(finer.prompts) == list(range(9))
     assert finer.prompts[1] == "a 1 a 1 b"
 
@@ -125,26 +110,16 @@ def test_a_motion_modules_16_frames_are_asked_down_to_level_3():
 
 
 @pytest.mark.parametrize(("wrong", "path", "excerpt"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_answer_goes_back_and_then_stops_with_place_path_and_excerpt(wrong, path, excerpt):
+def test_a_wrong_answer_goes_back_with_path_and_excerpt(wrong, path, excerpt):
     finer, model = write(PAIR, wrong, RIGHT)
     assert finer.prompts == {0: "a", 1: "one", 2: "two", 3: "b", 6: "b", 9: "b"}
     told = model.asked[1][-1].text
     assert f"{path}: got " in told
     assert excerpt in told
-    with pytest.raises(LanguageModelError) as caught:
-        write(PAIR, wrong, wrong, wrong, RIGHT)
-    said = str(caught.value)
-    assert said.startswith("scripted, prompts between two, level 2, job 1 (frames 0 to 3): answer 3, ")
-    assert f"{path}: got " in said
-    assert excerpt in said
-    assert "try another seed or model" in said
-    assert len(said) < 600
 
 
 def test_prompts_are_one_line_each_and_prose_around_them_is_left_out():
-    finer, _ = write(
-        PAIR, 'Here they are:\n```json\n{"prompts": ["one\\n  more", "\\ttwo "]}\n```', repairs=0
-    )
+    finer, _ = write(PAIR, r'Here they are: {"prompts": ["one\n  more", "\ttwo "]}', repairs=0)
     assert (finer.prompts[1], finer.prompts[2]) == ("one more", "two")
 
 
@@ -180,32 +155,13 @@ def test_a_deeper_tree_asks_for_its_new_level_alone(tmp_path):
     assert [question["after"] for question in model.questions] == ["a 1 b", "b", "b 1 c", "c"]
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"identity": "scripted 2"}])
-def test_another_seed_or_model_is_asked_anew(tmp_path, change):
-    cache = AnswerCache(tmp_path)
-    write_between(PAIR, 2, BetweenModel(), cache=cache)
-    model = BetweenModel(identity=change.get("identity", "scripted 1"))
-    write_between(PAIR, 2, model, cache=cache, seed=change.get("seed", 0))
-    assert len(model.asked) == 1
-
-
 def test_a_whole_tree_of_answers_fits_into_the_cache():
     from frameloom.language.planning import cache
 
     assert in_between.MAX_QUESTIONS <= cache.MAX_FILES
 
 
-def test_cancel_and_progress_pass_through():
-    class CancelledError(Exception):
-        pass
-
-    def cancel(characters):
-        raise CancelledError
-
-    model = BetweenModel()
-    with pytest.raises(CancelledError):
-        write_between(PAIR, 2, model, watch=cancel)
-    assert model.asked == []
+def test_progress_counts_the_questions():
     shares = []
     write_between(Tree(3, 2, {0: "a", 2: "b", 4: "c"}), 2, BetweenModel(), progress=shares.append)
     assert shares == [0.0, 0.5, 1.0]
@@ -215,20 +171,9 @@ def test_the_schema_is_portable_and_the_example_follows_it():
     model = BetweenModel()
     write_between(PAIR, 2, model)
     (schema,) = model.schemas
-    assert schema["properties"]["prompts"] == {
-        "type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2,
-    }  # fmt: skip
+    wanted = {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}
+    assert schema["properties"]["prompts"] == wanted
     question, answer = in_between.EXAMPLE
     assert len(wire.read_prompts(answer, question["count"])) == 3
     assert question["count"] == 3
     assert model.asked[0][0].text.endswith(json.dumps(answer))
-
-
-@pytest.mark.parametrize("count", [1, 5])
-def test_a_local_model_of_random_weights_is_held_to_the_number_of_prompts(tmp_path, count):
-    """The grammar does it: such a model knows nothing of the question."""
-    folder = write_llm(tmp_path / "llm", context=8192)
-    model = LocalModel(folder, "tiny", max_tokens=2000, temperature=0.7, device=torch.device("cpu"))
-    length = count + 2
-    tree = Tree(length, 2, {0: "a"} | {place * (length - 1): "b" for place in range(1, length)})
-    assert list(write_between(tree, 2, model).prompts)[: length - 1] == list(range(length - 1))

@@ -41,27 +41,34 @@ def folder(tmp_path_factory):
     return write_llm(tmp_path_factory.mktemp("llm") / "tiny")
 
 
-def make(folder, temperature=0.7, max_tokens=400, device=CPU):
-    return LocalModel(folder, "tiny", max_tokens=max_tokens, temperature=temperature, device=device)
+def make(folder, temperature=0.7, max_tokens=400):
+    return LocalModel(folder, "tiny", max_tokens=max_tokens, temperature=temperature, device=CPU)
 
 
 def ignore(_characters):
     pass
 
 
+def complete(folder, schema=SCHEMA, **settings):
+    return make(folder, **settings).complete(ASK, schema, seed=0, watch=ignore)
+
+
+def refused(folder, message, **settings):
+    with pytest.raises(LanguageModelError, match=message) as caught:
+        complete(folder, **settings)
+    assert str(folder.parent) not in str(caught.value)
+
+
 def test_random_weights_give_answers_that_follow_the_schema(folder):
-    for temperature in (0.0, 0.7, 2.0):
-        model = make(folder, temperature)
-        for seed in range(5):
-            Answer.model_validate_json(model.complete(ASK, SCHEMA, seed=seed, watch=ignore), strict=True)
+    for seed, temperature in enumerate((0.0, 0.7, 2.0, 2.0)):
+        answer = make(folder, temperature).complete(ASK, SCHEMA, seed=seed, watch=ignore)
+        Answer.model_validate_json(answer, strict=True)
 
 
 def test_words_of_a_schema_are_written_in_their_own_characters(folder):
     schema = {"größe": {"const": 'Füchslein 狐 🦊 "x"'}}
     form = {"type": "object", "properties": schema, "required": ["größe"], "additionalProperties": False}
-    model = LocalModel(folder, "tiny", max_tokens=200, temperature=0.7, device=CPU)
-    answer = model.complete(ASK, form, seed=0, watch=lambda _: None)
-    assert answer == '{"größe": "Füchslein 狐 🦊 \\"x\\""}'
+    assert complete(folder, form) == '{"größe": "Füchslein 狐 🦊 \\"x\\""}'
 
 
 def test_a_seed_decides_the_answer_and_torchs_own_random_numbers_stay(folder):
@@ -77,15 +84,15 @@ def test_what_it_keeps_between_tokens_changes_nothing(folder):
     """The same greedy choice over the whole text so far, computed anew for every token."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = make(folder, temperature=0)
-    answer = model.complete(ASK, SCHEMA, seed=0, watch=ignore)
+    answer = complete(folder, temperature=0)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     turns = [{"role": each.role, "content": each.text} for each in ASK]
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     tokens = tokenizer(text)["input_ids"]
     start = len(tokens)
-    choose = local._Choice(local._matcher(model._load(), SCHEMA, "tiny"), 0.0, torch.Generator(), "tiny")
+    matcher = local._matcher(make(folder)._load(), SCHEMA, "tiny")
+    choose = local._Choice(matcher, 0.0, torch.Generator(), "tiny")
     with torch.inference_mode():
         while not choose.finished:
             tokens = tokens + choose(network(torch.tensor([tokens])).logits[0, -1])
@@ -109,16 +116,15 @@ def test_watch_is_told_of_the_answer_as_it_grows_and_may_stop_it(folder):
 
 def test_a_long_prompt_can_be_cancelled_while_it_is_read(folder):
     """It has some 1,500 tokens, which a large model reads for minutes on a CPU."""
-    model, seen = make(folder), []
-    ask = [Message("user", "Where is the ball? " * 120)]
-    model.complete(ask, SCHEMA, seed=0, watch=seen.append)
-    assert seen.count(0) > 4
+    seen = []
 
     def stop(characters):
-        raise InterruptedError(f"cancelled at {characters}")
+        seen.append(characters)
+        if len(seen) > 4:
+            raise InterruptedError(f"cancelled at {characters}")
 
     with pytest.raises(InterruptedError, match="cancelled at 0"):
-        model.complete(ask, SCHEMA, seed=0, watch=stop)
+        make(folder).complete([Message("user", "Where is the ball? " * 120)], SCHEMA, seed=0, watch=stop)
 
 
 def test_it_runs_inside_and_outside_inference_mode(folder):
@@ -164,45 +170,31 @@ def test_nothing_is_fetched(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    make(copy).complete(ASK, SCHEMA, seed=0, watch=ignore)
+    complete(copy)
     (copy / "tokenizer.json").unlink()
-    with pytest.raises(LanguageModelError, match="tiny: transformers can't read it"):
-        make(copy).complete(ASK, SCHEMA, seed=0, watch=ignore)
+    refused(copy, "tiny: transformers can't read it")
 
 
 def test_a_system_turn_opens_the_users_where_a_template_has_none(tmp_path):
-    strict = (
-        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-        + TEMPLATE
-    )
-    tokenizer = make(write_llm(tmp_path / "strict", strict))._load().tokenizer
+    strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system role') }}{% endif %}"
+    tokenizer = make(write_llm(tmp_path / "strict", strict + TEMPLATE))._load().tokenizer
     text = local._render(tokenizer, [*ASK, Message("assistant", "Left."), Message("user", "Sure?")], "tiny")
-    assert text == (
-        "<|user|>Answer in JSON.\n\nWhere is the ball?<|end|><|assistant|>Left.<|end|><|user|>Sure?<|end|><|assistant|>"
-    )
+    asked = "<|user|>Answer in JSON.\n\nWhere is the ball?<|end|>"
+    assert text == asked + "<|assistant|>Left.<|end|><|user|>Sure?<|end|><|assistant|>"
 
 
-def complete(folder, schema=SCHEMA, **settings):
-    return make(folder, **settings).complete(ASK, schema, seed=0, watch=ignore)
-
-
-def test_an_answer_that_is_not_finished_is_an_error(folder):
-    with pytest.raises(
-        LanguageModelError, match=r"not finished after .*'\{\"balls.*max_tokens=3; raise max_tokens"
-    ):
-        complete(folder, max_tokens=3)
-
-
-def test_a_prompt_that_leaves_no_room_is_an_error(tmp_path):
-    with pytest.raises(
-        LanguageModelError, match=r"has \d+ tokens and max_tokens is 400; expected at most 256 together"
-    ):
-        complete(write_llm(tmp_path / "tiny", context=256))
-
-
-def test_a_schema_that_cant_be_enforced_is_an_error(folder):
-    with pytest.raises(LanguageModelError, match="tiny: llguidance can't enforce the schema"):
-        complete(folder, {"type": "object", "properties": {"a": {"type": "nonsense"}}})
+@pytest.mark.parametrize(
+    ("made", "settings", "message"),
+    [
+        ({}, {"max_tokens": 3}, r"not finished after .*'\{\"balls.*max_tokens=3; raise max_tokens"),
+        ({}, {"schema": {"type": "nonsense"}}, "tiny: llguidance can't enforce the schema"),
+        ({"context": 256}, {}, r"has \d+ tokens and max_tokens is 400; expected at most 256 together"),
+        ({"template": None}, {}, r"tiny: has no chat template.*instruct or chat version"),
+    ],
+    ids=["too long", "no such schema", "no room", "no template"],
+)
+def test_what_cannot_be_answered_is_an_error(folder, tmp_path, made, settings, message):
+    refused(write_llm(tmp_path / "tiny", **made) if made else folder, message, **settings)
 
 
 def test_a_grammar_that_gives_up_on_the_way_is_an_error(folder):
@@ -212,35 +204,21 @@ def test_a_grammar_that_gives_up_on_the_way_is_an_error(folder):
     grammar = LLMatcher.grammar_from_json_schema({"type": "string", "pattern": "^(a|b)*a(a|b){18}$"})
     matcher = LLMatcher(make(folder)._load().vocabulary, grammar, limits=LLParserLimits(max_lexer_states=30))
     choose = local._Choice(matcher, 0.0, torch.Generator(), "tiny")
-
-    def write():
-        for _ in range(100):
-            choose(torch.zeros(400))
-
-    with pytest.raises(
-        LanguageModelError, match=r"tiny: llguidance stopped at the schema \(.*too many states"
-    ):
-        write()
-
-
-def test_without_a_chat_template_a_model_is_refused(tmp_path):
-    with pytest.raises(LanguageModelError, match=r"tiny: has no chat template.*instruct or chat version"):
-        complete(write_llm(tmp_path / "tiny", template=None))
+    with pytest.raises(LanguageModelError, match=r"tiny: llguidance stopped at the schema \(.*many states"):
+        list(map(choose, [torch.zeros(400)] * 100))
 
 
 @pytest.mark.parametrize("name", ["transformers", "llguidance"])
 def test_a_missing_package_is_named_with_how_to_install_it(folder, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)  # Python's own way to say that there is none
-    with pytest.raises(LanguageModelError, match=rf"{name} not installed; .*`python -m pip install {name}`"):
-        make(folder)
+    refused(folder, rf"{name} not installed; .*`python -m pip install {name}`")
 
 
 def test_a_gguf_file_needs_the_packages_that_read_it(tmp_path, monkeypatch):
     (tmp_path / "a.gguf").write_bytes(b"GGUF")
     for name in ("gguf", "accelerate"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(LanguageModelError, match=r"pip install gguf accelerate`"):
-        make(tmp_path / "a.gguf")
+    refused(tmp_path / "a.gguf", r"pip install gguf accelerate`")
 
 
 class Trap:
@@ -250,90 +228,52 @@ class Trap:
         return (pytest.fail, ("a pickle was opened",))
 
 
-def unsafe(folder, copy):
-    shutil.copytree(folder, copy)
-    (copy / "model.safetensors").unlink()
-    torch.save(Trap(), copy / "pytorch_model.bin")
+EMPTY = b"\x08\0\0\0\0\0\0\0{}      "  # safetensors without a tensor
 
 
 def test_pickles_are_refused(folder, tmp_path):
-    unsafe(folder, tmp_path / "copy")
-    with pytest.raises(
-        LanguageModelError, match=r"tiny: a folder without safetensors \(it holds .*pytorch_model.bin"
-    ):
-        make(tmp_path / "copy")
-    (tmp_path / "copy" / "vae.safetensors").write_bytes(
-        b"\x08\0\0\0\0\0\0\0{}      "
-    )  # one that is no part of the model
-    with pytest.raises(LanguageModelError, match="tiny: transformers can't read it"):
-        complete(tmp_path / "copy")
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "model.safetensors").unlink()
+    torch.save(Trap(), copy / "pytorch_model.bin")
+    refused(copy, r"tiny: a folder without safetensors \(.*pytorch_model.bin")
+    (copy / "vae.safetensors").write_bytes(EMPTY)  # one that is no part of the model
+    refused(copy, "tiny: transformers can't read it")
 
 
 def test_code_of_a_models_folder_does_not_run(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
-    classes = {
-        "AutoConfig": "trap.Config",
-        "AutoModelForCausalLM": "trap.Model",
-        "AutoTokenizer": "trap.Tokenizer",
-    }
+    classes = {name: "trap.Class" for name in ("AutoConfig", "AutoModelForCausalLM", "AutoTokenizer")}
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "of_its_own", "auto_map": classes}))
     (copy / "trap.py").write_text("import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n")
-    with pytest.raises(LanguageModelError, match="tiny: transformers can't read it") as caught:
-        complete(copy)
+    refused(copy, "tiny: transformers can't read it")
     assert not (copy / "ran").exists()
-    assert str(tmp_path) not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("name", "content", "message"),
     [
-        (
-            lambda copy: (copy / "config.json").unlink(),
-            "not a model's folder; expected a folder with config.json",
-        ),
-        (
-            lambda copy: (copy / "config.json").write_text("{"),
-            r"tiny: config.json is text that is not JSON \(.*\); expected the file",
-        ),
-        (
-            lambda copy: (copy / "config.json").write_text("[" * 50_000),
-            "config.json is JSON with thousands of lists",
-        ),
-        (
-            lambda copy: (copy / "tokenizer.json").write_text("version https://git-lfs"),
-            "tokenizer.json is text that is not JSON",
-        ),
-        (
-            lambda copy: (copy / "model.safetensors").write_bytes(b"<html>"),
-            r"tiny: model.safetensors: a web page",
-        ),
-        (
-            lambda copy: (copy / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      "),
-            r"lacks lm_head.weight.* and \d+ more",
-        ),
-        (lambda copy: (copy / "tokenizer.json").write_text("[]"), "can't read it"),
+        ("config.json", None, "not a model's folder; expected a folder with config.json"),
+        ("config.json", b"{", r"tiny: config.json is text that is not JSON \(.*\); expected the file"),
+        ("tokenizer.json", b"version https://git-lfs", "tokenizer.json is text that is not JSON"),
+        ("tokenizer.json", b"[]", "can't read it"),
+        ("model.safetensors", b"<html>", r"tiny: model.safetensors: a web page"),
+        ("model.safetensors", EMPTY, r"lacks lm_head.weight.* and \d+ more"),
     ],
 )
-def test_a_damaged_folder_is_an_error_without_its_place(folder, tmp_path, damage, message):
+def test_a_damaged_folder_is_an_error_without_its_place(folder, tmp_path, name, content, message):
     copy = shutil.copytree(folder, tmp_path / "copy")
-    damage(copy)
-    with pytest.raises(LanguageModelError, match=message) as caught:
-        complete(copy)
-    assert str(tmp_path) not in str(caught.value)
+    (copy / name).unlink()
+    if content is not None:
+        (copy / name).write_bytes(content)
+    refused(copy, message)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [
-        (b"", r"tiny: a.gguf: the file is empty"),
-        (b"<html>", r"tiny: a.gguf: a web page"),
-        (b"version https://git-lfs.github.com/spec/v1", r"tiny: a.gguf: a git-lfs pointer"),
-        (b"\x80\x02", r"first bytes are .*; expected a GGUF file"),
-    ],
+    [(b"<html>", r"tiny: a.gguf: a web page"), (b"\x80\x02", r"first bytes are .*; expected a GGUF file")],
 )
 def test_what_is_no_gguf_file_is_refused(tmp_path, monkeypatch, content, message):
     monkeypatch.setattr(local, "GGUF_PACKAGES", ())
     (tmp_path / "a.gguf").write_bytes(content)
-    with pytest.raises(LanguageModelError, match=message):
-        make(tmp_path / "a.gguf")
+    refused(tmp_path / "a.gguf", message)

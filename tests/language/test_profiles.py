@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from pathlib import Path
 
@@ -33,30 +32,18 @@ def test_without_a_file_the_built_in_ones_stand_in_the_list(tmp_path):
 
 
 def test_local_servers_get_no_key_and_openai_its_own():
-    assert {profile.base_url for profile in BUILT_IN.values() if profile.api_key_env is None} == {
-        "http://127.0.0.1:11434/v1",
-        "http://127.0.0.1:8080/v1",
-        "http://127.0.0.1:1234/v1",
-        "http://127.0.0.1:8000/v1",
-    }
-    assert BUILT_IN["openai"].base_url == "https://api.openai.com/v1"
-    assert BUILT_IN["openai"].api_key_env == "OPENAI_API_KEY"
+    keys = {name: profile.api_key_env for name, profile in BUILT_IN.items()}
+    assert keys == dict.fromkeys(BUILT_IN) | {"openai": "OPENAI_API_KEY"}
+    local = {name for name, profile in BUILT_IN.items() if profile.base_url.startswith("http://127.0.0.1:")}
+    assert local == set(BUILT_IN) - {"openai"}
 
 
 def test_the_users_own_come_behind_and_replace_those_of_the_same_name(write):
-    folder = write({"mine": MINE, "ollama": {"base_url": "http://10.0.0.5:11434/v1"}})
+    mine = {"mine": MINE, "ollama": {"base_url": "http://10.0.0.5:11434/v1"}}
+    folder = write(b"\xef\xbb\xbf" + json.dumps(mine).encode())  # a byte order mark before it
     assert profile_names(folder) == [*BUILT_IN, "mine"]
-    assert read_profile(folder, "mine") == Profile(
-        base_url="https://llm.example:8443/v1", model="big", api_key_env="MY_KEY"
-    )
+    assert read_profile(folder, "mine") == Profile(**MINE | {"base_url": "https://llm.example:8443/v1"})
     assert read_profile(folder, "ollama").base_url == "http://10.0.0.5:11434/v1"
-
-
-def test_the_file_is_read_anew_each_time_also_with_a_byte_order_mark(write):
-    assert "later" not in profile_names(write({}))
-    folder = write(b"\xef\xbb\xbf" + json.dumps({"later": MINE}).encode())
-    assert "later" in profile_names(folder)
-    assert read_profile(folder, "later").model == "big"
 
 
 def test_a_faulty_profile_leaves_the_others_alone(write):
@@ -66,9 +53,7 @@ def test_a_faulty_profile_leaves_the_others_alone(write):
 
 
 def test_a_name_that_is_not_there_is_told_those_that_are(write):
-    with pytest.raises(
-        LanguageModelError, match=r"profile 'yours': not on this machine; .*'openai', 'mine'\]"
-    ):
+    with pytest.raises(LanguageModelError, match=r"profile 'yours': not on this .*'openai', 'mine'\]"):
         read_profile(write({"mine": MINE}), "yours")
 
 
@@ -78,7 +63,6 @@ def test_a_name_that_is_not_there_is_told_those_that_are(write):
         (b"", "Expecting value"),
         (b'{"mine": ' + SENTINEL.encode(), "Expecting value: line 1 column 10"),
         (b'{"mine": "\xff"}', "utf-8"),
-        (b"[" * 100_000, "JSON with thousands of lists"),
         ([MINE], "JSON of a list"),
         (SENTINEL, "JSON of a str"),
     ],
@@ -87,7 +71,7 @@ def test_a_file_that_is_none_is_told_how_one_looks(write, content, why):
     folder = write(content)
     for read in (lambda: profile_names(folder), lambda: read_profile(folder, "ollama")):
         with pytest.raises(
-            LanguageModelError, match=rf"(?s){FILE}: got no profiles \(.*({why}).*base_url"
+            LanguageModelError, match=rf"{FILE}: got no profiles \(.*{why}.*base_url"
         ) as caught:
             read()
         assert "SENTINEL" not in str(caught.value)
@@ -106,33 +90,25 @@ ADDRESS = r"\.base_url: got another value; expected an address as http://127\.0\
     ("change", "message"),
     [
         ({"base_url": None}, r"\$\.mine\.base_url: got another value; expected"),
-        ({"base_url": ""}, ADDRESS),
         ({"base_url": "localhost:8080"}, ADDRESS),
         ({"base_url": "ftp://127.0.0.1/v1"}, ADDRESS),
-        ({"base_url": "file:///v1"}, ADDRESS),
         ({"base_url": f"https://me:{SENTINEL}@llm.example/v1"}, ADDRESS),
-        ({"base_url": f"https://{SENTINEL}@llm.example/v1"}, ADDRESS),
         ({"base_url": "https://good.example\\@llm.example/v1"}, ADDRESS),
         ({"base_url": f"https://llm.example/v1?key={SENTINEL}"}, ADDRESS),
         ({"base_url": f"https://llm.example/v1#{SENTINEL}"}, ADDRESS),
         ({"base_url": "https://llm.example:99999/v1"}, ADDRESS),
-        ({"base_url": "https://llm.example:x/v1"}, ADDRESS),
         ({"base_url": "https://:80/v1"}, ADDRESS),
         ({"base_url": "https://llm.example/v1\r\nX: y"}, ADDRESS),
         ({"model": ""}, r"\$\.mine\.model: got another value; expected"),
-        ({"model": 3}, r"\$\.mine\.model: got another value; expected"),
         ({"api_key_env": SENTINEL}, r"\.api_key_env: got another value; expected the name of an environment variable"),
         ({"api_key_env": "skSENTINELx"}, r"\.api_key_env: got another value; expected the name"),
-        ({"api_key_env": ""}, r"\.api_key_env: got another value; expected the name"),
         ({"omit": "seed"}, r"\$\.mine\.omit: got another value; expected a list of settings, such as"),
-        ({"omit": None}, r"\$\.mine\.omit: got another value; expected a list of settings, such as"),
         ({"omit": ["seed", SENTINEL]}, r"\$\.mine\.omit\.1: got another value; expected one of temperature, seed"),
         ({"omit": [["seed"]]}, r"\$\.mine\.omit\.0: got another value; expected one of temperature, seed"),
         ({"omit": ["model"]}, r"\$\.mine\.omit\.0: got another value; expected one of temperature"),
         ({"rename": ["seed"]}, r"\$\.mine\.rename: got another value; expected names by setting, such as"),
         ({"rename": {"top_p": "p"}}, r"\$\.mine\.rename\.top_p: got another value; expected one of temperature, seed"),
         ({"rename": {"seed": SENTINEL}}, r"\$\.mine\.rename\.seed: got another value; expected a name of letters"),
-        ({"rename": {"seed": None}}, r"\$\.mine\.rename\.seed: got another value; expected a name of letters"),
         ({"rename": {"seed": "messages"}}, r"\$\.mine: got .*; expected each setting under a name of its own"),
         ({"rename": {"seed": "a", "stream": "a"}}, r"\$\.mine: got .*; expected each setting under a name of its own"),
         ({"omit": ["seed"], "rename": {"seed": "a"}}, r"\$\.mine: got .*; expected seed in omit or in rename, not"),
@@ -140,7 +116,6 @@ ADDRESS = r"\.base_url: got another value; expected an address as http://127\.0\
             {"api_key": SENTINEL},
             r"\.api_key: got a field that profiles don't have; expected base_url, model, api_key_env, omit, rename",
         ),
-        (None, r"\$\.mine: got another value; expected"),
         (SENTINEL, r"\$\.mine: got another value; expected"),
     ],
 )  # fmt: skip
@@ -162,13 +137,6 @@ def test_a_profile_without_an_address_is_told(write):
 @pytest.mark.parametrize("url", ["http://[::1]:8080/v1", "https://llm.example", "http://my-box:1/a/b"])
 def test_addresses_of_servers_are_taken(url):
     assert Profile(base_url=url).base_url == url
-
-
-def test_a_profile_is_plain_data():
-    more = {"omit": ["temperature", "stream"], "rename": {"seed": "random_seed"}}
-    profile = Profile.model_validate(MINE | more)
-    assert (profile.omit, profile.rename) == (("temperature", "stream"), {"seed": "random_seed"})
-    assert pickle.loads(pickle.dumps(profile)) == profile
 
 
 @pytest.mark.parametrize("page", [ROOT / "docs" / "layouts.md", PAGE])

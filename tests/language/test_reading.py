@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from frameloom.language.answers.reading import MAX_DEPTH, ends_whole, read_answer
@@ -104,15 +103,7 @@ def test_a_list_is_taken_for_what_the_object_should_hold():
 
 
 def test_marks_in_the_strings_of_an_answer_are_words():
-    for word in (
-        "<think>",
-        "</think>",
-        "[THINK]",
-        "<|channel|>final<|message|>",
-        "assistantfinal",
-        "{",
-        '"}',
-    ):
+    for word in '<think> </think> [THINK] <|channel|>final<|message|> assistantfinal { "}'.split():
         assert read(json.dumps({"x": f"a sign: {word}"})) == (f"a sign: {word}", 1)
 
 
@@ -128,31 +119,25 @@ def test_of_several_answers_the_last_counts(text, count):
     assert read(text) == ("good", count)
 
 
+BEFORE = f"First idea: {json.dumps(DRAFT)} But better: "
+WITHIN = f'{{"draft": {json.dumps(DRAFT)}, "final": '
+
+
 @pytest.mark.parametrize(
-    ("later", "why"),
+    ("text", "why"),
     [
-        ('{"x": "a fox", }', r"JSON \("),
-        ('{"x": 3}', r"\$\.x: got '3'"),
-        ('{"x": "a fo', "the answer was cut off"),
-        ('{"reply": {"x": 3}}', r"\$\.reply\.x: got '3'"),
+        (BEFORE + '{"x": "a fox", }', r"JSON \("),
+        (BEFORE + '{"x": 3}', r"\$\.x: got '3'"),
+        (BEFORE + '{"x": "a fo', "the answer was cut off"),
+        (BEFORE + '{"reply": {"x": 3}}', r"\$\.reply\.x: got '3'"),
+        (WITHIN, "cut off"),
+        (WITHIN + '{"x": "a fo', "cut off"),
+        ('{"x": ["a", "b"], "y": [', "cut off"),
+        ('{"x": ["a", "b"],}', r"JSON \("),
     ],
 )
-def test_where_the_last_answer_is_of_no_use_a_draft_before_it_does_not_stand_in(later, why):
+def test_a_draft_or_a_part_does_not_stand_in_for_a_last_answer_that_is_of_no_use(text, why):
     with pytest.raises(AnswerError, match=why):
-        read(f"First idea: {json.dumps(DRAFT)} But better: {later}")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f'{{"draft": {json.dumps(DRAFT)}, "final": {{"x": "a fo',
-        f'{{"draft": {json.dumps(DRAFT)}, "final": ',
-        '{"x": ["a", "b"], "y": [',
-        '{"x": ["a", "b"],}',
-    ],
-)
-def test_a_part_of_an_answer_that_was_cut_off_is_none(text):
-    with pytest.raises(AnswerError, match=r"cut off|JSON \("):
         read(text)
 
 
@@ -188,11 +173,9 @@ def test_whether_an_answer_is_complete(text, whole):
     ids=["deep", "open", "mixed", "long", "many", "empty", "marks", "thoughts"],
 )
 def test_any_megabyte_is_read_in_time(text):
-    start = time.monotonic()
     with pytest.raises(AnswerError):
         read(text)
     ends_whole(text)
-    assert time.monotonic() - start < 60, "a deadline against a hang, no measurement"
 
 
 def test_depth_is_bounded():

@@ -11,7 +11,7 @@ from frameloom.language.formats.detect import WRITERS, read_layout
 from frameloom.language.formats.tracks import Settings
 from frameloom.models.storyboard.keypoints import BODY_POINTS
 from frameloom.models.storyboard.scenes import BoxKey, Entity, PointsKey, Scene, Storyboard
-from frameloom.tests.support.layouts import boxes, sample
+from frameloom.tests.support.layouts import boxes, ids, sample
 
 JSON, LINES = "Storyboard20K JSON", "Storyboard20K lines"
 KEYS = ("main characters", "objects")
@@ -67,9 +67,8 @@ def random_board(seed, size):
         return left, top, min(left + rng.uniform(0.05, 0.5), 1), min(top + rng.uniform(0.05, 0.5), 1)
 
     def points():
-        return {
-            name: (rng.uniform(0.01, 1), rng.uniform(0.01, 1)) for name in BODY_POINTS if rng.random() < 0.7
-        }
+        seen = [name for name in BODY_POINTS if rng.random() < 0.7]
+        return {name: (rng.uniform(0.01, 1), rng.uniform(0.01, 1)) for name in seen}
 
     entities = []
     for number in range(rng.randrange(1, 7)):
@@ -78,9 +77,8 @@ def random_board(seed, size):
         body = rng.choice([None, (), keys])
         name = rng.choice(["Ann", "dog's bowl", "chair", 'a "sign"', "Zoë"])
         entities.append(Entity(id=str(number), text=name, track=track, keypoints=body))
-    entities.append(
-        Entity(id="floor", text="floor", track=[BoxKey(f=f, box=(0, 0.5, 1, 1)) for f in range(4)])
-    )
+    floor = [BoxKey(f=f, box=(0, 0.5, 1, 1)) for f in range(4)]
+    entities.append(Entity(id="floor", text="floor", track=floor))
     return Storyboard(size=size, scenes=[Scene(id=1, prompt="it; is", frames=4, entities=entities)])
 
 
@@ -93,28 +91,19 @@ def test_annotations_are_scaled_cut_and_joined():
         "station hall",
         3,
     )
-    assert [entity.id for entity in scene.entities] == [
-        "anna", "clock", "bench", "bench_2", "stranger", "letter",
-    ]  # fmt: skip
+    assert ids(scene) == ["anna", "clock", "bench", "bench_2", "stranger", "letter"]
     # x is a share of the longer side already, y is times 480 / 200; above the picture is cut.
     assert boxes(scene, "anna") == [(0.1, 0.048, 0.45, 0.96), (0.15, 0.0, 0.5, 0.984), None]
     assert boxes(scene, "clock")[1:] == [None, (0.8, 0.048, 0.9, 0.288)]
     anna, stranger = scene.entities[0], scene.entities[4]
-    assert set(anna.points_at(0)) == {
-        "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-        "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "neck",
-    }  # fmt: skip
+    legs = {"left_knee", "right_knee", "left_ankle", "right_ankle"}
+    assert set(anna.points_at(0)) == set(BODY_POINTS) - legs
     whole = json.loads(sample("storyboard20k.json"))[0]["keypoints"][0][0]["Anna"]
     x, y, _ = whole[9]  # COCO's left wrist
     assert anna.points_at(0)["left_wrist"] == pytest.approx((x, y * 480 / 200))
     assert anna.points_at(0)["neck"][0] == pytest.approx((whole[5][0] + whole[6][0]) / 2)
-    assert set(stranger.points_at(1)) == {
-        "left_shoulder",
-        "right_shoulder",
-        "left_elbow",
-        "right_elbow",
-        "neck",
-    }
+    arms = {"left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "neck"}
+    assert set(stranger.points_at(1)) == arms
     assert stranger.points_at(2) == {}
     assert scene.entities[1].keypoints is None
 
@@ -122,9 +111,7 @@ def test_annotations_are_scaled_cut_and_joined():
 def test_lines_are_read_with_4_38_and_190_integers():
     first, second = read_layout(sample("storyboard20k.txt"), LINES, Settings()).scenes
     assert (first.prompt, second.prompt) == ("Anna sits. Tom comes in.", "Tom feeds the dog.")
-    assert (
-        boxes(first, "anna") == [(0, 0, 300 / 512, 500 / 512), None] or boxes(first, "anna")[0][2] == 0.5859
-    )
+    assert boxes(first, "anna") == [(0.0781, 0.0195, 0.5859, 0.9766), None]
     words = shown(sample("storyboard20k.txt"))[0][0]
     ((_, *anna), (_, *tom)), ((_, *later),) = words
     assert [len(anna), len(tom), len(later)] == [190, 4, 38]
@@ -135,11 +122,8 @@ def test_lines_are_read_with_4_38_and_190_integers():
     assert not {"nose", "left_eye"} & set(by_id["anna"].points_at(0))
     assert by_id["tom"].points_at(0) == {}
     assert by_id["tom"].points_at(1)["nose"] == (later[0] / 512, later[1] / 512)
-    assert [entity.id for entity in second.entities] == [
-        "tom",
-        "dog_s_bowl",
-    ]  # the same Tom, whatever the order
-    assert {entity.id for entity in first.entities} >= {"chair", "chair_2", "cup"}
+    assert ids(second) == ["tom", "dog_s_bowl"]  # the same Tom, whatever the order
+    assert {"chair", "chair_2", "cup"} <= set(ids(first))
 
 
 def test_lines_of_a_wide_picture_measure_by_its_width():
@@ -152,9 +136,8 @@ def test_lines_of_a_wide_picture_measure_by_its_width():
 
 def test_a_box_that_was_cut_to_nothing_is_absence():
     # What their encoder makes of a box that its noise pushed off the canvas.
-    (scene,) = read_layout(
-        line("[[{'A': '10 10 90 90'}], [{'A': '512 10 512 90'}]]", "[[], []]"), LINES, Settings()
-    ).scenes
+    text = line("[[{'A': '10 10 90 90'}], [{'A': '512 10 512 90'}]]", "[[], []]")
+    (scene,) = read_layout(text, LINES, Settings()).scenes
     assert boxes(scene, "a")[1] is None
     (scene,) = read_layout(annotation(bboxes_person=[[{"A": [-0.3, 0, 0, 0.5]}]]), JSON, Settings()).scenes
     assert scene.entities[0].track == ()
@@ -193,7 +176,7 @@ def test_text_to_storyboard_to_text_is_within_a_pixel():
 
 
 @pytest.mark.parametrize("size", [(512, 512), (512, 288), (200, 480), (1920, 800)])
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(5))
 def test_random_storyboards_come_back_within_a_pixel(seed, size):
     board = random_board(seed, size)
     settings = Settings(size=size)
@@ -202,19 +185,16 @@ def test_random_storyboards_come_back_within_a_pixel(seed, size):
     lines = WRITERS[LINES](board)
     again = read_layout(lines, LINES, settings)
     assert_within_a_pixel(shown(lines), shown(WRITERS[LINES](again)))
-    assert {len(words) - 1 for line in shown(lines) for kind in line for shot in kind for words in shot} <= {
-        4,
-        38,
-    }
+    bodies = [body for line in shown(lines) for kind in line for shot in kind for body in shot]
+    assert {len(body) for body in bodies} <= {1 + 4, 1 + 38}
     # From one format into the other: the same boxes, to a pixel of rounding.
     via_json = read_layout(text, JSON, settings)
     assert_within_a_pixel(shown(lines), shown(WRITERS[LINES](via_json)))
 
 
 def test_writing_takes_the_frames_at_which_something_has_a_key():
-    entity = Entity(
-        id="a", text="a", track=[BoxKey(f=0, box=(0, 0, 0.5, 1)), BoxKey(f=8, box=(0.5, 0, 1, 1))]
-    )
+    track = [BoxKey(f=0, box=(0, 0, 0.5, 1)), BoxKey(f=8, box=(0.5, 0, 1, 1))]
+    entity = Entity(id="a", text="a", track=track)
     other = Entity(id="b", text="b", track=[BoxKey(f=4, box=(0, 0, 1, 1))], hold=True)
     board = Storyboard(scenes=[Scene(id=1, frames=9, entities=[entity, other])])
     assert shown(WRITERS[LINES](board))[0][1] == [
@@ -229,9 +209,8 @@ def test_a_box_thinner_than_a_pixel_is_written_as_one(size):
     for edge in (0.0, 0.4999, 0.99999):
         entity = Entity(id="a", text="a", track=[BoxKey(f=0, box=(edge, edge, edge + 1e-5, edge + 1e-5))])
         board = Storyboard(size=size, scenes=[Scene(id=1, frames=1, entities=[entity])])
-        again = read_layout(WRITERS[LINES](board), LINES, Settings(size=size))
-        assert len(again.scenes[0].entities) == 1
-        assert again.scenes[0].entities[0].track[0].box is not None
+        (again,) = read_layout(WRITERS[LINES](board), LINES, Settings(size=size)).scenes[0].entities
+        assert again.track[0].box is not None
 
 
 def test_a_storyboard_without_boxes_is_a_shot_of_nothing():
@@ -244,9 +223,7 @@ def test_too_many_key_shots_are_refused():
     track = [BoxKey(f=f, box=(0, 0, 1, 1)) for f in range(1001)]
     board = Storyboard(scenes=[Scene(id=1, frames=1001, entities=[Entity(id="a", text="a", track=track)])])
     for name in (JSON, LINES):
-        with pytest.raises(
-            ValueError, match=rf"^{name} scene 1: got 1001 key shots; expected at most 1000; use"
-        ):
+        with pytest.raises(ValueError, match=rf"^{name} scene 1: got 1001 key shots; .* at most 1000; use"):
             WRITERS[name](board)
 
 

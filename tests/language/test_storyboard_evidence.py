@@ -11,6 +11,7 @@ CASE = Case(
     "A cat left of a box walks down.", (Want(("cat", "box"), {"cat": "down"}, (("cat", "left of", "box"),)),)
 )
 LEFT, RIGHT, BELOW = (0.0, 0.0, 0.3, 0.3), (0.6, 0.0, 0.9, 0.3), (0.0, 0.6, 0.3, 0.9)
+LARGE, SMALL = (0.0, 0.0, 0.6, 0.6), (0.0, 0.0, 0.1, 0.1)
 
 
 def thing(text, first, last):
@@ -49,14 +50,7 @@ def test_no_storyboard_fails_everything(error):
 
 
 @pytest.mark.parametrize(
-    ("last", "way"),
-    [
-        (RIGHT, "right"),
-        (BELOW, "down"),
-        (LEFT, "still"),
-        ((0, 0, 0.6, 0.6), "grow"),
-        ((0, 0, 0.1, 0.1), "shrink"),
-    ],
+    ("last", "way"), [(RIGHT, "right"), (BELOW, "down"), (LEFT, "still"), (LARGE, "grow"), (SMALL, "shrink")]
 )
 def test_ways(last, way):
     mover = thing("cat", LEFT, last)

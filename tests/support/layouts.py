@@ -23,6 +23,11 @@ def sample(name):
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
+def ids(scene):
+    """The ids of a scene's entities, in their order."""
+    return [entity.id for entity in scene.entities]
+
+
 def boxes(scene, entity_id, frames=None):
     """An entity's boxes at frames, rounded; None where it is absent."""
     entity = {entity.id: entity for entity in scene.entities}[entity_id]

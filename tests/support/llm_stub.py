@@ -140,15 +140,15 @@ def delta(content: Any = None, finish: str | None = None, **more: Any) -> dict[s
     return {"choices": [{"index": 0, "delta": {"content": content, **more}, "finish_reason": finish}]}
 
 
-def events(*bits: dict[str, Any], end: str = "\n", ascii_only: bool = False) -> bytes:
+def events(*bits: dict[str, Any], end: str = "\n") -> bytes:
     """Bits as server-sent events."""
-    lines = [json.dumps(bit, ensure_ascii=ascii_only) for bit in bits] + ["[DONE]"]
+    lines = [json.dumps(bit, ensure_ascii=False) for bit in bits] + ["[DONE]"]
     return "".join(f"data: {line}{end}{end}" for line in lines).encode()
 
 
-def streamed(text: str, size: int = 3) -> bytes:
-    """An answer as events of a few characters each."""
-    bits = [delta(text[start : start + size]) for start in range(0, len(text), size)]
+def streamed(text: str) -> bytes:
+    """An answer as events of three characters each."""
+    bits = [delta(text[start : start + 3]) for start in range(0, len(text), 3)]
     return events(delta("", role="assistant"), *bits, delta(None, "stop"))
 
 
@@ -167,42 +167,39 @@ def sends(*pieces: bytes, status: int = 200, **headers: str) -> Callable[[Handle
     return lambda handler: handler.send(status, pieces, **headers)
 
 
-def returns(value: Any, status: int = 200, **headers: str) -> Callable[[Handler], None]:
+def returns(value: Any) -> Callable[[Handler], None]:
     """Play a server that answers some JSON."""
-    return sends(json.dumps(value).encode(), status=status, **headers)
+    return sends(json.dumps(value).encode())
+
+
+def refuses(why: Callable[[Any], str | None], status: int = 400) -> Callable[[Handler], None]:
+    """Play a server that says yes, unless a function of the question gives an error, and is no Ollama."""
+
+    def act(handler):
+        body = handler.stub.asked[-1].body
+        if body is None:
+            handler.send(404, [b"not here"])
+        elif error := why(body):
+            handler.send(status, [json.dumps({"error": error}).encode()])
+        else:
+            handler.send(200, [streamed("yes")])
+
+    return act
 
 
 def knows_only(*formats: str | None, otherwise: int = 400) -> Callable[[Handler], None]:
     """Play a server that refuses other kinds of structured output, and is no Ollama."""
 
-    def act(handler):
-        asked = handler.stub.asked[-1]
-        if asked.body is None:
-            handler.send(404, [b"not here"])
-        elif asked.body.get("response_format", {}).get("type") not in formats:
-            handler.send(otherwise, [b'{"error": "unknown response_format"}'])
-        else:
-            handler.send(200, [streamed("yes")])
+    def why(body):
+        known = body.get("response_format", {}).get("type") in formats
+        return None if known else "unknown response_format"
 
-    return act
+    return refuses(why, otherwise)
 
 
-def takes_no(
-    *settings: str, status: int = 400, words: str = "{} is not supported here"
-) -> Callable[[Handler], None]:
+def takes_no(*settings: str, words: str = "{} is not supported here") -> Callable[[Handler], None]:
     """Play a server that refuses settings, one at a time, and is no Ollama; ``words``: with {} for the setting."""
-
-    def act(handler):
-        asked = handler.stub.asked[-1]
-        refused = [name for name in settings if asked.body and name in asked.body]
-        if asked.body is None:
-            handler.send(404, [b"not here"])
-        elif refused:
-            handler.send(status, [json.dumps({"error": words.format(f"'{refused[0]}'")}).encode()])
-        else:
-            handler.send(200, [streamed("yes")])
-
-    return act
+    return refuses(lambda body: next((words.format(f"'{name}'") for name in settings if name in body), None))
 
 
 def hangs(handler: Handler) -> None:
