@@ -100,13 +100,14 @@ def test_the_sheet_shows_every_caption_groups_and_where_the_storyboard_is_from(p
         assert one.shape != other.shape or not torch.equal(one, other)
 
 
-def test_the_sheet_has_a_row_for_each_scene_and_stops_at_fifty(preview):
-    heights = [
-        preview(build(*(scene(n, FOX) for n in range(count))), columns=1, longer_side=64)[1].shape[1]
-        for count in (1, 2, 3, 50, 60)
-    ]
-    assert heights[1] - heights[0] == heights[2] - heights[1] > 100
-    assert heights[4] == heights[3]
+def test_the_sheet_has_a_row_for_each_scene_up_to_the_most(preview, monkeypatch):
+    from frameloom.nodes.drawing import storyboard_sheet
+
+    monkeypatch.setattr(storyboard_sheet, "SHEET_SCENES", 3)
+    boards = [build(*(scene(number, FOX) for number in range(count))) for count in (1, 2, 3, 5)]
+    one, two, three, five = (preview(board, columns=1, longer_side=64)[1].shape[1] for board in boards)
+    assert two - one == three - two > 100
+    assert five == three
 
 
 def test_the_node_shows_the_sheet(nodes, tmp_path):
