@@ -32,11 +32,7 @@ def check_early(check: Callable[..., object], *values: Any) -> bool | str:
 
 
 def check_range(start_percent: float, end_percent: float) -> None:
-    """Check that a part of sampling does not end before it begins.
-
-    Raises:
-        ValueError: it does.
-    """
+    """Refuse a part of sampling that ends before it begins, by a ValueError."""
     if start_percent > end_percent:
         raise ValueError(
             f"start_percent={start_percent} is after end_percent={end_percent}; expected start <= end; lower "
@@ -45,21 +41,11 @@ def check_range(start_percent: float, end_percent: float) -> None:
 
 
 def check_output(filename_prefix: str) -> None:
-    """Check that a file can be written to the output folder.
-
-    Raises:
-        ValueError: the name leads out of it.
-        OSError: the folder can't be written to, or the disk is full.
-    """
+    """Refuse a name by which no file can be written to the output folder, by a ValueError or an OSError."""
     fixed = filename_prefix.partition("%")[0]  # what the sizes of pictures will be is not known yet
     try_folder(api.port().output_path(fixed, "part").parent)
 
 
 def check_new_model(kind: str, filename_prefix: str) -> None:
-    """Check that a file can be written to the user's folder of a kind of models.
-
-    Raises:
-        ValueError: the name leads out of it, or names nothing.
-        OSError: the folder can't be written to, or the disk is full.
-    """
+    """Refuse a name by which no file can be written to the user's folder of a kind of models, in the same way."""
     try_folder(api.port().new_model(kind, filename_prefix, "safetensors")[1].parent)

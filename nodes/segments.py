@@ -1,4 +1,4 @@
-"""Several runs of the sampler under one progress bar."""
+"""Progress bars: of any work that can be cancelled, of a language model's, and of several runs of the sampler."""
 
 from __future__ import annotations
 
@@ -16,16 +16,37 @@ MEMORYLESS = ("ddim", "euler")
 
 
 def check_sampler(name: str) -> None:
-    """Check that a run by a sampler can be cut into segments.
-
-    Raises:
-        ValueError: the sampler remembers earlier steps, or draws noise.
-    """
+    """Refuse a sampler whose run can't be cut into segments, by a ValueError."""
     if name not in MEMORYLESS:
         raise ValueError(
             f"sampler_name={name!r} remembers earlier steps or draws noise of its own, which the joints of the "
             f"segments would break; expected one of {', '.join(MEMORYLESS)}; choose one."
         )
+
+
+def show_progress(total: int, noun: str = "step") -> Callable[[int], None]:
+    """Return what shows how much of a total is done, and notices a cancel; ``noun`` is what is counted."""
+    port = api.port()
+    bar = port.progress(max(total, 1), noun)
+
+    def watch(done: int) -> None:
+        port.check_interrupt()
+        bar.update(done)
+
+    return watch
+
+
+def asking(folder: str) -> dict[str, Any]:
+    """Return what a question to a language model takes of the host: answers kept in a folder, a cancel, a bar."""
+    from ..language.planning.cache import AnswerCache
+
+    port = api.port()
+    bar = port.progress(100)
+    return {
+        "cache": AnswerCache(port.user_dir() / folder),
+        "watch": lambda _: port.check_interrupt(),
+        "progress": lambda share: bar.update(round(100 * share)),
+    }
 
 
 class Segments:

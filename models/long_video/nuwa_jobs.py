@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -206,16 +205,14 @@ def run_jobs(recursion: Recursion, work: Work, watch: Watch, check_interrupt: Ca
     while (job := recursion.start()) is not None:
         check_interrupt()
         before, started = recursion.done * work.steps, time.perf_counter()
-        frames = work(job, recursion.ends(job), partial(_shift, watch, before))
+        frames = work(
+            job, recursion.ends(job), lambda done, preview, before=before: watch(before + done, preview)
+        )
         recursion.finish(job, frames)
         watch(before + work.steps, None)
         left = recursion.tree.local_jobs - recursion.done
         seconds = time.perf_counter() - started
         logger.info("%s took %.1f s; %d jobs are left, about %.0f s.", job, seconds, left, left * seconds)
-
-
-def _shift(watch: Watch, before: int, done: int, preview: Tensor | None) -> None:
-    watch(before + done, preview)
 
 
 def check_keyframes(tree: Tree, keyframes: Clip) -> None:

@@ -62,14 +62,9 @@ def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, y: int) -> None:
         draw.text((place - draw.textlength(label) / 2, bottom + 8), label, fill=INK)
     legend = right
     for (name, line), colour in zip(panel.lines.items(), COLOURS, strict=False):
-        points = [
-            (
-                left + (right - left) * index / max(1, count - 1),
-                bottom - (bottom - top) * (value - low) / (high - low),
-            )
-            for index, value in enumerate(line)
-        ]
-        draw.line(points, fill=colour, width=2)
+        xs = [left + (right - left) * index / max(1, count - 1) for index in range(len(line))]
+        ys = [bottom - (bottom - top) * (value - low) / (high - low) for value in line]
+        draw.line([*zip(xs, ys, strict=True)], fill=colour, width=2)
         legend -= 12 + int(draw.textlength(name))
         draw.text((legend, y + 8), name, fill=colour)
 
@@ -96,7 +91,8 @@ def draw_path(corners: Tensor, width: int, height: int) -> Tensor:
     *outlines, frame = [[tuple(corner) for corner in outline] for outline in places]
     middles = [tuple(sum(axis) / 4 for axis in zip(*outline, strict=True)) for outline in outlines]
     for index in reversed(range(len(outlines))):
-        colour = _blend(index / max(1, len(outlines) - 1))
+        part = index / max(1, len(outlines) - 1)
+        colour = tuple(round(a + part * (b - a)) for a, b in zip(COLOURS[0], (213, 94, 0), strict=True))
         draw.polygon(outlines[index], outline=colour)
         x, y = middles[index]
         draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
@@ -105,9 +101,11 @@ def draw_path(corners: Tensor, width: int, height: int) -> Tensor:
     return to_image(picture)
 
 
-def _blend(part: float) -> tuple[int, int, int]:
-    red, green, blue = (round(a + part * (b - a)) for a, b in zip(COLOURS[0], (213, 94, 0), strict=True))
-    return red, green, blue
+def _titled(title: str, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    picture = Image.new("RGB", (WIDTH, height), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.text((_RIGHT, 8), title, fill=INK)
+    return picture, draw
 
 
 def to_image(picture: Image.Image) -> Tensor:
@@ -130,10 +128,8 @@ def draw_windows(plan: WindowPlan, frames: int) -> Tensor:
     asked = sum(len(window) for windows in steps for window in windows) / len(steps) / frames
     rows = sum(len(windows) + 1 for windows in steps)
     bar = max(1, min(_BAR, _TALLEST // rows))
-    picture = Image.new("RGB", (WIDTH, _TOP + rows * bar), "white")
-    draw = ImageDraw.Draw(picture)
     title = f"{frames} frames, {len(steps[0])} windows of {len(steps[0][0])}: each frame is sampled {asked:.2f} times"
-    draw.text((_RIGHT, 8), title, fill=INK)
+    picture, draw = _titled(title, _TOP + rows * bar)
     unit, y = (WIDTH - _LEFT - _RIGHT) / frames, _TOP
     for step, windows in enumerate(steps):
         draw.text((_RIGHT, y), f"step {step + 1}" if plan.is_moving else "steps", fill=INK)
@@ -159,10 +155,9 @@ def draw_tree(tree: Tree, written: Set[int] = frozenset()) -> Tensor:
     Returns:
         [1, H, W, 3] float32, 0..1. A job's new frames are marks in it; where they are too close, it is filled.
     """
-    picture = Image.new("RGB", (WIDTH, _TOP + 10 + tree.depth * 3 * _BAR), "white")
-    draw = ImageDraw.Draw(picture)
     title = f"{tree.frames:,} frames: {tree.local_jobs + 1:,} jobs of {tree.length}; prompts in orange"
-    draw.text((_RIGHT, 8), title + ", a language model's in green" * bool(written), fill=INK)
+    title += ", a language model's in green" * bool(written)
+    picture, draw = _titled(title, _TOP + 10 + tree.depth * 3 * _BAR)
     left, unit = 2 * _LEFT, (WIDTH - 2 * _LEFT - _RIGHT) / (tree.frames - 1)
     for level in range(1, tree.depth + 1):
         y = _TOP + 10 + (level - 1) * 3 * _BAR
@@ -195,24 +190,22 @@ def draw_timeline(bars: Sequence[tuple[int, Job | None, float, float]], bound: f
     """
     workers = 1 + max(worker for worker, *_ in bars)
     begin, end = min(bar[2] for bar in bars), max(bar[3] for bar in bars)
-    picture = Image.new("RGB", (WIDTH, _TOP + 10 + workers * 2 * _BAR + _BOTTOM), "white")
-    draw = ImageDraw.Draw(picture)
-    draw.text((_RIGHT, 8), f"{len(bars)} jobs, {end - begin:.1f} s", fill=INK)
+    title = f"{len(bars)} jobs, {end - begin:.1f} s"
+    picture, draw = _titled(title, _TOP + 10 + workers * 2 * _BAR + _BOTTOM)
     left, unit = 2 * _LEFT, (WIDTH - 2 * _LEFT - _RIGHT) / max(end - begin, bound or 0, 1e-6)
     levels = sorted({job.level for _, job, *_ in bars if job is not None})
+    colours = {level: COLOURS[place % len(COLOURS)] for place, level in enumerate(levels)}
     for worker in range(workers):
         draw.text((_RIGHT, _TOP + 10 + worker * 2 * _BAR), f"worker {worker + 1}", fill=INK)
     for worker, job, since, until in bars:
         y = _TOP + 10 + worker * 2 * _BAR
-        colour = GRID if job is None else COLOURS[levels.index(job.level) % len(COLOURS)]
+        colour = GRID if job is None else colours[job.level]
         start, stop = left + (since - begin) * unit, left + (until - begin) * unit - 1
         draw.rectangle((start, y, max(start, stop), y + _BAR), fill=colour)
-    legend = left
-    for level in levels:
-        colour = COLOURS[levels.index(level) % len(COLOURS)]
-        draw.text((legend, picture.height - _BOTTOM + 8), f"level {level}", fill=colour)
-        legend += 80
+    legend = [(f"level {level}", colours[level]) for level in levels]
     if bound is not None:
         draw.line((left + bound * unit, _TOP, left + bound * unit, picture.height - _BOTTOM), fill=INK)
-        draw.text((legend, picture.height - _BOTTOM + 8), f"bound {bound:.1f} s", fill=INK)
+        legend.append((f"bound {bound:.1f} s", INK))
+    for place, (text, colour) in enumerate(legend):
+        draw.text((left + 80 * place, picture.height - _BOTTOM + 8), text, fill=colour)
     return to_image(picture)

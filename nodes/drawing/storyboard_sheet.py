@@ -35,15 +35,10 @@ SHEET_SCENES = 50  # on a sheet; a taller picture is of no use
 def entity_colours(storyboard: Storyboard) -> dict[str, Rgb]:
     """Return a colour for each entity's id, in order of first appearance; the same in all scenes."""
     ids = dict.fromkeys(entity.id for scene in storyboard.scenes for entity in scene.entities)
-    return {name: _colour(place) for place, name in enumerate(ids)}
-
-
-def _colour(place: int) -> Rgb:
-    if place < len(PALETTE):
-        return PALETTE[place]
     # Hues by the golden ratio never repeat.
-    red, green, blue = colorsys.hsv_to_rgb(place * 0.618034 % 1, 0.75, 0.8)
-    return round(255 * red), round(255 * green), round(255 * blue)
+    hues = (colorsys.hsv_to_rgb(place * 0.618034 % 1, 0.75, 0.8) for place in range(len(PALETTE), len(ids)))
+    more: list[Any] = [tuple(round(255 * part) for part in hue) for hue in hues]
+    return dict(zip(ids, [*PALETTE, *more], strict=False))
 
 
 class FrameArtist:
@@ -71,9 +66,8 @@ class FrameArtist:
             self._draw_thirds(pen)
             boxes = {name: box for name, track in tracks.items() if (box := track[frame])}
             for name, box in boxes.items():
-                pen.rectangle(
-                    box, fill=(*self.colours[name], 46), outline=self.colours[name], width=self.line
-                )
+                colour = self.colours[name]
+                pen.rectangle(box, fill=(*colour, 46), outline=colour, width=self.line)
             for name in boxes:
                 self._draw_way(pen, [each for each in takewhile(bool, tracks[name][frame:]) if each], name)
             for entity in scene.entities:
@@ -120,7 +114,7 @@ class FrameArtist:
 
     def _label(self, pen: ImageDraw.ImageDraw, name: str, box: Box, taken: Sequence[Box]) -> Box:
         """Write an entity's id at its box, where no label is yet if there is such a place."""
-        text = _shorten(name, self.font, self.canvas[0] * 0.6)
+        (text,) = _wrap(name, self.font, self.canvas[0] * 0.6, 1)
         width, height = self._chip_size(text)
         left, top, right, bottom = box
         corners = [(left, top), (left, top - height), (left, bottom - height), (left, bottom)]
@@ -128,16 +122,13 @@ class FrameArtist:
             corners[:2] = corners[1::-1]
         corners += [(right - width, top), (right - width, bottom - height)]
         corners += [(left, top + place * height) for place in range(1, 4)]
-        inside = [self._pushed_in(x, y, width, height) for x, y in corners]
-        place = next(
-            (each for each in inside if not any(_overlap(each, other) for other in taken)), inside[0]
-        )
-        return self._chip(pen, text, (place[2], place[3]), self.colours[name])
-
-    def _pushed_in(self, x: float, y: float, width: float, height: float) -> Box:
-        x = max(0.0, min(x, self.canvas[0] - width))
-        y = max(0.0, min(y, self.canvas[1] - height))
-        return x, y, x + width, y + height
+        places: list[Box] = []
+        for x, y in corners:
+            x = max(0.0, min(x, self.canvas[0] - width))
+            y = max(0.0, min(y, self.canvas[1] - height))
+            places.append((x, y, x + width, y + height))
+        free = (each for each in places if not any(_overlap(each, other) for other in taken))
+        return self._chip(pen, text, next(free, places[0])[2:], self.colours[name])
 
     def _chip_size(self, text: str) -> tuple[float, float]:
         return self.font.getlength(text) + 0.8 * self.font.size, 1.5 * self.font.size
@@ -145,10 +136,11 @@ class FrameArtist:
     def _chip(self, pen: ImageDraw.ImageDraw, text: str, corner: tuple[float, float], colour: Rgb) -> Box:
         """Write on a coloured ground whose right and bottom ends are at a corner; return where that is."""
         width, height = self._chip_size(text)
-        place = corner[0] - width, corner[1] - height, *corner
+        left, top, right, bottom = place = corner[0] - width, corner[1] - height, *corner
         pen.rectangle(place, fill=colour)
-        middle = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
-        pen.text(middle, text, fill=_readable_on(colour), font=self.font, anchor="mm")
+        red, green, blue = colour
+        ink = INK if 0.299 * red + 0.587 * green + 0.114 * blue > 150 else PAPER
+        pen.text(((left + right) / 2, (top + bottom) / 2), text, fill=ink, font=self.font, anchor="mm")
         return place
 
 
@@ -156,19 +148,9 @@ def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _readable_on(colour: Rgb) -> Rgb:
-    red, green, blue = colour
-    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 150 else PAPER
-
-
 @cache
 def _font(size: int) -> Any:  # ImageFont.FreeTypeFont; Pillow's own, there in every installation
     return ImageFont.load_default(size)
-
-
-def _shorten(text: str, font: Any, width: float) -> str:
-    """Return a text on one line, cut to a width."""
-    return _wrap(text, font, width, 1)[0]
 
 
 def _wrap(text: str, font: Any, width: float, most: int) -> list[str]:
@@ -190,30 +172,28 @@ def _wrap(text: str, font: Any, width: float, most: int) -> list[str]:
 
 def draw_sheet(storyboard: Storyboard, columns: int) -> Image.Image:
     """Draw all scenes on one picture: a row each, captions on the left, ``columns`` of its frames on the right."""
-    scenes = storyboard.scenes[:SHEET_SCENES]
     room = (SHEET - CAPTION - GAP * (columns + 2)) / columns
     wide, high = storyboard.size
-    scale = min(room / wide, THUMBNAIL / high)
-    artist = FrameArtist(storyboard, round(scale * max(wide, high)))
-    colours = entity_colours(storyboard)
-    captions = [_caption(storyboard, scene, colours) for scene in scenes]
-    heights = [max(caption.height, artist.size[1]) + 2 * GAP for caption in captions]
+    artist = FrameArtist(storyboard, round(min(room / wide, THUMBNAIL / high) * max(wide, high)))
+    width, height = artist.size
     head = _head(storyboard)
-    sheet = Image.new("RGB", (SHEET, head.height + 2 * GAP + sum(heights)), PAPER)
+    captions = [
+        (scene, _caption(storyboard, scene, artist.colours)) for scene in storyboard.scenes[:SHEET_SCENES]
+    ]
+    rows = sum(max(caption.height, height) + 2 * GAP for _, caption in captions)
+    sheet = Image.new("RGB", (SHEET, head.height + 2 * GAP + rows), PAPER)
     sheet.paste(head, (GAP, GAP))
-    y = head.height + 2 * GAP
-    for scene, caption, height in zip(scenes, captions, heights, strict=True):
-        ImageDraw.Draw(sheet).line((GAP, y, SHEET - GAP, y), fill=EDGE)
-        sheet.paste(caption, (GAP, y + GAP))
+    pen, y = ImageDraw.Draw(sheet), head.height + 2 * GAP
+    for scene, caption in captions:
+        pen.line((GAP, y, SHEET - GAP, y), fill=EDGE)
+        y += GAP
+        sheet.paste(caption, (GAP, y))
         shown = [round(place * (scene.frames - 1) / max(1, columns - 1)) for place in range(columns)]
-        x = CAPTION + 2 * GAP
-        for picture in artist.draw(scene, list(dict.fromkeys(shown))):
-            sheet.paste(picture, (x, y + GAP))
-            ImageDraw.Draw(sheet).rectangle(
-                (x, y + GAP, x + picture.width - 1, y + GAP + picture.height - 1), outline=EDGE
-            )
-            x += artist.size[0] + GAP
-        y += height
+        for place, picture in enumerate(artist.draw(scene, list(dict.fromkeys(shown)))):
+            x = CAPTION + 2 * GAP + place * (width + GAP)
+            sheet.paste(picture, (x, y))
+            pen.rectangle((x, y, x + width - 1, y + height - 1), outline=EDGE)
+        y += max(caption.height, height) + GAP
     return sheet
 
 
@@ -228,41 +208,43 @@ class _Line:
     mark: Rgb | None = None
     hollow: bool = False
 
+    @property
+    def indent(self) -> int:
+        return 24 if self.mark else 0
+
+    @property
+    def height(self) -> int:
+        return round(1.35 * self.size)
+
 
 def _write(lines: Sequence[_Line], width: int) -> Image.Image:
     """Write lines of text below each other; the picture is as high as they are."""
-    indents = [24 if line.mark else 0 for line in lines]
-    wrapped = [
-        _wrap(line.text, _font(line.size), width - indent, line.most)
-        for line, indent in zip(lines, indents, strict=True)
-    ]
-    heights = [round(1.35 * line.size) for line in lines]
-    total = sum(len(part) * height + 6 for part, height in zip(wrapped, heights, strict=True))
+    wrapped = [_wrap(line.text, _font(line.size), width - line.indent, line.most) for line in lines]
+    total = sum(len(part) * line.height + 6 for line, part in zip(lines, wrapped, strict=True))
     picture = Image.new("RGB", (width, total), PAPER)
     pen, y = ImageDraw.Draw(picture), 0
-    for line, indent, part, height in zip(lines, indents, wrapped, heights, strict=True):
+    for line, part in zip(lines, wrapped, strict=True):
         if line.mark:
             square = (0, y + 2, 14, y + 16)
             pen.rectangle(square, outline=line.mark, width=2, fill=None if line.hollow else line.mark)
         for text in part:
-            pen.text((indent, y), text, fill=line.colour, font=_font(line.size))
-            y += height
+            pen.text((line.indent, y), text, fill=line.colour, font=_font(line.size))
+            y += line.height
         y += 6
     return picture
 
 
 def _head(storyboard: Storyboard) -> Image.Image:
     frames, (width, height) = sum(scene.frames for scene in storyboard.scenes), storyboard.size
-    scenes, left_out = len(storyboard.scenes), len(storyboard.scenes[SHEET_SCENES:])
+    scenes = len(storyboard.scenes)
     facts = [
         f"{scenes} scene{'s' * (scenes != 1)}",
         f"{frames} frames, {frames / storyboard.fps:.3g} s at {storyboard.fps:g} fps",
         f"{width} x {height}",
+        *([f"the first {SHEET_SCENES} are shown"] if scenes > SHEET_SCENES else []),
+        _origin(storyboard),
     ]
-    if left_out:
-        facts.append(f"the first {SHEET_SCENES} are shown")
-    lines = [_Line("Storyboard", 26), _Line("   |   ".join([*facts, _origin(storyboard)]), 15, QUIET)]
-    return _write(lines, SHEET - 2 * GAP)
+    return _write([_Line("Storyboard", 26), _Line("   |   ".join(facts), 15, QUIET)], SHEET - 2 * GAP)
 
 
 def _origin(storyboard: Storyboard) -> str:
@@ -275,11 +257,8 @@ def _origin(storyboard: Storyboard) -> str:
 
 
 def _caption(storyboard: Storyboard, scene: Scene, colours: Mapping[str, Rgb]) -> Image.Image:
-    seconds = scene.frames / storyboard.fps
-    lines = [
-        _Line(f"Scene {scene.id}", 20),
-        _Line(f"{scene.frames} frames, {seconds:.3g} s", 14, QUIET),
-    ]
+    length = f"{scene.frames} frames, {scene.frames / storyboard.fps:.3g} s"
+    lines = [_Line(f"Scene {scene.id}", 20), _Line(length, 14, QUIET)]
     if scene.prompt:
         lines.append(_Line(scene.prompt, most=PROMPT_LINES))
     if scene.background:

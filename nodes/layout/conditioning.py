@@ -200,11 +200,7 @@ def _with_links(spans: Ranges, links: Mapping[str, Ranges]) -> Ranges:
 
 
 def _attach(conditioning: Conditioning, layout: Layout) -> Conditioning:
-    """Return conditions of which those of the layout's prompt carry it.
-
-    Raises:
-        ValueError: none is of this prompt, or one that is has an area.
-    """
+    """Return conditions of which those of the layout's prompt carry it; at least one has to be of that prompt."""
     wanted = layout.whole.tokens
     attached, found = [], False
     for tokens, options in conditioning:

@@ -13,7 +13,7 @@ from ...models.storyboard.masks import Shape, feather_masks, scene_masks
 from ...models.storyboard.scenes import Storyboard
 from ..drawing.plot import to_image
 from ..drawing.storyboard_sheet import FrameArtist, draw_sheet
-from ..sockets import StoryboardType
+from ..sockets import StoryboardType, one_scene
 from ..widgets import choice, line, number, out, schema, seed, socket, switch, whole
 
 io = api.io
@@ -80,7 +80,7 @@ class LayoutToMasks(io.ComfyNode):
             cls, "Layout To Masks", "layout",
             aliases=["bounding box to mask", "storyboard", "regional prompt", "attention mask", "LVD"],
             inputs=[
-                _one_scene(),
+                one_scene(),
                 line("entity", "", "The entity's id, as Layout Preview shows it; empty: all of them."),
                 *_size_inputs(),
                 number("feather", 0.0, 0.0, 1024.0, 0.5, "Pixels over which an edge falls off; 0 is sharp."),
@@ -122,7 +122,7 @@ class LayoutToControl(io.ComfyNode):
             cls, "Layout To Control", "layout",
             aliases=["ControlNet", "OpenPose", "depth", "canny", "lineart", "scribble", "segmentation"],
             inputs=[
-                _one_scene(),
+                one_scene(),
                 choice("kind", get_args(Kind),
                     "Kind of picture. box outlines: white lines on black, for canny and lineart. filled "
                     "labels: a colour for each id, like a segmentation; a ControlNet trained on ADE20K takes "
@@ -144,14 +144,6 @@ class LayoutToControl(io.ComfyNode):
         width, height = width or storyboard.size[0], height or storyboard.size[1]
         scene = storyboard.only_scene()
         return io.NodeOutput(draw_control(scene, kind, height, width, line_width=line_width, seed=seed))
-
-
-def _one_scene() -> Any:
-    return socket(
-        StoryboardType,
-        "storyboard",
-        "A storyboard of one scene; put Select Scene or Scene List before for more.",
-    )
 
 
 def _size_inputs() -> list[Any]:

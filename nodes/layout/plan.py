@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from ...host import api
 from ...models.storyboard.scenes import Storyboard
 from ..early import UNLINKED, check_early
+from ..segments import asking
 from ..sockets import LLMType, StoryboardType
 from ..widgets import choice, fps, lines, out, schema, seed, size, socket, whole
 
@@ -112,29 +113,13 @@ def _refuse_none() -> NoReturn:
 
 
 def _ask(llm: Any, script: str, frames: int, seed: int, repairs: int, **video: Any) -> Any:
-    """Return a language model's storyboard of a script.
-
-    Raises:
-        ValueError: none is connected.
-    """
-    from ...language.planning.cache import AnswerCache
+    """Return a language model's storyboard of a script."""
     from ...language.planning.planner import plan_with_model
 
     if llm is None:
         _refuse_none()
-    port = api.port()
-    bar = port.progress(100)
-    return plan_with_model(
-        script,
-        llm,
-        frames=frames,
-        seed=seed,
-        repairs=repairs,
-        cache=AnswerCache(port.user_dir() / "layout_cache"),
-        watch=lambda _: port.check_interrupt(),
-        progress=lambda share: bar.update(round(100 * share)),
-        **video,
-    )
+    given = {"frames": frames, "seed": seed, "repairs": repairs, **video}
+    return plan_with_model(script, llm, **given, **asking("layout_cache"))
 
 
 def _summarize(board: Storyboard, notes: list[str]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from ...host import api
 from ...models.files.weight_file import fingerprint
 from ...models.storyboard.scenes import MAX_FRAMES
 from ..early import check_early
+from ..segments import show_progress
 from ..sockets import StoryboardType
 from ..widgets import found, fps, line, lines, number, out, schema, seed, size, whole
 
@@ -52,8 +52,8 @@ class LayoutPrior(io.ComfyNode):
                     "of the picture. 70 is VisorGPT's."),
                 seed("Seed of the sampling. The same seed, file and inputs give the same layout."),
                 line("trained", None,
-                    "The file that Train Layout Prior has just written; "
-                    "then file is not read.", optional=True, force_input=True),
+                    "The file that Train Layout Prior has just written; then file is not read.",
+                    optional=True, force_input=True),
             ],
             outputs=[
                 out(StoryboardType, "storyboard", "One scene with a track for each entity."),
@@ -95,7 +95,7 @@ class LayoutPrior(io.ComfyNode):
         name = trained or file
         network = read_layout_prior(_find(name))
         sampling = Sampling(temperature, top_k, seed)
-        board = sample_storyboard(network, name, request, sampling, _watch(request.tokens(network)))
+        board = sample_storyboard(network, name, request, sampling, show_progress(request.tokens(network)))
         return io.NodeOutput(board, board.to_json())
 
 
@@ -106,28 +106,12 @@ def _read_names(entities: str) -> list[str]:
 
 
 def _find(name: str) -> Path:
-    """Return the path of a listed prior.
-
-    Raises:
-        ValueError: none was chosen, or it isn't listed.
-    """
+    """Return the path of a listed prior."""
     if name == NO_FILE:
         raise ValueError(
             "file='none'; expected a layout prior; choose one, or connect Train Layout Prior's file to trained."
         )
     return api.port().resolve(PRIORS, name)
-
-
-def _watch(tokens: int) -> Callable[[int], None]:
-    """Return what shows progress and notices a cancel."""
-    port = api.port()
-    bar = port.progress(tokens)
-
-    def watch(done: int) -> None:
-        port.check_interrupt()
-        bar.update(done)
-
-    return watch
 
 
 NODES: list[type] = [LayoutPrior]

@@ -12,7 +12,7 @@ from ...models.storyboard.scene_start import SceneNoise, empty_latent, with_lead
 from ...models.storyboard.scenes import Storyboard
 from ...models.video.latents import frames_of
 from ...models.video.noise import NoiseMode
-from ..sockets import StoryboardType
+from ..sockets import StoryboardType, one_scene
 from ..widgets import choice, out, schema, seed, share, socket
 
 io = api.io
@@ -38,8 +38,7 @@ class SceneStart(io.ComfyNode):
                 "shared noise",
             ],
             inputs=[
-                socket(StoryboardType, "storyboard",
-                    "A storyboard of one scene; put Select Scene or Scene List before for more."),
+                one_scene(),
                 seed(
                     "Seed of all scenes: the same here for each of them. What does not recur has noise of "
                     "its own anyway.", "noise_seed"),

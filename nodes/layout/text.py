@@ -128,11 +128,7 @@ def _files() -> list[str]:
 
 
 def _path(file: str) -> Path:
-    """Return the path of a listed file.
-
-    Raises:
-        ValueError: it isn't listed.
-    """
+    """Return the path of a listed file."""
     if file not in _files():
         raise ValueError(
             f"file={file!r} is not in the folder frameloom/{FOLDER} of the user's settings; expected one of "
@@ -142,11 +138,7 @@ def _path(file: str) -> Path:
 
 
 def _read(path: Path) -> str:
-    """Return a file's text, cut where it is longer than a storyboard may be, which its reader then says.
-
-    Raises:
-        ValueError: it is not UTF-8.
-    """
+    """Return a file's text, cut where it is longer than a storyboard may be, which its reader then says."""
     with path.open("rb") as file:
         data = file.read(4 * MAX_CHARACTERS + 4)
     try:

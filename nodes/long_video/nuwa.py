@@ -49,6 +49,7 @@ class Asked:
         sigmas: [steps + 1] descending.
         sampler: name of the sampler.
         cfg: guidance.
+        blends: mixture of prompts of each frame of the video.
     """
 
     model: Any
@@ -78,7 +79,6 @@ class Asked:
         latents: Tensor,
         noise: Tensor,
         sigmas: Tensor,
-        *,
         bar: Segments,
         mask: Tensor | None = None,
     ) -> Tensor:
@@ -143,7 +143,7 @@ class NuwaKeyframes(io.ComfyNode):
                     "Share of the first keyframe in what keyframes read in self-attention. 0: none, for "
                     "scenes that have nothing in common. A motion module on the model ties them, too: half "
                     "its strength is enough here."),
-                *_control_inputs(),
+                _control_input(),
             ],
             outputs=[out(io.Latent, "keyframes", "Latents of the keyframes, as many as the tree's length.")],
         )  # fmt: skip
@@ -213,7 +213,7 @@ class NuwaInterpolate(io.ComfyNode):
                 share("denoise", Filling.denoise,
                     "Share of the steps that are taken, for cross-fade. Low values leave ghosts of both "
                     "ends."),
-                *_control_inputs(),
+                _control_input(),
             ],
             outputs=[out(io.Latent, "latent", "All frames of the video.")],
         )  # fmt: skip
@@ -274,12 +274,12 @@ def _sampling_inputs() -> list[Any]:
     ]  # fmt: skip
 
 
-def _control_inputs() -> list[Any]:
-    return [
-        socket(io.Conditioning, "positive",
-            "A condition whose ControlNets, GLIGEN and masks are taken over, with a hint for each of the "
-            "video's frames or one for all. Its prompt is not: prompts are the tree's.", optional=True),
-    ]  # fmt: skip
+def _control_input() -> Any:
+    return socket(
+        io.Conditioning, "positive",
+        "A condition whose ControlNets, GLIGEN and masks are taken over, with a hint for each of the video's frames "
+        "or one for all. Its prompt is not: prompts are the tree's.", optional=True,
+    )  # fmt: skip
 
 
 def ask(

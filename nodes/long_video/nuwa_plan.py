@@ -18,6 +18,7 @@ from ...models.long_video.prompt_travel import Interpolation
 from ...models.storyboard.scenes import Storyboard
 from ..drawing.plot import draw_tree
 from ..early import UNLINKED, check_early
+from ..segments import asking
 from ..sockets import LLMType, StoryboardType, TreeType
 from ..widgets import SEEDS, choice, lines, number, out, schema, size, socket, whole
 
@@ -147,42 +148,22 @@ def _ask(
     storyboard: Storyboard | None,
     tell: Callable[[str], None],
 ) -> Tree:
-    """Return a tree with a language model's prompts between those it has.
-
-    Raises:
-        ValueError: they are a storyboard's.
-    """
-    from ...language.planning.cache import AnswerCache
+    """Return a tree with a language model's prompts between those it has, unless they are a storyboard's."""
     from ...language.planning.in_between import write_between
 
     if storyboard is not None:
         _refuse_model()
-    port = api.port()
-    bar = port.progress(100)
-    return write_between(
-        tree,
-        levels,
-        llm,
-        seed=seed,
-        cache=AnswerCache(port.user_dir() / "prompt_cache"),
-        watch=lambda _: port.check_interrupt(),
-        progress=lambda share: bar.update(round(100 * share)),
-        tell=tell,
-    )
+    return write_between(tree, levels, llm, seed=seed, tell=tell, **asking("prompt_cache"))
 
 
 def _describe(tree: Tree, width: int, height: int, seconds: float) -> list[str]:
     jobs, latent, picture = tree.local_jobs + 1, width * height // 64 * 4 * 4, width * height * 3 * 4
     levels = ", ".join(f"{(tree.length - 1) ** level:,} on level {level + 1}" for level in range(tree.depth))
-    spans = [find_makespan(tree, workers) for workers in WORKERS]
-    unit = "jobs' time" if seconds == 0 else "s"
-    times = [
-        f"{workers}: {span * (seconds or 1):,.0f} {unit}"
-        for workers, span in zip(WORKERS, spans, strict=True)
-    ]
+    unit, job = ("s", seconds) if seconds else ("jobs' time", 1)
+    times = [f"{workers}: {find_makespan(tree, workers) * job:,.0f} {unit}" for workers in WORKERS]
     return [
         f"{tree.frames:,} frames at {width} x {height}, from {jobs:,} jobs of {tree.length} frames: {levels}",
-        f"one after the other by workers, {'; '.join(times)}; at least {tree.depth * (seconds or 1):,.0f} {unit}",
+        f"one after the other by workers, {'; '.join(times)}; at least {tree.depth * job:,.0f} {unit}",
         f"all latents {_size(tree.frames * latent)}, a job's {_size(tree.length * latent)}; all pictures "
         f"{_size(tree.frames * picture)}, which Decode To Video does not hold at once",
     ]

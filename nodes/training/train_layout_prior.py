@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -88,20 +89,7 @@ class TrainLayoutPrior(io.ComfyNode):
         return fingerprint(folder) if source == FILES and folder.is_dir() else ""
 
     @classmethod
-    def execute(
-        cls,
-        source: str,
-        text: str,
-        name: str,
-        steps: int,
-        batch_size: int,
-        learning_rate: float,
-        keyframes: int,
-        width: int,
-        layers: int,
-        context: int,
-        seed: int,
-    ) -> io.NodeOutput:
+    def execute(cls, source: str, text: str, name: str, **settings: Any) -> io.NodeOutput:
         """Run the node."""
         from ...models.layout_prior.prior import save_prior
         from ...models.layout_prior.sequence import NAME
@@ -109,9 +97,8 @@ class TrainLayoutPrior(io.ComfyNode):
         from ...training.layout.training import LayoutSettings
 
         api.port().new_model(PRIORS, name, "safetensors")  # says now whether there can be one
-        wanted = LayoutSettings(steps, batch_size, learning_rate, width, layers, context, keyframes, seed)
-        losses: list[float] = []
-        scenes, watch = _read_scenes(source, text, seed), _watch(steps, losses)
+        wanted, losses = LayoutSettings(**settings), []
+        scenes, watch = _read_scenes(source, text, wanted.seed), _watch(wanted.steps, losses)
         network, report = train_and_measure(scenes, wanted, api.port().compute_device(), *watch)
         listed, path = api.port().new_model(PRIORS, name, "safetensors")
         save_prior(path, network.half(), NAME)

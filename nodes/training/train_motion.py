@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from torch import Tensor
@@ -57,10 +58,9 @@ class TrainMotionModule(io.ComfyNode):
                     "Learning rate of AdamW; 0.0001 is AnimateDiff's. The demo model learns with 0.001, a "
                     "LoRA on it with 0.004."),
                 seed(
-                    "Seed of every draw: same seed, "
-                    "same training. Keep it fixed: "
-                    "another seed is another run, and "
-                    "begins at the first step.", most=2**32 - 1, after=io.ControlAfterGenerate.fixed),
+                    "Seed of every draw: same seed, same training. Keep it fixed: another seed is another "
+                    "run, and begins at the first step.",
+                    most=2**32 - 1, after=io.ControlAfterGenerate.fixed),
                 line("name", "trained", "Name of the result in messages."),
                 whole("batch", 1, 1, 1024, "Clips at once."),
                 whole("accumulation", 1, 1, 1024,
@@ -99,8 +99,7 @@ class TrainMotionModule(io.ComfyNode):
                     "places in time. 4, with a larger batch, teach where things go sooner, in the same time "
                     "and memory. 0: all."),
                 socket(Motion, "motion",
-                    "The motion module to go on with, or to put a motion LoRA or mask "
-                    "adapter on.", optional=True),
+                    "The motion module to go on with, or to put a motion LoRA or mask adapter on.", optional=True),
             ],
             outputs=[
                 out(Motion, "motion", "The motion module that was learned, averaged over the last steps."),
@@ -115,41 +114,12 @@ class TrainMotionModule(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        model: Any,
-        clip: Any,
-        vae: Any,
-        dataset: Any,
-        target: str,
-        steps: int,
-        learning_rate: float,
-        seed: int,
-        name: str,
-        batch: int,
-        accumulation: int,
-        warmup: int,
-        ema_decay: float,
-        precision: Any,
-        save_memory: bool,
-        min_snr: float,
-        noise_bias: float,
-        checkpoint_every: int,
-        rank: int,
-        max_frames: int,
-        middle_block: bool,
-        beta_schedule: str,
-        final_rate: float,
-        frames_per_step: int,
-        motion: Any = None,
+        cls, model: Any, clip: Any, vae: Any, dataset: Any, motion: Any = None, **widgets: Any
     ) -> io.NodeOutput:
         """Run the node."""
         from ...training.motion.run import MotionRun
 
-        job = make_job(
-            target, steps, learning_rate, seed, name, batch, accumulation, warmup, ema_decay, precision, save_memory,
-            min_snr, noise_bias, checkpoint_every, rank, max_frames, middle_block, beta_schedule, final_rate,
-            frames_per_step,
-        )  # fmt: skip
+        job = make_job(**widgets)
         _check_family(model, clip, vae)
         show = _Show(job, dataset)
         run = MotionRun(api.port(), (model, clip, vae), dataset, job, motion, show)
@@ -166,59 +136,27 @@ def _check_start(target: str, has_motion: bool) -> None:
     try_folder(api.port().user_dir() / TRAINING)
 
 
-def make_job(
-    target: Any,
-    steps: int,
-    learning_rate: float,
-    seed: int,
-    name: str,
-    batch: int,
-    accumulation: int,
-    warmup: int,
-    ema_decay: float,
-    precision: Any,
-    save_memory: bool,
-    min_snr: float,
-    noise_bias: float,
-    checkpoint_every: int,
-    rank: int,
-    max_frames: int,
-    middle_block: bool,
-    beta_schedule: Any,
-    final_rate: float,
-    frames_per_step: int,
-) -> Any:
+def make_job(**widgets: Any) -> Any:
     """Return what to learn and how, a ``training.motion.job.MotionJob``.
 
-    The optimiser is AnimateDiff's AdamW, whose rate is constant at a ``final_rate`` of 1. The arguments are the node's
-    inputs, in its order.
+    The optimiser is AnimateDiff's AdamW, whose rate is constant at a ``final_rate`` of 1.
+
+    Args:
+        **widgets: values of the node's widgets. Most have the name of the setting that they are.
     """
     from ...training.loop import LoopSettings
     from ...training.motion.job import MotionJob
     from ...training.motion.training import MotionSettings, pick_precision
 
-    loop = LoopSettings(
-        steps,
-        learning_rate,
-        warmup,
-        final_rate=final_rate,
-        betas=(0.9, 0.999),
-        ema_decay=ema_decay,
-        seed=seed,
-        accumulation=accumulation,
-        precision=pick_precision(api.port().compute_device()) if precision == "auto" else precision,
-    )
-    settings = MotionSettings(
-        loop,
-        batch,
-        min_snr=min_snr,
-        timestep_power=noise_bias,
-        save_memory=save_memory,
-        checkpoint_every=checkpoint_every,
-        frames_per_step=frames_per_step,
-    )
-    beta: Any = SCHEDULES[beta_schedule]
-    return MotionJob(target, name, settings, rank, middle_block, max_frames, beta)
+    given = {**widgets, "betas": (0.9, 0.999), "beta_schedule": SCHEDULES[widgets["beta_schedule"]]}
+    given |= {"timestep_power": widgets["noise_bias"], "middle": widgets["middle_block"]}
+    if widgets["precision"] == "auto":
+        given["precision"] = pick_precision(api.port().compute_device())
+
+    def make(kind: Any, **parts: Any) -> Any:
+        return kind(**parts, **{each.name: given[each.name] for each in fields(kind) if each.name in given})
+
+    return make(MotionJob, settings=make(MotionSettings, loop=make(LoopSettings)))
 
 
 def _check_family(model: Any, clip: Any, vae: Any) -> None:

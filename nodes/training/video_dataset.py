@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from ...host import api
 from ..early import check_early
+from ..segments import show_progress
 from ..sockets import DatasetType
 from ..widgets import choice, number, out, schema, seed, share, switch, whole
 
@@ -74,9 +75,8 @@ class VideoDataset(io.ComfyNode):
                     "the caption says; what the demo's motion module knows. circle: once round, clockwise, "
                     "which it has never seen; captions don't say it. pan left: the camera's, so that shapes "
                     "that stand still, as captions say, drift to the right."),
-                seed(
-                    "Seed of drawn shapes' looks, places and ways, "
-                    "for source shapes.", after=io.ControlAfterGenerate.fixed),
+                seed("Seed of drawn shapes' looks, places and ways, for source shapes.",
+                    after=io.ControlAfterGenerate.fixed),
                 number("fps", 0.0, 0.0, 1000.0, 0.001,
                     "Frames a second at which every video is read, for source folder, whatever its own rate, "
                     "even one that changes: at each time the frame that a player would show then. stride "
@@ -140,7 +140,7 @@ class VideoDataset(io.ComfyNode):
             dataset, report = _read(folder, cut, missing_captions, caption_dropout)
         else:
             form = {"frames": frames, "width": width, "height": height, "caption_dropout": caption_dropout}
-            dataset = made.drawn_dataset(clips, motion, seed, **form, watch=_start(clips, "clip"))
+            dataset = made.drawn_dataset(clips, motion, seed, **form, watch=show_progress(clips, "clip"))
             report = made.describe(dataset, f"drawn ({motion}, seed {seed})")
         return io.NodeOutput(dataset, report, made.contact_sheet(dataset))
 
@@ -161,22 +161,11 @@ def _read(
     from ...training.motion.dataset import describe, folder_dataset
     from ...training.video.folder import read_folder
 
-    found = read_folder(api.port().resolve(FOLDERS, folder), cut, missing_captions, _start)
+    start = partial(show_progress, noun="file")
+    found = read_folder(api.port().resolve(FOLDERS, folder), cut, missing_captions, start)
     dataset = folder_dataset(found, folder, cut, dropout)
     files = f"{found.videos} file{'s' * (found.videos != 1)}"
     return dataset, describe(dataset, f"from {files} of {folder}", found.skipped, found.noted)
-
-
-def _start(count: int, noun: str = "file") -> Callable[[int], None]:
-    """Return what shows progress, and notices a cancel. ``noun`` is what is counted."""
-    port = api.port()
-    bar = port.progress(max(count, 1), noun)
-
-    def watch(done: int) -> None:
-        port.check_interrupt()
-        bar.update(done)
-
-    return watch
 
 
 NODES: list[type] = [VideoDataset]

@@ -170,11 +170,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
 
 
 def read_levels(text: str) -> frozenset[int]:
-    """Read a widget's levels of the UNet, such as ``0, 2``.
-
-    Raises:
-        ValueError: it names another, or none.
-    """
+    """Read a widget's levels of the UNet, such as ``0, 2``; another, or none, is a ValueError."""
     known = {str(level): level for level in SD1.levels}
     names = text.replace(",", " ").split()
     unknown = [name for name in names if name not in known]

@@ -6,7 +6,6 @@ from typing import Any
 
 from ...host import api
 from ...models.storyboard.scenes import Entity, Storyboard
-from ...models.zero_shot.motion_path import MotionPath as Path
 from ...models.zero_shot.motion_path import follow_track, interpolate, parse_keyframes, translation
 from ..drawing.plot import draw_path
 from ..early import UNLINKED, check_early
@@ -112,11 +111,7 @@ class MotionPath(io.ComfyNode):
             path = interpolate(frames, parse_keyframes(keyframes))
         else:
             path = follow_track(frames, _find_entity(storyboard, scene, entity))
-        return _output(path, width, height)
-
-
-def _output(path: Path, width: int, height: int) -> Any:
-    return io.NodeOutput(path, draw_path(path.corners(), width, height))
+        return io.NodeOutput(path, draw_path(path.corners(), width, height))
 
 
 def _check_kind(kind: str, frames: int, keyframes: str, has_storyboard: bool) -> None:
@@ -127,11 +122,7 @@ def _check_kind(kind: str, frames: int, keyframes: str, has_storyboard: bool) ->
 
 
 def _find_entity(storyboard: Storyboard | None, scene_id: int, name: str) -> Entity:
-    """Return a storyboard's entity.
-
-    Raises:
-        ValueError: there is no storyboard, or no such scene or entity.
-    """
+    """Return a storyboard's entity."""
     if storyboard is None:
         raise ValueError(
             "storyboard: nothing is connected; expected a storyboard for kind='storyboard track'; connect one."

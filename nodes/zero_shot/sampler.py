@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -118,59 +119,53 @@ class ZeroShotSampler(io.ComfyNode):
         _check(sampler_name, mask, path, chunk_size)
         _check_levels(t0, t1, level_unit)
         sigmas = api.port().sigmas(model, steps, scheduler)
-        levels = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
-        _check_found(*levels, steps)
+        to_t0, to_t1 = find_levels(sigmas, *(_sigma(model, level, level_unit) for level in (t0, t1)))
+        _check_found(to_t0, to_t1, steps)
         chunks = chunk_frames(len(path), chunk_size)
         _check_conditions({"positive": positive, "negative": negative}, len(path), len(chunks))
-        sampling = _Sampling(model, (positive, negative), sampler_name, cfg, sigmas, levels, len(chunks))
+        bar = Segments(api.port().progress(to_t0 + len(chunks) * (len(sigmas) - 1 - to_t1)).update)
+        sampling = _Sampling(model, (positive, negative), sampler_name, cfg, sigmas, to_t0, to_t1, bar)
         frames = sampling.frames(start, path, seed)
         if mask is not None:
             frames = smooth_background(frames, mask, path, keep)
         return io.NodeOutput(renew_frames(latent, sampling.finish(frames, chunks).to(start.device)))
 
 
+@dataclass(frozen=True)
 class _Sampling:
-    """The three segments of one schedule, under one bar."""
+    """The three segments of one schedule, under one bar: to t1, on to t0, and from t1 to the end."""
 
-    def __init__(
-        self,
-        model: Any,
-        sides: tuple[Conditioning, Conditioning],
-        sampler: str,
-        cfg: float,
-        sigmas: Tensor,
-        levels: tuple[int, int],
-        chunks: int,
-    ) -> None:
-        self._model, self._sides, self._sampler, self._cfg = model, sides, sampler, cfg
-        t0, t1 = levels
-        self._to_t1, self._to_t0, self._to_end = sigmas[: t1 + 1], sigmas[t1 : t0 + 1], sigmas[t1:]
-        self._bar = Segments(api.port().progress(t0 + chunks * (len(self._to_end) - 1)).update)
+    model: Any
+    sides: tuple[Conditioning, Conditioning]
+    sampler: str
+    cfg: float
+    sigmas: Tensor
+    t0: int
+    t1: int
+    bar: Segments
 
     def frames(self, start: Tensor, path: Path, seed: int) -> Tensor:
         """Draw one frame down to t0 and make all frames at t1 of it, [F, C, H, W]."""
-        noise = draw_noise(seed, [0], start.shape[1:])
-        at_t1 = self._run(self._model, [0], start, self._to_t1, noise)
-        at_t0 = self._run(self._model, [0], at_t1, self._to_t0)
-        unit = api.port().noise_unit(self._model)
-        return warp_forward(
-            at_t0, path, range(len(path)), seed=seed, sigmas=self._to_t0, unit=unit, anchor=at_t1
-        )
+        noise, levels = draw_noise(seed, [0], start.shape[1:]), self.sigmas[self.t1 : self.t0 + 1]
+        at_t1 = self._run(self.model, [0], start, self.sigmas[: self.t1 + 1], noise)
+        at_t0 = self._run(self.model, [0], at_t1, levels)
+        unit = api.port().noise_unit(self.model)
+        return warp_forward(at_t0, path, range(len(path)), seed=seed, sigmas=levels, unit=unit, anchor=at_t1)
 
     def finish(self, frames: Tensor, chunks: list[list[int]]) -> Tensor:
         """Sample all frames from t1 to the end, chunk by chunk, each behind frame 0."""
-        crossed = api.port().install(self._model, CROSSED)
-        parts = [self._run(crossed, chunk, frames[chunk], self._to_end) for chunk in chunks]
+        crossed = api.port().install(self.model, CROSSED)
+        parts = [self._run(crossed, chunk, frames[chunk], self.sigmas[self.t1 :]) for chunk in chunks]
         return torch.cat([part if index == 0 else part[1:] for index, part in enumerate(parts)])
 
     def _run(
         self, model: Any, frame_ids: list[int], start: Tensor, sigmas: Tensor, noise: Tensor | None = None
     ) -> Tensor:
         port = api.port()
-        positive, negative = (port.select_frames(side, frame_ids) for side in self._sides)
+        positive, negative = (port.select_frames(side, frame_ids) for side in self.sides)
         options = {"noise": torch.zeros_like(start) if noise is None else noise}
-        options |= {"sampler": self._sampler, "cfg": self._cfg}
-        return self._bar.sample(model, (positive, negative), start, sigmas, **options)
+        options |= {"sampler": self.sampler, "cfg": self.cfg}
+        return self.bar.sample(model, (positive, negative), start, sigmas, **options)
 
 
 def _check(sampler_name: str, mask: Tensor | None, path: Path, chunk_size: int) -> None:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from frameloom.tests.architecture.test_imports import pack_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,37 +54,27 @@ def docstring_of(node: Function, owner: ast.ClassDef | None) -> str:
     return f"{ast.get_docstring(node) or ''}\n{above or ''}"
 
 
-@pytest.mark.parametrize("path", pack_files())
-def test_documented_arguments_are_the_signature(path: str) -> None:
+def test_documented_arguments_are_the_signature_and_tensors_of_models_have_shapes() -> None:
     wrong = []
-    for name, node, owner in public_functions(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-        names = documented(docstring_of(node, owner))
-        if names is not None and sorted(names) != sorted(parameters(node)):
-            wrong.append(f"{name}: documented {sorted(names)}, signature {sorted(parameters(node))}")
+    for path in pack_files():
+        for name, node, owner in public_functions(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            text = docstring_of(node, owner)
+            names = documented(text)
+            if names is not None and sorted(names) != sorted(parameters(node)):
+                wrong.append(f"{path} {name}: {sorted(names)}, signature {sorted(parameters(node))}")
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            types = [ast.unparse(arg.annotation) for arg in arguments if arg.annotation]
+            has_tensors = any(re.match(r"(torch\.)?Tensor\b", kind) for kind in types)
+            if path.startswith("models/") and has_tensors and not re.search(r"\[[^\]]*\]", text):
+                wrong.append(f"{path} {name}: a tensor without a shape")
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", [path for path in pack_files() if path.startswith("models/")])
-def test_every_tensor_argument_of_a_public_function_of_models_has_a_shape(path: str) -> None:
-    missing = []
-    for name, node, owner in public_functions(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-        tensors = [
-            arg
-            for arg in arguments
-            if arg.annotation and re.match(r"(torch\.)?Tensor\b", ast.unparse(arg.annotation))
-        ]
-        if tensors and not re.search(r"\[[^\]]*\]", docstring_of(node, owner)):
-            missing.append(name)
-    assert missing == []
-
-
-@pytest.mark.parametrize(
-    "path", [path for path in pack_files() if path.startswith(("models/", "training/", "language/"))]
-)
-def test_examples_in_docstrings_run(path: str) -> None:
-    name = "frameloom." + path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+def test_examples_in_docstrings_run() -> None:
+    for path in pack_files():
+        if path.startswith(("models/", "training/", "language/")):
+            name = "frameloom." + path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+            assert doctest.testmod(importlib.import_module(name)).failed == 0, path
 
 
 def test_the_reader_of_docstrings_reads_google_style() -> None:

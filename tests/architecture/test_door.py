@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from frameloom.models.edits.active import RULES, add, chain, each, last
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from frameloom.tests.architecture.test_package import pyproject
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMS = sorted(
@@ -59,7 +54,7 @@ def test_the_hooks_before_a_commit_use_the_same_ruff() -> None:
 
 
 def test_a_wheel_says_that_it_has_types() -> None:
-    tool = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
+    tool = pyproject()["tool"]
     assert "py.typed" in tool["setuptools"]["package-data"]["frameloom"]
     assert (ROOT / "py.typed").is_file()
     assert {"models", "language", "host/contract.py"} <= set(tool["pyright"]["strict"])

@@ -14,11 +14,12 @@ ROOT = Path(__file__).resolve().parents[2]
 LIST = ROOT / "docs" / "nodes.md"
 
 
-@pytest.fixture
-def entries(monkeypatch):
+@pytest.fixture(scope="module")
+def entries():
     """Our nodes' entries of /object_info, from the stand-in."""
-    monkeypatch.setattr(api, "_selected", {})
-    return [node.GET_NODE_INFO_V1() for node in own_nodes()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "_selected", {})
+        yield [node.GET_NODE_INFO_V1() for node in own_nodes()]
 
 
 def test_every_help_page_is_what_the_schema_says(entries):

@@ -21,16 +21,6 @@ from frameloom.tests.support.disk import room_for
 
 
 @pytest.fixture
-def port(host):
-    return host
-
-
-@pytest.fixture
-def demo(host):
-    return host.load_demo()
-
-
-@pytest.fixture
 def output(host):
     return host.output_dir
 
@@ -76,16 +66,14 @@ def cancel():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("size", [1, 3, 0])
-def test_headless_any_size_of_chunk_gives_the_same_bits(port, demo, decode_to_video, output, size):
+def test_headless_any_size_of_chunk_gives_the_same_bits(port, demo, decode_to_video, output):
     """Frames are decoded one by one."""
-    decode(decode_to_video, demo[2], latents(), size=size)
+    decode(decode_to_video, demo[2], latents(), size=3)
     wanted = port.decode(demo[2], {"samples": latents()})
     assert torch.equal(read(output / "clips" / "take_00001_.mkv")[0], bytes_of(wanted))
 
 
-@pytest.mark.parametrize("form", [H264, FFV1])
-def test_a_full_disk_is_said_and_leaves_no_file(demo, decode_to_video, output, form):
+def test_a_full_disk_is_said_and_leaves_no_file(demo, decode_to_video, output):
     """Noise doesn't compress."""
     with (
         room_for(4096),
@@ -93,7 +81,7 @@ def test_a_full_disk_is_said_and_leaves_no_file(demo, decode_to_video, output, f
             OSError, match=r"^take_00001_\.m..: writing the video failed after \d+ frames \(File too large\);"
         ),
     ):
-        decode(decode_to_video, demo[2], latents(40), form, size=4)
+        decode(decode_to_video, demo[2], latents(20), FFV1, size=4)
     assert files_of(output) == []
 
 
@@ -127,14 +115,19 @@ from pathlib import Path
 import torch
 from frameloom.headless import select_host
 from frameloom.headless.port import HeadlessHost
-from frameloom.host import api
+from frameloom.headless.weights.model import VAE
 
 folder = Path(sys.argv[1])
-select_host(HeadlessHost("cpu", folder, folder, folder))
+host = HeadlessHost("cpu", folder, folder, folder)
+select_host(host)
 from frameloom.nodes.video.decode_to_video import DecodeToVideo
 
-latents, vae = torch.randn(1000, 4, 8, 8), api.port().load_demo()[2]
-for frames, size in ((100, 16), (1000, 16), (1000, 1000)):
+class Gray(VAE):
+    def decode(self, latents):
+        return torch.full((len(latents), 128, 128, 3), 0.5)
+
+latents, vae = torch.zeros(200, 4, 16, 16), Gray(host.load_demo()[2].network)
+for frames, size in ((20, 8), (200, 8), (200, 200)):
     with torch.inference_mode():
         DecodeToVideo.execute({"samples": latents[:frames]}, vae, 8.0, "clip", "mp4 (H.264)", 19.0, size)
     print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]))
@@ -142,7 +135,7 @@ for frames, size in ((100, 16), (1000, 16), (1000, 1000)):
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path):
-    """Ten times the frames; the last run decodes them in one chunk, which the measurement must see.
+    """Ten times the frames, gray ones; the last run decodes them in one chunk, which the measurement must see.
 
     The highest mark is the process's own, as Linux has it; what ``getrusage`` gives begins with its parent's.
     """
@@ -153,6 +146,6 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     short, long, at_once = map(int, done.stdout.split())
-    pictures = 1000 * 64 * 64 * 3 * 4
+    pictures = 200 * 128 * 128 * 3 * 4
     assert at_once - long > 0.8 * pictures
     assert long - short < 0.3 * pictures

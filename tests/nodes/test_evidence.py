@@ -27,28 +27,18 @@ def test_every_section_is_measured_on_the_files_that_ship_and_the_report_shows_i
     assert shown == evidence.REPORT.read_text("utf-8")
 
 
-def test_a_clip_is_the_zero_shot_samplers(nodes):
+def test_a_clip_is_the_zero_shot_samplers(run, monkeypatch):
+    monkeypatch.setattr(zero_shot, "FRAMES", 2)
     studio, task = Studio(), zero_shot.make_tasks(1)[0]
     start = zero_shot.begin(studio, task, zero_shot.DEMO)
     clip = zero_shot.finish(studio, start, zero_shot.with_anchor(studio))
     (positive, _), (negative, _) = (studio.host.encode_text(studio.clip, text) for text in (task.prompt, ""))
-    output = nodes["ZeroShotSampler"].execute(
-        model=studio.model,
-        positive=positive,
-        negative=negative,
-        latent={"samples": torch.zeros(1, 4, 16, 16)},
-        path=task.path,
-        seed=task.seed,
-        steps=zero_shot.STEPS,
-        cfg=CFG,
-        sampler_name=SAMPLER,
-        scheduler=SCHEDULER,
-        t0=zero_shot.DEMO[1],
-        t1=zero_shot.DEMO[0],
-        level_unit="timestep",
-        chunk_size=0,
-    )
-    assert torch.equal(clip.latent, output[0]["samples"])
+    given = {"path": task.path, "seed": task.seed, "steps": zero_shot.STEPS, "cfg": CFG}
+    given |= {"sampler_name": SAMPLER, "scheduler": SCHEDULER, "model": studio.model}
+    given |= {"positive": positive, "negative": negative, "latent": {"samples": torch.zeros(1, 4, 16, 16)}}
+    given |= dict(zip(("t1", "t0"), map(float, zero_shot.DEMO), strict=True))
+    (output,) = run("ZeroShotSampler", **given)
+    assert torch.equal(clip.latent, output["samples"])
 
 
 @pytest.mark.parametrize("say_background", [True, False])

@@ -25,19 +25,16 @@ TWO = board(entity("circle", "red circle", CIRCLE), entity("cross", "blue cross"
 
 
 @pytest.fixture
-def demo(nodes):
-    return nodes["DemoModelLoader"].execute()
-
-
-@pytest.fixture
-def lay_out(nodes, demo):
-    def run(storyboard, prompt="", conditioning=None, **settings):
-        defaults = {"method": "bias + gather", "strength": 8.0, "end_percent": 0.333, "gather_percent": 1.0}
-        return nodes["LayoutConditioning"].execute(
-            demo[0], demo[1], storyboard, prompt, **(defaults | settings), conditioning=conditioning
-        )
-
-    return run
+def lay_out(run, demo):
+    given = {"model": demo[0], "clip": demo[1]}
+    return lambda storyboard, prompt="", conditioning=None, **settings: run(
+        "LayoutConditioning",
+        **given,
+        storyboard=storyboard,
+        prompt=prompt,
+        conditioning=conditioning,
+        **settings,
+    )
 
 
 def layout_of(conditioning):
@@ -79,6 +76,8 @@ def test_each_entity_has_its_words_and_its_boxes(lay_out, host, demo):
         ),
         ("red circle, blue cross, black", "red circle, black", "blue cross, black", ", , black"),
         ("The red circle, the blue cross", "The red circle", "the blue cross", "The , the"),
+        # CLIP reads 't and he, which is no article
+        ("'the red circle' and a blue cross", "'the red circle'", "'the ' and a blue cross", "'the ' and a"),
     ],
 )
 def test_alone_an_entity_is_named_without_the_others_and_their_joints(
@@ -89,34 +88,22 @@ def test_alone_an_entity_is_named_without_the_others_and_their_joints(
         torch.testing.assert_close(got.tokens, encode(host, demo, wanted)[0][0])
 
 
-def test_an_article_behind_an_apostrophe_is_no_token_and_nothing_is_refused(lay_out, host, demo):
-    prompt = "'the red circle' and a blue cross"  # CLIP reads 't and he
-    layout = layout_of(lay_out(TWO, prompt)[1])
-    circle, cross = (
-        encode(host, demo, text)[0][0] for text in ("'the red circle'", "'the ' and a blue cross")
-    )
-    torch.testing.assert_close(layout.alone[0].tokens, circle)
-    torch.testing.assert_close(layout.alone[1].tokens, cross)
-
-
-def test_a_prompt_lacks_nothing(lay_out, host, demo):
-    (tokens, _), *_ = lay_out(
-        board(
-            entity("circle", "red circle", CIRCLE), entity("ball", "red ball", CROSS), prompt="A Red Circle"
-        )
-    )[1]
-    assert torch.equal(tokens, encode(host, demo, "A Red Circle, red ball")[0][0])
-
-
 @pytest.mark.parametrize(
-    ("prompt", "wanted"),
-    [("A red circle.", "A red circle, navy background"), (BOTH, BOTH)],
-    ids=["missing", "said"],
+    ("prompt", "background", "wanted"),
+    [
+        ("A Red Circle", "", "A Red Circle, blue cross"),
+        (
+            "A red circle and a blue cross.",
+            "navy background",
+            "A red circle and a blue cross, navy background",
+        ),
+        (BOTH, "navy background", BOTH),
+    ],
+    ids=["entity", "background", "nothing"],
 )
-def test_the_background_is_said_once(lay_out, host, demo, prompt, wanted):
-    scene = board(entity("circle", "red circle", CIRCLE), prompt=prompt).scenes[0]
-    behind = Storyboard(scenes=[scene.model_copy(update={"background": "navy background"})])
-    ((tokens, _),) = lay_out(behind)[1]
+def test_what_the_prompt_lacks_is_added_once(lay_out, host, demo, prompt, background, wanted):
+    scene = TWO.only_scene().model_copy(update={"prompt": prompt, "background": background})
+    ((tokens, _),) = lay_out(Storyboard(scenes=[scene]))[1]
     assert torch.equal(tokens, encode(host, demo, wanted)[0][0])
 
 

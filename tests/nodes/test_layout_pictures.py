@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from frameloom.models.storyboard.hints import draw_control
@@ -30,14 +32,13 @@ def scene(number, *entities, frames=3, **rest):
 
 
 @pytest.fixture
-def preview(nodes):
-    return lambda board, **settings: nodes["LayoutPreview"].execute(
-        **({"storyboard": board, "longer_side": 384, "columns": 3} | settings)
-    )
+def preview(run):
+    settings = {"longer_side": 384, "columns": 3}
+    return lambda board, **given: run("LayoutPreview", storyboard=board, **(settings | given))
 
 
 def test_every_frame_of_every_scene_is_drawn_in_order(preview):
-    frames, sheet = preview(build(scene(1, FOX), scene(2, BALL, frames=2))).args
+    frames, sheet = preview(build(scene(1, FOX), scene(2, BALL, frames=2)))
     assert frames.shape == (5, 256, 384, 3)
     assert sheet.shape[0] == 1
     fox = box_masks(*FOX.boxes_at(3), 256, 384) > 0.5
@@ -50,7 +51,7 @@ def test_every_frame_of_every_scene_is_drawn_in_order(preview):
 
 
 def test_an_entity_has_one_colour_in_all_scenes_and_another_than_others(preview):
-    frames, _ = preview(build(scene(1, FOX, BALL), scene(2, BALL, FOX))).args
+    frames, _ = preview(build(scene(1, FOX, BALL), scene(2, BALL, FOX)))
     # The middle of the left edge, an eighth of a pixel's doubt included: lines are 2 pixels wide.
     fox, ball = [(88, 39), (192, 231)]
     assert torch.allclose(frames[0][fox], frames[3][fox], atol=0.02)
@@ -59,16 +60,15 @@ def test_an_entity_has_one_colour_in_all_scenes_and_another_than_others(preview)
 
 
 def test_absent_entities_are_not_in_the_picture(preview):
-    gone = FOX.model_copy(update={"track": (BoxKey(f=0, box=(0.1, 0.1, 0.4, 0.5)), BoxKey(f=1, box=None))})
-    frames, _ = preview(build(scene(1, gone))).args
-    empty, _ = preview(build(scene(1))).args
+    gone = FOX.model_copy(update={"track": (FOX.track[0], BoxKey(f=1, box=None))})
+    frames, empty = (preview(build(each))[0] for each in (scene(1, gone), scene(1)))
     assert not torch.equal(frames[0], empty[0])
     assert torch.equal(frames[1:], empty[1:])
 
 
 def test_keypoints_are_drawn(preview):
     posed = FOX.model_copy(update={"keypoints": (PointsKey(f=0, points=POSE),)})
-    with_points, without = (preview(build(scene(1, each))).args[0] for each in (posed, FOX))
+    with_points, without = (preview(build(scene(1, each)))[0] for each in (posed, FOX))
     changed = (with_points[0] - without[0]).abs().amax(dim=-1) > 0.05
     rows, columns = (changed.any(dim=axis).nonzero().flatten() for axis in (1, 0))
     # From the nose at 51 down to the neck at 77, in the column 192, and a few pixels around.
@@ -78,55 +78,45 @@ def test_keypoints_are_drawn(preview):
     assert torch.equal(with_points[1], without[1])
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_the_sheet_shows_every_caption_groups_and_where_the_storyboard_is_from(preview):
+    plain = scene(1, FOX, prompt="a wood", background="hills")
+    changes = (
+        {},
         {"prompt": "a wood at night"},
         {"background": "a wood"},
         {"entities": (FOX.model_copy(update={"text": "a vixen"}),)},
-    ],
-)
-def test_the_sheet_shows_every_caption(preview, change):
-    plain = scene(1, FOX, prompt="a wood", background="hills")
-    one, other = (preview(build(each)).args[1] for each in (plain, plain.model_copy(update=change)))
-    assert one.shape != other.shape or not torch.equal(one, other)
-
-
-def test_the_sheet_shows_groups_and_where_the_storyboard_is_from(preview):
-    scenes = scene(1, FOX), scene(2, FOX)
-    sheets = [
-        preview(build(*scenes, **rest)).args[1]
-        for rest in (
-            {},
+    )
+    boards = [build(plain.model_copy(update=change), scene(2, FOX)) for change in changes]
+    boards += [
+        boards[0].model_copy(update=change)
+        for change in (
             {"groups": {"fox": (1, 2)}},
             {"provenance": Provenance(planner="rules")},
             {"provenance": Provenance(planner="language model", model="qwen", seed=3)},
         )
     ]
-    for place, one in enumerate(sheets):
-        assert not any(one.shape == other.shape and torch.equal(one, other) for other in sheets[:place])
+    sheets = [preview(board, longer_side=64)[1] for board in boards]
+    for one, other in itertools.combinations(sheets, 2):
+        assert one.shape != other.shape or not torch.equal(one, other)
 
 
-def test_the_sheet_has_a_row_for_each_scene_and_stops_at_fifty(preview):
-    heights = [
-        preview(build(*(scene(n, FOX) for n in range(count))), columns=1).args[1].shape[1]
-        for count in (1, 2, 3, 50, 60)
-    ]
-    assert heights[1] - heights[0] == heights[2] - heights[1] > 100
-    assert heights[4] == heights[3]
+def test_the_sheet_has_a_row_for_each_scene_up_to_the_most(preview, monkeypatch):
+    from frameloom.nodes.drawing import storyboard_sheet
+
+    monkeypatch.setattr(storyboard_sheet, "SHEET_SCENES", 3)
+    boards = [build(*(scene(number, FOX) for number in range(count))) for count in (1, 2, 3, 5)]
+    one, two, three, five = (preview(board, columns=1, longer_side=64)[1].shape[1] for board in boards)
+    assert two - one == three - two > 100
+    assert five == three
 
 
-def test_the_node_shows_the_sheet(preview, host):
-    output = preview(build(scene(1, FOX)))
+def test_the_node_shows_the_sheet(nodes, tmp_path):
+    output = nodes["LayoutPreview"].execute(build(scene(1, FOX)), 64, 3)
     (saved,) = output.ui.as_dict()["images"]
-    (path,) = host_files(host, saved["filename"])
+    (path,) = tmp_path.rglob(saved["filename"])
     sheet = (output.args[1][0] * 255).round().byte().numpy()
     with Image.open(path) as picture:
         assert ImageChops.difference(picture.convert("RGB"), Image.fromarray(sheet)).getbbox() is None
-
-
-def host_files(host, name):
-    return list(host.output_dir.parent.rglob(name))
 
 
 @pytest.mark.parametrize(
@@ -144,18 +134,15 @@ def host_files(host, name):
 )
 @pytest.mark.parametrize("columns", [1, 12])
 def test_any_storyboard_can_be_drawn(preview, board, columns):
-    frames, sheet = preview(board, columns=columns, longer_side=128).args
+    frames, sheet = preview(board, columns=columns, longer_side=128)
     assert len(frames) == board.scenes[0].frames
     assert sheet.shape[1] < 4000
     assert torch.isfinite(sheet).all()
 
 
 @pytest.fixture
-def masks(nodes):
-    defaults = {"entity": "", "width": 0, "height": 0, "feather": 0.0, "shape": "box", "invert": False}
-    return lambda board, **settings: (
-        nodes["LayoutToMasks"].execute(storyboard=board, **(defaults | settings)).args[0]
-    )
+def masks(run):
+    return lambda board, **given: run("LayoutToMasks", storyboard=board, **given)[0]
 
 
 def test_masks_have_the_storyboards_size_or_the_one_asked_for(masks):
@@ -177,19 +164,13 @@ def test_feather_is_in_pixels_of_the_mask(masks):
     assert (float(row[75]), float(row[116])) == (pytest.approx(0.98, abs=0.01), pytest.approx(0.02, abs=0.01))
 
 
-def test_control_hints_are_drawn_from_the_scene(nodes):
+def test_control_hints_are_drawn_from_the_scene(run):
     board = build(scene(1, FOX, BALL))
-    settings = {"storyboard": board, "kind": "scribble", "width": 64, "height": 0, "line_width": 2, "seed": 5}
-    (images,) = nodes["LayoutToControl"].execute(**settings).args
+    (images,) = run("LayoutToControl", storyboard=board, kind="scribble", width=64, line_width=2, seed=5)
     assert torch.equal(images, draw_control(board.scenes[0], "scribble", 128, 64, line_width=2, seed=5))
 
 
 @pytest.mark.parametrize("name", ["LayoutToMasks", "LayoutToControl"])
-def test_several_scenes_are_one_too_many(nodes, name):
-    board = build(scene(1, FOX), scene(2, FOX))
-    others = {
-        "LayoutToMasks": {"entity": "", "feather": 0.0, "shape": "box", "invert": False},
-        "LayoutToControl": {"kind": "scribble", "line_width": 2, "seed": 0},
-    }
+def test_several_scenes_are_one_too_many(run, name):
     with pytest.raises(ValueError, match=r"got 2 scenes.*Select Scene or Scene List"):
-        nodes[name].execute(storyboard=board, width=0, height=0, **others[name])
+        run(name, storyboard=build(scene(1, FOX), scene(2, FOX)))

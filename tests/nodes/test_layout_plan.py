@@ -9,22 +9,12 @@ from frameloom.models.storyboard.scenes import parse_storyboard
 from frameloom.tests.support.language import RIGHT, ScriptedModel
 
 SCRIPT = "A red ball rolls to the right in a park."
-DEFAULTS = {
-    "script": SCRIPT,
-    "planner": "language model",
-    "frames": 8,
-    "fps": 8.0,
-    "width": 256,
-    "height": 128,
-    "seed": 5,
-    "repairs": 2,
-}
+SETTINGS = {"planner": "language model", "frames": 8, "width": 256, "height": 128, "seed": 5}
 
 
 @pytest.fixture
-def make(nodes, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return lambda **settings: nodes["LayoutFromLLM"].execute(**(DEFAULTS | settings)).args
+def make(run):
+    return lambda **given: run("LayoutFromLLM", script=SCRIPT, **(SETTINGS | given))
 
 
 def test_the_rules_ask_nobody(make):
@@ -65,14 +55,11 @@ def test_a_model_that_fails_fails_the_node_and_the_rules_do_not_step_in(make):
 
 
 def test_a_cancel_of_the_host_stops_it(make, host, monkeypatch):
-    class CancelledError(Exception):
-        pass
-
     def cancel():
-        raise CancelledError
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(host, "check_interrupt", cancel)
     model = ScriptedModel(*RIGHT)
-    with pytest.raises(CancelledError):
+    with pytest.raises(KeyboardInterrupt):
         make(llm=model)
     assert model.asked == []

@@ -1,4 +1,4 @@
-"""The local model's node: what it lists, and what it hands on."""
+"""The local model's node: what it hands on."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import json
 import pytest
 import torch
 from frameloom.language.llm.model import Message
-from frameloom.models.errors import LanguageModelError
 from frameloom.tests.support.tiny_llm import write_llm
 
-SETTINGS = {"model": "tiny", "max_tokens": 200, "temperature": 0.5, "device": "auto"}
 SCHEMA = {
     "type": "object",
     "properties": {"x": {"enum": [0, 5, 10]}},
@@ -20,35 +18,19 @@ SCHEMA = {
 
 
 @pytest.fixture
-def node(nodes, host):
+def choose(run, host):
     write_llm(host.models_dir / "llm" / "tiny")
-    return nodes["LocalLLM"]
+    return lambda **given: run("LocalLLM", model="tiny", max_tokens=200, temperature=0.5, **given)[0]
 
 
-def test_a_folder_is_listed_and_answers_by_the_schema(node):
-    assert node.define_schema().inputs[0].options == ["tiny"]
-    (llm,) = node.execute(**SETTINGS).args
+def test_a_folder_answers_by_the_schema(choose):
+    llm = choose()
     assert llm.label == "tiny"
     answer = llm.complete([Message("user", "Where?")], SCHEMA, seed=1, watch=lambda _: None)
     assert json.loads(answer)["x"] in (0, 5, 10)
 
 
-def test_auto_is_the_hosts_device(node, host, monkeypatch):
+def test_auto_is_the_hosts_device(choose, host, monkeypatch):
     monkeypatch.setattr(host, "device", torch.device("meta"))
-    (elsewhere,), (here,) = node.execute(**SETTINGS).args, node.execute(**SETTINGS | {"device": "cpu"}).args
-    assert "bfloat16" in elsewhere.identity
-    assert "float32" in here.identity
-
-
-def test_a_changed_file_is_read_again(node, host):
-    before = node.fingerprint_inputs(**SETTINGS)
-    write_llm(host.models_dir / "llm" / "tiny", context=512)
-    assert node.fingerprint_inputs(**SETTINGS) != before
-
-
-def test_a_damaged_model_is_refused_by_the_node_that_chose_it(node, host):
-    (host.models_dir / "llm" / "a.gguf").write_bytes(b"<html>")
-    with pytest.raises(LanguageModelError, match=r"a.gguf: "):
-        node.execute(**SETTINGS | {"model": "a.gguf"})
-    with pytest.raises(ValueError, match=r"llm: '../tiny' was not found"):
-        node.execute(**SETTINGS | {"model": "../tiny"})
+    assert "bfloat16" in choose().identity
+    assert "float32" in choose(device="cpu").identity

@@ -7,24 +7,10 @@ import torch
 from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
 from frameloom.models.zero_shot.motion_path import translation
 
-DEFAULTS = {
-    "frames": 5,
-    "motion_field_strength_x": 12.0,
-    "motion_field_strength_y": -20.0,
-    "canvas": "512 x 512 (paper)",
-    "width": 128,
-    "height": 64,
-    "move_right": 0.0,
-    "move_down": 0.0,
-    "zoom": 1.0,
-    "angle": 0.0,
-    "keyframes": "0: 0 0\n4: 0.5 0",
-}
-
 
 @pytest.fixture
-def make(nodes):
-    return lambda kind, **settings: nodes["MotionPath"].execute(kind=kind, **(DEFAULTS | settings)).args
+def make(run):
+    return lambda kind, **given: run("MotionPath", kind=kind, **({"frames": 5} | given))
 
 
 @pytest.fixture
@@ -40,9 +26,10 @@ def board():
 
 
 def test_translation_is_on_the_papers_canvas_or_the_pictures(make):
-    paper, _ = make("translation")
+    strengths = {"motion_field_strength_x": 12.0, "motion_field_strength_y": -20.0}
+    paper, _ = make("translation", **strengths)
     assert torch.equal(paper.move, translation(5, 12, -20).move)
-    own, _ = make("translation", canvas="the picture")
+    own, _ = make("translation", canvas="the picture", width=128, height=64, **strengths)
     assert torch.equal(own.move, translation(5, 12, -20, (128, 64)).move)
 
 
@@ -55,7 +42,7 @@ def test_camera_arrives_in_the_last_frame(make):
 
 
 def test_keyframes_are_read_from_their_lines(make):
-    path, _ = make("keyframes")
+    path, _ = make("keyframes", keyframes="0: 0 0\n4: 0.5 0")
     assert path.move[:, 0].tolist() == pytest.approx([0, 0.125, 0.25, 0.375, 0.5])
 
 
@@ -73,21 +60,11 @@ def test_one_frame_is_a_path(make):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "keyframes", "keyframes": "0: 0 0\nfour: 1 0"}, r"keyframes line 2: got 'four: 1 0'"),
-        ({"kind": "keyframes", "keyframes": ""}, r"keyframes: got none"),
-        ({"kind": "keyframes", "keyframes": "0: 0 0 0"}, r"zoom=0 must be above 0"),
-        ({"kind": "storyboard track"}, r"storyboard: nothing is connected"),
-        (
-            {"kind": "storyboard track", "scene": 7},
-            r"scene=7 is not in the storyboard; expected one of \[1\]",
-        ),
-        (
-            {"kind": "storyboard track", "scene": 1, "entity": "cat"},
-            r"entity='cat' is not in scene 1.*'tree', 'fox'",
-        ),
+        ({}, r"storyboard: nothing is connected"),
+        ({"scene": 7}, r"scene=7 is not in the storyboard; expected one of \[1\]"),
+        ({"scene": 1, "entity": "cat"}, r"entity='cat' is not in scene 1.*'tree', 'fox'"),
     ],
 )
-def test_a_wrong_setting_is_named(make, board, settings, message):
-    board = {"storyboard": board} if "scene" in settings else {}
+def test_a_track_that_is_not_there_is_named(make, board, settings, message):
     with pytest.raises(ValueError, match=message):
-        make(**settings, **board)
+        make("storyboard track", storyboard=board if settings else None, **settings)

@@ -1,4 +1,4 @@
-"""The noise and metrics nodes give what their models give, in the host's types."""
+"""The noise and metrics nodes give what their models give, in the host's types; charts."""
 
 from __future__ import annotations
 
@@ -8,36 +8,19 @@ from frameloom.models.video.noise import draw_noise
 from frameloom.nodes.drawing.plot import PANEL_HEIGHT, WIDTH, Panel, draw_panels
 
 
-def test_video_noise_is_a_noise_object(nodes):
-    noise = nodes["VideoNoise"].execute(7, "mixed", 0.4)[0]
+def test_video_noise_is_a_noise_object_of_the_frames_from_its_offset_on(run):
+    (noise,) = run("VideoNoise", noise_seed=7, mode="mixed", correlation=0.4, frame_offset=6)
     assert noise.seed == 7
-    latent = {"samples": torch.zeros(3, 4, 16, 16)}
-    assert torch.equal(noise.generate_noise(latent), draw_noise(7, range(3), (4, 16, 16), "mixed", 0.4))
+    drawn = noise.generate_noise({"samples": torch.zeros(3, 4, 16, 16)})
+    assert torch.equal(drawn, draw_noise(7, range(6, 9), (4, 16, 16), "mixed", 0.4))
 
 
-def test_frame_offset_continues_a_longer_video(nodes):
-    latent = {"samples": torch.zeros(3, 4, 16, 16)}
-    whole = (
-        nodes["VideoNoise"]
-        .execute(7, "progressive", 0.4)[0]
-        .generate_noise({"samples": torch.zeros(9, 4, 16, 16)})
-    )
-    assert torch.equal(
-        nodes["VideoNoise"].execute(7, "progressive", 0.4, 6)[0].generate_noise(latent), whole[6:]
-    )
-
-
-def test_video_metrics_gives_a_table_and_a_picture(nodes):
+def test_video_metrics_gives_a_table_and_a_picture(run):
     clip = torch.rand(5, 32, 32, 3, generator=torch.Generator().manual_seed(0))
-    table, plot = nodes["VideoMetrics"].execute(clip, 8.0).result
+    table, plot = run("VideoMetrics", images=clip)
     assert "frozen" in table
     assert plot.shape == (1, 2 * PANEL_HEIGHT, WIDTH, 3)
     assert 0 <= plot.min() < 0.5 < plot.max() <= 1
-
-
-def test_video_metrics_refuses_a_still(nodes):
-    with pytest.raises(ValueError, match=r"images is \(1, 32, 32, 3\); expected at least 3 frames"):
-        nodes["VideoMetrics"].execute(torch.zeros(1, 32, 32, 3), 8.0)
 
 
 @pytest.mark.parametrize("values", [[0.0], [1.0, 1.0], [0.0, 1.0, 0.5]])

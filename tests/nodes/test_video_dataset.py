@@ -1,18 +1,9 @@
-"""Video Dataset headless: what it does on every host, and its report in a workflow."""
+"""Video Dataset headless: what it does on every host."""
 
 from __future__ import annotations
 
 import pytest
-from frameloom.headless.core_nodes import core_node_classes
-from frameloom.headless.workflow.executor import Executor
-from frameloom.headless.workflow.graph import InvalidWorkflowError, check_workflow
 from frameloom.tests.support.dataset_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.dataset_contract import DEFAULTS, fill_folder
-
-
-@pytest.fixture
-def port(host):
-    return host
 
 
 @pytest.fixture
@@ -23,22 +14,3 @@ def input_folder(host):
 @pytest.fixture
 def video_dataset(nodes):
     return nodes["VideoDataset"]
-
-
-def graph_of(**changed):
-    return {
-        "1": {"class_type": "Frameloom_VideoDataset", "inputs": DEFAULTS | changed},
-        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}},
-    }
-
-
-def test_a_workflow_shows_the_report_and_may_name_listed_folders_only(host, nodes):
-    fill_folder(host.input_dir / "mine", 1)
-    classes = [*nodes.values(), *core_node_classes()]
-    report = Executor(check_workflow(graph_of(), classes)).run()
-    assert report.shown["2"]["text"][0].startswith("1 clip of 4 frames, 32x32, from 1 file of mine\n")
-    with pytest.raises(
-        InvalidWorkflowError,
-        match=r"input source, folder, .*got '../mine', which is no folder",
-    ):
-        check_workflow(graph_of(folder="../mine"), classes)

@@ -1,4 +1,4 @@
-"""Schemas without a host: the stand-in, selected for the length of a test."""
+"""Schemas without a host: the stand-in, selected for the length of a file of tests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from frameloom.host import api
 from frameloom.tools.schemas import schemas
 
 
-@pytest.fixture
-def known(monkeypatch):
+@pytest.fixture(scope="module")
+def known():
     """Every node's entry of /object_info."""
-    monkeypatch.setattr(api, "_selected", {})
-    return schemas()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "_selected", {})
+        yield schemas()
