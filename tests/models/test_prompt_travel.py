@@ -331,3 +331,8 @@ def test_scenes_have_their_prompts_where_they_start():
     keys, frames = storyboard_prompts(Storyboard(scenes=scenes))
     assert keys == {0: "a red circle", 5: "a cat, a kitchen", 8: "a park"}
     assert frames == 15
+
+
+def test_a_scene_that_says_nothing_is_named():
+    with pytest.raises(ValueError, match=r"storyboard: scene 3 has no prompt, background or entity; expected"):
+        storyboard_prompts(Storyboard(scenes=[Scene(id=3, prompt=" ", frames=4)]))
