@@ -1,15 +1,12 @@
-"""NUWA-XL's nodes on the headless host, and what they print and draw."""
+"""What NUWA-XL's nodes print, draw and refuse on the headless host."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from frameloom.models.long_video.nuwa_tree import Tree
-from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.storyboard import scenes as storyboard
-from frameloom.tests.contract.test_port import BUNDLED_MOTION
-from frameloom.tests.support.nuwa_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.nuwa_contract import SIZE, draw_keyframes, plan
+from frameloom.tests.contract.test_nuwa import SIZE, draw_keyframes, plan
 from frameloom.tests.support.scene import Scene
 
 
@@ -21,11 +18,6 @@ def port(host):
 @pytest.fixture
 def demo(port):
     return port.load_demo()
-
-
-@pytest.fixture
-def motion(port):
-    return port.load_motion(read_motion_weights(port.resolve("animatediff_models", BUNDLED_MOTION)))
 
 
 @pytest.fixture
@@ -82,7 +74,7 @@ def test_a_tree_is_drawn_with_its_prompts_and_every_level(nodes):
 
 def test_a_batch_of_empty_frames_is_refused(port, demo, scene):
     with pytest.raises(
-        ValueError, match=r"latent is \(2, 4, 16, 16\); expected one frame.*set batch_size to 1"
+        ValueError, match=r"latent is \(2, 4, 8, 8\); expected one frame.*set batch_size to 1"
     ):
         draw_keyframes(demo, scene, plan(), latent={"samples": torch.zeros(2, 4, SIZE, SIZE)})
 

@@ -1,4 +1,4 @@
-"""Video Dataset headless: what it does on every host, and its report in a workflow."""
+"""Video Dataset's report in a workflow."""
 
 from __future__ import annotations
 
@@ -6,23 +6,7 @@ import pytest
 from frameloom.headless.core_nodes import core_node_classes
 from frameloom.headless.workflow.executor import Executor
 from frameloom.headless.workflow.graph import InvalidWorkflowError, check_workflow
-from frameloom.tests.support.dataset_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.dataset_contract import DEFAULTS, fill_folder
-
-
-@pytest.fixture
-def port(host):
-    return host
-
-
-@pytest.fixture
-def input_folder(host):
-    return host.input_dir
-
-
-@pytest.fixture
-def video_dataset(nodes):
-    return nodes["VideoDataset"]
+from frameloom.tests.contract.test_video_dataset import DEFAULTS, fill_folder
 
 
 def graph_of(**changed):
