@@ -20,7 +20,7 @@ _SEAMS: dict[str, Any] = {
     "observe": observe,
     "guide": observe,
 }
-_BEGIN = (self_attention.begin, cross_attention.begin, observe.begin)
+_MODULES = tuple(dict.fromkeys(_SEAMS.values()))
 
 
 def of_edit(edit: Edit) -> Iterator[tuple[str, Any]]:
@@ -40,7 +40,7 @@ def put_on(clone: Any, edit: Edit) -> None:
 def all_patches() -> dict[str, list[Any]]:
     """Return every patch of ours, as a model call's options have them; without an edit they change nothing."""
     found: dict[str, list[Any]] = {}
-    for seam in dict.fromkeys(_SEAMS.values()):
+    for seam in _MODULES:
         for place, patch in seam.PATCHES.items():
             found.setdefault(place, []).append(patch)
     return found
@@ -54,8 +54,9 @@ def tell(live: Live, options: dict[str, Any]) -> dict[str, Any]:
         options: ComfyUI's ``transformer_options``.
     """
     told = {**options, KEY: live}
-    for begin in _BEGIN:
-        told |= begin(live, options)
+    for seam in _MODULES:
+        if hasattr(seam, "begin"):
+            told |= seam.begin(live, options)
     return told
 
 

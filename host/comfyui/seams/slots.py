@@ -35,33 +35,27 @@ def hook_norms(unet: Any, find: Find) -> Iterator[RemovableHandle]:
     AnimateDiff v1's modules were trained with norms whose statistics go over all frames of a video. No patch of ComfyUI
     reaches into a residual block, so each of these norms has two hooks.
     """
+
+    def frames() -> int:
+        live = find()
+        return 1 if live is None else live.active.norm_frames
+
+    def fold(_norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        """Lay a video's frames out as one tall picture before a norm."""
+        if (f := frames()) == 1:
+            return None
+        return rearrange(inputs[0], "(b f) c h w -> b c (f h) w", f=f), *inputs[1:]
+
+    def unfold(_norm: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
+        return None if (f := frames()) == 1 else rearrange(output, "b c (f h) w -> (b f) c h w", f=f)
+
     blocks: list[Any] = [layer for layer in layers_of(unet) if isinstance(layer, ResBlock)]
-    for norm in (
-        *(norm for block in blocks for norm in (block.in_layers[0], block.out_layers[0])),
-        unet.out[0],
-    ):
-        yield norm.register_forward_pre_hook(partial(_fold, find))
-        yield norm.register_forward_hook(partial(_unfold, find))
+    norms = [norm for block in blocks for norm in (block.in_layers[0], block.out_layers[0])]
+    for norm in (*norms, unet.out[0]):
+        yield norm.register_forward_pre_hook(fold)
+        yield norm.register_forward_hook(unfold)
 
 
 def _run(find: Find, slot: str, _module: nn.Module, _inputs: Any, hidden: Tensor) -> Tensor:
     live = find()
     return hidden if live is None else live.active.slot(slot, hidden)
-
-
-def _frames(find: Find) -> int:
-    live = find()
-    return 1 if live is None else live.active.norm_frames
-
-
-def _fold(find: Find, _norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-    """Lay a video's frames out as one tall picture before a norm."""
-    frames = _frames(find)
-    return (
-        None if frames == 1 else (rearrange(inputs[0], "(b f) c h w -> b c (f h) w", f=frames), *inputs[1:])
-    )
-
-
-def _unfold(find: Find, _norm: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
-    frames = _frames(find)
-    return None if frames == 1 else rearrange(output, "b c (f h) w -> (b f) c h w", f=frames)
