@@ -50,8 +50,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         return _refuse(node, values, _refuse_written) or True if answer is True else answer
 
     def execute(cls: type[io.ComfyNode], **values: Any) -> io.NodeOutput:
-        refused = _refuse(node, values, _refuse_running)
-        if refused:
+        if refused := _refuse(node, values, _refuse_running):
             raise ValueError(refused)
         return node.execute.__func__(cls, **values)
 

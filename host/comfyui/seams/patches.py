@@ -47,12 +47,7 @@ def all_patches() -> dict[str, list[Any]]:
 
 
 def tell(live: Live, options: dict[str, Any]) -> dict[str, Any]:
-    """Return a model call's options with what our patches read in them.
-
-    Args:
-        live: the call.
-        options: ComfyUI's ``transformer_options``.
-    """
+    """Return a model call's options, ComfyUI's ``transformer_options``, with what our patches read in them."""
     told = {**options, KEY: live}
     for seam in _MODULES:
         if hasattr(seam, "begin"):
