@@ -37,7 +37,8 @@ BESIDE = {
         port, model, noise=NoiseShuffle(4, 2), time=WindowFusion(4, 2)
     ),
     "between": lambda port, model: put_on(port, model, between=FIRST),
-    "cross_attention and conditions": lambda port, model: obey(port, model, gather_percent=1.0),
+    "cross_attention": lambda port, model: obey(port, model, end_percent=1.0),
+    "conditions": lambda port, model: put_on(port, model, conditions=BoxGather(1.0, 1.0)),
     "cross_attention and guide": lambda port, model: guide(port, obey(port, model)),
 }
 

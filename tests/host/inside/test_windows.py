@@ -63,7 +63,7 @@ def follower(seed):
 
 
 def link(make=controlnet, seed=2, frames=FRAMES, previous=None):
-    return hinted(make(seed), frames, previous=previous)
+    return hinted(make(seed), frames, seed, previous)
 
 
 LINKS = {
@@ -98,7 +98,7 @@ def test_hints_arrive_at_their_frames(scene, demo, kind):
 
 def test_comfyui_alone_gives_every_window_the_first_hints(scene, demo, wanted):
     """Why there is something to mend: this fails when ComfyUI mends it."""
-    assert apart(run(scene, in_cores_windows(demo[0]), link()), wanted) > 1e-2
+    assert apart(run(scene, in_cores_windows(demo[0]), link()), wanted) > 1e-3
     # With any of our edits on the model, its own windows are right, too.
     edited = in_cores_windows(scene.windowed(demo[0], WindowPlan()))
     assert apart(run(scene, edited, link()), wanted) <= 1e-4
