@@ -41,11 +41,6 @@ class Encoding:
         """Whether colours are stored at half the size."""
         return self.pixels.startswith("yuv420")
 
-    @property
-    def is_deep(self) -> bool:
-        """Whether a channel has more than 8 bits."""
-        return self.pixels.endswith("10le")
-
 
 class NewVideo:
     """A video file that is being written, one chunk after another; what is written already is not in memory.
@@ -144,7 +139,7 @@ class NewVideo:
     def _frame(self, image: Tensor) -> Any:
         import av
 
-        if self._encoding.is_deep:
+        if self._encoding.pixels.endswith("10le"):
             pixels = (image.float() * 65535).clamp(0, 65535).cpu().numpy().astype("uint16")
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb48le")
         else:

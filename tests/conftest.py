@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SLOW = ROOT / "tests" / "slow.txt"  # test functions that take more than a second; --record-slow writes it
 
 runpy.run_path(str(Path(__file__).with_name("bind.py")))
+if "FRAMELOOM_INSIDE" in os.environ:  # this process is ComfyUI's own Python (tests/host/test_inside.py)
+    pytest_plugins = ["frameloom.tests.support.host_in_comfyui"]
 
 _STARTED = pytest.StashKey[tuple[float, float]]()
 

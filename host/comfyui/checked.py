@@ -33,8 +33,8 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     own = first_real_override(node, "validate_inputs")
     # ComfyUI gives a node the inputs that its function names, and marks all of them where it refuses. So links, which
     # stay unmarked beside a wrong widget, are asked for only where no widget is.
-    inputs = {each.id: each for each in node.define_schema().inputs}
-    named = [n for n, each in inputs.items() if is_socket(each.get_io_type())] if own is None else _names(own)
+    sockets = [each.id for each in node.define_schema().inputs if is_socket(each.get_io_type())]
+    named = sockets if own is None else list(inspect.signature(own).parameters)
 
     def define_schema(cls: type[io.ComfyNode]) -> io.Schema:
         schema = node.define_schema()
@@ -50,8 +50,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         return _refuse(node, values, _refuse_written) or True if answer is True else answer
 
     def execute(cls: type[io.ComfyNode], **values: Any) -> io.NodeOutput:
-        refused = _refuse(node, values, _refuse_running)
-        if refused:
+        if refused := _refuse(node, values, _refuse_running):
             raise ValueError(refused)
         return node.execute.__func__(cls, **values)
 
@@ -64,10 +63,6 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         )
         parts["validate_inputs"] = classmethod(validate_inputs)
     return type(node.__name__, (node,), parts)
-
-
-def _names(function: Callable[..., Any]) -> list[str]:
-    return list(inspect.signature(function).parameters)
 
 
 def _refuse(node: type[io.ComfyNode], values: Mapping[str, Any], check: Callable[..., Refusal | None]) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from ...models.errors import HostError
+from ..contract import Latent
 
 
-def decode(vae: Any, latents: Tensor) -> Tensor:
+def decode(vae: Any, latent: Latent) -> Tensor:
     """Decode frames, each by itself.
 
     When memory runs out, ComfyUI decodes all frames again in tiles, which look a little different. Of several frames
@@ -18,7 +19,7 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
 
     Args:
         vae: ComfyUI's.
-        latents: [N, C, H, W] float.
+        latent: LATENT of [N, C, H, W] float.
 
     Returns:
         [N, 8H, 8W, 3] float, 0..1.
@@ -32,10 +33,10 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
             f"vae: got one for latents of {vae.latent_dim} dimensions, whose frames depend on each other; expected a "
             "VAE of pictures, such as Stable Diffusion's; use VAE Decode with this one."
         )
-    if len(latents) > 1:
+    if len(latent["samples"]) > 1:
         vae = copy.copy(vae)
         vae.decode_tiled_ = _refuse
-    return vae.decode(latents)
+    return vae.decode(latent["samples"])
 
 
 def _refuse(latents: Tensor, *_: Any, **__: Any) -> Tensor:

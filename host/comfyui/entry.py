@@ -33,10 +33,8 @@ class FrameloomExtension(ComfyExtension):
 def register_folders() -> None:
     """Add our folders beside what other packs registered under the same names."""
     for kind in MODEL_FOLDERS:
-        known = folder_paths.folder_names_and_paths.setdefault(kind, ([], set()))
+        paths, endings = folder_paths.folder_names_and_paths.setdefault(kind, ([], set()))
         folder_paths.add_model_folder_path(kind, os.path.join(folder_paths.models_dir, kind))
         # A new kind starts with no extensions, which lists every file.
-        folder_paths.folder_names_and_paths[kind] = (
-            known[0],
-            set(known[1]) | set(ENDINGS.get(kind) or folder_paths.supported_pt_extensions),
-        )
+        more = set(ENDINGS.get(kind) or folder_paths.supported_pt_extensions)
+        folder_paths.folder_names_and_paths[kind] = paths, set(endings) | more

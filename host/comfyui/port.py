@@ -19,27 +19,23 @@ from comfy_api.latest import InputImpl, io, ui
 from PIL import Image
 from torch import Tensor
 
-from ...models.edits.edit import Edit
 from ...models.errors import HostError
 from ...models.long_video.nuwa_jobs import Recursion, Work, run_jobs
-from ...models.motion.checkpoint import MotionWeights
-from ...models.network.family import Family
 from ...models.storyboard.phrases import Ranges, check_found
-from ...models.training import Base, FrozenForward, Learner
 from ...models.video.guards import check_frames, check_sampled
 from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
 from ..model_folders import CONFIG, INPUT_FOLDERS, check_new_name, folder_in, folders_in, names_of
-from . import install
+from . import train
 from .decode import decode
+from .install import install
 from .installed import installed
-from .load import motion
 from .load.demo import load_demo
 from .load.family import family_of
+from .load.motion import load_motion
 from .predict import NodeGuider, predict_denoised
 from .seams.control import describe_conditions, select_frames
 from .text import find_spans, phrase_spans, without_places
-from .train import describe, differentiable
 
 PREVIEW_SIZE = 512  # pixels; the side ComfyUI's own previews have at most
 
@@ -60,23 +56,19 @@ class ComfyProgress:
 
 
 class ComfyHost:
-    """ComfyUI as a ``contract.Host``."""
+    """ComfyUI as a ``contract.Host``; first what it promises that one function does."""
 
-    def family(self, part: Any) -> Family:
-        """Return which family a MODEL, a CLIP or a VAE is of."""
-        return family_of(part)
-
-    def install(self, model: Any, edit: Edit) -> Any:
-        """Return a clone of the model with the edit added."""
-        return install.install(model, edit)
-
-    def load_motion(self, weights: MotionWeights) -> motion.ComfyMotion:
-        """Build a motion module of ComfyUI's layers."""
-        return motion.load_motion(weights)
-
-    def load_demo(self) -> tuple[Any, Any, Any]:
-        """Build the bundled demo model."""
-        return load_demo()
+    family = staticmethod(family_of)
+    install = staticmethod(install)
+    edits = staticmethod(installed)
+    load_motion = staticmethod(load_motion)
+    load_demo = staticmethod(load_demo)
+    predict = staticmethod(predict_denoised)
+    decode = staticmethod(decode)
+    select_frames = staticmethod(select_frames)
+    describe = staticmethod(describe_conditions)
+    base = staticmethod(train.describe)
+    train_forward = staticmethod(train.differentiable)
 
     def sample(
         self,
@@ -116,10 +108,6 @@ class ComfyHost:
         check_sampled(samples)
         return {**latent, "samples": samples}
 
-    def predict(self, model: Any, conditioning: Conditioning, latent: Latent, sigma: float) -> Tensor:
-        """Return the denoised latents of one forward pass."""
-        return predict_denoised(model, conditioning, latent["samples"], sigma)
-
     def sigmas(self, model: Any, steps: int, scheduler: str) -> Tensor:
         """Return [steps + 1] descending noise levels that end in 0."""
         return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
@@ -157,25 +145,9 @@ class ComfyHost:
         """Encode a text as one vector, as core's GLIGENTextBoxApply does."""
         return clip.encode_from_tokens(clip.tokenize(text), return_pooled="unprojected")[1]
 
-    def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
-        """Return conditions for some frames of a clip."""
-        return select_frames(conditioning, frame_ids)
-
-    def describe(self, conditioning: Conditioning) -> list[Any]:
-        """Return what stands for conditions in a key."""
-        return describe_conditions(conditioning)
-
-    def edits(self, model: Any) -> tuple[Edit, ...]:
-        """Return the edits on a model."""
-        return installed(model)
-
     def encode(self, vae: Any, images: Tensor) -> Latent:
         """Encode [N, H, W, 3] to latents."""
         return {"samples": vae.encode(images[..., :3])}
-
-    def decode(self, vae: Any, latent: Latent) -> Tensor:
-        """Decode latents to [N, H, W, 3] in 0..1."""
-        return decode(vae, latent["samples"])
 
     def compute_device(self) -> torch.device:
         """Return the device that models run on."""
@@ -259,13 +231,3 @@ class ComfyHost:
         """Do a recursion's jobs, one after another."""
         bar = self.progress(recursion.tree.local_jobs * work.steps)
         run_jobs(recursion, work, bar.update, self.check_interrupt)
-
-    def base(self, model: Any) -> Base:
-        """Return what a trainer must know of a model."""
-        return describe(model)
-
-    def train_forward(
-        self, model: Any, frames: int, learner: Learner | None = None, *, save_memory: bool = False
-    ) -> FrozenForward:
-        """Return the UNet, with its edits, as a differentiable function on clips of ``frames``."""
-        return differentiable(model, frames, learner, save_memory=save_memory)

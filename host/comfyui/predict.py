@@ -8,6 +8,8 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from ..contract import Conditioning, Latent
+
 
 class NodeGuider(comfy.samplers.CFGGuider):
     """What samples for a node of ours, which knows how many frames it wants."""
@@ -17,19 +19,19 @@ class OnePass(comfy.samplers.KSAMPLER):
     """A sampler of one forward pass from noisy latents, which no edit has repeated."""
 
 
-def predict_denoised(model: Any, conditioning: Any, noisy: Tensor, sigma: float) -> Tensor:
+def predict_denoised(model: Any, conditioning: Conditioning, latent: Latent, sigma: float) -> Tensor:
     """Predict the clean latents from noisy ones.
 
     Args:
         model: a MODEL.
         conditioning: the positive CONDITIONING; nothing is taken from it (cfg 1).
-        noisy: [F, 4, H, W] float, ``latents + sigma * noise / latent_scale``: a sampler's, in LATENT units.
+        latent: LATENT of [F, 4, H, W] float, ``latents + sigma * noise / latent_scale``: a sampler's, in its units.
         sigma: noise level.
 
     Returns:
         [F, 4, H, W] float32, in LATENT units.
     """
-    guider = NodeGuider(model)
+    guider, noisy = NodeGuider(model), latent["samples"]
     # Not asked, but ComfyUI hands a positive condition's GLIGEN boxes on, and divides by the number of negative ones.
     has_boxes = any("gligen" in options for _, options in conditioning)
     guider.set_conds(conditioning, conditioning if has_boxes else [])

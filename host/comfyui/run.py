@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import server
+from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
 from ...models.edits.active import Active, RunEdits, find_notes
@@ -19,7 +21,7 @@ from ...models.edits.run import arrange_noise, sample_run
 from ...models.errors import HostError
 from ...models.layout.gligen import check_boxes
 from ...models.video.frames import count_videos
-from ...models.video.guards import check_prediction
+from ...models.video.guards import check_prediction, check_schedule
 from . import guests
 from .installed import loaded
 from .load.motion import attention_of
@@ -31,7 +33,6 @@ from .seams.control import ControlCopies
 from .seams.live import KEY, Live
 from .seams.network import size_of
 from .seams.windows import find_window, publish
-from .show import show_text
 
 RUN_KEY = f"{KEY}.run"
 LAST_TIMESTEP = 999
@@ -68,7 +69,8 @@ class Run(RunEdits):
         guests.check(guider.inner_model.diffusion_model, self.edits)
         wanted = self.find("schedule")
         if wanted is not None:
-            schedule.check(guider.model_patcher, guider.inner_model.model_sampling, wanted)
+            given = guider.model_patcher.get_attachment(schedule.SIGMAS)
+            check_schedule(guider.inner_model.model_sampling.sigmas, given, wanted.name)
 
     def begin(self, sigmas: Tensor) -> None:
         """Begin at the first of a sampler's noise levels, as if nothing had been sampled before."""
@@ -123,11 +125,18 @@ def outer_sample(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any
     options[RUN_KEY] = run = Run(executor.class_obj, len(noise))
     if not isinstance(executor.class_obj, NodeGuider):
         for note in find_notes(run.edits, run.frames):
-            show_text(note)
+            _show(note)
     try:
         return executor(arrange_noise(run.edits, noise), *args, **kwargs)
     finally:
         options.pop(RUN_KEY, None)
+
+
+def _show(text: str) -> None:
+    """Show a text on the node that is running, as core's own nodes show their progress; nothing without a server."""
+    running, live = get_executing_context(), getattr(server.PromptServer, "instance", None)
+    if running is not None and live is not None:
+        live.send_progress_text(text, running.node_id)
 
 
 def sampler_sample(

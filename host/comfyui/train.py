@@ -50,7 +50,9 @@ def describe(model: Any) -> Base:
     )
 
 
-def differentiable(model: Any, frames: int, learner: Learner | None, *, save_memory: bool) -> FrozenForward:
+def differentiable(
+    model: Any, frames: int, learner: Learner | None = None, *, save_memory: bool = False
+) -> FrozenForward:
     """Return the UNet as ``contract.Host.train_forward`` says.
 
     ComfyUI runs nodes in inference mode, whose tensors autograd refuses to save, so the networks are copied outside of
@@ -88,9 +90,8 @@ def differentiable(model: Any, frames: int, learner: Learner | None, *, save_mem
             for each in beside
         ]
         edits = hand_out(edits, [each.to(device, torch.float32) for each in copies])
-    tuple(
-        hooks.hook(unet, size, over_clip=True)
-    )  # on a network of its own: for good, since blocks may run again
+    # On a network of its own, and for good, since blocks may run again.
+    tuple(hooks.hook(unet, size, over_clip=True))
     if save_memory:
         for block in unet.modules():
             if isinstance(block, ResBlock | SpatialTransformer):

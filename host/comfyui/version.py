@@ -17,20 +17,11 @@ logger = logging.getLogger("frameloom")
 OLDEST = (0, 16, 0)
 
 
-def host_version() -> tuple[int, ...]:
-    """Return ComfyUI's version, e.g. (0, 33, 0)."""
-    return tuple(int(part) for part in comfyui_version.__version__.split(".")[:3] if part.isdigit())
-
-
 def check_version() -> None:
     """Warn, once at start, of a host older than we test on; ComfyUI reads ``requires-comfyui`` but enforces nothing."""
-    if host_version() < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
-        logger.warning(
-            "Frameloom: ComfyUI is %s, expected %s or newer; update ComfyUI.",
-            comfyui_version.__version__,
-            oldest,
-        )
+    found, oldest = comfyui_version.__version__, ".".join(map(str, OLDEST))
+    if tuple(int(part) for part in found.split(".")[:3] if part.isdigit()) < OLDEST:
+        logger.warning("Frameloom: ComfyUI is %s, expected %s or newer; update ComfyUI.", found, oldest)
 
 
 class TolerantIo:

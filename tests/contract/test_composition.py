@@ -1,4 +1,4 @@
-"""How two edits of one seam compose on every host: as ``models.edits.active.RULES`` says, and in training too."""
+"""How edits compose on every host: as ``models.edits.active.RULES`` says at one seam, and in any order at several."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from frameloom.models.long_video.free_init import NoiseReinit
 from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.models.video.windows import WindowPlan
-from frameloom.tests.support.layout import lay_out
+from frameloom.tests.support.layout import guide, lay_out, obey
 from frameloom.tests.support.parts import Every, InTurn
+from frameloom.tests.support.training import predict_in_training
 
 FRAMES = 5
 FIRST, SECOND = Every(0.9, 0.02), Every(1.1, -0.01)
 BOTH = InTurn(first=FIRST, second=SECOND)
-INSIDE = ("input", "slots", "self_attention", "between", "cross_attention")  # the network, and so in training
+INSIDE = ("input", "slots", "skips", "self_attention", "between", "cross_attention")  # so in training, too
 # Two parts of each seam whose last counts: the settings of one technique.
 LAST = {
     "schedule": (ANIMATEDIFF, STABLE_DIFFUSION),
@@ -30,12 +31,27 @@ LAST = {
     "time": (WindowFusion(4, 2), WindowFusion(2, 1)),
     "between": (FIRST, SECOND),
 }
+# What stands beside a motion module and cross-frame attention.
+BESIDE = {
+    "noise and time": lambda port, model: put_on(
+        port, model, noise=NoiseShuffle(4, 2), time=WindowFusion(4, 2)
+    ),
+    "between": lambda port, model: put_on(port, model, between=FIRST),
+    "cross_attention": lambda port, model: obey(port, model, end_percent=1.0),
+    "conditions": lambda port, model: put_on(port, model, conditions=BoxGather(1.0, 1.0)),
+    "cross_attention and guide": lambda port, model: guide(port, obey(port, model)),
+}
+
+
+def put_on(port, model, *parts, **seams):
+    for part in parts or (seams,):
+        model = port.install(model, Edit("test", **part))
+    return model
 
 
 def draw(port, scene, model, seam, *parts, positive=None):
-    for number, part in enumerate(parts):
-        model = port.install(model, Edit(f"part {number}", **{seam: part}))
-    return scene.run(model, frames=FRAMES, positive=positive)
+    edited = put_on(port, model, *({seam: part} for part in parts))
+    return scene.run(edited, frames=FRAMES, positive=positive)
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +62,13 @@ def laid_out(port, demo):
 def test_every_seam_is_here():
     one_rule = {seam for seam, rule in RULES.items() if rule is last}
     assert one_rule - {"chunks"} == set(LAST)  # chunks change no clip: tests/contract/test_chunks.py
-    assert set(SEAMS) - one_rule <= {*INSIDE, "observe", "skips"}
+    assert set(SEAMS) - one_rule <= {*INSIDE, "observe"}
 
 
 @pytest.mark.parametrize("seam", LAST)
-def test_the_last_part_counts(port, demo, motion, scene, laid_out, seam):
+def test_the_last_part_counts(port, demo, moving, scene, laid_out, seam):
     """It alone, not both: as if the first had never been installed."""
-    model = scene.moving(demo[0], motion) if seam in ("time", "windows") else demo[0]
+    model = moving if seam in ("time", "windows") else demo[0]
     positive = laid_out if seam in ("conditions", "guide") else None
     first, second = LAST[seam]
     one, two, both = (
@@ -73,29 +89,38 @@ def test_parts_take_turns_or_add_up(port, demo, scene, seam):
     assert torch.allclose(both, other, atol=1e-4) is (RULES[seam] is not chain)
 
 
-def test_everything_that_looks_sees_the_same_and_changes_no_bit(port, demo, scene):
-    parts = Every(), Every(levels=frozenset({0}))
-    assert torch.equal(draw(port, scene, demo[0], "observe", *parts), scene.run(demo[0], frames=FRAMES))
+@pytest.mark.parametrize("way", BESIDE)
+def test_parts_of_several_seams_act_in_any_order(port, demo, motion, scene, laid_out, way):
+    beside = BESIDE[way]
+
+    def run(model):
+        return scene.run(model, frames=FRAMES, positive=laid_out)
+
+    crossing = scene.crossing(demo[0])
+    together = run(beside(port, scene.moving(crossing, motion)))
+    other_order = scene.moving(beside(port, demo[0]), motion)
+    assert torch.equal(together, run(scene.crossing(other_order)))
+    for lacking in (scene.moving(crossing, motion), beside(port, crossing), other_order):
+        assert not torch.allclose(together, run(lacking), atol=1e-2)
+
+
+def test_everything_that_looks_sees_the_same_and_changes_no_bit(port, moving, scene):
+    """Beside what acts; of a sampler's two conditions each layer is seen once, and the plain model shows nothing."""
+    model, parts = scene.crossing(moving), (Every(), Every(levels=frozenset({0})))
+    plain = scene.run(model, frames=FRAMES)
+    assert torch.equal(draw(port, scene, model, "observe", *parts), plain)
     every, finest = ([layer.number for *_, layer in part.seen] for part in parts)
-    assert every[:16] == list(range(16))
-    assert finest[:5] == [0, 1, 13, 14, 15]
-    assert len(every) * 5 == len(finest) * 16
+    assert every == 3 * list(range(16))
+    assert finest == 3 * [0, 1, 13, 14, 15]
+    scene.run(model, frames=FRAMES)
+    assert len(parts[0].seen) == 3 * 16
 
 
 @pytest.mark.parametrize("seam", INSIDE)
-def test_training_goes_through_both(port, demo, seam):
-    tokens = port.encode_text(demo[1], "a red circle")[0][0][0]
-    noisy = torch.randn(FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-
+def test_training_goes_through_both(port, demo, scene, seam):
     def predict(*parts):
-        model = demo[0]
-        for number, part in enumerate(parts):
-            model = port.install(model, Edit(f"part {number}", **{seam: part}))
-        forward = port.train_forward(model, FRAMES)
-        device = next(forward.unet.parameters()).device
-        with torch.inference_mode(False):
-            inputs = (noisy, torch.full((FRAMES,), 500), tokens)
-            return forward(*(each.clone().to(device) for each in inputs)).detach()
+        model = put_on(port, demo[0], *({seam: part} for part in parts))
+        return predict_in_training(port, model, scene.positive, scene.noise(FRAMES), 3.0)
 
     wanted = SECOND if RULES[seam] is last else BOTH
     assert torch.equal(predict(FIRST, SECOND), predict(wanted))

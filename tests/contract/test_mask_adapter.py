@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frameloom.models.edits.edit import Edit
 from frameloom.models.long_video.free_init import NoiseReinit
 from frameloom.models.motion.checkpoint import MotionWeights
 from frameloom.models.motion.edit import motion_edit
@@ -19,6 +18,8 @@ from frameloom.models.video.windows import WindowPlan
 from frameloom.tests.contract.test_free_init import again, by_hand
 from frameloom.tests.support.layout import guide, lay_out
 from frameloom.tests.support.motion import tiny_module
+from frameloom.tests.support.scene import SIDE
+from frameloom.tests.support.tensors import apart
 
 FRAMES = 5
 WIDTH = 32  # of the demo's first convolution
@@ -29,28 +30,27 @@ def encoder(seed=0):
     return 0.3 * torch.randn(WIDTH, 5, 3, 3, generator=torch.Generator().manual_seed(seed))
 
 
-def as_lora(weight=None):
-    """A mask adapter whose motion LoRA changes nothing else."""
-    return MotionLoRA("adapter", {}, encoder() if weight is None else weight)
+# A mask adapter whose motion LoRA changes nothing else.
+ADAPTER = MotionLoRA("adapter", {}, encoder())
 
 
-def adapted(motion, strength=1.0, weight=None):
-    return motion.with_lora(as_lora(weight), strength)
+def adapted(motion, strength=1.0):
+    return motion.with_lora(ADAPTER, strength)
 
 
-def whole(port, motion, weight, **changes):
+def whole(port, motion, weight):
     """A motion module whose own file has an encoder."""
     weights = motion.weights.with_mask_encoder()
-    return port.load_motion(replace(weights, state={**weights.state, MASK_KEY: weight, **changes}))
+    return port.load_motion(replace(weights, state={**weights.state, MASK_KEY: weight}))
 
 
 @contextmanager
-def encoded_by_hand(model, latents, mask, weight=None, strength=1.0):
+def encoded_by_hand(model, latents, mask, strength=1.0):
     """Let the host's own UNet add the convolution of given frames behind its first, for every chunk of a batch."""
     unet = model.unet if hasattr(model, "unet") else model.model.diffusion_model
     first = unet.conv_in if hasattr(unet, "conv_in") else unet.input_blocks[0][0]
     word = torch.cat([latents * mask, mask], 1)
-    word = torch.nn.functional.conv2d(word, encoder() if weight is None else weight, padding=1)
+    word = torch.nn.functional.conv2d(word, encoder(), padding=1)
 
     def add(_module, _inputs, output):
         return output + strength * word.repeat(len(output) // len(word), 1, 1, 1).to(output)
@@ -64,174 +64,127 @@ def encoded_by_hand(model, latents, mask, weight=None, strength=1.0):
 
 def held(frames=(0,)):
     """Latents, and a mask that holds some of their frames."""
-    latents = torch.randn(FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(9))
-    mask = torch.ones(FRAMES, 1, 16, 16)
+    latents = torch.randn(FRAMES, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(9))
+    mask = torch.ones(FRAMES, 1, SIDE, SIDE)
     mask[list(frames)] = 0
     return latents, mask
 
 
-def draw(port, scene, model, latents, mask=None, noise=None, sigmas=None, **more):
-    noise = scene.noise(len(latents)) if noise is None else noise
-    return port.sample(
-        model, more.pop("positive", scene.positive), scene.negative, {"samples": latents}, noise=noise,
-        sigmas=port.sigmas(model, 3, "normal") if sigmas is None else sigmas, sampler="euler", cfg=3.0,
-        mask=mask, **more,
-    )["samples"]  # fmt: skip
+@pytest.fixture
+def draw(scene):
+    """Sample a model with latents of which a mask holds a part."""
+
+    def run(model, latents, mask=None, **more):
+        return scene.run(model, frames=len(latents), latent=latents, mask=mask, **more)
+
+    return run
 
 
-def apart(one, other):
-    return float((one - other).norm() / other.norm())
+@pytest.fixture
+def told(scene, demo, motion):
+    """The demo model with an adapted motion module."""
+    return scene.moving(demo[0], adapted(motion))
 
 
-def test_a_new_encoder_is_bit_identical_to_the_module_without(port, demo, motion, scene):
-    latents, mask = held()
-    plain = draw(port, scene, scene.moving(demo[0], motion), latents, mask)
-    new = whole(port, motion, torch.zeros(WIDTH, 5, 3, 3))
-    assert torch.equal(draw(port, scene, scene.moving(demo[0], new), latents, mask), plain)
-
-
-@pytest.mark.parametrize("mask", [None, "everywhere"])
-def test_where_nothing_is_given_it_is_bit_identical_to_the_module_without(port, demo, motion, scene, mask):
+@pytest.mark.parametrize("mask", [None, torch.ones(FRAMES, 1, SIDE, SIDE)], ids=["none", "everywhere"])
+def test_where_nothing_is_given_it_is_bit_identical_to_the_module_without(moving, told, draw, mask):
     latents, _ = held()
-    mask = None if mask is None else torch.ones(FRAMES, 1, 16, 16)
-    plain = draw(port, scene, scene.moving(demo[0], motion), latents, mask)
-    assert torch.equal(draw(port, scene, scene.moving(demo[0], adapted(motion)), latents, mask), plain)
+    assert torch.equal(draw(told, latents, mask), draw(moving, latents, mask))
 
 
-@pytest.mark.parametrize("strength", [1.0, 0.6])
-def test_it_is_the_convolution_of_what_is_given_added_behind_the_first(port, demo, motion, scene, strength):
+def test_it_is_the_convolution_of_what_is_given_added_behind_the_first(port, demo, motion, scene, draw):
     """Also part of a frame, of several prompts at once, and at the module's strength."""
     latents, mask = held((0, 3))
-    mask[2, :, :, :7] = 0.25
+    mask[2, :, :, :3] = 0.25
     both = [*scene.positive, *port.encode_text(demo[1], "a blue cross")[0]]
-    model = scene.moving(demo[0], adapted(motion), strength)
-    got = draw(port, scene, model, latents, mask, positive=both)
-    plain = scene.moving(demo[0], motion, strength)
-    with encoded_by_hand(demo[0], latents / port.noise_unit(demo[0]), 1 - mask, strength=strength):
-        wanted = draw(port, scene, plain, latents, mask, positive=both)
+    model, plain = (scene.moving(demo[0], module, 0.6) for module in (adapted(motion), motion))
+    got = draw(model, latents, mask, positive=both)
+    with encoded_by_hand(demo[0], latents / port.noise_unit(demo[0]), 1 - mask, strength=0.6):
+        wanted = draw(plain, latents, mask, positive=both)
     torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
-    assert apart(got, draw(port, scene, plain, latents, mask, positive=both)) > 0.01
-    assert torch.equal(draw(port, scene, model, latents, mask, positive=both), got), "the hook stayed"
+    assert apart(got, draw(plain, latents, mask, positive=both)) > 0.01
+    assert torch.equal(draw(model, latents, mask, positive=both), got), "the hook stayed"
 
 
-def test_given_frames_have_a_say_in_others_through_the_module_alone(port, demo, motion, scene):
-    """A module whose outputs are zero passes nothing on; the bundled one passes the encoder's word on, too."""
-    still = {
-        key: torch.zeros_like(value) for key, value in motion.weights.state.items() if ".proj_out." in key
-    }
+def test_a_module_that_does_not_act_tells_nothing(demo, motion, scene, draw):
     latents, mask = held()
-    other = torch.cat([latents[:1].flip(-1), latents[1:]])
-
-    def moved(module):
-        model = scene.moving(demo[0], module)
-        one, two = (draw(port, scene, model, each, mask)[1:] for each in (latents, other))
-        return apart(two, one), one
-
-    assert moved(whole(port, motion, encoder(), **still))[0] < 1e-5
-    told, clip = moved(adapted(motion))
-    assert told > 0.01
-    assert apart(clip, moved(motion)[1]) > 0.01
+    idle = scene.moving(demo[0], adapted(motion), strength=0.0)
+    assert torch.equal(draw(idle, latents, mask), draw(demo[0], latents, mask))
 
 
-@pytest.mark.parametrize(
-    "idle", [{"strength": 0.0}, {"start_percent": 0.9999, "end_percent": 0.99991}], ids=["strength", "part"]
-)
-def test_a_module_that_does_not_act_tells_nothing(port, demo, motion, scene, idle):
-    latents, mask = held()
-    plain = draw(port, scene, demo[0], latents, mask)
-    assert torch.equal(
-        draw(port, scene, scene.moving(demo[0], adapted(motion), **idle), latents, mask), plain
-    )
+def test_a_single_frame_is_told_nothing(demo, told, draw):
+    latents, mask = (each[:1] for each in held())
+    mask[0, :, :4] = 1
+    assert torch.equal(draw(told, latents, mask), draw(demo[0], latents, mask))
 
 
-def test_a_single_frame_is_told_nothing(port, demo, motion, scene):
-    latents, mask = held()
-    mask[0, :, :8] = 1
-    plain = draw(port, scene, demo[0], latents[:1], mask[:1])
-    assert torch.equal(
-        draw(port, scene, scene.moving(demo[0], adapted(motion)), latents[:1], mask[:1]), plain
-    )
-
-
-def test_a_windows_frames_are_told_their_own(port, demo, motion, scene):
+def test_a_windows_frames_are_told_their_own(scene, told, draw):
     """Windows without overlap are clips by themselves."""
-    latents, noise, mask = scene.noise(8).flip(-1), scene.noise(8), torch.ones(8, 1, 16, 16)
+    latents, noise, mask = scene.noise(8).flip(-1), scene.noise(8), torch.ones(8, 1, SIDE, SIDE)
     mask[[0, 5, 6]] = 0
-    model = scene.moving(demo[0], adapted(motion))
-    got = draw(
-        port, scene, port.install(model, Edit("windows", windows=WindowPlan(4, 0))), latents, mask, noise
-    )
+    got = draw(scene.windowed(told, WindowPlan(4, 0)), latents, mask, noise=noise)
     parts = zip(latents.split(4), mask.split(4), noise.split(4), strict=True)
-    wanted = torch.cat([draw(port, scene, model, *part) for part in parts])
+    wanted = torch.cat([draw(told, *part, noise=start) for *part, start in parts])
     torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
 
 
-def test_a_lora_scales_adds_and_takes_away(port, demo, motion, scene):
+def test_a_lora_scales_adds_and_takes_away(port, demo, motion, scene, moving, draw):
     latents, mask = held()
 
     def drawn(module):
-        return draw(port, scene, scene.moving(demo[0], module), latents, mask)
+        return draw(scene.moving(demo[0], module), latents, mask)
 
-    plain = drawn(motion)
-    told = drawn(whole(port, motion, 0.5 * encoder()))
-    torch.testing.assert_close(drawn(adapted(motion, 0.5)), told, rtol=1e-4, atol=1e-4)
-    added = whole(port, motion, 0.25 * encoder()).with_lora(as_lora(), 0.25)
-    torch.testing.assert_close(drawn(added), told, rtol=1e-4, atol=1e-4)
-    assert apart(drawn(adapted(motion, -0.5)), told) > 0.01
+    plain, half = draw(moving, latents, mask), drawn(whole(port, motion, 0.5 * encoder()))
+    torch.testing.assert_close(drawn(adapted(motion, 0.5)), half, rtol=1e-4, atol=1e-4)
+    added = whole(port, motion, 0.25 * encoder()).with_lora(ADAPTER, 0.25)
+    torch.testing.assert_close(drawn(added), half, rtol=1e-4, atol=1e-4)
+    assert apart(drawn(adapted(motion, -0.5)), half) > 0.01
     assert torch.equal(drawn(adapted(motion, 0.0)), plain)
     torch.testing.assert_close(drawn(adapted(adapted(motion, 0.7), -0.7)), plain, rtol=1e-3, atol=1e-3)
-    assert torch.equal(drawn(motion), plain), "the adapter stayed in the module"
+    assert torch.equal(draw(moving, latents, mask), plain), "the adapter stayed in the module"
 
 
-def test_loras_before_and_behind_an_adapter_both_act(port, demo, motion, scene):
+def test_loras_before_and_behind_an_adapter_both_act(demo, motion, scene, told, draw):
     name = next(key for key in motion.weights.state if key.endswith("attention_blocks.0.to_q.weight"))
     generator = torch.Generator().manual_seed(3)
     pair = tuple(torch.randn(*shape, generator=generator) for shape in ((2, WIDTH), (WIDTH, 2)))
-    lora, (latents, mask) = MotionLoRA("pan", {name: pair}), held()
-    orders = (motion.with_lora(lora, 0.8).with_lora(as_lora(), 1.0), adapted(motion).with_lora(lora, 0.8))
-    clips = [draw(port, scene, scene.moving(demo[0], module), latents, mask) for module in orders]
+    lora = MotionLoRA("pan", {name: pair})
+    orders = (adapted(motion.with_lora(lora, 0.8)), adapted(motion).with_lora(lora, 0.8))
+    clips = [draw(scene.moving(demo[0], module), *held()) for module in orders]
     torch.testing.assert_close(*clips, rtol=1e-4, atol=1e-4)
-    assert apart(clips[0], draw(port, scene, scene.moving(demo[0], adapted(motion)), latents, mask)) > 1e-3
+    assert apart(clips[0], draw(told, *held())) > 1e-3
 
 
-def test_modules_with_an_encoder_and_without_act_beside_each_other(port, demo, motion, scene):
+def test_modules_with_an_encoder_and_without_act_beside_each_other(port, demo, motion, scene, draw):
     latents, mask = held()
-    model = scene.moving(scene.moving(demo[0], motion, 0.5), adapted(motion), 0.4)
-    plain = scene.moving(scene.moving(demo[0], motion, 0.5), motion, 0.4)
+    half = scene.moving(demo[0], motion, 0.5)
     with encoded_by_hand(demo[0], latents / port.noise_unit(demo[0]), 1 - mask, strength=0.4):
-        wanted = draw(port, scene, plain, latents, mask)
-    torch.testing.assert_close(draw(port, scene, model, latents, mask), wanted, rtol=1e-4, atol=1e-4)
+        wanted = draw(scene.moving(half, motion, 0.4), latents, mask)
+    got = draw(scene.moving(half, adapted(motion), 0.4), latents, mask)
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_guidance_by_an_energy_asks_with_what_is_given(port, demo, motion, scene):
+def test_guidance_by_an_energy_asks_with_what_is_given(port, demo, moving, told, draw):
     """Its gradient is of the UNet as it is then asked."""
     latents, mask = held()
-    laid_out = lay_out(port, demo[1], frames=FRAMES)
-    got = draw(
-        port, scene, guide(port, scene.moving(demo[0], adapted(motion))), latents, mask, positive=laid_out
-    )
-    plain = guide(port, scene.moving(demo[0], motion))
+    plain = guide(port, moving)
+    settings = {"positive": lay_out(port, demo[1], frames=FRAMES), "sigmas": torch.tensor([3.0, 0.0])}
+    got = draw(guide(port, told), latents, mask, **settings)
     with encoded_by_hand(demo[0], latents / port.noise_unit(demo[0]), 1 - mask):
-        wanted = draw(port, scene, plain, latents, mask, positive=laid_out)
+        wanted = draw(plain, latents, mask, **settings)
     torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
-    assert apart(got, draw(port, scene, plain, latents, mask, positive=laid_out)) > 0.01
+    assert apart(got, draw(plain, latents, mask, **settings)) > 0.01
 
 
-def test_runs_that_are_repeated_are_told_each_time(port, demo, motion, scene):
+def test_runs_that_are_repeated_are_told_each_time(port, scene, told, draw):
     latents, mask = held()
-    model, noise, reinit = scene.moving(demo[0], adapted(motion)), scene.noise(FRAMES), NoiseReinit(1)
-    sigmas = port.sigmas(model, 3, "normal")
-    got = draw(port, scene, again(port, model, reinit), latents, mask, noise, sigmas)
-    wanted = by_hand(port, scene, model, reinit, noise, latents, sigmas, mask=mask)
-    torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
+    wanted = by_hand(scene, told, NoiseReinit(1), latent=latents, mask=mask)
+    torch.testing.assert_close(draw(again(port, told), latents, mask), wanted, rtol=1e-3, atol=1e-3)
 
 
-def test_the_model_is_as_before_after_a_run_and_after_an_exception(port, demo, motion, scene):
+def test_the_model_is_as_before_after_an_exception(demo, told, draw):
     latents, mask = held()
-    plain = draw(port, scene, demo[0], latents, mask)
-    model = scene.moving(demo[0], adapted(motion))
-    told = draw(port, scene, model, latents, mask)
-    assert torch.equal(draw(port, scene, demo[0], latents, mask), plain)
+    plain, wanted = (draw(model, latents, mask) for model in (demo[0], told))
 
     class Stop(Exception):
         pass
@@ -241,9 +194,9 @@ def test_the_model_is_as_before_after_a_run_and_after_an_exception(port, demo, m
             raise Stop
 
     with pytest.raises(Stop):
-        draw(port, scene, model, latents, mask, progress=Bar())
-    assert torch.equal(draw(port, scene, demo[0], latents, mask), plain)
-    assert torch.equal(draw(port, scene, model, latents, mask), told)
+        draw(told, latents, mask, progress=Bar())
+    assert torch.equal(draw(demo[0], latents, mask), plain)
+    assert torch.equal(draw(told, latents, mask), wanted)
 
 
 def test_training_is_told_what_is_given_of_each_video(port, demo, motion, scene):
@@ -253,10 +206,10 @@ def test_training_is_told_what_is_given_of_each_video(port, demo, motion, scene)
         generator = torch.Generator().manual_seed(2)
         noisy, tokens, latents = (
             torch.randn(6, *size, generator=generator).to(port.compute_device())
-            for size in ((4, 16, 16), (77, 64), (4, 16, 16))
+            for size in ((4, SIDE, SIDE), (77, 64), (4, SIDE, SIDE))
         )
         latents.requires_grad_(True)
-        mask = torch.tensor([1.0, 0, 0, 0, 0, 1]).to(latents)[:, None, None, None].expand(6, 1, 16, 16)
+        mask = torch.tensor([1.0, 0, 0, 0, 0, 1]).to(latents)[:, None, None, None].expand(6, 1, SIDE, SIDE)
 
         def predict(rows, given):
             return forward(

@@ -1,28 +1,19 @@
-"""What every host promises (``host/contract.py``).
-
-They need the fixtures ``port``, ``demo`` (MODEL, CLIP, VAE), ``motion`` (the bundled module), ``scene`` and
-``kind_folder``, which gives an empty folder where the host looks for a kind of model file.
-"""
+"""What every host promises (``host/contract.py``) that no other file of this folder says."""
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import PurePath
 
 import pytest
 import torch
 from frameloom.models.edits.edit import Edit
-from frameloom.models.errors import CheckpointError, PredictionError
-from frameloom.models.motion.checkpoint import MotionWeights
-from frameloom.models.motion.edit import motion_edit
-from frameloom.models.motion.module import initialise
+from frameloom.models.errors import PredictionError
 from frameloom.models.network.sizes import DEMO
-from frameloom.models.network.unet import SD1, layer_grid
-from frameloom.models.training import Learner, hash_weights, recompute
 from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
-from frameloom.tests.support.layout import CIRCLE, CROSS, lay_out, obey
-from frameloom.tests.support.motion import tiny_module
+from frameloom.tests.support.layout import CIRCLE, lay_out, obey
+from frameloom.tests.support.parts import Every
+from frameloom.tests.support.scene import SIDE
 
 BUNDLED_MOTION = "frameloom_demo_motion.safetensors"
 NAN = float("nan")
@@ -64,11 +55,8 @@ def test_some_frames_of_a_clip_have_their_own_part_of_its_conditions(port, demo,
     whole = scene.run(demo[0], positive=clip)
     some = scene.run(demo[0], positive=port.select_frames(clip, [0, 3]), noise=scene.noise(4)[[0, 3]])
     torch.testing.assert_close(some, whole[[0, 3]], rtol=1e-3, atol=1e-4)
-    assert not torch.allclose(
-        scene.run(demo[0], positive=port.select_frames(clip, [0, 1]), noise=scene.noise(4)[[0, 3]])[1],
-        some[1],
-        atol=1e-2,
-    )
+    others = scene.run(demo[0], positive=port.select_frames(clip, [0, 1]), noise=scene.noise(4)[[0, 3]])
+    assert not torch.allclose(others[1], some[1], atol=1e-2)
     assert torch.equal(clip[0][0], tokens)
 
 
@@ -143,33 +131,23 @@ def test_sigmas_and_timesteps_agree(port, demo):
 
 def test_noise_of_sigma_1_has_the_units_of_a_socket(port, demo, scene):
     """Stopped at its first level, a run has only its noise to show."""
-    sigmas = torch.tensor([2.0, 1.9999])
-    out = port.sample(
-        demo[0], scene.positive, scene.negative, {"samples": torch.zeros(2, 4, 16, 16)}, noise=scene.noise(2),
-        sigmas=sigmas, sampler="euler", cfg=1.0,
-    )["samples"]  # fmt: skip
-    wanted = 2 * port.noise_unit(demo[0]) * scene.noise(2)
-    torch.testing.assert_close(out, wanted, rtol=0.01, atol=0.01)
+    out = scene.run(demo[0], sigmas=torch.tensor([2.0, 1.9999]), cfg=1.0)
+    torch.testing.assert_close(out, 2 * port.noise_unit(demo[0]) * scene.noise(), rtol=0.01, atol=0.01)
 
 
 def test_prediction_is_the_samplers_first_step(port, demo, scene):
     """Euler from sigma to 0 in one step is the prediction itself."""
     sigma, scale = 5.0, 0.18215
-    noise = scene.noise(2)
-    one_step = port.sample(
-        demo[0], scene.positive, scene.negative, {"samples": torch.zeros(2, 4, 16, 16)}, noise=noise,
-        sigmas=torch.tensor([sigma, 0.0]), sampler="euler", cfg=1.0,
-    )["samples"]  # fmt: skip
-    predicted = port.predict(demo[0], scene.positive, {"samples": sigma * noise / scale}, sigma)
+    one_step = scene.run(demo[0], sigmas=torch.tensor([sigma, 0.0]), cfg=1.0)
+    predicted = port.predict(demo[0], scene.positive, {"samples": sigma * scene.noise() / scale}, sigma)
     torch.testing.assert_close(predicted, one_step, rtol=1e-4, atol=1e-4)
 
 
 def test_mask_holds_what_it_says(port, demo, scene):
-    held = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(9))
-    mask = torch.ones(4, 1, 16, 16)
+    held, mask = scene.noise().flip(0), torch.ones(4, 1, SIDE, SIDE)
     mask[0] = 0
     out = port.sample(
-        demo[0], scene.positive, scene.negative, {"samples": held, "batch_index": [0, 1, 2, 3]}, noise=scene.noise(4),
+        demo[0], scene.positive, scene.negative, {"samples": held, "batch_index": [0, 1, 2, 3]}, noise=scene.noise(),
         sigmas=port.sigmas(demo[0], 3, "normal"), sampler="euler", cfg=1.0, mask=mask,
     )  # fmt: skip
     torch.testing.assert_close(out["samples"][0], held[0], rtol=1e-4, atol=1e-4)
@@ -180,12 +158,11 @@ def test_mask_holds_what_it_says(port, demo, scene):
 @pytest.mark.parametrize(
     ("latent", "cfg", "said"), [(NAN, 2.0, "^latent: got NaN"), (0.0, NAN, "^sampled latents: ")]
 )
-def test_a_run_that_is_not_finite_is_stopped(port, demo, scene, latent, cfg, said):
+def test_a_run_that_is_not_finite_is_stopped(demo, scene, latent, cfg, said):
     with pytest.raises(PredictionError, match=said):
-        port.sample(
-            demo[0], scene.positive, scene.negative, {"samples": torch.full((2, 4, 16, 16), latent)},
-            noise=scene.noise(2), sigmas=port.sigmas(demo[0], 1, "normal"), sampler="euler", cfg=cfg,
-        )  # fmt: skip
+        scene.run(
+            demo[0], latent=torch.full((4, 4, SIDE, SIDE), latent), sigmas=torch.tensor([5.0, 0.0]), cfg=cfg
+        )
 
 
 def test_the_bundled_module_is_listed_first_and_resolved(port):
@@ -195,26 +172,21 @@ def test_the_bundled_module_is_listed_first_and_resolved(port):
         port.resolve("animatediff_models", "../secret.safetensors")
 
 
-def test_a_clone_has_the_edit_and_the_model_has_not(port, demo, motion, scene):
+def test_a_clone_has_the_edit_and_the_model_has_not(demo, moving, scene):
     before = scene.run(demo[0])
-    moving = scene.moving(demo[0], motion)
     assert not torch.allclose(scene.run(moving), before, atol=1e-2)
     assert torch.equal(scene.run(demo[0]), before)
 
 
-def test_strength_0_and_a_range_that_never_comes_are_bit_identical_to_plain(port, demo, motion, scene):
-    plain = scene.run(demo[0])
-    assert torch.equal(scene.run(scene.moving(demo[0], motion, 0.0)), plain)
-    late = scene.moving(demo[0], motion, start_percent=0.9999, end_percent=0.99991)
-    assert torch.equal(scene.run(late), plain)
+@pytest.mark.parametrize(
+    "idle", [{"strength": 0.0}, {"start_percent": 0.9999, "end_percent": 0.99991}], ids=["strength", "range"]
+)
+def test_a_module_that_does_not_act_is_bit_identical_to_plain(demo, motion, scene, idle):
+    assert torch.equal(scene.run(scene.moving(demo[0], motion, **idle)), scene.drawn(demo[0]))
 
 
-def test_two_edits_behave_as_both(port, demo, motion, scene):
-    once = scene.moving(demo[0], motion, 0.6)
-    with_nothing = scene.moving(once, motion, 0.0)
-    twice = scene.moving(once, motion, 0.6)
-    assert torch.equal(scene.run(with_nothing), scene.run(once))
-    assert not torch.allclose(scene.run(twice), scene.run(once), atol=1e-3)
+def test_a_single_frame_is_bit_identical_to_plain(demo, moving, scene):
+    assert torch.equal(scene.run(moving, frames=1), scene.run(demo[0], frames=1))
 
 
 def test_a_schedule_edit_replaces_the_sigmas_of_the_clone_alone(port, demo):
@@ -225,21 +197,12 @@ def test_a_schedule_edit_replaces_the_sigmas_of_the_clone_alone(port, demo):
     )
 
 
-def test_more_frames_than_the_encoding_holds_are_refused(port, demo, motion, scene):
-    with pytest.raises(ValueError, match=r"frames=33 .* 32"):
-        scene.run(port.install(demo[0], motion_edit("test", motion)), frames=33)
-
-
-def test_under_cross_frame_attention_the_anchor_is_what_it_is_by_itself(port, demo, scene):
-    crossed, plain = scene.run(scene.crossing(demo[0])), scene.run(demo[0])
-    torch.testing.assert_close(crossed[0], plain[0], rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(crossed[1], plain[1], atol=1e-2)
-
-
-def test_under_cross_frame_attention_other_frames_are_apart(port, demo, scene):
-    """Another frame never changes the anchor, and frames may come in any order."""
-    crossed, noise = scene.crossing(demo[0]), scene.noise(4)
-    first = scene.run(crossed, noise=noise)
+def test_under_cross_frame_attention_other_frames_are_apart(demo, scene):
+    """The anchor is what it is by itself, another frame never changes it, and frames may come in any order."""
+    crossed, noise, plain = scene.crossing(demo[0]), scene.noise(), scene.drawn(demo[0])
+    first = scene.run(crossed)
+    torch.testing.assert_close(first[0], plain[0], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(first[1], plain[1], atol=1e-2)
     changed = noise.clone()
     changed[2] = -changed[2]
     second = scene.run(crossed, noise=changed)
@@ -249,18 +212,8 @@ def test_under_cross_frame_attention_other_frames_are_apart(port, demo, scene):
     torch.testing.assert_close(scene.run(crossed, noise=noise[order]), first[order], rtol=1e-4, atol=1e-5)
 
 
-def test_equal_noise_gives_equal_frames_under_a_chosen_anchor(port, demo, scene):
-    noise = scene.noise(4)
-    noise[[1, 3]] = noise[0].clone()
-    frames = scene.run(scene.crossing(demo[0], anchor="chosen frame", frame=2), noise=noise)
-    torch.testing.assert_close(frames[[0, 1]], frames[[3, 3]], rtol=1e-4, atol=1e-5)
-    alone = scene.run(demo[0], noise=noise)
-    torch.testing.assert_close(frames[2], alone[2], rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(frames[0], alone[0], atol=1e-2)
-
-
-def test_each_frame_reads_the_one_before_it(port, demo, scene):
-    crossed, noise = scene.crossing(demo[0], anchor="previous"), scene.noise(4)
+def test_each_frame_reads_the_one_before_it(demo, scene):
+    crossed, noise = scene.crossing(demo[0], anchor="previous"), scene.noise()
     before = scene.run(crossed, noise=noise)
     noise[2] = -noise[2]
     after = scene.run(crossed, noise=noise)
@@ -268,115 +221,41 @@ def test_each_frame_reads_the_one_before_it(port, demo, scene):
     assert changed == [False, False, True, True]
 
 
-@pytest.mark.parametrize("settings", [
-    {"strength": 0.0}, {"start_percent": 0.9999, "end_percent": 0.99991}, {"levels": frozenset()},
-])  # fmt: skip
-def test_cross_frame_attention_that_does_not_act_is_bit_identical_to_plain(port, demo, scene, settings):
-    assert torch.equal(scene.run(scene.crossing(demo[0], **settings)), scene.run(demo[0]))
+@pytest.mark.parametrize("settings", [{"strength": 0.0}, {"levels": frozenset()}], ids=["strength", "levels"])
+def test_cross_frame_attention_that_does_not_act_is_bit_identical_to_plain(demo, scene, settings):
+    assert torch.equal(scene.run(scene.crossing(demo[0], **settings)), scene.drawn(demo[0]))
 
 
-def test_levels_and_strength_of_cross_frame_attention_each_count(port, demo, scene):
-    whole = scene.run(scene.crossing(demo[0]))
-    for settings in (
-        {"levels": frozenset({0})},
-        {"levels": frozenset({3})},
-        {"strength": 0.5},
-        {"end_percent": 0.3},
-        {"anchor": "first + previous"},
-    ):
-        part = scene.run(scene.crossing(demo[0], **settings))
-        assert torch.isfinite(part).all()
-        assert not torch.allclose(part, whole, atol=1e-3), settings
-
-
-def test_cross_frame_attention_and_a_motion_module_act_together(port, demo, motion, scene):
-    both = scene.run(scene.moving(scene.crossing(demo[0]), motion))
-    other_order = scene.run(scene.crossing(scene.moving(demo[0], motion)))
-    assert torch.equal(both, other_order)
-    assert not torch.allclose(both, scene.run(scene.moving(demo[0], motion)), atol=1e-2)
-
-
-class Seen:
-    """An observer that keeps what it is shown."""
-
-    def __init__(self, levels=SD1.levels):
-        self.levels, self.layers = frozenset(levels), []
-
-    def see(self, query, key, call, layer):
-        self.layers.append((query, key, call, layer.level))
-
-
-def predict(port, model, scene, frames=4):
-    return port.predict(model, scene.positive, {"samples": 20 * scene.noise(frames)}, 5.0)
-
-
-def test_an_observer_changes_no_bit_of_a_prediction_and_sees_every_layer_once(port, demo, scene):
-    seen = Seen()
-    observed = predict(port, port.install(demo[0], Edit("test", observe=seen)), scene)
-    assert torch.equal(observed, predict(port, demo[0], scene))
-    assert sorted(level for *_, level in seen.layers) == [0] * 5 + [1] * 5 + [2] * 5 + [3]
-    for query, key, call, level in seen.layers:
-        assert (call.frames, call.frame_ids, [each.index for each in call.conditions]) == (
-            4,
-            (0, 1, 2, 3),
-            [0],
-        )
-        height, width = layer_grid((16, 16), level)
+def test_an_observer_sees_queries_and_keys_of_every_layer(port, demo, scene):
+    seen = Every()
+    scene.predict(port.install(demo[0], Edit("test", observe=seen)))
+    assert [layer for *_, layer in seen.seen] == list(DEMO.unet.layers)
+    for query, key, layer in seen.seen:
+        height, width = layer.grid((SIDE, SIDE))
         assert query.shape[:3] == (4, 2, height * width)
         assert len(key) in (1, 4)
         assert key.shape[1:] == (2, 77, query.shape[3])
 
 
-def test_an_observer_sees_its_levels_alone_and_the_plain_model_shows_nothing(port, demo, scene):
-    seen = Seen({1, 3})
-    clone = port.install(demo[0], Edit("test", observe=seen))
-    predict(port, demo[0], scene)
-    assert seen.layers == []
-    predict(port, clone, scene)
-    assert {level for *_, level in seen.layers} == {1, 3}
-
-
-def test_observers_see_both_conditions_of_a_sampler_whatever_their_order(port, demo, scene):
-    seen = Seen({0})
-    scene.run(port.install(demo[0], Edit("test", observe=seen)))
-    assert len(seen.layers) == 3 * 5  # steps, layers
-    assert all(sorted(each.index for each in call.conditions) == [0, 1] for _, _, call, _ in seen.layers)
-    assert all(len(query) == 8 for query, *_ in seen.layers)
-
-
-def test_observers_work_beside_all_other_edits(port, demo, motion, scene):
-    model = scene.crossing(scene.moving(demo[0], motion))
-    first, second = Seen(), Seen({2})
-    observed = port.install(port.install(model, Edit("test", observe=first)), Edit("test", observe=second))
-    assert torch.equal(predict(port, observed, scene), predict(port, model, scene))
-    assert len(first.layers) == 16
-    assert len(second.layers) == 5
-    assert not torch.equal(first.layers[-1][0], second.layers[-1][0])
-
-
-@pytest.mark.parametrize("method", [{}, {"gather_percent": 1.0}])
+@pytest.mark.parametrize("method", [{}, {"gather_percent": 1.0}], ids=["bias", "bias and gather"])
 def test_a_layout_that_does_not_act_is_bit_identical_to_plain(port, demo, scene, method):
-    laid_out = lay_out(port, demo[1])
+    laid_out, bare = lay_out(port, demo[1]), port.encode_text(demo[1], "a cross")[0]
     plain = scene.run(demo[0], positive=laid_out)
-    assert torch.equal(scene.run(obey(port, demo[0]), positive=port.encode_text(demo[1], "a cross")[0]),
-                       scene.run(demo[0], positive=port.encode_text(demo[1], "a cross")[0]))  # fmt: skip
-    still = method and {"gather_percent": -1.0}
-    assert torch.equal(scene.run(obey(port, demo[0], strength=0.0, **still), positive=laid_out), plain)
-    assert torch.equal(scene.run(obey(port, demo[0], end_percent=-1.0, **still), positive=laid_out), plain)
-    assert not torch.allclose(scene.run(obey(port, demo[0], **method), positive=laid_out), plain, atol=1e-2)
+    still = obey(port, demo[0], strength=0.0, **(method and {"gather_percent": -1.0}))
+    assert torch.equal(scene.run(still, positive=laid_out), plain)
+    model = obey(port, demo[0], **method)
+    assert torch.equal(scene.run(model, positive=bare), scene.run(demo[0], positive=bare))
+    assert not torch.allclose(scene.run(model, positive=laid_out), plain, atol=1e-2)
 
 
-@pytest.mark.parametrize("method", [{}, {"gather_percent": 1.0}])
+@pytest.mark.parametrize("method", [{}, {"gather_percent": 1.0}], ids=["bias", "bias and gather"])
 def test_a_frames_boxes_change_that_frame_alone(port, demo, scene, method):
     model = obey(port, demo[0], **method)
-    before = scene.run(model, positive=lay_out(port, demo[1]))
-    stretched = (CIRCLE[0], (CIRCLE[1][0] - 0.3, *CIRCLE[1][1:]))
-    (first, last) = (lay_out(port, demo[1], boxes=(box, CROSS)) for box in (CIRCLE, stretched))
-    first[0][1]["frameloom"]["reading"].regions[0].tracks[0][0][2] = torch.tensor([0.3, 0.3, 0.6, 0.6])
-    after = scene.run(model, positive=first)
+    before, moved = lay_out(port, demo[1]), lay_out(port, demo[1])
+    moved[0][1]["frameloom"]["reading"].regions[0].tracks[0][0][2] = torch.tensor([0.3, 0.3, 0.6, 0.6])
+    before, after = (scene.run(model, positive=each) for each in (before, moved))
     assert torch.equal(after[[0, 1, 3]], before[[0, 1, 3]])
     assert not torch.allclose(after[2], before[2], atol=1e-2)
-    assert not torch.allclose(scene.run(model, positive=last)[3], before[3], atol=1e-2)
 
 
 def test_an_absent_entity_has_no_place_for_its_words(port, demo, scene):
@@ -387,24 +266,13 @@ def test_an_absent_entity_has_no_place_for_its_words(port, demo, scene):
     assert not torch.allclose(absent[0], scene.run(demo[0], positive=bare)[0], atol=1e-2)
 
 
-def test_layouts_and_motion_modules_and_cross_frame_attention_act_together(port, demo, motion, scene):
-    laid_out = lay_out(port, demo[1])
-    one = obey(port, scene.crossing(scene.moving(demo[0], motion)), gather_percent=1.0)
-    other = scene.moving(scene.crossing(obey(port, demo[0], gather_percent=1.0)), motion)
-    both = scene.run(one, positive=laid_out)
-    assert torch.equal(both, scene.run(other, positive=laid_out))
-    assert not torch.allclose(
-        both, scene.run(scene.crossing(scene.moving(demo[0], motion)), positive=laid_out), atol=1e-2
-    )
-
-
 def test_a_layout_beside_other_conditions_of_its_side(port, demo, scene):
     """Of unlike lengths, and masked; two layouts on one side are refused."""
     model, laid_out = obey(port, demo[0], gather_percent=1.0), lay_out(port, demo[1])
     long, _ = port.encode_text(demo[1], ", ".join(["a big cross"] * 40))
-    mask = torch.zeros(1, 16, 16)
-    mask[:, :, :8] = 1
-    hidden = [[long[0][0], {**long[0][1], "mask": torch.zeros(1, 16, 16), "mask_strength": 1.0}]]
+    mask = torch.zeros(1, SIDE, SIDE)
+    mask[:, :, :4] = 1
+    hidden = [[long[0][0], {**long[0][1], "mask": torch.zeros_like(mask), "mask_strength": 1.0}]]
     alone = scene.run(model, positive=laid_out)
     torch.testing.assert_close(scene.run(model, positive=[*laid_out, *hidden]), alone, rtol=1e-3, atol=1e-4)
     half = [[long[0][0], {**long[0][1], "mask": mask, "mask_strength": 1.0}]]
@@ -418,120 +286,6 @@ def test_more_frames_than_the_scene_has_are_refused(port, demo, scene):
         ValueError, match=r"got frame 3 to sample; expected frames below 3, the scene's length"
     ):
         scene.run(obey(port, demo[0]), positive=lay_out(port, demo[1], frames=3))
-
-
-def test_training_goes_through_the_unet_and_its_edits(port, demo, motion, scene):
-    forward = port.train_forward(scene.moving(demo[0], motion), 4)
-    plain = port.train_forward(demo[0], 4)
-    with torch.inference_mode(False):
-        generator = torch.Generator().manual_seed(2)
-        device = port.compute_device()
-        noisy = torch.randn(4, 4, 16, 16, generator=generator).to(device).requires_grad_(True)
-        rest = torch.full((4,), 300, device=device), torch.randn(4, 77, 64, generator=generator).to(device)
-        (gradient,) = torch.autograd.grad(forward(noisy, *rest)[0].sum(), noisy)
-        (alone,) = torch.autograd.grad(plain(noisy, *rest)[0].sum(), noisy)
-    assert gradient[3].abs().max() > 0, "frames do not mix"
-    assert alone[3].abs().max() == 0
-
-
-def test_training_goes_through_cross_frame_attention(port, demo, scene):
-    forward = port.train_forward(scene.crossing(demo[0]), 3)
-    with torch.inference_mode(False):
-        generator = torch.Generator().manual_seed(2)
-        device = port.compute_device()
-        noisy = torch.randn(3, 4, 16, 16, generator=generator).to(device).requires_grad_(True)
-        tokens = torch.randn(3, 77, 64, generator=generator).to(device)
-        out = forward(noisy, torch.full((3,), 300, device=device), tokens)
-        (gradient,) = torch.autograd.grad(out[1].sum(), noisy)
-    reached = gradient.abs().amax((1, 2, 3)) > 0
-    assert reached.tolist() == [True, True, False]
-
-
-def learner_of(port, module=None, *, clip_norm=False):
-    """A module with random weights that want gradients, on the host's device."""
-    module = (module or tiny_module(middle=False)).to(port.compute_device()).requires_grad_(True)
-    return Learner(
-        module, MotionWeights("new", "frameloom", module.size, module.state_dict(), None, clip_norm)
-    )
-
-
-def training_case(port, frames=4):
-    generator, device = torch.Generator().manual_seed(2), port.compute_device()
-    noisy, tokens = (
-        torch.randn(frames, *size, generator=generator).to(device) for size in ((4, 8, 8), (77, 64))
-    )
-    return noisy, torch.full((frames,), 300, device=device), tokens
-
-
-def test_a_trainer_is_told_of_the_base(port, demo):
-    base = port.base(demo[0])
-    assert base.prediction_type == DEMO.prediction_type
-    assert dict(base.widths) == DEMO.unet.slots
-
-
-def test_a_module_that_learns_runs_as_a_loaded_one_and_alone_has_gradients(port, demo):
-    with torch.inference_mode(False):
-        learner = learner_of(port)
-        forward = port.train_forward(demo[0], 4, learner)
-        out = forward(*training_case(port))
-        out.square().mean().backward()
-        loaded = port.install(demo[0], motion_edit("motion", port.load_motion(learner.weights)))
-        torch.testing.assert_close(
-            out, port.train_forward(loaded, 4)(*training_case(port)), rtol=1e-4, atol=1e-5
-        )
-    assert all(parameter.grad is not None for parameter in learner.network.parameters())
-    assert [
-        value for value in forward.unet.parameters() if value.requires_grad or value.grad is not None
-    ] == []
-
-
-def test_a_module_starts_as_the_frozen_model_itself(port, demo):
-    """To the last bit: its output projections are zero."""
-    with torch.inference_mode(False):
-        learner = learner_of(port)
-        initialise(learner.network)
-        moving = port.train_forward(demo[0], 4, learner)(*training_case(port))
-        assert torch.equal(moving, port.train_forward(demo[0], 4)(*training_case(port)))
-
-
-@pytest.mark.parametrize("clip_norm", [False, True])
-def test_saving_memory_changes_no_bit_of_a_gradient(port, demo, scene, clip_norm):
-    """Blocks that run again do so with the edits on, in the gradient's own threads."""
-    gradients = []
-    for save_memory in (False, True):
-        with torch.inference_mode(False):
-            learner = learner_of(port, clip_norm=clip_norm)
-            forward = port.train_forward(scene.crossing(demo[0]), 4, learner, save_memory=save_memory)
-            if save_memory:
-                for slot in learner.network.slots:
-                    recompute(learner.network.transformer(slot))
-            forward(*training_case(port)).square().mean().backward()
-            gradients.append({name: value.grad for name, value in learner.network.named_parameters()})
-    plain, again = gradients
-    assert all(torch.equal(plain[name], again[name]) for name in plain)
-
-
-def test_the_hash_of_a_base_is_of_its_every_weight(port, demo):
-    one, other = (port.train_forward(demo[0], 4) for _ in range(2))
-    before = one.hash_weights()
-    assert before == other.hash_weights()
-    with torch.inference_mode(False), torch.no_grad():
-        own = copy.deepcopy(one.unet)
-        next(reversed(list(own.parameters()))).view(-1)[-1] += 1e-6
-    assert hash_weights(own) != before
-    assert one.hash_weights() == before
-
-
-def test_a_model_that_moves_already_is_not_trained(port, demo, motion, scene):
-    with pytest.raises(
-        ValueError, match="model: got one with a motion module on it; expected the model alone"
-    ):
-        port.train_forward(scene.moving(demo[0], motion), 4, learner_of(port))
-
-
-def test_a_base_of_another_family_is_not_trained(port, demo):
-    with pytest.raises(CheckpointError, match=r"new: .* is 64 channels wide, the model has 32 there"):
-        port.train_forward(demo[0], 4, learner_of(port, tiny_module(width=64)))
 
 
 def test_a_saved_file_carries_the_prompt_and_the_editors_extras(port):
@@ -551,22 +305,12 @@ def test_a_saved_file_carries_the_prompt_and_the_editors_extras(port):
 
 def test_a_language_model_is_a_gguf_file_or_a_folder(port, kind_folder):
     folder = kind_folder("llm")
-    names = (
-        "a.gguf",
-        "deep/b.GGUF",
-        "deep/config.json",
-        "small/config.json",
-        "small/model.safetensors",
-        "notes.json",
-    )
-    for name in names:
+    names = "a.gguf deep/b.GGUF deep/config.json small/config.json small/model.safetensors notes.json"
+    for name in names.split():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
-    assert [PurePath(name).as_posix() for name in port.list_files("llm")] == [
-        "a.gguf",
-        "deep/b.GGUF",
-        "small",
-    ]
+    listed = [PurePath(name).as_posix() for name in port.list_files("llm")]
+    assert listed == ["a.gguf", "deep/b.GGUF", "small"]
     assert port.resolve("llm", "a.gguf") == folder / "a.gguf"
     assert port.resolve("llm", "small") == folder / "small"
     for name in ("../llm", "small/..", "deep", "small/model.safetensors"):

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
+from frameloom.models.edits.edit import Edit
+from frameloom.models.errors import CheckpointError
+from frameloom.models.long_video.free_noise import WindowFusion
+from frameloom.models.motion.checkpoint import MotionWeights
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion.lora import MotionLoRA
+from frameloom.models.motion.module import initialise
+from frameloom.models.network.sizes import DEMO
+from frameloom.models.training import Learner, hash_weights, recompute
 from frameloom.models.video.schedules import STABLE_DIFFUSION
+from frameloom.tests.support.motion import tiny_module
+from frameloom.tests.support.scene import Scene
 from frameloom.tests.support.training import (
     lesson_of,
     module_weights,
@@ -58,6 +69,45 @@ def numbers_of(network):
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
+def learner_of(port, module=None, *, clip_norm=False):
+    """A module with random weights that want gradients, on the host's device."""
+    module = (module or tiny_module(middle=False)).to(port.compute_device()).requires_grad_(True)
+    return Learner(
+        module, MotionWeights("new", "frameloom", module.size, module.state_dict(), None, clip_norm)
+    )
+
+
+def training_case(port, frames=4):
+    generator, device = torch.Generator().manual_seed(2), port.compute_device()
+    noisy, tokens = (
+        torch.randn(frames, *size, generator=generator).to(device) for size in ((4, 8, 8), (77, 64))
+    )
+    return noisy, torch.full((frames,), 300, device=device), tokens
+
+
+def fused(scene, model, motion):
+    return scene.port.install(scene.moving(model, motion), Edit("Free Noise", time=WindowFusion(2, 2)))
+
+
+# What is put on the demo model -> a frame of four, and the frames that its gradient goes to.
+REACH = {
+    "nothing": (lambda scene, model, motion: model, 0, {0}),
+    "a motion module": (Scene.moving, 0, {0, 1, 2, 3}),
+    "the first frame's tokens": (lambda scene, model, motion: scene.crossing(model), 1, {0, 1}),
+    "windows of attention": (fused, 0, {0, 1}),
+}
+
+
+@pytest.mark.parametrize("what", REACH)
+def test_a_frames_gradient_goes_to_the_frames_that_it_reads(port, demo, motion, scene, what):
+    put_on, frame, reached = REACH[what]
+    forward = port.train_forward(put_on(scene, demo[0], motion), 4)
+    with torch.inference_mode(False):
+        noisy, *rest = training_case(port)
+        (gradient,) = torch.autograd.grad(forward(noisy.requires_grad_(), *rest)[frame].sum(), noisy)
+    assert {number for number, each in enumerate(gradient) if each.abs().max() > 0} == reached
+
+
 @pytest.mark.parametrize("target", ["module", "motion LoRA", "mask adapter"])
 def test_no_weight_of_the_base_has_a_gradient_and_only_the_lessons_change(watching, demo, tmp_path, target):
     networks = networks_of(demo)
@@ -65,16 +115,8 @@ def test_no_weight_of_the_base_has_a_gradient_and_only_the_lessons_change(watchi
     before = [numbers_of(network) for network in networks]
     dataset = drawn_dataset(2, "circle", 0, frames=3, width=64, height=64, caption_dropout=0.1)
     start = module_weights()
-    trained = run_job(
-        watching,
-        MotionJob(target, "learned", settings(2), rank=2),
-        demo,
-        dataset,
-        (start, []),
-        lambda key: tmp_path / key,
-        lambda done: None,
-        lambda step, loss: None,
-    )
+    job, quiet = MotionJob(target, "learned", settings(1), rank=2), lambda *_: None
+    trained = run_job(watching, job, demo, dataset, (start, []), tmp_path.joinpath, quiet, quiet)
     [unet], [learner] = watching.unets, watching.learners
     for network in [*networks, unet]:
         assert [name for name, value in network.named_parameters() if value.grad is not None] == []
@@ -146,7 +188,7 @@ def test_a_module_learns_through_cross_frame_attention(port, demo, scene, tmp_pa
         frozen = port.train_forward(model, 4).hash_weights()
         before = {name: value.detach().clone() for name, value in lesson.parameters.items()}
         trained = train_motion(
-            port, model, moving_clips(), lesson, settings(2), lambda key: keys.append(key) or tmp_path / key
+            port, model, moving_clips(), lesson, settings(1), lambda key: keys.append(key) or tmp_path / key
         )
         assert trained.base == frozen == port.train_forward(model, 4).hash_weights()
         assert not any(torch.equal(value, before[name]) for name, value in lesson.parameters.items())
@@ -182,3 +224,74 @@ def test_a_step_of_some_frames_runs_the_module_with_their_places_in_time(port, d
     clear = gradient.abs() > 1e-2 * gradient.abs().max()
     # AdamW's first step goes against each gradient's sign.
     assert (moved[clear].sign() == -gradient[clear].sign()).float().mean() > 0.999
+
+
+def test_a_trainer_is_told_of_the_base(port, demo):
+    base = port.base(demo[0])
+    assert base.prediction_type == DEMO.prediction_type
+    assert dict(base.widths) == DEMO.unet.slots
+
+
+def test_a_module_that_learns_runs_as_a_loaded_one_and_alone_has_gradients(port, demo):
+    with torch.inference_mode(False):
+        learner = learner_of(port)
+        forward = port.train_forward(demo[0], 4, learner)
+        out = forward(*training_case(port))
+        out.square().mean().backward()
+        loaded = port.install(demo[0], motion_edit("motion", port.load_motion(learner.weights)))
+        torch.testing.assert_close(
+            out, port.train_forward(loaded, 4)(*training_case(port)), rtol=1e-4, atol=1e-5
+        )
+    assert all(parameter.grad is not None for parameter in learner.network.parameters())
+    assert [
+        value for value in forward.unet.parameters() if value.requires_grad or value.grad is not None
+    ] == []
+
+
+def test_a_module_starts_as_the_frozen_model_itself(port, demo):
+    """To the last bit: its output projections are zero."""
+    with torch.inference_mode(False):
+        learner = learner_of(port)
+        initialise(learner.network)
+        moving = port.train_forward(demo[0], 4, learner)(*training_case(port))
+        assert torch.equal(moving, port.train_forward(demo[0], 4)(*training_case(port)))
+
+
+@pytest.mark.parametrize("clip_norm", [False, True])
+def test_saving_memory_changes_no_bit_of_a_gradient(port, demo, scene, clip_norm):
+    """Blocks that run again do so with the edits on, in the gradient's own threads."""
+    gradients = []
+    for save_memory in (False, True):
+        with torch.inference_mode(False):
+            learner = learner_of(port, clip_norm=clip_norm)
+            forward = port.train_forward(scene.crossing(demo[0]), 4, learner, save_memory=save_memory)
+            if save_memory:
+                for slot in learner.network.slots:
+                    recompute(learner.network.transformer(slot))
+            forward(*training_case(port)).square().mean().backward()
+            gradients.append({name: value.grad for name, value in learner.network.named_parameters()})
+    plain, again = gradients
+    assert all(torch.equal(plain[name], again[name]) for name in plain)
+
+
+def test_the_hash_of_a_base_is_of_its_every_weight(port, demo):
+    one, other = (port.train_forward(demo[0], 4) for _ in range(2))
+    before = one.hash_weights()
+    assert before == other.hash_weights()
+    with torch.inference_mode(False), torch.no_grad():
+        own = copy.deepcopy(one.unet)
+        next(reversed(list(own.parameters()))).view(-1)[-1] += 1e-6
+    assert hash_weights(own) != before
+    assert one.hash_weights() == before
+
+
+def test_a_model_that_moves_already_is_not_trained(port, demo, motion, scene):
+    with pytest.raises(
+        ValueError, match="model: got one with a motion module on it; expected the model alone"
+    ):
+        port.train_forward(scene.moving(demo[0], motion), 4, learner_of(port))
+
+
+def test_a_base_of_another_family_is_not_trained(port, demo):
+    with pytest.raises(CheckpointError, match=r"new: .* is 64 channels wide, the model has 32 there"):
+        port.train_forward(demo[0], 4, learner_of(port, tiny_module(width=64)))

@@ -1,39 +1,23 @@
-"""GLIGEN on the headless host: its contract, and its networks against diffusers' own."""
+"""GLIGEN's networks on the headless host against diffusers' own."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import pytest
 import torch
 from diffusers.models.attention import GatedSelfAttentionDense
 from diffusers.models.embeddings import GLIGENTextBoundingboxProjection
-from frameloom.headless.core_nodes.conditioning import GLIGENTextBoxApply
 from frameloom.headless.engine.gligen import load_gligen
 from frameloom.tests.support.gligen import (
     BOXES,
     DEMO_WIDTHS,
     WIDTH,
-    WideText,
     embeddings,
     grounding,
     write_gligen,
 )
-from frameloom.tests.support.gligen_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.headless_host import *  # noqa: F403  the host
 from safetensors.torch import load_file
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def wide(demo):
-    return replace(demo[1], network=WideText(demo[1].network))
-
-
-@pytest.fixture
-def load():
-    return lambda path: load_gligen(path, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +28,6 @@ def file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def network(file):
     return load_gligen(file, CPU)
-
-
-@pytest.fixture
-def text_box():
-    return lambda *inputs: GLIGENTextBoxApply.execute(*inputs)[0]
 
 
 def part(file, prefix):

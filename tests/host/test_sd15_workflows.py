@@ -17,7 +17,7 @@ from PIL import Image
 
 pytestmark = pytest.mark.host
 
-SIDE = 128
+SIDE = 64
 DEMO_MOTION = "frameloom_demo_motion.safetensors"
 KEYFRAMES = ["a red circle on navy", "a blue circle on navy", "a green circle on navy"]
 # What makes a workflow short: values by node.
@@ -57,7 +57,7 @@ def run(server, tmp_path):
     with NewVideo(lambda *_: path, Encoding("mp4", "h264", "yuv420p", 5), 8, {}) as video:
         frames = torch.zeros(20, SIDE, SIDE, 3)
         for frame in range(20):
-            frames[frame, 40:90, 3 * frame : 3 * frame + 50] = 1
+            frames[frame, 20:45, frame : frame + 25] = 1
         video.add(frames)
     for name in ("my_videos", "my_clip"):
         clips = server.base / "input" / name

@@ -10,8 +10,8 @@ import urllib.request
 import pytest
 import torch
 from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.tests.contract.test_decode_to_video import read
 from frameloom.tests.host.server import PACK_FOLDER, ROOT, START_SECONDS, documented_client, running_server
-from frameloom.tests.support.decode_contract import read
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
 from frameloom.tools import object_info
 from frameloom.tools.schemas import golden
@@ -33,6 +33,7 @@ FRAMES = {
     "prompt_travel_demo": 32,
 }
 INPUTS = sorted((ROOT / "assets" / "inputs").glob("*"))
+SIDE = 64
 
 
 def queue(server, graph, folder, inputs=INPUTS):
@@ -51,12 +52,16 @@ def assert_all_nodes_present(server):
 
 
 def short(graph):
-    """Return a graph of fewer steps: the files and their frames are the same, and are what is claimed here."""
+    """Return a graph of fewer steps on a smaller canvas: the files and their frames are what is claimed here."""
+    kinds = {node["class_type"] for node in graph.values()}
     # The first cut of Text2Video-Zero is at the seventh step; its node places two levels among its steps.
-    most = 8 if any(node["class_type"] == "SplitSigmas" for node in graph.values()) else 4
+    most = 8 if "SplitSigmas" in kinds else 2
     for node in graph.values():
-        if "steps" in node["inputs"] and node["class_type"] != "Frameloom_ZeroShotSampler":
-            node["inputs"]["steps"] = min(node["inputs"]["steps"], most)
+        inputs = node["inputs"]
+        if "steps" in inputs and node["class_type"] != "Frameloom_ZeroShotSampler":
+            inputs["steps"] = min(inputs["steps"], most)
+        if "LoadImage" not in kinds:
+            inputs |= {side: SIDE for side in ("width", "height") if inputs.get(side) == 128}
     return graph
 
 
@@ -64,18 +69,18 @@ def run_and_check(server, graph, folder, name):
     files = queue(server, graph, folder)
     savers = [node for node in graph.values() if node["class_type"].startswith("Save")]
     assert len(files) >= len(savers), f"{len(savers)} nodes save, got {files}"
-    lengths = {node["class_type"]: node["inputs"] for node in graph.values()}
-    frames = FRAMES.get(name)
-    if "Frameloom_MotionPath" in lengths:
-        frames = lengths["Frameloom_MotionPath"]["frames"]
-    elif name not in FRAMES and "EmptyLatentImage" in lengths:
-        frames = lengths["EmptyLatentImage"]["batch_size"]
+    given = {node["class_type"]: node["inputs"] for node in graph.values()}
+    frames, side = FRAMES.get(name), 128 if "LoadImage" in given else SIDE
+    if "Frameloom_MotionPath" in given:
+        frames = given["Frameloom_MotionPath"]["frames"]
+    elif name not in FRAMES and "EmptyLatentImage" in given:
+        frames = given["EmptyLatentImage"]["batch_size"]
     for file in files:
         assert file.stat().st_size > 100
         if file.suffix == ".webp":
             with Image.open(file) as picture:
                 assert picture.n_frames == frames if frames else picture.n_frames > 1
-                assert picture.size == (128, 128)
+                assert picture.size == (side, side)
     return files
 
 
@@ -146,7 +151,7 @@ def small_graph(**sampler):
     return {
         "1": {"class_type": "Frameloom_DemoModelLoader", "inputs": {}},
         "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a red circle", "clip": ["1", 1]}},
-        "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 128, "height": 128, "batch_size": 4}},
+        "3": {"class_type": "EmptyLatentImage", "inputs": {"width": SIDE, "height": SIDE, "batch_size": 4}},
         "4": {
             "class_type": "Frameloom_MotionModuleLoader",
             "inputs": {"file": "frameloom_demo_motion.safetensors"},
@@ -186,7 +191,7 @@ def test_latents_become_a_video_file_that_clients_find(server, tmp_path, form, e
     (path,) = [path for path in files if path.suffix == f".{ending}"]
     assert path.parent.name == "video"
     pictures, rate, texts = read(path)
-    assert (pictures.shape, rate) == ((4, 128, 128, 3), 12.5)
+    assert (pictures.shape, rate) == ((4, SIDE, SIDE, 3), 12.5)
     prompt = json.loads(texts["prompt"])
     assert {node: entry["inputs"] for node, entry in prompt.items()} == {
         node: entry["inputs"] for node, entry in graph.items()
@@ -195,8 +200,8 @@ def test_latents_become_a_video_file_that_clients_find(server, tmp_path, form, e
     assert all(path.name.startswith("small_") for path in folder.iterdir())
 
 
-def recursion_graph(seed=1):
-    """39 jobs of four frames, and their latents."""
+def recursion_graph(depth, seed=1):
+    """12 jobs of four frames at depth 3, 39 at depth 4, and their latents."""
     graph = small_graph()
     sampling = {"seed": seed, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal"}
     scene = {"clip": ["1", 1], "tree": ["6", 0], "negative": ["2", 0]}
@@ -204,44 +209,26 @@ def recursion_graph(seed=1):
     graph["6"] = {
         "class_type": "Frameloom_NuwaPlan",
         "inputs": {
-            "prompts": "a red circle",
-            "length": 4,
-            "depth": 4,
-            "interpolation": "linear",
-            "width": 128,
-            "height": 128,
-            "seconds_per_job": 0.0,
+            "prompts": "a red circle", "length": 4, "depth": depth, "interpolation": "linear", "width": SIDE,
+            "height": SIDE, "seconds_per_job": 0.0,
         },
-    }
+    }  # fmt: skip
     graph["8"] = {
         "class_type": "Frameloom_NuwaKeyframes",
         "inputs": {
-            "model": ["1", 0],
-            "latent": ["3", 0],
-            "steps": 2,
-            "shared_noise": 0.4,
-            "shared_attention": 1.0,
-            **scene,
-            **sampling,
+            "model": ["1", 0], "latent": ["3", 0], "steps": 2, "shared_noise": 0.4, "shared_attention": 1.0,
+            **scene, **sampling,
         },
-    }
+    }  # fmt: skip
     graph["9"] = {
         "class_type": "Frameloom_NuwaInterpolate",
         "inputs": {
-            "model": ["5", 0],
-            "keyframes": ["8", 0],
-            "steps": 3,
-            "start": "turned noise",
-            "correlation": 0.7,
-            "resample_rounds": 2,
-            "resample_share": 0.4,
-            "denoise": 0.75,
-            **scene,
-            **sampling,
+            "model": ["5", 0], "keyframes": ["8", 0], "steps": 3, "start": "turned noise", "correlation": 0.7,
+            "resample_rounds": 2, "resample_share": 0.4, "denoise": 0.75, **scene, **sampling,
         },
-    }
+    }  # fmt: skip
     graph["7"]["inputs"]["samples"] = ["9", 0]
-    return graph  # fmt: skip
+    return graph
 
 
 def test_an_interrupted_recursion_is_kept_and_the_next_run_goes_on(server, tmp_path):
@@ -255,8 +242,8 @@ def test_an_interrupted_recursion_is_kept_and_the_next_run_goes_on(server, tmp_p
 
     async def interrupted():
         client = documented_client(tmp_path)
-        run = asyncio.create_task(client.run(server.url, recursion_graph(), tmp_path / "fetched"))
-        while len(jobs()) < 5 and not run.done():
+        run = asyncio.create_task(client.run(server.url, recursion_graph(3), tmp_path / "fetched"))
+        while len(jobs()) < 3 and not run.done():
             await asyncio.sleep(0.05)
         await asyncio.to_thread(server.post, "/interrupt")
         await run
@@ -264,17 +251,17 @@ def test_an_interrupted_recursion_is_kept_and_the_next_run_goes_on(server, tmp_p
     with pytest.raises(RuntimeError, match="node 9: cancelled"):
         asyncio.run(interrupted())
     kept = {path: path.read_bytes() for path in jobs()}
-    assert 5 <= len(kept) < 39
+    assert 3 <= len(kept) < 12
     other = small_graph(seed=2)
     other["7"]["inputs"]["samples"] = ["6", 0]
     assert queue(server, other, tmp_path)
     (again,) = queue(server, small_graph(), tmp_path)
     assert torch.equal(load_file(again)["latent_tensor"], load_file(plain)["latent_tensor"])
-    (saved,) = queue(server, recursion_graph(), tmp_path)
-    assert load_file(saved)["latent_tensor"].shape == (82, 4, 16, 16)
+    (saved,) = queue(server, recursion_graph(3), tmp_path)
+    assert load_file(saved)["latent_tensor"].shape == (28, 4, 8, 8)
     assert {path: path.read_bytes() for path in kept} == kept
-    assert len(jobs()) == 39
-    assert f"{len(kept)} of 39 jobs were finished" in server.log.read_text()
+    assert len(jobs()) == 12
+    assert f"{len(kept)} of 12 jobs were finished" in server.log.read_text()
 
 
 def test_the_documented_client_cancels_its_own_prompt_and_no_other(server, tmp_path):
@@ -293,7 +280,7 @@ def test_the_documented_client_cancels_its_own_prompt_and_no_other(server, tmp_p
             await asyncio.sleep(0.05)
 
     async def cancelled():
-        running = start(recursion_graph(seed=11), "running")
+        running = start(recursion_graph(4, seed=11), "running")
         await until((1, 0))
         waiting = start(small_graph(seed=12), "waiting")
         await until((1, 1))
@@ -307,7 +294,7 @@ def test_the_documented_client_cancels_its_own_prompt_and_no_other(server, tmp_p
 
     ended, (saved,) = asyncio.run(asyncio.wait_for(cancelled(), START_SECONDS))
     assert ended == [True, True]
-    assert load_file(saved)["latent_tensor"].shape[1:] == (4, 16, 16)
+    assert load_file(saved)["latent_tensor"].shape[1:] == (4, 8, 8)
     assert {path.name for path in tmp_path.iterdir()} == {"client.py", "last"}
     assert queued() == (0, 0)
 
@@ -348,4 +335,4 @@ def test_the_stored_schemas_are_the_hosts_own(newest, fresh):
 def test_smoke_newest_host_runs_the_demo(fresh, tmp_path):
     assert_all_nodes_present(fresh)
     name = "animatediff_demo"
-    run_and_check(fresh, json.loads((API / f"{name}.json").read_text()), tmp_path, name)
+    run_and_check(fresh, short(json.loads((API / f"{name}.json").read_text())), tmp_path, name)

@@ -334,5 +334,7 @@ def test_scenes_have_their_prompts_where_they_start():
 
 
 def test_a_scene_that_says_nothing_is_named():
-    with pytest.raises(ValueError, match=r"storyboard: scene 3 has no prompt, background or entity; expected"):
+    with pytest.raises(
+        ValueError, match=r"storyboard: scene 3 has no prompt, background or entity; expected"
+    ):
         storyboard_prompts(Storyboard(scenes=[Scene(id=3, prompt=" ", frames=4)]))

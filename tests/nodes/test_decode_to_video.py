@@ -1,9 +1,8 @@
-"""Decode To Video headless: what it does on every host, and how much memory it takes."""
+"""Decode To Video headless: disks, folders, and how much memory it takes."""
 
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from frameloom.headless.core_nodes import core_node_classes
-from frameloom.headless.core_nodes.video import GetVideoComponents
-from frameloom.headless.weights.model import VAE
 from frameloom.headless.workflow.executor import Executor
 from frameloom.headless.workflow.graph import check_workflow
-from frameloom.tests.support.decode_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.decode_contract import FFV1, H264, bytes_of, decode, files_of, latents, read
+from frameloom.tests.contract.test_decode_to_video import FFV1, H264, bytes_of, files_of, latents, read
 from frameloom.tests.support.disk import room_for
 
 
@@ -26,54 +22,26 @@ def output(host):
 
 
 @pytest.fixture
-def decode_to_video(nodes):
-    return nodes["DecodeToVideo"]
+def vae(demo):
+    return demo[2]
 
 
 @pytest.fixture
-def components():
-    return lambda video: GetVideoComponents.execute(video).args
+def decode(vae, nodes):
+    def run(samples, form=FFV1, size=0):
+        nodes["DecodeToVideo"].execute({"samples": samples}, vae, 12.5, "clips/take", form, 19.0, size)
+
+    return run
 
 
-class WatchedVAE(VAE):
-    """A VAE whose batches are looked at first."""
-
-    def __init__(self, vae, look):
-        super().__init__(vae.network)
-        object.__setattr__(self, "look", look)
-
-    def decode(self, latents):
-        latents = latents.clone()
-        self.look(latents)
-        return super().decode(latents)
-
-
-@pytest.fixture
-def watched():
-    return WatchedVAE
-
-
-@pytest.fixture
-def cancel():
-    """Ctrl-C as in a terminal; a shell's background jobs ignore it."""
-
-    def ctrl_c():
-        signal.raise_signal(signal.SIGINT)
-
-    ctrl_c.error = KeyboardInterrupt
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield ctrl_c
-    signal.signal(signal.SIGINT, before)
-
-
-def test_headless_any_size_of_chunk_gives_the_same_bits(port, demo, decode_to_video, output):
+def test_headless_any_size_of_chunk_gives_the_same_bits(host, vae, decode, output):
     """Frames are decoded one by one."""
-    decode(decode_to_video, demo[2], latents(), size=3)
-    wanted = port.decode(demo[2], {"samples": latents()})
+    decode(latents(), size=3)
+    wanted = host.decode(vae, {"samples": latents()})
     assert torch.equal(read(output / "clips" / "take_00001_.mkv")[0], bytes_of(wanted))
 
 
-def test_a_full_disk_is_said_and_leaves_no_file(demo, decode_to_video, output):
+def test_a_full_disk_is_said_and_leaves_no_file(decode, output):
     """Noise doesn't compress."""
     with (
         room_for(4096),
@@ -81,14 +49,14 @@ def test_a_full_disk_is_said_and_leaves_no_file(demo, decode_to_video, output):
             OSError, match=r"^take_00001_\.m..: writing the video failed after \d+ frames \(File too large\);"
         ),
     ):
-        decode(decode_to_video, demo[2], latents(20), FFV1, size=4)
+        decode(latents(20), size=4)
     assert files_of(output) == []
 
 
-def test_a_folder_that_may_not_be_written_to_is_said(demo, decode_to_video, output):
+def test_a_folder_that_may_not_be_written_to_is_said(decode, output):
     (output / "clips").write_text("a file where the folder should be")
     with pytest.raises(OSError, match="clips"):
-        decode(decode_to_video, demo[2], latents())
+        decode(latents())
 
 
 @pytest.mark.parametrize("form", [H264, FFV1])

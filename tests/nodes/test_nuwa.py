@@ -1,4 +1,4 @@
-"""NUWA-XL's nodes on the headless host, and what they print and draw."""
+"""What NUWA-XL's nodes print, draw and refuse on the headless host."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 import torch
 from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.models.storyboard import scenes as storyboard
-from frameloom.tests.support.nuwa_contract import *  # noqa: F403  the tests, which pytest finds by name
-from frameloom.tests.support.nuwa_contract import SIZE, draw_keyframes, plan
+from frameloom.tests.contract.test_nuwa import SIZE, draw_keyframes, plan
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def test_a_tree_is_drawn_with_its_prompts_and_every_level(plan_node):
 
 def test_a_batch_of_empty_frames_is_refused(port, demo, scene):
     with pytest.raises(
-        ValueError, match=r"latent is \(2, 4, 16, 16\); expected one frame.*set batch_size to 1"
+        ValueError, match=r"latent is \(2, 4, 8, 8\); expected one frame.*set batch_size to 1"
     ):
         draw_keyframes(demo, scene, plan(), latent={"samples": torch.zeros(2, 4, SIZE, SIZE)})
 

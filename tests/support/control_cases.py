@@ -6,30 +6,23 @@ pictures; the rest is ``sampling_cases``'s.
 
 from __future__ import annotations
 
-from frameloom.tests.support.sampling_cases import LONG, workflow
+from frameloom.tests.support.sampling_cases import LONG, step, text, workflow
+
+
+def apply(positive, negative, net, hints, strength, start, end):
+    return step(
+        "ControlNetApplyAdvanced", positive=positive, negative=negative, control_net=[net, 0], image=[hints, 0],
+        strength=strength, start_percent=start, end_percent=end,
+    )  # fmt: skip
 
 
 def controlled(*applied, on=("positive", "negative"), **settings):
     """Both prompts through ControlNets in a row, each (net, hints, strength, start, end); ``on``: those used."""
     steps = workflow(**{"steps": 5, **settings})
+    links = [["positive", 0], ["negative", 0]]
     for index, (net, hints, strength, start, end) in enumerate(applied):
-        before = (
-            [["positive", 0], ["negative", 0]]
-            if index == 0
-            else [[f"apply{index - 1}", 0], [f"apply{index - 1}", 1]]
-        )
-        steps[f"apply{index}"] = {
-            "class_type": "ControlNetApplyAdvanced",
-            "inputs": {
-                "positive": before[0],
-                "negative": before[1],
-                "control_net": [net, 0],
-                "image": [hints, 0],
-                "strength": strength,
-                "start_percent": start,
-                "end_percent": end,
-            },
-        }
+        steps[f"apply{index}"] = apply(*links, net, hints, strength, start, end)
+        links = [[f"apply{index}", side] for side in (0, 1)]
     last = f"apply{len(applied) - 1}"
     steps["out"]["inputs"] |= {name: [last, ("positive", "negative").index(name)] for name in on}
     return steps
@@ -38,17 +31,15 @@ def controlled(*applied, on=("positive", "negative"), **settings):
 def ranged(positive, negative, **settings):
     """Conditions that count in parts of the run: two for the positive prompt, one for the negative."""
     steps = workflow(**{"steps": 5, **settings})
-    more = {"class_type": "CLIPTextEncode", "inputs": {"text": "a blue square", "clip": ["demo", 1]}}
-    steps |= {"more": more}
+    steps["more"] = text("a blue square")
     for name, (source, (start, end)) in {
         "first": ("positive", positive[0]),
         "second": ("more", positive[1]),
         "never": ("negative", negative),
     }.items():
         options = {"start_percent": start, "end_percent": end}
-        inputs = {"conditioning": [source, 0], "options": options}
-        steps[name] = {"class_type": "set_options", "inputs": inputs}
-    steps["both"] = {"class_type": "join", "inputs": {"one": ["first", 0], "other": ["second", 0]}}
+        steps[name] = step("set_options", conditioning=[source, 0], options=options)
+    steps["both"] = step("join", one=["first", 0], other=["second", 0])
     steps["out"]["inputs"] |= {"positive": ["both", 0], "negative": ["never", 0]}
     return steps
 
@@ -57,57 +48,27 @@ def edited(style="regular", cfg_conds=5.0, cfg_cond2_negative=1.5, control=False
     """Instruct-pix2pix by three prompts: with picture and text, with the picture alone, with neither."""
     steps = workflow()
     links = {name: [name, 0] for name in ("noise", "guider", "sampler", "sigmas")}
-    edit = {
-        "positive": ["positive", 0],
-        "negative": ["negative", 0],
-        "vae": ["demo", 2],
-        "pixels": ["given", 1],
-    }
+    sides = {name: [name, 0] for name in ("positive", "negative")}
+    guidance = {"cfg_conds": cfg_conds, "cfg_cond2_negative": cfg_cond2_negative, "style": style}
     first = ["apply", 0] if control else ["edited", 0]
-    steps |= {
-        "edited": {"class_type": "InstructPixToPixConditioning", "inputs": edit},
-        "apply": {
-            "class_type": "ControlNetApplyAdvanced",
-            "inputs": {
-                "positive": ["edited", 0],
-                "negative": ["edited", 1],
-                "control_net": ["net", 0],
-                "image": ["hints-3", 0],
-                "strength": 0.8,
-                "start_percent": 0.0,
-                "end_percent": 1.0,
-            },
-        },
-        "noise": {"class_type": "RandomNoise", "inputs": {"noise_seed": 11}},
-        "sampler": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}},
-        "sigmas": {
-            "class_type": "BasicScheduler",
-            "inputs": {"model": ["edit", 0], "scheduler": "karras", "steps": 5, "denoise": 1.0},
-        },
-        "guider": {
-            "class_type": "DualCFGGuider",
-            "inputs": {
-                "model": ["edit", 0],
-                "cond1": first,
-                "cond2": ["edited", 1],
-                "negative": ["negative", 0],
-                "cfg_conds": cfg_conds,
-                "cfg_cond2_negative": cfg_cond2_negative,
-                "style": style,
-            },
-        },
-        "out": {"class_type": "SamplerCustomAdvanced", "inputs": links | {"latent_image": ["given", 0]}},
-    }
-    return steps
+    return steps | {
+        "edited": step("InstructPixToPixConditioning", **sides, vae=["demo", 2], pixels=["given", 1]),
+        "apply": apply(["edited", 0], ["edited", 1], "net", "hints-3", 0.8, 0.0, 1.0),
+        "noise": step("RandomNoise", noise_seed=11),
+        "sampler": step("KSamplerSelect", sampler_name="euler"),
+        "sigmas": step("BasicScheduler", model=["edit", 0], scheduler="karras", steps=5, denoise=1.0),
+        "guider": step(
+            "DualCFGGuider", model=["edit", 0], cond1=first, cond2=["edited", 1], negative=["negative", 0], **guidance
+        ),
+        "out": step("SamplerCustomAdvanced", **links, latent_image=["given", 0]),
+    }  # fmt: skip
 
 
 def plain_edit():
     """Instruct-pix2pix by plain guidance."""
     steps = edited()
-    steps["guider"] = {
-        "class_type": "CFGGuider",
-        "inputs": {"model": ["edit", 0], "positive": ["edited", 0], "negative": ["edited", 1], "cfg": 3.0},
-    }
+    sides = {"positive": ["edited", 0], "negative": ["edited", 1]}
+    steps["guider"] = step("CFGGuider", model=["edit", 0], **sides, cfg=3.0)
     return steps
 
 
@@ -116,16 +77,16 @@ def crossed(steps, anchor="first", **options):
     sampled = steps["guider" if "guider" in steps else "out"]["inputs"]
     inputs = {"model": sampled["model"], "anchor": anchor, "levels": "0123", **options}
     sampled["model"] = ["crossed", 0]
-    return steps | {"crossed": {"class_type": "cross_frames", "inputs": inputs}}
+    return steps | {"crossed": step("cross_frames", **inputs)}
 
 
 def guided(steps):
     """The same guided by an energy, on whatever the model is."""
     sampled = steps["guider" if "guider" in steps else "out"]["inputs"]
     side = "cond1" if "cond1" in sampled else "positive"
-    inputs = {"model": sampled["model"], "conditioning": sampled[side], "bare": ["negative", 0]}
+    guided = step("guide", model=sampled["model"], conditioning=sampled[side], bare=["negative", 0])
     sampled |= {"model": ["guided", 0], side: ["guided", 1]}
-    return steps | {"guided": {"class_type": "guide", "inputs": inputs}}
+    return steps | {"guided": guided}
 
 
 def crossed_cases():

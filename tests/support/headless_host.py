@@ -3,13 +3,66 @@
 from __future__ import annotations
 
 import os
+import signal
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from frameloom.headless import select_host
+from frameloom.headless.core_nodes.conditioning import GLIGENTextBoxApply
+from frameloom.headless.core_nodes.video import GetVideoComponents
+from frameloom.headless.engine.gligen import load_gligen
 from frameloom.headless.port import HeadlessHost
+from frameloom.headless.weights.model import VAE
 from frameloom.host import api
 from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.tests.support.gligen import WideText
 from frameloom.tests.support.scene import Scene
+
+
+class WatchedVAE(VAE):
+    """A VAE whose batches are looked at first."""
+
+    def __init__(self, vae, look):
+        super().__init__(vae.network)
+        object.__setattr__(self, "look", look)
+
+    def decode(self, latents):
+        latents = latents.clone()
+        self.look(latents)
+        return super().decode(latents)
+
+
+class Core:
+    """What stands in for ComfyUI's own nodes and its cancel button."""
+
+    cancelled = KeyboardInterrupt
+    watched = WatchedVAE
+
+    def cancel(self):
+        """Ctrl-C as in a terminal; a shell's background jobs ignore it."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def components(self, video):
+        return GetVideoComponents.execute(video).args
+
+    def load_gligen(self, path):
+        return load_gligen(path, api.port().compute_device())
+
+    def text_box(self, *inputs):
+        return GLIGENTextBoxApply.execute(*inputs)[0]
+
+    def widen(self, clip):
+        return replace(clip, network=WideText(clip.network))
+
+
+@pytest.fixture(scope="module")
+def core(port):
+    return Core()
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +75,16 @@ def port(tmp_path_factory):
         patch.setattr(api, "_selected", {})
         select_host(port)
         yield port
+
+
+@pytest.fixture
+def folders(port, tmp_path, monkeypatch):
+    """Input and output folder of the test's own."""
+    own = SimpleNamespace(input=tmp_path / "input", output=tmp_path / "output")
+    for name, folder in vars(own).items():
+        folder.mkdir()
+        monkeypatch.setattr(port, f"{name}_dir", folder)
+    return own
 
 
 @pytest.fixture
@@ -48,3 +111,8 @@ def motion(port):
 @pytest.fixture(scope="module")
 def scene(port, demo):
     return Scene(port, demo[1])
+
+
+@pytest.fixture(scope="module")
+def moving(scene, demo, motion):
+    return scene.moving(demo[0], motion)

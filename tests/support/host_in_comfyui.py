@@ -1,6 +1,6 @@
 """ComfyUI in this process, on the CPU or FRAMELOOM_TEST_DEVICE, and our pack in it, loaded as ComfyUI loads it.
 
-Importing this file starts it; a ``conftest.py`` of tests that run there takes its fixtures.
+Importing this file starts it; ``tests/conftest.py`` does so where FRAMELOOM_INSIDE names its folder.
 """
 
 # ruff: noqa: E402, I001  ComfyUI must be on the path, and its arguments set, before it is imported; order matters
@@ -8,9 +8,11 @@ Importing this file starts it; a ``conftest.py`` of tests that run there takes i
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,8 +24,11 @@ import comfy.options
 
 comfy.options.enable_args_parsing()
 import utils.extra_config  # noqa: F401  first, as ComfyUI's main has it
+import comfy.model_management
+import comfy.sd
+import folder_paths
 import latent_preview  # noqa: F401
-import nodes  # noqa: F401
+import nodes
 import torch
 
 sys.argv = _arguments
@@ -32,6 +37,55 @@ from frameloom.tests.host.inside.snapshot import take_snapshot
 
 # Before anything of ours is imported.
 BEFORE = take_snapshot()
+
+from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.tests.support.gligen import WideClip
+from frameloom.tests.support.scene import Scene
+
+
+class Watched(torch.nn.Module):
+    """The network of a VAE, whose batches are looked at first."""
+
+    def __init__(self, network, look):
+        super().__init__()
+        self.network, self.look = network, look
+
+    def decode(self, latents, **options):
+        latents = latents.clone()
+        self.look(latents)
+        return self.network.decode(latents, **options)
+
+
+class Core:
+    """ComfyUI's own nodes and its cancel button."""
+
+    cancelled = comfy.model_management.InterruptProcessingException
+    widen = WideClip
+
+    def cancel(self):
+        comfy.model_management.interrupt_current_processing()
+
+    def components(self, video):
+        from comfy_extras.nodes_video import GetVideoComponents
+
+        return GetVideoComponents.execute(video).args
+
+    def load_gligen(self, path):
+        with torch.inference_mode():
+            return comfy.sd.load_gligen(str(path))
+
+    def text_box(self, *inputs):
+        return nodes.GLIGENTextBoxApply().append(*inputs)[0]
+
+    def watched(self, vae, look):
+        clone = copy.copy(vae)
+        clone.first_stage_model = Watched(vae.first_stage_model, look)
+        return clone
+
+
+@pytest.fixture(scope="session")
+def core():
+    return Core()
 
 
 @functools.cache
@@ -66,9 +120,21 @@ def port():
 
 
 @pytest.fixture
-def kind_folder(port, tmp_path, monkeypatch):
-    import folder_paths
+def folders(tmp_path):
+    """Input and output folder of the test's own."""
+    before = folder_paths.get_input_directory(), folder_paths.get_output_directory()
+    own = SimpleNamespace(input=tmp_path / "input", output=tmp_path / "output")
+    for each in vars(own).values():
+        each.mkdir()
+    folder_paths.set_input_directory(str(own.input))
+    folder_paths.set_output_directory(str(own.output))
+    yield own
+    folder_paths.set_input_directory(before[0])
+    folder_paths.set_output_directory(before[1])
 
+
+@pytest.fixture
+def kind_folder(port, tmp_path, monkeypatch):
     def look_in(kind):
         endings = folder_paths.folder_names_and_paths[kind][1]
         monkeypatch.setitem(folder_paths.folder_names_and_paths, kind, ([str(tmp_path)], endings))
@@ -85,8 +151,6 @@ def demo(port):
 
 @pytest.fixture(scope="session")
 def motion(port):
-    from frameloom.models.motion.checkpoint import read_motion_weights
-
     path = port.resolve("animatediff_models", "frameloom_demo_motion.safetensors")
     with torch.inference_mode():
         return port.load_motion(read_motion_weights(path))
@@ -95,7 +159,11 @@ def motion(port):
 @pytest.fixture(scope="session")
 def scene(port, demo):
     """A small sampling run, to be made with any model."""
-    from frameloom.tests.support.scene import Scene
-
     with torch.inference_mode():
         return Scene(port, demo[1])
+
+
+@pytest.fixture(scope="session")
+def moving(scene, demo, motion):
+    with torch.inference_mode():
+        return scene.moving(demo[0], motion)

@@ -28,6 +28,9 @@ class Every(Part):
     def add(self, hidden, call):
         return self.number * hidden + self.plus
 
+    def join(self, hidden, skip, call, factor):
+        return hidden, self.number * skip + self.plus
+
     def run(self, slot, hidden, call, time):
         self.seen.append((slot, time))
         return self.number * hidden + self.plus
@@ -60,6 +63,9 @@ class InTurn(Every):
 
     def add(self, hidden, call):
         return self.second.add(self.first.add(hidden, call), call)
+
+    def join(self, hidden, skip, call, factor):
+        return self.second.join(*self.first.join(hidden, skip, call, factor), call, factor)
 
     def run(self, slot, hidden, call, time):
         return self.second.run(slot, self.first.run(slot, hidden, call, time), call, time)

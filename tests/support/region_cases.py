@@ -6,19 +6,18 @@ the rest is ``sampling_cases``'s.
 
 from __future__ import annotations
 
-from frameloom.tests.support.sampling_cases import LONG, workflow
+from frameloom.tests.support.sampling_cases import LONG, step, text, workflow
 
 
-def combined(first, second, text="a blue square", **settings):
+def combined(first, second, more="a blue square", **settings):
     """Two positive prompts, each with nodes upon it; ``first``, ``second``: their lists of (node, inputs)."""
     steps = workflow(**{"steps": 5, **settings})
-    steps["more"] = {"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": ["demo", 1]}}
+    steps["more"] = text(more)
     ends = []
     for source, nodes in (("positive", first), ("more", second)):
         steps, end = behind(steps, source, nodes)
         ends.append(end)
-    inputs = {"conditioning_1": ends[0], "conditioning_2": ends[1]}
-    steps["both"] = {"class_type": "ConditioningCombine", "inputs": inputs}
+    steps["both"] = step("ConditioningCombine", conditioning_1=ends[0], conditioning_2=ends[1])
     steps["out"]["inputs"]["positive"] = ["both", 0]
     return steps
 
@@ -37,7 +36,7 @@ def behind(steps, source, nodes):
     for number, (node, inputs) in enumerate(nodes):
         name = f"{source}-{number}"
         key = "conditioning_to" if node == "GLIGENTextBoxApply" else "conditioning"
-        steps = {**steps, name: {"class_type": node, "inputs": {key: link, **inputs}}}
+        steps = {**steps, name: step(node, **{key: link}, **inputs)}
         link = [name, 0]
     return steps, link
 
@@ -46,24 +45,16 @@ def mask(name, strength=1.0):
     return "ConditioningSetMask", {"mask": [name, 0], "strength": strength, "set_cond_area": "default"}
 
 
-def box(text, x, y, width, height):
-    places = {"x": x, "y": y, "width": width, "height": height}
-    return "GLIGENTextBoxApply", {
-        "clip": ["wide", 0],
-        "gligen_textbox_model": ["gligen", 0],
-        "text": text,
-        **places,
-    }
+def box(words, x, y, width, height):
+    links = {"clip": ["wide", 0], "gligen_textbox_model": ["gligen", 0]}
+    return "GLIGENTextBoxApply", {**links, "text": words, "x": x, "y": y, "width": width, "height": height}
 
 
 def moving(steps, **settings):
     """The same with GLIGEN in Frameloom's way, a box that moves, on the positive prompt."""
     inputs = steps["out"]["inputs"]
-    carried = {"class_type": "carry_boxes", "inputs": {"conditioning": inputs["positive"]}}
-    model = {
-        "class_type": "ground",
-        "inputs": {"model": inputs["model"], "network": ["gligen", 0], **settings},
-    }
+    carried = step("carry_boxes", conditioning=inputs["positive"])
+    model = step("ground", model=inputs["model"], network=["gligen", 0], **settings)
     inputs |= {"positive": ["carried", 0], "model": ["grounded", 0]}
     return steps | {"carried": carried, "grounded": model}
 

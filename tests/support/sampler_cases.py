@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from frameloom.tests.support.sampling_cases import advanced, custom, workflow
+from frameloom.tests.support.sampling_cases import advanced, custom, step, workflow
 from frameloom.tests.support.window_cases import windowed
 
 STEPS, FRAMES, SIDE = 6, 4, 64
@@ -18,9 +18,8 @@ def on_the_demo(**settings):
     steps = workflow(prompt="a red circle moving right", latent=("empty", 0), **{**links, **settings})
     for side in ("positive", "negative"):
         steps[side]["inputs"]["clip"] = ["trained", 1]
-    moving = {"class_type": "animate", "inputs": {"model": ["trained", 0], "motion": ["moves", 0]}}
-    size = {"width": SIDE, "height": SIDE, "batch_size": FRAMES}
-    empty = {"class_type": "EmptyLatentImage", "inputs": size}
+    moving = step("animate", model=["trained", 0], motion=["moves", 0])
+    empty = step("EmptyLatentImage", width=SIDE, height=SIDE, batch_size=FRAMES)
     return steps | {"empty": empty, "moving": moving}
 
 
@@ -33,9 +32,8 @@ def named_cases(samplers, schedulers) -> dict[str, dict]:
 
 def masked(count, steps):
     """The same with noise masks, so many for its three frames."""
-    links = {"samples": ["given", 0], "mask": [f"masks-{count}", 0]}
     steps["out"]["inputs"]["latent_image"] = ["kept", 0]
-    return steps | {"kept": {"class_type": "SetLatentNoiseMask", "inputs": links}}
+    return steps | {"kept": step("SetLatentNoiseMask", samples=["given", 0], mask=[f"masks-{count}", 0])}
 
 
 def odd_cases() -> dict[str, dict]:
@@ -56,7 +54,7 @@ def odd_cases() -> dict[str, dict]:
         "sde-large-seed": workflow(sampler_name="dpmpp_3m_sde", seed=2**63 + 1, steps=4, denoise=0.7),
         "custom-sde": custom(1, sampler="dpmpp_sde"),
         "custom-noise-alone": custom(0, cut=0),
-        "custom-no-noise": custom(1, noise={"class_type": "DisableNoise", "inputs": {}}),
+        "custom-no-noise": custom(1, noise=step("DisableNoise")),
         "moving-heun": windowed(workflow(sampler_name="heun", steps=4), **moving),
         "moving-sde": windowed(workflow(sampler_name="dpmpp_sde", steps=4), **moving),
         "masks-1": masked(1, workflow(denoise=0.6, sampler_name="heun", steps=4)),

@@ -12,25 +12,29 @@ SAMPLERS = (
 LONG = "a (big:1.4) red circle, moving right on a navy background, " * 8
 
 
+def step(kind, **inputs):
+    """A node of a workflow."""
+    return {"class_type": kind, "inputs": inputs}
+
+
+def text(words, clip="demo"):
+    return step("CLIPTextEncode", text=words, clip=[clip, 1])
+
+
 def workflow(prompt="a big (red:1.3) circle, on navy", negative="", latent=("given", 0), **sampler):
     """Two prompts and a KSampler, with any of its inputs replaced."""
     settings = {
-        "model": ["demo", 0],
         "seed": 3,
         "steps": 6,
         "cfg": 4.0,
         "sampler_name": "euler",
         "scheduler": "normal",
-        "positive": ["positive", 0],
-        "negative": ["negative", 0],
-        "latent_image": list(latent),
         "denoise": 1.0,
     }
-    return {
-        "positive": {"class_type": "CLIPTextEncode", "inputs": {"text": prompt, "clip": ["demo", 1]}},
-        "negative": {"class_type": "CLIPTextEncode", "inputs": {"text": negative, "clip": ["demo", 1]}},
-        "out": {"class_type": "KSampler", "inputs": settings | sampler},
-    }
+    links = {"model": ["demo", 0], "positive": ["positive", 0], "negative": ["negative", 0]}
+    out = step("KSampler", **links, latent_image=list(latent), **settings)
+    out["inputs"] |= sampler
+    return {"positive": text(prompt), "negative": text(negative), "out": out}
 
 
 def advanced(**settings):
@@ -40,46 +44,30 @@ def advanced(**settings):
     shared = {name: inputs[name] for name in inputs if name not in ("seed", "denoise")}
     own = {"add_noise": "enable", "noise_seed": 9, "start_at_step": 1, "end_at_step": 4}
     own |= {"return_with_leftover_noise": "enable"}
-    steps["out"] = {"class_type": "KSamplerAdvanced", "inputs": shared | own | settings}
-    return steps
+    return steps | {"out": step("KSamplerAdvanced", **(shared | own | settings))}
 
 
 def custom(part, sampler="euler_ancestral", cut=3, noise=None):
     """Sampling put together from its nodes: a part of the levels, by a sampler, from some noise."""
     steps = workflow()
-    link = {name: [name, 0] for name in ("noise", "guider", "sampler")}
-    steps |= {
-        "out": {
-            "class_type": "SamplerCustomAdvanced",
-            "inputs": link | {"sigmas": ["cut", part], "latent_image": ["given", 0]},
-        },
-        "noise": noise or {"class_type": "RandomNoise", "inputs": {"noise_seed": 11}},
-        "sampler": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": sampler}},
-        "all": {
-            "class_type": "BasicScheduler",
-            "inputs": {"model": ["demo", 0], "scheduler": "karras", "steps": 6, "denoise": 0.8},
-        },
-        "cut": {"class_type": "SplitSigmas", "inputs": {"sigmas": ["all", 0], "step": cut}},
-        "guider": {
-            "class_type": "CFGGuider",
-            "inputs": {
-                "model": ["demo", 0],
-                "positive": ["positive", 0],
-                "negative": ["negative", 0],
-                "cfg": 3.0,
-            },
-        },
+    links = {name: [name, 0] for name in ("noise", "guider", "sampler")}
+    sides = {name: [name, 0] for name in ("positive", "negative")}
+    return steps | {
+        "out": step("SamplerCustomAdvanced", **links, sigmas=["cut", part], latent_image=["given", 0]),
+        "noise": noise or step("RandomNoise", noise_seed=11),
+        "sampler": step("KSamplerSelect", sampler_name=sampler),
+        "all": step("BasicScheduler", model=["demo", 0], scheduler="karras", steps=6, denoise=0.8),
+        "cut": step("SplitSigmas", sigmas=["all", 0], step=cut),
+        "guider": step("CFGGuider", model=["demo", 0], **sides, cfg=3.0),
     }
-    return steps
 
 
 def laid_out(kind, prompt=None, **inputs):
     """The positive prompt with a layout, and what acts by it on the model."""
     steps = workflow(prompt) if prompt else workflow()
-    bare = {"class_type": "CLIPTextEncode", "inputs": {"text": "on navy", "clip": ["demo", 1]}}
-    steps |= {"bare": bare}
+    steps["bare"] = text("on navy")
     links = {"model": ["demo", 0], "conditioning": ["positive", 0], "bare": ["bare", 0]}
-    steps["layout"] = {"class_type": kind, "inputs": links | inputs}
+    steps["layout"] = step(kind, **links, **inputs)
     steps["out"]["inputs"] |= {"model": ["layout", 0], "positive": ["layout", 1]}
     return steps
 
@@ -87,8 +75,8 @@ def laid_out(kind, prompt=None, **inputs):
 def _edited(kind, graph, motion="motion", **inputs):
     """With a motion module and a technique of ours behind it."""
     steps = graph()
-    steps["moving"] = {"class_type": "animate", "inputs": {"model": ["demo", 0], "motion": [motion, 0]}}
-    steps["free"] = {"class_type": kind, "inputs": {"model": ["moving", 0], **inputs}}
+    steps["moving"] = step("animate", model=["demo", 0], motion=[motion, 0])
+    steps["free"] = step(kind, model=["moving", 0], **inputs)
     for name in ("out", "guider"):
         if "model" in steps.get(name, {}).get("inputs", {}):
             steps[name]["inputs"]["model"] = ["free", 0]
@@ -121,27 +109,23 @@ def cases() -> dict[str, dict]:
                 "workflow": workflow(sampler_name=sampler, denoise=0.6),
             }
     lora = workflow(model=["lora", 0])
-    lora["lora"] = {
-        "class_type": "LoraLoaderModelOnly",
-        "inputs": {"model": ["demo", 0], "lora_name": "small.safetensors", "strength_model": 0.7},
-    }
-    decode = {"class_type": "VAEDecode", "inputs": {"samples": ["given", 0], "vae": ["demo", 2]}}
-    encode = {"class_type": "VAEEncode", "inputs": {"pixels": ["given", 1], "vae": ["demo", 2]}}
-    text = {"class_type": "CLIPTextEncode", "inputs": {"text": LONG, "clip": ["demo", 1]}}
+    lora["lora"] = step(
+        "LoraLoaderModelOnly", model=["demo", 0], lora_name="small.safetensors", strength_model=0.7
+    )
     others = {
         "cfg-1": workflow(cfg=1.0),
         "image-to-image": workflow(denoise=0.5, sampler_name="dpmpp_2m"),
         "long-prompt": workflow(prompt=LONG),
         "escapes": workflow(prompt="a \\(red\\) ((circle)) (moving:0.4) (up", negative="blue"),
-        "text-only": {"out": text},
+        "text-only": {"out": text(LONG)},
         "advanced": advanced(),
         "advanced-rest": advanced(add_noise="disable", start_at_step=4, end_at_step=10000),
         "advanced-forced": advanced(return_with_leftover_noise="disable"),
         "custom-high": custom(0),
         "custom-low": custom(1),
         "lora": lora,
-        "decode": {"out": decode},
-        "encode": {"out": encode},
+        "decode": {"out": step("VAEDecode", samples=["given", 0], vae=["demo", 2])},
+        "encode": {"out": step("VAEEncode", pixels=["given", 1], vae=["demo", 2])},
         "layout-bias": laid_out("lay_out", gather_percent=None),
         "layout-gather": laid_out("lay_out", gather_percent=0.6),
         "layout-long": laid_out("lay_out", prompt=LONG, gather_percent=1.0),

@@ -25,7 +25,6 @@ import comfy.options  # noqa: E402
 comfy.options.enable_args_parsing()
 
 import utils.extra_config  # noqa: E402, F401, I001  before the path has other modules of that name
-import comfy.cldm.cldm  # noqa: E402
 import comfy.controlnet  # noqa: E402
 import comfy.model_base  # noqa: E402
 import comfy.model_management  # noqa: E402
@@ -47,7 +46,7 @@ from frameloom.host.comfyui.install import install  # noqa: E402
 from frameloom.host.comfyui.load.demo import DemoConfig, load_demo  # noqa: E402
 from frameloom.host.comfyui.load.motion import load_motion  # noqa: E402
 from frameloom.models.motion.checkpoint import read_motion_weights  # noqa: E402
-from frameloom.models.network.sizes import DEMO  # noqa: E402
+from frameloom.tests.host.inside.control import SIZES, empty_network  # noqa: E402
 from frameloom.tests.support.gligen import WideClip  # noqa: E402
 from frameloom.tests.support.workflow_steps import run  # noqa: E402
 
@@ -58,26 +57,11 @@ class EpsSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampli
     """Noise prediction on the same schedule."""
 
 
-SIZES = {
-    "image_size": 32,
-    "in_channels": 4,
-    "model_channels": DEMO.unet.model_channels,
-    "context_dim": DEMO.unet.context_dim,
-    "num_res_blocks": [2] * 4,
-    "channel_mult": list(DEMO.unet.channel_mult),
-    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-    "transformer_depth_middle": 1,
-    "use_spatial_transformer": True,
-    "legacy": False,
-}
-
-
 def control(name, prefix, pooled=False):
-    """A ControlNet as ControlNetLoader makes it; ComfyUI would not know one of this size."""
+    """A ControlNet as ControlNetLoader makes it."""
     state = comfy.utils.load_torch_file(str(folder / f"{name}.safetensors"), safe_load=True)
-    network = comfy.cldm.cldm.ControlNet(hint_channels=3, num_heads=8, dtype=torch.float32, **SIZES)
+    network = empty_network()
     network.load_state_dict({key.removeprefix(prefix): value for key, value in state.items()})
-    network.eval()
     device = comfy.model_management.get_torch_device()
     return comfy.controlnet.ControlNet(network, pooled, load_device=device)
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from frameloom.tests.support.control_cases import controlled, edited
 from frameloom.tests.support.region_cases import combined, mask, moving, single
-from frameloom.tests.support.sampling_cases import LONG, laid_out, workflow
+from frameloom.tests.support.sampling_cases import LONG, laid_out, step, text, workflow
 
 
 def edited_by(steps, name, kind, **inputs):
     """The same with an edit on whatever the model is."""
     sampled = steps["guider" if "guider" in steps else "out"]["inputs"]
-    step = {"class_type": kind, "inputs": {"model": sampled["model"], **inputs}}
+    edit = step(kind, model=sampled["model"], **inputs)
     sampled["model"] = [name, 0]
-    return steps | {name: step}
+    return steps | {name: edit}
 
 
 def animated(steps):
@@ -30,9 +30,8 @@ def windowed(steps, schedule="static", overlap=1, weights="pyramid"):
 def travelled(last="a blue cross"):
     """From the positive prompt at the first frame to another at the last."""
     steps = workflow()
-    steps["last"] = {"class_type": "CLIPTextEncode", "inputs": {"text": last, "clip": ["demo", 1]}}
-    travel = {"first": ["positive", 0], "last": ["last", 0]}
-    steps["travel"] = {"class_type": "travel", "inputs": travel}
+    steps["last"] = text(last)
+    steps["travel"] = step("travel", first=["positive", 0], last=["last", 0])
     steps["out"]["inputs"]["positive"] = ["travel", 0]
     return steps
 

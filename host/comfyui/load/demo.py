@@ -149,11 +149,10 @@ def load_demo_unet(path: Path, disable_dynamic: bool = False) -> comfy.model_pat
     parameters = sum(tensor.numel() for tensor in state.values())
     config = DemoConfig(
         {
+            **DemoConfig.unet_config,
             "image_size": 32,  # of no effect; every SD config has it
             "in_channels": size.in_channels,
             "out_channels": 4,
-            "model_channels": size.model_channels,
-            "context_dim": size.context_dim,
             "num_res_blocks": [size.num_res_blocks] * len(size.channel_mult),
             "channel_mult": list(size.channel_mult),
             "transformer_depth": depths["input"],
@@ -162,10 +161,7 @@ def load_demo_unet(path: Path, disable_dynamic: bool = False) -> comfy.model_pat
             "use_spatial_transformer": True,
             "use_checkpoint": False,
             "legacy": False,
-            "adm_in_channels": None,
-            "use_linear_in_transformer": False,
             "use_temporal_resblock": False,
-            "use_temporal_attention": False,
         }
     )
     dtype = comfy.model_management.unet_dtype(
@@ -196,15 +192,12 @@ def _load_clip(path: Path, disable_dynamic: bool = False) -> comfy.sd.CLIP:
         state_dict=state,
         disable_dynamic=disable_dynamic,
     )
-    clip.patcher.cached_patcher_init = (_load_clip_patcher, (path,))
+    clip.patcher.cached_patcher_init = _load_patcher, (_load_clip, path)
     return clip
 
 
-def _load_clip_patcher(path: Path, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    return _load_clip(path, disable_dynamic).patcher
-
-
-def _load_vae(path: Path) -> comfy.sd.VAE:
+def _load_vae(path: Path, disable_dynamic: bool = False) -> comfy.sd.VAE:
+    del disable_dynamic
     size = DEMO.vae
     levels = {
         "double_z": True,
@@ -220,12 +213,12 @@ def _load_vae(path: Path) -> comfy.sd.VAE:
     }
     config = {"params": {"ddconfig": levels, "embed_dim": size.z_channels}}
     vae = comfy.sd.VAE(sd=_part(path, "first_stage_model."), config=config)
-    vae.patcher.cached_patcher_init = (_load_vae_patcher, (path,))
+    vae.patcher.cached_patcher_init = _load_patcher, (_load_vae, path)
     return vae
 
 
-def _load_vae_patcher(path: Path, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    return _load_vae(path).patcher
+def _load_patcher(load: Any, path: Path, **options: Any) -> comfy.model_patcher.ModelPatcher:
+    return load(path, **options).patcher
 
 
 def _part(path: Path, prefix: str, replacement: str = "") -> State:

@@ -112,12 +112,8 @@ def family_of(part: Any) -> Family:
 
 
 def _of_model(model: Any) -> Family:
-    inner = model.model
-    config, network, latents = (
-        inner.model_config,
-        inner.diffusion_model,
-        model.get_model_object("latent_format"),
-    )
+    inner, latents = model.model, model.get_model_object("latent_format")
+    config, network = inner.model_config, inner.diffusion_model
     name, makes = _name(type(inner))
     size = size_of(network) if name == _UNET else None
     is_sd1 = size is not None and size.slots.keys() == SD1.slots.keys()
@@ -137,12 +133,11 @@ def _of_model(model: Any) -> Family:
 
 
 def _of_text_encoder(clip: Any) -> Family:
-    modules = (kind.__module__ for kind in type(clip.cond_stage_model).__mro__)
+    kind = type(clip.cond_stage_model)
+    modules = (base.__module__ for base in kind.__mro__)
     core = next((module for module in modules if module.startswith("comfy.")), "")
-    stem = core.rsplit(".", 1)[-1]
-    return Family(
-        *_TEXTS.get(stem, (f"{type(clip.cond_stage_model).__name__} (a text encoder)", "pictures or video"))
-    )
+    unknown: tuple[str, Makes] = f"{kind.__name__} (a text encoder)", "pictures or video"
+    return Family(*_TEXTS.get(core.rsplit(".", 1)[-1], unknown))
 
 
 def _of_vae(vae: Any) -> Family:

@@ -75,12 +75,10 @@ def _is_active(condition: dict[str, Any], sigma: float) -> bool:
 
 def _variant(condition: dict[str, Any], number: int, tokens: Tensor) -> dict[str, Any]:
     """Return a condition with other tokens, and an id of its own that is the same in every step."""
-    attended = condition["model_conds"]["c_crossattn"]
+    conds = condition["model_conds"]
+    attended = conds["c_crossattn"]
     return {
         **condition,
         "uuid": uuid.uuid5(condition["uuid"], str(number)),
-        "model_conds": {
-            **condition["model_conds"],
-            "c_crossattn": type(attended)(tokens.to(attended.cond)),
-        },
+        "model_conds": {**conds, "c_crossattn": type(attended)(tokens.to(attended.cond))},
     }

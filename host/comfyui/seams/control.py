@@ -72,7 +72,9 @@ class ControlCopies:
             for condition in side or ()
             for link in _chain(condition.get("control"))
         ]
-        networks = {id(network): network for link in links if (network := _network(link)) is not None}
+        # A T2I-adapter has none of this kind.
+        found = (getattr(link, "control_model", None) for link in links)
+        networks = {id(network): network for network in found if isinstance(network, nn.Module)}
         with ExitStack() as hooks:
             for network in networks.values() if cross is not None else ():
                 size = size_of(network)
@@ -225,9 +227,3 @@ def _chain(control: Any) -> Iterator[Any]:
     while control is not None:
         yield control
         control = control.previous_controlnet
-
-
-def _network(link: Any) -> nn.Module | None:
-    """Return a ControlNet's network; None where it has none of this kind (a T2I-adapter)."""
-    network = getattr(link, "control_model", None)
-    return network if isinstance(network, nn.Module) else None

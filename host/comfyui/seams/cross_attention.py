@@ -29,15 +29,24 @@ def announce(
     """Make a layer's bias ready; ComfyUI's ``attn2_patch``."""
     biased = extra_options.get(BIASED)
     if biased is not None:
-        biased.announce(query, key, extra_options)
+        live, biased.block = biased.live, extra_options["block"]
+        biased.ready = live.active.bias(live.layer(extra_options), query, key.shape[1])
     return query, key, value
 
 
 def confirm(output: Tensor, extra_options: dict[str, Any]) -> Tensor:
-    """Check that a layer took its bias; ComfyUI's ``attn2_output_patch``."""
+    """Check that a layer took its bias; ComfyUI's ``attn2_output_patch``.
+
+    Raises:
+        HostError: the layer's cross-attention did without it.
+    """
     biased = extra_options.get(BIASED)
-    if biased is not None:
-        biased.confirm()
+    if biased is not None and biased.ready is not None:
+        raise HostError(
+            f"layout: cross-attention of block {biased.block} was replaced by a node that does not go through "
+            "ComfyUI's attention options; expected it to; take that node (IPAdapter, say) out of the model, or "
+            "set Layout Conditioning's strength to 0."
+        )
     return output
 
 
@@ -53,35 +62,23 @@ def begin(live: Live, options: dict[str, Any]) -> dict[str, Any]:
 
 
 class Biased:
-    """The biases of one model call."""
+    """The biases of one model call.
+
+    Attributes:
+        live: the call.
+        block: block whose cross-attention comes next.
+        ready: bias of that layer, until it is taken.
+    """
 
     def __init__(self, live: Live, earlier: Any) -> None:
         """Take the call, and the override that others may have put in its options."""
-        self._live, self._earlier = live, earlier
-        self._block: tuple[str, int] = ("", 0)
-        self._ready: Tensor | None = None
-
-    def announce(self, query: Tensor, key: Tensor, options: dict[str, Any]) -> None:
-        """Make ready the bias of a layer's cross-attention, which comes next."""
-        self._block = options["block"]
-        self._ready = self._live.active.bias(self._live.layer(options), query, key.shape[1])
-
-    def confirm(self) -> None:
-        """Check that the bias was taken.
-
-        Raises:
-            HostError: the layer's cross-attention did without it.
-        """
-        if self._ready is not None:
-            raise HostError(
-                f"layout: cross-attention of block {self._block} was replaced by a node that does not go through "
-                "ComfyUI's attention options; expected it to; take that node (IPAdapter, say) out of the model, or "
-                "set Layout Conditioning's strength to 0."
-            )
+        self.live, self._earlier = live, earlier
+        self.block: tuple[str, int] = ("", 0)
+        self.ready: Tensor | None = None
 
     def attend(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Attend, with the bias where one is ready; ComfyUI's override of attention."""
-        bias, self._ready = self._ready, None
+        bias, self.ready = self.ready, None
         if bias is None:
             ask = function if self._earlier is None else partial(self._earlier, function)
             return ask(*args, **kwargs)

@@ -20,7 +20,7 @@ _SEAMS: dict[str, Any] = {
     "observe": observe,
     "guide": observe,
 }
-_BEGIN = (self_attention.begin, cross_attention.begin, observe.begin)
+_MODULES = tuple(dict.fromkeys(_SEAMS.values()))
 
 
 def of_edit(edit: Edit) -> Iterator[tuple[str, Any]]:
@@ -40,22 +40,18 @@ def put_on(clone: Any, edit: Edit) -> None:
 def all_patches() -> dict[str, list[Any]]:
     """Return every patch of ours, as a model call's options have them; without an edit they change nothing."""
     found: dict[str, list[Any]] = {}
-    for seam in dict.fromkeys(_SEAMS.values()):
+    for seam in _MODULES:
         for place, patch in seam.PATCHES.items():
             found.setdefault(place, []).append(patch)
     return found
 
 
 def tell(live: Live, options: dict[str, Any]) -> dict[str, Any]:
-    """Return a model call's options with what our patches read in them.
-
-    Args:
-        live: the call.
-        options: ComfyUI's ``transformer_options``.
-    """
+    """Return a model call's options, ComfyUI's ``transformer_options``, with what our patches read in them."""
     told = {**options, KEY: live}
-    for begin in _BEGIN:
-        told |= begin(live, options)
+    for seam in _MODULES:
+        if hasattr(seam, "begin"):
+            told |= seam.begin(live, options)
     return told
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ....models.edits.edit import Schedule
 from ....models.errors import HostError
-from ....models.video.guards import check_schedule
 from .live import KEY
 
 SIGMAS = f"{KEY}.schedule"
@@ -53,16 +52,7 @@ def reschedule(model: Any, schedule: Schedule) -> Any:
 
 
 def put_on(clone: Any, schedule: Schedule) -> None:
-    """Give a clone a schedule in the place of its own, and note its noise levels, for ``check``."""
+    """Give a clone a schedule in the place of its own, and note its noise levels, which a run checks."""
     sampling = reschedule(clone, schedule)
     clone.add_object_patch("model_sampling", sampling)
     clone.set_attachments(SIGMAS, sampling.sigmas.clone())
-
-
-def check(model: Any, sampling: Any, schedule: Schedule) -> None:
-    """Check that a model which is about to sample still has the schedule that it was given.
-
-    Raises:
-        HostError: another pack's node replaced it.
-    """
-    check_schedule(sampling.sigmas, model.get_attachment(SIGMAS), schedule.name)

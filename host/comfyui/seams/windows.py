@@ -71,25 +71,21 @@ def put_on(clone: Any, plan: Windows) -> None:
     create_prepare_sampling_wrapper(clone)
 
 
-def window_ids(window: Any) -> Window:
-    """Return the absolute index of each frame of a context window; none where there is no window over frames.
-
-    ComfyUI leaves the last window in its options after the windows are done: it is on only if its length fits the call.
-    """
-    ids = list(getattr(window, "index_list", ())) if getattr(window, "dim", 0) == 0 else []
-    anchor = getattr(window, "causal_anchor_index", None)
-    return tuple([anchor, *ids] if anchor is not None and anchor >= 0 else ids)
-
-
 def find_window(options: dict[str, Any], frames: int) -> Window | None:
     """Return the frames of the window that a batch of conditions is asked about; None: it is a whole clip's.
+
+    ComfyUI leaves the last window in its options after the windows are done: it is on only if its length fits the call.
 
     Args:
         options: ComfyUI's ``transformer_options``.
         frames: number of frames in the batch.
     """
-    ids = window_ids(options.get("context_window"))
-    return ids if len(ids) == frames else None
+    window = options.get("context_window")
+    ids = list(getattr(window, "index_list", ())) if getattr(window, "dim", 0) == 0 else []
+    anchor = getattr(window, "causal_anchor_index", None)
+    if anchor is not None and anchor >= 0:
+        ids.insert(0, anchor)
+    return tuple(ids) if len(ids) == frames else None
 
 
 def publish(options: dict[str, Any], window: Window) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import comfy.context_windows
 import pytest
 import torch
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
 from frameloom.models.motion.edit import TemporalEdit
 from frameloom.models.video.windows import WindowPlan
+from frameloom.tests.host.inside.core import in_cores_windows
 
 
 class Recorder(TemporalEdit):
@@ -62,9 +62,9 @@ def test_pictures_in_tiles_are_refused(recorded, scene):
         scene.run(recorded)
 
 
-def test_a_windows_pictures_in_tiles_are_refused(recorded, scene, port):
+def test_a_windows_pictures_in_tiles_are_refused(recorded, scene):
     """Also where there are as many tiles as the clip has frames."""
-    model = port.install(recorded, Edit("windows", windows=WindowPlan(4, 0)))
+    model = scene.windowed(recorded, WindowPlan(4, 0))
     scene.run(model, frames=8)
     model.set_model_unet_function_wrapper(tiled)
     with pytest.raises(HostError, match=r"a call with 8 pictures for each condition; expected 4, "):
@@ -72,15 +72,7 @@ def test_a_windows_pictures_in_tiles_are_refused(recorded, scene, port):
 
 
 def test_windows_give_absolute_frame_ids(recorded, scene):
-    handler = comfy.context_windows.IndexListContextHandler(
-        context_schedule=comfy.context_windows.get_matching_context_schedule("standard_static"),
-        fuse_method=comfy.context_windows.get_matching_fuse_method("pyramid"),
-        context_length=4,
-        context_overlap=2,
-    )
-    recorded.model_options["context_handler"] = handler
-    comfy.context_windows.create_prepare_sampling_wrapper(recorded)
-    out = scene.run(recorded, frames=8)
+    out = scene.run(in_cores_windows(recorded), frames=8)
     assert torch.isfinite(out).all()
     seen = {call.frame_ids for call in Recorder.calls}
     assert all(len(call.frame_ids) == call.frames for call in Recorder.calls)

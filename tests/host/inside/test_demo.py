@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import comfy.model_sampling
 import pytest
 import torch
 from frameloom.host.bundled import DEMO_MODEL
 from frameloom.host.comfyui.load.demo import load_demo
 from frameloom.models.errors import CheckpointError
-from frameloom.models.video.schedules import ANIMATEDIFF
 from safetensors.torch import load_file, save_file
 
 import nodes
@@ -60,17 +58,6 @@ def test_lora_keys_of_core_patch(demo):
         assert len(names) > 10
         weights = {key: ("diff", (torch.zeros_like(state[key]),)) for key in names}
         assert set(model.clone().add_patches(weights)) == names
-
-
-def test_model_sampling_node_works_before_ours(demo, motion, scene, port):
-    """Core's own change of prediction type is kept by our schedule."""
-    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
-
-    (changed,) = ModelSamplingDiscrete().patch(demo[0], "eps", False)
-    ours = scene.moving(changed, motion, schedule=ANIMATEDIFF).get_model_object("model_sampling")
-    assert isinstance(ours, comfy.model_sampling.EPS)
-    assert not isinstance(ours, comfy.model_sampling.V_PREDICTION)
-    assert torch.allclose(ours.sigmas, ANIMATEDIFF.sigmas(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("part", ["model", "clip", "vae"])

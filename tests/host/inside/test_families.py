@@ -11,9 +11,9 @@ from frameloom.models.edits.edit import Edit
 from frameloom.models.video.noise import FrameNoise
 from frameloom.models.video.windows import WindowPlan
 from frameloom.models.zero_shot.motion_path import translation
+from frameloom.tests.contract.test_nuwa import FILLING, SAMPLING, plan
 from frameloom.tests.host.inside.tiny_models import MODELS, VIDEO, build, text_encoder
 from frameloom.tests.support.input_table import sockets_of, widget_values
-from frameloom.tests.support.nuwa_contract import FILLING, SAMPLING, plan
 from frameloom.tests.support.storyboard_graph import BOARD
 
 FRAMES = 4

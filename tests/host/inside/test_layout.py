@@ -1,8 +1,7 @@
-"""Layouts among other packs' patches of cross-attention, and in context windows."""
+"""Layouts among other packs' patches of cross-attention."""
 
 from __future__ import annotations
 
-import comfy.context_windows
 import comfy.ldm.modules.attention
 import comfy.sd
 import comfy.sd1_clip
@@ -12,9 +11,8 @@ import torch
 from frameloom.models.errors import HostError
 from frameloom.models.storyboard.phrases import with_phrases
 from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene
+from frameloom.tests.host.inside.core import with_area
 from frameloom.tests.support.layout import lay_out, obey
-
-import nodes
 
 OVERRIDE = "optimized_attention_override"
 
@@ -152,12 +150,11 @@ def test_comfyuis_functions_take_a_bias_where_they_are_told_to(name, caplog):
 
 def test_an_area_is_refused_but_beside_a_layout(port, demo, scene):
     laid_out, model = lay_out(port, demo[1]), obey(port, demo[0])
-    for width in (64, 128):
-        (part,) = nodes.ConditioningSetArea().append(laid_out, width, 128, 0, 0, 1.0)
-        with pytest.raises(ValueError, match=rf"got 16 x {width // 8} cells of 16 x 16 \(an area"):
+    for columns in (4, 8):
+        part = [[tokens, {**more, "area": (8, columns, 0, 0), "strength": 1.0}] for tokens, more in laid_out]
+        with pytest.raises(ValueError, match=rf"got 8 x {columns} cells of 8 x 8 \(an area"):
             scene.run(model, positive=part)
-    (beside,) = nodes.ConditioningSetArea().append(scene.positive, 64, 128, 0, 0, 1.0)
-    scene.run(model, positive=[*laid_out, *beside])
+    scene.run(model, positive=[*laid_out, *with_area(scene.positive)])
 
 
 def test_tokens_that_another_pack_adds_have_no_bias(port, demo, scene):
@@ -172,24 +169,3 @@ def test_tokens_that_another_pack_adds_have_no_bias(port, demo, scene):
     first = scene.run(model, positive=laid_out)
     assert torch.isfinite(first).all()
     assert not torch.allclose(first, scene.run(demo[0], positive=laid_out), atol=1e-2)
-
-
-@pytest.mark.parametrize("gather", [None, 1.0])
-def test_windows_have_the_boxes_of_their_own_frames(port, demo, scene, gather):
-    """Independent frames do not mix, so windows change nothing."""
-    laid_out = lay_out(port, demo[1], frames=6)
-    model = obey(port, demo[0], gather_percent=gather)
-    whole = scene.run(model, frames=6, positive=laid_out)
-    windowed = model.clone()
-    windowed.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
-        comfy.context_windows.get_matching_context_schedule(comfy.context_windows.ContextSchedules.STATIC_STANDARD),
-        comfy.context_windows.get_matching_fuse_method("pyramid"),
-        context_length=3, context_overlap=1, dim=0,
-    )  # fmt: skip
-    torch.testing.assert_close(scene.run(windowed, frames=6, positive=laid_out), whole, rtol=1e-3, atol=1e-4)
-
-
-def test_the_patches_are_on_the_clone_alone_and_once(port, demo):
-    patches = obey(port, obey(port, demo[0])).model_options["transformer_options"]["patches"]
-    assert len(patches["attn2_patch"]) == len(patches["attn2_output_patch"]) == 1
-    assert "attn2_patch" not in demo[0].model_options["transformer_options"].get("patches", {})

@@ -9,16 +9,16 @@ import comfy.model_sampling
 import comfy.utils
 import pytest
 import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from einops import rearrange
-from frameloom.models.errors import CheckpointError, HostError, PredictionError
-from frameloom.models.motion.edit import STILL, motion_edit
+from frameloom.models.errors import HostError, PredictionError
+from frameloom.models.motion.edit import STILL
 from frameloom.models.motion.lora import MotionLoRA
 from frameloom.models.motion.module import MotionModel
 from frameloom.models.video.schedules import ANIMATEDIFF
+from frameloom.tests.host.inside.core import sample_plain
 from safetensors.torch import load_file
-
-import nodes
 
 
 def raw_unet(model, scene, noisy, tokens):
@@ -34,7 +34,7 @@ def raw_unet(model, scene, noisy, tokens):
     outer = model.clone()
     wrappers = outer.wrappers.setdefault("diffusion_model", {})
     outer.wrappers["diffusion_model"] = {"hijack": [hijack], **wrappers}
-    scene.run(outer, frames=noisy.shape[0])
+    scene.run(outer, frames=len(noisy), sigmas=torch.tensor([1.0, 0.0]))
     return found["out"]
 
 
@@ -58,7 +58,8 @@ def test_whole_injected_unet_equals_diffusers(demo, motion, scene, reference):
     assert relative(out, reference["moved"]) <= 1e-4
 
 
-def test_every_slot_equals_the_module_by_itself(demo, motion, scene):
+def test_every_slot_equals_the_module_by_itself(motion, moving, scene):
+    """Encodings are the file's, too."""
     alone = MotionModel(motion.weights.size).eval()
     alone.load_state_dict({key: value.float() for key, value in motion.weights.state.items()})
     seen = {}
@@ -66,7 +67,7 @@ def test_every_slot_equals_the_module_by_itself(demo, motion, scene):
         lambda _, args, out: seen.update({args[0]: (args, out)})
     )
     try:
-        scene.run(scene.moving(demo[0], motion))
+        scene.run(moving)
     finally:
         hook.remove()
     assert set(seen) == set(motion.weights.size.channels)
@@ -74,43 +75,30 @@ def test_every_slot_equals_the_module_by_itself(demo, motion, scene):
         assert relative(out, alone(*args)) <= 1e-5
 
 
-def test_positional_encodings_are_the_files(demo, motion, scene):
-    scene.run(scene.moving(demo[0], motion))
-    loaded = motion.patcher.model.state_dict()
-    encodings = [key for key in motion.weights.state if key.endswith("pos_encoder.pe")]
-    assert len(encodings) == 2 * len(motion.weights.size.channels)
-    for key in encodings:
-        assert torch.equal(loaded[key].float(), motion.weights.state[key].float())
-
-
 def make_lora(motion, seed):
+    """Of attentions, feed-forwards and the projections around them."""
     generator = torch.Generator().manual_seed(seed)
-    state = motion.weights.state  # attentions, feed-forwards and the projections around them
-    names = [key for key, value in state.items() if key.endswith(".weight") and value.dim() == 2]
-    pairs = {}
-    for name in names:
-        out, inner = state[name].shape
-        pairs[name] = (
-            0.2 * torch.randn(2, inner, generator=generator),
-            0.2 * torch.randn(out, 2, generator=generator),
-        )
-    return MotionLoRA("test", pairs)
+    shapes = {key: value.shape for key, value in motion.weights.state.items() if key.endswith(".weight")}
+    return MotionLoRA("test", {
+        name: tuple(0.2 * torch.randn(pair, generator=generator) for pair in ((2, shape[1]), (shape[0], 2)))
+        for name, shape in shapes.items() if len(shape) == 2
+    })  # fmt: skip
 
 
-def test_lora_equals_merged_weights(port, demo, motion, scene):
+def test_lora_equals_merged_weights(port, demo, motion, moving, scene):
     lora = make_lora(motion, 0)
     state = {key: value.float() for key, value in motion.weights.state.items()}
     for name, delta in lora.deltas(-0.7):
         state[name] = state[name] + delta
     merged = port.load_motion(replace(motion.weights, state=state))
-    plain = scene.run(scene.moving(demo[0], motion))
+    plain = scene.drawn(moving)
     stacked = scene.run(scene.moving(demo[0], motion.with_lora(lora, -0.7)))
     assert relative(stacked, plain) > 1e-3
     assert relative(stacked, scene.run(scene.moving(demo[0], merged))) <= 1e-5
-    assert torch.equal(scene.run(scene.moving(demo[0], motion)), plain), "the LoRA stayed in the module"
+    assert torch.equal(scene.run(moving), plain), "the LoRA stayed in the module"
 
 
-def test_two_edits_act_as_both_in_order(port, demo, motion, scene):
+def test_two_edits_act_as_both_in_order(demo, motion, scene):
     """The same module with two LoRAs in one model is two modules."""
     first, second = motion.with_lora(make_lora(motion, 1), 1.0), motion.with_lora(make_lora(motion, 2), 1.0)
     both = scene.moving(scene.moving(demo[0], first), second)
@@ -132,63 +120,57 @@ def test_two_edits_act_as_both_in_order(port, demo, motion, scene):
     assert torch.equal(order[0][2], order[1][1]), "the second did not see the first's output"
 
 
-def test_clip_norms_equal_norms_taken_over_the_clip(port, demo, motion, scene):
+class ClipNorm(torch.nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x):
+        clip = rearrange(x, "(b f) c h w -> b c f h w", f=4)
+        group = torch.nn.functional.group_norm(clip, 32, self.norm.weight, self.norm.bias, self.norm.eps)
+        return rearrange(group, "b c f h w -> (b f) c h w")
+
+
+def test_clip_norms_equal_norms_taken_over_the_clip(port, demo, motion, moving, scene):
     """v1: the UNet's residual norms over all frames, against a UNet rebuilt with such norms."""
-    import copy
-
-    from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
-
-    class ClipNorm(torch.nn.Module):
-        def __init__(self, norm):
-            super().__init__()
-            self.norm = norm
-
-        def forward(self, x):
-            clip = rearrange(x, "(b f) c h w -> b c f h w", f=4)
-            group = torch.nn.functional.group_norm(clip, 32, self.norm.weight, self.norm.bias, self.norm.eps)
-            return rearrange(group, "b c f h w -> (b f) c h w")
-
     v1 = port.load_motion(replace(motion.weights, clip_norm=True))
-    generator = torch.Generator().manual_seed(5)
-    noisy = torch.randn(4, 4, 16, 16, generator=generator) * torch.tensor([1.0, 2.0, 3.0, 4.0]).view(
-        4, 1, 1, 1
-    )
-    tokens = torch.randn(4, 77, 64, generator=generator)
+    noisy = scene.noise() * torch.tensor([1.0, 2.0, 3.0, 4.0]).view(4, 1, 1, 1)
+    tokens = scene.positive[0][0].expand(4, -1, -1)
     out = raw_unet(scene.moving(demo[0], v1), scene, noisy, tokens)
-    per_frame = raw_unet(scene.moving(demo[0], motion), scene, noisy, tokens)
+    per_frame = raw_unet(moving, scene, noisy, tokens)
     assert relative(out, per_frame) > 1e-3
-    rebuilt = scene.moving(demo[0], motion)
-    scene.run(rebuilt)
-    changed = []
-    for module in [*demo[0].model.diffusion_model.modules()]:
-        if isinstance(module, ResBlock):
-            changed += [module.in_layers, module.out_layers]
-    changed.append(demo[0].model.diffusion_model.out)
+    unet = demo[0].model.diffusion_model
+    blocks = [block for block in unet.modules() if isinstance(block, ResBlock)]
+    changed = [unet.out, *(layers for block in blocks for layers in (block.in_layers, block.out_layers))]
     originals = [layers[0] for layers in changed]
     try:
         for layers in changed:
-            layers[0] = ClipNorm(copy.deepcopy(layers[0]))
-        assert relative(out, raw_unet(rebuilt, scene, noisy, tokens)) <= 1e-5
+            layers[0] = ClipNorm(layers[0])
+        assert relative(out, raw_unet(moving, scene, noisy, tokens)) <= 1e-5
     finally:
         for layers, norm in zip(changed, originals, strict=True):
             layers[0] = norm
-    assert torch.equal(raw_unet(scene.moving(demo[0], motion), scene, noisy, tokens), per_frame)
+    assert torch.equal(raw_unet(moving, scene, noisy, tokens), per_frame)
 
 
-def test_schedule_is_sampled_on_and_prediction_type_kept(port, demo, motion, scene):
-    moving = scene.moving(demo[0], motion, schedule=ANIMATEDIFF)
-    sampling = moving.get_model_object("model_sampling")
+@pytest.fixture
+def rescheduled(demo, motion, scene):
+    return scene.moving(demo[0], motion, schedule=ANIMATEDIFF)
+
+
+def test_schedule_is_sampled_on_and_prediction_type_kept(port, demo, moving, rescheduled, scene):
+    sampling = rescheduled.get_model_object("model_sampling")
     assert torch.allclose(sampling.sigmas, ANIMATEDIFF.sigmas(), rtol=1e-5)
     assert isinstance(sampling, comfy.model_sampling.V_PREDICTION)
-    assert port.sigmas(moving, 5, "normal")[0] == pytest.approx(25.146, rel=1e-3)
-    assert port.sigmas(demo[0], 5, "normal")[0] == pytest.approx(14.615, rel=1e-3)
-    assert not torch.equal(scene.run(moving), scene.run(scene.moving(demo[0], motion), sigmas_of=moving))
+    sigmas = port.sigmas(rescheduled, 3, "normal")
+    assert sigmas[0] == pytest.approx(25.146, rel=1e-3)
+    assert port.sigmas(demo[0], 3, "normal")[0] == pytest.approx(14.615, rel=1e-3)
+    assert not torch.equal(scene.run(rescheduled), scene.run(moving, sigmas=sigmas))
 
 
-def test_schedule_survives_comfyui_issue_16490(demo, motion, scene):
+def test_schedule_survives_comfyui_issue_16490(demo, rescheduled, scene):
     """With dynamic VRAM, ComfyUI writes another clone's buffers back by their path; replayed here."""
-    moving = scene.moving(demo[0], motion, schedule=ANIMATEDIFF)
-    plain, moved = scene.run(demo[0]), scene.run(moving)
+    plain, moved = scene.drawn(demo[0]), scene.run(rescheduled)
     stale = {key: value.clone() for key, value in demo[0].get_model_object("model_sampling").named_buffers()}
 
     def restore(executor, *args, **kwargs):
@@ -197,9 +179,8 @@ def test_schedule_survives_comfyui_issue_16490(demo, motion, scene):
             comfy.utils.set_attr_buffer(result[0], f"model_sampling.{key}", value)
         return result
 
-    victim = moving.clone()
-    victim.add_wrapper_with_key("prepare_sampling", "test", restore)
-    assert torch.equal(scene.run(victim), moved)
+    rescheduled.add_wrapper_with_key("prepare_sampling", "test", restore)
+    assert torch.equal(scene.run(rescheduled), moved)
     assert torch.equal(scene.run(demo[0]), plain)
 
 
@@ -215,24 +196,25 @@ def test_lcms_steps_are_those_of_the_schedule(demo, motion, scene):
     assert torch.equal(again.sigmas, sampling.sigmas)
 
 
-def test_lcm_behind_a_schedule_stops_the_run(demo, motion, scene):
-    moving = scene.moving(demo[0], motion, schedule=ANIMATEDIFF)
-    behind = ModelSamplingDiscrete().patch(moving, "lcm", False)[0]
-    with pytest.raises(
-        HostError, match=r"runs with 50 sigmas up to 14\.61.* expected sqrt_linear's 1000 up to"
-    ):
-        scene.run(behind, sampler="lcm")
+def lcm_behind(model, plain):
+    return ModelSamplingDiscrete().patch(model, "lcm", False)[0]
 
 
-def test_displaced_schedule_stops_the_run(demo, motion, scene):
-    moving = scene.moving(demo[0], motion, schedule=ANIMATEDIFF)
-    moving.add_object_patch("model_sampling", demo[0].get_model_object("model_sampling"))
-    with pytest.raises(HostError, match=r"up to 14\.61.* expected sqrt_linear's 1000 up to 25\.14"):
-        scene.run(moving)
+def plain_behind(model, plain):
+    model.add_object_patch("model_sampling", plain.get_model_object("model_sampling"))
+    return model
 
 
-def test_nan_stops_the_run_and_says_where(demo, motion, scene):
-    moving = scene.moving(demo[0], motion)
+@pytest.mark.parametrize(("displace", "count"), [(lcm_behind, 50), (plain_behind, 1000)])
+def test_a_displaced_schedule_stops_the_run(demo, rescheduled, scene, displace, count):
+    displaced = displace(rescheduled, demo[0])
+    said = rf"runs with {count} sigmas up to 14\.61.* expected sqrt_linear's 1000 up to 25\.14"
+    with pytest.raises(HostError, match=said):
+        scene.run(displaced)
+
+
+def test_nan_stops_the_run_and_says_where(demo, moving, scene):
+    spoilt = moving.clone()
 
     def spoil(arguments):
         late = arguments["sigma"][0] < 14
@@ -240,36 +222,15 @@ def test_nan_stops_the_run_and_says_where(demo, motion, scene):
         denoised[2] = torch.nan if late else denoised[2]
         return denoised
 
-    moving.set_model_sampler_post_cfg_function(spoil)
+    spoilt.set_model_sampler_post_cfg_function(spoil)
     with pytest.raises(PredictionError, match=r"at step 1, sigma .* in 1 of 4 frames \(first: 2\)"):
-        scene.run(moving)
+        scene.run(spoilt)
     assert torch.isfinite(scene.run(demo[0])).all()
 
 
-def test_more_frames_than_encodings_are_refused(demo, motion, scene):
-    longest = motion.weights.size.max_frames
-    said = rf"frames={longest + 1} is more .* lower batch_size, or Nuwa Plan's length, to {longest}, or add"
-    with pytest.raises(ValueError, match=said):
-        scene.run(scene.moving(demo[0], motion), frames=longest + 1)
-
-
-def test_a_module_of_another_width_is_refused(port, demo, motion):
-    size = replace(motion.weights.size, channels={"down_blocks.0.motion_modules.0": 320})
-    state = MotionModel(size).state_dict()
-    with torch.inference_mode():
-        wide = port.load_motion(replace(motion.weights, name="wide", size=size, state=state))
-    with pytest.raises(
-        CheckpointError,
-        match=r"wide: down_blocks\.0\.motion_modules\.0 is 320 channels wide, the model has 32",
-    ):
-        port.install(demo[0], motion_edit("test", wide))
-
-
-def test_a_single_frame_is_told_once(demo, motion, scene, caplog):
+def test_a_single_frame_is_told_once(moving, scene, caplog):
     """A sampler of the graph tells it; a node of ours, which draws one frame on purpose, does not."""
-    moving = scene.moving(demo[0], motion)
     for frames in (1, 2):
-        latent = {"samples": torch.zeros(frames, 4, 16, 16)}
-        nodes.common_ksampler(moving, 0, 1, 1.0, "euler", "normal", scene.positive, scene.negative, latent)
+        sample_plain(moving, scene, {"samples": torch.zeros_like(scene.noise(frames))})
     scene.run(moving, frames=1)
     assert [message for message in caplog.messages if message == STILL] == [STILL]

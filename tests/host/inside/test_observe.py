@@ -5,14 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.edits.edit import Edit
-
-
-class Seen:
-    def __init__(self, levels=(0, 1, 2, 3)):
-        self.levels, self.layers = frozenset(levels), []
-
-    def see(self, query, key, call, layer):
-        self.layers.append((query, key, layer.level))
+from frameloom.tests.host.inside.core import with_area, with_perturbed_attention
+from frameloom.tests.support.parts import Every
 
 
 class Replacement:
@@ -39,65 +33,38 @@ def places(demo):
     ]
 
 
-def predict(port, model, scene):
-    return port.predict(model, scene.positive, {"samples": 20 * scene.noise(4)}, 5.0)
-
-
 @pytest.mark.parametrize("is_first", [True, False])
 def test_another_packs_replacements_act_and_get_what_the_observer_sees(port, demo, scene, is_first):
-    seen, replacement = Seen(), Replacement()
+    seen, replacement, alone = Every(), Replacement(), demo[0].clone()
     model = demo[0].clone() if is_first else port.install(demo[0], Edit("test", observe=seen)).clone()
-    for part, number in places(demo):
-        model.set_model_attn2_replace(replacement, part, number)
-    alone = demo[0].clone()
-    for part, number in places(demo):
-        alone.set_model_attn2_replace(Replacement(), part, number)
-    observed = port.install(model, Edit("test", observe=seen)) if is_first else model
-    result = predict(port, observed, scene)
-    assert torch.equal(result, predict(port, alone, scene))
-    assert not torch.allclose(result, predict(port, demo[0], scene), atol=1e-2)
-    assert len(seen.layers) == len(replacement.layers) == 16
-    for (query, key, _), (their_query, their_key) in zip(seen.layers, replacement.layers, strict=True):
+    for place in places(demo):
+        model.set_model_attn2_replace(replacement, *place)
+        alone.set_model_attn2_replace(Replacement(), *place)
+    result = scene.predict(port.install(model, Edit("test", observe=seen)) if is_first else model)
+    assert torch.equal(result, scene.predict(alone))
+    assert not torch.allclose(result, scene.predict(demo[0]), atol=1e-2)
+    assert len(seen.seen) == len(replacement.layers) == 16
+    for (query, key, _), (their_query, their_key) in zip(seen.seen, replacement.layers, strict=True):
         assert torch.equal(query, their_query)
         assert torch.equal(key, their_key)
 
 
 def test_patches_before_ours_are_seen_and_obeyed(port, demo, scene):
-    patched = demo[0].clone()
+    patched, seen, plain = demo[0].clone(), Every(), Every()
     patched.set_model_attn2_patch(lambda query, key, value, extra: (query, key * 0.5, value * 0.5))
-    seen = Seen({0})
-    plain = Seen({0})
-    assert torch.equal(
-        predict(port, port.install(patched, Edit("test", observe=seen)), scene), predict(port, patched, scene)
-    )
-    predict(port, port.install(demo[0], Edit("test", observe=plain)), scene)
-    torch.testing.assert_close(seen.layers[0][1], 0.5 * plain.layers[0][1])
-
-
-def test_the_patch_is_on_the_clone_alone_and_once(port, demo):
-    clone = demo[0]
-    for _ in range(2):
-        clone = port.install(clone, Edit("test", observe=Seen()))
-    assert len(clone.model_options["transformer_options"]["patches"]["attn2_patch"]) == 1
-    assert "attn2_patch" not in demo[0].model_options["transformer_options"].get("patches", {})
+    observed = scene.predict(port.install(patched, Edit("test", observe=seen)))
+    assert torch.equal(observed, scene.predict(patched))
+    scene.predict(port.install(demo[0], Edit("test", observe=plain)))
+    torch.testing.assert_close(seen.seen[0][1], 0.5 * plain.seen[0][1])
 
 
 def test_split_conditions_and_guidance_that_asks_again_are_seen(port, demo, scene):
     """Conditions of unlike shapes go through the UNet one by one; perturbed attention asks for the positive again."""
-    from comfy_extras.nodes_pag import PerturbedAttentionGuidance
-
-    import nodes
-
-    guide = (
-        PerturbedAttentionGuidance.execute
-        if hasattr(PerturbedAttentionGuidance, "execute")
-        else PerturbedAttentionGuidance().patch
-    )
-    seen = Seen({3})
-    observed = port.install(guide(demo[0], 2.0)[0], Edit("test", observe=seen))
-    assert torch.equal(scene.run(observed), scene.run(guide(demo[0], 2.0)[0]))
-    assert len(seen.layers) == 3 * 2
-    wide = [*scene.positive, *nodes.ConditioningSetArea().append(scene.positive, 64, 128, 0, 0, 1.0)[0]]
-    seen = Seen({3})
-    scene.run(port.install(demo[0], Edit("test", observe=seen)), positive=wide)
-    assert len(seen.layers) > 3
+    seen, wide = (Every(levels=frozenset({3})) for _ in range(2))
+    perturbed = with_perturbed_attention(demo[0])
+    observed = scene.run(port.install(perturbed, Edit("test", observe=seen)))
+    assert torch.equal(observed, scene.run(perturbed))
+    assert len(seen.seen) == 3 * 2
+    both = [*scene.positive, *with_area(scene.positive)]
+    scene.run(port.install(demo[0], Edit("test", observe=wide)), positive=both)
+    assert len(wide.seen) > 3

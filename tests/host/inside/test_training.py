@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import pkgutil
 
 import pytest
 import torch
 from comfy.patcher_extension import PatcherInjection
+from frameloom.host.comfyui import seams
+from frameloom.host.comfyui.seams.patches import all_patches
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
 from frameloom.models.video.windows import WindowPlan
+from frameloom.tests.host.inside.tiny_models import build
+from frameloom.tests.support.parts import Every
+
+SEAMS_WITH_PATCHES = ("input", "skips", "self_attention", "between", "cross_attention", "observe")
 
 
-def test_a_base_of_sdxls_shape_is_refused(port, demo):
-    import comfy.ops
-    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
-    from comfy.model_patcher import ModelPatcher
-
-    with torch.inference_mode(False):
-        model = copy.copy(demo[0].model)
-        model._modules = dict(model._modules)  # its own, where the demo model keeps another UNet
-        model.diffusion_model = UNetModel(
-            image_size=32,
-            in_channels=4,
-            model_channels=32,
-            out_channels=4,
-            num_res_blocks=[2, 2, 2],
-            channel_mult=(1, 2, 4),
-            num_heads=2,
-            use_spatial_transformer=True,
-            transformer_depth=[0, 0, 1, 1, 1, 1],
-            transformer_depth_middle=1,
-            transformer_depth_output=[0, 0, 0, 1, 1, 1, 1, 1, 1],
-            context_dim=64,
-            dtype=torch.float32,
-            operations=comfy.ops.disable_weight_init,
-        )
-    device = demo[0].load_device
-    wide = ModelPatcher(model, load_device=device, offload_device=device)
+def test_a_base_of_sdxls_shape_is_refused(port):
     with pytest.raises(
         ValueError, match=r"model: got UNetModel with 16 temporal slots; expected the 21 of an SD1\.x UNet"
     ):
-        port.base(wide)
+        port.base(build("SDXL"))
 
 
 def test_of_a_model_that_dynamic_vram_holds_a_whole_one_is_trained_through(port, demo):
@@ -78,7 +58,7 @@ def test_what_other_packs_patched_is_said_not_to_act(port, demo, scene, caplog):
     wrapped.set_model_unet_function_wrapper(
         lambda apply, given: apply(given["input"], given["timestep"], **given["c"])
     )
-    windowed = port.install(demo[0], Edit("windows", windows=WindowPlan()))
+    windowed = scene.windowed(demo[0], WindowPlan())
     ours = ((demo[0], 0), (scene.crossing(demo[0]), 0), (windowed, 0))
     for model, count in (*ours, (patched, 1), (wrapped, 2)):
         port.train_forward(model, 4)
@@ -86,14 +66,19 @@ def test_what_other_packs_patched_is_said_not_to_act(port, demo, scene, caplog):
 
 
 def test_every_patch_of_a_seam_is_in_the_list_that_training_reads(port):
-    from frameloom.host.comfyui import seams
-    from frameloom.host.comfyui.seams.patches import all_patches
-
     files = [f"{seams.__name__}.{each.name}" for each in pkgutil.iter_modules(seams.__path__)]
     found = [getattr(importlib.import_module(name), "PATCHES", {}) for name in files]
     listed = {(place, patch) for place, patches in all_patches().items() for patch in patches}
     assert {each for patches in found for each in patches.items()} == listed
-    assert {place for place, _ in listed} >= {"attn1_patch", "attn2_patch", "middle_patch"}
+
+
+def test_a_patch_is_on_the_clone_alone_and_once(port, demo):
+    clone = demo[0]
+    for _ in range(2):
+        clone = port.install(clone, Edit("test", **dict.fromkeys(SEAMS_WITH_PATCHES, Every())))
+    patches = clone.model_options["transformer_options"]["patches"]
+    assert patches == all_patches()
+    assert demo[0].model_options["transformer_options"].get("patches", {}) == {}
 
 
 def test_layers_of_another_pack_do_not_come_along(port, demo, caplog):

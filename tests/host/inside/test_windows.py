@@ -1,57 +1,35 @@
-"""Context windows in ComfyUI: their contract, and ControlNets' hints, which ComfyUI itself leaves as they are."""
+"""Context windows in ComfyUI: ControlNets' hints, which ComfyUI itself leaves as they are, and room in memory."""
 
 from __future__ import annotations
 
-import comfy.context_windows
 import comfy.controlnet
-import comfy.model_management
 import comfy.patcher_extension
-import comfy.t2i_adapter.adapter
 import pytest
 import torch
 from frameloom.models.errors import HostError
 from frameloom.models.files.keys import hash_settings
-from frameloom.models.network.sizes import DEMO
 from frameloom.models.video.windows import WindowPlan
-from frameloom.tests.contract.test_windows import FRAMES, PLANS, apart, windowed
-from frameloom.tests.host.inside.test_cross_frame_control import network
+from frameloom.tests.contract.test_windows import PLANS
+from frameloom.tests.host.inside.control import (
+    adapter,
+    assert_untouched,
+    attributes_of,
+    controlled,
+    controlnet,
+    hinted,
+    network,
+)
+from frameloom.tests.host.inside.core import in_cores_windows
+from frameloom.tests.support.tensors import apart
 
-HINT_GAIN = 50.0
-SIDE = 128  # pixels of the latents of a Scene
-
-
-def hints(seed=2, frames=FRAMES):
-    """Pictures that are each their frame's number all over, with some noise."""
-    noise = torch.rand(frames, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed)) / 20
-    return torch.arange(frames)[:, None, None, None] / frames + noise
-
-
-def adapter(seed):
-    net = comfy.t2i_adapter.adapter.Adapter(
-        cin=3 * 64, channels=list(DEMO.unet.widths), nums_rb=1, ksize=1, sk=True, use_conv=False,
-        xl=False,
-    )  # fmt: skip
-    generator = torch.Generator().manual_seed(seed)
-    for value in net.parameters():
-        value.copy_(torch.randn(value.shape, generator=generator) / max(1, value[0].numel()) ** 0.5)
-    return comfy.controlnet.T2IAdapter(net.eval(), 3, 8, "nearest-exact")
-
-
-def hinted(seed):
-    """A network that a hint changes: of one, random convolutions leave little."""
-    net = network(seed)
-    net.input_hint_block[-1].weight.mul_(HINT_GAIN)
-    return net
-
-
-def controlnet(seed):
-    return comfy.controlnet.ControlNet(hinted(seed), load_device=comfy.model_management.get_torch_device())
+FRAMES = 6
+PLAN = PLANS[2]  # looped: its windows are others in every step
 
 
 def control_lora(seed):
     """The UNet's own layers, and a ControlNet's that it lacks."""
     kept = ("input_hint_block", "zero_convs", "middle_block_out")
-    state = hinted(seed).state_dict()
+    state = network(seed).state_dict()
     return comfy.controlnet.ControlLora(
         {name: value for name, value in state.items() if name.startswith(kept)}
     )
@@ -80,125 +58,87 @@ class FollowsWindows(comfy.controlnet.ControlNet):
             self.cond_hint_original = whole
 
 
-def one(seed=2, make=controlnet, previous=None):
-    made = make(seed)
-    made.set_cond_hint(hints(seed), 0.7, (0.0, 1.0))
-    return made if previous is None else made.set_previous_controlnet(previous)
+def follower(seed):
+    return controlnet(seed, FollowsWindows)
 
 
-@pytest.fixture(
-    scope="module",
-    params=["ControlNet", "T2I-adapter", "chain of both", "one hint", "hints again", "Control-LoRA"],
-)
-def link(request):
+def link(make=controlnet, seed=2, frames=FRAMES, previous=None):
+    return hinted(make(seed), frames, seed, previous)
+
+
+LINKS = {
+    "ControlNet": link,
+    "T2I-adapter": lambda: link(adapter),
+    "chain of both": lambda: link(seed=5, previous=link(adapter)),
+    "one hint": lambda: link(frames=1),
+    "hints again": lambda: link(frames=4),
+    "Control-LoRA": lambda: link(control_lora),
+}
+
+
+def run(scene, model, link):
+    return scene.run(model, frames=FRAMES, **controlled(scene, link))
+
+
+@pytest.fixture(scope="module")
+def wanted(scene, demo):
+    """What a ControlNet makes of the clip as a whole."""
     with torch.inference_mode():
-        if request.param == "ControlNet":
-            return one()
-        if request.param == "T2I-adapter":
-            return one(make=adapter)
-        if request.param in ("one hint", "hints again"):
-            given = hints(frames=1 if request.param == "one hint" else 4)
-            return controlnet(4).set_cond_hint(given, 0.7, (0.0, 1.0))
-        if request.param == "Control-LoRA":
-            return one(make=control_lora)
-        return one(5, previous=one(make=adapter))
+        return run(scene, demo[0], link())
 
 
-def run(scene, model, link, frames=FRAMES):
-    positive, negative = (
-        [[tokens, {**options, "control": link}] for tokens, options in side]
-        for side in (scene.positive, scene.negative)
-    )
-    return scene.port.sample(
-        model,
-        positive,
-        negative,
-        {"samples": torch.zeros(frames, 4, 16, 16)},
-        noise=scene.noise(frames),
-        sigmas=scene.port.sigmas(model, 3, "normal"),
-        sampler="euler",
-        cfg=3.0,
-    )["samples"]
+@pytest.mark.parametrize("kind", LINKS)
+def test_hints_arrive_at_their_frames(scene, demo, kind):
+    made = LINKS[kind]()
+    plain, before = run(scene, demo[0], made), attributes_of(made)
+    assert apart(plain, scene.drawn(demo[0], FRAMES)) > 1e-2
+    assert apart(run(scene, scene.windowed(demo[0], PLAN), made), plain) <= 1e-4
+    assert_untouched(made, before)
 
 
-@pytest.mark.parametrize("plan", PLANS[:4], ids=lambda plan: plan.schedule)
-def test_hints_arrive_at_their_frames(port, scene, demo, link, plan):
-    plain = run(scene, demo[0], link)
-    assert apart(plain, scene.run(demo[0], frames=FRAMES)) > 1e-2
-    assert apart(run(scene, windowed(port, demo[0], plan), link), plain) <= 1e-4
-
-
-def test_comfyui_alone_gives_every_window_the_first_hints(port, scene, demo):
+def test_comfyui_alone_gives_every_window_the_first_hints(scene, demo, wanted):
     """Why there is something to mend: this fails when ComfyUI mends it."""
-    model = demo[0].clone()
-    model.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
-        context_schedule=comfy.context_windows.get_matching_context_schedule("standard_static"),
-        fuse_method=comfy.context_windows.get_matching_fuse_method("pyramid"),
-        context_length=4,
-        context_overlap=2,
-    )
-    plain, reused = run(scene, demo[0], one()), run(scene, model, one())
-    assert apart(reused, plain) > 1e-2
+    assert apart(run(scene, in_cores_windows(demo[0]), link()), wanted) > 1e-3
     # With any of our edits on the model, its own windows are right, too.
-    edited = windowed(port, demo[0], WindowPlan())
-    edited.model_options["context_handler"] = model.model_options["context_handler"]
-    assert apart(run(scene, edited, one()), plain) <= 1e-4
+    edited = in_cores_windows(scene.windowed(demo[0], WindowPlan()))
+    assert apart(run(scene, edited, link()), wanted) <= 1e-4
 
 
-def test_conditions_that_share_a_controlnet_still_share_a_batch(port, scene, demo):
-    link, batches = one(), []
-    handle = link.control_model.register_forward_pre_hook(
+def test_conditions_that_share_a_controlnet_still_share_a_batch(scene, demo):
+    made, batches = link(), []
+    handle = made.control_model.register_forward_pre_hook(
         lambda _, __, options: batches.append(len(options["x"])), with_kwargs=True
     )
-    run(scene, windowed(port, demo[0], PLANS[0]), link)
+    run(scene, scene.windowed(demo[0], PLANS[0]), made)
     handle.remove()
     assert set(batches) == {8}  # positive and negative, four frames
 
 
-def follower(seed):
-    return FollowsWindows(hinted(seed), load_device=comfy.model_management.get_torch_device())
-
-
-@pytest.mark.parametrize("plan", PLANS[:4], ids=lambda plan: plan.schedule)
-def test_an_object_that_follows_windows_by_itself_is_told_of_them(port, scene, demo, plan):
-    plain, made = run(scene, demo[0], one()), one(make=follower)
-    assert apart(run(scene, windowed(port, demo[0], plan), made), plain) <= 1e-4
-    assert made.asked == sum(len(plan.windows(FRAMES, step)) for step in range(3))  # it knows of every call
+def test_an_object_that_follows_windows_by_itself_is_told_of_them(scene, demo, wanted):
+    made = link(follower)
+    assert apart(run(scene, scene.windowed(demo[0], PLAN), made), wanted) <= 1e-4
+    assert made.asked == sum(len(PLAN.windows(FRAMES, step)) for step in range(3))  # it knows of every call
 
 
 @pytest.mark.parametrize("kinds", [(follower, controlnet), (controlnet, follower)], ids=["over", "under"])
-def test_such_an_object_and_another_may_be_chained(port, scene, demo, kinds):
+def test_such_an_object_and_another_may_be_chained(scene, demo, kinds):
     def chain(last, first):
-        return one(5, make=last, previous=one(make=first))
+        return link(last, 5, previous=link(first))
 
     plain, made = run(scene, demo[0], chain(controlnet, controlnet)), chain(*kinds)
-    assert apart(plain, run(scene, demo[0], one(5))) > 1e-2
     before = made.previous_controlnet
-    assert apart(run(scene, windowed(port, demo[0], PLANS[0]), made), plain) <= 1e-4
+    assert apart(run(scene, scene.windowed(demo[0], PLAN), made), plain) <= 1e-4
     assert made.previous_controlnet is before
 
 
 def test_such_an_object_is_refused_where_a_clip_is_sampled_in_parts(port, scene):
-    tokens, options = scene.positive[0]
-    positive = [[tokens, {**options, "control": one(5, previous=one(make=follower))}]]
-    with pytest.raises(
-        HostError, match=r"Advanced-ControlNet's FollowsWindows for a clip .* in parts; expected"
-    ):
+    positive = controlled(scene, link(seed=5, previous=link(follower)))["positive"]
+    said = r"Advanced-ControlNet's FollowsWindows for a clip .* in parts; expected"
+    with pytest.raises(HostError, match=said):
         port.select_frames(positive, [0, 3])
 
 
-def test_a_users_controlnet_stays_as_it_was(port, scene, demo):
-    link = one(5, previous=one(make=adapter))
-    before = [dict(vars(each)) for each in (link, link.previous_controlnet)]
-    run(scene, windowed(port, demo[0], PLANS[0]), link)
-    for each, attributes in zip((link, link.previous_controlnet), before, strict=True):
-        kept = {name for name in vars(each) if name != "model_sampling_current"}  # ComfyUI's own
-        assert all(
-            vars(each)[name] is attributes[name] or vars(each)[name] == attributes[name] for name in kept
-        )
-
-
-def test_windows_need_memory_for_a_window(port, scene, demo):
+def test_windows_need_memory_for_a_window(scene, demo):
     """What ComfyUI makes room for before it samples."""
     asked = []
 
@@ -206,29 +146,18 @@ def test_windows_need_memory_for_a_window(port, scene, demo):
         asked.append(list(shape))
         return execute(patcher, shape, *rest, **options)
 
-    model = windowed(port, demo[0], PLANS[0])
-    kind = comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING
-    model.add_wrapper_with_key(kind, "test", note)
+    model = scene.windowed(demo[0], PLANS[0])
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING, "test", note)
     scene.run(model, frames=FRAMES)
-    assert asked == [[4, 4, 16, 16]]
+    assert asked == [[4, 4, 8, 8]]
 
 
 def test_what_stands_for_a_condition_goes_by_its_controlnets_hints_strength_and_range(port, scene):
-    tokens, options = scene.positive[0]
+    def key(**settings):
+        made = hinted(controlnet(5), FRAMES, **settings)
+        return hash_settings(conditions=port.describe(controlled(scene, made)["positive"]))
 
-    def key(control):
-        return hash_settings(conditions=port.describe([[tokens, {**options, "control": control}]]))
-
-    def hinted_by(seed, strength=0.7, percents=(0.0, 1.0)):
-        return controlnet(5).set_cond_hint(hints(seed), strength, percents)
-
-    first = key(one(5, previous=one(make=adapter)))
-    assert key(one(5, previous=one(make=adapter))) == first
-    others = [
-        hinted_by(5),
-        hinted_by(6),
-        hinted_by(5, 0.6),
-        hinted_by(5, percents=(0.0, 0.5)),
-        one(5, previous=one(3)),
-    ]
-    assert len({first, *map(key, others)}) == 6
+    one, other = ({"previous": link(seed=seed)} for seed in (2, 3))
+    assert key(**one) == key(**one)
+    changes = one, other, {}, {"seed": 6}, {"strength": 0.6}, {"percents": (0.0, 0.5)}
+    assert len({key(**settings) for settings in changes}) == 6

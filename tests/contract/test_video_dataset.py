@@ -1,7 +1,4 @@
-"""What Video Dataset does on every host, as tests that run on each: they import them from here.
-
-They need the fixtures ``port``, ``video_dataset`` (the node) and ``input_folder`` (the input folder, empty).
-"""
+"""What every host promises of Video Dataset."""
 
 from __future__ import annotations
 
@@ -25,6 +22,13 @@ DEFAULTS = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def video_dataset(port, folders):
+    from frameloom.nodes.training.video_dataset import VideoDataset
+
+    return VideoDataset
+
+
 def run(node, **changed):
     return node.execute(**(DEFAULTS | changed)).args
 
@@ -38,8 +42,8 @@ def fill_folder(folder, count=2):
     return folder
 
 
-def test_a_folder_of_the_input_folder_becomes_a_dataset(port, video_dataset, input_folder):
-    fill_folder(input_folder / "mine")
+def test_a_folder_of_the_input_folder_becomes_a_dataset(port, video_dataset, folders):
+    fill_folder(folders.input / "mine")
     dataset, report, preview = run(video_dataset)
     assert (len(dataset), dataset.frames, dataset.width, dataset.height) == (2, 4, 32, 32)
     assert dataset.caption_dropout == 0.1
@@ -52,9 +56,9 @@ def test_a_folder_of_the_input_folder_becomes_a_dataset(port, video_dataset, inp
     assert 0 <= preview.min() < preview.max() <= 1
 
 
-def test_every_setting_reaches_the_clips(port, video_dataset, input_folder):
-    fill_folder(input_folder / "mine", 1)
-    (input_folder / "mine" / "0.txt").unlink()
+def test_every_setting_reaches_the_clips(port, video_dataset, folders):
+    fill_folder(folders.input / "mine", 1)
+    (folders.input / "mine" / "0.txt").unlink()
     changed = {"frames": 3, "stride": 4, "width": 64, "height": 48, "flip": True, "clips_per_video": 2}
     dataset, report, _ = run(video_dataset, **changed, missing_captions="empty", caption_dropout=0.25)
     assert dataset.captions == ("",) * 4
@@ -65,12 +69,12 @@ def test_every_setting_reaches_the_clips(port, video_dataset, input_folder):
     assert "  bad.mp4 is no video that FFmpeg can read" in report
 
 
-def test_videos_are_read_by_time_and_loops_are_gone_round(port, video_dataset, input_folder):
+def test_videos_are_read_by_time_and_loops_are_gone_round(port, video_dataset, folders):
     """An animated WebP, which Pillow reads, and a folder of pictures, which is the only thing in its folder."""
-    write_animation(input_folder / "moving" / "a.webp", numbered(8), [50] * 4 + [200] * 4)
-    write_pictures(input_folder / "still" / "walk", numbered(8))
+    write_animation(folders.input / "moving" / "a.webp", numbered(8), [50] * 4 + [200] * 4)
+    write_pictures(folders.input / "still" / "walk", numbered(8))
     for name in ("moving/a.txt", "still/walk.txt"):
-        (input_folder / name).write_text("a caption")
+        (folders.input / name).write_text("a caption")
     cut = {"frames": 5, "stride": 2, "fps": 10.0}
     (moving, report, _), (still, *_) = (
         run(video_dataset, folder=name, **cut, missing_captions="skip") for name in ("moving", "still")
@@ -87,7 +91,7 @@ def test_videos_are_read_by_time_and_loops_are_gone_round(port, video_dataset, i
     )
 
 
-def test_shapes_need_no_folder(port, video_dataset, input_folder):
+def test_shapes_need_no_folder(port, video_dataset, folders):
     dataset, report, preview = run(video_dataset, source="shapes", folder="none")
     assert len(dataset) == 3
     assert report.startswith("3 clips of 4 frames, 32x32, drawn (circle, seed 5)\n")
@@ -99,19 +103,19 @@ def test_shapes_need_no_folder(port, video_dataset, input_folder):
 
 
 def test_folders_are_listed_anew_without_hidden_and_empty_ones_files_and_links_out(
-    port, video_dataset, input_folder, tmp_path
+    port, video_dataset, folders, tmp_path
 ):
     for name in ("mine", "b", ".hidden"):
-        (input_folder / name).mkdir()
-        (input_folder / name / "file").touch()
-    (input_folder / "empty").mkdir()
-    (input_folder / "file.mp4").touch()
+        (folders.input / name).mkdir()
+        (folders.input / name / "file").touch()
+    (folders.input / "empty").mkdir()
+    (folders.input / "file.mp4").touch()
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "file").touch()
-    (input_folder / "link").symlink_to(outside)
-    (input_folder / "up").symlink_to(input_folder.parent)
-    (input_folder / "same").symlink_to(input_folder)
+    (folders.input / "link").symlink_to(outside)
+    (folders.input / "up").symlink_to(folders.input.parent)
+    (folders.input / "same").symlink_to(folders.input)
     assert port.list_files("input_folders") == ["b", "mine"]
     spec = video_dataset.GET_NODE_INFO_V1()["input"]["required"]["folder"]
     assert (spec[0] if isinstance(spec[0], list) else spec[1]["options"]) == ["none", "b", "mine"]
@@ -134,12 +138,12 @@ def test_folders_are_listed_anew_without_hidden_and_empty_ones_files_and_links_o
         "absolute",
     ],
 )
-def test_nothing_outside_a_listed_folder_can_be_named(port, video_dataset, input_folder, tmp_path, name):
+def test_nothing_outside_a_listed_folder_can_be_named(port, video_dataset, folders, tmp_path, name):
     """By the node, by what the host asks before it runs, or by the port."""
-    fill_folder(input_folder / "mine" / "deep", 1)
-    fill_folder(input_folder / ".hidden", 1)
+    fill_folder(folders.input / "mine" / "deep", 1)
+    fill_folder(folders.input / ".hidden", 1)
     outside = fill_folder(tmp_path / "outside", 1)
-    (input_folder / "link").symlink_to(outside)
+    (folders.input / "link").symlink_to(outside)
     name = str(outside) if name == "absolute" else name
     with pytest.raises(ValueError, match=r"^input_folders: got .*expected one of the list"):
         run(video_dataset, folder=name)
@@ -149,8 +153,8 @@ def test_nothing_outside_a_listed_folder_can_be_named(port, video_dataset, input
         port.resolve("input_folders", name)
 
 
-def test_a_change_of_a_file_is_noticed_and_shapes_never_change(port, video_dataset, input_folder):
-    folder = fill_folder(input_folder / "mine", 1)
+def test_a_change_of_a_file_is_noticed_and_shapes_never_change(port, video_dataset, folders):
+    folder = fill_folder(folders.input / "mine", 1)
     before = video_dataset.fingerprint_inputs(**DEFAULTS)
     assert video_dataset.fingerprint_inputs(**DEFAULTS) == before
     os.utime(folder / "0.txt", (1, 1))
@@ -159,8 +163,8 @@ def test_a_change_of_a_file_is_noticed_and_shapes_never_change(port, video_datas
     assert video_dataset.fingerprint_inputs(**drawn) == video_dataset.fingerprint_inputs(**drawn)
 
 
-def test_a_folder_without_anything_usable_is_an_error_with_reasons(port, video_dataset, input_folder):
-    fill_folder(input_folder / "mine", 0)
+def test_a_folder_without_anything_usable_is_an_error_with_reasons(port, video_dataset, folders):
+    fill_folder(folders.input / "mine", 0)
     with pytest.raises(
         ValueError, match=r"folder='mine': got 1 files, .* \(bad.mp4 has no caption\); expected videos"
     ):
