@@ -172,6 +172,7 @@ WRONG = {
     "lvd: open": (LVD, "Frame 1: [{'id': 0,\nFrame 2: []", 2, "a list, a dict"),
     "lvd: no id": (LVD, lvd("[{'name': 'a', 'box': [0, 0, 9, 9]}]"), 1, "an object with id"),
     "lvd: id twice": (LVD, lvd(f"[{ball(0, 0, 9, 9)}, {ball(0, 0, 9, 9)}]"), 1, "the id '0' once"),
+    "lvd: id blank": (LVD, lvd(f"[{ball(0, 0, 9, 9, thing=' ')}]"), 1, "an id"),
     "lvd: id a list": (LVD, lvd(f"[{ball(0, 0, 9, 9, thing=[1])}]"), 1, "an id"),
     "lvd: three": (LVD, lvd("[]", f"[{ball(0, 0, 9)}]"), 2, "[x, y, width, height]"),
     "lvd: negative": (LVD, lvd("[]", f"[{ball(0, 0, -9, 9)}]"), 2, "[x, y, width, height]"),
