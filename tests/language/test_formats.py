@@ -63,6 +63,8 @@ def test_video_director_as_dicts():
     assert (scene.prompt, scene.background, scene.frames) == ("a ship leaves the harbour", "harbour", 3)
     assert boxes(scene, "ship")[2] == (0.5, 0.45, 0.7, 0.6)
     assert boxes(scene, "gull") == [None, (0.7, 0.1, 0.75, 0.15), None]
+    (bare,) = read_layout('{"prompt": "fog", "frames": [[], []]}', PLAN, Settings()).scenes
+    assert (bare.prompt, bare.background, ids(bare)) == ("fog", "", [])
 
 
 def test_a_plan_of_any_number_of_frames_from_two_on_and_of_named_entities_without_boxes():
