@@ -63,6 +63,8 @@ def test_video_director_as_dicts():
     assert (scene.prompt, scene.background, scene.frames) == ("a ship leaves the harbour", "harbour", 3)
     assert boxes(scene, "ship")[2] == (0.5, 0.45, 0.7, 0.6)
     assert boxes(scene, "gull") == [None, (0.7, 0.1, 0.75, 0.15), None]
+    (bare,) = read_layout('{"prompt": "fog", "frames": [[], []]}', PLAN, Settings()).scenes
+    assert (bare.prompt, bare.background, ids(bare)) == ("fog", "", [])
 
 
 def test_a_plan_of_any_number_of_frames_from_two_on_and_of_named_entities_without_boxes():
@@ -172,6 +174,7 @@ WRONG = {
     "lvd: open": (LVD, "Frame 1: [{'id': 0,\nFrame 2: []", 2, "a list, a dict"),
     "lvd: no id": (LVD, lvd("[{'name': 'a', 'box': [0, 0, 9, 9]}]"), 1, "an object with id"),
     "lvd: id twice": (LVD, lvd(f"[{ball(0, 0, 9, 9)}, {ball(0, 0, 9, 9)}]"), 1, "the id '0' once"),
+    "lvd: id blank": (LVD, lvd(f"[{ball(0, 0, 9, 9, thing=' ')}]"), 1, "an id"),
     "lvd: id a list": (LVD, lvd(f"[{ball(0, 0, 9, 9, thing=[1])}]"), 1, "an id"),
     "lvd: three": (LVD, lvd("[]", f"[{ball(0, 0, 9)}]"), 2, "[x, y, width, height]"),
     "lvd: negative": (LVD, lvd("[]", f"[{ball(0, 0, -9, 9)}]"), 2, "[x, y, width, height]"),

@@ -164,9 +164,9 @@ REFUSED = {
         "[Bob] A man, wearing a black suit\n[Alice] a woman, wearing a white shirt",
         "'[Bob] A man, wearing a black suit', which says who somebody is and not what happens",
     ),
-    "brackets": (
-        "[a red ball] rolls (slowly) to the right {fast}",
-        "'{fast}', a place in a template that nobody filled in",
+    "prompt template": (
+        "{prompt} cinematic --ar 16:9 --v 5",
+        "'{prompt}', a place in a template that nobody filled in",
     ),
     "numbers only": ("1 2 3 4", "has no word that the rules know"),
     "no thing": ("Love conquers all.", "has no word that the rules know"),

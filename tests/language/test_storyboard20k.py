@@ -139,7 +139,10 @@ def test_a_box_that_was_cut_to_nothing_is_absence():
     text = line("[[{'A': '10 10 90 90'}], [{'A': '512 10 512 90'}]]", "[[], []]")
     (scene,) = read_layout(text, LINES, Settings()).scenes
     assert boxes(scene, "a")[1] is None
-    (scene,) = read_layout(annotation(bboxes_person=[[{"A": [-0.3, 0, 0, 0.5]}]]), JSON, Settings()).scenes
+    (scene,) = read_layout(
+        annotation(bboxes_person=[[{"A": [-0.3, 0, 0, 0.5]}]], summary=["a", "b"]), JSON, Settings()
+    ).scenes
+    assert scene.prompt == "a, b"
     assert scene.entities[0].track == ()
 
 
@@ -248,6 +251,7 @@ WRONG = {
     "resolution fraction": (JSON, annotation(resolution=[100.5, 512]), "[height, width], 8 pixels or more"),
     "summary a dict": (JSON, annotation(summary={"a": 1}), "a text or a list of texts"),
     "no shots": (JSON, annotation(bboxes_person=[], bboxes_object=[], keypoints=[]), "1 to 1000 keyframes"),
+    "none": (JSON, "\n[]", "one storyboard at least"),
     "no dict": (JSON, "\n[1]", "a storyboard with bboxes_person and bboxes_object"),
     "prefix": (LINES, line(prefix="mask"), "keypoint or box; instruction"),
     "no dict in line": (LINES, "\nbox; a; b", "keypoint or box; instruction"),
@@ -276,3 +280,5 @@ def test_storyboards_of_several_resolutions_are_told_apart():
     text = json.dumps([board, board | {"resolution": [512, 512]}])
     with pytest.raises(ValueError, match="one resolution for all storyboards"):
         read_layout(text, JSON, Settings())
+    with pytest.raises(ValueError, match="one resolution in all lines"):
+        read_layout(line() + line(objects="[[]], 'resolution': [288, 512]"), LINES, Settings())
