@@ -142,32 +142,32 @@ class InPart(Active):
         self._whole, self.meet = whole, lockstep.meet
 
     def input(self, hidden: Tensor) -> Tensor:
-        """As ``Active.input``, of a part's pictures; so are all that follow."""
+        """Return what goes on from the first convolution, [N, C, H, W]; N are a part's pictures, here and below."""
         return self.meet(self._whole.input, hidden) if self.acts_at("input") else hidden
 
     def slot(self, name: str, hidden: Tensor) -> Tensor:
-        """Return what goes on from a slot."""
+        """Return what goes on from a slot, [N, C, H, W]."""
         return self.meet(partial(self._whole.slot, name), hidden)
 
     def join(self, hidden: Tensor, skip: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-        """Return what a block of the way up takes side by side."""
+        """Return what a block of the way up takes side by side, [N, C, H, W] and [N, D, H, W]."""
         return self.meet(partial(self._whole.join, factor=factor), hidden, skip)
 
     def read(self, tokens: Tensor, layer: Layer, of: Hashable = None) -> Source | None:
-        """Return what a layer of self-attention reads."""
+        """Return what a layer of self-attention reads in place of its tokens, [N*R, L, C]."""
         return self.meet(partial(self._whole.read, layer=layer, of=of), tokens)
 
     def between(self, tokens: Tensor, number: int) -> Tensor:
-        """Return what goes from self- to cross-attention."""
+        """Return what goes from self- to cross-attention, [N, L, C]."""
         return self.meet(partial(self._whole.between, number=number), tokens)
 
     def bias(self, layer: Layer, query: Tensor, tokens: int) -> Tensor | None:
-        """Return what is added to a layer's logits."""
+        """Return what is added to a layer's logits, [N, L, S]."""
         if not self.acts_at("cross_attention"):
             return None
         return self.meet(partial(self._whole.bias, layer, tokens=tokens), query[..., :1])
 
     def see(self, query: Tensor, key: Tensor, layer: Layer) -> None:
-        """Show a layer's cross-attention, with a row of keys for each picture."""
+        """Show a layer's queries, [N, heads, L, D], and keys, with a row for each picture."""
         keys = key.repeat_interleave(len(query) // len(key), dim=0)
         self.meet(partial(self._whole.see, layer=layer), query, keys)

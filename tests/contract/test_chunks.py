@@ -11,7 +11,7 @@ from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.motion.edit import AtOnce
 from frameloom.models.motion.free_u import FreeU
 from frameloom.models.video.windows import WindowPlan
-from frameloom.tests.contract.test_mask_adapter import adapted, draw, held
+from frameloom.tests.contract.test_mask_adapter import adapted, held
 from frameloom.tests.support.layout import guide, lay_out, obey
 from frameloom.tests.support.parts import Every
 
@@ -52,9 +52,9 @@ def pictures_at_once(model, run):
         hook.remove()
 
 
-def close(one, other):
+def close(one, other, share=1e-5):
     assert one.shape == other.shape
-    assert (one - other).norm() <= 1e-5 * other.norm()
+    assert (one - other).norm() <= share * other.norm()
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4])
@@ -125,16 +125,23 @@ def test_free_noise_windows_and_skips_are_the_same(port, demo, motion, scene):
         close(scene.run(in_chunks(port, model, 2), frames=FRAMES), scene.run(model, frames=FRAMES))
 
 
-@pytest.mark.parametrize("follow", [obey, guide], ids=["bias", "guidance"])
-def test_layouts_are_the_same(port, demo, motion, scene, follow):
-    model, positive = follow(port, scene.moving(demo[0], motion)), lay_out(port, demo[1], FRAMES)
+@pytest.mark.parametrize(("follow", "share"), [(obey, 1e-5), (guide, 2e-3)], ids=["bias", "guidance"])
+def test_layouts_are_the_same(port, demo, motion, scene, follow, share):
+    """The gradient of an energy makes rounding a hundred times larger in each step."""
+    moving, positive = scene.moving(demo[0], motion), lay_out(port, demo[1], FRAMES)
+    model = follow(port, moving)
     wanted = scene.run(model, frames=FRAMES, positive=positive)
-    close(scene.run(in_chunks(port, model, 2), frames=FRAMES, positive=positive), wanted)
+    close(scene.run(in_chunks(port, model, 2), frames=FRAMES, positive=positive), wanted, share)
+    assert (scene.run(moving, frames=FRAMES, positive=positive) - wanted).norm() > 10 * share * wanted.norm()
 
 
 def test_a_mask_adapter_is_told_of_all_frames(port, demo, motion, scene):
     moving, given = scene.moving(demo[0], adapted(motion)), held((0, 3))
-    close(draw(port, scene, in_chunks(port, moving, 2), *given), draw(port, scene, moving, *given))
+
+    def draw(model):
+        return scene.run(model, frames=FRAMES, latent=given[0], mask=given[1])
+
+    close(draw(in_chunks(port, moving, 2)), draw(moving))
 
 
 def test_a_failure_in_the_middle_leaves_the_model_as_it_was(port, demo, motion, scene):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from frameloom.host.comfyui import parts
 from frameloom.tests.contract.test_chunks import FRAMES, close, in_chunks, pictures_at_once
-from frameloom.tests.host.inside.test_cross_frame_control import control, net, run  # noqa: F401
+from frameloom.tests.host.inside.control import controlnet, hinted
 from frameloom.tests.host.inside.test_guests import census
 
 PLACES = (
@@ -73,10 +73,14 @@ def test_a_patch_that_counts_pictures_finds_all_of_them(port, demo, motion, scen
     assert guests[1].seen or place == "middle_block_after_patch"  # which old versions don't know
 
 
-def test_controlnets_residuals_go_to_their_frames(port, demo, motion, scene, net):  # noqa: F811
-    moving, link = scene.moving(demo[0], motion), control(net, FRAMES)
-    wanted = run(scene, moving, link, FRAMES)
-    close(run(scene, in_chunks(port, moving, 2), link, FRAMES), wanted)
+def test_controlnets_residuals_go_to_their_frames(port, demo, motion, scene):
+    moving, link = scene.moving(demo[0], motion), hinted(controlnet(1), FRAMES)
+    sides = {
+        side: [[tokens, {**options, "control": link}] for tokens, options in getattr(scene, side)]
+        for side in ("positive", "negative")
+    }
+    wanted = scene.run(moving, frames=FRAMES, **sides)
+    close(scene.run(in_chunks(port, moving, 2), frames=FRAMES, **sides), wanted)
     assert not torch.allclose(scene.run(moving, frames=FRAMES), wanted, atol=1e-2)
 
 
