@@ -9,6 +9,7 @@ from frameloom.host.comfyui import parts
 from frameloom.tests.contract.test_chunks import FRAMES, close, in_chunks, pictures_at_once
 from frameloom.tests.host.inside.control import controlnet, hinted
 from frameloom.tests.host.inside.test_guests import census
+from frameloom.tests.support.scene import SIDE
 
 PLACES = (
     "emb_patch", "input_block_patch", "input_block_patch_after_skip", "middle_block_after_patch", "output_block_patch",
@@ -112,7 +113,7 @@ def test_chunks_are_as_long_as_there_is_room(demo, motion, scene, monkeypatch):
     moving = scene.moving(demo[0], motion)
     wanted, whole = pictures_at_once(demo[0], lambda: scene.run(moving, frames=FRAMES))
     sides = max(whole) // FRAMES
-    room = 1.01 * 1.5 * moving.memory_required([2 * sides, 4, 16, 16])
+    room = 1.01 * 1.5 * moving.memory_required([2 * sides, 4, SIDE, SIDE])
     monkeypatch.setattr(parts, "_free", lambda _device: room)
     got, cut = pictures_at_once(demo[0], lambda: scene.run(moving, frames=FRAMES))
     close(got, wanted)
