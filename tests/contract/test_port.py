@@ -8,10 +8,12 @@ from pathlib import PurePath
 import pytest
 import torch
 from frameloom.models.edits.edit import Edit
-from frameloom.models.errors import PredictionError
+from frameloom.models.errors import CheckpointError, PredictionError
+from frameloom.models.motion.edit import motion_edit
 from frameloom.models.network.sizes import DEMO
 from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.layout import CIRCLE, lay_out, obey
+from frameloom.tests.support.motion import tiny_weights
 from frameloom.tests.support.parts import Every
 from frameloom.tests.support.scene import SIDE
 
@@ -176,6 +178,14 @@ def test_a_clone_has_the_edit_and_the_model_has_not(demo, moving, scene):
     before = scene.run(demo[0])
     assert not torch.allclose(scene.run(moving), before, atol=1e-2)
     assert torch.equal(scene.run(demo[0]), before)
+
+
+def test_a_module_of_another_width_is_refused(port, demo):
+    motion = port.load_motion(tiny_weights(width=64))
+    with pytest.raises(
+        CheckpointError, match=r"mm.safetensors: down_blocks.0.motion_modules.0 is 64 channels wide"
+    ):
+        port.install(demo[0], motion_edit("motion", motion))
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def test_a_new_encoder_adds_nothing():
     model.mask_encoder.conv.weight.data.normal_()
     initialise(model)
     assert torch.equal(model.mask_encoder(hidden, given), hidden)
+    assert not tiny_weights().with_mask_encoder().state[MASK_KEY].any()
 
 
 def test_each_picture_of_a_batch_is_told_of_its_own_frame():

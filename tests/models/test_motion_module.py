@@ -7,6 +7,7 @@ import torch
 from diffusers import MotionAdapter
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from einops import rearrange
+from frameloom.models.long_video.free_noise import WindowFusion
 from frameloom.models.motion.checkpoint import to_diffusers
 from frameloom.models.motion.module import MotionModel, TemporalTransformer
 from frameloom.models.network.layers import attend, attend_briefly
@@ -122,3 +123,33 @@ def test_attending_by_small_products_is_attending():
     grads = [torch.autograd.grad(out.square().sum(), parts)[0] for out in outs]
     for got, wanted in (outs, grads):
         torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("frames", "time", "message"),
+    [
+        (
+            33,
+            None,
+            "frames=33 is more than the 32 that the motion module's positional encoding holds; expected at ",
+        ),
+        (
+            40,
+            WindowFusion(36, 4),
+            "window_length=36 is more than the 32 frames that .*; lower Free Noise's window_l",
+        ),
+    ],
+    ids=["all frames", "a window"],
+)
+def test_attention_over_more_frames_than_the_encoding_holds_is_refused(frames, time, message):
+    with pytest.raises(ValueError, match=message):
+        transformer()(hidden(frames=frames), frames, time)
+
+
+@pytest.mark.parametrize("cuts", [2, 3, 100])
+@torch.no_grad()
+def test_places_that_are_worked_out_one_part_after_another_are_the_same(cuts):
+    x = hidden()
+    torch.testing.assert_close(
+        transformer()(x, FRAMES, None, cuts), transformer()(x, FRAMES), atol=1e-6, rtol=1e-5
+    )
