@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import random
 
 import pytest
@@ -47,6 +48,15 @@ def apart(a, b):
 )
 def test_scenes_are_cut(script, scenes):
     assert split_scenes(script) == scenes
+
+
+def test_what_moves_away_ends_farther_from_where_the_other_was():
+    dog, cat = (entity.track for entity in plan("A dog runs away from a cat.").scenes[0].entities)
+
+    def distance(box):
+        return math.dist(center(box), center(cat[0].box))
+
+    assert distance(dog[-1].box) > distance(dog[0].box)
 
 
 @pytest.mark.parametrize(

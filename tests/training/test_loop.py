@@ -4,6 +4,7 @@ import random
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -278,6 +279,18 @@ def test_any_damaged_byte_of_a_checkpoint_is_refused_or_changes_nothing(path):
             refusals.append(str(error))
     assert 30 < len(refusals) < 100  # much of so small a file is padding
     assert all(each.startswith(f"checkpoint {path}: damaged (") for each in refusals)
+
+
+def test_a_checkpoint_that_was_packed_again_is_refused(path):
+    """Checksums of compressed entries can't tell where torch would read."""
+    run(checkpoint=path)
+    with ZipFile(path) as whole:
+        entries = {name: whole.read(name) for name in whole.namelist()}
+    with ZipFile(path, "w", ZIP_DEFLATED) as packed:
+        for name, data in entries.items():
+            packed.writestr(name, data)
+    with pytest.raises(ValueError, match=r"damaged \(it is compressed, which torch's files are not\)"):
+        run(checkpoint=path)
 
 
 def pickled(content):
