@@ -19,7 +19,7 @@ from frameloom.tests.support.layout import whole_layout
 def given(case):
     """The latent and the picture that a case starts from."""
     generator = torch.Generator().manual_seed(5)
-    latent = {"samples": torch.randn(3, 4, 8, 8, generator=generator) * 4}
+    latent = {"samples": torch.randn(3, 4, 16, 16, generator=generator) * 4}
     if case.get("masked"):
         latent["noise_mask"] = torch.rand(3, 1, 40, 40, generator=generator)
     if "batch_index" in case:
