@@ -160,10 +160,11 @@ class Denoiser:
             is_part=self._windows is not None,
             held=self._held,
         )
-        cut = self._cut(call)
+        chunks = self._run.find("chunks")
+        cut = Cut.of(call, call.frames if chunks is None else chunks.frames)
         active = self._run.begin(replace(call, parts=len(cut.parts)), group.brought)
-        chunks = len(group.conditions)
-        seen = repeat(sampling.scale_input(noisy, sigma), "f c h w -> (n f) c h w", n=chunks)
+        sides = len(group.conditions)
+        seen = repeat(sampling.scale_input(noisy, sigma), "f c h w -> (n f) c h w", n=sides)
         step = torch.full((1,), timestep, device=noisy.device)
         control = self._control.residuals(
             group.control, seen, step, group.tokens, sigma=float(sigma), call=call
@@ -174,13 +175,7 @@ class Denoiser:
         self._add_shift(active, seen, step, options)
         output = self._ask(seen, step, options, cut).float()
         check_prediction(output, step=self._step, sigma=float(sigma), frames=call.frames)
-        return [sampling.denoised(part, noisy, sigma) for part in output.chunk(chunks)]
-
-    def _cut(self, call: Call) -> Cut:
-        """Return how a call is cut; in one part, it is not."""
-        chunks = self._run.find("chunks")
-        most = call.frames if chunks is None else min(chunks.frames, call.frames)
-        return Cut(len(call.conditions) * call.videos, call.frames, most)
+        return [sampling.denoised(part, noisy, sigma) for part in output.chunk(sides)]
 
     def _ask(self, seen: Tensor, step: Tensor, options: Mapping[str, Any], cut: Cut | None = None) -> Tensor:
         """Run the UNet, [N, C, H, W] to the same."""
@@ -197,7 +192,7 @@ class Denoiser:
             return
 
         def ask(noisy: Tensor, rows: slice, part: Call, observer: Observer) -> None:
-            with self._run.aside(replace(part, parts=1), observer):
+            with self._run.aside(part, observer):
                 self._ask(noisy, step.clone(), _rows_of(options, rows, active.call))
 
         shift = find_shift(self._guide, active.call, seen, ask, apart=active.keeps_frames_apart)

@@ -43,22 +43,23 @@ class EditedRun(RunEdits):
             call: the question.
             observer: observer that sees it.
         """
-        earlier, self.active = self.active, self.at(call, {"observe": [observer]})
-        try:
+        with self._having(self.at(call, {"observe": [observer]})):
             yield
-        finally:
-            self.active = earlier
 
     @contextmanager
     def in_parts(self, lockstep: Lockstep) -> Iterator[None]:
         """Have the call that is on made in parts in this context."""
-        whole = self.active
-        assert whole is not None
-        self.active = InPart(whole, lockstep)
+        assert self.active is not None
+        with self._having(InPart(self.active, lockstep)):
+            yield
+
+    @contextmanager
+    def _having(self, active: Active) -> Iterator[None]:
+        earlier, self.active = self.active, active
         try:
             yield
         finally:
-            self.active = whole
+            self.active = earlier
 
     @contextmanager
     def crossed(self, network: Network, call: Call, control: Hashable) -> Iterator[None]:

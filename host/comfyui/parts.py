@@ -31,13 +31,12 @@ def find_cut(chunks: Chunks | None, patcher: Any, noisy: Tensor, call: Call) -> 
         noisy: [N, C, H, W]. Batch of the call.
         call: the call.
     """
-    videos = len(noisy) // call.frames
     if chunks is not None:
-        return Cut(videos, call.frames, min(chunks.frames, call.frames))
-    free, most = _free(noisy.device), call.frames
+        return Cut.of(call, chunks.frames)
+    videos, free, most = len(noisy) // call.frames, _free(noisy.device), call.frames
     while most > 1 and patcher.memory_required([videos * most, *noisy.shape[1:]]) * _ROOM > free:
         most = -(-most // 2)
-    return Cut(videos, call.frames, most)
+    return Cut.of(call, most)
 
 
 def _free(device: torch.device) -> float:
@@ -57,14 +56,13 @@ def ask_in_parts(
     """
     step = Lockstep(cut)
     part = Live(InPart(live.active, step), live.unet, live.size)
+    options = {**given.options, **_on_whole(given, step)}
 
     def of_part(frames: slice) -> Callable[[], Tensor]:
-        noisy, timesteps, context = (
-            cut.take(each, frames) for each in (given.noisy, given.timesteps, given.context)
+        noisy, times, context, rest = cut.take(
+            [given.noisy, given.timesteps, given.context, given.rest], frames
         )
-        rest = cut.take(given.rest, frames)
-        options = {**given.options, **_on_whole(given, step)}
-        return lambda: ask(guide.Inputs(noisy, timesteps, context, rest, options), part)
+        return lambda: ask(guide.Inputs(noisy, times, context, rest, options), part)
 
     with hooks.at_work(part), attention_of(given.options):
         return step.run([of_part(frames) for frames in cut.parts])

@@ -286,7 +286,7 @@ def diffusion_model(
             return executor(given.noisy, given.timesteps, given.context, y, control, told, **rest)
 
     def ask_aside(given: guide.Inputs, call: Call, observer: Observer) -> None:
-        ask(given, Live(run.at(replace(call, parts=1), {"observe": [observer]}), unet, size))
+        ask(given, Live(run.at(call, {"observe": [observer]}), unet, size))
 
     shift = guide.find_guidance(run, active, unet, inputs, ask_aside)
     if shift is not None:

@@ -64,7 +64,7 @@ def find_shift(guide: Guide, call: Call, seen: Hidden, ask: Ask, *, apart: bool)
             first = number * call.frames + start
             rows = slice(first, first + len(ids))
             conditions = (call.conditions[number],)
-            part = replace(call, frames=len(ids), conditions=conditions, frame_ids=ids)
+            part = replace(call, frames=len(ids), conditions=conditions, frame_ids=ids, parts=1)
             with torch.inference_mode(False), torch.enable_grad():
                 noisy, energy = seen[rows].clone().detach().requires_grad_(), _Sum(guide)
                 ask(noisy, rows, part, energy)

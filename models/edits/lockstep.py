@@ -23,7 +23,7 @@ from greenlet import getcurrent, greenlet
 from torch import Tensor
 
 from .active import Active
-from .call import Layer
+from .call import Call, Layer
 from .edit import Source
 
 Work = Callable[..., Any]
@@ -43,6 +43,11 @@ class Cut:
     videos: int
     frames: int
     at_once: int
+
+    @classmethod
+    def of(cls, call: Call, most: int) -> Cut:
+        """Return how a model call is cut into parts of so many frames at most; in one part, it is not."""
+        return cls(len(call.conditions) * call.videos, call.frames, min(most, call.frames))
 
     @property
     def parts(self) -> list[slice]:

@@ -21,6 +21,7 @@ from frameloom.models.motion.edit import motion_edit
 from frameloom.models.network.sizes import DEMO
 from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.random_demo import as_learner, draw_clip, random_motion, random_text
+from frameloom.tests.support.tensors import apart
 from frameloom.tests.support.tensors import draw as numbers
 
 EPS, V = (Sampling(prediction, STABLE_DIFFUSION) for prediction in ("eps", "v"))
@@ -29,11 +30,6 @@ EPS, V = (Sampling(prediction, STABLE_DIFFUSION) for prediction in ("eps", "v"))
 def draw(model, *, positive=None, negative=None, cfg=3.0, **options):
     guidance = CFG(positive or random_text(1), negative or random_text(2), cfg)
     return draw_clip(model, guidance, **{"frames": 2, **options})
-
-
-def relative_error(got, wanted):
-    """A batch of another shape runs other kernels; a random network carries 1e-7 to some 1e-5 in a few steps."""
-    return float((got - wanted).norm() / wanted.norm())
 
 
 @pytest.mark.parametrize("scheduler", list(SCHEDULERS))
@@ -143,7 +139,7 @@ def test_samplers_of_higher_order_are_closer_than_euler(name):
     exact = start * ((sigmas[-1] ** 2 + 4) / (sigmas[0] ** 2 + 4)) ** 0.5
 
     def error(sampler):
-        return relative_error(go_down(sampler, lambda x, sigma: x * 4 / (4 + sigma**2), start, sigmas), exact)
+        return apart(go_down(sampler, lambda x, sigma: x * 4 / (4 + sigma**2), start, sigmas), exact)
 
     assert error(name) < error("euler") / 2
 
@@ -170,7 +166,8 @@ def test_cfg_pp_without_guidance_is_the_plain_sampler(name):
         go_down(each, lambda x, sigma: x / (1 + sigma**2), start)
         for each in (name, name.removesuffix("_cfg_pp"))
     )
-    assert relative_error(got, plain) <= 1e-5
+    # A batch of another shape runs other kernels; a random network carries 1e-7 to some 1e-5 in a few steps.
+    assert apart(got, plain) <= 1e-5
 
 
 def test_cfg_pp_asks_the_negative_prompt_at_cfg_1_too(model):
@@ -233,7 +230,7 @@ def test_the_page_of_samplers_has_every_name_and_each_within_the_tests_tolerance
 
 def test_two_conditions_are_averaged(model):
     one = random_text(1)
-    assert relative_error(draw(model, positive=one), draw(model, positive=[*one, *one])) <= 1e-4
+    assert apart(draw(model, positive=one), draw(model, positive=[*one, *one])) <= 1e-4
 
 
 @pytest.mark.parametrize("key", ["area", "hooks", "default"])

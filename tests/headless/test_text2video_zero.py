@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from frameloom.headless.weights.networks import build_unet
 from frameloom.models.network.sizes import DEMO
-from frameloom.tests.support.tensors import draw
+from frameloom.tests.support.tensors import apart, draw
 from frameloom.tests.support.text2video_zero import by_diffusers
 from frameloom.tests.support.zero_shot_case import by_node
 
@@ -29,10 +29,6 @@ def theirs(random_parts):
 @pytest.fixture(scope="module")
 def wanted(theirs):
     return theirs()
-
-
-def apart(one, other):
-    return float((one - other).norm() / other.norm())
 
 
 def test_the_sampler_draws_what_diffusers_draws(model, port, wanted):

@@ -13,13 +13,13 @@ from frameloom.tests.support.parity import (
     comfyuis,
     load_sockets,
     ours,
-    relative_error,
     select_headless,
     write_models,
 )
 from frameloom.tests.support.region_cases import region_cases
 from frameloom.tests.support.sampler_cases import named_cases, odd_cases
 from frameloom.tests.support.sampling_cases import cases
+from frameloom.tests.support.tensors import apart
 from frameloom.tests.support.window_cases import window_cases
 
 pytestmark = pytest.mark.host
@@ -72,7 +72,7 @@ def engine(theirs, monkeypatch):
 def test_headless_gives_comfyuis_numbers(engine, sockets, expected, name, record_property):
     wanted, got = expected[name], ours(sockets, CASES[name])
     assert got.shape == wanted.shape
-    error = relative_error(got, wanted)
+    error = apart(got, wanted)
     record_property("relative_error", error)
     assert error <= (CLOSE if name in NAMED else TOLERANCE)
 
@@ -87,8 +87,8 @@ def test_the_cases_tell_samplers_and_predictions_apart(expected):
         "v-euler-karras",
         "lora",
     ):
-        assert relative_error(expected[other], plain) > 10 * TOLERANCE
-    assert relative_error(expected["v-ddim-masked"], expected["v-euler-masked"]) > 10 * TOLERANCE
+        assert apart(expected[other], plain) > 10 * TOLERANCE
+    assert apart(expected["v-ddim-masked"], expected["v-euler-masked"]) > 10 * TOLERANCE
 
 
 def test_the_cases_tell_every_sampler_and_scheduler_from_every_other(expected):
@@ -96,18 +96,16 @@ def test_the_cases_tell_every_sampler_and_scheduler_from_every_other(expected):
         is_same = OTHER_NAMES.get(one, one.removesuffix("_gpu")) == OTHER_NAMES.get(
             other, other.removesuffix("_gpu")
         )
-        assert (relative_error(expected[one], expected[other]) <= 10 * CLOSE) == is_same, (one, other)
+        assert (apart(expected[one], expected[other]) <= 10 * CLOSE) == is_same, (one, other)
 
 
 def test_the_cases_tell_rules_of_control_editing_regions_and_long_video_apart(expected):
     """The comparison would notice hints, masks, boxes, noise or windows of others, another range, a part left out."""
-
-    def apart(one, other):
-        return relative_error(expected[one], expected[other])
 
     for names in (
         [name for name in CASES if name.startswith(start)]
         for start in ("control-", "edit-", "region-", "free-", "init-", "told-", "windows-", "travel")
     ):
         for pair in itertools.combinations(names, 2):
-            assert (apart(*pair) <= 10 * TOLERANCE) == (pair in ALIKE), pair
+            difference = apart(*(expected[name] for name in pair))
+            assert (difference <= 10 * TOLERANCE) == (pair in ALIKE), pair

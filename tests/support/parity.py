@@ -100,8 +100,3 @@ def ours(sockets: dict[str, tuple], case: dict) -> torch.Tensor:
             lambda name, inputs: nodes[name](**inputs).args,
             api.port().install,
         )
-
-
-def relative_error(got: torch.Tensor, wanted: torch.Tensor) -> float:
-    """Return the length of the difference by that of what is wanted."""
-    return float((got - wanted).norm() / wanted.norm())

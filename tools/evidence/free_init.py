@@ -13,6 +13,7 @@ from frameloom.models.edits.edit import Edit
 from frameloom.models.long_video.free_init import NoiseReinit
 from frameloom.models.video import metrics
 from frameloom.tools.detector import measure
+from frameloom.tools.evidence.motion import looks
 from frameloom.tools.evidence.rows import SEED, Row, agreement, row, table
 from frameloom.tools.evidence.studio import MOVING, SCHEDULER, STEPS, Section, Studio, draw_noise
 from frameloom.training import shapes
@@ -77,10 +78,7 @@ def _figures(images: Tensor, truth: shapes.Clips, index: int) -> Tensor:
         [
             agreement(found.background[1:], found.background[0]).mean(),
             *(torch.tensor(value).double() for value in (report.similarity, report.flicker, report.motion)),
-            *(
-                agreement(getattr(found, name), getattr(truth, name)[index]).mean()
-                for name in ("color", "shape")
-            ),
+            *looks(found, truth, index, "color", "shape"),
         ]
     )
 

@@ -12,8 +12,8 @@ from frameloom.models.edits.edit import Edit
 from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.video import metrics
 from frameloom.tools.detector import measure
-from frameloom.tools.evidence.motion import mean_step, moving_clips
-from frameloom.tools.evidence.rows import Row, agreement, table
+from frameloom.tools.evidence.motion import looks, mean_step, moving_clips
+from frameloom.tools.evidence.rows import Row, table
 from frameloom.tools.evidence.studio import MOVING, Section, Studio, draw_noise
 from frameloom.training import shapes
 from torch import Tensor
@@ -68,8 +68,6 @@ def _figures(images: Tensor, truth: shapes.Clips, index: int) -> Tensor:
     jumps = (unit[1:] - unit[:-1]).abs().mean((1, 2, 3))
     ends = torch.tensor([(frame + 1) % WINDOW == 0 for frame in range(FRAMES - 1)])
     report = metrics.measure(unit.movedim(1, -1)).video
-    looks = [agreement(getattr(found, name), getattr(truth, name)[index]).mean() for name in
-             ("color", "background", "shape")]  # fmt: skip
     return torch.stack(
         [
             (jumps[ends].mean() / jumps[~ends].mean()).double(),
@@ -77,7 +75,7 @@ def _figures(images: Tensor, truth: shapes.Clips, index: int) -> Tensor:
             mean_step(found.centers[None, WINDOW:])[0].double(),
             torch.tensor(report.similarity).double(),
             metrics.frame_similarity(unit[:-WINDOW], unit[WINDOW:]).mean().double(),
-            *looks,
+            *looks(found, truth, index, "color", "background", "shape"),
         ]
     )
 

@@ -12,8 +12,8 @@ from frameloom.models.edits.edit import Edit
 from frameloom.models.motion.free_u import FreeU
 from frameloom.models.video import metrics
 from frameloom.tools.detector import measure
-from frameloom.tools.evidence.motion import moving_clips
-from frameloom.tools.evidence.rows import Row, agreement, table
+from frameloom.tools.evidence.motion import looks, moving_clips
+from frameloom.tools.evidence.rows import Row, table
 from frameloom.tools.evidence.studio import MOVING, Section, Studio
 from frameloom.training import shapes
 from torch import Tensor
@@ -66,11 +66,10 @@ def _figures(clip: Tensor, plain: Tensor, truth: shapes.Clips, index: int) -> Te
     change = (clip - plain).abs().mean((1, 2, 3)) * 50  # pictures reach from -1 to 1
     first, last = change[:QUARTER].mean(), change[-QUARTER:].mean()
     found = measure(clip)
-    looks = [agreement(getattr(found, name), getattr(truth, name)[index]).mean() for name in
-             ("color", "background", "shape")]  # fmt: skip
+    right = looks(found, truth, index, "color", "background", "shape")
     flicker = torch.tensor(metrics.measure((clip.movedim(1, -1) + 1) / 2).video.flicker)
     ratio = last / first if first > 0 else torch.ones(())
-    return torch.stack([each.double() for each in (first, last, ratio, flicker, *looks)])
+    return torch.stack([each.double() for each in (first, last, ratio, flicker, *right)])
 
 
 SECTIONS = {

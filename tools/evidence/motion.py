@@ -52,6 +52,11 @@ def travel(centers: Tensor, present: Tensor) -> Tensor:
     return middle(slice(-quarter, None)) - middle(slice(quarter))
 
 
+def looks(found: Measurement, truth: shapes.Clips, index: int, *names: str) -> list[Tensor]:
+    """Return the shares of a clip's frames whose looks, by name, are those of one drawn clip; [] double each."""
+    return [agreement(getattr(found, name), getattr(truth, name)[index]).mean() for name in names]
+
+
 def mean_step(centers: Tensor) -> Tensor:
     """Return the mean distance of the shape between neighbouring frames, [B], as a share of the width."""
     return (centers[:, 1:] - centers[:, :-1]).norm(dim=-1).mean(1)

@@ -12,6 +12,7 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor
 
+from ....models.edits.edit import Source
 from .live import KEY, Live
 
 READING = f"{KEY}.self_attention"
@@ -67,12 +68,12 @@ class Reading:
         if keys.is_shared and values.is_shared and is_own and self._is_innermost:
             self._folded = len(query) // len(keys.tokens)
             return rearrange(query, "(b f) l c -> b (f l) c", f=self._folded), keys.tokens, values.tokens
-        repeated = keys.per_frame(len(query) // len(keys.tokens))
-        return (
-            query,
-            repeated,
-            repeated if values is keys else values.per_frame(len(query) // len(values.tokens)),
-        )
+
+        def repeated(source: Source) -> Tensor:
+            return source.per_frame(len(query) // len(source.tokens))
+
+        own = repeated(keys)
+        return query, own, own if values is keys else repeated(values)
 
     def unfold(self, output: Tensor) -> Tensor:
         """Return a layer's output with a row for each frame again."""
