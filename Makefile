@@ -48,7 +48,7 @@ unit: $(READY)
 quick-tests: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(UNIT) --quick -q
 
-# Writes tests/slow.txt: what takes more than a second of CPU, or ten of the clock.
+# Writes tests/slow.txt: what takes more than a second of CPU, or four of the clock.
 record-slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(UNIT) -n auto --maxprocesses 4 --dist loadfile --record-slow
 

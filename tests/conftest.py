@@ -50,7 +50,7 @@ def pytest_runtest_setup(item):
 def pytest_runtest_teardown(item):
     result = yield
     cpu, clock = (now - begun for now, begun in zip(_times(), item.stash[_STARTED], strict=True))
-    item.user_properties.append(("seconds", max(cpu, clock / 10)))  # Ray's processes are not waited for
+    item.user_properties.append(("seconds", max(cpu, clock / 4)))  # Ray's processes are not waited for
     return result
 
 

@@ -6,6 +6,7 @@ import atexit
 import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from importlib import import_module
 from typing import Any, Protocol
 
 import torch
@@ -61,10 +62,12 @@ class Accelerated:
         """
         from accelerate import Accelerator, InitProcessGroupKwargs
 
+        # An optimizer's first step imports it, and its functions hold the group that they find then: for good.
+        import_module("torch.distributed.nn")
         self._accelerator: Any = Accelerator(
             cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)]
         )
-        # A process that ends with gloo's threads still running may be aborted by them.
+        # A thread of gloo that asks for Python's lock while Python ends aborts the process.
         atexit.register(self._accelerator.end_training)
         self.device: torch.device = self._accelerator.device
         self.count: int = self._accelerator.num_processes

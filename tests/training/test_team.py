@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 from frameloom.tests.support.processes import run_together
@@ -15,10 +17,12 @@ from frameloom.training.team import ALONE, Accelerated, gather
 # Gradients as they are: clipping and AdamW's division would hide that they are of another size.
 SHARED = replace(SETTINGS, accumulation=4, clip_norm=1e9)
 SCRIPT = """
-import sys
+import atexit, sys
 from pathlib import Path
-from frameloom.tests.training.test_team import work
-work(Path(sys.argv[1]))
+from frameloom.tests.training.test_team import count_threads, work
+folder = Path(sys.argv[1])
+atexit.register(count_threads, folder)  # before the team registers its own end, so after it
+work(folder)
 """
 
 
@@ -32,6 +36,10 @@ def learn(**more):
     averages = train(parameters, loss, SHARED, **more)
     values = {name: value.detach() for name, value in parameters.items()}
     return averages, values, {name: value.grad for name, value in parameters.items()}
+
+
+def count_threads(folder):
+    (folder / f"threads {os.getpid()}").write_text(str(psutil.Process().num_threads()))
 
 
 def work(folder):
@@ -70,6 +78,16 @@ def together(tmp_path_factory):
     return folder, [torch.load(folder / f"ended {rank}.pt") for rank in range(2)]
 
 
+def test_micro_batches_that_cannot_be_dealt_out_evenly_are_refused():
+    said = "accumulation=4 can't be shared evenly among 3 processes; expected a multiple of 3; set it to 6"
+    with pytest.raises(ValueError, match=said):
+        learn(team=SimpleNamespace(count=3, rank=0))
+
+
+def test_one_process_gathers_its_own_numbers():
+    assert gather(ALONE, 2**53, 0.5) == [[2**53, 0.5]]
+
+
 def test_a_stop_of_one_process_stops_all_and_they_go_on_to_the_weights_of_one(together):
     _, (first, second) = together
     assert first[1] == ("stopped", [5, 7])
@@ -88,11 +106,7 @@ def test_processes_of_different_runs_are_refused_by_all(together):
     assert not (folder / "other.pt").exists()
 
 
-def test_micro_batches_that_cannot_be_dealt_out_evenly_are_refused():
-    said = "accumulation=4 can't be shared evenly among 3 processes; expected a multiple of 3; set it to 6"
-    with pytest.raises(ValueError, match=said):
-        learn(team=SimpleNamespace(count=3, rank=0))
-
-
-def test_one_process_gathers_its_own_numbers():
-    assert gather(ALONE, 2**53, 0.5) == [[2**53, 0.5]]
+def test_no_thread_of_the_team_outlives_it(together):
+    """Else one that lets go of a tensor while Python ends would abort the process."""
+    folder, _ = together
+    assert [file.read_text() for file in folder.glob("threads *")] == ["1", "1"]
