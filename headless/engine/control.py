@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from ...models.edits.call import Call
+from ...models.edits.lockstep import Cut, Lockstep
 from ...models.network.unet import UNetSize
 from ...models.video.frames import pick_frames
 from ..samplers.sigmas import Sampling
@@ -86,6 +88,7 @@ class ControlRun:
         *,
         sigma: float,
         call: Call,
+        cut: Cut,
     ) -> dict[str, Any]:
         """Run a condition's ControlNets.
 
@@ -96,6 +99,7 @@ class ControlRun:
             tokens: text, [chunks, L, D] or [chunks * F, L, D].
             sigma: noise level, which says what nets act.
             call: the model call.
+            cut: parts of its batch.
 
         Returns:
             Arguments for diffusers' UNet; none where no net acts.
@@ -107,16 +111,18 @@ class ControlRun:
             )
             if not last <= sigma <= first:
                 continue
-            dtype = link.network.dtype
-            with self._run.crossed(link.network, call, link):
-                added: _Residuals = link.network(
-                    seen.to(dtype),
-                    timestep,
-                    encoder_hidden_states=tokens.to(dtype),
-                    controlnet_cond=self._hints_for(link, seen, call).to(dtype),
-                    conditioning_scale=link.strength,
-                    return_dict=False,
-                )
+            ask = partial(
+                link.network, timestep=timestep, conditioning_scale=link.strength, return_dict=False
+            )
+            given = {
+                "sample": seen,
+                "encoder_hidden_states": tokens,
+                "controlnet_cond": self._hints_for(link, seen, call),
+            }
+            given = {name: each.to(link.network.dtype) for name, each in given.items()}
+            lockstep = Lockstep(cut)
+            with self._run.crossed(link.network, call, link, lockstep):
+                added: _Residuals = lockstep.run(lambda part, ask=ask: ask(**part), given)
             if total is not None:
                 added = (
                     [one + other for one, other in zip(total[0], added[0], strict=True)],

@@ -32,7 +32,7 @@ from .control import ControlRun
 from .edits import EditedRun, edited
 from .fitting import cycle
 from .guidance import Guidance, options_of
-from .parts import InParts
+from .parts import InParts, find_cut
 
 
 class Denoiser:
@@ -160,14 +160,13 @@ class Denoiser:
             is_part=self._windows is not None,
             held=self._held,
         )
-        chunks = self._run.find("chunks")
-        cut = Cut.of(call, call.frames if chunks is None else chunks.frames)
-        active = self._run.begin(replace(call, parts=len(cut.parts)), group.brought)
         sides = len(group.conditions)
         seen = repeat(sampling.scale_input(noisy, sigma), "f c h w -> (n f) c h w", n=sides)
+        cut = find_cut(self._run.find("chunks"), seen, call.frames)
+        active = self._run.begin(replace(call, parts=len(cut.parts)), group.brought)
         step = torch.full((1,), timestep, device=noisy.device)
         control = self._control.residuals(
-            group.control, seen, step, group.tokens, sigma=float(sigma), call=call
+            group.control, seen, step, group.tokens, sigma=float(sigma), call=call, cut=cut
         )
         if group.concat is not None:
             seen = torch.cat([seen, group.concat.to(seen)], dim=1)

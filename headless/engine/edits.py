@@ -62,15 +62,16 @@ class EditedRun(RunEdits):
             self.active = earlier
 
     @contextmanager
-    def crossed(self, network: Network, call: Call, control: Hashable) -> Iterator[None]:
+    def crossed(self, network: Network, call: Call, control: Hashable, lockstep: Lockstep) -> Iterator[None]:
         """Let a ControlNet's self-attention read other frames, as the edits say, in this context.
 
         Args:
             network: network whose layers get hooks.
             call: the question.
             control: mark that tells it from others that may use the same network.
+            lockstep: parts that the network is asked in.
         """
-        active = self.at(call, in_control=True)
+        active = InPart(self.at(call, in_control=True), lockstep)
         with ExitStack() as after:
             if active.acts_at("self_attention"):
                 _keep(after, self_attention.put_on(network, self, lambda: active, control))

@@ -18,6 +18,7 @@ from .seams.network import size_of
 
 _WRAPPERS = (
     (WrappersMP.OUTER_SAMPLE, run.outer_sample),
+    (WrappersMP.PREPARE_SAMPLING, run.prepare_sampling),
     (WrappersMP.SAMPLER_SAMPLE, run.sampler_sample),
     (WrappersMP.PREDICT_NOISE, run.predict_noise),
     (WrappersMP.CALC_COND_BATCH, run.calc_cond_batch),

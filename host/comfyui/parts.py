@@ -5,14 +5,13 @@ Patches of other packs see the whole clip, as ours do, so that those which count
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.model_management
 import torch
 from torch import Tensor
 
-from ...models.edits.call import Call
 from ...models.edits.edit import Chunks
 from ...models.edits.lockstep import Cut, InPart, Lockstep
 from .load.motion import attention_of
@@ -22,25 +21,48 @@ from .seams.live import Live
 _ROOM = 1.5  # ComfyUI asks conditions together where its estimate fits this often into what is free
 
 
-def find_cut(chunks: Chunks | None, patcher: Any, noisy: Tensor, call: Call) -> Cut:
-    """Return how a model call is cut; one part: it is not.
+def find_cut(chunks: Chunks | None, model: Any, noisy: Tensor, frames: int) -> Cut:
+    """Return how a batch is cut; in one part, it is not.
 
     Args:
-        chunks: the part that says how many frames go at once; None: as many as there is room for, by core's estimate.
-        patcher: model that is asked.
+        chunks: part that says how many frames go at once; None: as many as there is room for, by core's estimate.
+        model: ComfyUI's model that is asked.
         noisy: [N, C, H, W]. Batch of the call.
-        call: the call.
+        frames: frames of each of its videos.
     """
-    if chunks is not None:
-        return Cut.of(call, chunks.frames)
-    videos, free, most = len(noisy) // call.frames, _free(noisy.device), call.frames
-    while most > 1 and patcher.memory_required([videos * most, *noisy.shape[1:]]) * _ROOM > free:
-        most = -(-most // 2)
-    return Cut.of(call, most)
+    free = _free(noisy.device)
+
+    def fits(pictures: int) -> bool:
+        return model.memory_required([pictures, *noisy.shape[1:]]) * _ROOM < free
+
+    return Cut.of(len(noisy), frames, chunks, fits)
+
+
+def find_told(chunks: Chunks | None, patcher: Any, shape: Sequence[int]) -> int:
+    """Return for how many frames core is to make room when it loads a model.
+
+    Where that is automatic, as many as the device would hold beside all weights, were nothing else on it: frames can
+    go in chunks at no cost, and weights that have no place are slow.
+
+    Args:
+        chunks: part that says how many frames go at once; None: it is automatic.
+        patcher: model that core loads.
+        shape: [F, C, H, W]. Shape of the clip's latents.
+    """
+    room = _total(patcher.load_device) - patcher.model_size()
+
+    def fits(pictures: int) -> bool:
+        return patcher.model.memory_required([pictures, *shape[1:]]) < room
+
+    return Cut.of(shape[0], shape[0], chunks, fits).at_once
 
 
 def _free(device: torch.device) -> float:
     return comfy.model_management.get_free_memory(device)
+
+
+def _total(device: torch.device) -> float:
+    return comfy.model_management.get_total_memory(device)
 
 
 def ask_in_parts(
@@ -58,14 +80,12 @@ def ask_in_parts(
     part = Live(InPart(live.active, step), live.unet, live.size)
     options = {**given.options, **_on_whole(given, step)}
 
-    def of_part(frames: slice) -> Callable[[], Tensor]:
-        noisy, times, context, rest = cut.take(
-            [given.noisy, given.timesteps, given.context, given.rest], frames
-        )
-        return lambda: ask(guide.Inputs(noisy, times, context, rest, options), part)
+    def ask_part(share: list[Any]) -> Tensor:
+        noisy, timesteps, context, rest = share
+        return ask(guide.Inputs(noisy, timesteps, context, rest, options), part)
 
     with hooks.at_work(part), attention_of(given.options):
-        return step.run([of_part(frames) for frames in cut.parts])
+        return step.run(ask_part, [given.noisy, given.timesteps, given.context, given.rest])
 
 
 def _on_whole(given: guide.Inputs, step: Lockstep) -> dict[str, Any]:

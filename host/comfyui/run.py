@@ -6,7 +6,7 @@ gone when the run is, whatever ended it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from ...models.edits.active import Active, RunEdits, find_notes
 from ...models.edits.call import Call, Condition, Held, held_by_mask
 from ...models.edits.edit import Observer
+from ...models.edits.lockstep import Cut
 from ...models.edits.run import arrange_noise, sample_run
 from ...models.errors import HostError
 from ...models.layout.gligen import check_boxes
@@ -25,7 +26,7 @@ from ...models.video.guards import check_prediction, check_schedule
 from . import guests
 from .installed import loaded
 from .load.motion import attention_of
-from .parts import ask_in_parts, find_cut
+from .parts import ask_in_parts, find_cut, find_told
 from .predict import NodeGuider, OnePass
 from .seams import guide, hooks, patches, schedule
 from .seams.conditions import ask_composed
@@ -71,6 +72,10 @@ class Run(RunEdits):
         if wanted is not None:
             given = guider.model_patcher.get_attachment(schedule.SIGMAS)
             check_schedule(guider.inner_model.model_sampling.sigmas, given, wanted.name)
+
+    def cut(self, noisy: Tensor, frames: int) -> Cut:
+        """Return how a batch of so many frames a video is cut, [N, C, H, W]."""
+        return find_cut(self.find("chunks"), self.patcher.model, noisy, frames)
 
     def begin(self, sigmas: Tensor) -> None:
         """Begin at the first of a sampler's noise levels, as if nothing had been sampled before."""
@@ -130,6 +135,14 @@ def outer_sample(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any
         return executor(arrange_noise(run.edits, noise), *args, **kwargs)
     finally:
         options.pop(RUN_KEY, None)
+
+
+def prepare_sampling(executor: Any, model: Any, noise_shape: Sequence[int], *args: Any, **kwargs: Any) -> Any:
+    """Tell core for how many frames at once to make room; ComfyUI's PREPARE_SAMPLING wrapper."""
+    run = (kwargs.get("model_options") or {}).get("transformer_options", {}).get(RUN_KEY)
+    if run is not None and run.size is not None:
+        noise_shape = [find_told(run.find("chunks"), model, noise_shape), *noise_shape[1:]]
+    return executor(model, noise_shape, *args, **kwargs)
 
 
 def _show(text: str) -> None:
@@ -226,8 +239,9 @@ def calc_cond_batch(
     def time_of(sigma: Tensor) -> float:
         return float(model.model_sampling.timestep(sigma.flatten()[:1]))
 
-    def cross(noisy: Tensor, sigma: Tensor, told: dict[str, Any]) -> Active:
-        return run.at(run.call(noisy, time_of(sigma), told), in_control=True)
+    def in_control(noisy: Tensor, sigma: Tensor, told: dict[str, Any]) -> tuple[Active, Cut]:
+        call = run.call(noisy, time_of(sigma), told)
+        return run.at(call, in_control=True), run.cut(noisy, call.frames)
 
     def ask(sides: Any) -> Any:
         run.shifts.clear()
@@ -238,8 +252,11 @@ def calc_cond_batch(
         return answers
 
     composition = run.find("conditions")
-    in_control = any(part.in_control for part in run.parts("self_attention"))
-    with run.controls.exchanged(conds, window, cross if in_control else None) as sides:
+    is_crossed = any(part.in_control for part in run.parts("self_attention"))
+    is_cut = run.size is not None and len(run.cut(x_in, len(x_in)).parts) > 1
+    with run.controls.exchanged(
+        conds, window, in_control if is_crossed or is_cut else None, crossed=is_crossed
+    ) as sides:
         if composition is None:
             return ask(sides)
         return ask_composed(
@@ -274,7 +291,7 @@ def diffusion_model(
     call = run.call(x, float(timesteps.flatten()[0]), options)
     if size is None:
         return executor(x, timesteps, context, y, control, options, **kwargs)
-    cut = find_cut(run.find("chunks"), run.patcher, x, call)
+    cut = run.cut(x, call.frames)
     active = run.at(replace(call, parts=len(cut.parts)))
     inputs = guide.Inputs(x, timesteps, context, {"y": y, "control": control, **kwargs}, options)
 

@@ -23,8 +23,8 @@ from greenlet import getcurrent, greenlet
 from torch import Tensor
 
 from .active import Active
-from .call import Call, Layer
-from .edit import Source
+from .call import Layer
+from .edit import Chunks, Source
 
 Work = Callable[..., Any]
 """Makes tensors of a whole batch's tensors."""
@@ -45,9 +45,22 @@ class Cut:
     at_once: int
 
     @classmethod
-    def of(cls, call: Call, most: int) -> Cut:
-        """Return how a model call is cut into parts of so many frames at most; in one part, it is not."""
-        return cls(len(call.conditions) * call.videos, call.frames, min(most, call.frames))
+    def of(cls, pictures: int, frames: int, most: Chunks | None, fits: Callable[[int], bool]) -> Cut:
+        """Return how a batch is cut; in one part, it is not.
+
+        Args:
+            pictures: pictures in the batch.
+            frames: F, frames of each of its videos.
+            most: part that says how many frames go at once; None: all, else half of them, a quarter ..., that fit.
+            fits: function that tells whether there is room for so many pictures at once.
+        """
+        videos = pictures // frames
+        if most is not None:
+            return cls(videos, frames, min(most.frames, frames))
+        at_once = frames
+        while at_once > 1 and not fits(videos * at_once):
+            at_once = -(-at_once // 2)
+        return cls(videos, frames, at_once)
 
     @property
     def parts(self) -> list[slice]:
@@ -77,8 +90,17 @@ class Cut:
         rows = rearrange(whole, "(v f r) ... -> v f r ...", v=self.videos, f=self.frames)[:, part]
         return rearrange(rows, "v f r ... -> (v f r) ...")
 
-    def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """Return the whole batch of what its parts have, in their order."""
+    def join(self, parts: Sequence[Any]) -> Any:
+        """Return the whole batch of what its parts have, in their order; of dicts and lists of tensors, each."""
+        first: Any = parts[0]
+        if isinstance(first, dict):
+            named = cast("dict[str, Any]", first)
+            return {name: self.join([each[name] for each in parts]) for name in named}
+        if isinstance(first, (list, tuple)):
+            row = cast("list[Any]", first)
+            return type(row)(self.join(column) for column in zip(*parts, strict=True))
+        if not isinstance(first, Tensor):
+            return first
         rows = [rearrange(each, "(v f) ... -> v f ...", v=self.videos) for each in parts]
         return rearrange(torch.cat(rows, dim=1), "v f ... -> (v f) ...")
 
@@ -90,16 +112,17 @@ class Lockstep:
         """Take how the batch is cut."""
         self.cut = cut
 
-    def run(self, calls: Sequence[Callable[[], Tensor]]) -> Tensor:
-        """Return what all parts return, joined.
+    def run(self, ask: Callable[[Any], Any], given: Any) -> Any:
+        """Return what a function answers about all parts, joined.
 
         Args:
-            calls: call of each part, in the order of ``cut.parts``.
+            ask: function of a part's share of ``given``.
+            given: arguments of the whole batch.
 
         Raises:
             RuntimeError: the calls don't meet equally often.
         """
-        parts = [greenlet(call) for call in calls]
+        parts = [greenlet(partial(ask, self.cut.take(given, frames))) for frames in self.cut.parts]
         for part in parts:
             part.gr_context = copy_context()
         try:

@@ -17,6 +17,7 @@ from frameloom.headless.engine.guidance import CFG
 from frameloom.headless.weights.control_loading import load_controlnet
 from frameloom.models.edits.call import Call, Condition
 from frameloom.models.edits.edit import Edit
+from frameloom.models.edits.lockstep import Cut
 from frameloom.models.errors import CheckpointError
 from frameloom.models.network.sizes import DEMO
 from frameloom.models.network.unet import UNetSize
@@ -64,13 +65,15 @@ def draw(model, sides, frames=3, steps=3):
     return draw_clip(model, CFG(*sides, 3.0), frames=frames, steps=steps)
 
 
-def added(model, control):
+def added(model, control, at_once=2):
     """What a condition's ControlNets add to two frames, skip connections and middle, in a row."""
     seen, tokens = numbers(2, 4, 8, 8, seed=5), numbers(1, 77, DEMO.unet.context_dim, seed=6)
     call = Call(2, 1, (Condition(0),), (0, 1), 3.0, 0.5, (8, 8))
     run = ControlRun(model.sampling, EditedRun(()))
     with torch.no_grad():
-        found = run.residuals(control, seen, torch.tensor([500]), tokens, sigma=3.0, call=call)
+        found = run.residuals(
+            control, seen, torch.tensor([500]), tokens, sigma=3.0, call=call, cut=Cut(1, 2, at_once)
+        )
     return [*found["down_block_additional_residuals"], found["mid_block_additional_residual"]]
 
 
@@ -237,6 +240,16 @@ def test_hints_are_cut_to_the_latents_shape_and_resized_by_nearest(model, net):
     wide = torch.nn.functional.pad(blocks, (0, 0, 5, 5), value=9.0)
     plain, resized = (added(model, Control(net, image.movedim(-1, 1))) for image in (exact, wide))
     assert all(torch.equal(one, two) for one, two in zip(plain, resized, strict=True))
+
+
+def test_a_frame_at_a_time_adds_what_all_at_once_add(model, net, other):
+    hints, seen = pictures(2).movedim(-1, 1), []
+    control = Control(other, hints, 2.0, previous=Control(net, hints, 0.5))
+    handle = net.conv_in.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    one, both = added(model, control, at_once=1), added(model, control)
+    handle.remove()
+    assert seen == [1, 1, 2]
+    assert max(apart(each, whole) for each, whole in zip(one, both, strict=True)) <= 1e-5
 
 
 def test_chained_nets_add_up(model, net, other):

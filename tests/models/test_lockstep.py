@@ -9,6 +9,7 @@ import pytest
 import torch
 from frameloom.models.edits.edit import Source
 from frameloom.models.edits.lockstep import Cut, Lockstep
+from frameloom.models.motion.edit import AtOnce
 
 HERE: ContextVar[str] = ContextVar("here", default="nowhere")
 
@@ -49,6 +50,26 @@ def test_what_has_no_row_for_each_picture_belongs_to_all_parts():
     assert [each if each is None else len(each) for each in part["control"]] == [None, 2]
 
 
+@pytest.mark.parametrize(
+    ("room", "lengths"), [(10, [5]), (9, [2, 3]), (4, [1, 2, 2]), (2, [1] * 5), (0, [1] * 5)]
+)
+def test_a_batch_is_halved_until_a_part_fits(room, lengths):
+    cut = Cut.of(10, 5, None, lambda pictures: pictures <= room)
+    assert [part.stop - part.start for part in cut.parts] == lengths
+
+
+@pytest.mark.parametrize(("asked", "most"), [(2, 2), (5, 5), (100, 5)])
+def test_a_number_of_frames_that_is_asked_for_is_taken(asked, most):
+    assert Cut.of(10, 5, AtOnce(asked), lambda _: False) == Cut(2, 5, most)
+
+
+def test_what_a_network_returns_by_name_is_joined_by_name():
+    cut, whole = Cut(2, 3, 2), torch.arange(6)
+    joined = cut.join([{"input": [cut.take(whole, part), None], "middle": ()} for part in cut.parts])
+    assert torch.equal(joined["input"][0], whole)
+    assert (joined["input"][1], joined["middle"]) == (None, ())
+
+
 def test_where_parts_meet_one_function_sees_the_whole():
     lockstep, pictures = Lockstep(Cut(1, 5, 2)), torch.arange(5.0)
     seen = []
@@ -57,10 +78,7 @@ def test_where_parts_meet_one_function_sees_the_whole():
         seen.append(whole.tolist())
         return whole + whole.mean()
 
-    def call(part):
-        return lambda: lockstep.meet(add_mean, lockstep.meet(add_mean, pictures[part]) * 2)
-
-    result = lockstep.run([call(part) for part in lockstep.cut.parts])
+    result = lockstep.run(lambda part: lockstep.meet(add_mean, lockstep.meet(add_mean, part) * 2), pictures)
     assert seen == [[0, 1, 2, 3, 4], [4, 6, 8, 10, 12]]
     assert result.tolist() == [12, 14, 16, 18, 20]
 
@@ -68,21 +86,18 @@ def test_where_parts_meet_one_function_sees_the_whole():
 def test_parts_are_where_they_were_called_and_what_they_set_stays_theirs():
     lockstep, found = Lockstep(Cut(1, 2, 1)), []
 
-    def call(name):
-        def run():
-            found.append(HERE.get())
-            HERE.set(name)
-            lockstep.meet(lambda whole: whole, torch.zeros(1))
-            found.append(HERE.get())
-            assert torch.is_inference_mode_enabled()
-            return torch.zeros(1)
-
-        return run
+    def run(part):
+        found.append(HERE.get())
+        HERE.set(f"part {int(part)}")
+        lockstep.meet(lambda whole: whole, part)
+        found.append(HERE.get())
+        assert torch.is_inference_mode_enabled()
+        return part
 
     token = HERE.set("outside")
     with torch.inference_mode():
-        lockstep.run([call("a"), call("b")])
-    assert found == ["outside", "outside", "a", "b"]
+        lockstep.run(run, torch.arange(2))
+    assert found == ["outside", "outside", "part 0", "part 1"]
     assert HERE.get() == "outside"
     HERE.reset(token)
 
@@ -94,35 +109,32 @@ def test_a_failure_ends_every_part_and_runs_what_it_must_at_its_end(where):
     def fail(_whole):
         raise KeyError(where)
 
-    def call(number):
-        @contextlib.contextmanager
-        def held():
-            try:
-                yield
-            finally:
-                ended.append(number)
+    @contextlib.contextmanager
+    def held(number):
+        try:
+            yield
+        finally:
+            ended.append(number)
 
-        def run():
-            with held():
-                lockstep.meet(lambda whole: whole, torch.zeros(1))
-                if where == "in the second part" and number == 1:
-                    fail(None)
-                return lockstep.meet(fail, torch.zeros(1))
-
-        return run
+    def run(part):
+        with held(int(part)):
+            lockstep.meet(lambda whole: whole, part)
+            if where == "in the second part" and int(part) == 1:
+                fail(None)
+            return lockstep.meet(fail, part)
 
     with pytest.raises(KeyError, match=where):
-        lockstep.run([call(number) for number in range(3)])
+        lockstep.run(run, torch.arange(3))
     assert sorted(ended) == [0, 1, 2]
 
 
 def test_parts_that_take_different_ways_are_refused():
     lockstep = Lockstep(Cut(1, 2, 1))
 
-    def meets():
-        return lockstep.meet(lambda whole: whole, torch.zeros(1))
+    def run(part):
+        return part if int(part) else lockstep.meet(lambda whole: whole, part)
 
     with pytest.raises(
         RuntimeError, match="took different ways through the network; expected one way for all; set "
     ):
-        lockstep.run([meets, lambda: torch.zeros(1)])
+        lockstep.run(run, torch.arange(2))

@@ -17,6 +17,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ....models.edits.active import Active
+from ....models.edits.lockstep import Cut, InPart, Lockstep
 from ....models.errors import HostError
 from ....models.files.keys import plain
 from ....models.network.unet import Layer
@@ -25,8 +26,8 @@ from ....models.video.windows import Window
 from .network import layers_in, size_of
 
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
-# (the batch, its sigmas, ComfyUI's options of the call) -> what acts in it
-Cross = Callable[[Tensor, Tensor, dict[str, Any]], Active]
+# (the batch, its sigmas, ComfyUI's options of the call) -> what acts in it, and how it is cut
+Ask = Callable[[Tensor, Tensor, dict[str, Any]], tuple[Active, Cut]]
 
 
 class ControlCopies:
@@ -41,30 +42,30 @@ class ControlCopies:
         # By id; the original is kept, so that its id stays its own.
         self._copies: dict[int, tuple[Any, Any]] = {}
         self._window: Window | None = None
-        self._cross: Cross | None = None
+        self._ask: Ask | None = None
         self.asked: tuple[Active | None, int] = (None, 0)
 
     @contextmanager
     def exchanged(
-        self, conditions: Conditions, window: Window | None, cross: Cross | None
+        self, conditions: Conditions, window: Window | None, ask: Ask | None, *, crossed: bool
     ) -> Iterator[Conditions]:
         """Exchange the ControlNets of conditions for copies, while the context lasts.
 
         Args:
             conditions: ComfyUI's lists of conditions.
             window: frames that the conditions are asked about, whose hints the copies have; None: the whole clip.
-            cross: function that says what acts in a ControlNet's call, whose self-attention then reads other frames;
-                None: nothing acts.
+            ask: function that says what acts in a ControlNet's call, and how it is cut; None: nothing, and it isn't.
+            crossed: True where a ControlNet's self-attention reads other frames.
 
         Yields:
             The conditions with their ControlNets exchanged.
         """
-        if window is None and cross is None:
+        if window is None and ask is None:
             yield conditions
             return
         if window != self._window:
             self._copies.clear()  # hints of one window at a time
-        self._window, self._cross = window, cross
+        self._window, self._ask = window, ask
         exchanged = [side and [self._exchange(condition) for condition in side] for side in conditions]
         links = [
             link
@@ -76,7 +77,7 @@ class ControlCopies:
         found = (getattr(link, "control_model", None) for link in links)
         networks = {id(network): network for network in found if isinstance(network, nn.Module)}
         with ExitStack() as hooks:
-            for network in networks.values() if cross is not None else ():
+            for network in networks.values() if crossed else ():
                 size = size_of(network)
                 for layer, block in () if size is None else layers_in(network, size):
                     reading = _Reading(self, layer)
@@ -101,17 +102,24 @@ class ControlCopies:
         ask = link.get_control
         # Advanced-ControlNet's carry their methods with them: a copy's are the user's, with its chain and state.
         owner = getattr(ask, "__self__", link)
+        network = getattr(link, "control_model", None) if owner is link else None
 
         def get_control(
             x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
         ) -> Any:
             earlier, chained = self.asked, owner.previous_controlnet
-            self.asked = self._cross and self._cross(x_noisy, t, transformer_options), number
+            if self._ask is not None:
+                active, cut = self._ask(x_noisy, t, transformer_options)
+                self.asked = active, number
+                if network is not None and len(cut.parts) > 1:
+                    link.control_model = _InParts(network, self, cut)
             owner.previous_controlnet = link.previous_controlnet
             try:
                 return ask(x_noisy, t, cond, batched_number, transformer_options)
             finally:
                 self.asked, owner.previous_controlnet = earlier, chained
+                if network is not None:
+                    link.control_model = network
 
         return get_control
 
@@ -196,6 +204,23 @@ def describe_conditions(conditioning: list[list[Any]]) -> list[Any]:
     ]
 
 
+class _InParts:
+    """A ControlNet's network that is asked about a few frames at a time."""
+
+    def __init__(self, network: Any, copies: ControlCopies, cut: Cut) -> None:
+        self._network, self._copies, self._cut = network, copies, cut
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def __call__(self, **given: Any) -> Any:
+        """Return what the network adds to the UNet: tensors with rows for all pictures."""
+        step, (active, number) = Lockstep(self._cut), self._copies.asked
+        if active is not None:
+            self._copies.asked = InPart(active, step), number
+        return step.run(lambda part: self._network(**part), given)
+
+
 class _Reading:
     """Hooks of one layer."""
 
@@ -213,7 +238,7 @@ class _Reading:
             return None
         query = inputs[0]
         if source.is_shared:
-            self._frames = active.call.frames
+            self._frames = len(query) // len(source.tokens)
             query = rearrange(query, "(b f) l c -> b (f l) c", f=self._frames)
         return (query,), {**options, "context": source.tokens}
 

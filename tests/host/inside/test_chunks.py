@@ -5,9 +5,10 @@ from __future__ import annotations
 import comfy.model_management
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
 from frameloom.host.comfyui import parts
 from frameloom.tests.contract.test_chunks import FRAMES, close, in_chunks, pictures_at_once
-from frameloom.tests.host.inside.control import controlnet, hinted
+from frameloom.tests.host.inside.control import controlled, controlnet, hinted
 from frameloom.tests.host.inside.test_guests import census
 from frameloom.tests.support.scene import SIDE
 
@@ -74,15 +75,44 @@ def test_a_patch_that_counts_pictures_finds_all_of_them(port, demo, motion, scen
     assert guests[1].seen or place == "middle_block_after_patch"  # which old versions don't know
 
 
-def test_controlnets_residuals_go_to_their_frames(port, demo, motion, scene):
-    moving, link = scene.moving(demo[0], motion), hinted(controlnet(1), FRAMES)
-    sides = {
-        side: [[tokens, {**options, "control": link}] for tokens, options in getattr(scene, side)]
-        for side in ("positive", "negative")
-    }
-    wanted = scene.run(moving, frames=FRAMES, **sides)
+@pytest.mark.parametrize(
+    "is_crossed", [False, True]
+)  # frames read the first one's tokens, in ControlNets too
+def test_controlnets_see_few_frames_and_their_residuals_go_to_their_own(
+    port, demo, motion, scene, is_crossed
+):
+    moving = scene.moving(demo[0], motion)
+    moving = scene.crossing(moving) if is_crossed else moving
+    first, second = controlnet(1), hinted(controlnet(2), FRAMES)
+    sides = controlled(scene, hinted(first, FRAMES, previous=second))
+    asked = []
+    handle = second.control_model.middle_block[0].register_forward_hook(
+        lambda _, inputs, __: asked.append(len(inputs[0]))
+    )
+    wanted, whole = scene.run(moving, frames=FRAMES, **sides), asked.copy()
+    asked.clear()
     close(scene.run(in_chunks(port, moving, 2), frames=FRAMES, **sides), wanted)
+    handle.remove()
+    assert set(whole) == {2 * FRAMES}
+    assert set(asked) == {2, 4}  # the first part has one frame
     assert not torch.allclose(scene.run(moving, frames=FRAMES), wanted, atol=1e-2)
+
+
+@pytest.mark.parametrize("at_once", [0, 2])
+def test_core_makes_room_for_the_frames_that_go_at_once(port, demo, motion, scene, monkeypatch, at_once):
+    told, model = [], scene.moving(demo[0], motion)
+    model = in_chunks(port, model, at_once) if at_once else model
+
+    def note(executor, model, noise_shape, *args, **kwargs):
+        told.append(list(noise_shape))
+        return executor(model, noise_shape, *args, **kwargs)
+
+    model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "test", note)
+    scene.run(model, frames=FRAMES)
+    room = model.model_size() + 1.01 * model.model.memory_required([3, 4, SIDE, SIDE])
+    monkeypatch.setattr(parts, "_total", lambda _device: room)
+    scene.run(model, frames=FRAMES)
+    assert told == [[at_once or frames, 4, SIDE, SIDE] for frames in (FRAMES, 3)]
 
 
 def test_an_interrupt_in_the_middle_of_a_chunk_ends_the_run_and_leaves_nothing(port, demo, motion, scene):
@@ -113,7 +143,7 @@ def test_chunks_are_as_long_as_there_is_room(demo, motion, scene, monkeypatch):
     moving = scene.moving(demo[0], motion)
     wanted, whole = pictures_at_once(demo[0], lambda: scene.run(moving, frames=FRAMES))
     sides = max(whole) // FRAMES
-    room = 1.01 * 1.5 * moving.memory_required([2 * sides, 4, SIDE, SIDE])
+    room = 1.01 * 1.5 * moving.model.memory_required([2 * sides, 4, SIDE, SIDE])
     monkeypatch.setattr(parts, "_free", lambda _device: room)
     got, cut = pictures_at_once(demo[0], lambda: scene.run(moving, frames=FRAMES))
     close(got, wanted)
