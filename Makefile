@@ -20,7 +20,7 @@ UNIT := -m "not host and not smollm"
 READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip install --constraint $(PINS)
 
-.PHONY: demo test quick lint types unit quick-tests record-slow smoke test-host test-smollm smollm bench evidence fuzz \
+.PHONY: demo test quick lint types unit quick-tests record-slow smoke test-host test-smollm smollm bench bench-peers evidence fuzz \
 	demo-model format docs workflows setup clean
 
 demo: $(READY)
@@ -81,6 +81,10 @@ bench: $(READY)
 	$(BIN)/python tools/bench.py
 	$(BIN)/python tools/bench_training.py
 	$(BIN)/python tools/bench_cluster.py
+
+# Hours. Needs a ComfyUI and AnimateDiff-Evolved: tools/host.py says where. --only 'PATTERN' chooses sizes.
+bench-peers: $(READY)
+	$(BIN)/python -m frameloom.tools.peers
 
 evidence: $(READY)
 	$(BIN)/python -m frameloom.tools.evidence

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
@@ -30,8 +31,9 @@ from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_vid
 from frameloom.headless import select_host
 from frameloom.headless.engine.edits import edited, forward_with_edits
 from frameloom.headless.port import HeadlessHost
+from frameloom.headless.seams.layers import attention_layers
 from frameloom.headless.weights import networks
-from frameloom.headless.weights.shared_attention import attention_layers, share_tokens
+from frameloom.headless.weights.shared_attention import share_tokens
 from frameloom.models.edits.call import training_call
 from frameloom.models.edits.edit import Edit
 from frameloom.models.motion.checkpoint import MotionWeights, to_diffusers
@@ -39,6 +41,7 @@ from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion.module import MotionModel, motion_size
 from frameloom.models.network.sizes import DEMO, SD15
 from frameloom.models.network.unet import UNetSize
+from frameloom.models.training import Learner
 from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -91,9 +94,8 @@ class Case:
     setting: str = ""
 
 
-def build_adapter(motion: MotionModel) -> MotionAdapter:
+def build_adapter(weights: MotionWeights) -> MotionAdapter:
     """Build diffusers' adapter with our module's weights."""
-    weights = MotionWeights("bench", "v3", motion.size, motion.state_dict(), beta_schedule=None)
     state, config = to_diffusers(weights)
     adapter = MotionAdapter(**config)
     adapter.load_state_dict(state)
@@ -117,10 +119,12 @@ def module_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
     """Build diffusers' UNet, the headless host's, the same with our module, and diffusers' UNetMotionModel."""
     unet = random_unet(size)
     motion = MotionModel(motion_size(size)).eval().requires_grad_(False)
-    edit = motion_edit("bench", motion)
+    weights = MotionWeights("bench", "v3", motion.size, motion.state_dict(), beta_schedule=None)
+    edit = motion_edit("bench", Learner(motion, weights))
     bare = hooks.enter_context(forward_with_edits(headless_twin(unet, size), [], FRAMES))
     ours = hooks.enter_context(forward_with_edits(headless_twin(unet, size), [edit], FRAMES))
-    theirs = UNetMotionModel.from_unet2d(unet, build_adapter(motion)).eval().requires_grad_(False)
+    theirs: Any = UNetMotionModel.from_unet2d(unet, build_adapter(weights))
+    theirs.eval().requires_grad_(False)
 
     def plain(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
         per_frame = tokens.repeat_interleave(FRAMES, 0)
@@ -147,10 +151,11 @@ def cross_frame_twins(size: UNetSize) -> list[tuple[str, UNet2DConditionModel, l
     """
     unet = random_unet(size)
     mixed = headless_twin(unet, size)
-    for _, _, attention in attention_layers(mixed, "attn1"):
-        attention.set_processor(CrossFrameAttnProcessor2_0(batch_size=2))
+    theirs: Any = CrossFrameAttnProcessor2_0(batch_size=2)
+    for _, attention in attention_layers(mixed, "attn1"):
+        attention.set_processor(theirs)
     plain, ours = headless_twin(unet, size), headless_twin(unet, size)
-    unet.set_attn_processor(CrossFrameAttnProcessor2_0(batch_size=2))
+    unet.set_attn_processor(theirs)
     return [
         ("plain", plain, []),
         ("cross-frame", ours, [CROSS_FRAME]),
@@ -188,8 +193,8 @@ def block_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
     arms = []
     for name, unet, edits in cross_frame_twins(shallow):
         run = hooks.enter_context(edited(unet, edits))
-        run.call = training_call(torch.empty(2 * FRAMES, 4, 64, 64), FRAMES)
-        arms.append(arm(name, unet.down_blocks[0].attentions[0].transformer_blocks[0]))
+        run.begin(training_call(torch.empty(2 * FRAMES, 4, 64, 64), FRAMES))
+        arms.append(arm(name, unet.get_submodule("down_blocks.0.attentions.0.transformer_blocks.0")))
     return arms
 
 
@@ -210,7 +215,7 @@ def file_arms(_: UNetSize, hooks: ExitStack) -> list[Arm]:
     from frameloom.headless.core_nodes.video import CreateVideo, SaveVideo  # they need a selected host
     from frameloom.nodes.video.decode_to_video import LOSSY, DecodeToVideo
 
-    *_, vae = port.load_demo()
+    vae = port.load_demo()[-1]
 
     def at_once(latents: Tensor, *_: Tensor) -> Tensor:
         images = port.decode(vae, {"samples": latents})
@@ -276,7 +281,8 @@ def measure_peak(arm: Arm, inputs: tuple[Tensor, Tensor, Tensor]) -> int:
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
         arm.forward(*inputs)
-    events = [event for event in run.profiler.kineto_results.events() if event.name() == "[memory]"]
+    profiler: Any = run.profiler  # torch says neither that it is there nor what its events have
+    events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
     events.sort(key=lambda event: event.start_ns())
     return max(itertools.accumulate(event.nbytes() for event in events))
 

@@ -136,7 +136,8 @@ def train_plainly(size: Size, done: Done, *, encodes: bool) -> None:
 
 def encoder(size: Size) -> Callable[[torch.Generator], tuple[Tensor, Tensor]]:
     """Return what makes latents, [1, F, 4, h, w], and text embeddings, [1, L, D], of random pictures and token ids."""
-    vae, text = networks.build_vae(size.model.vae), networks.build_text(size.model.text)
+    vae: Any = networks.build_vae(size.model.vae)
+    text = networks.build_text(size.model.text)
 
     @torch.no_grad()
     def encode(generator: torch.Generator) -> tuple[Tensor, Tensor]:

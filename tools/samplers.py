@@ -16,6 +16,7 @@ from frameloom.headless.samplers.table import SAMPLERS
 from frameloom.headless.v3.core_node import stored_object_info
 from frameloom.tests.support import parity
 from frameloom.tests.support.sampler_cases import FRAMES, SIDE, STEPS, named_cases
+from frameloom.tests.support.tensors import apart
 from frameloom.tools.host import find_hosts
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "samplers.md"
@@ -79,7 +80,7 @@ def main() -> None:
     figures = [
         (
             f"ComfyUI {version}",
-            {name: parity.relative_error(ours[name], wanted) for name, wanted in results.items()},
+            {name: apart(ours[name], wanted) for name, wanted in results.items()},
         )
         for version, results in theirs
     ]

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from frameloom.headless.weights import keys, networks
@@ -70,14 +71,14 @@ def trainable(*modules: nn.Module) -> dict[str, nn.Parameter]:
 def vae_pictures(count: int, size: int, generator: torch.Generator) -> Tensor:
     """Draw pictures of one to three overlapping shapes, some with trails; crops when ``size`` is small."""
     zoom = shapes.IMAGE_SIZE / size
-    picture = None
+    picture = base = torch.empty(0)
     for layer in range(3):
         clips = shapes.sample_clips(count, generator, frames=1)
         centers = torch.rand(count, 1, 2, generator=generator)
         radius = (0.08 + 0.18 * torch.rand(count, generator=generator)) * zoom
         clips = replace(clips, centers=centers, radius=radius)
         drawn = shapes.render(clips, size)[:, 0]
-        if picture is None:
+        if not layer:
             picture, base = drawn, clips.background
             continue
         same = shapes.render(replace(clips, background=base), size)[:, 0]
@@ -89,7 +90,7 @@ def vae_pictures(count: int, size: int, generator: torch.Generator) -> Tensor:
 
 def train_vae(work: Path) -> nn.Module:
     """Train the autoencoder, first on crops, then on whole pictures, then fold the latents' statistics in."""
-    vae = networks.build_vae(DEMO.vae)
+    vae: Any = networks.build_vae(DEMO.vae)
     torch.manual_seed(SEED)
     for module in vae.modules():
         if hasattr(module, "reset_parameters"):
@@ -116,7 +117,7 @@ def train_vae(work: Path) -> nn.Module:
     return vae.eval().requires_grad_(False)
 
 
-def vae_loss(vae: nn.Module, size: int, count: int) -> Callable[[int, torch.Generator], Tensor]:
+def vae_loss(vae: Any, size: int, count: int) -> Callable[[int, torch.Generator], Tensor]:
     """Return reconstruction error plus a light KL term."""
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -133,7 +134,7 @@ def vae_loss(vae: nn.Module, size: int, count: int) -> Callable[[int, torch.Gene
 
 
 @torch.no_grad()
-def fold_statistics(vae: nn.Module) -> None:
+def fold_statistics(vae: Any) -> None:
     """Make the latents' mean 0 and deviation 1 / 0.18215 by editing the two 1x1 convolutions; exact."""
     generator = step_generator(SEED, 99)
     pictures = shapes.render(shapes.sample_images(4 * FOLD_CLIPS, generator))[:, 0]
@@ -218,7 +219,7 @@ def train_text(work: Path) -> nn.Module:
     write_tokenizer(ASSETS / "tokenizer", DEMO.text.vocabulary)
     encode = load_tokenizer(ASSETS / "tokenizer")
     torch.manual_seed(SEED)
-    text = networks.build_text(DEMO.text)
+    text: Any = networks.build_text(DEMO.text)
     with torch.no_grad():
         text.get_input_embeddings().weight.normal_(0, 0.3)
     basis = torch.linalg.qr(torch.randn(64, 64, generator=step_generator(SEED, 7)))[0][
@@ -258,7 +259,7 @@ def cache_latents(work: Path, stills: shapes.Clips, clips: shapes.Clips) -> tupl
 
 
 @torch.no_grad()
-def encode_clips(vae: nn.Module, drawn: shapes.Clips, name: str) -> Tensor:
+def encode_clips(vae: Any, drawn: shapes.Clips, name: str) -> Tensor:
     """Draw clips and encode them. Returns [N, F, 4, 16, 16], scaled."""
     vae.to(memory_format=torch.channels_last)
     batch, encoded = max(1, 64 // drawn.frames), []

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from frameloom.headless.weights.model import Model
 from frameloom.models.zero_shot.latents import smooth_background
 from frameloom.models.zero_shot.motion_path import MotionPath
 from frameloom.tools.evidence.rows import SEED, Row, row
@@ -76,7 +77,7 @@ def smoothing_rows(studio: Studio, samples: int) -> list[Row]:
     return change_rows(claim, clips, tasks, {"change": "<= 0.70", "agree": ">= 0.95"})
 
 
-def smooth(studio: Studio, start: Start, mask: Tensor, model: object) -> Clip:
+def smooth(studio: Studio, start: Start, mask: Tensor, model: Model) -> Clip:
     """Smooth the frames at t1 outside a mask, [F, h, w] bool, and sample them again."""
     frames = smooth_background(start.frames, mask.float(), start.task.path, KEEP)
     return finish(studio, Start(start.task, frames, start.sigmas), model)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from frameloom.headless.weights.model import Model
 from frameloom.models.edits.edit import Edit
 from frameloom.models.motion.free_u import FreeU
 from frameloom.models.video import metrics
@@ -44,7 +45,7 @@ def _task(count: int, studio: Studio, index: int) -> Tensor:
     truth = moving_clips(count)
     prompt = shapes.caption(truth, index, with_place=False)
 
-    def draw(model: object, *strengths: float) -> Tensor:
+    def draw(model: Model, *strengths: float) -> Tensor:
         if strengths:
             skips = FreeU(first=strengths[0], last=strengths[1], frames=shapes.FRAMES)
             model = studio.host.install(model, Edit("evidence", skips=skips))

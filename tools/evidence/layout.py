@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from frameloom.headless.weights.model import Model
 from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
 from frameloom.tools.detector import Measurement, measure
 from frameloom.tools.evidence.rows import SEED, Row, agreement, row, table
@@ -19,6 +20,9 @@ from frameloom.tools.evidence.studio import MODEL, MOVING, Section, Studio, draw
 from frameloom.training import shapes
 from frameloom.training.loop import step_generator
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from frameloom.nodes.layout.conditioning import Method  # needs a selected host
 
 FRAMES = 6
 SIDE = 0.3  # of a box: what the demo model calls small
@@ -63,16 +67,16 @@ class Task:
 
     def storyboard(self, tracks: tuple[Thing, ...] = (), prompt: str = "") -> Storyboard:
         """Return it. ``tracks``: things whose boxes to take instead; ``prompt``: instead of its own."""
-        entities = [
+        entities = tuple(
             Entity(
                 id=f"thing_{number}",
                 text=thing.text,
-                track=[BoxKey(f=f, box=tuple(box)) for f, box in enumerate(other.boxes.tolist())],
+                track=tuple(BoxKey(f=f, box=tuple(box)) for f, box in enumerate(other.boxes.tolist())),
             )
             for number, (thing, other) in enumerate(zip(self.things, tracks or self.things, strict=True))
-        ]
+        )
         return Storyboard(
-            scenes=[Scene(id=1, prompt=prompt or self.prompt, frames=FRAMES, entities=entities)]
+            scenes=(Scene(id=1, prompt=prompt or self.prompt, frames=FRAMES, entities=entities),)
         )
 
 
@@ -107,9 +111,10 @@ def layout_rows(studio: Studio, samples: int) -> list[Row]:
 def energy_rows(studio: Studio, samples: int) -> list[Row]:
     """Place of one thing by energy guidance, on the first of the tasks. Control: the bias that it is added to."""
     tasks = make_tasks(samples)[: max(8, samples // 4)]
+    methods: dict[str, Method] = {ENERGY: "bias + energy (experimental)", ALONE: "bias"}
     found = {
         arm: [measure(draw(studio, studio.model, task, task.storyboard(), method)) for task in tasks]
-        for arm, method in ((ENERGY, "bias + energy (experimental)"), (ALONE, "bias"))
+        for arm, method in methods.items()
     }
     overlaps = {arm: _each(overlap, clips, tasks) for arm, clips in found.items()}
     return [
@@ -121,14 +126,14 @@ def energy_rows(studio: Studio, samples: int) -> list[Row]:
 
 def place_rows(found: dict[str, list[Measurement]], tasks: list[Task]) -> list[Row]:
     """Hold every arm's pictures against the storyboard's own boxes; an arm stands for the tasks it drew."""
-    overlap = {arm: _each(overlap, clips, tasks) for arm, clips in found.items()}
+    overlaps = {arm: _each(overlap, clips, tasks) for arm, clips in found.items()}
     gain = ">= 0.35"
-    rows = [row("layout: IoU with the box", arm, values) for arm, values in overlap.items()]
+    rows = [row("layout: IoU with the box", arm, values) for arm, values in overlaps.items()]
     rows += [
         row(
             "layout: IoU with the box",
             f"{WITH}, minus {arm}",
-            overlap[WITH] - overlap[arm],
+            overlaps[WITH] - overlaps[arm],
             gain if arm == WITHOUT else "",
         )
         for arm in (WITHOUT, ANOTHER)
@@ -138,7 +143,7 @@ def place_rows(found: dict[str, list[Measurement]], tasks: list[Task]) -> list[R
         for arm, clips in found.items()
     ]
     directions = {arm: _directions(clips, tasks) for arm, clips in found.items()}
-    targets = dict.fromkeys((WITH, MODULE), ">= 0.90")
+    targets: dict[str, str] = dict.fromkeys((WITH, MODULE), ">= 0.90")
     return rows + [
         row("layout: direction of a moving thing", arm, values, targets.get(arm, ""))
         for arm, values in directions.items()
@@ -205,7 +210,7 @@ def make_pairs(count: int) -> list[Task]:
 
 
 def draw(
-    studio: Studio, model: object, task: Task, storyboard: Storyboard | None, method: str = "bias + gather"
+    studio: Studio, model: Model, task: Task, storyboard: Storyboard | None, method: Method = "bias + gather"
 ) -> Tensor:
     """Sample a task with a storyboard's layout, or without. Returns [F, 3, H, W] in -1..1."""
     positive: str | list[Any] = task.prompt
@@ -215,8 +220,8 @@ def draw(
 
 
 def lay_out(
-    studio: Studio, model: object, storyboard: Storyboard, method: str = "bias + gather"
-) -> tuple[object, list]:
+    studio: Studio, model: Model, storyboard: Storyboard, method: Method = "bias + gather"
+) -> tuple[Model, list]:
     """Return the model and the condition that Layout Conditioning makes of a storyboard of one scene."""
     studio.select()
     from frameloom.nodes.layout.conditioning import LayoutConditioning  # needs a selected host

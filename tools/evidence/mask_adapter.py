@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from frameloom.headless.weights.model import Model
 from frameloom.models.long_video.nuwa_fill import Filling
 from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.models.video import metrics
@@ -104,7 +105,7 @@ def _task(count: int, studio: Studio, number: int) -> tuple[Tensor, ...]:
     )
 
 
-def _between(studio: Studio, task: Task, latents: Tensor, model: object, filling: Filling) -> Tensor:
+def _between(studio: Studio, task: Task, latents: Tensor, model: Model, filling: Filling) -> Tensor:
     from frameloom.nodes.long_video.nuwa import LocalWork, ask
 
     tree = Tree(FRAMES, 2, {0: task.prompt})
@@ -113,7 +114,7 @@ def _between(studio: Studio, task: Task, latents: Tensor, model: object, filling
     return LocalWork(asked, filling, 60_000 + task.number)(tree.job(1, 0), latents[[0, -1]], lambda *_: None)
 
 
-def _after(studio: Studio, task: Task, latents: Tensor, first: int, model: object) -> Tensor:
+def _after(studio: Studio, task: Task, latents: Tensor, first: int, model: Model) -> Tensor:
     mask = torch.ones(FRAMES, 1, *latents.shape[-2:])
     mask[:first] = 0
     start = torch.cat([latents[:first], torch.zeros_like(latents[first:])])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from frameloom.headless.weights.model import Model
 from frameloom.models.video import metrics
 from frameloom.tools.detector import Measurement, measure
 from frameloom.tools.evidence.rows import SEED, Row, agreement, row
@@ -79,7 +80,7 @@ def unmoved_rows(studio: Studio, samples: int) -> list[Row]:
     return clip_rows("no module", clips, truth, is_technique=False)
 
 
-def sample_clips(studio: Studio, model: object, truth: shapes.Clips, arm: str) -> Tensor:
+def sample_clips(studio: Studio, model: Model, truth: shapes.Clips, arm: str) -> Tensor:
     """Sample a clip for each caption. Returns [B, F, 3, H, W] in -1..1."""
     clips = []
     for index in watched(arm, range(len(truth))):

@@ -83,7 +83,7 @@ def table(
     ]
 
 
-def agreement(found: Tensor, wanted: Tensor) -> Tensor:
+def agreement(found: Tensor, wanted: Tensor | int) -> Tensor:
     """Return 1 where the detector found what was asked for, else 0."""
     return (found == wanted).double()
 

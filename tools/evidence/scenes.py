@@ -7,6 +7,7 @@ background open, so that nothing but the anchor can tell a scene which one to ta
 from __future__ import annotations
 
 import torch
+from frameloom.headless.weights.model import Model
 from frameloom.models.storyboard.scene_start import SceneNoise, empty_latent, with_lead
 from frameloom.tools.detector import measure
 from frameloom.tools.evidence.layout import FRAMES, SIDE, Task, lay_out, make_tasks, overlap
@@ -56,7 +57,7 @@ def _draw_anchor(studio: Studio, task: Task) -> Tensor:
     return studio.denoise(studio.model, _prompt(task), noise)
 
 
-def _draw(studio: Studio, model: object, task: Task, anchor: Tensor | None, share: float) -> Tensor:
+def _draw(studio: Studio, model: Model, task: Task, anchor: Tensor | None, share: float) -> Tensor:
     """Return the scene's frames behind the anchor, without it: [F, 3, H, W] in -1..1."""
     board, lead = task.storyboard(prompt=_prompt(task)), int(anchor is not None)
     latent = empty_latent(FRAMES, SIZE, anchor)

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 
 import torch
 from frameloom.headless import select_host
+from frameloom.headless.engine.motion import LoadedMotion
 from frameloom.headless.port import HeadlessHost
+from frameloom.headless.weights.model import Model
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion.lora import read_motion_lora
@@ -86,29 +88,29 @@ class Studio:
         ) as crew:
             yield from crew.map(_draw, [draw] * count, range(count))
 
-    def animated(self, lora_strength: float = 0.0) -> object:
+    def animated(self, lora_strength: float = 0.0) -> Model:
         """Return the model with the motion module, and the motion LoRA on it if its strength is not 0."""
         motion = self.motion
         if lora_strength:
             motion = motion.with_lora(read_motion_lora(ASSETS / "pan_left.safetensors"), lora_strength)
         return self.with_motion(motion)
 
-    def with_motion(self, motion: object) -> object:
+    def with_motion(self, motion: LoadedMotion) -> Model:
         """Return the model with a motion module, or one with motion LoRAs on it, sampled as the demo's."""
         return self.host.install(self.model, motion_edit("evidence", motion, self.schedule))
 
     @property
-    def adapted_motion(self) -> object:
+    def adapted_motion(self) -> LoadedMotion:
         """The motion module with the mask adapter on it."""
         return self.motion.with_lora(read_motion_lora(ASSETS / ADAPTER_FILE), 1.0)
 
-    def sample(self, model: object, prompt: str, frames: int, seed: int, negative: str = "") -> Tensor:
+    def sample(self, model: Model, prompt: str, frames: int, seed: int, negative: str = "") -> Tensor:
         """Sample and decode one prompt. Returns [F, 3, H, W] in -1..1."""
         return self.decode(self.denoise(model, prompt, draw_noise(frames, seed), negative=negative))
 
     def denoise(
         self,
-        model: object,
+        model: Model,
         prompt: str | list[Any],
         noise: Tensor,
         *,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from frameloom.headless.weights.model import Model
 from frameloom.models.edits.edit import Edit
 from frameloom.models.video.metrics import displacement
 from frameloom.models.video.noise import draw_noise
@@ -112,7 +113,9 @@ def demo_rows(studio: Studio, samples: int) -> list[Row]:
     clips = make_clips(studio, tasks, DEMO, {WITH: crossed, WITHOUT: studio.model})
     unmoved = make_clips(studio, still, DEMO, {"zero path": crossed})["zero path"]
     claim = "zero-shot"
-    look_targets = dict.fromkeys(("color as frame 0", "shape as frame 0", "background as frame 0"), ">= 0.90")
+    look_targets: dict[str, str] = dict.fromkeys(
+        ("color as frame 0", "shape as frame 0", "background as frame 0"), ">= 0.90"
+    )
     return [
         *look_rows(claim, WITH, clips[WITH], look_targets),
         *look_rows(claim, WITHOUT, clips[WITHOUT]),
@@ -189,7 +192,7 @@ def make_tasks(count: int, *, say_background: bool = True) -> list[Task]:
     ]
 
 
-def with_anchor(studio: Studio, anchor: Anchor = "first") -> object:
+def with_anchor(studio: Studio, anchor: Anchor = "first") -> Model:
     """Return the demo model with cross-frame attention."""
     edit = CrossFrameEdit(anchor)
     return studio.host.install(studio.model, Edit("cross-frame attention", self_attention=edit))
@@ -220,7 +223,7 @@ def first_noise(task: Task) -> Tensor:
     return draw_noise(task.seed, [0], (4, LATENT_SIDE, LATENT_SIDE))
 
 
-def finish(studio: Studio, start: Start, model: object) -> Clip:
+def finish(studio: Studio, start: Start, model: Model) -> Clip:
     """Sample all frames from t1 to the end."""
     prompt, nothing = start.task.prompt, torch.zeros_like(start.frames)
     latent = studio.denoise(model, prompt, nothing, latent=start.frames, sigmas=start.sigmas)
@@ -229,7 +232,7 @@ def finish(studio: Studio, start: Start, model: object) -> Clip:
 
 
 def make_clips(
-    studio: Studio, tasks: list[Task], levels: Levels, models: dict[str, object]
+    studio: Studio, tasks: list[Task], levels: Levels, models: dict[str, Model]
 ) -> dict[str, list[Clip]]:
     """Make every task's clip by each model, from the same frames at t1. Returns lists by the models' names."""
     clips: dict[str, list[Clip]] = {arm: [] for arm in models}

@@ -33,7 +33,8 @@ def spoil(rng: random.Random, data: bytes, others: Mapping[str, bytes]) -> tuple
     if rng.random() < 0.1:
         name = rng.choice(sorted(others))
         return others[name], f"it is {name}"
-    change_bytes = rng.choice([*BYTES, *([_spoil_header] * 4 if tensors else [])])
+    ways: list[Callable[[random.Random, bytes], bytes]] = [*BYTES, *[_spoil_header] * (4 if tensors else 0)]
+    change_bytes = rng.choice(ways)
     return change_bytes(rng, data), change_bytes.__name__.strip("_").replace("_", " ")
 
 

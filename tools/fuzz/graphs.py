@@ -126,7 +126,7 @@ def _is_link(value: Any) -> bool:
 def _spec(graph: Graph, node_id: str, name: str) -> tuple[Any, Mapping[str, Any]]:
     """Return the kind and the options of an input, as far as they are known."""
     entry = _known().get(str(graph[node_id].get("class_type")), {}).get("input", {})
-    spec = entry.get("required", {}).get(name) or entry.get("optional", {}).get(name) or ["?"]
+    spec: Any = entry.get("required", {}).get(name) or entry.get("optional", {}).get(name) or ["?"]
     return spec[0], spec[1] if len(spec) > 1 else {}
 
 

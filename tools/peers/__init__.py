@@ -1,0 +1,1 @@
+"""A step of one clip with Frameloom, with AnimateDiff-Evolved and with diffusers, at the sizes that people use."""

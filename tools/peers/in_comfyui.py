@@ -1,0 +1,164 @@
+"""Steps in real ComfyUI, by the nodes that people use: plain, with Frameloom, and with AnimateDiff-Evolved.
+
+Run in ComfyUI's own Python by ``__main__.py``. One process holds all of its arms, which share the base model's weights.
+
+usage: in_comfyui.py COMFYUI FOLDER PEER
+    FOLDER  a base directory, with random weights in models/diffusion_models and models/animatediff_models
+    PEER    AnimateDiff-Evolved's folder, if there is one
+"""
+
+# ruff: noqa: E402, I001  ComfyUI must be on the path, and its arguments set, before it is imported; order matters
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import runpy
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+TREE, FOLDER, PEER = sys.argv[1:]
+sys.path.insert(0, TREE)
+sys.argv = ["main.py", "--cpu", "--disable-api-nodes", "--base-directory", FOLDER]
+import comfy.options
+
+comfy.options.enable_args_parsing()
+import utils.extra_config  # noqa: F401  first, as ComfyUI's main has it
+import server
+import torch
+from comfy.patcher_extension import WrappersMP
+
+import nodes
+
+runpy.run_path(str(Path(__file__).parents[2] / "tests" / "bind.py"))
+import frameloom
+from frameloom.tools.peers.worker import forget_peak, memory, serve
+
+comfy_nodes: Any = nodes  # ComfyUI's; to who reads types, the name is our package of nodes
+UNET, TOKENS, TEXT_WIDTH = "sd15.safetensors", 77, 768
+
+
+class Bench:
+    """The arms of one module, and what the last steps gave."""
+
+    def __init__(self) -> None:
+        self._base = call("UNETLoader", unet_name=UNET, weight_dtype="default")
+        self._base.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "bench", self._timed)
+        generator = torch.Generator().manual_seed(1)
+        self._sides = [
+            [[torch.randn(1, TOKENS, TEXT_WIDTH, generator=generator), {}]] for _ in ("positive", "negative")
+        ]
+        self._loaded: dict[str, Any] = {}
+        self._wanted = torch.empty(0)
+        self._seconds: list[float] = []
+        self._pictures: list[int] = []
+        watched = self._base.model.diffusion_model.input_blocks[0][0]
+        watched.register_forward_hook(lambda _, inputs, __: self._pictures.append(len(inputs[0])))
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Make a step, and return its seconds, memory in MiB, and distance from the first arm's result.
+
+        Args:
+            request: ``arm``, ``module``, ``frames``, ``pixels``, ``cfg``, ``window`` (0: none), ``free_noise``; of ours
+                ``at_once``; ``first`` for the result that others are held against.
+        """
+        frames, cells = request["frames"], request["pixels"] // 8
+        model = getattr(self, f"_{request['arm']}")(request)
+        positive, negative = self._sides
+        latent = {"samples": torch.zeros(frames, 4, cells, cells)}
+        gc.collect()
+        forget_peak()
+        before, anonymous = memory("VmRSS"), memory("RssAnon")
+        self._seconds.clear()
+        self._pictures.clear()
+        result = call(
+            "KSampler", model=model, seed=0, steps=1, cfg=request["cfg"], sampler_name="euler", scheduler="normal",
+            positive=positive, negative=negative, latent_image=latent, denoise=1.0,
+        )["samples"]  # fmt: skip
+        peak = memory("VmHWM") - before
+        if request.get("first"):
+            self._wanted = result
+        alike = self._wanted if self._wanted.shape == result.shape else result
+        return {
+            "seconds": sum(self._seconds),
+            "peak": peak,
+            "anonymous": anonymous,
+            "at_once": max(self._pictures),
+            "apart": float((result - alike).norm() / alike.norm()),
+        }
+
+    def _timed(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = executor(*args, **kwargs)
+        self._seconds.append(time.perf_counter() - started)
+        return result
+
+    def _plain(self, _request: dict[str, Any]) -> Any:
+        return self._base
+
+    def _ours(self, request: dict[str, Any]) -> Any:
+        motion = self._load("Frameloom_MotionModuleLoader", file=request["module"])
+        model = call(
+            "Frameloom_ApplyMotionModule", model=self._base, motion=motion, strength=1.0, start_percent=0.0,
+            end_percent=1.0, beta_schedule="auto", frames_at_once=request.get("at_once") or request["frames"],
+        )  # fmt: skip
+        if request["window"]:
+            model = call(
+                "Frameloom_ContextWindows", model=model, length=request["window"], overlap=4, schedule="static",
+                stride=1, weights="pyramid", frames=request["frames"],
+            )  # fmt: skip
+        if request["free_noise"]:
+            model = call(
+                "Frameloom_FreeNoise",
+                model=model,
+                window_length=16,
+                stride=4,
+                seed=0,
+                reshuffle=True,
+                fuse=True,
+            )
+        return model
+
+    def _evolved(self, request: dict[str, Any]) -> Any:
+        loaded = self._load("ADE_LoadAnimateDiffModel", model_name=request["module"])
+        options = {
+            "m_models": call("ADE_ApplyAnimateDiffModelSimple", motion_model=loaded),
+            "beta_schedule": "autoselect",
+        }
+        if request["window"]:
+            options["context_options"] = call(
+                "ADE_StandardStaticContextOptions", context_length=request["window"], context_overlap=4
+            )
+        return call("ADE_UseEvolvedSampling", model=self._base, **options)
+
+    def _load(self, node: str, **inputs: str) -> Any:
+        """Load a motion module once; one at a time is kept of each pack."""
+        key = f"{node} {inputs}"
+        if key not in self._loaded:
+            self._loaded = {name: each for name, each in self._loaded.items() if not name.startswith(node)}
+            self._loaded[key] = call(node, **inputs)
+        return self._loaded[key]
+
+
+def call(name: str, **inputs: Any) -> Any:
+    """Return the first output of a node."""
+    node = comfy_nodes.NODE_CLASS_MAPPINGS[name]
+    result: Any = getattr(node(), node.FUNCTION)(**inputs)
+    return getattr(result, "args", result)[0]
+
+
+async def load_packs() -> None:
+    """Load the nodes of both packs."""
+    server.PromptServer(asyncio.get_running_loop())
+    ours: Any = await frameloom.comfy_entrypoint()
+    for node in await ours.get_node_list():
+        comfy_nodes.NODE_CLASS_MAPPINGS[node.GET_SCHEMA().node_id] = node
+    if Path(PEER).exists():
+        assert await comfy_nodes.load_custom_node(PEER)
+
+
+with torch.inference_mode():
+    asyncio.run(load_packs())
+    serve(Bench().answer)
