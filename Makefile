@@ -26,7 +26,9 @@ PIP := $(BIN)/python -m pip install --constraint $(PINS)
 demo: $(READY)
 	$(BIN)/frameloom run workflows/api/animatediff_demo.json --output output
 
-test: lint types unit smoke test-smollm
+test: $(READY)
+	@$(MAKE) --no-print-directory --jobs=2 types smoke lint
+	@$(MAKE) --no-print-directory unit test-smollm
 
 # For while you work: a minute of two free cores. It says what it took, and that fails nothing: the same code takes three
 # times as long where others work, too.

@@ -219,7 +219,7 @@ def measure(case: Case, worker: Any, rounds: int) -> Figures:
         for name, request in arms[shift:] + arms[:shift]:
             found = worker(request["arm"], request["module"]).ask({**request, "first": name == OURS})
             print(f"{case.name}: round {turn + 1}/{rounds} {name}: {found}", flush=True)
-            figures[name].append(found)
+            figures[name].append({key: float(f"{value:.4g}") for key, value in found.items()})
     return figures
 
 
