@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -49,9 +50,21 @@ INTRODUCTION = f"""\
 Written by `make bench-peers`, which needs a ComfyUI (`tools/host.py`) and AnimateDiff-Evolved; see `tools/peers`.
 SD1.5's sizes with random weights, one step of Euler's, on a CPU of {os.cpu_count()} cores, float32. Arms take turns.
 *Peer* is {THEIRS}: times over its are medians of pairs, with their 95 % bootstrap intervals. A peak is
-what was resident in a step over what was so before it. *Apart* is the distance of latents from ours, by the norm.
+what was resident in a step over what was so before it. *Pictures at once* are what the network was asked about in one
+call: ComfyUI asks the two sides of guidance together where its estimate fits into what is free just then, else one by
+one, which halves the peak; compare arms with the same number. *Apart* is the distance of latents from ours, by the norm.
 Times of another machine, or of one that does other work, are not comparable; ratios are.
 """
+HEADS = [
+    "arm",
+    "rounds",
+    "s, median (least .. most)",
+    "over the peer's",
+    "peak, MiB",
+    "over the peer's",
+    "pictures at once",
+    "apart",
+]
 # With these an allocator keeps what is freed, which would hide the memory of the next step.
 _MALLOC = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
@@ -185,7 +198,8 @@ def workers(host: Host) -> Iterator[Any]:
     peer = peers_folder() / PEER
     with tempfile.TemporaryDirectory() as name, ExitStack() as after:
         folder = Path(name)
-        write_weights(folder)
+        with ProcessPoolExecutor(1) as other:  # whose memory is free again when it has ended
+            other.submit(write_weights, folder).result()
         if (peer / "__init__.py").exists():  # it may write beside its files
             shutil.copytree(peer, folder / PEER, ignore=shutil.ignore_patterns(".git"))
         started: dict[tuple[str, str], Worker] = {}
@@ -232,6 +246,7 @@ def table(case: str, figures: Figures) -> list[str]:
         seconds = [each["seconds"] for each in steps]
         peak = statistics.median(each["peak"] for each in steps)
         apart = [each["apart"] for each in steps if "apart" in each and name != "plain"]
+        at_once = sorted({int(each["at_once"]) for each in steps if "at_once" in each})
         rows.append(
             [
                 name,
@@ -240,19 +255,11 @@ def table(case: str, figures: Figures) -> list[str]:
                 ratio(seconds, [each["seconds"] for each in theirs]) if theirs else "",
                 f"{peak:.0f}",
                 f"{peak / base:.2f}" if theirs else "",
+                " or ".join(map(str, at_once)),
                 f"{max(apart):.0e}" if apart else "",
             ]
         )
-    heads = [
-        "arm",
-        "rounds",
-        "s, median (least .. most)",
-        "over its peer's",
-        "peak, MiB",
-        "over its peer's",
-        "apart",
-    ]
-    return [f"## {case}", "", *(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows)), ""]
+    return [f"## {case}", "", *(f"| {' | '.join(row)} |" for row in (HEADS, ["---"] * len(HEADS), *rows)), ""]
 
 
 def page(kept: Mapping[str, Figures]) -> str:
