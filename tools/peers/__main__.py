@@ -52,7 +52,7 @@ SD1.5's sizes with random weights, one step of Euler's, on a CPU of {os.cpu_coun
 *Peer* is {THEIRS}: times over its are medians of pairs, with their 95 % bootstrap intervals. A peak is
 what was resident in a step over what was so before it. *Pictures at once* are what the network was asked about in one
 call: ComfyUI asks the two sides of guidance together where its estimate fits into what is free just then, else one by
-one, which halves the peak; compare arms with the same number. *Apart* is the distance of latents from ours, by the norm.
+one, which halves the peak; compare arms with the same number. *Apart* is how far latents are from ours, by the norm.
 Times of another machine, or of one that does other work, are not comparable; ratios are.
 """
 HEADS = [
