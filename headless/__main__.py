@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 OK, FAILED, INVALID = 0, 1, 2
 # What the extra `headless` brings, by the names of its modules.
-NEEDED = ("diffusers", "numpy", "PIL", "psutil", "scipy", "tokenizers", "torch", "torchsde", "tqdm", "transformers") + (
-    ("tomli",) if sys.version_info < (3, 11) else ()
-)
+NEEDED = (
+    "diffusers", "numpy", "PIL", "psutil", "scipy", "tokenizers", "torch", "torchsde", "tqdm", "transformers",
+    *(("tomli",) if sys.version_info < (3, 11) else ()),
+)  # fmt: skip
 SEED_INPUTS = ("seed", "noise_seed")
 
 
