@@ -28,10 +28,9 @@ def find_cut(chunks: Chunks | None, seen: Tensor, frames: int) -> Cut:
         seen: [N, C, H, W]. Batch of the call.
         frames: frames of each of its videos.
     """
-    free = _free(seen.device)
 
     def fits(pictures: int) -> bool:
-        return pictures * seen[0, 0].nbytes * _NEEDED * _ROOM < free
+        return pictures * seen[0, 0].nbytes * _NEEDED * _ROOM < _free(seen.device)
 
     return Cut.of(len(seen), frames, chunks, fits)
 

@@ -30,10 +30,9 @@ def find_cut(chunks: Chunks | None, model: Any, noisy: Tensor, frames: int) -> C
         noisy: [N, C, H, W]. Batch of the call.
         frames: frames of each of its videos.
     """
-    free = _free(noisy.device)
 
     def fits(pictures: int) -> bool:
-        return model.memory_required([pictures, *noisy.shape[1:]]) * _ROOM < free
+        return model.memory_required([pictures, *noisy.shape[1:]]) * _ROOM < _free(noisy.device)
 
     return Cut.of(len(noisy), frames, chunks, fits)
 
