@@ -6,6 +6,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -46,7 +47,8 @@ class NewVideo:
     """A video file that is being written, one chunk after another; what is written already is not in memory.
 
     Use it in ``with``. The file lies beside its place under a temporary name; it gets its own when the block ends
-    well, and is gone if it does not. A file that is there is never overwritten.
+    well, and is gone if it does not. A file that is there is never overwritten. A thread encodes a chunk while the next
+    one is made; it is gone when the block ends.
 
     Args:
         name: function that returns a free path for the pictures' width and height; called at the first pictures, and
@@ -57,7 +59,7 @@ class NewVideo:
 
     Attributes:
         path: the file, once it is whole.
-        frames: frames written so far.
+        frames: frames handed over so far.
     """
 
     path: Path
@@ -75,40 +77,55 @@ class NewVideo:
         self._part: Path | None = None
         self._output: Any = None
         self._stream: Any = None
+        self._thread = ThreadPoolExecutor(1, "video")
+        self._writing: Future[None] | None = None
+        self._written = 0
 
     def __enter__(self) -> NewVideo:
         return self
 
     def add(self, images: Tensor) -> None:
-        """Write pictures.
+        """Hand over pictures, once those before them are written.
 
         Args:
-            images: [N, H, W, 3] float, 0..1; 8 bits are rounded down, as ComfyUI does.
+            images: [N, H, W, 3] float, 0..1; 8 bits are rounded down, as ComfyUI does. They must not change any more.
 
         Raises:
             ValueError: an odd width or height, which 4:2:0 colour can't hold.
-            OSError: the file can't be written.
+            OSError: the pictures before these can't be written.
         """
         if self._part is None:
             self._begin(*images.shape[1:3])
-        with self._named_errors():
-            for image in images:
-                self._output.mux(self._stream.encode(self._frame(image)))
-                self.frames += 1
+        self._wait()
+        self._writing = self._thread.submit(self._write, images)
+        self.frames += len(images)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if kind is None:
+                self._wait()
                 with self._named_errors():
                     self._finish()
         finally:
+            self._thread.shutdown()
             if self._output is not None:
                 with contextlib.suppress(OSError):
                     self._output.close()
             if self._part is not None:
                 self._part.unlink(missing_ok=True)
+
+    def _wait(self) -> None:
+        """Wait for the pictures that are being written, and raise what they raised."""
+        if self._writing is not None:
+            self._writing.result()
+
+    def _write(self, images: Tensor) -> None:
+        with self._named_errors():
+            for image in images:
+                self._output.mux(self._stream.encode(self._frame(image)))
+                self._written += 1
 
     def _begin(self, height: int, width: int) -> None:
         if self._encoding.is_yuv and (height % 2 or width % 2):
@@ -169,7 +186,7 @@ class NewVideo:
             yield
         except OSError as error:
             raise OSError(
-                f"{self.path.name}: writing the video failed after {self.frames} frames ({error.strerror or error}); "
+                f"{self.path.name}: writing the video failed after {self._written} frames ({error.strerror or error}); "
                 f"nothing of it is left; look whether {self.path.parent} has room and may be written to."
             ) from error
 

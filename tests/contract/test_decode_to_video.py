@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 
 import av
 import pytest
@@ -42,6 +44,14 @@ def files_of(folder):
 
 def bytes_of(images):
     return (images * 255).clamp(0, 255).byte()
+
+
+def wait_for_a_file(folder):
+    """Wait for the first bytes, which a thread writes."""
+    until = time.monotonic() + 60
+    while not files_of(folder):
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(("form", "ending"), [(H264, "mp4"), (FFV1, "mkv")])
@@ -92,6 +102,8 @@ def test_a_cancel_leaves_no_file(demo, decode, folders, core):
     there = []
 
     def in_the_second(batch):
+        if there:
+            wait_for_a_file(folders.output)
         there.append(files_of(folders.output))
         if len(there) == 2:
             core.cancel()
@@ -102,6 +114,16 @@ def test_a_cancel_leaves_no_file(demo, decode, folders, core):
     assert written.startswith(".take_00001_.mkv.")
     assert len(there) == 2
     assert files_of(folders.output) == []
+
+
+def test_a_thread_writes_a_chunk_while_the_next_is_decoded_and_ends(demo, decode, folders, core):
+    def writers():
+        return [thread for thread in threading.enumerate() if thread.name.startswith("video")]
+
+    seen = []
+    decode(core.watched(demo[2], lambda _: seen.append(len(writers()))), latents(), size=3)
+    assert seen == [0, 1, 1]
+    assert writers() == []
 
 
 def test_out_of_memory_halves_the_chunk(demo, decode, folders, core, caplog):

@@ -21,7 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -48,12 +48,14 @@ INTRODUCTION = f"""\
 # Bench: a step beside AnimateDiff-Evolved and diffusers
 
 Written by `make bench-peers`, which needs a ComfyUI (`tools/host.py`) and AnimateDiff-Evolved; see `tools/peers`.
-SD1.5's sizes with random weights, one step of Euler's, on a CPU of {os.cpu_count()} cores, float32. Arms take turns.
-*Peer* is {THEIRS}: times over its are medians of pairs, with their 95 % bootstrap intervals. A peak is
-what was resident in a step over what was so before it. *Pictures at once* are what the network was asked about in one
-call: ComfyUI asks the two sides of guidance together where its estimate fits into what is free just then, else one by
-one, which halves the peak; compare arms with the same number. *Apart* is how far latents are from ours, by the norm.
-Times of another machine, or of one that does other work, are not comparable; ratios are.
+SD1.5's sizes with random weights, one step of Euler's, on a CPU, float32. Arms take turns, each with as many threads
+as a case's *cores*. *Peer* is {THEIRS}: times over its are medians of pairs, with their 95 % bootstrap intervals. A
+peak is what was resident in a step over what was so before it. *Pictures at once* are what the network was asked
+about in one call: ComfyUI asks the two sides of guidance together where its estimate fits into what is free, else one
+by one. All arms of a case find the same free memory, 5 GiB or, where whole clips need it, 8 or 13: what is more is
+held by a ballast. *Apart* is how far latents are from ours, by the norm; with a v1 module the peer takes the norms of
+transformers over the clip, too, which the original does not. Times of another machine, or of one that does other
+work, are not comparable; ratios are.
 """
 HEADS = [
     "arm",
@@ -80,8 +82,11 @@ class Case:
         module: kind of motion module.
         window: frames of a context window; 0: there are none.
         at_once: numbers of frames at once, of further arms of ours.
-        free_noise: True for FreeNoise, and no arm but ours: peers have nothing that draws so many frames in one piece.
+        lora: True for a motion LoRA on the module.
+        free_noise: True for FreeNoise, which peers don't have in one piece.
+        alone: True for no arms but ours in parts.
         few: True for no arms but ours and AnimateDiff-Evolved's.
+        free: GiB that every arm finds free.
     """
 
     frames: int
@@ -90,46 +95,54 @@ class Case:
     module: str = "v3"
     window: int = 0
     at_once: tuple[int, ...] = ()
+    lora: bool = False
     free_noise: bool = False
+    alone: bool = False
     few: bool = False
+    free: int = 5
 
     @property
     def name(self) -> str:
         """Its name in tables and for ``--only``."""
         more = [f"cfg {self.cfg:g}", self.module]
         more += [f"windows of {self.window}"] if self.window else []
+        more += ["motion LoRA"] if self.lora else []
         more += ["FreeNoise"] if self.free_noise else []
         return ", ".join([f"{self.frames} x {self.pixels} px", *more])
 
     def arms(self) -> dict[str, dict[str, Any]]:
         """Return the request of each arm, by its name."""
         asked = {
-            "frames": self.frames, "pixels": self.pixels, "cfg": self.cfg, "window": self.window,
-            "free_noise": self.free_noise, "module": f"{self.module}.safetensors",
+            "frames": self.frames, "pixels": self.pixels, "cfg": self.cfg, "window": self.window, "lora": self.lora,
+            "free_noise": self.free_noise, "free": self.free, "module": f"{self.module}.safetensors",
         }  # fmt: skip
         chunks = {
             f"{OURS}, {most} at once": {**asked, "arm": "ours", "at_once": most} for most in self.at_once
         }
-        if self.free_noise:
+        if self.alone:
             return chunks
         arms = {OURS: {**asked, "arm": "ours"}, **chunks, THEIRS: {**asked, "arm": "evolved"}}
         if not self.few:
             arms["plain"] = {**asked, "arm": "plain"}
-        if not self.few and not self.window:  # which diffusers has not
+        if not self.few and not self.window and not self.lora:  # of which diffusers has no equal
             arms["diffusers"] = {**asked, "arm": "diffusers"}
         return arms
 
 
 CASES = [
     *(
-        Case(frames, pixels, at_once=(4, 2) if frames == 16 else (4,), few=pixels > 256)
-        for pixels in (64, 256, 384, 512)
+        Case(frames, pixels, at_once=(4, 2) if frames == 16 else (4,))
+        for pixels in (64, 256)
         for frames in (8, 16, 32)
     ),
+    *(Case(frames, 384, at_once=(4,), few=True, free=13 if frames == 32 else 8) for frames in (8, 16, 32)),
+    *(Case(frames, 512, at_once=(4,), few=True, free=13 if frames == 16 else 8) for frames in (8, 16)),
+    Case(32, 512, at_once=(4,), alone=True),  # whole, it asks for more than 16 GiB
     Case(16, 256, cfg=1.0),
     Case(32, 256, window=16, at_once=(4,)),
-    Case(64, 256, at_once=(4, 2), free_noise=True),
-    *(Case(16, 64, module=module) for module in ("v1", "v2")),
+    Case(64, 256, at_once=(4, 2), free_noise=True, alone=True),
+    *(Case(16, 64, module=module) for module in ("v1", "v2", "animatelcm")),
+    Case(16, 64, lora=True),
 ]
 
 
@@ -160,7 +173,8 @@ class Worker:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(Path(self._log.name).read_text()[-4000:])
+            said = Path(self._log.name).read_text()[-4000:]
+            raise RuntimeError(f"a worker ended with {self._process.wait()}: {said}")
         return json.loads(line)
 
     def end(self) -> None:
@@ -174,7 +188,7 @@ def write_weights(folder: Path) -> None:
     """Write random weights of SD1.5's sizes as a base directory of ComfyUI; float16, as people's files are."""
     torch.manual_seed(0)
     _save(build_unet(SD15.unet).state_dict(), folder / "models" / "diffusion_models" / "sd15.safetensors")
-    for name in ("v1", "v2", "v3"):
+    for name in ("v1", "v2", "v3", "animatelcm"):
         size = motion_size(SD15.unet, middle=name == "v2")
         motion = MotionModel(size)
         for transformer in motion.modules():
@@ -184,7 +198,24 @@ def write_weights(folder: Path) -> None:
         state, _ = pack_motion(weights)
         if name == "v1":  # known by its shorter encoding
             state = {key: value[:, :24] if key.endswith(".pe") else value for key, value in state.items()}
+        if name == "animatelcm":  # known by none
+            state = {key: value for key, value in state.items() if not key.endswith(".pe")}
         _save(state, folder / "models" / "animatediff_models" / weights.name)
+    _save(random_lora(state), folder / "models" / "animatediff_motion_lora" / "lora.safetensors")
+
+
+def random_lora(state: Mapping[str, torch.Tensor], rank: int = 32) -> dict[str, torch.Tensor]:
+    """Return a motion LoRA for a module's attention, in AnimateDiff's keys."""
+    lora = {}
+    for key, weight in state.items():
+        layer, _, name = key.removesuffix(".weight").rpartition(".attention_blocks.")
+        number, _, projection = name.partition(".")
+        if projection not in ("to_q", "to_k", "to_v", "to_out.0"):
+            continue
+        stem = f"{layer}.attention_blocks.{number}.processor.{projection.removesuffix('.0')}_lora"
+        lora[f"{stem}.down.weight"] = torch.randn(rank, weight.shape[1]) / weight.shape[1] ** 0.5
+        lora[f"{stem}.up.weight"] = torch.randn(weight.shape[0], rank) * 0.01
+    return lora
 
 
 def _save(state: Mapping[str, torch.Tensor], path: Path) -> None:
@@ -196,7 +227,7 @@ def _save(state: Mapping[str, torch.Tensor], path: Path) -> None:
 def workers(host: Host) -> Iterator[Any]:
     """Yield a function that returns the process of an arm, which is started when it is first asked for."""
     peer = peers_folder() / PEER
-    with tempfile.TemporaryDirectory() as name, ExitStack() as after:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with ProcessPoolExecutor(1) as other:  # whose memory is free again when it has ended
             other.submit(write_weights, folder).result()
@@ -208,6 +239,8 @@ def workers(host: Host) -> Iterator[Any]:
             is_diffusers = arm == "diffusers"
             key = ("diffusers", module) if is_diffusers else ("comfyui", "")
             if key not in started:
+                for other in [each for each in started if is_diffusers and each[0] == "diffusers"]:
+                    started.pop(other).end()  # two of them have no room
                 unet = folder / "models" / "diffusion_models" / "sd15.safetensors"
                 motion = folder / "models" / "animatediff_models" / module
                 command = (
@@ -216,10 +249,13 @@ def workers(host: Host) -> Iterator[Any]:
                     else [host.python, HERE / "in_comfyui.py", host.tree, folder, folder / PEER]
                 )
                 started[key] = Worker(command, folder)
-                after.callback(started[key].end)
             return started[key]
 
-        yield worker
+        try:
+            yield worker
+        finally:
+            for each in started.values():
+                each.end()
 
 
 def measure(case: Case, worker: Any, rounds: int) -> Figures:
@@ -259,7 +295,9 @@ def table(case: str, figures: Figures) -> list[str]:
                 f"{max(apart):.0e}" if apart else "",
             ]
         )
-    return [f"## {case}", "", *(f"| {' | '.join(row)} |" for row in (HEADS, ["---"] * len(HEADS), *rows)), ""]
+    cores = sorted({int(each["cores"]) for steps in figures.values() for each in steps})
+    lines = [f"| {' | '.join(row)} |" for row in (HEADS, ["---"] * len(HEADS), *rows)]
+    return [f"## {case}", "", f"Cores: {' or '.join(map(str, cores))}.", "", *lines, ""]
 
 
 def page(kept: Mapping[str, Figures]) -> str:

@@ -34,10 +34,11 @@ import nodes
 
 runpy.run_path(str(Path(__file__).parents[2] / "tests" / "bind.py"))
 import frameloom
-from frameloom.tools.peers.worker import forget_peak, memory, serve
+from frameloom.tools.peers.worker import forget_peak, hold_all_but, memory, serve
 
 comfy_nodes: Any = nodes  # ComfyUI's; to who reads types, the name is our package of nodes
-UNET, TOKENS, TEXT_WIDTH = "sd15.safetensors", 77, 768
+UNET, LORA = "sd15.safetensors", "lora.safetensors"
+TOKENS, TEXT_WIDTH = 77, 768
 
 
 class Bench:
@@ -62,15 +63,17 @@ class Bench:
 
         Args:
             request: ``arm``, ``module``, ``frames``, ``pixels``, ``cfg``, ``window`` (0: none), ``free_noise``; of ours
-                ``at_once``; ``first`` for the result that others are held against.
+                ``at_once``; ``lora``; ``free`` GiB; ``first`` for the result that others are held against.
         """
         frames, cells = request["frames"], request["pixels"] // 8
         model = getattr(self, f"_{request['arm']}")(request)
         positive, negative = self._sides
         latent = {"samples": torch.zeros(frames, 4, cells, cells)}
         gc.collect()
+        anonymous = memory("RssAnon")
+        ballast = hold_all_but(request["free"] * 1024)
         forget_peak()
-        before, anonymous = memory("VmRSS"), memory("RssAnon")
+        before = memory("VmRSS")
         self._seconds.clear()
         self._pictures.clear()
         result = call(
@@ -78,6 +81,7 @@ class Bench:
             positive=positive, negative=negative, latent_image=latent, denoise=1.0,
         )["samples"]  # fmt: skip
         peak = memory("VmHWM") - before
+        del ballast
         if request.get("first"):
             self._wanted = result
         alike = self._wanted if self._wanted.shape == result.shape else result
@@ -86,6 +90,7 @@ class Bench:
             "peak": peak,
             "anonymous": anonymous,
             "at_once": max(self._pictures),
+            "cores": torch.get_num_threads(),
             "apart": float((result - alike).norm() / alike.norm()),
         }
 
@@ -100,6 +105,8 @@ class Bench:
 
     def _ours(self, request: dict[str, Any]) -> Any:
         motion = self._load("Frameloom_MotionModuleLoader", file=request["module"])
+        if request["lora"]:
+            motion = call("Frameloom_MotionLoRALoader", motion=motion, file=LORA, strength=1.0)
         model = call(
             "Frameloom_ApplyMotionModule", model=self._base, motion=motion, strength=1.0, start_percent=0.0,
             end_percent=1.0, beta_schedule="auto", frames_at_once=request.get("at_once") or request["frames"],
@@ -123,8 +130,13 @@ class Bench:
 
     def _evolved(self, request: dict[str, Any]) -> Any:
         loaded = self._load("ADE_LoadAnimateDiffModel", model_name=request["module"])
+        lora = (
+            {"motion_lora": call("ADE_AnimateDiffLoRALoader", name=LORA, strength=1.0)}
+            if request["lora"]
+            else {}
+        )
         options = {
-            "m_models": call("ADE_ApplyAnimateDiffModelSimple", motion_model=loaded),
+            "m_models": call("ADE_ApplyAnimateDiffModelSimple", motion_model=loaded, **lora),
             "beta_schedule": "autoselect",
         }
         if request["window"]:
@@ -142,7 +154,7 @@ class Bench:
         return self._loaded[key]
 
 
-def call(name: str, **inputs: Any) -> Any:
+def call(name: str, /, **inputs: Any) -> Any:
     """Return the first output of a node."""
     node = comfy_nodes.NODE_CLASS_MAPPINGS[name]
     result: Any = getattr(node(), node.FUNCTION)(**inputs)

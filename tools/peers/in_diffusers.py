@@ -17,7 +17,7 @@ from diffusers import MotionAdapter, UNetMotionModel
 from frameloom.headless.weights.networks import build_unet
 from frameloom.models.motion.checkpoint import read_motion_weights, to_diffusers
 from frameloom.models.network.sizes import SD15
-from frameloom.tools.peers.worker import forget_peak, memory, serve
+from frameloom.tools.peers.worker import forget_peak, hold_all_but, memory, serve
 from safetensors.torch import load_file
 
 TOKENS = 77
@@ -43,12 +43,16 @@ def main() -> None:
         noisy = torch.randn(sides, 4, frames, cells, cells)
         tokens = text[:sides].repeat_interleave(frames, 0)
         gc.collect()
+        anonymous = memory("RssAnon")
+        ballast = hold_all_but(request["free"] * 1024)
         forget_peak()
-        before, anonymous = memory("VmRSS"), memory("RssAnon")
+        before = memory("VmRSS")
         started = time.perf_counter()
         network(noisy, 999, encoder_hidden_states=tokens)
         seconds = time.perf_counter() - started
-        return {"seconds": seconds, "peak": memory("VmHWM") - before, "anonymous": anonymous}
+        peak = memory("VmHWM") - before
+        del ballast
+        return {"seconds": seconds, "peak": peak, "anonymous": anonymous, "cores": torch.get_num_threads()}
 
     serve(answer)
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
+
+import psutil
+import torch
 
 MIB = 2**20
 
@@ -34,3 +38,19 @@ def memory(name: str) -> float:
     with open("/proc/self/status", encoding="ascii") as file:
         found = next(line for line in file if line.startswith(f"{name}:"))
     return int(found.split()[1]) * 1024 / MIB
+
+
+def hold_all_but(free: int) -> torch.Tensor:
+    """Return a ballast that leaves so many MiB of the machine's memory available: hosts split calls by what is free.
+
+    Raises:
+        RuntimeError: less is available, and remains so for ten minutes.
+    """
+    until = time.monotonic() + 600
+    while (available := psutil.virtual_memory().available // MIB) < free:
+        if time.monotonic() > until:
+            raise RuntimeError(
+                f"got {available} MiB of memory available; expected {free}; end other programs."
+            )
+        time.sleep(1)
+    return torch.ones(available - free, MIB, dtype=torch.uint8)
