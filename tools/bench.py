@@ -27,29 +27,42 @@ import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
     CrossFrameAttnProcessor2_0,
+    create_motion_field_and_warp_latents,
 )
 from frameloom.headless import select_host
+from frameloom.headless.engine.denoise import sample
 from frameloom.headless.engine.edits import edited, forward_with_edits
+from frameloom.headless.engine.guidance import CFG
 from frameloom.headless.port import HeadlessHost
+from frameloom.headless.samplers.sigmas import Sampling
+from frameloom.headless.samplers.table import SAMPLERS
 from frameloom.headless.seams.layers import attention_layers
 from frameloom.headless.weights import networks
+from frameloom.headless.weights.model import Model
 from frameloom.headless.weights.shared_attention import share_tokens
-from frameloom.models.edits.call import training_call
+from frameloom.models.edits.call import PAYLOAD, training_call
 from frameloom.models.edits.edit import Edit
+from frameloom.models.layout.attention import BoxBias, BoxGather, Layout, Reading, Region
+from frameloom.models.long_video.free_noise import WindowFusion
 from frameloom.models.motion.checkpoint import MotionWeights, to_diffusers
 from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion.module import MotionModel, motion_size
 from frameloom.models.network.sizes import DEMO, SD15
 from frameloom.models.network.unet import UNetSize
 from frameloom.models.training import Learner
+from frameloom.models.video.schedules import STABLE_DIFFUSION
+from frameloom.models.video.windows import WindowPlan
 from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
+from frameloom.models.zero_shot.motion_path import translation, warp
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
-FRAMES, SIDE = 8, 16
-LONG_CLIP, CRF = 256, 19.0
+FRAMES, SIDE = 8, 32
+LONG_CLIP, LONG_SIDE, CRF = 256, 16, 19.0
+WINDOW = 4
+MOST = 1.1  # times as long as its FLOPs say
 BLOCK_SIDE = 64  # of the block alone: 4,096 tokens a frame, as 512 px have at level 0
 CROSS_FRAME = Edit("bench", self_attention=CrossFrameEdit())
 DIFFUSERS_ALL = "diffusers' UNet with it"
@@ -235,7 +248,69 @@ def file_arms(_: UNetSize, hooks: ExitStack) -> list[Arm]:
 
 def file_example(_: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
     """Return a long clip's latents, and nothing else."""
-    return torch.randn(LONG_CLIP, 4, SIDE, SIDE), torch.empty(0), torch.empty(0)
+    return torch.randn(LONG_CLIP, 4, LONG_SIDE, LONG_SIDE), torch.empty(0), torch.empty(0)
+
+
+def edits_arms(size: UNetSize, _: ExitStack) -> list[Arm]:
+    """Build a sampled step plain, and with what asks the network more often or the module otherwise."""
+    plain = Model(headless_twin(random_unet(size), size), size, Sampling("eps", STABLE_DIFFUSION), 1.0)
+    motion = MotionModel(motion_size(size)).eval().requires_grad_(False)
+    weights = MotionWeights("bench", "v3", motion.size, motion.state_dict(), beta_schedule=None)
+    moving = plain.with_edit(motion_edit("bench", Learner(motion, weights)))
+    models = {
+        "plain": plain,
+        "layout of two things, bias and gather": plain.with_edit(
+            Edit("bench", cross_attention=BoxBias(), conditions=BoxGather())
+        ),
+        f"windows of {WINDOW}": plain.with_edit(Edit("bench", windows=WindowPlan(WINDOW, WINDOW // 2))),
+        "module": moving,
+        f"module, FreeNoise's windows of {WINDOW}": moving.with_edit(
+            Edit("bench", time=WindowFusion(WINDOW, WINDOW // 2))
+        ),
+    }
+    sampler, sigmas = SAMPLERS["euler"], plain.sampling.sigmas[[900, 800]]
+
+    def step(model: Model, noise: Tensor, tokens: Tensor) -> Tensor:
+        prompt, negative = tokens.split(1)
+        guidance = CFG([[prompt, {PAYLOAD: two_things(prompt).payload()}]], [[negative, {}]], 7.0)
+        return sample(model, noise, guidance, sampler=sampler, sigmas=sigmas, latent=torch.zeros_like(noise))[
+            0
+        ]
+
+    def arm(name: str, model: Model) -> Arm:
+        return Arm(name, lambda noisy, _, tokens: step(model, noisy[:FRAMES], tokens))
+
+    return [arm(name, model) for name, model in models.items()]
+
+
+def two_things(prompt: Tensor) -> Layout:
+    """Return a layout of two things that stand beside each other in every frame, for an encoded prompt."""
+    present = torch.ones(FRAMES, dtype=torch.bool)
+    regions = [
+        Region([(place, place + 2)], ((torch.tensor([[left, 0.25, left + 0.4, 0.75]] * FRAMES), present),))
+        for place, left in ((2, 0.05), (6, 0.55))
+    ]
+    alone = [Reading(prompt, (region,)) for region in regions]
+    return Layout(Reading(prompt, tuple(regions)), Reading(prompt), tuple(alone))
+
+
+def warp_arms(_: UNetSize, hooks: ExitStack) -> list[Arm]:
+    """Build diffusers' way of a latent along a path into a clip, and ours."""
+    path = translation(FRAMES, 12, 12)
+    frames = range(FRAMES)
+
+    def theirs(latents: Tensor, *_: Tensor) -> Tensor:
+        return create_motion_field_and_warp_latents(12, 12, list(frames), latents.repeat(FRAMES, 1, 1, 1))
+
+    return [
+        Arm("diffusers' create_motion_field_and_warp_latents", theirs),
+        Arm("Frameloom's warp", lambda latents, *_: warp(latents, path, frames)),
+    ]
+
+
+def warp_example(_: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a frame of latents, and nothing else."""
+    return torch.randn(1, 4, BLOCK_SIDE, BLOCK_SIDE), torch.empty(0), torch.empty(0)
 
 
 def example(size: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
@@ -253,13 +328,17 @@ def attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: o
     return sdpa_flop_count(query, key, value)
 
 
+def flop_counter() -> FlopCounterMode:
+    """Return torch's counter of FLOPs, which counts the CPU's attention, too."""
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return FlopCounterMode(display=False, custom_mapping={attention: attention_flops})
+
+
 @torch.inference_mode()
 def measure(arms: list[Arm], inputs: tuple[Tensor, Tensor, Tensor], rounds: int) -> None:
     """Fill in FLOPs, memory and times; every round runs each arm once, in turning order."""
-    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     for arm in arms:
-        counter = FlopCounterMode(display=False, custom_mapping={attention: attention_flops})
-        with counter:
+        with flop_counter() as counter:
             arm.forward(*inputs)
         arm.flops = counter.get_total_flops()
         arm.peak_bytes = measure_peak(arm, inputs)
@@ -343,6 +422,28 @@ def conclude_file(arms: list[Arm]) -> list[str]:
     ]
 
 
+def conclude_edits(arms: list[Arm]) -> list[str]:
+    """Hold each arm's time against its FLOPs."""
+    plain, *others = arms
+
+    def over(arm: Arm) -> str:
+        flops = plain.flops / arm.flops
+        return ratio([seconds * flops for seconds in arm.seconds], plain.seconds)
+
+    return [
+        f"- {arm.name}: {over(arm)} of what the plain step's time and its FLOPs say (target <= {MOST})."
+        for arm in others
+    ]
+
+
+def conclude_warp(arms: list[Arm]) -> list[str]:
+    """Hold the warp against diffusers'."""
+    theirs, ours = arms
+    return [
+        f"- Frameloom's warp over diffusers': {ratio(ours.seconds, theirs.seconds)} in time (target <= {MOST})."
+    ]
+
+
 CASES = {
     "module": Case("Motion module, a step", 8 * SIDE, module_arms, example, conclude_module),
     "block": Case(
@@ -353,13 +454,15 @@ CASES = {
         conclude_cross_frame,
     ),
     "step": Case("Cross-frame attention, a step", 8 * SIDE, cross_frame_arms, example, conclude_cross_frame),
+    "edits": Case("Edits that ask more, a step", 8 * SIDE, edits_arms, example, conclude_edits),
+    "warp": Case("A latent warped into a clip", 8 * BLOCK_SIDE, warp_arms, warp_example, conclude_warp),
     "file": Case(
         "A long clip into a file",
-        8 * SIDE,
+        8 * LONG_SIDE,
         file_arms,
         file_example,
         conclude_file,
-        f"Demo model's VAE, {8 * SIDE} px, {LONG_CLIP} frames, H.264",
+        f"Demo model's VAE, {8 * LONG_SIDE} px, {LONG_CLIP} frames, H.264",
     ),
 }
 
@@ -379,9 +482,10 @@ def report(case: Case, arms: list[Arm], sizes: str) -> str:
     ]
     for arm in arms:
         low, _, high = statistics.quantiles(arm.seconds, n=4)
+        flops = f"{arm.flops / base.flops:.3f}" if base.flops else ""
         lines.append(
-            f"| {arm.name} | {arm.median:.2f} ({low:.2f} .. {high:.2f}) | {arm.median / base.median:.3f} "
-            f"| {arm.flops / base.flops:.3f} | {arm.peak_bytes / 2**20:.0f} |"
+            f"| {arm.name} | {arm.median:.3g} ({low:.3g} .. {high:.3g}) | {arm.median / base.median:.3f} "
+            f"| {flops} | {arm.peak_bytes / 2**20:.0f} |"
         )
     return "\n".join([*lines, "", *case.conclude(arms), ""])
 

@@ -32,10 +32,9 @@ from frameloom.models.network.layers import attend_briefly
 from frameloom.models.network.sizes import DEMO, SD15
 from frameloom.models.network.unet import UNetSize
 from frameloom.models.training import Learner
-from frameloom.tools.bench import ratio
+from frameloom.tools.bench import flop_counter, ratio
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "bench_floor.md"
 FRAMES, PIXELS, TOKENS = 16, 256, 77
@@ -257,12 +256,12 @@ def shared_share(size: UNetSize, pixels: int) -> float:
     with FakeTensorMode(), torch.no_grad():
         unet: UNet2DConditionModel = build_unet(size)
         noisy, text = torch.empty(1, 4, pixels // 8, pixels // 8), torch.empty(1, TOKENS, size.context_dim)
-        with FlopCounterMode(display=False) as whole:
+        with flop_counter() as whole:
             unet(noisy, torch.full((1,), 500), encoder_hidden_states=text)
         hidden = torch.empty(1, size.model_channels, pixels // 8, pixels // 8)
         places = hidden.flatten(2).mT
         first: Any = unet.down_blocks[0]
-        with FlopCounterMode(display=False) as alike:
+        with flop_counter() as alike:
             unet.conv_in(noisy)
             first.resnets[0](hidden, torch.empty(1, 4 * size.model_channels))
             first.attentions[0].proj_in(hidden)

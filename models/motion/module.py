@@ -226,14 +226,14 @@ class TemporalTransformer(nn.Module):
         )
         self.proj_out = operations.Linear(channels, channels, **factory)
 
-    def forward(self, hidden: Tensor, frames: int, time: Time | None = None, cuts: int = 1) -> Tensor:
+    def forward(self, hidden: Tensor, frames: int, time: Time | None = None, rows: int = 0) -> Tensor:
         """Return what mixing over time at every place adds to a clip.
 
         Args:
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
             time: windows for attention; None: it goes over all frames.
-            cuts: number of parts in which places are worked out, one after another, for less memory and no gradient.
+            rows: rows of places that are worked out at a time, for less memory and no gradient; 0: all.
 
         Returns:
             [B*F, C, H, W], newly allocated.
@@ -243,24 +243,22 @@ class TemporalTransformer(nn.Module):
                 number of videos.
         """
         self._check_length(frames, time)
-        height, width = hidden.shape[-2:]
         if self.norm_scope == "frame":
             normal = self.norm(hidden)
         else:
             clip = rearrange(hidden, "(b f) c h w -> b c f h w", f=frames)
             normal = rearrange(self.norm(clip), "b c f h w -> (b f) c h w")
-        tokens = frames_to_tokens(normal, frames)
-        if cuts == 1:
-            return tokens_to_frames(self._mix(tokens, time), height, width)
-        for places in tokens.chunk(cuts):
-            places.copy_(self._mix(places, time))
-        return tokens_to_frames(tokens, height, width)
+        if rows == 0:
+            return self._mix(normal, frames, time)
+        for few in normal.split(rows, dim=2):
+            few.copy_(self._mix(few, frames, time))
+        return normal
 
-    def _mix(self, tokens: Tensor, time: Time | None) -> Tensor:
-        tokens = self.proj_in(tokens)
+    def _mix(self, normal: Tensor, frames: int, time: Time | None) -> Tensor:
+        tokens = self.proj_in(frames_to_tokens(normal, frames))
         for block in self.transformer_blocks:
             tokens = block(tokens, time)
-        return self.proj_out(tokens)
+        return tokens_to_frames(self.proj_out(tokens), *normal.shape[-2:])
 
     def _check_length(self, frames: int, time: Time | None) -> None:
         longest = self.max_frames
@@ -339,7 +337,7 @@ class MotionModel(nn.Module):
         frames: int,
         strength: float = 1.0,
         time: Time | None = None,
-        cuts: int = 1,
+        rows: int = 0,
     ) -> Tensor:
         """Run one slot.
 
@@ -349,14 +347,16 @@ class MotionModel(nn.Module):
             frames: frames per video.
             strength: factor on the module's change; at 0 the input itself is returned.
             time: windows for attention; None: it goes over all frames.
-            cuts: number of parts in which places are worked out, for less memory and no gradient.
+            rows: rows of places that are worked out at a time, for less memory and no gradient; 0: all.
 
         Returns:
             [B*F, C, H, W].
         """
         if strength == 0:
             return hidden
-        change = self.transformer(slot)(hidden, frames, time, cuts)
+        change = self.transformer(slot)(hidden, frames, time, rows)
+        if rows:
+            return (change if strength == 1 else change.mul_(strength)).add_(hidden)
         return hidden + change if strength == 1 else hidden + strength * change
 
 

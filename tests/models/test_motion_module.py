@@ -146,10 +146,11 @@ def test_attention_over_more_frames_than_the_encoding_holds_is_refused(frames, t
         transformer()(hidden(frames=frames), frames, time)
 
 
-@pytest.mark.parametrize("cuts", [2, 3, 100])
+@pytest.mark.parametrize("rows", [1, 3, 100])
+@pytest.mark.parametrize("strength", [1.0, 0.3])
 @torch.no_grad()
-def test_places_that_are_worked_out_one_part_after_another_are_the_same(cuts):
-    x = hidden()
-    torch.testing.assert_close(
-        transformer()(x, FRAMES, None, cuts), transformer()(x, FRAMES), atol=1e-6, rtol=1e-5
-    )
+def test_rows_that_are_worked_out_a_few_at_a_time_are_the_same(strength, rows):
+    module, x = tiny_module(), hidden()
+    few = module(SLOT, x, FRAMES, strength, None, rows)
+    torch.testing.assert_close(few, module(SLOT, x, FRAMES, strength), atol=1e-6, rtol=1e-5)
+    assert torch.equal(x, hidden())
