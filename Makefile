@@ -84,6 +84,7 @@ bench: $(READY)
 	$(BIN)/python tools/bench_training.py
 	$(BIN)/python tools/bench_cluster.py
 	$(BIN)/python tools/bench_paper.py
+	$(BIN)/python tools/bench_floor.py
 
 # Hours. Needs a ComfyUI and AnimateDiff-Evolved: tools/host.py says where. --only 'PATTERN' chooses sizes.
 bench-peers: $(READY)

@@ -44,18 +44,19 @@ HERE = Path(__file__).parent
 PEER = "ComfyUI-AnimateDiff-Evolved"
 OURS, THEIRS = "Frameloom", "AnimateDiff-Evolved"
 Figures = dict[str, list[dict[str, float]]]  # what each arm's steps took
-INTRODUCTION = f"""\
+INTRODUCTION = """\
 # Bench: a step beside AnimateDiff-Evolved and diffusers
 
 Written by `make bench-peers`, which needs a ComfyUI (`tools/host.py`) and AnimateDiff-Evolved; see `tools/peers`.
 SD1.5's sizes with random weights, one step of Euler's, on a CPU, float32. Arms take turns, each with as many threads
-as a case's *cores*. *Peer* is {THEIRS}: times over its are medians of pairs, with their 95 % bootstrap intervals. A
-peak is what was resident in a step over what was so before it. *Pictures at once* are what the network was asked
-about in one call: ComfyUI asks the two sides of guidance together where its estimate fits into what is free, else one
-by one. All arms of a case find the same free memory, 5 GiB or, where whole clips need it, 8 or 13: what is more is
-held by a ballast. *Apart* is how far latents are from ours, by the norm; with a v1 module the peer takes the norms of
-transformers over the clip, too, which the original does not. Times of another machine, or of one that does other
-work, are not comparable; ratios are.
+as a case's *cores*. *Peer* is AnimateDiff-Evolved: times over its are medians of pairs, with their 95 % bootstrap
+intervals. A peak is what was resident in a step over what was so before it. *Pictures at once* are what the network
+was asked about in one call: ComfyUI asks the two sides of guidance together where its estimate fits into what is
+free, else one by one. All arms of a case find the same free memory, 5 GiB or, where whole clips need it, 8 or 13:
+what is more is held by a ballast. *Apart* is how far latents are from ours, by the norm; with a v1 module the peer
+takes the norms of transformers over the clip, too, which the original does not. ComfyUI's arms take its own
+attention, by parts, as it does on a CPU; diffusers' takes torch's, in another build of torch (ours). Times of another
+machine, or of one that does other work, are not comparable; ratios are.
 """
 HEADS = [
     "arm",
