@@ -475,7 +475,7 @@ def report(case: Case, arms: list[Arm], sizes: str) -> str:
     lines = [
         f"## {case.title}",
         "",
-        f"{setting}, float32, CPU, {threads} threads.",
+        f"{setting}, float32, CPU, threads: {threads}.",
         "",
         f"| arm | s, median (quartiles) | time over {base.name} | FLOPs over it | its memory, MiB |",
         "|---|---|---|---|---|",

@@ -122,7 +122,7 @@ INTRODUCTION = f"""\
 # Bench: below the floor
 
 Written by `tools/bench_floor.py`. A step takes about the time of its counted FLOPs ([bench](bench.md)). What could make
-it cheaper was tried at SD1.5's sizes, {FRAMES} frames of {PIXELS} px, on a CPU that has bfloat16, by {{cores}} threads.
+it cheaper was tried at SD1.5's sizes, {FRAMES} frames of {PIXELS} px, on a CPU that has bfloat16 (threads: {{cores}}).
 *Over float32's*: medians of pairs with their 95 % bootstrap intervals, of the layers that change. *A step's* follows
 from the share of a step that these layers take. *Apart*: how far what they give is from float32's, by the norm.
 
