@@ -6,8 +6,8 @@ usage: bench.py [--rounds N] [--only CASE ...] [--demo]
 SD1.5's sizes with random weights, 8 frames with guidance (a batch of 16). The arms of a case share one set of weights,
 run in one process, and take turns, so that whatever else the machine does falls on all of them. Figures are medians
 with their quartiles; counted FLOPs and the peak of counted memory stand beside them. A clip's way into a file is timed
-on the demo model's VAE. --demo takes the demo model's
-sizes instead: seconds, to see that the tool works. With --demo or --only nothing is written.
+on the demo model's VAE. --only measures some cases and keeps the page's others. --demo takes the demo model's sizes
+instead: seconds, to see that the tool works; then nothing is written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +63,7 @@ FRAMES, SIDE = 8, 32
 LONG_CLIP, LONG_SIDE, CRF = 256, 16, 19.0
 WINDOW = 4
 MOST = 1.1  # times as long as its FLOPs say
+HEADER = "# Bench\n\nWritten by `make bench`: arms take turns in one process; see `tools/bench.py`.\n"
 BLOCK_SIDE = 64  # of the block alone: 4,096 tokens a frame, as 512 px have at level 0
 CROSS_FRAME = Edit("bench", self_attention=CrossFrameEdit())
 DIFFUSERS_ALL = "diffusers' UNet with it"
@@ -91,18 +92,18 @@ class Case:
 
     Attributes:
         title: name of what is timed.
-        pixels: length of the picture's side in pixels, at SD1.5's sizes.
+        cells: length of the latents' side at SD1.5's sizes; the demo model's sizes have a quarter of it.
         build: function that makes the arms at a size; hooks last as long as the stack. The table compares with the
             first.
-        example: function that makes the arguments of every arm.
+        example: function that makes the arguments of every arm, of latents of a side.
         conclude: function that says what the figures mean, one line each.
         setting: setting, if the case is not guidance of a short clip at the sizes asked for.
     """
 
     title: str
-    pixels: int
+    cells: int
     build: Callable[[UNetSize, ExitStack], list[Arm]]
-    example: Callable[[UNetSize], tuple[Tensor, Tensor, Tensor]]
+    example: Callable[[UNetSize, int], tuple[Tensor, Tensor, Tensor]]
     conclude: Callable[[list[Arm]], list[str]]
     setting: str = ""
 
@@ -211,10 +212,10 @@ def block_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
     return arms
 
 
-def block_example(size: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
+def block_example(size: UNetSize, cells: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return a block's input [2F, tokens, C], nothing, and the text, [2, 77, D]."""
     return (
-        torch.randn(2 * FRAMES, BLOCK_SIDE**2, size.model_channels),
+        torch.randn(2 * FRAMES, cells**2, size.model_channels),
         torch.empty(0),
         torch.randn(2, 77, size.context_dim),
     )
@@ -246,9 +247,9 @@ def file_arms(_: UNetSize, hooks: ExitStack) -> list[Arm]:
     ]
 
 
-def file_example(_: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
+def file_example(_: UNetSize, cells: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return a long clip's latents, and nothing else."""
-    return torch.randn(LONG_CLIP, 4, LONG_SIDE, LONG_SIDE), torch.empty(0), torch.empty(0)
+    return torch.randn(LONG_CLIP, 4, cells, cells), torch.empty(0), torch.empty(0)
 
 
 def edits_arms(size: UNetSize, _: ExitStack) -> list[Arm]:
@@ -308,16 +309,16 @@ def warp_arms(_: UNetSize, hooks: ExitStack) -> list[Arm]:
     ]
 
 
-def warp_example(_: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
+def warp_example(_: UNetSize, cells: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return a frame of latents, and nothing else."""
-    return torch.randn(1, 4, BLOCK_SIDE, BLOCK_SIDE), torch.empty(0), torch.empty(0)
+    return torch.randn(1, 4, cells, cells), torch.empty(0), torch.empty(0)
 
 
-def example(size: UNetSize) -> tuple[Tensor, Tensor, Tensor]:
+def example(size: UNetSize, cells: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return noisy latents [2F, 4, H, W], timesteps [2F], and the text of the two sides of guidance, [2, 77, D]."""
     batch = 2 * FRAMES
     return (
-        torch.randn(batch, 4, SIDE, SIDE),
+        torch.randn(batch, 4, cells, cells),
         torch.full((batch,), 500),
         torch.randn(2, 77, size.context_dim),
     )
@@ -445,20 +446,20 @@ def conclude_warp(arms: list[Arm]) -> list[str]:
 
 
 CASES = {
-    "module": Case("Motion module, a step", 8 * SIDE, module_arms, example, conclude_module),
+    "module": Case("Motion module, a step", SIDE, module_arms, example, conclude_module),
     "block": Case(
         "Cross-frame attention, a transformer block of level 0",
-        8 * BLOCK_SIDE,
+        BLOCK_SIDE,
         block_arms,
         block_example,
         conclude_cross_frame,
     ),
-    "step": Case("Cross-frame attention, a step", 8 * SIDE, cross_frame_arms, example, conclude_cross_frame),
-    "edits": Case("Edits that ask more, a step", 8 * SIDE, edits_arms, example, conclude_edits),
-    "warp": Case("A latent warped into a clip", 8 * BLOCK_SIDE, warp_arms, warp_example, conclude_warp),
+    "step": Case("Cross-frame attention, a step", SIDE, cross_frame_arms, example, conclude_cross_frame),
+    "edits": Case("Edits that ask more, a step", SIDE, edits_arms, example, conclude_edits),
+    "warp": Case("A latent warped into a clip", BLOCK_SIDE, warp_arms, warp_example, conclude_warp),
     "file": Case(
         "A long clip into a file",
-        8 * LONG_SIDE,
+        LONG_SIDE,
         file_arms,
         file_example,
         conclude_file,
@@ -467,11 +468,11 @@ CASES = {
 }
 
 
-def report(case: Case, arms: list[Arm], sizes: str) -> str:
+def report(case: Case, arms: list[Arm], sizes: str, cells: int) -> str:
     """Render the figures as Markdown."""
     base = arms[0]
     threads = torch.get_num_threads()
-    setting = case.setting or f"{sizes}, {case.pixels} px, {FRAMES} frames with guidance"
+    setting = case.setting or f"{sizes}, {8 * cells} px, {FRAMES} frames with guidance"
     lines = [
         f"## {case.title}",
         "",
@@ -493,10 +494,19 @@ def report(case: Case, arms: list[Arm], sizes: str) -> str:
 def run_case(name: str, size: UNetSize, sizes: str, rounds: int) -> str:
     """Measure one case and render it."""
     case = CASES[name]
+    cells = case.cells if size is SD15.unet else case.cells // 4
     with ExitStack() as hooks:
         arms = case.build(size, hooks)
-        measure(arms, case.example(size), rounds)
-    return report(case, arms, sizes)
+        measure(arms, case.example(size, cells), rounds)
+    return report(case, arms, sizes, cells)
+
+
+def page(before: str, texts: Mapping[str, str]) -> str:
+    """Return the page with some cases' sections written anew, and the others as they were."""
+    _, *old = before.split("\n## ")
+    kept = {section.partition("\n")[0]: f"## {section.rstrip()}\n" for section in old}
+    sections = [texts.get(name) or kept.get(case.title) for name, case in CASES.items()]
+    return "\n".join([HEADER, *filter(None, sections)])
 
 
 def main() -> int:
@@ -509,13 +519,10 @@ def main() -> int:
     parser.add_argument("--demo", action="store_true")
     arguments = parser.parse_args()
     size, sizes = (DEMO.unet, "Demo model's sizes") if arguments.demo else (SD15.unet, "SD1.5's sizes")
-    texts = [run_case(name, size, sizes, arguments.rounds) for name in arguments.only]
-    print("\n".join(texts))
-    if not arguments.demo and arguments.only == list(CASES):
-        header = (
-            "# Bench\n\nWritten by `make bench`: arms take turns in one process; see `tools/bench.py`.\n\n"
-        )
-        REPORT.write_text(header + "\n".join(texts), encoding="utf-8")
+    texts = {name: run_case(name, size, sizes, arguments.rounds) for name in arguments.only}
+    print("\n".join(texts.values()))
+    if not arguments.demo:
+        REPORT.write_text(page(REPORT.read_text("utf-8"), texts), encoding="utf-8")
     return 0
 
 
