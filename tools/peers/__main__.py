@@ -50,13 +50,13 @@ INTRODUCTION = """\
 Written by `make bench-peers`, which needs a ComfyUI (`tools/host.py`) and AnimateDiff-Evolved; see `tools/peers`.
 SD1.5's sizes with random weights, one step of Euler's, on a CPU, float32. Arms take turns, each with as many threads
 as a case's *cores*. *Peer* is AnimateDiff-Evolved: times over its are medians of pairs, with their 95 % bootstrap
-intervals. A peak is what was resident in a step over what was so before it. *Pictures at once* are what the network
-was asked about in one call: ComfyUI asks the two sides of guidance together where its estimate fits into what is
-free, else one by one. All arms of a case find the same free memory, 5 GiB or, where whole clips need it, 8 or 13:
-what is more is held by a ballast. *Apart* is how far latents are from ours, by the norm; with a v1 module the peer
-takes the norms of transformers over the clip, too, which the original does not. ComfyUI's arms take its own
-attention, by parts, as it does on a CPU; diffusers' takes torch's, in another build of torch (ours). Times of another
-machine, or of one that does other work, are not comparable; ratios are.
+intervals. A peak is what was resident in a step over what was so before it; at 64 px a step fits into what the
+allocator kept, so peaks say nothing there. *Pictures at once* are what the network was asked about in one call:
+ComfyUI asks the two sides of guidance together where its estimate fits into what is free, else one by one. All arms
+of a case find the same memory *free*: what is more is held by a ballast. *Apart* is how far latents are from ours, by
+the norm; with a v1 module the peer takes the norms of transformers over the clip, too, which the original does not.
+ComfyUI's arms take its own attention, by parts, as it does on a CPU; diffusers' takes torch's, in another build of
+torch (ours). Times of another machine, or of one that does other work, are not comparable; ratios are.
 """
 HEADS = [
     "arm",
@@ -270,7 +270,9 @@ def measure(case: Case, worker: Any, rounds: int) -> Figures:
         for name, request in arms[shift:] + arms[:shift]:
             found = worker(request["arm"], request["module"]).ask({**request, "first": name == OURS})
             print(f"{case.name}: round {turn + 1}/{rounds} {name}: {found}", flush=True)
-            figures[name].append({key: float(f"{value:.4g}") for key, value in found.items()})
+            figures[name].append(
+                {key: float(f"{value:.4g}") for key, value in {**found, "free": case.free}.items()}
+            )
     return figures
 
 
@@ -296,9 +298,10 @@ def table(case: str, figures: Figures) -> list[str]:
                 f"{max(apart):.0e}" if apart else "",
             ]
         )
-    cores = sorted({int(each["cores"]) for steps in figures.values() for each in steps})
+    given = next(iter(figures.values()))[0]
+    free = f"{given['free']:.0f} GiB" if "free" in given else "what there was"
     lines = [f"| {' | '.join(row)} |" for row in (HEADS, ["---"] * len(HEADS), *rows)]
-    return [f"## {case}", "", f"Cores: {' or '.join(map(str, cores))}.", "", *lines, ""]
+    return [f"## {case}", "", f"Cores: {given['cores']:.0f}. Free: {free}.", "", *lines, ""]
 
 
 def page(kept: Mapping[str, Figures]) -> str:
