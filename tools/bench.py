@@ -129,15 +129,24 @@ def headless_twin(unet: UNet2DConditionModel, size: UNetSize) -> UNet2DCondition
     return twin
 
 
+def weights_of(motion: MotionModel) -> MotionWeights:
+    """Return a motion module's weights, as a file's of version 3."""
+    return MotionWeights("bench", "v3", motion.size, motion.state_dict(), beta_schedule=None)
+
+
+def edit_of(motion: MotionModel) -> Edit:
+    """Return the edit that runs a motion module."""
+    return motion_edit("bench", Learner(motion, weights_of(motion)))
+
+
 def module_arms(size: UNetSize, hooks: ExitStack) -> list[Arm]:
     """Build diffusers' UNet, the headless host's, the same with our module, and diffusers' UNetMotionModel."""
     unet = random_unet(size)
     motion = MotionModel(motion_size(size)).eval().requires_grad_(False)
-    weights = MotionWeights("bench", "v3", motion.size, motion.state_dict(), beta_schedule=None)
-    edit = motion_edit("bench", Learner(motion, weights))
+    edit = edit_of(motion)
     bare = hooks.enter_context(forward_with_edits(headless_twin(unet, size), [], FRAMES))
     ours = hooks.enter_context(forward_with_edits(headless_twin(unet, size), [edit], FRAMES))
-    theirs: Any = UNetMotionModel.from_unet2d(unet, build_adapter(weights))
+    theirs: Any = UNetMotionModel.from_unet2d(unet, build_adapter(weights_of(motion)))
     theirs.eval().requires_grad_(False)
 
     def plain(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
@@ -255,9 +264,7 @@ def file_example(_: UNetSize, cells: int) -> tuple[Tensor, Tensor, Tensor]:
 def edits_arms(size: UNetSize, _: ExitStack) -> list[Arm]:
     """Build a sampled step plain, and with what asks the network more often or the module otherwise."""
     plain = Model(headless_twin(random_unet(size), size), size, Sampling("eps", STABLE_DIFFUSION), 1.0)
-    motion = MotionModel(motion_size(size)).eval().requires_grad_(False)
-    weights = MotionWeights("bench", "v3", motion.size, motion.state_dict(), beta_schedule=None)
-    moving = plain.with_edit(motion_edit("bench", Learner(motion, weights)))
+    moving = plain.with_edit(edit_of(MotionModel(motion_size(size)).eval().requires_grad_(False)))
     models = {
         "plain": plain,
         "layout of two things, bias and gather": plain.with_edit(
@@ -274,9 +281,9 @@ def edits_arms(size: UNetSize, _: ExitStack) -> list[Arm]:
     def step(model: Model, noise: Tensor, tokens: Tensor) -> Tensor:
         prompt, negative = tokens.split(1)
         guidance = CFG([[prompt, {PAYLOAD: two_things(prompt).payload()}]], [[negative, {}]], 7.0)
-        return sample(model, noise, guidance, sampler=sampler, sigmas=sigmas, latent=torch.zeros_like(noise))[
-            0
-        ]
+        latent = torch.zeros_like(noise)
+        drawn, _ = sample(model, noise, guidance, sampler=sampler, sigmas=sigmas, latent=latent)
+        return drawn
 
     def arm(name: str, model: Model) -> Arm:
         return Arm(name, lambda noisy, _, tokens: step(model, noisy[:FRAMES], tokens))

@@ -25,14 +25,11 @@ from diffusers import UNet2DConditionModel
 from frameloom.headless.engine.edits import forward_with_edits
 from frameloom.headless.weights.networks import build_unet
 from frameloom.headless.weights.shared_attention import share_tokens
-from frameloom.models.motion.checkpoint import MotionWeights
-from frameloom.models.motion.edit import motion_edit
-from frameloom.models.motion.module import MotionModel, TemporalAttention, TemporalTransformer, motion_size
+from frameloom.models.motion.module import MotionModel, TemporalAttention, motion_size
 from frameloom.models.network.layers import attend_briefly
 from frameloom.models.network.sizes import DEMO, SD15
-from frameloom.models.network.unet import UNetSize
-from frameloom.models.training import Learner
-from frameloom.tools.bench import flop_counter, ratio
+from frameloom.models.network.unet import UNetSize, layer_grid
+from frameloom.tools.bench import edit_of, flop_counter, ratio
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -158,14 +155,9 @@ def motion_module(size: UNetSize) -> MotionModel:
     """Build a motion module that changes something."""
     torch.manual_seed(0)
     motion = MotionModel(motion_size(size)).eval().requires_grad_(False)
-    for slot in slots_of(motion):
-        nn.init.normal_(slot.proj_out.weight, std=0.02)
+    for name in motion.slots:
+        nn.init.normal_(motion.transformer(name).proj_out.weight, std=0.02)
     return motion
-
-
-def slots_of(motion: MotionModel) -> list[TemporalTransformer]:
-    """Return its slots."""
-    return [each for each in motion.modules() if isinstance(each, TemporalTransformer)]
 
 
 def take_turns(trials: Sequence[Trial], plain: nn.Module, ask: Callable[[Any], Tensor], rounds: int) -> float:
@@ -198,13 +190,12 @@ def try_slots(size: UNetSize, rounds: int) -> tuple[list[Trial], float]:
     trials = [Trial(name, change, [], []) for name, change in SLOTS.items()]
     motion, total = motion_module(size), 0.0
     shapes: dict[tuple[int, int], list[str]] = {}
-    for name in motion.slots:
-        level = int(name.split(".")[1])
-        depth = level if name.startswith("down") else len(size.channel_mult) - 1 - level
-        shapes.setdefault((motion.size.channels[name], PIXELS // 8 >> depth), []).append(name)
-    for (channels, cells), names in shapes.items():
-        slot: Any = motion.get_submodule(f"{names[0]}.temporal_transformer")
-        hidden = torch.randn(FRAMES, channels, cells, cells)
+    for place in size.places:
+        if place.slot in motion.slots:
+            shapes.setdefault((place.width, place.level), []).append(place.slot)
+    for (channels, level), names in shapes.items():
+        slot = motion.transformer(names[0])
+        hidden = torch.randn(FRAMES, channels, *layer_grid((PIXELS // 8, PIXELS // 8), level))
         parts = [Trial(trial.name, trial.change, [], []) for trial in trials]
         total += len(names) * take_turns(parts, slot, partial(_ask_slot, hidden=hidden), rounds)
         for trial, part in zip(trials, parts, strict=True):
@@ -238,14 +229,13 @@ def step_apart(size: UNetSize) -> float:
     answers = []
     for change in (lambda slot: slot, InBfloat16):
         motion = motion_module(size)
-        for slots in [each for each in motion.modules() if isinstance(each, nn.ModuleDict)]:
-            if "temporal_transformer" in slots:
-                slots["temporal_transformer"] = change(slots["temporal_transformer"])
-        weights = MotionWeights("floor", "v3", motion.size, motion.state_dict(), beta_schedule=None)
+        for name in motion.slots:
+            slot: Any = motion.get_submodule(name)
+            slot["temporal_transformer"] = change(motion.transformer(name))
         torch.manual_seed(1)
         unet = share_tokens(build_unet(size)).eval().requires_grad_(False)
         noisy, text = torch.randn(FRAMES, 4, 16, 16), torch.randn(1, TOKENS, size.context_dim)
-        with forward_with_edits(unet, [motion_edit("floor", Learner(motion, weights))], FRAMES) as forward:
+        with forward_with_edits(unet, [edit_of(motion)], FRAMES) as forward:
             answers.append(forward(noisy, torch.full((FRAMES,), 500), text))
     plain, low = answers
     return float((low - plain).norm() / plain.norm())

@@ -24,11 +24,9 @@ from frameloom.models.edits.call import Call, Condition
 from frameloom.models.edits.edit import Edit
 from frameloom.models.edits.lockstep import Cut
 from frameloom.models.long_video.free_noise import WindowFusion
-from frameloom.models.motion.checkpoint import MotionWeights
-from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion.module import MotionModel, motion_size
 from frameloom.models.network.sizes import SD15
-from frameloom.models.training import Learner
+from frameloom.tools.bench import edit_of
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -108,8 +106,7 @@ def count(
         with FakeTensorMode(), torch.no_grad(), ExitStack() as hooks:
             unet = share_tokens(build_unet(SD15.unet)).eval()
             motion = MotionModel(motion_size(SD15.unet)).eval()
-            weights = MotionWeights("paper", "v3", motion.size, motion.state_dict(), beta_schedule=None)
-            edits = [motion_edit("paper", Learner(motion, weights))]
+            edits = [edit_of(motion)]
             if frames > motion.size.max_frames:
                 edits.append(Edit("paper", time=WindowFusion(WINDOW, STRIDE)))
             run = hooks.enter_context(edited(unet, edits))

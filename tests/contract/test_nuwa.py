@@ -147,23 +147,21 @@ def test_another_question_has_files_of_its_own(port, moving, demo, motion, scene
         "masks": {"positive": masked(port, demo, 3)},  # neither is a keyframe
     }
 
-    class Found(Exception):
-        """A folder was opened; its jobs need not be drawn."""
+    class Drawn(Exception):
+        """A job was; the other one need not be."""
 
     def check(self):
-        if folders() > len(seen):
-            raise Found
-
-    def folders():
-        return len(list(user_folder.glob("*")))
+        if len(job_files(user_folder)) > len(seen):
+            raise Drawn
 
     monkeypatch.setattr(type(port), "check_interrupt", check)
     seen = []
     for what, change in changes.items():
-        with pytest.raises(Found):
+        with pytest.raises(Drawn):
             interpolate(demo=demo, scene=scene, **(base | change))
         seen.append(what)
-        assert folders() == len(seen), what
+        assert len(list(user_folder.iterdir())) == len(seen), what
+        assert len(job_files(user_folder)) == len(seen), what
 
 
 def test_a_run_that_is_stopped_goes_on_where_it_was(port, moving, demo, scene, user_folder, monkeypatch):
