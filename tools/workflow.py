@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,19 @@ Schemas = Mapping[str, Mapping[str, Any]]
 WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3"}
 SEEDS = {"seed", "noise_seed"}
+# Folder of models, and repository on Hugging Face, of the files that workflows name: the editor offers what is missing.
+ANIMATEDIFF = "guoyww/animatediff"
+CONTROLNETS = "comfyanonymous/ControlNet-v1-1_fp16_safetensors"
+FILES = {
+    "v1-5-pruned-emaonly.safetensors": ("checkpoints", "Comfy-Org/stable-diffusion-v1-5-archive"),
+    "instruct-pix2pix-00-22000.safetensors": ("checkpoints", "timbrooks/instruct-pix2pix"),
+    "v3_sd15_mm.ckpt": ("animatediff_models", ANIMATEDIFF),
+    "mm_sd_v15_v2.ckpt": ("animatediff_models", ANIMATEDIFF),
+    "v2_lora_ZoomIn.ckpt": ("animatediff_motion_lora", ANIMATEDIFF),
+    "control_v11p_sd15_canny_fp16.safetensors": ("controlnet", CONTROLNETS),
+    "control_v11p_sd15_scribble_fp16.safetensors": ("controlnet", CONTROLNETS),
+    "gligen_sd14_textbox_pruned.safetensors": ("gligen", "comfyanonymous/GLIGEN_pruned_safetensors"),
+}
 NOTE = "MarkdownNote"
 NOTE_OF = "note of node"
 
@@ -78,7 +91,7 @@ def to_editor(prompt: Prompt, known: Schemas) -> dict[str, Any]:
             _size(inputs, entry),
             order[node_id],
             node["_meta"]["title"],
-            {"Node name for S&R": node["class_type"]},
+            {"Node name for S&R": node["class_type"]} | _models(node["inputs"].values()),
             [
                 value
                 for slot in inputs
@@ -170,6 +183,17 @@ def _values(entry: Mapping[str, Any], values: list[Any]) -> dict[str, Any]:
         if read == named:
             return named
         named = read
+
+
+def _models(values: Iterable[Any]) -> dict[str, list[dict[str, str]]]:
+    """Return the property that tells the editor where a node's files can be fetched; empty for none."""
+    models = []
+    for name in values:
+        if isinstance(name, str) and name in FILES:
+            folder, repository = FILES[name]
+            url = f"https://huggingface.co/{repository}/resolve/main/{name}"
+            models.append({"name": name, "url": url, "directory": folder})
+    return {"models": models} if models else {}
 
 
 def _is_link(value: Any) -> bool:

@@ -13,7 +13,6 @@ import pytest
 import torch
 from frameloom.headless.__main__ import main
 from frameloom.host import api
-from frameloom.host.bundled import ASSETS
 from frameloom.models.files import whole_file
 from frameloom.tests.support.workflows import SHORT_NUWA, WORKFLOWS
 from frameloom.tools.detector import measure
@@ -23,7 +22,7 @@ from PIL import Image, ImageSequence
 @pytest.fixture
 def run(draw_workflow):
     """Run a workflow with some of its values replaced; returns the folder of what it saved."""
-    return lambda name, *values: draw_workflow(name, *values, input=ASSETS / "inputs")[0]
+    return lambda name, *values: draw_workflow(name, *values)[0]
 
 
 SMALL = ("KSampler.steps=1", "EmptyLatentImage.width=64", "EmptyLatentImage.height=64")
@@ -48,7 +47,9 @@ def test_a_clip_is_made_of_as_many_frames_as_it_says_and_the_motion_module_may_k
 @pytest.mark.parametrize("name", ["animate_image_demo", "animate_image_adapter_demo"])
 def test_what_a_given_first_frame_shows_goes_where_the_prompt_says(run, name):
     """It stood still while the frames to be made began as the first one: at full noise, a latent shines through."""
-    with Image.open(run(name, "KSampler.steps=4") / f"{name}_00001_.webp") as clip:
+    with Image.open(
+        run(name, "Sample.steps=4", "Draw the First Frame.steps=8") / f"{name}_00001_.webp"
+    ) as clip:
         frames = np.stack([np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(clip)])
     centers = measure(torch.from_numpy(frames).movedim(-1, 1) / 127.5 - 1).centers
     assert centers[-1, 0] - centers[0, 0] > 0.25

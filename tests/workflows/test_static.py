@@ -132,8 +132,7 @@ def test_every_node_of_the_pack_is_in_a_workflow(known):
 
 
 def test_files_that_the_demo_workflows_name_come_with_the_pack():
-    inputs = {path.name for path in (ROOT / "assets" / "inputs").iterdir()}
-    bundled = inputs.union(*BUNDLED.values())
+    bundled = set().union(*BUNDLED.values())
     for name in NAMES:
         if name.endswith("_demo"):
             named = {
@@ -153,6 +152,25 @@ def test_a_note_says_where_each_file_that_does_not_come_with_the_pack_goes(name)
         ]
         assert all(file in node["_meta"]["note"] for file in files)
         assert not files or re.search(r"models/\w+|input folder", node["_meta"]["note"])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_sd15")])
+def test_the_editor_is_told_where_weights_can_be_fetched(name):
+    """As the note says it: the note is for eyes, the property for the editor's list of missing models."""
+    prompt = prompt_of(name)
+    for node in editor_of(name)["nodes"]:
+        weights = {
+            value for value in node["widgets_values"] if str(value).endswith((".safetensors", ".ckpt"))
+        }
+        models = node["properties"].get("models", [])
+        assert {model["name"] for model in models} == weights - set().union(*BUNDLED.values())
+        for model in models:
+            note = prompt[str(node["id"])]["_meta"]["note"]
+            assert f"models/{model['directory']}" in note
+            repository = re.fullmatch(r"https://huggingface.co/(\S+/\S+)/resolve/main/(\S+)", model["url"])
+            assert repository
+            assert repository[2] == model["name"]
+            assert repository[1] in note or "the same repository" in note
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -181,8 +181,9 @@ def _pictures() -> list[bytes]:
 def _picture(graphs: dict[str, Graph], rng: random.Random, folder: Path, data: bytes) -> Reading:
     name = "spoiled." + rng.choice(["png", "png", "jpg", "webp", "gif", "bmp", "svg"])
     _written(folder / "input" / name, data)
-    graph = _with(graphs["animate_image_demo"], PICTURE.name, name)
-    return Reading(_run(folder, rng.choice([graph, {"1": _node("LoadImage", image=name), "2": _shown("1")}])))
+    load = _node("LoadImage", image=name)
+    graph = graphs["animate_image_demo"] | {"6": load}  # in place of the frame that is drawn
+    return Reading(_run(folder, rng.choice([graph, {"1": load, "2": _shown("1")}])))
 
 
 def _shown(source: str) -> dict[str, Any]:
