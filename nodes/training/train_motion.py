@@ -29,7 +29,7 @@ SHOW_EVERY = 10  # steps between pictures of the curve
 
 
 class TrainMotionModule(io.ComfyNode):
-    """Train a motion module on clips, by the error of the predicted noise on video, as AnimateDiff was.
+    """Train a motion module on clips, as AnimateDiff was, by the error of the predicted noise; or to draw in few steps.
 
     The model is frozen: training goes through its UNet, whose weights are hashed before and after. A run that
     is stopped keeps a checkpoint in the user folder, in frameloom/training, with a motion.safetensors that
@@ -100,6 +100,16 @@ class TrainMotionModule(io.ComfyNode):
                     "and memory. 0: all."),
                 socket(Motion, "motion",
                     "The motion module to go on with, or to put a motion LoRA or mask adapter on.", optional=True),
+                whole("few_steps", 0, 0, 16,
+                    "Teach motion to draw a clip in so many steps, with euler, sgm_uniform and a cfg of 1, as it draws "
+                    "one in teacher_steps with guidance: 4 stand for 40 calls of the model. 0: learn from the clips.",
+                    optional=True),
+                whole("teacher_steps", 20, 2, 1000,
+                    "Steps of the teacher, which is motion as it was: a multiple of few_steps, 5 times for a start. "
+                    "Training takes the longer the more there are.", optional=True),
+                number("teacher_cfg", 7.5, 1.0, 100.0, 0.1,
+                    "The teacher's cfg, which becomes part of what is learned; the demo model wants 3.",
+                    optional=True),
             ],
             outputs=[
                 out(Motion, "motion", "The motion module that was learned, averaged over the last steps."),
@@ -108,9 +118,16 @@ class TrainMotionModule(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, target: str | None, motion: Any = UNLINKED) -> bool | str:
+    def validate_inputs(
+        cls,
+        target: str | None,
+        min_snr: float | None,
+        motion: Any = UNLINKED,
+        few_steps: int | None = 0,
+        teacher_steps: int | None = 20,
+    ) -> bool | str:
         """Refuse to learn on a module that is not there, and a folder that can't be written to."""
-        return check_early(_check_start, target, motion is not UNLINKED)
+        return check_early(_check_start, target, motion is not UNLINKED, min_snr, few_steps, teacher_steps)
 
     @classmethod
     def execute(
@@ -128,28 +145,38 @@ class TrainMotionModule(io.ComfyNode):
         return io.NodeOutput(run.motion_of(trained.learned), draw_curve(trained.losses))
 
 
-def _check_start(target: str, has_motion: bool) -> None:
+def _check_start(target: str, has_motion: bool, min_snr: float, few_steps: int, teacher_steps: int) -> None:
+    from ...training.motion.few_steps import FewSteps
     from ...training.motion.job import refuse_nothing
 
+    if few_steps:
+        few = FewSteps(few_steps, teacher_steps)
+        few.check(min_snr, taught=has_motion, gives=target == ADAPTER)
     if target != MODULE and not has_motion:
         refuse_nothing(target)
     try_folder(api.port().user_dir() / TRAINING)
 
 
-def make_job(**widgets: Any) -> Any:
+def make_job(few_steps: int = 0, teacher_steps: int = 20, teacher_cfg: float = 7.5, **widgets: Any) -> Any:
     """Return what to learn and how, a ``training.motion.job.MotionJob``.
 
     The optimiser is AnimateDiff's AdamW, whose rate is constant at a ``final_rate`` of 1.
 
     Args:
-        **widgets: values of the node's widgets. Most have the name of the setting that they are.
+        few_steps: number of steps to teach; 0: none.
+        teacher_steps: number of the teacher's steps.
+        teacher_cfg: the teacher's guidance.
+        **widgets: values of the other widgets. Most have the name of the setting that they are.
     """
     from ...training.loop import LoopSettings
+    from ...training.motion.few_steps import FewSteps
     from ...training.motion.job import MotionJob
     from ...training.motion.training import MotionSettings, pick_precision
 
     given = {**widgets, "betas": (0.9, 0.999), "beta_schedule": SCHEDULES[widgets["beta_schedule"]]}
     given |= {"timestep_power": widgets["noise_bias"], "middle": widgets["middle_block"]}
+    if few_steps:
+        given["few"] = FewSteps(few_steps, teacher_steps, teacher_cfg)
     if widgets["precision"] == "auto":
         given["precision"] = pick_precision(api.port().compute_device())
 

@@ -28,6 +28,7 @@ from frameloom.tests.support.training import (
 )
 from frameloom.training.loop import step_generator
 from frameloom.training.motion.dataset import drawn_dataset
+from frameloom.training.motion.few_steps import FewSteps, few_steps_mse
 from frameloom.training.motion.job import MotionJob, encode_dataset, run_job
 from frameloom.training.motion.lessons import learn_module
 from frameloom.training.motion.training import draw_batch, train_motion
@@ -195,6 +196,40 @@ def test_a_module_learns_through_cross_frame_attention(port, demo, scene, tmp_pa
         losses.append(trained.losses)
     assert losses[0] != losses[1]
     assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize("kind", ["continued", "lora"])
+def test_a_student_learns_from_the_module_as_it_was_with_guidance(port, demo, tmp_path, monkeypatch, kind):
+    """After every step the teacher answers what the module answered at first, and the student something else."""
+    model, clips, few = demo[0], moving_clips(), FewSteps(2, 4, teacher_cfg=3.0)
+    probe, at, answers = clips.latents[:1], torch.tensor([499]), []
+
+    def watch(student, teacher, *arguments, **options):
+        with torch.no_grad():
+            answers.append(
+                [
+                    predict(probe.to(arguments[0]), at.to(arguments[0].device))
+                    for predict in (student, teacher)
+                ]
+            )
+        return few_steps_mse(student, teacher, *arguments, **options)
+
+    monkeypatch.setattr("frameloom.training.motion.training.few_steps_mse", watch)
+    lesson = lesson_of(port, model, kind)
+    run = settings(3, few=few, caption_dropout=0.0)
+    train_motion(port, model, replace(clips, caption=torch.ones(3).long()), lesson, run, lambda key: tmp_path)
+    [first, *_, last] = answers
+    assert torch.equal(first[1], last[1])
+    assert not torch.equal(first[0], last[0])
+    with torch.inference_mode(False), torch.no_grad():
+        forward = port.train_forward(model, 4, lesson_of(port, model, kind).learner)
+        device = next(forward.unet.parameters()).device
+        told, untold = (
+            forward(probe[0].to(device), at.expand(4).to(device), clips.tokens[row : row + 1].to(device))
+            for row in (1, 0)
+        )
+    torch.testing.assert_close(first[0][0], told, rtol=0, atol=1e-5)
+    torch.testing.assert_close(first[1][0], untold + 3 * (told - untold), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("save_memory", [False, True])

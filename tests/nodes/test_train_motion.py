@@ -15,6 +15,7 @@ from frameloom.models.motion.lora import read_motion_lora
 from frameloom.tests.support.input_table import widget_values
 from frameloom.training.loop import LoopSettings
 from frameloom.training.motion import run as motion_run
+from frameloom.training.motion.few_steps import FewSteps
 from frameloom.training.motion.job import MotionJob
 from frameloom.training.motion.lessons import new_module
 from frameloom.training.motion.training import MotionSettings
@@ -89,13 +90,13 @@ def test_every_widget_is_a_setting_of_the_training(nodes):
         **widget_values(nodes["TrainMotionModule"]), **WIDGETS,
         "target": "mask adapter", "steps": 40, "seed": 6, "name": "n", "batch": 7, "accumulation": 8,
         "precision": "bf16", "save_memory": True, "min_snr": 5.0, "max_frames": 24, "middle_block": True,
-        "final_rate": 0.25, "frames_per_step": 9,
+        "final_rate": 0.25, "frames_per_step": 9, "few_steps": 4, "teacher_steps": 12, "teacher_cfg": 2.0,
     }  # fmt: skip
     loop = LoopSettings(
         40, 1e-3, 2, 0.25, (0.9, 0.999), ema_decay=0.9, seed=6, accumulation=8, precision="bf16"
     )
     assert [loop.rate(step) for step in (1, 20, 39)] == pytest.approx([1e-3, 0.625e-3, 0.25e-3], rel=0.01)
-    settings = MotionSettings(loop, 7, 0.1, 5.0, 3.0, True, 2, 9)
+    settings = MotionSettings(loop, 7, 0.1, 5.0, 3.0, True, 2, 9, FewSteps(4, 12, 2.0))
     assert make_job(**widgets) == MotionJob("mask adapter", "n", settings, 2, True, 24, "linear")
     assert make_job(**widgets | {"precision": "auto"}).settings.loop.precision == "fp32"  # on the CPU
 
@@ -184,6 +185,33 @@ def test_a_clip_that_is_gone_costs_a_mask_adapter_its_samples_alone(motion, trai
     assert train(target="mask adapter", motion=motion, steps=1, seed=1)[0].loras
     assert "trained: this checkpoint has no sample (one.mp4: is gone)." in caplog.text
     assert [path.name for path in user.glob("*/sample-*.png")] == ["sample-000001.png"]
+
+
+def test_a_students_sample_is_drawn_as_the_module_is_to_be_used(host, motion, train, monkeypatch):
+    drawn, sample = [], type(host).sample
+
+    def watch(self, *parts, **settings):
+        drawn.append((len(settings["sigmas"]) - 1, settings["sampler"], settings["cfg"]))
+        return sample(self, *parts, **settings)
+
+    monkeypatch.setattr(type(host), "sample", watch)
+    train(motion=motion, steps=1, few_steps=2, teacher_steps=4, teacher_cfg=3.0)
+    assert drawn == [(2, "euler", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"few_steps": 4}, "few_steps=4: got no motion module that could be the teacher"),
+        ({"few_steps": 4, "motion": None, "teacher_steps": 22}, "teacher_steps=22 can't be shared among"),
+        ({"few_steps": 4, "motion": None, "target": "mask adapter"}, "few_steps=4: got a mask encoder"),
+        ({"few_steps": 4, "motion": None, "min_snr": 5.0}, "min_snr=5.0 with few_steps=4"),
+    ],
+)
+def test_what_cannot_be_taught_is_refused_before_anything_runs(nodes, user, inputs, said):
+    early = {"target": "module", "min_snr": 0.0, **inputs}
+    assert str(nodes["TrainMotionModule"].validate_inputs(**early)).startswith(said)
+    assert nodes["TrainMotionModule"].validate_inputs(**early | {"few_steps": None}) is True
 
 
 def test_a_device_without_room_for_a_sample_costs_the_sample_alone(host, train, user, monkeypatch, caplog):

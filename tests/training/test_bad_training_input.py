@@ -9,6 +9,7 @@ import torch
 from frameloom.tests.support.disk import room_for
 from frameloom.tests.support.training import lesson_of, module_weights, moving_clips, settings
 from frameloom.training.motion.dataset import drawn_dataset
+from frameloom.training.motion.few_steps import FewSteps
 from frameloom.training.motion.job import MotionJob, run_job
 from frameloom.training.motion.lessons import learn_lora
 from frameloom.training.motion.training import _loss, train_motion
@@ -23,6 +24,28 @@ REFUSED = {
     "a step of too many": (4, NEW, 5, r"frames_per_step=5 can't be taken from clips of 4 frames; expected 2"),
     "a step of its ends": (4, MASKED, 2, r"frames_per_step=2 can't be taken from clips of 4 .* expected 3"),
 }
+
+
+UNTEACHABLE = {
+    "no teacher": (NEW, FewSteps(4), 0.0, r"few_steps=4: got no motion module .* connect Load Motion Module"),
+    "no multiple": (None, FewSteps(4, 21), 0.0, r"teacher_steps=21 can't be shared .* such as 20"),
+    "no more steps": (None, FewSteps(4, 4), 0.0, r"teacher_steps=4 can't be shared among few_steps=4"),
+    "a weight for noise": (None, FewSteps(4), 5.0, r"min_snr=5.0 with few_steps=4: .* expected 0"),
+    "given frames": (MASKED, FewSteps(4), 0.0, r"few_steps=4: got a mask encoder .* another target"),
+}
+
+
+@pytest.mark.parametrize("case", UNTEACHABLE)
+def test_what_cannot_be_taught_is_refused_before_clips_are_encoded(port, demo, tmp_path, case):
+    kind, few, min_snr, said = UNTEACHABLE[case]
+    weights = module_weights() if kind != MASKED else module_weights().with_mask_encoder()
+    start = None if kind == NEW else (weights, [])
+    clips = drawn_dataset(1, "circle", 0, frames=4, width=64, height=64, caption_dropout=0.0)
+    job = MotionJob("module", "new", settings(1, few=few, min_snr=min_snr))
+    encoded = []
+    with pytest.raises(ValueError, match=said):
+        run_job(port, job, demo, clips, start, lambda key: tmp_path, encoded.append, lambda *_: None)
+    assert encoded == []
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -17,6 +17,7 @@ from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.motion import tiny_module
 from frameloom.tests.support.training import lesson_of, moving_clips, settings
 from frameloom.training.loop import step_generator
+from frameloom.training.motion.few_steps import FewSteps
 from frameloom.training.motion.lessons import learn_module, new_module
 from frameloom.training.motion.training import check_frozen, draw_batch, run_key, train_motion
 from torch import nn
@@ -92,21 +93,24 @@ def test_a_mask_adapter_is_told_clean_frames_that_have_no_part_in_the_loss(port,
     assert batch.given.any()
 
 
-@pytest.mark.parametrize("kind", ["new", "lora", "adapter"])
-def test_a_killed_run_goes_on_to_the_same_curve_and_weights(train, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "few"), [("new", None), ("lora", None), ("adapter", None), ("continued", FewSteps(2, 4))]
+)
+def test_a_killed_run_goes_on_to_the_same_curve_and_weights(train, tmp_path, kind, few):
     """From what lay on the disk between two checkpoints."""
+    run = settings(4, few=few)
 
     def keep(step, loss):
         if step == 2:
             shutil.copytree(tmp_path / "run", tmp_path / "killed")
 
-    whole, steps = train(kind, settings(4), on_step=keep), []
+    whole, steps = train(kind, run, on_step=keep), []
     assert len((tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()) == 3
-    resumed = train(kind, settings(4), "killed", on_step=lambda step, _: steps.append(step))
+    resumed = train(kind, run, "killed", on_step=lambda step, _: steps.append(step))
     assert steps == [2, 3]
     assert resumed.losses == whole.losses
     assert same(resumed.learned, whole.learned)
-    read = read_motion_weights if kind == "new" else read_motion_lora
+    read = read_motion_weights if kind in ("new", "continued") else read_motion_lora
     assert same(read(tmp_path / "killed" / "motion.safetensors"), whole.learned)
     rows = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
@@ -163,10 +167,11 @@ def test_a_run_is_known_by_what_its_numbers_depend_on(port, model):
         *(run_key(clips, lesson, replace(run, loop=loop), BASE) for loop in loops),
         run_key(clips, lesson, replace(run, min_snr=5.0), BASE),
         run_key(clips, lesson, replace(run, frames_per_step=2), BASE),
+        run_key(clips, lesson, replace(run, few=FewSteps(4)), BASE),
         *(run_key(clips, lesson, run, base) for base in (["other", *BASE[1:]], ["base", "v", ""])),
         run_key(clips, lesson, run, ["base", "eps", "edits"]),
     ]
-    assert len({key, *others}) == 10
+    assert len({key, *others}) == 11
 
 
 def test_a_base_that_reads_more_than_latents_is_refused(port, model):

@@ -89,6 +89,9 @@ def run_job(
     # This comes before the clips are encoded, which can take hours.
     check_fit(lesson.learner.weights, port.base(model).widths)
     check_frames(dataset.frames, lesson.learner.weights, job.settings.frames_per_step)
+    if few := job.settings.few:
+        gives = lesson.learner.weights.size.mask_encoder
+        few.check(job.settings.min_snr, taught=start is not None, gives=gives)
     if team.count > 1:
         own = replace(dataset, clips=dataset.clips[team.rank :: team.count])
         if own.clips:

@@ -23,6 +23,7 @@ from ...models.motion.lora import merge_loras
 from ..team import ALONE, Team
 from ..video.captions import as_prompt
 from .dataset import Dataset
+from .few_steps import SAMPLER, SCHEDULER
 from .job import MotionJob, run_job
 from .lessons import Learned
 from .training import Trained
@@ -152,6 +153,9 @@ class MotionRun:
             ends, mask = [0, -1], torch.ones_like(latents[:, :1])
             pictures = dataset.pictures(0)[ends].movedim(1, -1) / 2 + 0.5
             latents[ends], mask[ends] = port.encode(vae, pictures)["samples"].to(latents), 0.0
+        steps, scheduler, cfg = SAMPLE_STEPS, "normal", SAMPLE_CFG
+        if few := self.job.settings.few:
+            steps, scheduler, cfg = few.steps, SCHEDULER, 1.0
         latent = port.sample(
             moving,
             positive,
@@ -159,8 +163,8 @@ class MotionRun:
             {"samples": latents},
             noise=noise,
             mask=mask,
-            sigmas=port.sigmas(moving, SAMPLE_STEPS, "normal"),
-            sampler="euler",
-            cfg=SAMPLE_CFG,
+            sigmas=port.sigmas(moving, steps, scheduler),
+            sampler=SAMPLER,
+            cfg=cfg,
         )
         return port.decode(vae, latent)

@@ -1,4 +1,4 @@
-"""Train a motion module in a frozen base, on encoded clips, by the mean squared error of the predicted noise.
+"""Train a motion module in a frozen base, on encoded clips: by the error of the predicted noise, or into few steps.
 
 This file draws the batch of a step, works out the key of everything that a run depends on, and writes the run's folder:
 ``checkpoint.pt``, from which the run goes on, ``metrics.jsonl``, and ``motion.safetensors``, the averaged weights of
@@ -10,7 +10,8 @@ Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from ...models.video.schedules import STABLE_DIFFUSION, TRAIN_TIMESTEPS
 from ..loop import LoopSettings, LossFunction, Precision, train
 from ..metrics_log import MetricsLog
 from ..team import ALONE, Team
+from .few_steps import FewSteps, few_steps_mse, guide, trailing
 from .given_frames import LEAST_BETWEEN, draw_given
 from .latent_cache import EncodedClips
 from .lessons import Learned, Lesson
@@ -46,13 +48,14 @@ class MotionSettings:
         batch: number of clips at once.
         caption_dropout: share of clips that the model sees with an empty caption, for guidance.
         min_snr: gamma of Min-SNR weighting; 0: none.
-        timestep_power: exponent p; timesteps are drawn as ``1000 u^(1/p)``. Above 1 there are more of the
-            noisy ones, where motion is decided.
+        timestep_power: exponent p; timesteps are drawn as ``1000 u^(1/p)``, or those of few steps in the same way.
+            Above 1 there are more of the noisy ones, where motion is decided.
         save_memory: True if the UNet's blocks are computed again for gradients instead of remembered.
         checkpoint_every: number of steps between checkpoints.
         frames_per_step: number of frames of each clip, drawn anew for each step and kept in order, with their
             positions; 0: all. Four frames of four clips take the time of sixteen of one, and the way that
             things go is learned sooner.
+        few: settings by which the module learns from itself to draw in few steps; None: it learns from the clips.
     """
 
     loop: LoopSettings
@@ -63,6 +66,7 @@ class MotionSettings:
     save_memory: bool = False
     checkpoint_every: int = 250
     frames_per_step: int = 0
+    few: FewSteps | None = None
 
 
 @dataclass(frozen=True)
@@ -245,10 +249,9 @@ def draw_batch(
     count = settings.batch
     index = torch.randint(len(clips.latents), (count,), generator=generator)
     is_empty = torch.rand(count, generator=generator) < settings.caption_dropout
-    uniform = torch.rand(count, generator=generator)
-    timesteps = (
-        (TRAIN_TIMESTEPS * uniform ** (1 / settings.timestep_power)).long().clamp(max=TRAIN_TIMESTEPS - 1)
-    )
+    levels = torch.arange(TRAIN_TIMESTEPS) if settings.few is None else trailing(settings.few.steps).flip(0)
+    uniform = torch.rand(count, generator=generator) ** (1 / settings.timestep_power)
+    timesteps = levels[(len(levels) * uniform).long().clamp(max=len(levels) - 1)]
     latents, frame_ids = clips.latents[index], None
     if settings.frames_per_step:
         every = torch.randperm(latents.shape[1], generator=generator)
@@ -274,6 +277,8 @@ def run_key(clips: EncodedClips, lesson: Lesson, settings: MotionSettings, base:
         del told[name]
     if settings.loop.final_rate == 1:
         del told["loop"]["steps"]
+    if settings.few is None:
+        del told["few"]
     weights = lesson.learner.weights
     return hash_settings(
         settings=told,
@@ -304,6 +309,8 @@ def _loss(
     schedule = lesson.learner.weights.beta_schedule or STABLE_DIFFUSION
     alphas = schedule.alphas_cumprod().float().to(device)
     gives = lesson.learner.network.mask_encoder is not None
+    parameters = list(lesson.parameters.values())
+    start = [value.detach().clone() for value in parameters] if settings.few else []
 
     def loss(_step: int, generator: torch.Generator) -> Tensor:
         batch = draw_batch(clips, settings, generator, gives=gives)
@@ -318,13 +325,36 @@ def _loss(
             unknown = 1 - given
             told = latents.flatten(0, 1), given.view(-1, 1, 1, 1).expand(-1, 1, *latents.shape[-2:])
 
-        def predict(noisy: Tensor, at: Tensor) -> Tensor:
-            out = forward(noisy.flatten(0, 1), at.repeat_interleave(noisy.shape[1]), tokens, told)
+        def predict(noisy: Tensor, at: Tensor, text: Tensor = tokens) -> Tensor:
+            out = forward(noisy.flatten(0, 1), at.repeat_interleave(noisy.shape[1]), text, told)
             return out.view_as(noisy)
 
-        snr = settings.min_snr
-        return noise_mse(
-            predict, latents, timesteps, noise, alphas, prediction_type, min_snr=snr, unknown=unknown
+        if settings.few is None:
+            snr = settings.min_snr
+            return noise_mse(
+                predict, latents, timesteps, noise, alphas, prediction_type, min_snr=snr, unknown=unknown
+            )
+        empty, cfg = clips.tokens[:1].to(device).expand_as(tokens), settings.few.teacher_cfg
+
+        def teach(noisy: Tensor, at: Tensor) -> Tensor:
+            with holding(parameters, start):
+                return guide(predict(noisy, at), predict(noisy, at, empty), cfg)
+
+        return few_steps_mse(
+            predict, teach, latents, timesteps, noise, alphas, prediction_type, few=settings.few
         )
 
     return loss
+
+
+@contextmanager
+def holding(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[None]:
+    """Let parameters hold other values inside the context, where nothing wants a gradient."""
+    own = [parameter.data for parameter in parameters]
+    try:
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.data = value
+        yield
+    finally:
+        for parameter, value in zip(parameters, own, strict=True):
+            parameter.data = value
