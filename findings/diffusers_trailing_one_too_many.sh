@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # diffusers 0.42.1: with timestep_spacing "trailing", 61 steps are 62 timesteps, the last of which is -1.
 #
-# "trailing" is the spacing for few-step and zero-terminal-SNR models. Timesteps are laid out by numpy's arange from 1000
-# down to 0 in steps of 1000 / N, without the end. For some N rounding leaves a rest of about 1e-13 above 0, and arange
-# counts it as one more step; rounded and lowered by 1 it is timestep -1. The model is then asked once more than was said,
-# at a time that it was never trained at, and the scheduler looks up its noise level from the wrong end of its table.
+# "trailing" is the spacing for few steps and for zero-terminal-SNR models. Timesteps are laid out by numpy's arange from
+# 1000 down to 0 in steps of 1000 / N, without the end. For some N rounding makes arange count one step more, which lies
+# within 1e-11 of 0; rounded and lowered by 1 it is timestep -1. The model is then asked once more than was said, at a time
+# that it was never trained at, and the scheduler looks up its noise level from the wrong end of its table.
 #
 # Seen on 2026-11-30: of 1 to 200 steps at 61, 103, 121 and 122, with DDIM, DDPM, Euler, UniPC and DPM-Solver++ alike.
-# With a model that always names the noise that was added, DDIM ends near the clean latents at 60 and at 62 steps, .13 and .02
-# of their norm away, and at 61 steps 19.2 times their norm away.
+# With a model that always names the noise that was added, DDIM ends near the clean latents at 60 and at 62 steps, .13 and
+# .02 of their norm away, and at 61 steps 19.2 times their norm away.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
