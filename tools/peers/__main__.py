@@ -53,10 +53,10 @@ as a case's *cores*. *Peer* is AnimateDiff-Evolved: times over its are medians o
 intervals. A peak is what was resident in a step over what was so before it; at 64 px a step fits into what the
 allocator kept, so peaks say nothing there. *Pictures at once* are what the network was asked about in one call:
 ComfyUI asks the two sides of guidance together where its estimate fits into what is free, else one by one. All arms
-of a case find the same memory *free*: what is more is held by a ballast. ComfyUI's attention on a CPU works in slices as
-large as what is free allows, so peaks grow with it: a whole clip of 16 x 384 had 5,398 MiB with all memory free, and 1,808
-with 4 frames at once. *Apart* is how far latents are from ours, by the norm; with a v1 module the peer takes the norms of
-transformers over the clip, too, which the original does not.
+of a case find the same memory *free*: what is more is held by a ballast. ComfyUI's attention on a CPU works in slices
+as large as what is free allows, so peaks grow with it: a whole clip of 16 x 384 had 5,398 MiB with all memory free, and
+1,808 with 4 frames at once. *Apart* is how far latents are from ours, by the norm; with a v1 module the peer takes the
+norms of transformers over the clip, too, which the original does not.
 ComfyUI's arms take its own attention, by parts, as it does on a CPU; diffusers' takes torch's, in another build of
 torch (ours). Times of another machine, or of one that does other work, are not comparable; ratios are.
 """
