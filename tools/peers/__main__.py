@@ -56,7 +56,7 @@ ComfyUI asks the two sides of guidance together where its estimate fits into wha
 of a case find the same memory *free*: what is more is held by a ballast. ComfyUI's attention on a CPU works in slices
 as large as what is free allows, so peaks grow with it: a whole clip of 16 x 384 had 5,398 MiB with all memory free, and
 1,808 with 4 frames at once. *Apart* is how far latents are from ours, by the norm; with a v1 module the peer takes the
-norms of transformers over the clip, too, which the original does not.
+norms of transformers over the clip, too, which the original does not, and for AnimateLCM's it chooses another schedule.
 ComfyUI's arms take its own attention, by parts, as it does on a CPU; diffusers' takes torch's, in another build of
 torch (ours). Times of another machine, or of one that does other work, are not comparable; ratios are.
 """
