@@ -35,17 +35,22 @@ UNTEACHABLE = {
 }
 
 
+def check_refused(port, demo, folder, job, start, frames, said):
+    """Check that a training on clips of so many frames is refused, in these words, before clips are encoded."""
+    clips = drawn_dataset(1, "circle", 0, frames=frames, width=64, height=64, caption_dropout=0.0)
+    encoded = []
+    with pytest.raises(ValueError, match=said):
+        run_job(port, job, demo, clips, start, lambda key: folder, encoded.append, lambda *_: None)
+    assert encoded == []
+
+
 @pytest.mark.parametrize("case", UNTEACHABLE)
 def test_what_cannot_be_taught_is_refused_before_clips_are_encoded(port, demo, tmp_path, case):
     kind, few, min_snr, said = UNTEACHABLE[case]
     weights = module_weights() if kind != MASKED else module_weights().with_mask_encoder()
     start = None if kind == NEW else (weights, [])
-    clips = drawn_dataset(1, "circle", 0, frames=4, width=64, height=64, caption_dropout=0.0)
     job = MotionJob("module", "new", settings(1, few=few, min_snr=min_snr))
-    encoded = []
-    with pytest.raises(ValueError, match=said):
-        run_job(port, job, demo, clips, start, lambda key: tmp_path, encoded.append, lambda *_: None)
-    assert encoded == []
+    check_refused(port, demo, tmp_path, job, start, 4, said)
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -56,12 +61,8 @@ def test_what_cannot_be_trained_on_is_refused_before_clips_are_encoded(
     frames, kind, frames_per_step, said = REFUSED[case]
     weights = module_weights(width=64 if kind == WIDE else 32)
     start = {NEW: None, WIDE: (weights, []), MASKED: (weights.with_mask_encoder(), [])}[kind]
-    clips = drawn_dataset(1, "circle", 0, frames=frames, width=64, height=64, caption_dropout=0.0)
     job = MotionJob("module", "new", settings(1, frames_per_step=frames_per_step), max_frames=8)
-    encoded = []
-    with pytest.raises(ValueError, match=said):
-        run_job(port, job, demo, clips, start, lambda key: tmp_path, encoded.append, lambda *_: None)
-    assert encoded == []
+    check_refused(port, demo, tmp_path, job, start, frames, said)
 
 
 def test_a_disk_that_is_full_leaves_the_last_checkpoint(port, demo, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from frameloom.headless.samplers.sigmas import Sampling
+from frameloom.headless.samplers.sigmas import Sampling, schedule_sigmas
 from frameloom.models.video.schedules import STABLE_DIFFUSION
 from frameloom.training.motion.few_steps import FewSteps, few_steps_mse, guide, trailing
 
@@ -67,8 +67,6 @@ def test_gradients_go_through_the_student_alone(clip):
 
 
 def test_its_timesteps_are_those_of_sgm_uniform():
-    from frameloom.headless.samplers.sigmas import schedule_sigmas
-
     sampling = Sampling("v", STABLE_DIFFUSION)
     sigmas = schedule_sigmas(sampling, "sgm_uniform", PARTS)
     found = [int((sampling.sigmas.log() - sigma.log()).abs().argmin()) for sigma in sigmas[:-1]]
@@ -76,6 +74,6 @@ def test_its_timesteps_are_those_of_sgm_uniform():
 
 
 def test_guidance_is_classifier_free(clip):
-    one, other, _ = (each.float() for each in clip[:1] * 3)
-    assert torch.equal(guide(one, other + 1, 1.0), one)
-    torch.testing.assert_close(guide(one, other + 1, 3.0), (other + 1) + 3 * (one - other - 1))
+    told, _, untold = clip
+    assert torch.equal(guide(told, untold, 1.0), told)
+    torch.testing.assert_close(guide(told, untold, 3.0), untold + 3 * (told - untold))

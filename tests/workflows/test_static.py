@@ -12,6 +12,7 @@ from frameloom.tools import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json"))
+BUNDLED_FILES = set().union(*BUNDLED.values())
 # Inputs whose choices are the user's own files.
 FILE_INPUTS = {"ckpt_name", "control_net_name", "gligen_name", "file", "image", "model"}
 
@@ -132,7 +133,6 @@ def test_every_node_of_the_pack_is_in_a_workflow(known):
 
 
 def test_files_that_the_demo_workflows_name_come_with_the_pack():
-    bundled = set().union(*BUNDLED.values())
     for name in NAMES:
         if name.endswith("_demo"):
             named = {
@@ -141,7 +141,7 @@ def test_files_that_the_demo_workflows_name_come_with_the_pack():
                 for key, value in node["inputs"].items()
                 if key in FILE_INPUTS and isinstance(value, str)
             }
-            assert named - {"none"} <= bundled
+            assert named - {"none"} <= BUNDLED_FILES
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith("_demo")])
@@ -163,7 +163,7 @@ def test_the_editor_is_told_where_weights_can_be_fetched(name):
             value for value in node["widgets_values"] if str(value).endswith((".safetensors", ".ckpt"))
         }
         models = node["properties"].get("models", [])
-        assert {model["name"] for model in models} == weights - set().union(*BUNDLED.values())
+        assert {model["name"] for model in models} == weights - BUNDLED_FILES
         for model in models:
             note = prompt[str(node["id"])]["_meta"]["note"]
             assert f"models/{model['directory']}" in note

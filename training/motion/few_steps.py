@@ -21,7 +21,7 @@ from ...models.video.schedules import TRAIN_TIMESTEPS
 from .targets import Predict
 
 CLEAN = -1  # the timestep at which nothing is left of the noise
-SAMPLER, SCHEDULER = "euler", "sgm_uniform"  # by which a student draws; guidance is 1
+SCHEDULER = "sgm_uniform"  # by which a student draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,11 @@ def few_steps_mse(
         alpha = table[at + 1].view(-1, 1, 1, 1, 1)
         return alpha.sqrt(), (1 - alpha).sqrt()
 
+    def mix(clean: Tensor, rest: Tensor, at: Tensor) -> Tensor:
+        """Return clean latents with so much noise as there is at a timestep."""
+        signal, sigma = level(at)
+        return signal * clean + sigma * rest
+
     def split(noisy: Tensor, prediction: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
         """Return the clean latents and the noise that a prediction means."""
         signal, sigma = level(at)
@@ -125,17 +130,17 @@ def few_steps_mse(
     starts = trailing(few.steps).to(timesteps)
     ends = torch.cat([starts[1:], torch.full_like(starts[:1], CLEAN)])
     end = ends[(timesteps[:, None] == starts).int().argmax(1)]
-    signal, sigma = level(timesteps)
-    noisy = signal * latents + sigma * noise
+    noisy = mix(latents, noise, timesteps)
+    (signal, sigma), (end_signal, end_sigma) = level(timesteps), level(end)
     with torch.no_grad():
         state, at = noisy, timesteps
         steps = few.teacher_steps // few.steps
         for step in range(1, steps + 1):
             clean, rest = split(state, teacher(state, at).float(), at)
             at = (timesteps + (end - timesteps) * step / steps).round().long()
-            state = level(at)[0] * clean + level(at)[1] * rest
+            state = mix(clean, rest, at)
         # One step goes from `noisy` to `state` if it sees these clean latents.
-        left = level(end)[1] / sigma
-        wanted = (state - left * noisy) / (level(end)[0] - left * signal)
+        left = end_sigma / sigma
+        wanted = (state - left * noisy) / (end_signal - left * signal)
     seen, _ = split(noisy, student(noisy, timesteps).float(), timesteps)
     return ((seen - wanted) / sigma).square().mean()

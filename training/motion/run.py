@@ -23,7 +23,7 @@ from ...models.motion.lora import merge_loras
 from ..team import ALONE, Team
 from ..video.captions import as_prompt
 from .dataset import Dataset
-from .few_steps import SAMPLER, SCHEDULER
+from .few_steps import SCHEDULER
 from .job import MotionJob, run_job
 from .lessons import Learned
 from .training import Trained
@@ -164,7 +164,7 @@ class MotionRun:
             noise=noise,
             mask=mask,
             sigmas=port.sigmas(moving, steps, scheduler),
-            sampler=SAMPLER,
+            sampler="euler",
             cfg=cfg,
         )
         return port.decode(vae, latent)
