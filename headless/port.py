@@ -39,7 +39,7 @@ from .engine.motion import LoadedMotion
 from .engine.training import differentiable
 from .progress import StepBar
 from .samplers.sigmas import schedule_sigmas
-from .samplers.table import find_sampler
+from .samplers.table import Sampler, find_sampler
 from .text.prompt import Tokenizer
 from .text.vocabulary import clip_tokenizer
 from .v3.folders import Folders
@@ -169,6 +169,10 @@ class HeadlessHost:
     def sigmas(self, model: Model, steps: int, scheduler: str) -> Tensor:
         """Return descending noise levels that end in 0."""
         return schedule_sigmas(model.sampling, scheduler, steps)
+
+    def sampler(self, name: str) -> Sampler:
+        """Return a SAMPLER by ComfyUI's name."""
+        return find_sampler(name)
 
     def sigma_to_timestep(self, model: Model, sigma: float) -> float:
         """Return the training timestep of a noise level."""

@@ -103,6 +103,10 @@ class Host(Protocol):
         """Return [steps + 1] descending noise levels that end in 0."""
         ...
 
+    def sampler(self, name: str) -> Any:
+        """Return a SAMPLER by ComfyUI's name."""
+        ...
+
     def sigma_to_timestep(self, model: Any, sigma: float) -> float:
         """Return the training timestep (0..999) of a noise level."""
         ...

@@ -33,6 +33,10 @@ FILES = {
     "instruct-pix2pix-00-22000.safetensors": ("checkpoints", "timbrooks/instruct-pix2pix"),
     "v3_sd15_mm.ckpt": ("animatediff_models", ANIMATEDIFF),
     "mm_sd_v15_v2.ckpt": ("animatediff_models", ANIMATEDIFF),
+    "animatediff_lightning_4step_comfyui.safetensors": (
+        "animatediff_models",
+        "ByteDance/AnimateDiff-Lightning",
+    ),
     "v2_lora_ZoomIn.ckpt": ("animatediff_motion_lora", ANIMATEDIFF),
     "control_v11p_sd15_canny_fp16.safetensors": ("controlnet", CONTROLNETS),
     "control_v11p_sd15_scribble_fp16.safetensors": ("controlnet", CONTROLNETS),

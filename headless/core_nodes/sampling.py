@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...host import api
 from ...models.edits.active import find_notes
+from ...models.edits.call import Plan
 from ..engine.denoise import sample
 from ..engine.guidance import CFG, Conditioning, DualCFG, Guidance
 from ..engine.noise import NoNoise, SeededNoise, draw_noise
@@ -35,7 +36,13 @@ class Guider:
     ) -> tuple[Latent, Latent]:
         """Denoise a latent with a progress bar; returns it, and the last step's estimate of the clean one."""
         host = api.port()
-        find_notes(self.model.edits, len(latent["samples"]))
+        plan = Plan(
+            len(latent["samples"]),
+            timesteps=tuple(self.model.sampling.timestep(sigma) for sigma in sigmas[:-1]),
+            sampler=sampler.name,
+            cfg=self.guidance.scale if isinstance(self.guidance, CFG) else None,
+        )
+        find_notes(self.model.edits, plan)
         bar = host.progress(max(1, len(sigmas) - 1))
         samples, clean = sample(
             self.model,

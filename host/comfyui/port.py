@@ -112,6 +112,10 @@ class ComfyHost:
         """Return [steps + 1] descending noise levels that end in 0."""
         return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
 
+    def sampler(self, name: str) -> Any:
+        """Return a SAMPLER by its name."""
+        return comfy.samplers.sampler_object(name)
+
     def sigma_to_timestep(self, model: Any, sigma: float) -> float:
         """Return the training timestep of a noise level."""
         return float(model.get_model_object("model_sampling").timestep(torch.tensor([sigma]))[0])

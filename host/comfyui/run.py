@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import server
+from comfy.samplers import CFGGuider
 from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
 from ...models.edits.active import Active, RunEdits, find_notes
-from ...models.edits.call import Call, Condition, Held, held_by_mask
+from ...models.edits.call import Call, Condition, Held, Plan, held_by_mask
 from ...models.edits.edit import Observer
 from ...models.edits.lockstep import Cut
 from ...models.edits.run import arrange_noise, sample_run
@@ -124,15 +125,17 @@ class Run(RunEdits):
         )
 
 
-def outer_sample(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
+def outer_sample(
+    executor: Any, noise: Tensor, latent: Tensor, sampler: Any, sigmas: Tensor, *args: Any, **kwargs: Any
+) -> Any:
     """Open a run; ComfyUI's OUTER_SAMPLE wrapper. The guider's options are this run's own copy."""
     options = executor.class_obj.model_options["transformer_options"]
     options[RUN_KEY] = run = Run(executor.class_obj, len(noise))
     if not isinstance(executor.class_obj, NodeGuider):
-        for note in find_notes(run.edits, run.frames):
+        for note in find_notes(run.edits, _plan(executor.class_obj, run.frames, sampler, sigmas)):
             _show(note)
     try:
-        return executor(arrange_noise(run.edits, noise), *args, **kwargs)
+        return executor(arrange_noise(run.edits, noise), latent, sampler, sigmas, *args, **kwargs)
     finally:
         options.pop(RUN_KEY, None)
 
@@ -143,6 +146,18 @@ def prepare_sampling(executor: Any, model: Any, noise_shape: Sequence[int], *arg
     if run is not None and run.size is not None:
         noise_shape = [find_told(run.find("chunks"), model, noise_shape), *noise_shape[1:]]
     return executor(model, noise_shape, *args, **kwargs)
+
+
+def _plan(guider: Any, frames: int, sampler: Any, sigmas: Tensor) -> Plan:
+    """Return what a guider is about to do."""
+    sampling = guider.model_patcher.get_model_object("model_sampling")
+    name = getattr(getattr(sampler, "sampler_function", None), "__name__", None)
+    return Plan(
+        frames,
+        timesteps=tuple(sampling.timestep(sigmas[:-1]).tolist()),
+        sampler=None if name is None else name.removeprefix("sample_"),
+        cfg=guider.cfg if type(guider) is CFGGuider else None,
+    )
 
 
 def _show(text: str) -> None:

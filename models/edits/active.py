@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from ..video.shapes import Hidden, Tokens
-from .call import Call, Layer, check_places
+from .call import Call, Layer, Plan, check_places
 from .edit import SEAMS, Conditions, Edit, Part, Source
 
 logger = logging.getLogger(__name__)
@@ -74,10 +74,10 @@ def find(edits: Sequence[Edit], seam: str) -> Any | None:
     return RULES[seam](_parts(edits, seam), lambda part, _: part, None)
 
 
-def find_notes(edits: Sequence[Edit], frames: int) -> list[str]:
-    """Return, and log, what to tell the user before a clip of so many frames is sampled."""
+def find_notes(edits: Sequence[Edit], plan: Plan) -> list[str]:
+    """Return, and log, what to tell the user about a sampling run before it begins."""
     parts = [part for edit in edits for part in edit.own_parts()]
-    notes = list(dict.fromkeys(note for part in parts if (note := part.note(frames)) is not None))
+    notes = list(dict.fromkeys(note for part in parts if (note := part.note(plan)) is not None))
     for note in notes:
         logger.warning(note)
     return notes

@@ -17,6 +17,16 @@ PAYLOAD = "frameloom"  # key of a condition under which a payload of ours rides 
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """A sampling run before it begins."""
+
+    frames: int  # frames of the clip
+    timesteps: tuple[float, ...] = ()  # timestep of training, 0 to 999, at which each step begins
+    sampler: str | None = None  # ComfyUI's name of the sampler; None: it has none
+    cfg: float | None = None  # guidance; None: it is more than one number
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """Which condition a chunk of the batch belongs to; nothing may depend on the order of chunks."""
 

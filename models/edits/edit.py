@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..network.unet import UNetSize
 from ..video.shapes import Clip, Hidden, Ids, Sigmas, Tokens
-from .call import Call, Layer
+from .call import Call, Layer, Plan
 
 if TYPE_CHECKING:
     from .run import Once, Start
@@ -68,9 +68,9 @@ class Part:
             ValueError: something is.
         """
 
-    def note(self, frames: int) -> str | None:
-        """Return what to tell the user about sampling a clip of so many frames; None: nothing."""
-        del frames
+    def note(self, plan: Plan) -> str | None:
+        """Return what to tell the user about a sampling run before it begins; None: nothing."""
+        del plan
 
 
 class Schedule(Protocol):

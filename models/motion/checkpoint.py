@@ -23,6 +23,7 @@ from ..files.weight_file import WeightFile, find_nearest, open_weights
 from ..files.weight_kind import expect
 from ..network.unet import SD1
 from ..video.schedules import ANIMATEDIFF, BetaName, BetaSchedule
+from .few_steps import CONSISTENCY, FewStepSettings, from_name, read_few_steps, write_few_steps
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 from .module import MotionModel, MotionSize, positional_encoding
 
@@ -59,6 +60,7 @@ class MotionWeights:
         state: tensors keyed as ``MotionModel.state_dict()``, positional encodings included.
         beta_schedule: noise schedule of its training; None: the base model's own.
         clip_norm: True where the UNet's residual norms were taken over the whole clip in training (v1).
+        few_steps: settings to sample it with, if it is a few-step module.
     """
 
     name: str
@@ -67,6 +69,7 @@ class MotionWeights:
     state: Mapping[str, Tensor]
     beta_schedule: BetaSchedule | None
     clip_norm: bool = False
+    few_steps: FewStepSettings | None = None
 
     def with_mask_encoder(self) -> MotionWeights:
         """Return the module with a mask encoder: its own, or a new one, which is zero."""
@@ -163,6 +166,7 @@ def pack_motion(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, st
     }
     if weights.beta_schedule is not None:
         metadata["frameloom.beta_schedule"] = weights.beta_schedule.name
+    metadata |= write_few_steps(weights.few_steps)
     return {key: tensor.contiguous() for key, tensor in weights.state.items()}, metadata
 
 
@@ -212,7 +216,12 @@ def _build(file: WeightFile, state: dict[str, Tensor]) -> MotionWeights:
             state[query.removesuffix("to_q.weight") + "pos_encoder.pe"] = encoding.to(state[query].dtype)
     _check_complete(file, size, state)
     family, beta_schedule = _recognise(file, size, stores_encoding)
-    return MotionWeights(file.name, family, size, state, beta_schedule, clip_norm=family == "v1")
+    few_steps = read_few_steps(file.name, file.metadata) or from_name(file.name)
+    if family == "animatelcm":
+        few_steps = CONSISTENCY
+    return MotionWeights(
+        file.name, family, size, state, beta_schedule, clip_norm=family == "v1", few_steps=few_steps
+    )
 
 
 def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize, bool]:

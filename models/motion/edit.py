@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from ..edits.call import Call
+from ..edits.call import Call, Plan
 from ..edits.edit import Edit, Part, Schedule, Time
 from ..network.unet import UNetSize
 from .checkpoint import check_fit
+from .few_steps import find_few_steps
 from .mask_adapter import given_in
 
 STILL = (
@@ -113,9 +114,12 @@ class TemporalEdit(Part):
         """Check that the module is for a network."""
         check_fit(self.motion.weights, network.slots)
 
-    def note(self, frames: int) -> str | None:
-        """Say that a single frame is drawn without it."""
-        return STILL if frames == 1 else None
+    def note(self, plan: Plan) -> str | None:
+        """Say that a single frame is drawn without it, or that a run does not fit a few-step module."""
+        if plan.frames == 1:
+            return STILL
+        name, settings = find_few_steps(self.motion)
+        return None if settings is None else settings.misfit(name, plan)
 
     @property
     def _running(self) -> Any:

@@ -25,6 +25,7 @@ from ..files.weight_file import open_weights
 from ..files.weight_kind import expect, find_variant
 from ..network.unet import SD1
 from .checkpoint import MID_SLOT, MotionWeights, motion_key
+from .few_steps import FewStepSettings, read_few_steps, write_few_steps
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 
 logger = logging.getLogger(__name__)
@@ -52,11 +53,13 @@ class MotionLoRA:
         name: name of its file, for messages.
         pairs: matrices down [R, C_in] and up [C_out, R] by the ``MotionModel`` weight they change, alpha folded in.
         mask_encoder: [C, 5, 3, 3]. Summand of the weight of the module's mask encoder; of 0 where it has none.
+        few_steps: settings to sample a module with that has it, if it makes a few-step module of that.
     """
 
     name: str
     pairs: Mapping[str, tuple[Tensor, Tensor]]
     mask_encoder: Tensor | None = None
+    few_steps: FewStepSettings | None = None
 
     def deltas(self, strength: float) -> Iterator[tuple[str, Tensor]]:
         """Yield each changed weight's name and ``strength * up @ down``, [C_out, C_in] float32, one at a time."""
@@ -134,7 +137,7 @@ def read_motion_lora(path: str | Path) -> MotionLoRA:
         halves.setdefault(name, {})[side] = tensor
     _refuse_unused(file.name, [key for key in state if key not in used])
     pairs = {name: _pair(file.name, name, half) for name, half in halves.items()}
-    return MotionLoRA(file.name, pairs, state.get(MASK_KEY))
+    return MotionLoRA(file.name, pairs, state.get(MASK_KEY), read_few_steps(file.name, file.metadata))
 
 
 def pack_motion_lora(lora: MotionLoRA) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -147,7 +150,7 @@ def pack_motion_lora(lora: MotionLoRA) -> tuple[dict[str, Tensor], dict[str, str
         block, layer = name.removesuffix(".weight").removesuffix(".0").rsplit(".", 1)
         for side, half in zip(("down", "up"), pair, strict=True):
             state[f"{block}.processor.{layer}_lora.{side}.weight"] = half.contiguous()
-    return state, {"frameloom.kind": "motion_lora"}
+    return state, {"frameloom.kind": "motion_lora", **write_few_steps(lora.few_steps)}
 
 
 def merge_loras(weights: MotionWeights, loras: Sequence[tuple[MotionLoRA, float]]) -> MotionWeights:

@@ -15,6 +15,7 @@ from frameloom.tests.support.gligen import write_gligen
 from frameloom.tests.support.random_demo import NARROW, random_motion, write_control, write_model
 from frameloom.tests.support.workflows import read_graph
 from PIL import Image, ImageSequence
+from safetensors.torch import save_file
 
 EDITING = replace(NARROW, unet=replace(NARROW.unet, in_channels=8))
 SIDE = 64
@@ -32,7 +33,9 @@ def folder(tmp_path_factory):
     write_model(folder / "models/checkpoints/instruct-pix2pix-00-22000.safetensors", EDITING)
     for kind in ("canny", "scribble"):
         write_control(folder / f"models/controlnet/control_v11p_sd15_{kind}_fp16.safetensors", NARROW.unet)
-    torch.save(random_motion(NARROW.unet).state_dict(), folder / "models/animatediff_models/v3_sd15_mm.ckpt")
+    motion = random_motion(NARROW.unet).state_dict()
+    torch.save(motion, folder / "models/animatediff_models/v3_sd15_mm.ckpt")
+    save_file(motion, folder / "models/animatediff_models/animatediff_lightning_4step_comfyui.safetensors")
     widths = [NARROW.unet.model_channels * factor for factor in (1, 2, 4)]
     write_gligen(folder / "models/gligen/gligen_sd14_textbox_pruned.safetensors", widths, text=64)
     clip = torch.zeros(24, 96, 128, 3)
@@ -75,6 +78,7 @@ SHORT_TRAINING = ("3.frames=4", "4.steps=2", "4.checkpoint_every=2", "10.batch_s
         ("pix2pix_video_sd15", 8, ("BasicScheduler.steps=2",)),
         ("layout_controlnet_sd15", 16, ("KSampler.steps=2",)),
         ("layout_gligen_sd15", 16, ("KSampler.steps=2",)),
+        ("few_steps_sd15", 16, ()),
         ("windows_controlnet_sd15", 24, ("EmptyLatentImage.batch_size=24", "KSampler.steps=1")),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.edits.active import RULES, RunEdits, find_notes
-from frameloom.models.edits.call import Call, Condition
+from frameloom.models.edits.call import Call, Condition, Plan
 from frameloom.models.edits.edit import SEAMS, Edit, Part
 from frameloom.models.motion.edit import STILL, motion_edit
 from frameloom.models.network.unet import SD1
@@ -122,7 +122,7 @@ def test_a_parts_networks_are_exchanged_wherever_it_is():
 
 def test_a_motion_module_on_one_frame_is_told(caplog):
     moving = [motion_edit("motion module", as_learner(tiny_module())), Edit("plain")]
-    assert find_notes([*moving, *moving], 1) == [STILL]
+    assert find_notes([*moving, *moving], Plan(1)) == [STILL]
     assert caplog.messages == [STILL]
-    assert find_notes(moving, 2) == find_notes(moving[1:], 1) == []
+    assert find_notes(moving, Plan(2)) == find_notes(moving[1:], Plan(1)) == []
     assert caplog.messages == [STILL]

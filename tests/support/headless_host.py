@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from frameloom.headless import select_host
 from frameloom.headless.core_nodes.conditioning import GLIGENTextBoxApply
+from frameloom.headless.core_nodes.sampling import KSampler
 from frameloom.headless.core_nodes.video import GetVideoComponents
 from frameloom.headless.engine.gligen import load_gligen
 from frameloom.headless.port import HeadlessHost
@@ -46,6 +47,9 @@ class Core:
             signal.raise_signal(signal.SIGINT)
         finally:
             signal.signal(signal.SIGINT, before)
+
+    def ksampler(self, *inputs):
+        return KSampler.execute(*inputs)
 
     def components(self, video):
         return GetVideoComponents.execute(video).args

@@ -65,6 +65,10 @@ class Core:
     def cancel(self):
         comfy.model_management.interrupt_current_processing()
 
+    def ksampler(self, *inputs):
+        with torch.inference_mode():
+            return nodes.KSampler().sample(*inputs)
+
     def components(self, video):
         from comfy_extras.nodes_video import GetVideoComponents
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from frameloom.headless.samplers.sigmas import Sampling, schedule_sigmas
+from frameloom.models.motion.few_steps import trailing
 from frameloom.models.video.schedules import STABLE_DIFFUSION
-from frameloom.training.motion.few_steps import FewSteps, few_steps_mse, guide, trailing
+from frameloom.training.motion.few_steps import FewSteps, few_steps_mse, guide
 
 ALPHAS = STABLE_DIFFUSION.alphas_cumprod().float()
 PARTS, TEACHER_STEPS = 4, 5

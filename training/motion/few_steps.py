@@ -17,11 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...models.video.schedules import TRAIN_TIMESTEPS
+from ...models.motion.few_steps import trailing
 from .targets import Predict
 
 CLEAN = -1  # the timestep at which nothing is left of the noise
-SCHEDULER = "sgm_uniform"  # by which a student draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +65,6 @@ class FewSteps:
                 f"min_snr={min_snr} with few_steps={self.steps}: it weighs the error of noise, which is not what is "
                 "learned here; expected 0."
             )
-
-
-def trailing(steps: int) -> Tensor:
-    """Return the timesteps of so many steps, [steps] long, from the last one down.
-
-    Examples:
-        >>> trailing(4)
-        tensor([999, 749, 499, 249])
-    """
-    return (TRAIN_TIMESTEPS * torch.arange(steps, 0, -1) / steps).round().long() - 1
 
 
 def guide(conditional: Tensor, unconditional: Tensor, cfg: float) -> Tensor:

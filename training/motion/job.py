@@ -17,6 +17,7 @@ from torch import Tensor
 from ...host.contract import Host
 from ...models.files.keys import hash_settings
 from ...models.motion.checkpoint import MotionWeights, check_fit
+from ...models.motion.few_steps import FewStepSettings
 from ...models.motion.lora import MotionLoRA, merge_loras
 from ...models.video.schedules import ANIMATEDIFF, BetaName, BetaSchedule
 from ..team import ALONE, Team, gather
@@ -160,7 +161,10 @@ def _lesson(
         )
     else:
         with torch.inference_mode(False):
-            weights = merge_loras(*start)
+            weights = replace(merge_loras(*start), few_steps=None)
+    few = None if job.settings.few is None else FewStepSettings(job.settings.few.steps)
     if job.target == "module":
-        return learn_module(weights, job.name, device, in_place=start is None)
-    return learn_lora(weights, job.rank, job.name, device, seed, mask_encoder=job.target == "mask adapter")
+        return learn_module(replace(weights, few_steps=few), job.name, device, in_place=start is None)
+    return learn_lora(
+        weights, job.rank, job.name, device, seed, mask_encoder=job.target == "mask adapter", few_steps=few
+    )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ...models.motion.checkpoint import MID_SLOT, MotionWeights
+from ...models.motion.few_steps import FewStepSettings
 from ...models.motion.lora import MotionLoRA
 from ...models.motion.mask_adapter import MASK_KEY
 from ...models.motion.module import MotionModel, MotionSize, initialise
@@ -111,6 +112,7 @@ def learn_lora(
     seed: int = 0,
     *,
     mask_encoder: bool = False,
+    few_steps: FewStepSettings | None = None,
 ) -> Lesson:
     """Let a motion LoRA learn on a module's temporal attentions, or a mask adapter, which has a mask encoder too.
 
@@ -122,6 +124,7 @@ def learn_lora(
         seed: seed of the first weights.
         mask_encoder: True if a change of the module's mask encoder learns, too; of a new encoder if the
             module has none.
+        few_steps: settings to sample the result with, if it learns to draw in few steps.
 
     Source:
         The encoder is that of ``models.motion.mask_adapter``.
@@ -145,7 +148,7 @@ def learn_lora(
             for layer in changes
         }
         encoder = averages[MASK_KEY].cpu() - weights.state[MASK_KEY].float() if mask_encoder else None
-        return MotionLoRA(name, pairs, encoder)
+        return MotionLoRA(name, pairs, encoder, few_steps)
 
     return Lesson(Learner(network, weights), parameters, finish)
 

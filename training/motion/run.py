@@ -19,11 +19,11 @@ from ...host.contract import Host, Motion
 from ...models.files.whole_file import whole_file
 from ...models.motion.checkpoint import MotionWeights
 from ...models.motion.edit import motion_edit
+from ...models.motion.few_steps import SCHEDULER
 from ...models.motion.lora import merge_loras
 from ..team import ALONE, Team
 from ..video.captions import as_prompt
 from .dataset import Dataset
-from .few_steps import SCHEDULER
 from .job import MotionJob, run_job
 from .lessons import Learned
 from .training import Trained

@@ -23,13 +23,14 @@ from ...host.contract import Host
 from ...models.errors import HostError
 from ...models.files.keys import hash_settings, plain
 from ...models.motion.checkpoint import MotionWeights
+from ...models.motion.few_steps import trailing
 from ...models.motion.save import save_motion
 from ...models.training import FrozenForward, recompute
 from ...models.video.schedules import STABLE_DIFFUSION, TRAIN_TIMESTEPS
 from ..loop import LoopSettings, LossFunction, Precision, train
 from ..metrics_log import MetricsLog
 from ..team import ALONE, Team
-from .few_steps import FewSteps, few_steps_mse, guide, trailing
+from .few_steps import FewSteps, few_steps_mse, guide
 from .given_frames import LEAST_BETWEEN, draw_given
 from .latent_cache import EncodedClips
 from .lessons import Learned, Lesson
