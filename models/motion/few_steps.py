@@ -81,7 +81,7 @@ class FewStepSettings:
 
     def _knows(self, timesteps: tuple[float, ...]) -> bool:
         """Tell whether all steps begin at levels of its own; a clip that is drawn over has the last of them only."""
-        levels = trailing(self.steps).tolist()
+        levels = [int(level) for level in trailing(self.steps)]
         return all(any(abs(at - level) < _NEAR for level in levels) for at in timesteps)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from frameloom.models.zero_shot.motion_path import translation
 from frameloom.tools.evidence import __main__ as evidence
-from frameloom.tools.evidence import zero_shot
+from frameloom.tools.evidence import summary, zero_shot
 from frameloom.tools.evidence.rows import Row, judge, row
 from frameloom.tools.evidence.studio import CFG, SAMPLER, SCHEDULER, Studio
 from frameloom.training import shapes
@@ -25,6 +25,19 @@ def test_every_section_is_measured_on_the_files_that_ship_and_the_report_shows_i
     monkeypatch.setattr(evidence, "REPORT", tmp_path / "evidence.md")
     evidence.write_report(stored)
     assert shown == evidence.REPORT.read_text("utf-8")
+
+
+def test_the_summary_has_every_claim_once_in_a_page():
+    """A claim whose rows are renamed is missed here, not on the page."""
+    sections = evidence.read_rows()["sections"]
+    table = list(summary.lines(sections))[2:]
+    assert len(table) == len({claim.words for claim in summary.CLAIMS}) <= 25
+    assert [claim.family for claim in summary.CLAIMS if f"| {claim.family} |" not in "\n".join(table)] == []
+    first = summary.CLAIMS[0]
+    row = summary.find_row(sections, first.section, first.row, first.technique)
+    assert f"| {row['value']:.3f} | {row['low']:.3f} .. {row['high']:.3f} |" in table[0]
+    with pytest.raises(LookupError, match="no row 'gone'"):
+        summary.find_row(sections, first.section, "gone", first.technique)
 
 
 def test_a_clip_is_the_zero_shot_samplers(run, monkeypatch):

@@ -17,7 +17,8 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-from frameloom.tools.evidence.rows import judge
+from frameloom.tools.evidence import summary
+from frameloom.tools.evidence.rows import judge, show_number
 from frameloom.tools.evidence.studio import CFG, CPU, ROOT, SAMPLER, SCHEDULER, STEPS, Section, Studio
 
 ROWS = ROOT / "docs" / "evidence.json"
@@ -67,6 +68,10 @@ def write_report(stored: dict) -> None:
         f"section says otherwise: {STEPS} steps of {SAMPLER}, {SCHEDULER} schedule, guidance {CFG}. Prompts and start "
         "noise are fixed by `tools/evidence/`. Intervals are 95 % bootstrap over independent samples; a target stands "
         "beside the row it is for, and is met (yes) when the whole interval meets it.",
+        "",
+        "The claims in short, each with its technique and without it; what else was measured stands below.",
+        "",
+        *summary.lines(stored["sections"]),
     ]
     for section, rows in stored["sections"].items():
         lines += [
@@ -83,11 +88,8 @@ def write_report(stored: dict) -> None:
 
 
 def show(entry: dict) -> str:
-    """Render a row, with powers of ten where three decimals would say nothing."""
-    largest = max(abs(entry["low"]), abs(entry["high"]))
-    value, low, high = (
-        f"{entry[name]:{'.0e' if 0 < largest < 0.001 else '.3f'}}" for name in ("value", "low", "high")
-    )
+    """Render a row."""
+    value, low, high = (show_number(entry[name], entry) for name in ("value", "low", "high"))
     cells = [entry["claim"], entry["arm"], value, f"{low} .. {high}"]
     return f"| {' | '.join([*cells, str(entry['count']), entry['target'], judge(entry)])} |"
 

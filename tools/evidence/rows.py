@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from frameloom.training.loop import step_generator
@@ -31,6 +32,12 @@ class Row:
     high: float
     count: int
     target: str = ""
+
+
+def show_number(number: float, entry: Mapping[str, Any]) -> str:
+    """Return a figure of a row for a table, with powers of ten where three decimals would say nothing."""
+    largest = max(abs(entry["low"]), abs(entry["high"]))
+    return f"{number:{'.0e' if 0 < largest < 0.001 else '.3f'}}"
 
 
 def mean(values: Tensor) -> Tensor:
