@@ -30,7 +30,9 @@ from ..models.network.family import Family, check_offered
 from ..models.network.sizes import DEMO
 from ..models.storyboard.phrases import Ranges, check_found
 from ..models.training import Base, FrozenForward, Learner, describe_base
+from ..models.video.control_schedule import ControlSchedule
 from .engine.conditions import select_frames
+from .engine.control import schedule_controls
 from .engine.denoise import Denoiser, sample
 from .engine.edits import edited
 from .engine.encode import Spans, encode_chunks, encode_prompt, find_spans, phrase_spans, without_places
@@ -207,6 +209,12 @@ class HeadlessHost:
     def select_frames(self, conditioning: Conditioning, frame_ids: Sequence[int]) -> Conditioning:
         """Return conditions for some frames of a clip."""
         return select_frames(conditioning, frame_ids)
+
+    def schedule_controls(
+        self, sides: Sequence[Conditioning], schedule: ControlSchedule, *, every: bool
+    ) -> list[Conditioning]:
+        """Return conditions whose ControlNets' strength changes by a schedule."""
+        return schedule_controls(sides, schedule, every=every)
 
     def describe(self, conditioning: Conditioning) -> list[Any]:
         """Return what stands for conditions in a key."""

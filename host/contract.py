@@ -20,6 +20,7 @@ from ..models.motion.lora import MotionLoRA
 from ..models.network.family import Family
 from ..models.storyboard.phrases import Ranges
 from ..models.training import Base, FrozenForward, Learner
+from ..models.video.control_schedule import ControlSchedule
 
 Conditioning = list[list[Any]]
 Latent = dict[str, Any]
@@ -150,6 +151,16 @@ class Host(Protocol):
 
         That is tokens, ControlNet hints, masks and latents beside the noisy ones, picked by
         ``models.video.frames.pick_frames``. What shares a ControlNet still does.
+        """
+        ...
+
+    def schedule_controls(
+        self, sides: Sequence[Conditioning], schedule: ControlSchedule, *, every: bool
+    ) -> list[Conditioning]:
+        """Return conditions whose ControlNets' strength changes by a schedule, besides those that they have.
+
+        ``every``: all ControlNets of a condition, not the last alone. What shares a ControlNet still does. Raises
+        ValueError for a condition without one, HostError for one whose strengths are another pack's.
         """
         ...
 

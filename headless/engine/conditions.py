@@ -130,8 +130,7 @@ def select_frames(conditioning: Conditioning, frame_ids: Sequence[int]) -> Condi
     def pick(value: Any) -> Any:
         if isinstance(value, Control):
             if value not in picked:
-                hints = pick_frames(value.hints, frame_ids)
-                picked[value] = replace(value, hints=hints, previous=pick(value.previous))
+                picked[value] = value.pick(frame_ids, pick(value.previous))
             return picked[value]
         return value
 

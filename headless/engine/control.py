@@ -5,8 +5,9 @@ Rules are ComfyUI's: which hint a frame gets, how hints are resized, when a net 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from ...models.edits.call import Call
 from ...models.edits.lockstep import Cut, Lockstep
 from ...models.network.unet import UNetSize
+from ...models.video.control_schedule import NO_CONTROL, ControlSchedule
 from ...models.video.frames import pick_frames
 from ..samplers.sigmas import Sampling
 from .edits import EditedRun
@@ -51,6 +53,15 @@ class Control:
             yield from self.previous.chain()
         yield self
 
+    def pick(self, frame_ids: Sequence[int], previous: Control | None) -> Control:
+        """Return the net for some of the clip's frames, behind another one."""
+        return replace(self, hints=pick_frames(self.hints, frame_ids), previous=previous)
+
+    def weigh(self, added: _Residuals, call: Call) -> _Residuals:
+        """Return what it adds in a call, weighed."""
+        del call
+        return added
+
     def check_fit(self, unet: UNetSize) -> None:
         """Check that every net of the chain is for a UNet of this size.
 
@@ -70,6 +81,66 @@ class Control:
                     f"image: has {link.hints.shape[1]} channels; the ControlNet expects "
                     f"{config.conditioning_channels}; leave out the alpha channel."
                 )
+
+
+@dataclass(frozen=True, eq=False)
+class ScheduledControl(Control):
+    """A ControlNet whose strength changes.
+
+    Attributes:
+        schedules: factors on what it adds.
+    """
+
+    schedules: tuple[ControlSchedule, ...] = ()
+
+    def pick(self, frame_ids: Sequence[int], previous: Control | None) -> Control:
+        """Return the net for some of the clip's frames, behind another one."""
+        schedules = tuple(each.pick(frame_ids) for each in self.schedules)
+        return replace(self, hints=pick_frames(self.hints, frame_ids), previous=previous, schedules=schedules)
+
+    def weigh(self, added: _Residuals, call: Call) -> _Residuals:
+        """Return what it adds in a call, weighed."""
+        sides = [condition.index for condition in call.conditions]
+        place = {"frame_ids": call.frame_ids, "progress": call.progress, "sides": sides}
+        for schedule in self.schedules:
+            skips, middle = added
+            count = len(skips)
+            added = (
+                [schedule.weigh(skip, depth, count, **place) for depth, skip in enumerate(skips)],
+                schedule.weigh(middle, None, count, **place),
+            )
+        return added
+
+
+def schedule_controls(
+    sides: Sequence[Sequence[Any]], schedule: ControlSchedule, *, every: bool
+) -> list[list[Any]]:
+    """Return conditions whose ControlNets have a schedule more, the last of each or all; those that share one still do.
+
+    Args:
+        sides: CONDITIONINGs.
+        schedule: factors.
+        every: True: for every ControlNet of a condition, not the last alone.
+
+    Raises:
+        ValueError: a condition has none.
+    """
+
+    @functools.cache
+    def scheduled(control: Control) -> Control:
+        previous = control.previous
+        if every and previous is not None:
+            previous = scheduled(previous)
+        given: dict[str, Any] = {each.name: getattr(control, each.name) for each in fields(control)}
+        given |= {"previous": previous, "schedules": (*given.get("schedules", ()), schedule)}
+        return ScheduledControl(**given)
+
+    def of(options: Mapping[str, Any]) -> dict[str, Any]:
+        if options.get("control") is None:
+            raise ValueError(NO_CONTROL)
+        return {**options, "control": scheduled(options["control"])}
+
+    return [[[tokens, of(options)] for tokens, options in side] for side in sides]
 
 
 class ControlRun:
@@ -123,6 +194,7 @@ class ControlRun:
             lockstep = Lockstep(cut)
             with self._run.crossed(link.network, call, link, lockstep):
                 added: _Residuals = lockstep.run(lambda part, ask=ask: ask(**part), given)
+            added = link.weigh(added, call)
             if total is not None:
                 added = (
                     [one + other for one, other in zip(total[0], added[0], strict=True)],

@@ -35,6 +35,7 @@ from .load.family import family_of
 from .load.motion import load_motion
 from .predict import NodeGuider, predict_denoised
 from .seams.control import describe_conditions, select_frames
+from .seams.control_schedule import schedule_controls
 from .text import find_spans, phrase_spans, without_places
 
 PREVIEW_SIZE = 512  # pixels; the side ComfyUI's own previews have at most
@@ -66,6 +67,7 @@ class ComfyHost:
     predict = staticmethod(predict_denoised)
     decode = staticmethod(decode)
     select_frames = staticmethod(select_frames)
+    schedule_controls = staticmethod(schedule_controls)
     describe = staticmethod(describe_conditions)
     base = staticmethod(train.describe)
     train_forward = staticmethod(train.differentiable)

@@ -79,6 +79,7 @@ SHORT_TRAINING = ("3.frames=4", "4.steps=2", "4.checkpoint_every=2", "10.batch_s
         ("layout_controlnet_sd15", 16, ("KSampler.steps=2",)),
         ("layout_gligen_sd15", 16, ("KSampler.steps=2",)),
         ("few_steps_sd15", 16, ()),
+        ("control_schedule_sd15", 16, ("KSampler.steps=2",)),
         ("windows_controlnet_sd15", 24, ("EmptyLatentImage.batch_size=24", "KSampler.steps=1")),
     ],
 )

@@ -9,15 +9,17 @@ from types import SimpleNamespace
 
 import pytest
 from frameloom.headless import select_host
-from frameloom.headless.core_nodes.conditioning import GLIGENTextBoxApply
+from frameloom.headless.core_nodes.conditioning import ControlNetApplyAdvanced, GLIGENTextBoxApply
 from frameloom.headless.core_nodes.sampling import KSampler
 from frameloom.headless.core_nodes.video import GetVideoComponents
 from frameloom.headless.engine.gligen import load_gligen
 from frameloom.headless.port import HeadlessHost
+from frameloom.headless.weights.control_loading import load_controlnet
 from frameloom.headless.weights.model import VAE
 from frameloom.host import api
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.tests.support.gligen import WideText
+from frameloom.tests.support.random_demo import write_control
 from frameloom.tests.support.scene import Scene
 
 
@@ -47,6 +49,12 @@ class Core:
             signal.raise_signal(signal.SIGINT)
         finally:
             signal.signal(signal.SIGINT, before)
+
+    def random_control(self, folder):
+        return load_controlnet(write_control(folder / "net.safetensors"), api.port().compute_device())
+
+    def apply_control(self, *inputs):
+        return ControlNetApplyAdvanced.execute(*inputs).args
 
     def ksampler(self, *inputs):
         return KSampler.execute(*inputs)

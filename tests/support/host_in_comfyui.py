@@ -38,6 +38,7 @@ from frameloom.tests.host.inside.snapshot import take_snapshot
 # Before anything of ours is imported.
 BEFORE = take_snapshot()
 
+from frameloom.tests.host.inside.control import controlnet
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.tests.support.gligen import WideClip
 from frameloom.tests.support.scene import Scene
@@ -64,6 +65,13 @@ class Core:
 
     def cancel(self):
         comfy.model_management.interrupt_current_processing()
+
+    def random_control(self, _folder):
+        with torch.inference_mode():
+            return controlnet(3)
+
+    def apply_control(self, *inputs):
+        return nodes.ControlNetApplyAdvanced().apply_controlnet(*inputs)
 
     def ksampler(self, *inputs):
         with torch.inference_mode():

@@ -23,6 +23,7 @@ from ....models.files.keys import plain
 from ....models.network.unet import Layer
 from ....models.video.frames import PER_FRAME, pick_frames
 from ....models.video.windows import Window
+from .control_schedule import Scheduled
 from .network import layers_in, size_of
 
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
@@ -166,7 +167,9 @@ def select_frames(conditioning: list[list[Any]], frame_ids: Sequence[int]) -> li
                 "and Apply ControlNet."
             )
         if id(control) not in picked:
-            picked[id(control)] = _copy_link(control, frame_ids, of_control)
+            picked[id(control)] = link = _copy_link(control, frame_ids, of_control)
+            if isinstance(link, Scheduled):
+                link.schedules = tuple(schedule.pick(frame_ids) for schedule in link.schedules)
         return picked[id(control)]
 
     def of(name: str, value: Any) -> Any:
@@ -193,6 +196,7 @@ def describe_conditions(conditioning: list[list[Any]]) -> list[Any]:
             "strength": control.strength,
             "percents": list(control.timestep_percent_range),
             "previous": of_control(control.previous_controlnet),
+            **({"schedules": plain(control.schedules)} if isinstance(control, Scheduled) else {}),
         }
 
     return [

@@ -1,0 +1,103 @@
+"""A ControlNet's strength over frames, over steps and over the picture."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from torch import Tensor
+
+from ...host import api
+from ...models.video.control_schedule import ControlSchedule as Schedule
+from ...models.video.curve import Easing, frame_curve, step_keys
+from ..drawing.plot import Panel, draw_panels
+from ..early import check_early
+from ..widgets import choice, lines, number, out, schema, socket, whole
+
+io = api.io
+
+LAST, EVERY = "last", "all"
+STEPS_SHOWN = 41
+
+
+class ControlSchedule(io.ComfyNode):
+    """Change a ControlNet's strength from frame to frame, from step to step, by place, by depth, or by prompt.
+
+    Connect it behind Apply ControlNet, whose own strength, start and end go on to count: all factors are multiplied.
+    Frames keep their strength in context windows and in Nuwa's jobs. For a guide that is followed loosely take soft
+    0.825; for one that counts more than the prompt take negative 0.
+    """
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return schema(
+            cls, "Control Schedule", "video",
+            aliases=[
+                "ControlNet strength schedule", "latent keyframe", "timestep keyframe", "LatentKeyframeTiming",
+                "LatentKeyframeBatchedGroup", "TimestepKeyframe", "ScaledSoftControlNetWeights", "soft weights",
+                "Advanced-ControlNet",
+            ],
+            inputs=[
+                socket(io.Conditioning, "positive", "The prompt, from Apply ControlNet."),
+                socket(io.Conditioning, "negative", "The negative prompt, from Apply ControlNet."),
+                whole("frames", 16, 1, 100_000,
+                    "Number of frames of the clip. Behind its end the last strength goes on."),
+                lines("strength", "0: 1\n-1: 0",
+                    "Factor by frame. 1 is for all frames; 1, 0.8, 0.5 is a list; 0: 1, 8: 0.5, -1: 0 has keys, "
+                    "negative ones from the end (-1 is the last frame), or shares of the clip (50%: 0.5)."),
+                choice("between", get_args(Easing),
+                    "Way from key to key. hold: each key counts until the next. these alone: frames without a key get "
+                    "0, as with Latent Keyframes."),
+                lines("by_step", "1",
+                    "Factor by share of sampling, 0 for pure noise and 1 for the end: 0: 1, 0.5: 0.3. Each counts "
+                    "until the next, as with Timestep Keyframes."),
+                number("soft", 1.0, 0.0, 2.0, 0.005,
+                    "Factor from one depth of the model to the next coarser one. Less than 1 lets details go free and "
+                    "keeps the composition; 0.825 is usual. 1 changes nothing."),
+                number("negative_strength", 1.0, 0.0, 10.0, 0.01,
+                    "Factor on the negative prompt's side. 0 makes the guide count more than the prompt."),
+                choice("which", [LAST, EVERY], "The last ControlNet of the conditions, or all of them."),
+                socket(io.Mask, "mask", "Factor by place, for all frames or one for each; 1 is white.", optional=True),
+            ],
+            outputs=[
+                out(io.Conditioning, "positive", "The prompt, with the schedule on its ControlNet."),
+                out(io.Conditioning, "negative", "The negative prompt, with the same."),
+                out(io.Image, "chart", "The factor by frame and by share of sampling."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(
+        cls, frames: int | None, strength: str | None, by_step: str | None, between: Any
+    ) -> bool | str:
+        """Refuse what is no schedule."""
+        said = check_early(lambda *given: frame_curve("strength", *given), strength, frames, between)
+        return said if said is not True else check_early(lambda text: step_keys("by_step", text), by_step)
+
+    @classmethod
+    def execute(
+        cls,
+        positive: Any,
+        negative: Any,
+        frames: int,
+        strength: str,
+        between: Any,
+        by_step: str,
+        soft: float,
+        negative_strength: float,
+        which: str,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        by_frame, steps = frame_curve("strength", strength, frames, between), step_keys("by_step", by_step)
+        schedule = Schedule(by_frame, steps, soft=soft, negative=negative_strength, mask=mask)
+        sides = api.port().schedule_controls([positive, negative], schedule, every=which == EVERY)
+        shares = [number / (STEPS_SHOWN - 1) for number in range(STEPS_SHOWN)]
+        panels = [
+            Panel("factor by frame", {"strength": by_frame.tolist()}, 0, 1),
+            Panel("factor by share of sampling", {"by_step": schedule.at(shares)}, 0, shares[1]),
+        ]
+        return io.NodeOutput(*sides, draw_panels(panels))
+
+
+NODES: list[type] = [ControlSchedule]
