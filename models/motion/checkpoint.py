@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -69,7 +69,7 @@ class MotionWeights:
     state: Mapping[str, Tensor]
     beta_schedule: BetaSchedule | None
     clip_norm: bool = False
-    few_steps: FewStepSettings | None = None
+    few_steps: FewStepSettings | None = field(default=None, compare=False)
 
     def with_mask_encoder(self) -> MotionWeights:
         """Return the module with a mask encoder: its own, or a new one, which is zero."""

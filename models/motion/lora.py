@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class MotionLoRA:
     name: str
     pairs: Mapping[str, tuple[Tensor, Tensor]]
     mask_encoder: Tensor | None = None
-    few_steps: FewStepSettings | None = None
+    few_steps: FewStepSettings | None = field(default=None, compare=False)
 
     def deltas(self, strength: float) -> Iterator[tuple[str, Tensor]]:
         """Yield each changed weight's name and ``strength * up @ down``, [C_out, C_in] float32, one at a time."""

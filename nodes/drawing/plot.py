@@ -10,11 +10,13 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ...models.long_video.nuwa_tree import Job, Tree
+from ...models.video.factors import Factors
 from ...models.video.windows import WindowPlan
 
 WIDTH, PANEL_HEIGHT = 640, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 28, 28
 _BAR = 14  # height of a window's bar with its gap
+_SHARES = 40  # of sampling, that a chart shows
 _TALLEST = 4000  # of a picture of windows; more of them are thinner
 INK, GRID = (40, 40, 40), (215, 215, 215)
 # Told apart by people who see few colours, too (Okabe and Ito).
@@ -42,6 +44,17 @@ def draw_panels(panels: Sequence[Panel]) -> Tensor:
     for index, panel in enumerate(panels):
         _draw_panel(draw, panel, index * PANEL_HEIGHT)
     return to_image(picture)
+
+
+def draw_factors(factors: Factors) -> Tensor:
+    """Draw factors by frame, and by share of sampling. Returns [1, H, W, 3] float32, 0..1."""
+    shares = [number / _SHARES for number in range(_SHARES + 1)]
+    return draw_panels(
+        [
+            Panel("factor by frame", {"strength": factors.by_frame.tolist()}, 0, 1),
+            Panel("factor by share of sampling", {"by_step": factors.at_steps(shares)}, 0, 1 / _SHARES),
+        ]
+    )
 
 
 def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, y: int) -> None:

@@ -9,14 +9,14 @@ from torch import Tensor
 from ...host import api
 from ...models.video.control_schedule import ControlSchedule as Schedule
 from ...models.video.curve import Easing, frame_curve, step_keys
-from ..drawing.plot import Panel, draw_panels
+from ...models.video.factors import Factors
+from ..drawing.plot import draw_factors
 from ..early import check_early
 from ..widgets import choice, lines, number, out, schema, socket, whole
 
 io = api.io
 
 LAST, EVERY = "last", "all"
-STEPS_SHOWN = 41
 
 
 class ControlSchedule(io.ComfyNode):
@@ -90,14 +90,10 @@ class ControlSchedule(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run the node."""
         by_frame, steps = frame_curve("strength", strength, frames, between), step_keys("by_step", by_step)
-        schedule = Schedule(by_frame, steps, soft=soft, negative=negative_strength, mask=mask)
+        factors = Factors(by_frame, steps, mask)
+        schedule = Schedule(factors, soft, negative_strength)
         sides = api.port().schedule_controls([positive, negative], schedule, every=which == EVERY)
-        shares = [number / (STEPS_SHOWN - 1) for number in range(STEPS_SHOWN)]
-        panels = [
-            Panel("factor by frame", {"strength": by_frame.tolist()}, 0, 1),
-            Panel("factor by share of sampling", {"by_step": schedule.at(shares)}, 0, shares[1]),
-        ]
-        return io.NodeOutput(*sides, draw_panels(panels))
+        return io.NodeOutput(*sides, draw_factors(factors))
 
 
 NODES: list[type] = [ControlSchedule]
