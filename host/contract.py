@@ -16,6 +16,7 @@ from torch import Tensor
 from ..models.edits.edit import Edit
 from ..models.long_video.nuwa_jobs import Recursion, Work
 from ..models.motion.checkpoint import MotionWeights
+from ..models.motion.edit import Varying
 from ..models.motion.lora import MotionLoRA
 from ..models.network.family import Family
 from ..models.storyboard.phrases import Ranges
@@ -40,8 +41,17 @@ class Motion(Protocol):
         """The motion LoRAs on it, each fitted to it, with their strengths."""
         ...
 
+    @property
+    def varying(self) -> Varying | None:
+        """How its strength changes; None: it stays."""
+        ...
+
     def with_lora(self, lora: MotionLoRA, strength: float) -> Motion:
         """Return the same module with a motion LoRA stacked on it; this one stays as it is."""
+        ...
+
+    def with_varying(self, varying: Varying) -> Motion:
+        """Return the same module with a strength that changes, in place of one it had; this one stays as it is."""
         ...
 
 

@@ -8,9 +8,10 @@ A node's ``define_schema`` is one table. A row is an input: its name, what it ma
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 from ..host import api
+from ..models.video.curve import Easing
 
 io = api.io
 
@@ -94,6 +95,26 @@ def cfg(about: str) -> Any:
 def fps(about: str = "Frames a second.") -> Any:
     """Return the input of a video's frames a second."""
     return number("fps", 8.0, 0.01, 1000.0, 0.01, about)
+
+
+def factors(strength: str) -> list[Any]:
+    """Return the inputs of factors by frame and by step, as ``models.video.curve`` reads them.
+
+    Args:
+        strength: default of those by frame.
+    """
+    return [
+        whole("frames", 16, 1, 100_000,
+            "Number of frames of the clip. Behind its end the last strength goes on."),
+        lines("strength", strength,
+            "Factor by frame. 1 is for all frames; 1, 0.8, 0.5 is a list; 0: 1, 8: 0.5, -1: 0 has keys, negative ones "
+            "from the end (-1 is the last frame), or shares of the clip (50%: 0.5)."),
+        choice("between", get_args(Easing),
+            "Way from key to key. hold: each key counts until the next. these alone: frames without a key get 0."),
+        lines("by_step", "1",
+            "Factor by share of sampling, 0 for pure noise and 1 for the end: 0: 1, 0.5: 0.3. Each counts until the "
+            "next."),
+    ]  # fmt: skip
 
 
 def size(purpose: str, step: int | None = None) -> list[Any]:

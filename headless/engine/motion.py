@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 
 from ...models.motion.checkpoint import MotionWeights
+from ...models.motion.edit import Varying
 from ...models.motion.lora import MotionLoRA, merge_loras
 from ...models.motion.module import MotionModel
 
@@ -21,12 +22,14 @@ class LoadedMotion:
         device: device that the network is on.
         dtype: type of the network's weights.
         loras: stacked motion LoRAs with their strengths, each fitted to the weights.
+        varying: how its strength changes; None: it stays.
     """
 
     weights: MotionWeights
     device: torch.device
     dtype: torch.dtype
     loras: tuple[tuple[MotionLoRA, float], ...] = ()
+    varying: Varying | None = field(default=None, compare=False)  # the edit's keys have them
 
     @cached_property
     def network(self) -> MotionModel:
@@ -46,4 +49,8 @@ class LoadedMotion:
         """
         lora = lora.fit(self.weights)
         stacked = (*self.loras, (lora, strength))
-        return LoadedMotion(lora.make_room(self.weights), self.device, self.dtype, stacked)
+        return replace(self, weights=lora.make_room(self.weights), loras=stacked)
+
+    def with_varying(self, varying: Varying) -> LoadedMotion:
+        """Return the same module with a strength that changes; this one stays as it is."""
+        return replace(self, varying=varying)

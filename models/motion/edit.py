@@ -11,6 +11,7 @@ from torch import Tensor
 from ..edits.call import Call, Plan
 from ..edits.edit import Edit, Part, Schedule, Time
 from ..network.unet import UNetSize
+from ..video.factors import Factors
 from .checkpoint import check_fit
 from .few_steps import find_few_steps
 from .mask_adapter import given_in
@@ -22,6 +23,19 @@ STILL = (
 
 ROWS_IN_PARTS = 4
 """Rows that a slot works out at a time in a call of parts; with 4 it needs less than a part of the network's layers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Varying:
+    """A motion module's strength where it changes, and how sharply it attends.
+
+    Attributes:
+        factors: factors on what it adds.
+        scale: factor on the logits of its attention over time: less looks at more frames.
+    """
+
+    factors: Factors
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,8 @@ def motion_edit(
         settings: ``strength``, ``start_percent`` and ``end_percent`` of ``TemporalEdit``.
     """
     part = TemporalEdit(motion, **settings)
+    if (varying := getattr(motion, "varying", None)) is not None:
+        part = VaryingEdit(motion, **settings, varying=varying)
     return Edit(
         name,
         schedule=schedule,
@@ -103,7 +119,13 @@ class TemporalEdit(Part):
     def run(self, slot: str, hidden: Tensor, call: Call, time: Time | None) -> Tensor:
         """Run a slot, [N, C, H, W] to the same."""
         rows = ROWS_IN_PARTS if call.parts > 1 else 0
-        return self._running(slot, hidden, call.frames, self.strength, time, rows)
+        strength = self.strength_of(hidden, call)
+        return self._running(slot, hidden, call.frames, strength, time, rows, self.scale)
+
+    def strength_of(self, hidden: Tensor, call: Call) -> float | Tensor:
+        """Return the factor on the module's change of [N, C, H, W], or factors by picture and place."""
+        del hidden, call
+        return self.strength
 
     def add(self, hidden: Tensor, call: Call) -> Tensor:
         """Add what the mask encoder makes of what is held to [N, C, H, W]."""
@@ -122,5 +144,31 @@ class TemporalEdit(Part):
         return None if settings is None else settings.misfit(name, plan)
 
     @property
+    def scale(self) -> float:
+        """Factor on the logits of its attention."""
+        return 1.0
+
+    @property
     def _running(self) -> Any:
         return self.motion.network if self.network is None else self.network
+
+
+@dataclass(frozen=True, slots=True)
+class VaryingEdit(TemporalEdit):
+    """Run a motion module whose strength changes; a mask encoder's does not.
+
+    Attributes:
+        varying: strengths, in proportion to ``strength``.
+    """
+
+    varying: Any = None
+
+    def strength_of(self, hidden: Tensor, call: Call) -> float | Tensor:
+        """Return factors by picture and place, [N, 1, H or 1, W or 1]."""
+        factors = self.strength * self.varying.factors.at(call.frame_ids, call.progress, hidden.shape[-2:])
+        return factors.to(hidden).repeat(len(hidden) // call.frames, 1, 1, 1)
+
+    @property
+    def scale(self) -> float:
+        """Factor on the logits of its attention."""
+        return self.varying.scale

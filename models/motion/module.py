@@ -129,17 +129,17 @@ class TemporalAttention(nn.Module):
         self.to_out = nn.ModuleList([operations.Linear(channels, channels, **factory)])
         self.pos_encoder = PositionalEncoding(max_frames, channels)
 
-    def forward(self, tokens: Tensor, time: Time | None = None) -> Tensor:
-        """Attend over the frame axis; within windows of it, where ``time`` says."""
+    def forward(self, tokens: Tensor, time: Time | None = None, scale: float = 1.0) -> Tensor:
+        """Attend over the frame axis, with logits times ``scale``; within windows of it, where ``time`` says."""
         if time is not None and time.is_needed(tokens.shape[1]):
-            return self.to_out[0](self._attend_in_windows(tokens, time))
+            return self.to_out[0](self._attend_in_windows(tokens, time, scale))
         tokens = tokens + self.pos_encoder(tokens.shape[1]).to(tokens)
-        return self.to_out[0](self.attend(*self._project(tokens), self.heads))
+        return self.to_out[0](self.attend(*self._project(tokens, scale), self.heads))
 
-    def _attend_in_windows(self, tokens: Tensor, time: Time) -> Tensor:
+    def _attend_in_windows(self, tokens: Tensor, time: Time, scale: float) -> Tensor:
         """Project frames once, and positions once: projections are linear, so their sum is that of the sum."""
-        whole = self._project(tokens)
-        places = self._project(self.pos_encoder.pe[:, : time.length].to(tokens))
+        whole = self._project(tokens, scale)
+        places = self._project(self.pos_encoder.pe[:, : time.length].to(tokens), scale)
 
         def attend(window: slice) -> Tensor:
             query, key, value = (part[:, window] + place for part, place in zip(whole, places, strict=True))
@@ -147,8 +147,9 @@ class TemporalAttention(nn.Module):
 
         return time.fuse(tokens, attend)
 
-    def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
+    def _project(self, tokens: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+        query = self.to_q(tokens)
+        return query if scale == 1 else scale * query, self.to_k(tokens), self.to_v(tokens)
 
 
 class TemporalBlock(nn.Module):
@@ -178,10 +179,10 @@ class TemporalBlock(nn.Module):
         self.ff = FeedForward(channels, operations, **factory)
         self.ff_norm = operations.LayerNorm(channels, **factory)
 
-    def forward(self, tokens: Tensor, time: Time | None = None) -> Tensor:
-        """Mix over time; attentions within windows of it, where ``time`` says."""
+    def forward(self, tokens: Tensor, time: Time | None = None, scale: float = 1.0) -> Tensor:
+        """Mix over time; attentions within windows of it, where ``time`` says, with logits times ``scale``."""
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
-            tokens = tokens + attention(norm(tokens), time)
+            tokens = tokens + attention(norm(tokens), time, scale)
         return tokens + self.ff(self.ff_norm(tokens))
 
 
@@ -226,7 +227,9 @@ class TemporalTransformer(nn.Module):
         )
         self.proj_out = operations.Linear(channels, channels, **factory)
 
-    def forward(self, hidden: Tensor, frames: int, time: Time | None = None, rows: int = 0) -> Tensor:
+    def forward(
+        self, hidden: Tensor, frames: int, time: Time | None = None, rows: int = 0, scale: float = 1.0
+    ) -> Tensor:
         """Return what mixing over time at every place adds to a clip.
 
         Args:
@@ -234,6 +237,7 @@ class TemporalTransformer(nn.Module):
             frames: frames per video.
             time: windows for attention; None: it goes over all frames.
             rows: rows of places that are worked out at a time, for less memory and no gradient; 0: all.
+            scale: factor on attention's logits.
 
         Returns:
             [B*F, C, H, W], newly allocated.
@@ -249,15 +253,15 @@ class TemporalTransformer(nn.Module):
             clip = rearrange(hidden, "(b f) c h w -> b c f h w", f=frames)
             normal = rearrange(self.norm(clip), "b c f h w -> (b f) c h w")
         if rows == 0:
-            return self._mix(normal, frames, time)
+            return self._mix(normal, frames, time, scale)
         for few in normal.split(rows, dim=2):
-            few.copy_(self._mix(few, frames, time))
+            few.copy_(self._mix(few, frames, time, scale))
         return normal
 
-    def _mix(self, normal: Tensor, frames: int, time: Time | None) -> Tensor:
+    def _mix(self, normal: Tensor, frames: int, time: Time | None, scale: float) -> Tensor:
         tokens = self.proj_in(frames_to_tokens(normal, frames))
         for block in self.transformer_blocks:
-            tokens = block(tokens, time)
+            tokens = block(tokens, time, scale)
         return tokens_to_frames(self.proj_out(tokens), *normal.shape[-2:])
 
     def _check_length(self, frames: int, time: Time | None) -> None:
@@ -335,9 +339,10 @@ class MotionModel(nn.Module):
         slot: str,
         hidden: Tensor,
         frames: int,
-        strength: float = 1.0,
+        strength: float | Tensor = 1.0,
         time: Time | None = None,
         rows: int = 0,
+        scale: float = 1.0,
     ) -> Tensor:
         """Run one slot.
 
@@ -345,19 +350,22 @@ class MotionModel(nn.Module):
             slot: name of the slot.
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
-            strength: factor on the module's change; at 0 the input itself is returned.
+            strength: factor on the module's change, or factors [B*F, 1, H or 1, W or 1]; at 0 the input itself is
+                returned.
             time: windows for attention; None: it goes over all frames.
             rows: rows of places that are worked out at a time, for less memory and no gradient; 0: all.
+            scale: factor on attention's logits.
 
         Returns:
             [B*F, C, H, W].
         """
-        if strength == 0:
+        if isinstance(strength, float | int) and strength == 0:
             return hidden
-        change = self.transformer(slot)(hidden, frames, time, rows)
+        change = self.transformer(slot)(hidden, frames, time, rows, scale)
+        is_plain = isinstance(strength, float | int) and strength == 1
         if rows:
-            return (change if strength == 1 else change.mul_(strength)).add_(hidden)
-        return hidden + change if strength == 1 else hidden + strength * change
+            return (change if is_plain else change.mul_(strength)).add_(hidden)
+        return hidden + change if is_plain else hidden + strength * change
 
 
 def initialise(model: MotionModel) -> None:

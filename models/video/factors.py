@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from .curve import curve
+from .curve import Easing, curve, frame_curve, step_keys
 from .frames import pick_frames
 
 ROUNDING = 0.001  # hosts say how far sampling is in whole timesteps, of which there are 1000
@@ -60,3 +60,22 @@ class Factors:
     def _of(self, frame_ids: Sequence[int]) -> Tensor:
         last = len(self.by_frame) - 1
         return self.by_frame[[min(frame, last) for frame in frame_ids]]
+
+
+def read_factors(
+    frames: int, strength: str, between: Easing, by_step: str, mask: Tensor | None = None
+) -> Factors:
+    """Read factors as users write them.
+
+    Args:
+        frames: length of the clip.
+        strength: factors by frame, as ``curve.frame_curve`` reads them.
+        between: way from key to key.
+        by_step: factors by share of sampling, as ``curve.step_keys`` reads them.
+        mask: factors by place, [N, H, W].
+
+    Raises:
+        ValueError: a text is something else.
+    """
+    by_frame = frame_curve("strength", strength, frames, between)
+    return Factors(by_frame, step_keys("by_step", by_step), mask)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from torch import Tensor
 
 from ...host import api
 from ...models.video.control_schedule import ControlSchedule as Schedule
-from ...models.video.curve import Easing, frame_curve, step_keys
-from ...models.video.factors import Factors
+from ...models.video.factors import read_factors
 from ..drawing.plot import draw_factors
 from ..early import check_early
-from ..widgets import choice, lines, number, out, schema, socket, whole
+from ..widgets import choice, factors, number, out, schema, socket
 
 io = api.io
 
@@ -40,17 +39,7 @@ class ControlSchedule(io.ComfyNode):
             inputs=[
                 socket(io.Conditioning, "positive", "The prompt, from Apply ControlNet."),
                 socket(io.Conditioning, "negative", "The negative prompt, from Apply ControlNet."),
-                whole("frames", 16, 1, 100_000,
-                    "Number of frames of the clip. Behind its end the last strength goes on."),
-                lines("strength", "0: 1\n-1: 0",
-                    "Factor by frame. 1 is for all frames; 1, 0.8, 0.5 is a list; 0: 1, 8: 0.5, -1: 0 has keys, "
-                    "negative ones from the end (-1 is the last frame), or shares of the clip (50%: 0.5)."),
-                choice("between", get_args(Easing),
-                    "Way from key to key. hold: each key counts until the next. these alone: frames without a key get "
-                    "0, as with Latent Keyframes."),
-                lines("by_step", "1",
-                    "Factor by share of sampling, 0 for pure noise and 1 for the end: 0: 1, 0.5: 0.3. Each counts "
-                    "until the next, as with Timestep Keyframes."),
+                *factors("0: 1\n-1: 0"),
                 number("soft", 1.0, 0.0, 2.0, 0.005,
                     "Factor from one depth of the model to the next coarser one. Less than 1 lets details go free and "
                     "keeps the composition; 0.825 is usual. 1 changes nothing."),
@@ -71,8 +60,7 @@ class ControlSchedule(io.ComfyNode):
         cls, frames: int | None, strength: str | None, by_step: str | None, between: Any
     ) -> bool | str:
         """Refuse what is no schedule."""
-        said = check_early(lambda *given: frame_curve("strength", *given), strength, frames, between)
-        return said if said is not True else check_early(lambda text: step_keys("by_step", text), by_step)
+        return check_early(read_factors, frames, strength, between, by_step)
 
     @classmethod
     def execute(
@@ -89,11 +77,10 @@ class ControlSchedule(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        by_frame, steps = frame_curve("strength", strength, frames, between), step_keys("by_step", by_step)
-        factors = Factors(by_frame, steps, mask)
-        schedule = Schedule(factors, soft, negative_strength)
+        read = read_factors(frames, strength, between, by_step, mask)
+        schedule = Schedule(read, soft, negative_strength)
         sides = api.port().schedule_controls([positive, negative], schedule, every=which == EVERY)
-        return io.NodeOutput(*sides, draw_factors(factors))
+        return io.NodeOutput(*sides, draw_factors(read))
 
 
 NODES: list[type] = [ControlSchedule]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ....models.motion.checkpoint import MotionWeights
+from ....models.motion.edit import Varying
 from ....models.motion.lora import MotionLoRA
 from ....models.motion.mask_adapter import MASK_KEY
 from ....models.motion.module import MotionModel
@@ -53,6 +54,7 @@ class ComfyMotion:
         weights: weights without LoRAs.
         patcher: ComfyUI's handle on the module; its ``model`` is a ``MotionModel``.
         loras: stacked on it, with their strengths.
+        varying: how its strength changes; None: it stays.
     """
 
     def __init__(
@@ -60,8 +62,9 @@ class ComfyMotion:
         weights: MotionWeights,
         patcher: comfy.model_patcher.ModelPatcher,
         loras: tuple[tuple[MotionLoRA, float], ...] = (),
+        varying: Varying | None = None,
     ) -> None:
-        self.weights, self.patcher, self.loras = weights, patcher, loras
+        self.weights, self.patcher, self.loras, self.varying = weights, patcher, loras, varying
 
     def with_lora(self, lora: MotionLoRA, strength: float) -> ComfyMotion:
         """Return the same module with a motion LoRA stacked on it, as a weight patch on a clone.
@@ -82,7 +85,11 @@ class ComfyMotion:
         if lora.mask_encoder is not None:
             patches[MASK_KEY] = ("diff", (lora.mask_encoder,))
         patcher.add_patches(patches, strength)
-        return ComfyMotion(weights, patcher, (*self.loras, (lora, strength)))
+        return ComfyMotion(weights, patcher, (*self.loras, (lora, strength)), self.varying)
+
+    def with_varying(self, varying: Varying) -> ComfyMotion:
+        """Return the same module with a strength that changes."""
+        return ComfyMotion(self.weights, self.patcher, self.loras, varying)
 
     def separate(self) -> ComfyMotion:
         """Return an equal module that shares no weights with this one.
@@ -96,7 +103,7 @@ class ComfyMotion:
         motion = load_motion(weights)
         for lora, strength in self.loras:
             motion = motion.with_lora(lora, strength)
-        return motion
+        return motion if self.varying is None else motion.with_varying(self.varying)
 
 
 def load_motion(weights: MotionWeights) -> ComfyMotion:

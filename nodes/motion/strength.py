@@ -1,0 +1,76 @@
+"""A motion module's strength over frames, over steps and over the picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ...host import api
+from ...models.motion.edit import Varying
+from ...models.video.factors import read_factors
+from ..drawing.plot import draw_factors
+from ..early import check_early
+from ..widgets import factors, number, out, schema, socket
+from .modules import Motion
+
+io = api.io
+
+
+class MotionStrength(io.ComfyNode):
+    """Change a motion module's strength from frame to frame, from step to step, or by place.
+
+    Connect it between Load Motion Module and Apply Motion Module, whose own strength, start and end go on to count: all
+    factors are multiplied. A frame of strength 0 is drawn as the model alone draws it, while its neighbours still see
+    it. In context windows frames keep their strength; of each of Nuwa's jobs the frames count from 0.
+    """
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return schema(
+            cls, "Motion Strength", "motion",
+            aliases=[
+                "effect multival", "scale multival", "motion scale", "ADE_MultivalDynamic", "ADE_MultivalScaledMask",
+                "ADE_MultivalDynamicFloatInput", "ADE_AnimateDiffKeyframe", "motion strength schedule",
+            ],
+            inputs=[
+                socket(Motion, "motion", "The motion module, with or without motion LoRAs; a copy is returned."),
+                *factors("0: 1\n-1: 0.5"),
+                number("scale", 1.0, 0.0, 10.0, 0.01,
+                    "Factor on the logits of the module's attention over time. Less than 1 lets a frame look at more "
+                    "of the others, more than 1 at fewer. 1 changes nothing."),
+                socket(io.Mask, "mask",
+                    "Factor by place, for all frames or one for each; 1 is white. Where it is black, every frame is as "
+                    "the model alone draws it.", optional=True),
+            ],
+            outputs=[
+                out(Motion, "motion", "The motion module, with the strengths."),
+                out(io.Image, "chart", "The factor by frame and by share of sampling."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(
+        cls, frames: int | None, strength: str | None, by_step: str | None, between: Any
+    ) -> bool | str:
+        """Refuse what is no schedule."""
+        return check_early(read_factors, frames, strength, between, by_step)
+
+    @classmethod
+    def execute(
+        cls,
+        motion: Any,
+        frames: int,
+        strength: str,
+        between: Any,
+        by_step: str,
+        scale: float,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        read = read_factors(frames, strength, between, by_step, mask)
+        return io.NodeOutput(motion.with_varying(Varying(read, scale)), draw_factors(read))
+
+
+NODES: list[type] = [MotionStrength]
