@@ -22,7 +22,7 @@ class LoadedMotion:
         device: device that the network is on.
         dtype: type of the network's weights.
         loras: stacked motion LoRAs with their strengths, each fitted to the weights.
-        varying: how its strength changes; None: it stays.
+        varying: strength where it changes; None: it stays.
     """
 
     weights: MotionWeights

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE_LINES = 600
 FUNCTION_LINES = 80
 EXECUTE_LINES = 15
-NODES = 40
+NODES = 60  # with those for the other families of motion files, and for models of video
 ASSET_BYTES = 12 * 1024 * 1024
 
 
@@ -53,7 +53,7 @@ def test_no_function_is_longer_than_80_lines() -> None:
     assert long == []
 
 
-def test_an_execute_is_at_most_15_lines_and_the_pack_at_most_40_nodes() -> None:
+def test_an_execute_is_at_most_15_lines_and_the_pack_at_most_60_nodes() -> None:
     classes = node_classes()
     assert 0 < len(classes) <= NODES
     bodies = {

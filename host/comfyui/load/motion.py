@@ -54,7 +54,7 @@ class ComfyMotion:
         weights: weights without LoRAs.
         patcher: ComfyUI's handle on the module; its ``model`` is a ``MotionModel``.
         loras: stacked on it, with their strengths.
-        varying: how its strength changes; None: it stays.
+        varying: strength where it changes; None: it stays.
     """
 
     def __init__(
