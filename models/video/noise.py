@@ -6,6 +6,7 @@ With z_i a standard normal of frame i's own, z_* one that all frames share, and 
     shared         e_i = z_*
     mixed          e_i = sqrt(r) z_* + sqrt(1 - r) z_i                 any two frames correlate by r
     progressive    e_i = r e_(i-1) + sqrt(1 - r^2) z_i,  e_0 = z_0     frames d apart correlate by r^d
+    seed + frame   e_i as a single picture of seed + i starts from     Automatic1111's
 
 which is standard normal in every mode. The paper's alpha is r = alpha^2 / (1 + alpha^2) of mixed noise, and
 r = alpha / sqrt(1 + alpha^2) of progressive.
@@ -27,7 +28,7 @@ from torch import Tensor
 from .latents import NOISE_OF_OTHERS, frames_of, number_frames
 from .shapes import Clip, Ids
 
-NoiseMode = Literal["independent", "shared", "mixed", "progressive"]
+NoiseMode = Literal["independent", "shared", "mixed", "progressive", "seed + frame"]
 _SHARED = -1  # z_* is drawn as this frame's
 
 
@@ -53,6 +54,9 @@ def draw_noise(
                 if i in kept:
                     kept[i] = last
             e = [kept[i] for i in frame_ids]
+        case "seed + frame":
+            seeds = [(seed + i) % (1 << 64) for i in frame_ids]
+            e = [torch.randn(tuple(shape), generator=torch.Generator().manual_seed(each)) for each in seeds]
     return torch.stack(e)
 
 

@@ -24,13 +24,16 @@ class VideoNoise(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Video Noise", "noise",
-            aliases=["PYoCo", "shared noise", "ADE_AnimateDiffSamplingSettings", "ADE_NoiseLayerAddWeighted"],
+            aliases=[
+                "PYoCo", "shared noise", "ADE_AnimateDiffSamplingSettings", "ADE_NoiseLayerAddWeighted", "auto1111",
+            ],
             inputs=[
                 seed("Seed of the noise.", "noise_seed"),
                 choice("mode", get_args(NoiseMode),
                     "Relation of the noise of frames. independent: each frame its own. shared: one noise for "
                     "all. mixed: any two frames correlate alike. progressive: neighbours correlate, distant "
-                    "frames hardly."),
+                    "frames hardly. seed + frame: each has the noise of a single picture of a seed, which is one "
+                    "more from frame to frame, as in Automatic1111."),
                 share("correlation", 0.5,
                     "Correlation of the noise of neighbouring frames, for mixed and progressive. PYoCo's "
                     "alpha of 1 is 0.5 in mixed and 0.71 in progressive."),

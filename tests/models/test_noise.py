@@ -9,7 +9,7 @@ import torch
 from frameloom.models.video.noise import FrameNoise, draw_noise
 from torch.distributions import Normal
 
-MODES = ["independent", "shared", "mixed", "progressive"]
+MODES = ["independent", "shared", "mixed", "progressive", "seed + frame"]
 SHAPE = (4, 64, 64)
 N = math.prod(SHAPE)  # 16384 values a frame
 # Statistics of a fixed seed don't vary; the bounds are those of a test at p = 1e-6, two-sided: 4.9 standard errors.
@@ -53,6 +53,14 @@ def test_frames_correlate_as_claimed(mode, r, claimed, apart):
         found = correlation(noise[frame], noise[frame + apart])
         # Fisher's z has standard error 1 / sqrt(N - 3)
         assert abs(math.atanh(found) - math.atanh(expected)) < SIGMAS / (N - 3) ** 0.5
+
+
+def test_a_frame_of_seed_plus_frame_is_a_single_picture_of_that_seed():
+    """As samplers draw it: [1, C, H, W] from a generator of the seed."""
+    noise = draw_noise(7, [0, 3], SHAPE, "seed + frame")
+    single = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(10))
+    assert torch.equal(noise[1:], single)
+    assert torch.isfinite(draw_noise(2**64 - 1, [0, 1], (4, 2, 2), "seed + frame")).all()
 
 
 @pytest.mark.parametrize(("mode", "r"), [("shared", 0.5), ("mixed", 1.0), ("progressive", 1.0)])
