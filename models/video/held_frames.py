@@ -20,7 +20,7 @@ def read_frames(text: str, count: int) -> list[int]:
 
     Args:
         text: numbers, with commas, semicolons, spaces or lines between.
-        count: how many there should be; more are read, and not used.
+        count: number of pictures; further numbers are read, and not used.
 
     Returns:
         The first ``count`` numbers.
