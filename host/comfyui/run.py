@@ -126,7 +126,13 @@ class Run(RunEdits):
 
 
 def outer_sample(
-    executor: Any, noise: Tensor, latent: Tensor, sampler: Any, sigmas: Tensor, *args: Any, **kwargs: Any
+    executor: Any,
+    noise: Tensor,
+    latent_image: Tensor,
+    sampler: Any,
+    sigmas: Tensor,
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     """Open a run; ComfyUI's OUTER_SAMPLE wrapper. The guider's options are this run's own copy."""
     options = executor.class_obj.model_options["transformer_options"]
@@ -135,7 +141,7 @@ def outer_sample(
         for note in find_notes(run.edits, _plan(executor.class_obj, run.frames, sampler, sigmas)):
             _show(note)
     try:
-        return executor(arrange_noise(run.edits, noise), latent, sampler, sigmas, *args, **kwargs)
+        return executor(arrange_noise(run.edits, noise), latent_image, sampler, sigmas, *args, **kwargs)
     finally:
         options.pop(RUN_KEY, None)
 
