@@ -141,7 +141,8 @@ class ApplyMotionModule(io.ComfyNode):
                 percent("end_percent", 1.0, "Point of sampling where the module stops; 1 is the end."),
                 choice("beta_schedule", [AUTO, *BETA_SCHEDULES],
                     "Noise schedule to sample with. auto takes the one that this module was trained with; "
-                    "AnimateDiff on the plain Stable Diffusion schedule flickers and looks washed out."),
+                    "AnimateDiff on the plain Stable Diffusion schedule flickers and looks washed out. Of AnimateLCM "
+                    "auto takes its authors' sqrt_linear; linear is what AnimateDiff-Evolved takes for it."),
                 whole("frames_at_once", 0, 0, 100_000,
                     "Number of frames that go through the model at once. Fewer need less memory, for hardly more "
                     "time; the video stays the same. 0 takes as many as there is room for.", optional=True),

@@ -13,6 +13,7 @@ from frameloom.models.motion.few_steps import (
     FewStepSettings,
     choose_settings,
     find_few_steps,
+    trailing,
 )
 from frameloom.models.motion.lora import read_motion_lora
 from frameloom.models.motion.save import save_motion
@@ -38,6 +39,16 @@ def test_animatelcm_is_told_by_its_keys(tmp_path):
     assert weights.few_steps == CONSISTENCY
     save_motion(tmp_path / "again.safetensors", weights)
     assert read_motion_weights(tmp_path / "again.safetensors").few_steps == CONSISTENCY
+
+
+@pytest.mark.parametrize("steps", [4, 5, 6, 8])
+def test_animatelcm_begins_its_steps_where_its_own_scheduler_does(steps):
+    """With its authors' 100 steps of distillation; ComfyUI's sgm_uniform is a few timesteps off."""
+    from diffusers import LCMScheduler
+
+    scheduler = LCMScheduler(beta_schedule="linear", beta_end=0.012, original_inference_steps=100)
+    scheduler.set_timesteps(steps)
+    assert (trailing(steps) - scheduler.timesteps).abs().max() <= 5
 
 
 def test_what_was_taught_here_is_told_by_the_file(tmp_path):
