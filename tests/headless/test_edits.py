@@ -81,7 +81,7 @@ def test_v1_norms_take_the_clip_together(unet, motion):
     class Nothing:
         slots = motion.network.slots
 
-        def __call__(self, slot, hidden, frames, strength, time, rows):
+        def __call__(self, slot, hidden, *_):
             return hidden
 
     v1 = motion_edit("v1", Learner(Nothing(), replace(motion.weights, clip_norm=True)))
