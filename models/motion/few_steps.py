@@ -109,19 +109,20 @@ def find_few_steps(motion: Any) -> tuple[str, FewStepSettings | None]:
     return file.name, file.few_steps
 
 
-def choose_settings(motions: Sequence[Any], steps: int) -> FewStepSettings:
+def choose_settings(motions: Sequence[Any], steps: int, model: str = "a model") -> FewStepSettings:
     """Return the settings to sample a model with.
 
     Args:
         motions: loaded motion modules on it.
         steps: number of steps to take; 0: as the last few-step module among them says.
+        model: name of the model, for errors.
 
     Raises:
         ValueError: there is no motion module, none whose file says it, or one that knows another number of steps.
     """
     if not motions:
         raise ValueError(
-            "Few Step Settings: got a model without a motion module; expected one with a few-step module; connect the "
+            f"Few Step Settings: got {model} without a motion module; expected one with a few-step module; connect the "
             "model that comes out of Apply Motion Module."
         )
     found = [(name, settings) for name, settings in map(find_few_steps, motions) if settings is not None]

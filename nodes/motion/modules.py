@@ -218,7 +218,9 @@ class FewStepSettings(io.ComfyNode):
         """Run the node."""
         port = api.port()
         settings = choose_settings(
-            [edit.slots.motion for edit in port.edits(model) if isinstance(edit.slots, TemporalEdit)], steps
+            [edit.slots.motion for edit in port.edits(model) if isinstance(edit.slots, TemporalEdit)],
+            steps,
+            port.family(model).name,
         )
         sigmas = port.sigmas(model, settings.steps, SCHEDULER)
         taken = max(1, round(settings.steps * denoise))
