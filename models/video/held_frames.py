@@ -64,6 +64,11 @@ def hold_frames(
             f"frames: got frame {outside[0]} of a clip of {count}; expected {-count} to {count - 1}; correct it, or "
             "make the clip longer."
         )
+    if given.shape[1:] != samples.shape[1:]:
+        raise ValueError(
+            f"latent: is {list(samples.shape)}, and pictures become {list(given.shape)}; expected the same channels and "
+            "size; use the VAE and the Empty Latent Image of one model."
+        )
     samples[frames] = given.to(samples)
     mask = torch.ones(count, 1, *samples.shape[-2:])
     if (before := latent.get("noise_mask")) is not None:

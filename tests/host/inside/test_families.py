@@ -38,7 +38,8 @@ def calls(nodes):
         def inputs(given):
             linked = {
                 "MODEL": given.model, "CLIP": given.clip, "VAE": given.vae, "LATENT": given.latent,
-                "CONDITIONING": given.prompts, "IMAGE": torch.zeros(1, 64, 64, 3), "FRAMELOOM_MOTION": given.motion, "FRAMELOOM_TREE": plan(),
+                "CONDITIONING": given.prompts, "IMAGE": torch.zeros(1, 64, 64, 3),
+                "FRAMELOOM_MOTION": given.motion, "FRAMELOOM_TREE": plan(),
                 "FRAMELOOM_PATH": translation(FRAMES, 1.0, 0.0), "FRAMELOOM_STORYBOARD": SCENE, "FRAMELOOM_DATASET": (),
                 "SIGMAS": torch.tensor([10.0, 5.0]), "MASK": torch.zeros(FRAMES, 8, 8),
             }  # fmt: skip
