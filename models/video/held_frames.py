@@ -66,8 +66,8 @@ def hold_frames(
         )
     if given.shape[1:] != samples.shape[1:]:
         raise ValueError(
-            f"latent: is {list(samples.shape)}, and pictures become {list(given.shape)}; expected the same channels and "
-            "size; use the VAE and the Empty Latent Image of one model."
+            f"latent: is {list(samples.shape)}, and pictures become {list(given.shape)}; expected the same channels "
+            "and size; use the VAE and the Empty Latent Image of one model."
         )
     samples[frames] = given.to(samples)
     mask = torch.ones(count, 1, *samples.shape[-2:])
