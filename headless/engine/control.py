@@ -6,7 +6,7 @@ Rules are ComfyUI's: which hint a frame gets, how hints are resized, when a net 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor
 from ...models.edits.call import Call
 from ...models.edits.lockstep import Cut, Lockstep
 from ...models.network.unet import UNetSize
-from ...models.video.control_schedule import NO_CONTROL, ControlSchedule
+from ...models.video.control_schedule import ControlSchedule, exchange_controls
 from ...models.video.frames import pick_frames
 from ..samplers.sigmas import Sampling
 from .edits import EditedRun
@@ -95,8 +95,8 @@ class ScheduledControl(Control):
 
     def pick(self, frame_ids: Sequence[int], previous: Control | None) -> Control:
         """Return the net for some of the clip's frames, behind another one."""
-        schedules = tuple(each.pick(frame_ids) for each in self.schedules)
-        return replace(self, hints=pick_frames(self.hints, frame_ids), previous=previous, schedules=schedules)
+        picked: Any = super().pick(frame_ids, previous)
+        return replace(picked, schedules=tuple(each.pick(frame_ids) for each in self.schedules))
 
     def weigh(self, added: _Residuals, call: Call) -> _Residuals:
         """Return what it adds in a call, weighed."""
@@ -135,12 +135,7 @@ def schedule_controls(
         given |= {"previous": previous, "schedules": (*given.get("schedules", ()), schedule)}
         return ScheduledControl(**given)
 
-    def of(options: Mapping[str, Any]) -> dict[str, Any]:
-        if options.get("control") is None:
-            raise ValueError(NO_CONTROL)
-        return {**options, "control": scheduled(options["control"])}
-
-    return [[[tokens, of(options)] for tokens, options in side] for side in sides]
+    return exchange_controls(sides, scheduled)
 
 
 class ControlRun:

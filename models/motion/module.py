@@ -359,13 +359,13 @@ class MotionModel(nn.Module):
         Returns:
             [B*F, C, H, W].
         """
-        if isinstance(strength, float | int) and strength == 0:
+        number = None if isinstance(strength, Tensor) else strength
+        if number == 0:
             return hidden
         change = self.transformer(slot)(hidden, frames, time, rows, scale)
-        is_plain = isinstance(strength, float | int) and strength == 1
         if rows:
-            return (change if is_plain else change.mul_(strength)).add_(hidden)
-        return hidden + change if is_plain else hidden + strength * change
+            return (change if number == 1 else change.mul_(strength)).add_(hidden)
+        return hidden + change if number == 1 else hidden + strength * change
 
 
 def initialise(model: MotionModel) -> None:

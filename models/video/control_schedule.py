@@ -9,18 +9,14 @@ timestep keyframes of Advanced-ControlNet.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .factors import Factors
-
-NO_CONTROL = (
-    "Control Schedule: got a condition without a ControlNet; expected one on each; connect what comes out of Apply "
-    "ControlNet."
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,3 +60,27 @@ class ControlSchedule:
         factors = self.factors.at(frame_ids, progress, added.shape[-2:])
         factors = torch.cat([factors * (self.negative if side == 1 else 1.0) for side in sides])
         return added * (factors * (1.0 if depth is None else self.soft ** (depths - depth))).to(added)
+
+
+def exchange_controls(
+    sides: Sequence[Sequence[Any]], exchange: Callable[[Any], Any]
+) -> list[list[list[Any]]]:
+    """Return CONDITIONINGs with other ControlNets.
+
+    Args:
+        sides: lists of tokens and options.
+        exchange: function from a condition's ControlNet to another one.
+
+    Raises:
+        ValueError: a condition has none.
+    """
+
+    def of(options: Mapping[str, Any]) -> dict[str, Any]:
+        if options.get("control") is None:
+            raise ValueError(
+                "Control Schedule: got a condition without a ControlNet; expected one on each; connect what comes out "
+                "of Apply ControlNet."
+            )
+        return {**options, "control": exchange(options["control"])}
+
+    return [[[tokens, of(options)] for tokens, options in side] for side in sides]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from .frames import pick_frames
 from .latents import frames_of
 from .shapes import Clip
 
@@ -74,7 +75,7 @@ def hold_frames(
     if (before := latent.get("noise_mask")) is not None:
         before = before.reshape(-1, 1, *before.shape[-2:]).to(mask)
         before = interpolate(before, mask.shape[-2:], mode="bilinear")
-        mask = before[[frame % len(before) for frame in range(count)]].clone()
+        mask = pick_frames(before, range(count)).expand_as(mask).clone()
     mask[frames] = 1 - strength
     return {**latent, "samples": samples, "noise_mask": mask}
 

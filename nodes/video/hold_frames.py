@@ -7,14 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from ...host import api
+from ...models.network.family import check_channels
+from ...models.video.chunked_decode import PIXELS_A_CELL
 from ...models.video.held_frames import fit_pictures, hold_frames, read_frames
 from ...models.video.latents import frames_of
 from ..early import check_early
 from ..widgets import line, out, schema, share, socket
 
 io = api.io
-
-PIXELS = 8  # of a side, that a latent's cell stands for
 
 
 class HoldFrames(io.ComfyNode):
@@ -59,9 +59,10 @@ class HoldFrames(io.ComfyNode):
         cls, latent: dict[str, Any], vae: Any, images: Tensor, frames: str, strength: float
     ) -> io.NodeOutput:
         """Run the node."""
-        numbers = read_frames(frames, len(images))
-        height, width = (PIXELS * side for side in frames_of(latent).shape[-2:])
-        given = api.port().encode(vae, fit_pictures(images[..., :3], height, width))["samples"]
+        port, samples, numbers = api.port(), frames_of(latent), read_frames(frames, len(images))
+        check_channels(port.family(vae), samples)
+        height, width = (PIXELS_A_CELL * side for side in samples.shape[-2:])
+        given = port.encode(vae, fit_pictures(images[..., :3], height, width))["samples"]
         return io.NodeOutput(hold_frames(latent, given, numbers, strength))
 
 

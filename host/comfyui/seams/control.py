@@ -25,6 +25,7 @@ from ....models.video.frames import PER_FRAME, pick_frames
 from ....models.video.windows import Window
 from .control_schedule import Scheduled
 from .network import layers_in, size_of
+from .windows import follows_windows
 
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
 # (the batch, its sigmas, ComfyUI's options of the call) -> what acts in it, and how it is cut
@@ -94,7 +95,7 @@ class ControlCopies:
 
     def _copy(self, control: Any) -> Any:
         if id(control) not in self._copies:
-            link = _copy_link(control, None if _follows_windows(control) else self._window, self._copy)
+            link = _copy_link(control, None if follows_windows(control) else self._window, self._copy)
             link.get_control = self._tell(link, id(control))
             self._copies[id(control)] = control, link
         return self._copies[id(control)][1]
@@ -123,11 +124,6 @@ class ControlCopies:
                     link.control_model = network
 
         return get_control
-
-
-def _follows_windows(control: Any) -> bool:
-    """Tell whether a ControlNet takes a window's hints by itself, from what is published: Advanced-ControlNet's."""
-    return hasattr(control, "sub_idxs")
 
 
 def _copy_link(control: Any, frame_ids: Sequence[int] | None, copy_of: Callable[[Any], Any]) -> Any:
@@ -160,7 +156,7 @@ def select_frames(conditioning: list[list[Any]], frame_ids: Sequence[int]) -> li
     picked: dict[int, Any] = {}
 
     def of_control(control: Any) -> Any:
-        if _follows_windows(control):
+        if follows_windows(control):
             raise HostError(
                 f"conditioning: got Advanced-ControlNet's {type(control).__name__} for a clip that is sampled in "
                 "parts; expected a ControlNet of core's, whose hints follow their frames; use Load ControlNet Model "

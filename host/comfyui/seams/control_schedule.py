@@ -10,11 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from ....models.errors import HostError
-from ....models.video.control_schedule import NO_CONTROL, ControlSchedule
+from ....models.video.control_schedule import ControlSchedule, exchange_controls
 from ....models.video.frames import count_videos
-from .windows import find_window
-
-LAST_TIMESTEP = 999
+from ....models.video.schedules import TRAIN_TIMESTEPS
+from .windows import find_window, follows_windows
 
 
 class Scheduled:
@@ -38,7 +37,7 @@ class Scheduled:
         frames = count_videos(x_noisy.shape[0], batched_number)
         self._place = {
             "frame_ids": find_window(transformer_options, frames) or tuple(range(frames)),
-            "progress": 1 - float(self._sampling.timestep(t.flatten()[:1])[0]) / LAST_TIMESTEP,
+            "progress": 1 - float(self._sampling.timestep(t.flatten()[:1])[0]) / (TRAIN_TIMESTEPS - 1),
             "sides": transformer_options.get("cond_or_uncond", [0] * batched_number),
         }
         return super().get_control(x_noisy, t, cond, batched_number, transformer_options)  # type: ignore[misc]
@@ -73,7 +72,7 @@ def schedule_controls(
     made: dict[int, Any] = {}
 
     def scheduled(control: Any) -> Any:
-        if hasattr(control, "sub_idxs"):
+        if follows_windows(control):
             raise HostError(
                 f"Control Schedule: got Advanced-ControlNet's {type(control).__name__}, which has strengths of its "
                 "own; expected a ControlNet of core's; use Load ControlNet Model and Apply ControlNet."
@@ -85,12 +84,7 @@ def schedule_controls(
             made[id(control)] = link
         return made[id(control)]
 
-    def of(options: Mapping[str, Any]) -> dict[str, Any]:
-        if options.get("control") is None:
-            raise ValueError(NO_CONTROL)
-        return {**options, "control": scheduled(options["control"])}
-
-    return [[[tokens, of(options)] for tokens, options in side] for side in sides]
+    return exchange_controls(sides, scheduled)
 
 
 def _scheduled(link: Any, schedules: tuple[ControlSchedule, ...]) -> Any:

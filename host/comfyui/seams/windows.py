@@ -88,6 +88,11 @@ def find_window(options: dict[str, Any], frames: int) -> Window | None:
     return tuple(ids) if len(ids) == frames else None
 
 
+def follows_windows(control: Any) -> bool:
+    """Tell whether a ControlNet takes a window's hints by itself, from what is published: Advanced-ControlNet's."""
+    return hasattr(control, "sub_idxs")
+
+
 def publish(options: dict[str, Any], window: Window) -> dict[str, Any]:
     """Return options with the window as other packs read it."""
     told = {
