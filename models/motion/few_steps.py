@@ -22,7 +22,7 @@ from ..errors import CheckpointError
 from ..video.schedules import TRAIN_TIMESTEPS
 
 SCHEDULER = "sgm_uniform"
-_LIGHTNING = re.compile(r"lightning.*?(\d+)[ _-]?steps?", re.IGNORECASE)
+_LIGHTNING = re.compile(r"lightning.*?(?<!\d)([1-9]\d?)[ _-]?steps?", re.IGNORECASE)
 _KEY, _MOST = "frameloom.few_steps", 16
 _SAME = {"ddim": "euler"}  # ComfyUI's ddim takes the same steps
 _NEAR = 10  # timesteps; a host may round levels of the same step to others
@@ -153,7 +153,7 @@ def read_few_steps(name: str, metadata: Mapping[str, str]) -> FewStepSettings | 
     value = metadata.get(_KEY)
     if value is None:
         return None
-    if not value.isdecimal() or not 1 <= int(value[:4]) <= _MOST:
+    if not value.isdecimal() or len(value) > 2 or not 1 <= int(value) <= _MOST:
         raise CheckpointError(
             f"{name}: its metadata says {_KEY}={value[:40]!r}; expected a number of steps from 1 to {_MOST}; save the "
             "module again."

@@ -27,6 +27,8 @@ from frameloom.tests.support.motion import save, tiny_lora, tiny_state, tiny_wei
         ("AnimateDiff-Lightning-8steps.safetensors", FewStepSettings(8)),
         ("mm_sd_v15_v2.safetensors", None),
         ("lightning.safetensors", None),
+        ("lightning_0step.safetensors", None),
+        ("lightning_99999999step.safetensors", None),
     ],
 )
 def test_a_lightning_file_is_told_by_its_name(tmp_path, name, settings):
@@ -62,7 +64,7 @@ def test_what_was_taught_here_is_told_by_the_file(tmp_path):
     assert read_motion_lora(path).few_steps == FewStepSettings(2)
 
 
-@pytest.mark.parametrize("value", ["0", "17", "four", "4.0", "", "9" * 5000])
+@pytest.mark.parametrize("value", ["0", "17", "four", "4.0", "", "9" * 5000, "00041"])
 def test_metadata_that_is_no_number_of_steps_is_refused(tmp_path, value):
     metadata = {"frameloom.kind": "motion", "frameloom.few_steps": value}
     with pytest.raises(CheckpointError, match="expected a number of steps from 1 to 16"):
