@@ -14,6 +14,7 @@ from torch import Tensor
 from ...models.edits.call import Condition
 from ...models.layout.gligen import Gligen, Grounding, check_fit, ground
 from ...models.video.frames import PER_FRAME, pick_frames
+from ...models.video.grid import Tiles
 from ..seams.between import Brought
 from ..weights.model import Model
 from .control import Control
@@ -78,6 +79,18 @@ class Group:
     control: Control | None
     concat: Tensor | None
     brought: Mapping[str, Sequence[Any]]
+
+    def tiled(self, tiles: Tiles) -> Group:
+        """Return the same conditions, asked about frames that lie in pictures.
+
+        Raises:
+            ValueError: one has a prompt for each frame.
+        """
+        chunks = len(self.conditions)
+        tiles.check_prompts(len(self.tokens) // chunks)
+        if self.concat is None:
+            return self
+        return replace(self, concat=torch.cat([tiles.tile(each) for each in self.concat.chunk(chunks)]))
 
 
 class RunConditions:

@@ -19,6 +19,7 @@ from ...models.edits.lockstep import Cut, Lockstep
 from ...models.network.unet import UNetSize
 from ...models.video.control_schedule import ControlSchedule, exchange_controls
 from ...models.video.frames import pick_frames
+from ...models.video.grid import Tiles
 from ..samplers.sigmas import Sampling
 from .edits import EditedRun
 from .fitting import cycle, scale
@@ -57,9 +58,9 @@ class Control:
         """Return the net for some of the clip's frames, behind another one."""
         return replace(self, hints=pick_frames(self.hints, frame_ids), previous=previous)
 
-    def weigh(self, added: _Residuals, call: Call) -> _Residuals:
+    def weigh(self, added: _Residuals, call: Call, tiles: Tiles | None) -> _Residuals:
         """Return what it adds in a call, weighed."""
-        del call
+        del call, tiles
         return added
 
     def check_fit(self, unet: UNetSize) -> None:
@@ -98,10 +99,11 @@ class ScheduledControl(Control):
         picked: Any = super().pick(frame_ids, previous)
         return replace(picked, schedules=tuple(each.pick(frame_ids) for each in self.schedules))
 
-    def weigh(self, added: _Residuals, call: Call) -> _Residuals:
+    def weigh(self, added: _Residuals, call: Call, tiles: Tiles | None) -> _Residuals:
         """Return what it adds in a call, weighed."""
         sides = [condition.index for condition in call.conditions]
-        place = {"frame_ids": call.frame_ids, "progress": call.progress, "sides": sides}
+        frame_ids = call.frame_ids if tiles is None else tiles.frame_ids
+        place = {"frame_ids": frame_ids, "progress": call.progress, "sides": sides, "tiles": tiles}
         for schedule in self.schedules:
             skips, middle = added
             count = len(skips)
@@ -155,6 +157,7 @@ class ControlRun:
         sigma: float,
         call: Call,
         cut: Cut,
+        tiles: Tiles | None = None,
     ) -> dict[str, Any]:
         """Run a condition's ControlNets.
 
@@ -166,6 +169,7 @@ class ControlRun:
             sigma: noise level, which says what nets act.
             call: the model call.
             cut: parts of its batch.
+            tiles: how frames lie in its pictures; None: each is one itself.
 
         Returns:
             Arguments for diffusers' UNet; none where no net acts.
@@ -183,13 +187,13 @@ class ControlRun:
             given = {
                 "sample": seen,
                 "encoder_hidden_states": tokens,
-                "controlnet_cond": self._hints_for(link, seen, call),
+                "controlnet_cond": self._hints_for(link, seen, call, tiles),
             }
             given = {name: each.to(link.network.dtype) for name, each in given.items()}
             lockstep = Lockstep(cut)
             with self._run.crossed(link.network, call, link, lockstep):
                 added: _Residuals = lockstep.run(lambda part, ask=ask: ask(**part), given)
-            added = link.weigh(added, call)
+            added = link.weigh(added, call, tiles)
             if total is not None:
                 added = (
                     [one + other for one, other in zip(total[0], added[0], strict=True)],
@@ -200,9 +204,13 @@ class ControlRun:
             return {}
         return {"down_block_additional_residuals": total[0], "mid_block_additional_residual": total[1]}
 
-    def _hints_for(self, link: Control, seen: Tensor, call: Call) -> Tensor:
+    def _hints_for(self, link: Control, seen: Tensor, call: Call, tiles: Tiles | None) -> Tensor:
         """Return a net's hints for a batch; a whole clip's are kept for the next call, which has the same shape."""
         height, width = (PIXELS_PER_LATENT * side for side in seen.shape[-2:])
+        if tiles is not None:
+            picked = pick_frames(link.hints, tiles.frame_ids)
+            cell = scale(picked, width // tiles.side, height // tiles.side, "nearest-exact").to(seen)
+            return tiles.tile(cell).repeat(len(call.conditions), 1, 1, 1)
 
         def fit(hints: Tensor) -> Tensor:
             scaled = scale(hints, width, height, "nearest-exact").to(seen)

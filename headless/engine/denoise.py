@@ -149,11 +149,14 @@ class Denoiser:
         """Run the UNet once; returns one [F, C, H, W] per chunk."""
         sampling = self._model.sampling
         timestep = sampling.timestep(sigma)
+        tiles = self._run.tiles(frame_ids)
+        if tiles is not None:
+            noisy, group = tiles.tile(noisy), group.tiled(tiles)
         call = Call(
-            frames=len(frame_ids),
+            frames=len(noisy),
             videos=1,
             conditions=group.conditions,
-            frame_ids=frame_ids,
+            frame_ids=frame_ids if tiles is None else tuple(range(len(noisy))),
             sigma=float(sigma),
             progress=1 - timestep / (TRAIN_TIMESTEPS - 1),
             size=(noisy.shape[-2], noisy.shape[-1]),
@@ -166,7 +169,7 @@ class Denoiser:
         active = self._run.begin(replace(call, parts=len(cut.parts)), group.brought)
         step = torch.full((1,), timestep, device=noisy.device)
         control = self._control.residuals(
-            group.control, seen, step, group.tokens, sigma=float(sigma), call=call, cut=cut
+            group.control, seen, step, group.tokens, sigma=float(sigma), call=call, cut=cut, tiles=tiles
         )
         if group.concat is not None:
             seen = torch.cat([seen, group.concat.to(seen)], dim=1)
@@ -174,7 +177,8 @@ class Denoiser:
         self._add_shift(active, seen, step, options)
         output = self._ask(seen, step, options, cut).float()
         check_prediction(output, step=self._step, sigma=float(sigma), frames=call.frames)
-        return [sampling.denoised(part, noisy, sigma) for part in output.chunk(sides)]
+        answers = [sampling.denoised(part, noisy, sigma) for part in output.chunk(sides)]
+        return answers if tiles is None else [tiles.untile(answer) for answer in answers]
 
     def _ask(self, seen: Tensor, step: Tensor, options: Mapping[str, Any], cut: Cut | None = None) -> Tensor:
         """Run the UNet, [N, C, H, W] to the same."""

@@ -21,6 +21,7 @@ _WRAPPERS = (
     (WrappersMP.PREPARE_SAMPLING, run.prepare_sampling),
     (WrappersMP.SAMPLER_SAMPLE, run.sampler_sample),
     (WrappersMP.PREDICT_NOISE, run.predict_noise),
+    (WrappersMP.CALC_COND_BATCH, run.calc_in_pictures),
     (WrappersMP.CALC_COND_BATCH, run.calc_cond_batch),
     (WrappersMP.DIFFUSION_MODEL, run.diffusion_model),
 )
@@ -55,8 +56,9 @@ def install(model: Any, edit: Edit) -> Any:
         windows.put_on(clone, edit.windows)
     clone.set_attachments(KEY, (*installed(model), edit))
     is_unet = isinstance(clone.model.diffusion_model, UNetModel)
-    for kind, wrapper in _WRAPPERS:
+    for kind in dict(_WRAPPERS):
         clone.remove_wrappers_with_key(kind, KEY)
+    for kind, wrapper in _WRAPPERS:
         if is_unet or kind != WrappersMP.DIFFUSION_MODEL:  # of others, each has arguments of its own
             clone.add_wrapper_with_key(kind, KEY, wrapper)
     return clone

@@ -32,7 +32,8 @@ from .predict import NodeGuider, OnePass
 from .seams import guide, hooks, patches, schedule
 from .seams.conditions import ask_composed
 from .seams.control import ControlCopies
-from .seams.live import KEY, Live
+from .seams.grid import ask_in_pictures
+from .seams.live import KEY, TILES, Live
 from .seams.network import size_of
 from .seams.windows import find_window, publish
 
@@ -243,6 +244,18 @@ def check_areas(sides: Any, noisy: Tensor) -> None:
             )
 
 
+def calc_in_pictures(
+    executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor, model_options: dict[str, Any]
+) -> Any:
+    """Ask about pictures of several frames, where an edit says so; the first CALC_COND_BATCH wrapper."""
+    options = model_options.get("transformer_options", {})
+    run = options.get(RUN_KEY)
+    tiles = run and run.tiles(find_window(options, len(x_in)) or range(len(x_in)))
+    if tiles is None:
+        return executor(model, conds, x_in, timestep, model_options)
+    return ask_in_pictures(executor, model, conds, x_in, timestep, model_options, tiles)
+
+
 def calc_cond_batch(
     executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor, model_options: dict[str, Any]
 ) -> Any:
@@ -253,7 +266,7 @@ def calc_cond_batch(
         return executor(model, conds, x_in, timestep, model_options)
     check_areas(conds, x_in)
     window = find_window(options, len(x_in))
-    run.asked = run.frames if window is None else len(window)
+    run.asked = run.frames if window is None and TILES not in options else len(x_in)
     if window is not None:
         model_options = {**model_options, "transformer_options": publish(options, window)}
 

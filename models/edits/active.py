@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from ..video.shapes import Hidden, Tokens
+from ..video.grid import Tiles
+from ..video.shapes import Hidden, Ids, Tokens
 from .call import Call, Layer, Plan, check_places
 from .edit import SEAMS, Conditions, Edit, Part, Source
 
@@ -54,6 +55,7 @@ RULES: Mapping[str, Rule] = {
     "noise": last,
     "run": last,
     "windows": last,
+    "grid": last,
     "conditions": last,
     "chunks": last,
     "guide": last,
@@ -119,6 +121,11 @@ class RunEdits:
     def find(self, seam: str) -> Any | None:
         """Return the part that counts at a seam where the last one does; None: there is none."""
         return find(self.edits, seam)
+
+    def tiles(self, frame_ids: Ids) -> Tiles | None:
+        """Return how frames lie in pictures; None: each is one itself."""
+        grid = self.find("grid")
+        return None if grid is None or grid.side == 1 else Tiles(grid.side, tuple(frame_ids))
 
     def remembered(self, number: int, part: Any, of: Hashable) -> Any:
         """Return what a part, by its number at its seam, remembers ``of`` a network, as ``Active.read`` has it."""

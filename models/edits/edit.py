@@ -128,6 +128,15 @@ class Windows(Protocol):
         ...
 
 
+class Grid(Protocol):
+    """Frames side by side in one picture, which the network is asked about in their place."""
+
+    @property
+    def side(self) -> int:
+        """Frames of a row and of a column of a picture; 1: a picture is a frame."""
+        ...
+
+
 class Conditions(Protocol):
     """Several questions in a condition's place, and one prediction of the answers."""
 
@@ -318,6 +327,7 @@ class Edit:
     noise: Noise | None = None
     run: Run | None = None
     windows: Windows | None = None
+    grid: Grid | None = None
     conditions: Conditions | None = None
     chunks: Chunks | None = None
     guide: Guide | None = None

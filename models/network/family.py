@@ -31,9 +31,11 @@ INSTEAD = {
     "chunks": "sample without Apply Motion Module, since a video model moves by itself",
     "time": "use the freenoise of core's context windows",
     "run": "take this node out, since FreeInit mends a fault of Stable Diffusion's noise schedule",
+    "grid": "use a model of pictures, since RAVE lays frames into them",
     "windows": "use core's Context Windows (Manual) with dim 2, or its node for the family, such as WAN Context "
     "Windows",
 }
+_OF_PICTURES = {"grid", "windows"}  # seams that every model of pictures has
 LOAD_SD1 = "load an SD1.5 checkpoint or the demo model"
 
 
@@ -50,8 +52,8 @@ class Family:
     )
 
     def offers(self, seam: str) -> bool:
-        """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, windows."""
-        return self.is_sd1 or (seam == "windows" and self.makes == "pictures")
+        """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, few."""
+        return self.is_sd1 or (seam in _OF_PICTURES and self.makes == "pictures")
 
     def __str__(self) -> str:
         """Return what errors say of it."""
@@ -66,7 +68,7 @@ def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
     """
     refused = sorted((seam for seam in seams if not family.offers(seam)), key=list(INSTEAD).index)
     if refused:
-        check = check_makes_pictures if refused == ["windows"] else check_is_sd1
+        check = check_makes_pictures if {*refused} <= _OF_PICTURES else check_is_sd1
         check(family, user, INSTEAD[refused[0]])
 
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from .factors import Factors
+from .grid import Tiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,7 @@ class ControlSchedule:
         frame_ids: Sequence[int],
         progress: float,
         sides: Sequence[int],
+        tiles: Tiles | None = None,
     ) -> Tensor:
         """Return what is added to one skip connection or to the middle, weighed.
 
@@ -56,8 +59,15 @@ class ControlSchedule:
             frame_ids: number of each frame in its clip.
             progress: share of sampling that is done.
             sides: side of each chunk, 1 the negative prompt's.
+            tiles: pictures in which the frames lie, one picture for each F of the batch; None: none.
         """
-        factors = self.factors.at(frame_ids, progress, added.shape[-2:])
+        size = added.shape[-2:]
+        if tiles is None:
+            factors = self.factors.at(frame_ids, progress, size)
+        else:
+            cell = [-(-length // tiles.side) for length in size]
+            by_cell = self.factors.at(frame_ids, progress, cell).expand(-1, -1, *cell)
+            factors = interpolate(tiles.tile(by_cell), tuple(size))
         factors = torch.cat([factors * (self.negative if side == 1 else 1.0) for side in sides])
         return added * (factors * (1.0 if depth is None else self.soft ** (depths - depth))).to(added)
 

@@ -95,7 +95,7 @@ class ControlCopies:
 
     def _copy(self, control: Any) -> Any:
         if id(control) not in self._copies:
-            link = _copy_link(control, None if follows_windows(control) else self._window, self._copy)
+            link = copy_link(control, None if follows_windows(control) else self._window, self._copy)
             link.get_control = self._tell(link, id(control))
             self._copies[id(control)] = control, link
         return self._copies[id(control)][1]
@@ -126,7 +126,7 @@ class ControlCopies:
         return get_control
 
 
-def _copy_link(control: Any, frame_ids: Sequence[int] | None, copy_of: Callable[[Any], Any]) -> Any:
+def copy_link(control: Any, frame_ids: Sequence[int] | None, copy_of: Callable[[Any], Any]) -> Any:
     """Return a copy of a ControlNet with the hints of some frames; the user's stays as it is.
 
     Args:
@@ -163,7 +163,7 @@ def select_frames(conditioning: list[list[Any]], frame_ids: Sequence[int]) -> li
                 "and Apply ControlNet."
             )
         if id(control) not in picked:
-            picked[id(control)] = link = _copy_link(control, frame_ids, of_control)
+            picked[id(control)] = link = copy_link(control, frame_ids, of_control)
             if isinstance(link, Scheduled):
                 link.schedules = tuple(schedule.pick(frame_ids) for schedule in link.schedules)
         return picked[id(control)]

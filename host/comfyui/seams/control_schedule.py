@@ -13,6 +13,7 @@ from ....models.errors import HostError
 from ....models.video.control_schedule import ControlSchedule, exchange_controls
 from ....models.video.frames import count_videos
 from ....models.video.schedules import TRAIN_TIMESTEPS
+from .live import TILES
 from .windows import find_window, follows_windows
 
 
@@ -34,9 +35,11 @@ class Scheduled:
         self, x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
     ) -> Any:
         """Return what is added to the UNet. ComfyUI's own, which calls ``control_merge``."""
-        frames = count_videos(x_noisy.shape[0], batched_number)
+        frames, tiles = count_videos(x_noisy.shape[0], batched_number), transformer_options.get(TILES)
+        window = find_window(transformer_options, frames) or tuple(range(frames))
         self._place = {
-            "frame_ids": find_window(transformer_options, frames) or tuple(range(frames)),
+            "frame_ids": window if tiles is None else tiles.frame_ids,
+            "tiles": tiles,
             "progress": 1 - float(self._sampling.timestep(t.flatten()[:1])[0]) / (TRAIN_TIMESTEPS - 1),
             "sides": transformer_options.get("cond_or_uncond", [0] * batched_number),
         }

@@ -11,6 +11,7 @@ from ....models.edits.active import Active
 from ....models.network.unet import Layer, UNetSize
 
 KEY = "frameloom"
+TILES = f"{KEY}.tiles"  # key under which a call's options have how frames lie in its pictures
 
 
 @dataclass(frozen=True, eq=False)
