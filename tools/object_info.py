@@ -23,7 +23,7 @@ CORE_NODES = """
     GLIGENLoader GLIGENTextBoxApply ConditioningCombine ConditioningSetMask
     EmptyLatentImage RepeatLatentBatch LatentFromBatch LatentCompositeMasked SetLatentNoiseMask SaveLatent LoadLatent
     KSampler KSamplerAdvanced SamplerCustomAdvanced RandomNoise DisableNoise CFGGuider DualCFGGuider KSamplerSelect
-    BasicScheduler SplitSigmas VAEDecode VAEEncode
+    BasicScheduler SplitSigmas FlipSigmas VAEDecode VAEEncode
     EmptyImage ImageBatch ImageToMask
     LoadImage ImageScale ImageFromBatch Canny SaveImage PreviewImage SaveAnimatedWEBP
     LoadVideo GetVideoComponents CreateVideo SaveVideo PreviewAny

@@ -220,3 +220,15 @@ class SplitSigmas(CoreNode):
     def execute(cls, sigmas: Tensor, step: int) -> io.NodeOutput:
         """Cut them."""
         return io.NodeOutput(sigmas[: step + 1], sigmas[step:])
+
+
+class FlipSigmas(CoreNode):
+    """Noise levels from the last to the first: a sampler goes from clean latents to noise; it can't begin at 0."""
+
+    @classmethod
+    def execute(cls, sigmas: Tensor) -> io.NodeOutput:
+        """Turn them round."""
+        flipped = sigmas.flip(0)
+        if len(flipped) and flipped[0] == 0:
+            flipped[0] = 0.0001
+        return io.NodeOutput(flipped)

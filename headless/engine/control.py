@@ -169,7 +169,7 @@ class ControlRun:
             sigma: noise level, which says what nets act.
             call: the model call.
             cut: parts of its batch.
-            tiles: how frames lie in its pictures; None: each is one itself.
+            tiles: pictures in which frames lie; None: each frame is one itself.
 
         Returns:
             Arguments for diffusers' UNet; none where no net acts.

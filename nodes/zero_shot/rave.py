@@ -16,7 +16,7 @@ class Rave(io.ComfyNode):
 
     In every step the frames are shuffled and laid into grids, each of which the model denoises as one picture, so that
     all frames get one look. ControlNets, masks and Control Schedule follow their frames. Start from the video's own
-    latents: VAE Encode with a denoise below 1, or noise that the video was inverted to, as the workflow rave_demo shows.
+    latents: VAE Encode with a denoise below 1, or noise that the video was inverted to, as in the workflow rave_demo.
     One grid is in memory at a time, however long the clip is. Frames that do not fill a last grid share it with frames
     of the one before, which get the mean of both; a clip of fewer frames than a grid begins again in it.
     """
@@ -31,7 +31,7 @@ class Rave(io.ComfyNode):
                 "grid trick",
             ],
             inputs=[
-                socket(io.Model, "model", "The model that samples: SD1.5, another model of pictures, or the demo model."),
+                socket(io.Model, "model", "The model that samples: SD1.5, another one of pictures, or the demo model."),
                 whole("grid_size", 3, 1, 8,
                     "Frames of a row and of a column of each grid: 3 as in the paper, 2 for half of the size. A grid "
                     "needs the memory of a picture of its size. 1 changes nothing."),

@@ -27,13 +27,13 @@ def ask_in_pictures(
     """Return every side's answer about frames, asked as pictures; arguments are those of a CALC_COND_BATCH wrapper.
 
     Args:
-        executor: what asks about pictures.
+        executor: function that asks about pictures.
         model: ComfyUI's model.
         sides: lists of conditions.
         noisy: [F, C, H, W]. Latents of the frames.
         sigmas: [F]. Noise level of each.
         model_options: options of the call.
-        tiles: how the frames lie in pictures.
+        tiles: pictures in which the frames lie.
 
     Raises:
         ValueError: a condition can't be had for frames in a picture.
