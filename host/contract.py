@@ -18,6 +18,7 @@ from ..models.long_video.nuwa_jobs import Recursion, Work
 from ..models.motion.checkpoint import MotionWeights
 from ..models.motion.edit import Varying
 from ..models.motion.lora import MotionLoRA
+from ..models.motion.pia import PiaPicture
 from ..models.network.family import Family
 from ..models.storyboard.phrases import Ranges
 from ..models.training import Base, FrozenForward, Learner
@@ -46,12 +47,21 @@ class Motion(Protocol):
         """How its strength changes; None: it stays."""
         ...
 
+    @property
+    def picture(self) -> PiaPicture | None:
+        """Picture that it is given; None: it has none."""
+        ...
+
     def with_lora(self, lora: MotionLoRA, strength: float) -> Motion:
         """Return the same module with a motion LoRA stacked on it; this one stays as it is."""
         ...
 
     def with_varying(self, varying: Varying) -> Motion:
         """Return the same module with a strength that changes, in place of one it had; this one stays as it is."""
+        ...
+
+    def with_picture(self, picture: PiaPicture) -> Motion:
+        """Return the same module with a picture, in place of one it had; this one stays as it is."""
         ...
 
 

@@ -37,6 +37,7 @@ FILES = {
         "animatediff_models",
         "ByteDance/AnimateDiff-Lightning",
     ),
+    "pia.ckpt": ("animatediff_models", "Leoxing/PIA"),
     "v2_lora_ZoomIn.ckpt": ("animatediff_motion_lora", ANIMATEDIFF),
     "control_v11p_sd15_canny_fp16.safetensors": ("controlnet", CONTROLNETS),
     "control_v11p_sd15_scribble_fp16.safetensors": ("controlnet", CONTROLNETS),

@@ -11,6 +11,7 @@ from ...models.motion.checkpoint import MotionWeights
 from ...models.motion.edit import Varying
 from ...models.motion.lora import MotionLoRA, merge_loras
 from ...models.motion.module import MotionModel
+from ...models.motion.pia import PiaPicture
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,15 @@ class LoadedMotion:
         dtype: type of the network's weights.
         loras: stacked motion LoRAs with their strengths, each fitted to the weights.
         varying: strength where it changes; None: it stays.
+        picture: picture that it is given; None: it has none.
     """
 
     weights: MotionWeights
     device: torch.device
     dtype: torch.dtype
     loras: tuple[tuple[MotionLoRA, float], ...] = ()
-    varying: Varying | None = field(default=None, compare=False)  # the edit's keys have them
+    varying: Varying | None = field(default=None, compare=False)  # the edit's keys have these two
+    picture: PiaPicture | None = field(default=None, compare=False)
 
     @cached_property
     def network(self) -> MotionModel:
@@ -54,3 +57,7 @@ class LoadedMotion:
     def with_varying(self, varying: Varying) -> LoadedMotion:
         """Return the same module with a strength that changes; this one stays as it is."""
         return replace(self, varying=varying)
+
+    def with_picture(self, picture: PiaPicture) -> LoadedMotion:
+        """Return the same module with a picture; this one stays as it is."""
+        return replace(self, picture=picture)

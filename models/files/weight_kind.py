@@ -63,7 +63,7 @@ _WORDS: dict[Kind, tuple[str, str]] = {
         "a FancyVideo module (9-channel input, embeddings of fps and motion)",
         "FancyVideo isn't supported; choose AnimateDiff v1, v2 or v3 for SD1.5",
     ),
-    "pia": ("a PIA module (9-channel input)", "PIA isn't supported; choose AnimateDiff v1, v2 or v3 for SD1.5"),
+    "pia": ("a PIA module (9-channel input)", "load it with Load Motion Module, and give it a picture by PIA Picture"),
     "animatelcm_i2v": (
         "AnimateLCM's image-to-video module (AnimateLCM-I2V)",
         "its image encoder isn't supported; choose AnimateLCM's text-to-video module (AnimateLCM_sd15_t2v)",

@@ -1,8 +1,9 @@
 """Read motion modules for SD1.5 from any layout in use, and tell which version each is.
 
 Layouts: AnimateDiff's (with or without ``module.``, nested, or inside a whole UNet), diffusers' MotionAdapter (folder
-or file), ours (AnimateDiff's keys plus metadata, which wins over what keys suggest; a mask encoder under
-``mask_encoder.conv.weight``, which AnimateDiff-Evolved drops and diffusers warns about).
+or file), PIA's in either (of whose first convolution the channels behind the noisy latents' are kept), ours
+(AnimateDiff's keys plus metadata, which wins over what keys suggest; encoders under ``mask_encoder.conv.weight`` and
+``picture_encoder.conv.weight``, which AnimateDiff-Evolved drops and diffusers warns about).
 
 Source: key layouts of https://github.com/guoyww/AnimateDiff and of diffusers' ``MotionAdapter``.
 """
@@ -20,17 +21,22 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..files.weight_file import WeightFile, find_nearest, open_weights
-from ..files.weight_kind import expect
+from ..files.weight_kind import Kind, expect
 from ..network.unet import SD1
 from ..video.schedules import ANIMATEDIFF, BetaName, BetaSchedule
 from .few_steps import CONSISTENCY, FewStepSettings, from_name, read_few_steps, write_few_steps
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 from .module import MotionModel, MotionSize, positional_encoding
+from .pia import PIA_CHANNELS, PIA_KEY, PICTURE_KEY
 
-Family = Literal["v1", "v2", "v3", "animatelcm", "frameloom"]
+Family = Literal["v1", "v2", "v3", "animatelcm", "pia", "frameloom"]
+MODULE_KINDS: tuple[Kind, ...] = ("motion", "pia")
 MID_SLOT = "mid_block.motion_modules.0"
 # AnimateLCM stores no positional encoding; its longest clip. The sinusoids of a shorter one are a prefix of it.
 _LCM_FRAMES = 64
+
+# Weights of encoders, which add to the first convolution's output -> what MotionSize calls each.
+ENCODERS = {MASK_KEY: "mask_encoder", PICTURE_KEY: "picture_encoder"}
 
 _SLOT_KEY = re.compile(r"(?:^|\.)((?:down_blocks\.\d+|up_blocks\.\d+|mid_block)\.motion_modules\.\d+)\.(.+)$")
 _FROM_DIFFUSERS = {
@@ -59,7 +65,7 @@ class MotionWeights:
         size: sizes of the module.
         state: tensors keyed as ``MotionModel.state_dict()``, positional encodings included.
         beta_schedule: noise schedule of its training; None: the base model's own.
-        clip_norm: True where the UNet's residual norms were taken over the whole clip in training (v1).
+        clip_norm: True where the UNet's residual norms were taken over the whole clip in training (v1, PIA).
         few_steps: settings to sample it with, if it is a few-step module.
     """
 
@@ -73,12 +79,16 @@ class MotionWeights:
 
     def with_mask_encoder(self) -> MotionWeights:
         """Return the module with a mask encoder: its own, or a new one, which is zero."""
-        if self.size.mask_encoder:
+        return self.with_encoder(MASK_KEY)
+
+    def with_encoder(self, key: str) -> MotionWeights:
+        """Return the module with an encoder, by the key of its weight: its own, or a new one, which is zero."""
+        if key in self.state:
             return self
         like = next(iter(self.state.values()))
         encoder = like.new_zeros(self.size.stem, LATENT_CHANNELS + 1, 3, 3)
-        size = replace(self.size, mask_encoder=True)
-        return replace(self, size=size, state={**self.state, MASK_KEY: encoder})
+        size = replace(self.size, **{ENCODERS[key]: True})
+        return replace(self, size=size, state={**self.state, key: encoder})
 
 
 def read_motion_weights(path: str | Path) -> MotionWeights:
@@ -95,10 +105,12 @@ def read_motion_weights(path: str | Path) -> MotionWeights:
             misshapes some weights.
     """
     file = open_weights(path)
-    expect(file.name, file.shapes, ("motion",), "an AnimateDiff motion module for SD1.5")
+    expect(file.name, file.shapes, MODULE_KINDS, "an AnimateDiff motion module for SD1.5")
     keys = _find_keys(file)
     state = file.load(keys.values())
     state = _share_encodings({ours: state[key] for ours, key in keys.items()})
+    if (widened := state.pop(PIA_KEY, None)) is not None:
+        state[PICTURE_KEY] = widened[:, LATENT_CHANNELS:].clone()
     return _build(file, state)
 
 
@@ -119,7 +131,7 @@ def motion_key(key: str) -> str | None:
 
 
 def to_diffusers(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Rename to diffusers' MotionAdapter; nothing but names changes. It has no place for a mask encoder.
+    """Rename to diffusers' MotionAdapter; nothing but names changes. It has no place for encoders.
 
     Returns:
         The state dict, and the arguments of ``MotionAdapter`` (its ``config.json``).
@@ -129,7 +141,7 @@ def to_diffusers(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, A
     """
     state: dict[str, Tensor] = {}
     for key, tensor in weights.state.items():
-        if key == MASK_KEY:
+        if key in ENCODERS:
             continue
         name = key.replace(".temporal_transformer.", ".")
         if _OUR_ENCODING.search(name):
@@ -185,7 +197,9 @@ def _find_keys(file: WeightFile) -> dict[str, str]:
     """Map the names of a ``MotionModel``'s tensors to the file's keys."""
     keys: dict[str, str] = {}
     for key in file.shapes:
-        ours = key if key == MASK_KEY else motion_key(key)
+        ours = key if key in ENCODERS else motion_key(key)
+        if ours is None and key.endswith(PIA_KEY) and file.shapes[key][1:2] == (PIA_CHANNELS,):
+            ours = PIA_KEY
         if ours in keys:
             raise CheckpointError(
                 f"{file.name}: holds {ours} twice, as {keys[ours]!r} and as {key!r}; expected one motion module; save "
@@ -220,7 +234,7 @@ def _build(file: WeightFile, state: dict[str, Tensor]) -> MotionWeights:
     if family == "animatelcm":
         few_steps = CONSISTENCY
     return MotionWeights(
-        file.name, family, size, state, beta_schedule, clip_norm=family == "v1", few_steps=few_steps
+        file.name, family, size, state, beta_schedule, clip_norm=family in ("v1", "pia"), few_steps=few_steps
     )
 
 
@@ -253,6 +267,7 @@ def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize,
         blocks=_count(state, r"transformer_blocks\.(\d+)\."),
         attentions=_count(state, r"attention_blocks\.(\d+)\."),
         mask_encoder=MASK_KEY in state,
+        picture_encoder=PICTURE_KEY in state,
     ), bool(encodings)
 
 
@@ -311,6 +326,8 @@ def _recognise(
             )
         known = None if schedule is None else BetaSchedule(cast(BetaName, schedule))
         return cast(Family, family), known
+    if size.picture_encoder:
+        return "pia", ANIMATEDIFF
     if not stores_encoding or size.max_frames == _LCM_FRAMES:
         return "animatelcm", ANIMATEDIFF
     if MID_SLOT in size.channels:

@@ -1,10 +1,10 @@
-"""A motion module as an edit: its layers in the temporal slots, its mask encoder behind the first convolution."""
+"""A motion module as an edit: its layers in the temporal slots, its encoders behind the first convolution."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -19,6 +19,11 @@ from .mask_adapter import given_in
 STILL = (
     "Apply Motion Module: got a latent of 1 frame, which is sampled as a still, without the motion module; expected "
     "the frames of a clip; set batch_size of Empty Latent Image to their number (16 for most motion modules)."
+)
+
+NO_PICTURE = (
+    "{name} is a PIA module; got no picture; expected one, without which it makes a video of the prompt alone; put PIA "
+    "Picture between Load Motion Module and Apply Motion Module."
 )
 
 ROWS_IN_PARTS = 4
@@ -62,14 +67,17 @@ def motion_edit(
         settings: ``strength``, ``start_percent`` and ``end_percent`` of ``TemporalEdit``.
     """
     part = TemporalEdit(motion, **settings)
-    if (varying := getattr(motion, "varying", None)) is not None:
+    varying, picture = getattr(motion, "varying", None), getattr(motion, "picture", None)
+    if picture is not None:
+        part = PictureEdit(motion, **settings, varying=varying, picture=picture)
+    elif varying is not None:
         part = VaryingEdit(motion, **settings, varying=varying)
     return Edit(
         name,
         schedule=schedule,
         chunks=AtOnce(frames_at_once) if frames_at_once else None,
         slots=part,
-        input=part if motion.weights.size.mask_encoder else None,
+        input=part if motion.weights.size.mask_encoder or picture is not None else None,
     )
 
 
@@ -83,6 +91,8 @@ class TemporalEdit(Part):
         start_percent, end_percent: part of sampling in which it acts, compared with ``Call.progress``.
         network: ``MotionModel`` that runs in the place of the module's own; None: the module's.
     """
+
+    HAS_PICTURE: ClassVar[bool] = False
 
     motion: Any
     strength: float = 1.0
@@ -129,7 +139,7 @@ class TemporalEdit(Part):
 
     def add(self, hidden: Tensor, call: Call) -> Tensor:
         """Add what the mask encoder makes of what is held to [N, C, H, W]."""
-        held = given_in(call)
+        held = given_in(call) if self.motion.weights.size.mask_encoder else None
         return hidden if held is None else self._running.mask_encoder(hidden, held, self.strength)
 
     def check_fit(self, network: UNetSize) -> None:
@@ -137,9 +147,11 @@ class TemporalEdit(Part):
         check_fit(self.motion.weights, network.slots)
 
     def note(self, plan: Plan) -> str | None:
-        """Say that a single frame is drawn without it, or that a run does not fit a few-step module."""
+        """Say that a single frame is drawn without it, that it lacks a picture, or that a run has too many steps."""
         if plan.frames == 1:
             return STILL
+        if self.motion.weights.size.picture_encoder and not self.HAS_PICTURE:
+            return NO_PICTURE.format(name=self.motion.weights.name)
         name, settings = find_few_steps(self.motion)
         return None if settings is None else settings.misfit(name, plan)
 
@@ -155,20 +167,40 @@ class TemporalEdit(Part):
 
 @dataclass(frozen=True, slots=True)
 class VaryingEdit(TemporalEdit):
-    """Run a motion module whose strength changes; a mask encoder's does not.
+    """Run a motion module whose strength changes; its encoders' does not.
 
     Attributes:
-        varying: strengths, in proportion to ``strength``.
+        varying: strengths, in proportion to ``strength``; None: it stays.
     """
 
     varying: Any = None
 
     def strength_of(self, hidden: Tensor, call: Call) -> float | Tensor:
         """Return factors by picture and place, [N, 1, H or 1, W or 1]."""
+        if self.varying is None:
+            return self.strength
         factors = self.strength * self.varying.factors.at(call.frame_ids, call.progress, hidden.shape[-2:])
         return factors.to(hidden).repeat(len(hidden) // call.frames, 1, 1, 1)
 
     @property
     def scale(self) -> float:
         """Factor on the logits of its attention."""
-        return self.varying.scale
+        return 1.0 if self.varying is None else self.varying.scale
+
+
+@dataclass(frozen=True, slots=True)
+class PictureEdit(VaryingEdit):
+    """Run a motion module that is given a picture.
+
+    Attributes:
+        picture: the picture, with what it adds behind the first convolution.
+    """
+
+    HAS_PICTURE: ClassVar[bool] = True
+
+    picture: Any = None
+
+    def add(self, hidden: Tensor, call: Call) -> Tensor:
+        """Add what the encoders make of what is held, and of the picture, to [N, C, H, W]."""
+        hidden = VaryingEdit.add(self, hidden, call)
+        return self.picture.add(hidden, call, self._running.picture_encoder, self.strength)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import torch
@@ -61,6 +61,7 @@ class MotionSize:
         blocks: transformer blocks a slot.
         attentions: self-attentions a block.
         mask_encoder: True where it has one, as wide as the first slot and so as the UNet's first convolution.
+        picture_encoder: True where it has PIA's, of the same width.
     """
 
     channels: Mapping[str, int]
@@ -69,6 +70,7 @@ class MotionSize:
     blocks: int = 1
     attentions: int = 2
     mask_encoder: bool = False
+    picture_encoder: bool = field(default=False, compare=False)  # its weights are in keys of finished work
 
     @property
     def stem(self) -> int:
@@ -284,10 +286,12 @@ class MotionModel(nn.Module):
     """All temporal transformers of one motion module, keyed as AnimateDiff's files.
 
     State:
-        {slot}.temporal_transformer.*, slots as in ``network.unet.SD1``; mask_encoder.* where it has one.
+        {slot}.temporal_transformer.*, slots as in ``network.unet.SD1``; mask_encoder.* and picture_encoder.* where it
+        has them.
     """
 
     mask_encoder: MaskEncoder | None
+    picture_encoder: MaskEncoder | None
 
     def __init__(self, size: MotionSize, **options: Any) -> None:
         """Build every slot in ``size.channels``; ValueError for an unknown one. Options: as ``TemporalTransformer``."""
@@ -304,6 +308,7 @@ class MotionModel(nn.Module):
             self.mid_block = self._level("mid_block", options)
         layers = {name: value for name, value in options.items() if name not in ("norm_scope", "attend")}
         self.mask_encoder = MaskEncoder(size.stem, **layers) if size.mask_encoder else None
+        self.picture_encoder = MaskEncoder(size.stem, **layers) if size.picture_encoder else None
 
     def _level(self, name: str, options: Mapping[str, Any]) -> nn.ModuleDict:
         """Build a level's slots, under AnimateDiff's keys."""
@@ -369,11 +374,12 @@ class MotionModel(nn.Module):
 
 
 def initialise(model: MotionModel) -> None:
-    """Zero every output projection, and a mask encoder, so that training starts from the frozen model itself."""
+    """Zero every output projection, and encoders, so that training starts from the frozen model itself."""
     with torch.no_grad():
         for slot in model.slots:
             output = model.transformer(slot).proj_out
             output.weight.zero_()
             output.bias.zero_()
-        if model.mask_encoder is not None:
-            model.mask_encoder.conv.weight.zero_()
+        for encoder in (model.mask_encoder, model.picture_encoder):
+            if encoder is not None:
+                encoder.conv.weight.zero_()

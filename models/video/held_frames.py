@@ -43,6 +43,25 @@ def read_frames(text: str, count: int) -> list[int]:
     return [int(item) for item in items[:count]]
 
 
+def place_frames(frames: list[int], count: int) -> list[int]:
+    """Return numbers of frames from the first on; negative ones are from the end.
+
+    Raises:
+        ValueError: a clip of so many frames has no such frame.
+
+    Examples:
+        >>> place_frames([0, -1], 16)
+        [0, 15]
+    """
+    outside = [frame for frame in frames if not -count <= frame < count]
+    if outside:
+        raise ValueError(
+            f"frames: got frame {outside[0]} of a clip of {count}; expected {-count} to {count - 1}; correct it, or "
+            "make the clip longer."
+        )
+    return [frame % count for frame in frames]
+
+
 def hold_frames(
     latent: dict[str, Any], given: Clip, frames: list[int], strength: float = 1.0
 ) -> dict[str, Any]:
@@ -51,20 +70,14 @@ def hold_frames(
     Args:
         latent: clip; its other frames stay as they are.
         given: latents of the pictures, [N, C, H, W], of the clip's size.
-        frames: number of the frame that each is, negative ones from the end; of two that are one the last counts.
+        frames: number of the frame that each is; of two that are one the last counts.
         strength: share in which they are held. Less than 1 lets the model change them.
 
     Raises:
-        ValueError: the clip has no such frame.
+        ValueError: they have other channels than the clip, or another size.
     """
     samples = frames_of(latent).clone()
     count = len(samples)
-    outside = [frame for frame in frames if not -count <= frame < count]
-    if outside:
-        raise ValueError(
-            f"frames: got frame {outside[0]} of a clip of {count}; expected {-count} to {count - 1}; correct it, or "
-            "make the clip longer."
-        )
     if given.shape[1:] != samples.shape[1:]:
         raise ValueError(
             f"latent: is {list(samples.shape)}, and pictures become {list(given.shape)}; expected the same channels "

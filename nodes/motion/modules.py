@@ -7,7 +7,7 @@ from typing import Any
 from ...host import api
 from ...models.files.weight_file import fingerprint, open_weights
 from ...models.files.weight_kind import Kind, expect
-from ...models.motion.checkpoint import read_motion_weights
+from ...models.motion.checkpoint import MODULE_KINDS, read_motion_weights
 from ...models.motion.edit import TemporalEdit, motion_edit
 from ...models.motion.few_steps import SCHEDULER, choose_settings
 from ...models.motion.lora import read_motion_lora
@@ -30,8 +30,8 @@ BETA_SCHEDULES = {
 class MotionModuleLoader(io.ComfyNode):
     """Load a motion module: temporal layers, trained once on video, that animate any SD1.5 model.
 
-    Reads AnimateDiff v1, v2 and v3, AnimateLCM, diffusers' MotionAdapter and Frameloom's own. For a file that
-    is something else, an error says what it is.
+    Reads AnimateDiff v1, v2 and v3, AnimateLCM, PIA, diffusers' MotionAdapter and Frameloom's own. For a file
+    that is something else, an error says what it is.
     """
 
     @classmethod
@@ -41,7 +41,7 @@ class MotionModuleLoader(io.ComfyNode):
             cls, "Load Motion Module", "motion",
             aliases=[
                 "AnimateDiff", "AnimateDiff Loader", "ADE_LoadAnimateDiffModel", "ADE_AnimateDiffLoaderGen1",
-                "ADE_AnimateDiffLoaderWithContext", "MotionAdapter",
+                "ADE_AnimateDiffLoaderWithContext", "MotionAdapter", "PIA",
             ],
             inputs=[
                 found("file", api.port().list_files(MODULE_FILES),
@@ -56,7 +56,7 @@ class MotionModuleLoader(io.ComfyNode):
     def validate_inputs(cls, file: str | None) -> bool | str:
         """Refuse a file of another kind."""
         return check_early(
-            _check_kind, MODULE_FILES, "motion", "an AnimateDiff motion module for SD1.5", file
+            _check_kind, MODULE_FILES, MODULE_KINDS, "an AnimateDiff motion module for SD1.5", file
         )
 
     @classmethod
@@ -99,7 +99,7 @@ class MotionLoRALoader(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
         """Refuse a file of another kind."""
-        return check_early(_check_kind, LORA_FILES, "motion_lora", "a motion LoRA of AnimateDiff", file)
+        return check_early(_check_kind, LORA_FILES, ("motion_lora",), "a motion LoRA of AnimateDiff", file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: Any) -> str:
@@ -228,12 +228,12 @@ class FewStepSettings(io.ComfyNode):
         return io.NodeOutput(port.sampler(settings.sampler), sigmas, 1.0)
 
 
-def _check_kind(folder: str, kind: Kind, wanted: str, name: str) -> None:
+def _check_kind(folder: str, kinds: tuple[Kind, ...], wanted: str, name: str) -> None:
     """Check by its header what a safetensors file is; a pickle would have to be read whole."""
     path = api.port().resolve(folder, name)
     if path.suffix == ".safetensors":
         file = open_weights(path)
-        expect(file.name, file.shapes, (kind,), wanted)
+        expect(file.name, file.shapes, kinds, wanted)
 
 
 NODES: list[type] = [MotionModuleLoader, MotionLoRALoader, ApplyMotionModule, FewStepSettings]

@@ -7,11 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from ...host import api
-from ...models.network.family import check_channels
-from ...models.video.chunked_decode import PIXELS_A_CELL
-from ...models.video.held_frames import fit_pictures, hold_frames, read_frames
-from ...models.video.latents import frames_of
+from ...models.video.held_frames import hold_frames, read_frames
 from ..early import check_early
+from ..given import encode_frames
 from ..widgets import line, out, schema, share, socket
 
 io = api.io
@@ -59,10 +57,7 @@ class HoldFrames(io.ComfyNode):
         cls, latent: dict[str, Any], vae: Any, images: Tensor, frames: str, strength: float
     ) -> io.NodeOutput:
         """Run the node."""
-        port, samples, numbers = api.port(), frames_of(latent), read_frames(frames, len(images))
-        check_channels(port.family(vae), samples)
-        height, width = (PIXELS_A_CELL * side for side in samples.shape[-2:])
-        given = port.encode(vae, fit_pictures(images[..., :3], height, width))["samples"]
+        given, numbers = encode_frames(vae, latent, images, frames)
         return io.NodeOutput(hold_frames(latent, given, numbers, strength))
 
 

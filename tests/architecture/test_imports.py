@@ -40,7 +40,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("train",),
     ),
     "nodes": (
-        ("early", "segments", "sockets", "widgets"),
+        ("early", "given", "segments", "sockets", "widgets"),
         ("drawing",),
         ("layout", "long_video", "motion", "video", "zero_shot"),
         ("training",),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from diffusers import MotionAdapter, UNetMotionModel
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.pipelines.deprecated.pia.pipeline_pia import prepare_mask_coef_by_statistics
 from einops import rearrange
 from frameloom.headless.engine.edits import edited
 from frameloom.headless.weights.networks import build_unet
@@ -16,6 +18,7 @@ from frameloom.models.edits.edit import Edit
 from frameloom.models.motion.checkpoint import to_diffusers
 from frameloom.models.motion.edit import motion_edit
 from frameloom.models.motion.module import MotionModel, motion_size
+from frameloom.models.motion.pia import PICTURE_KEY, PiaPicture, read_affinity
 from frameloom.models.network.sizes import DEMO
 from frameloom.models.training import Learner
 from frameloom.tests.support.random_demo import as_learner, random_motion
@@ -66,6 +69,28 @@ def test_whole_unet_equals_diffusers_motion_model(unet, motion):
         got = with_edit(motion_edit("motion", as_learner(clip_motion.eval())), unet)
     wanted = rearrange(wanted, "1 c f h w -> f c h w")
     assert apart(got, wanted) <= 1e-4
+
+
+def test_pia_equals_diffusers_unet_of_nine_channels(unet, motion):
+    """With the clip-wide motion norm and each frame's own residual norms, which are diffusers' and not PIA's."""
+    state, config = to_diffusers(motion.weights)
+    widened = draw(DEMO.unet.model_channels, 9, 3, 3, seed=5)
+    bias = draw(DEMO.unet.model_channels, seed=6)
+    adapter = MotionAdapter(**{**config, "conv_in_channels": 9})
+    adapter.load_state_dict(state | {"conv_in.weight": widened, "conv_in.bias": bias}, strict=False)
+    theirs = UNetMotionModel.from_unet2d(unet, adapter).eval()
+    weights = motion.weights.with_encoder(PICTURE_KEY)
+    weights = replace(weights, state={**weights.state, PICTURE_KEY: widened[:, 4:]})
+    network = MotionModel(weights.size, norm_scope="clip").requires_grad_(False).eval()
+    network.load_state_dict(weights.state)
+    picture = PiaPicture.of(draw(1, 4, 16, 16, seed=7), [0], read_affinity("large motion", "", FRAMES))
+    mask = torch.tensor(prepare_mask_coef_by_statistics(FRAMES, 0, 2)).view(-1, 1, 1, 1).expand(-1, 1, 16, 16)
+    seen = torch.cat([NOISY, mask, picture.latents.expand(FRAMES, -1, -1, -1)], 1)
+    with torch.no_grad():
+        wanted = theirs(rearrange(seen, "f c h w -> 1 c f h w"), 500, encoder_hidden_states=TOKENS).sample
+        told = SimpleNamespace(network=network, weights=weights, picture=picture)
+        got = with_edit(motion_edit("pia", told), unet)
+    assert apart(got, rearrange(wanted, "1 c f h w -> f c h w")) <= 1e-5
 
 
 def test_an_unknown_slot_is_named_and_leaves_no_hook_behind(unet, motion):

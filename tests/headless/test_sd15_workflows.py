@@ -11,8 +11,10 @@ import torch
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.host.video_file import Encoding, NewVideo
 from frameloom.models.motion.lora import read_motion_lora
+from frameloom.models.motion.pia import PIA_KEY
 from frameloom.tests.support.gligen import write_gligen
 from frameloom.tests.support.random_demo import NARROW, random_motion, write_control, write_model
+from frameloom.tests.support.tensors import draw
 from frameloom.tests.support.workflows import read_graph
 from PIL import Image, ImageSequence
 from safetensors.torch import save_file
@@ -36,6 +38,9 @@ def folder(tmp_path_factory):
     motion = random_motion(NARROW.unet).state_dict()
     torch.save(motion, folder / "models/animatediff_models/v3_sd15_mm.ckpt")
     save_file(motion, folder / "models/animatediff_models/animatediff_lightning_4step_comfyui.safetensors")
+    widened = {PIA_KEY: draw(NARROW.unet.model_channels, 9, 3, 3)}
+    torch.save(motion | widened, folder / "models/animatediff_models/pia.ckpt")
+    Image.new("RGB", (96, 64), "red").save(folder / "input" / "my_picture.png")
     widths = [NARROW.unet.model_channels * factor for factor in (1, 2, 4)]
     write_gligen(folder / "models/gligen/gligen_sd14_textbox_pruned.safetensors", widths, text=64)
     clip = torch.zeros(24, 96, 128, 3)
@@ -79,6 +84,7 @@ SHORT_TRAINING = ("3.frames=4", "4.steps=2", "4.checkpoint_every=2", "10.batch_s
         ("layout_controlnet_sd15", 16, ("KSampler.steps=2",)),
         ("layout_gligen_sd15", 16, ("KSampler.steps=2",)),
         ("few_steps_sd15", 16, ()),
+        ("pia_sd15", 16, ("KSampler.steps=2",)),
         ("control_schedule_sd15", 16, ("KSampler.steps=2",)),
         ("windows_controlnet_sd15", 24, ("EmptyLatentImage.batch_size=24", "KSampler.steps=1")),
     ],

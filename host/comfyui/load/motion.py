@@ -18,8 +18,8 @@ from torch import Tensor
 from ....models.motion.checkpoint import MotionWeights
 from ....models.motion.edit import Varying
 from ....models.motion.lora import MotionLoRA
-from ....models.motion.mask_adapter import MASK_KEY
 from ....models.motion.module import MotionModel
+from ....models.motion.pia import PiaPicture
 
 SUPPORTED_DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
@@ -55,6 +55,7 @@ class ComfyMotion:
         patcher: ComfyUI's handle on the module; its ``model`` is a ``MotionModel``.
         loras: stacked on it, with their strengths.
         varying: strength where it changes; None: it stays.
+        picture: picture that it is given; None: it has none.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class ComfyMotion:
         patcher: comfy.model_patcher.ModelPatcher,
         loras: tuple[tuple[MotionLoRA, float], ...] = (),
         varying: Varying | None = None,
+        picture: PiaPicture | None = None,
     ) -> None:
-        self.weights, self.patcher, self.loras, self.varying = weights, patcher, loras, varying
+        self.weights, self.patcher, self.loras = weights, patcher, loras
+        self.varying, self.picture = varying, picture
 
     def with_lora(self, lora: MotionLoRA, strength: float) -> ComfyMotion:
         """Return the same module with a motion LoRA stacked on it, as a weight patch on a clone.
@@ -82,14 +85,17 @@ class ComfyMotion:
             name: comfy.weight_adapter.LoRAAdapter(set(), (up, down, None, None, None, None))
             for name, (down, up) in lora.pairs.items()
         }
-        if lora.mask_encoder is not None:
-            patches[MASK_KEY] = ("diff", (lora.mask_encoder,))
+        patches |= {key: ("diff", (encoder,)) for key, encoder in lora.encoders.items()}
         patcher.add_patches(patches, strength)
-        return ComfyMotion(weights, patcher, (*self.loras, (lora, strength)), self.varying)
+        return ComfyMotion(weights, patcher, (*self.loras, (lora, strength)), self.varying, self.picture)
 
-    def with_varying(self, varying: Varying) -> ComfyMotion:
+    def with_varying(self, varying: Varying | None) -> ComfyMotion:
         """Return the same module with a strength that changes."""
-        return ComfyMotion(self.weights, self.patcher, self.loras, varying)
+        return ComfyMotion(self.weights, self.patcher, self.loras, varying, self.picture)
+
+    def with_picture(self, picture: PiaPicture | None) -> ComfyMotion:
+        """Return the same module with a picture."""
+        return ComfyMotion(self.weights, self.patcher, self.loras, self.varying, picture)
 
     def separate(self) -> ComfyMotion:
         """Return an equal module that shares no weights with this one.
@@ -103,7 +109,7 @@ class ComfyMotion:
         motion = load_motion(weights)
         for lora, strength in self.loras:
             motion = motion.with_lora(lora, strength)
-        return motion if self.varying is None else motion.with_varying(self.varying)
+        return motion.with_varying(self.varying).with_picture(self.picture)
 
 
 def load_motion(weights: MotionWeights) -> ComfyMotion:

@@ -80,7 +80,10 @@ def test_every_node_refuses_a_model_of_video_by_its_name(nodes, parts, family):
     for node, inputs in calls(nodes).items():
         if node == "ControlSchedule":
             continue  # it sees neither model nor latents
-        if node in ("BackgroundSmooth", "DecodeToVideo", "HoldFrames") and len(MODELS[family][2]) == 4:
+        if (
+            node in ("BackgroundSmooth", "DecodeToVideo", "HoldFrames", "PIAPicture")
+            and len(MODELS[family][2]) == 4
+        ):
             continue  # frames, as pictures have them; they never see the model
         with pytest.raises(ValueError, match=rf"got .*{name.split()[0]}.*; expected .*; ") as refused:
             nodes[node].execute(**inputs(given))

@@ -1,0 +1,40 @@
+"""Pictures that nodes take for frames of a clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ..host import api
+from ..models.network.family import check_channels
+from ..models.video.chunked_decode import PIXELS_A_CELL
+from ..models.video.guards import check_frames
+from ..models.video.held_frames import fit_pictures, place_frames, read_frames
+from ..models.video.latents import frames_of
+from ..models.video.shapes import Clip
+
+
+def encode_frames(vae: Any, latent: dict[str, Any], images: Tensor, frames: str) -> tuple[Clip, list[int]]:
+    """Encode pictures for some frames of a clip.
+
+    Args:
+        vae: the VAE of the clip's model.
+        latent: the clip.
+        images: [N, H, W, C] 0..1. Pictures; those of another size are scaled, and cut off evenly on two sides.
+        frames: number of the frame that each is, as ``held_frames.read_frames`` reads them.
+
+    Returns:
+        Latents, [N, 4, h, w] of the clip's size, and their frames' numbers, 0 or more.
+
+    Raises:
+        ValueError: the VAE is of another kind than the clip, or a number is no frame's of it.
+        PredictionError: a picture, or what the VAE makes of it, is not finite.
+    """
+    port, samples, numbers = api.port(), frames_of(latent), read_frames(frames, len(images))
+    check_channels(port.family(vae), samples)
+    placed = place_frames(numbers, len(samples))
+    height, width = (PIXELS_A_CELL * side for side in samples.shape[-2:])
+    given = port.encode(vae, fit_pictures(images[..., :3], height, width))["samples"]
+    check_frames(given, "images")
+    return given, placed
