@@ -18,6 +18,8 @@ from ..models.long_video.nuwa_jobs import Recursion, Work
 from ..models.motion.checkpoint import MotionWeights
 from ..models.motion.edit import Varying
 from ..models.motion.lora import MotionLoRA
+from ..models.motion.sparse_checkpoint import SparseWeights
+from ..models.motion.sparse_control import SparseNetwork
 from ..models.network.family import Family
 from ..models.storyboard.phrases import Ranges
 from ..models.training import Base, FrozenForward, Learner
@@ -79,6 +81,10 @@ class Host(Protocol):
 
     def load_motion(self, weights: MotionWeights) -> Motion:
         """Build a motion module of this host's layers and place it under the host's memory management."""
+        ...
+
+    def load_sparse_control(self, weights: SparseWeights) -> SparseNetwork:
+        """Build a SparseCtrl network of this host's layers and place it under the host's memory management."""
         ...
 
     def load_demo(self) -> tuple[Any, Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,12 +17,13 @@ from .shapes import Clip
 _NUMBER = re.compile(r"[+-]?\d{1,7}")
 
 
-def read_frames(text: str, count: int) -> list[int]:
+def read_frames(text: str, count: int, also: str = "") -> list[int]:
     """Read numbers of frames, such as ``0, 8, -1``; negative ones are from the end.
 
     Args:
         text: numbers, with commas, semicolons, spaces or lines between.
         count: number of pictures; further numbers are read, and not used.
+        also: words for what else the text may be.
 
     Returns:
         The first ``count`` numbers.
@@ -33,7 +35,7 @@ def read_frames(text: str, count: int) -> list[int]:
     for item in items:
         if not _NUMBER.fullmatch(item):
             raise ValueError(
-                f"frames: got {item[:40]!r}; expected whole numbers such as 0, 8, -1; correct it."
+                f"frames: got {item[:40]!r}; expected whole numbers such as 0, 8, -1{also}; correct it."
             )
     if len(items) < count:
         raise ValueError(
@@ -41,6 +43,21 @@ def read_frames(text: str, count: int) -> list[int]:
             "pictures."
         )
     return [int(item) for item in items[:count]]
+
+
+def count_from_start(frames: Sequence[int], count: int) -> list[int]:
+    """Return numbers of a clip's frames, of which negative ones are from the end, as numbers from its start.
+
+    Raises:
+        ValueError: the clip, of ``count`` frames, has no such frame.
+    """
+    outside = [frame for frame in frames if not -count <= frame < count]
+    if outside:
+        raise ValueError(
+            f"frames: got frame {outside[0]} of a clip of {count}; expected {-count} to {count - 1}; correct it, or "
+            "make the clip longer."
+        )
+    return [frame % count for frame in frames]
 
 
 def hold_frames(
@@ -59,12 +76,7 @@ def hold_frames(
     """
     samples = frames_of(latent).clone()
     count = len(samples)
-    outside = [frame for frame in frames if not -count <= frame < count]
-    if outside:
-        raise ValueError(
-            f"frames: got frame {outside[0]} of a clip of {count}; expected {-count} to {count - 1}; correct it, or "
-            "make the clip longer."
-        )
+    frames = count_from_start(frames, count)
     if given.shape[1:] != samples.shape[1:]:
         raise ValueError(
             f"latent: is {list(samples.shape)}, and pictures become {list(given.shape)}; expected the same channels "
