@@ -91,6 +91,11 @@ def place_pictures(text: str, pictures: int, frames: int) -> tuple[int, ...]:
     return tuple(places)
 
 
+def check_places(text: str) -> None:
+    """Refuse a text that names no place in any clip, as ``place_pictures`` does."""
+    place_pictures(text, 1, 10**8)
+
+
 def choose_pictures(frame_ids: Ids, places: Sequence[int]) -> list[int]:
     """Return the number of each frame's picture, or -1.
 

@@ -11,7 +11,7 @@ from ...host import api
 from ...models.edits.edit import Edit
 from ...models.files.weight_file import fingerprint
 from ...models.motion.sparse_checkpoint import WANTED, read_sparse_control
-from ...models.motion.sparse_control import SparseControlEdit, SparseNetwork, place_pictures
+from ...models.motion.sparse_control import SparseControlEdit, SparseNetwork, check_places, place_pictures
 from ...models.network.family import check_channels, check_offered
 from ...models.video.chunked_decode import PIXELS_A_CELL
 from ...models.video.held_frames import fit_pictures
@@ -107,9 +107,12 @@ class ApplySparseControl(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, start_percent: float | None, end_percent: float | None) -> bool | str:
-        """Refuse an end before the start."""
-        return check_early(check_range, start_percent, end_percent)
+    def validate_inputs(
+        cls, frames: str | None, start_percent: float | None, end_percent: float | None
+    ) -> bool | str:
+        """Refuse frames that are none, and an end before the start."""
+        in_range = check_early(check_range, start_percent, end_percent)
+        return check_early(check_places, frames) if in_range is True else in_range
 
     @classmethod
     def execute(
