@@ -19,6 +19,8 @@ from ..models.motion.checkpoint import MotionWeights
 from ..models.motion.edit import Varying
 from ..models.motion.lora import MotionLoRA
 from ..models.motion.pia import PiaPicture
+from ..models.motion.sparse_checkpoint import SparseWeights
+from ..models.motion.sparse_control import SparseNetwork
 from ..models.network.family import Family
 from ..models.storyboard.phrases import Ranges
 from ..models.training import Base, FrozenForward, Learner
@@ -89,6 +91,10 @@ class Host(Protocol):
 
     def load_motion(self, weights: MotionWeights) -> Motion:
         """Build a motion module of this host's layers and place it under the host's memory management."""
+        ...
+
+    def load_sparse_control(self, weights: SparseWeights) -> SparseNetwork:
+        """Build a SparseCtrl network of this host's layers and place it under the host's memory management."""
         ...
 
     def load_demo(self) -> tuple[Any, Any, Any]:

@@ -110,12 +110,18 @@ def check_learner(edits: Sequence[Edit], learner: Learner | None, widths: Mappin
 
 
 def check_trainable(edits: Sequence[Edit]) -> None:
-    """Raise ValueError if one of a model's edits guides sampling: nothing trains through that."""
+    """Raise ValueError if one of a model's edits guides sampling or adds to the UNet: nothing trains through that."""
     guiding = [edit.name for edit in edits if edit.guide is not None]
     if guiding:
         raise ValueError(
             f"model: got one with {guiding[0]} on it, which guides sampling; expected a model to train through; take "
             "that node out, or choose another of Layout Conditioning's methods."
+        )
+    adding = [edit.name for edit in edits if edit.residuals is not None]
+    if adding:
+        raise ValueError(
+            f"model: got one with {adding[0]} on it, which adds to the UNet while it samples; expected a model to "
+            "train through; take that node out."
         )
 
 

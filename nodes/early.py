@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..host import api
+from ..models.files.weight_file import open_weights
+from ..models.files.weight_kind import Kind, expect
 from ..models.files.whole_file import try_folder
 
 UNLINKED: Any = object()
@@ -49,3 +51,18 @@ def check_output(filename_prefix: str) -> None:
 def check_new_model(kind: str, filename_prefix: str) -> None:
     """Refuse a name by which no file can be written to the user's folder of a kind of models, in the same way."""
     try_folder(api.port().new_model(kind, filename_prefix, "safetensors")[1].parent)
+
+
+def check_kind(folder: str, kinds: tuple[Kind, ...], wanted: str, name: str) -> None:
+    """Refuse a file of another kind by its header, by a CheckpointError; a pickle would have to be read whole.
+
+    Args:
+        folder: kind of model folder.
+        kinds: kinds of files that the loader reads.
+        wanted: words for these.
+        name: name of the file.
+    """
+    path = api.port().resolve(folder, name)
+    if path.suffix == ".safetensors":
+        file = open_weights(path)
+        expect(file.name, file.shapes, kinds, wanted)

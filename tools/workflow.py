@@ -39,6 +39,8 @@ FILES = {
     ),
     "pia.ckpt": ("animatediff_models", "Leoxing/PIA"),
     "v2_lora_ZoomIn.ckpt": ("animatediff_motion_lora", ANIMATEDIFF),
+    "v3_sd15_adapter.ckpt": ("loras", ANIMATEDIFF),
+    "v3_sd15_sparsectrl_rgb.ckpt": ("controlnet", ANIMATEDIFF),
     "control_v11p_sd15_canny_fp16.safetensors": ("controlnet", CONTROLNETS),
     "control_v11p_sd15_scribble_fp16.safetensors": ("controlnet", CONTROLNETS),
     "gligen_sd14_textbox_pruned.safetensors": ("gligen", "comfyanonymous/GLIGEN_pruned_safetensors"),

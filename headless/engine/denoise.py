@@ -26,6 +26,7 @@ from ...models.video.schedules import TRAIN_TIMESTEPS
 from ...models.video.windows import Window
 from ..samplers.table import Sampler
 from ..samplers.walk import OnStep, Walk
+from ..seams import residuals
 from ..weights.model import Model
 from .conditions import Group, RunCondition, RunConditions
 from .control import ControlRun
@@ -171,6 +172,7 @@ class Denoiser:
         control = self._control.residuals(
             group.control, seen, step, group.tokens, sigma=float(sigma), call=call, cut=cut, tiles=tiles
         )
+        control = residuals.add_to(control, active, group.tokens)
         if group.concat is not None:
             seen = torch.cat([seen, group.concat.to(seen)], dim=1)
         options = {"encoder_hidden_states": group.tokens, **control}

@@ -1,4 +1,4 @@
-"""A motion module as the headless host runs it: our network, its weights, and motion LoRAs merged into a copy."""
+"""Motion modules and SparseCtrl as the headless host runs them: our networks; motion LoRAs are merged into a copy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from ...models.motion.edit import Varying
 from ...models.motion.lora import MotionLoRA, merge_loras
 from ...models.motion.module import MotionModel
 from ...models.motion.pia import PiaPicture
+from ...models.motion.sparse_checkpoint import SparseWeights
+from ...models.motion.sparse_control import SparseNetwork
+from ...models.motion.sparse_network import SparseControl
+from ..weights.device import weight_dtype
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,14 @@ class LoadedMotion:
     def with_picture(self, picture: PiaPicture) -> LoadedMotion:
         """Return the same module with a picture; this one stays as it is."""
         return replace(self, picture=picture)
+
+
+@torch.inference_mode(False)  # weights made in inference mode could never be trained through
+def load_sparse_control(weights: SparseWeights, device: torch.device) -> SparseNetwork:
+    """Build a SparseCtrl network on a device, in half precision but on the CPU."""
+    dtype = weight_dtype(device)
+    with torch.device("meta"):
+        network = SparseControl(weights.size)
+    state = {key: value.to(device, dtype, copy=True) for key, value in weights.state.items()}
+    network.load_state_dict(state, assign=True)
+    return SparseNetwork.of(weights, network.requires_grad_(False).eval())

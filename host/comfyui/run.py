@@ -29,7 +29,7 @@ from .installed import loaded
 from .load.motion import attention_of
 from .parts import ask_in_parts, find_cut, find_told
 from .predict import NodeGuider, OnePass
-from .seams import guide, hooks, patches, schedule
+from .seams import guide, hooks, patches, residuals, schedule
 from .seams.conditions import ask_composed
 from .seams.control import ControlCopies
 from .seams.grid import ask_in_pictures
@@ -327,6 +327,8 @@ def diffusion_model(
         return executor(x, timesteps, context, y, control, options, **kwargs)
     cut = run.cut(x, call.frames)
     active = run.at(replace(call, parts=len(cut.parts)))
+    with attention_of(options):
+        control = residuals.add_to(control, active, context)
     inputs = guide.Inputs(x, timesteps, context, {"y": y, "control": control, **kwargs}, options)
 
     def ask(given: guide.Inputs, live: Live) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..video.grid import Tiles
 from ..video.shapes import Hidden, Ids, Tokens
 from .call import Call, Layer, Plan, check_places
-from .edit import SEAMS, Conditions, Edit, Part, Source
+from .edit import SEAMS, Added, Conditions, Edit, Part, Source
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ RULES: Mapping[str, Rule] = {
     "chunks": last,
     "guide": last,
     "input": chain,
+    "residuals": add,
     "slots": chain,
     "skips": chain,
     "time": last,
@@ -167,6 +168,8 @@ class Active:
             for seam in ("input", "slots", "skips", "cross_attention", "observe")
         }
         self._acting["self_attention"] = readers
+        numbered = enumerate(parts["residuals"])
+        self._acting["residuals"] = [(number, part) for number, part in numbered if _acts(part, call)]
         self._time = RULES["time"](parts["time"], lambda part, _: part, None)
         self._change = RULES["between"](parts["between"], lambda part, _: part.change(call), None)
         self._biases: dict[Hashable, Tensor | None] = {}
@@ -188,6 +191,17 @@ class Active:
     def input(self, hidden: Hidden) -> Hidden:
         """Return what goes on from the first convolution."""
         return self._compose("input", lambda part, hidden: part.add(hidden, self.call), hidden)
+
+    def residuals(self, tokens: Tokens) -> Added | None:
+        """Return what is added to the UNet from beside it, for a prompt with a row for each picture; None: nothing."""
+
+        def ask(numbered: tuple[int, Any], _: None) -> Added | None:
+            number, part = numbered
+            return part.residuals(
+                tokens, self.call, self._time, self._run.remembered(number, part, "residuals")
+            )
+
+        return self._compose("residuals", ask, None)
 
     def slot(self, name: str, hidden: Hidden) -> Hidden:
         """Return what goes on from a slot."""

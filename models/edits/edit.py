@@ -199,6 +199,34 @@ class Input(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What is added to a UNet from beside it, as a ControlNet adds it."""
+
+    skips: tuple[Hidden, ...]  # to what its way up takes in from its way down, the shallowest first
+    middle: Hidden  # to what comes from its middle block
+
+    def __add__(self, other: Added) -> Added:
+        """Return the sum, place by place."""
+        skips = tuple(one + more for one, more in zip(self.skips, other.skips, strict=True))
+        return Added(skips, self.middle + other.middle)
+
+
+class Residuals(Protocol):
+    """A network beside the UNet, whose features are added to the UNet's, as a ControlNet's are."""
+
+    def memory(self) -> Any:
+        """Return what it remembers between the calls of a run: nothing yet."""
+        ...
+
+    def residuals(self, tokens: Tokens, call: Call, time: Time | None, memory: Any) -> Added | None:
+        """Return what is added in a model call, for tokens of the prompt with a row for each picture; None: nothing.
+
+        It is asked once for the whole call, before the UNet is; temporal layers of its own attend as ``time`` says.
+        """
+        ...
+
+
 class Slots(Protocol):
     """Layers that run in a network's temporal slots."""
 
@@ -332,6 +360,7 @@ class Edit:
     chunks: Chunks | None = None
     guide: Guide | None = None
     input: Input | None = None
+    residuals: Residuals | None = None
     slots: Slots | None = None
     skips: Skips | None = None
     time: Time | None = None

@@ -25,7 +25,7 @@ Kind = Literal[
 
 _CHECKPOINT = "put it into checkpoints and load it as a checkpoint"
 _LORA_PLACE = "put it into loras and add it to MODEL with a LoRA loader"
-_SPARSE = "SparseCtrl isn't supported; it conditions a v3 module; choose v3_sd15_mm or another module"
+_SPARSE = "put it into controlnet and load it with Load SparseCtrl; it goes beside a v3 module (v3_sd15_mm)"
 _SD15_MODULE = "choose an AnimateDiff module for SD1.5"
 _VIDEO_MODEL = "it makes video without a motion module; put it into diffusion_models and load it in ComfyUI"
 _IMAGE_MODEL = "put it into diffusion_models and load it in ComfyUI; AnimateDiff needs an SD1.5 model"
@@ -149,11 +149,16 @@ _QUANTISED = {
 }
 
 
+def bare_key(key: str) -> str:
+    """Return a key without what trainers put around all keys of a file."""
+    return _AROUND.sub("", key)
+
+
 class _Keys:
     """A file's keys, without what stands around all of them."""
 
     def __init__(self, shapes: Shapes) -> None:
-        self.shapes = {_AROUND.sub("", key): shape for key, shape in shapes.items() if key not in _MARKERS}
+        self.shapes = {bare_key(key): shape for key, shape in shapes.items() if key not in _MARKERS}
         self.slots = [key for key in self.shapes if _SLOT.search(key)]
         self.is_lora = any(_LORA.search(key) for key in self.shapes)
 

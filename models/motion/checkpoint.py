@@ -108,7 +108,7 @@ def read_motion_weights(path: str | Path) -> MotionWeights:
     expect(file.name, file.shapes, MODULE_KINDS, "an AnimateDiff motion module for SD1.5")
     keys = _find_keys(file)
     state = file.load(keys.values())
-    state = _share_encodings({ours: state[key] for ours, key in keys.items()})
+    state = share_encodings({ours: state[key] for ours, key in keys.items()})
     if (widened := state.pop(PIA_KEY, None)) is not None:
         state[PICTURE_KEY] = widened[:, LATENT_CHANNELS:].clone()
     return _build(file, state)
@@ -210,7 +210,7 @@ def _find_keys(file: WeightFile) -> dict[str, str]:
     return keys
 
 
-def _share_encodings(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def share_encodings(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Give every attention of a block the one encoding that diffusers keeps a block."""
     shared = {key: tensor for key, tensor in state.items() if key.endswith(_DIFFUSERS_ENCODING)}
     for key, tensor in shared.items():

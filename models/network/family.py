@@ -20,6 +20,7 @@ INSTEAD = {
     "slots": "sample without Apply Motion Module, since a video model moves by itself",
     "skips": "take this node out, since a video model has no way down and up that skips join",
     "input": "use core's node for a first frame of the family, such as WanFirstLastFrameToVideo",
+    "residuals": "use core's node for a first frame of the family, such as WanFirstLastFrameToVideo",
     "schedule": "sample without this node, since a video model moves by itself",
     "observe": "make the mask with a segmenter, and connect it to mask",
     "self_attention": "take this node out, since in a video model all frames read each other",

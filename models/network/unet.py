@@ -78,6 +78,12 @@ class UNetSize:
         return tuple(self.model_channels * mult for mult in self.channel_mult)
 
     @property
+    def heads(self) -> tuple[int, ...]:
+        """Attention heads of each level."""
+        heads = self.num_heads
+        return heads if isinstance(heads, tuple) else (heads,) * len(self.channel_mult)
+
+    @property
     def levels(self) -> tuple[int, ...]:
         """Numbers of the levels, from the finest; the last is the middle block's too."""
         return tuple(range(len(self.channel_mult)))

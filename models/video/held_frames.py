@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,12 +17,13 @@ from .shapes import Clip
 _NUMBER = re.compile(r"[+-]?\d{1,7}")
 
 
-def read_frames(text: str, count: int) -> list[int]:
+def read_frames(text: str, count: int, also: str = "") -> list[int]:
     """Read numbers of frames, such as ``0, 8, -1``; negative ones are from the end.
 
     Args:
         text: numbers, with commas, semicolons, spaces or lines between.
         count: number of pictures; further numbers are read, and not used.
+        also: words for what else the text may be.
 
     Returns:
         The first ``count`` numbers.
@@ -33,7 +35,7 @@ def read_frames(text: str, count: int) -> list[int]:
     for item in items:
         if not _NUMBER.fullmatch(item):
             raise ValueError(
-                f"frames: got {item[:40]!r}; expected whole numbers such as 0, 8, -1; correct it."
+                f"frames: got {item[:40]!r}; expected whole numbers such as 0, 8, -1{also}; correct it."
             )
     if len(items) < count:
         raise ValueError(
@@ -43,7 +45,7 @@ def read_frames(text: str, count: int) -> list[int]:
     return [int(item) for item in items[:count]]
 
 
-def place_frames(frames: list[int], count: int) -> list[int]:
+def place_frames(frames: Sequence[int], count: int) -> list[int]:
     """Return numbers of frames from the first on; negative ones are from the end.
 
     Raises:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ...host import api
-from ...models.files.weight_file import fingerprint, open_weights
-from ...models.files.weight_kind import Kind, expect
+from ...models.files.weight_file import fingerprint
 from ...models.motion.checkpoint import MODULE_KINDS, read_motion_weights
 from ...models.motion.edit import TemporalEdit, motion_edit
 from ...models.motion.few_steps import SCHEDULER, choose_settings
 from ...models.motion.lora import read_motion_lora
 from ...models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
-from ..early import check_early, check_range
+from ..early import check_early, check_kind, check_range
 from ..widgets import choice, found, number, out, percent, schema, socket, whole
 
 io = api.io
@@ -56,7 +55,7 @@ class MotionModuleLoader(io.ComfyNode):
     def validate_inputs(cls, file: str | None) -> bool | str:
         """Refuse a file of another kind."""
         return check_early(
-            _check_kind, MODULE_FILES, MODULE_KINDS, "an AnimateDiff motion module for SD1.5", file
+            check_kind, MODULE_FILES, MODULE_KINDS, "an AnimateDiff motion module for SD1.5", file
         )
 
     @classmethod
@@ -99,7 +98,7 @@ class MotionLoRALoader(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
         """Refuse a file of another kind."""
-        return check_early(_check_kind, LORA_FILES, ("motion_lora",), "a motion LoRA of AnimateDiff", file)
+        return check_early(check_kind, LORA_FILES, ("motion_lora",), "a motion LoRA of AnimateDiff", file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: Any) -> str:
@@ -226,14 +225,6 @@ class FewStepSettings(io.ComfyNode):
         taken = max(1, round(settings.steps * denoise))
         sigmas = sigmas[-(taken + 1) :] if denoise else sigmas[:0]  # none, as BasicScheduler has it
         return io.NodeOutput(port.sampler(settings.sampler), sigmas, 1.0)
-
-
-def _check_kind(folder: str, kinds: tuple[Kind, ...], wanted: str, name: str) -> None:
-    """Check by its header what a safetensors file is; a pickle would have to be read whole."""
-    path = api.port().resolve(folder, name)
-    if path.suffix == ".safetensors":
-        file = open_weights(path)
-        expect(file.name, file.shapes, kinds, wanted)
 
 
 NODES: list[type] = [MotionModuleLoader, MotionLoRALoader, ApplyMotionModule, FewStepSettings]

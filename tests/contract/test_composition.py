@@ -20,6 +20,7 @@ FRAMES = 5
 FIRST, SECOND = Every(0.9, 0.02), Every(1.1, -0.01)
 BOTH = InTurn(first=FIRST, second=SECOND)
 INSIDE = ("input", "slots", "skips", "self_attention", "between", "cross_attention")  # so in training, too
+SAMPLING = (*INSIDE, "residuals")  # and this one only while a model samples
 # Two parts of each seam whose last counts: the settings of one technique.
 LAST = {
     "schedule": (ANIMATEDIFF, STABLE_DIFFUSION),
@@ -62,7 +63,7 @@ def laid_out(port, demo):
 def test_every_seam_is_here():
     one_rule = {seam for seam, rule in RULES.items() if rule is last}
     assert one_rule - {"chunks"} == set(LAST)  # chunks change no clip: tests/contract/test_chunks.py
-    assert set(SEAMS) - one_rule <= {*INSIDE, "observe"}
+    assert set(SEAMS) - one_rule <= {*SAMPLING, "observe"}
 
 
 @pytest.mark.parametrize("seam", LAST)
@@ -79,7 +80,7 @@ def test_the_last_part_counts(port, demo, moving, scene, laid_out, seam):
     assert not torch.allclose(one, two, atol=1e-3)
 
 
-@pytest.mark.parametrize("seam", [seam for seam in INSIDE if RULES[seam] is not last])
+@pytest.mark.parametrize("seam", [seam for seam in SAMPLING if RULES[seam] is not last])
 def test_parts_take_turns_or_add_up(port, demo, scene, seam):
     both, combined, other = (
         draw(port, scene, demo[0], seam, *parts) for parts in ((FIRST, SECOND), (BOTH,), (SECOND, FIRST))

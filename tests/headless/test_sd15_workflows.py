@@ -14,6 +14,7 @@ from frameloom.models.motion.lora import read_motion_lora
 from frameloom.models.motion.pia import PIA_KEY
 from frameloom.tests.support.gligen import write_gligen
 from frameloom.tests.support.random_demo import NARROW, random_motion, write_control, write_model
+from frameloom.tests.support.sparse import domain_adapter, write_sparse
 from frameloom.tests.support.tensors import draw
 from frameloom.tests.support.workflows import read_graph
 from PIL import Image, ImageSequence
@@ -27,7 +28,7 @@ SIDE = 64
 def folder(tmp_path_factory):
     """A user's files: checkpoints, ControlNets, a motion module, GLIGEN's layers, CLIP's vocabulary, a video."""
     folder = tmp_path_factory.mktemp("user")
-    for name in ("checkpoints", "controlnet", "animatediff_models", "gligen"):
+    for name in ("checkpoints", "controlnet", "animatediff_models", "gligen", "loras"):
         (folder / "models" / name).mkdir(parents=True)
     (folder / "input").mkdir()
     shutil.copytree(DEMO_TOKENIZER, folder / "models" / "clip_tokenizer")
@@ -43,6 +44,9 @@ def folder(tmp_path_factory):
     Image.new("RGB", (96, 64), "red").save(folder / "input" / "my_picture.png")
     widths = [NARROW.unet.model_channels * factor for factor in (1, 2, 4)]
     write_gligen(folder / "models/gligen/gligen_sd14_textbox_pruned.safetensors", widths, text=64)
+    write_sparse(folder / "models/controlnet/v3_sd15_sparsectrl_rgb.ckpt", NARROW.unet)
+    torch.save(domain_adapter(), folder / "models/loras/v3_sd15_adapter.ckpt")
+    Image.new("RGB", (96, 64), "navy").save(folder / "input" / "my_first_frame.png")
     clip = torch.zeros(24, 96, 128, 3)
     for frame in range(24):
         clip[frame, 24:72, 3 * frame : 3 * frame + 40] = 1
@@ -85,6 +89,7 @@ SHORT_TRAINING = ("3.frames=4", "4.steps=2", "4.checkpoint_every=2", "10.batch_s
         ("layout_gligen_sd15", 16, ("KSampler.steps=2",)),
         ("few_steps_sd15", 16, ()),
         ("pia_sd15", 16, ("KSampler.steps=2",)),
+        ("sparsectrl_sd15", 16, ("KSampler.steps=2",)),
         ("control_schedule_sd15", 16, ("KSampler.steps=2",)),
         ("windows_controlnet_sd15", 24, ("EmptyLatentImage.batch_size=24", "KSampler.steps=1")),
     ],

@@ -13,6 +13,7 @@ from frameloom.host.video_file import Encoding, NewVideo
 from frameloom.models.motion.lora import read_motion_lora
 from frameloom.tests.host.server import ROOT, documented_client
 from frameloom.tests.support.random_demo import write_control_lora
+from frameloom.tests.support.sparse import domain_adapter, write_sparse
 from PIL import Image
 
 pytestmark = pytest.mark.host
@@ -25,11 +26,17 @@ SHORT = {
     "windows_controlnet_sd15": {"16": {"batch_size": 20}},
     "text2video_zero_controlnet_sd15": {},
     "layout_controlnet_sd15": {},
+    "sparsectrl_sd15": {},
     "train_motion_lora_sd15": {"3": {"frames": 4}, "4": {"checkpoint_every": 2}, "10": {"batch_size": 4}},
     "one_clip_sd15": {"3": {"frames": 4}, "4": {"checkpoint_every": 2}, "10": {"batch_size": 4}},
     "nuwa_sd15": {"3": {"prompts": "\n".join(KEYFRAMES), "length": 3, "depth": 3}},
 }
-FRAMES = {"windows_controlnet_sd15": 20, "text2video_zero_controlnet_sd15": 8, "layout_controlnet_sd15": 16}
+FRAMES = {
+    "windows_controlnet_sd15": 20,
+    "text2video_zero_controlnet_sd15": 8,
+    "layout_controlnet_sd15": 16,
+    "sparsectrl_sd15": 16,
+}
 
 
 def on_demo(name):
@@ -53,6 +60,11 @@ def run(server, tmp_path):
     folder.mkdir(parents=True, exist_ok=True)
     for kind in ("canny", "scribble"):
         write_control_lora(folder / f"control_v11p_sd15_{kind}_fp16.safetensors")
+    write_sparse(folder / "v3_sd15_sparsectrl_rgb.ckpt")
+    (server.base / "models" / "loras").mkdir(parents=True, exist_ok=True)
+    torch.save(domain_adapter(), server.base / "models" / "loras" / "v3_sd15_adapter.ckpt")
+    picture = tmp_path / "my_first_frame.png"
+    Image.new("RGB", (96, 64), "navy").save(picture)
     path = tmp_path / "my_video.mp4"
     with NewVideo(lambda *_: path, Encoding("mp4", "h264", "yuv420p", 5), 8, {}) as video:
         frames = torch.zeros(20, SIDE, SIDE, 3)
@@ -67,13 +79,13 @@ def run(server, tmp_path):
 
     def go(name):
         client = documented_client(tmp_path)
-        return asyncio.run(client.run(server.url, on_demo(name), tmp_path / "fetched", [path]))
+        return asyncio.run(client.run(server.url, on_demo(name), tmp_path / "fetched", [path, picture]))
 
     return go
 
 
 @pytest.mark.parametrize("name", list(FRAMES))
-def test_a_clip_follows_the_hints_of_a_controlnet(run, name):
+def test_a_clip_follows_its_hints(run, name):
     (path,) = [file for file in run(name) if file.suffix == ".webp"]
     with Image.open(path) as clip:
         assert (clip.n_frames, clip.size) == (FRAMES[name], (SIDE, SIDE))

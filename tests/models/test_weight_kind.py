@@ -49,7 +49,11 @@ FAMILIES = [
     ("motionctrl_cmcm", r".*camera module \(CMCM\)", module() | some(f"{BLOCK}.cc_projection.weight")),
     ("motionctrl_omcm", r"MotionCtrl's object adapter \(OMCM\)", {"omcm_state_dict": OBJECTS}),
     ("hotshotxl", "a HotshotXL module for SDXL.*module for SD1.5", HOTSHOT),
-    ("sparsectrl_rgb", r"a SparseCtrl .*\(rgb\).*v3", {"controlnet": SPARSE, "animatediff_config": {}}),
+    (
+        "sparsectrl_rgb",
+        r"a SparseCtrl .*rgb.*Load SparseCtrl.*v3",
+        {"controlnet": SPARSE, "animatediff_config": {}},
+    ),
     ("sparsectrl_scribble", r".*\(scribble\)", module("up_", controlnet_cond_embedding__conv_in=conv(4))),
     ("fancyvideo", "a FancyVideo module.*isn't supported", FANCY),
     ("pia", "a PIA module.*Load Motion Module.*PIA Picture", module("mid_", conv_in=conv(9))),

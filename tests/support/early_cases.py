@@ -22,6 +22,8 @@ class Case(NamedTuple):
 BACKWARDS = {"start_percent": 0.9, "end_percent": 0.1}
 REFUSED = [
     Case("ApplyMotionModule", BACKWARDS, "start_percent", "start_percent=0.9 is after end_percent=0.1"),
+    Case("ApplySparseControl", BACKWARDS, "start_percent", "start_percent=0.9 is after end_percent=0.1"),
+    Case("ApplySparseControl", {"frames": "first"}, "frames", "got 'first'; expected whole numbers"),
     Case("CrossFrameAttnPatch", BACKWARDS, "end_percent", "start_percent=0.9 is after end_percent=0.1"),
     Case("CrossFrameAttnPatch", {"levels": "0, 7"}, "levels", "'7' is no level"),
     Case(

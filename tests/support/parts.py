@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from frameloom.models.edits.edit import Part, Source
-from frameloom.models.network.unet import SD1
+from frameloom.models.edits.edit import Added, Part, Source
+from frameloom.models.network.sizes import DEMO
+from frameloom.models.network.unet import SD1, layer_grid
+
+
+def skips_of(unet):
+    """Width and level of every skip of a UNet, the shallowest first."""
+    found = [(unet.widths[0], 0)]
+    for level in unet.levels:
+        found += [(unet.widths[level], level)] * unet.num_res_blocks
+        found += [(unet.widths[level], level + 1)] * (level != unet.levels[-1])
+    return found
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,18 @@ class Every(Part):
 
     def join(self, hidden, skip, call, factor):
         return hidden, self.number * skip + self.plus
+
+    def residuals(self, tokens, call, time, memory):
+        memory.append(self.number)
+        return Added(
+            tuple(self._like(tokens, call, *size) for size in skips_of(DEMO.unet)),
+            self._like(tokens, call, DEMO.unet.widths[-1], DEMO.unet.levels[-1]),
+        )
+
+    def _like(self, tokens, call, width, level):
+        return torch.full((len(tokens), width, *layer_grid(call.size, level)), self.number * self.plus).to(
+            tokens
+        )
 
     def run(self, slot, hidden, call, time):
         self.seen.append((slot, time))
@@ -66,6 +88,9 @@ class InTurn(Every):
 
     def join(self, hidden, skip, call, factor):
         return self.second.join(*self.first.join(hidden, skip, call, factor), call, factor)
+
+    def residuals(self, tokens, call, time, memory):
+        return self.first.residuals(tokens, call, time, []) + self.second.residuals(tokens, call, time, [])
 
     def run(self, slot, hidden, call, time):
         return self.second.run(slot, self.first.run(slot, hidden, call, time), call, time)

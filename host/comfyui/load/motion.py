@@ -1,4 +1,4 @@
-"""A motion module under ComfyUI's memory management: its layers, its attention, its LoRA patches."""
+"""Motion modules and SparseCtrl under ComfyUI's memory management: their layers, attention and LoRA patches."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.weight_adapter
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ....models.motion.checkpoint import MotionWeights
 from ....models.motion.edit import Varying
 from ....models.motion.lora import MotionLoRA
 from ....models.motion.module import MotionModel
 from ....models.motion.pia import PiaPicture
+from ....models.motion.sparse_checkpoint import SparseWeights
+from ....models.motion.sparse_control import SparseNetwork
+from ....models.motion.sparse_network import SparseControl
 
 SUPPORTED_DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
@@ -126,9 +129,27 @@ def load_motion(weights: MotionWeights) -> ComfyMotion:
 
 def build_patcher(weights: MotionWeights, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
     """Build the module's patcher; ComfyUI calls it again when it wants a fresh one (``cached_patcher_init``)."""
+    return _patcher_of(MotionModel, build_patcher, weights, disable_dynamic)
+
+
+def load_sparse_control(weights: SparseWeights) -> SparseNetwork:
+    """Build a SparseCtrl network of ComfyUI's layers, offloaded, as ``load_motion`` does."""
+    return SparseNetwork.of(weights, build_sparse_patcher(weights))
+
+
+def build_sparse_patcher(
+    weights: SparseWeights, disable_dynamic: bool = False
+) -> comfy.model_patcher.ModelPatcher:
+    """Build the network's patcher, as ``build_patcher`` does."""
+    return _patcher_of(SparseControl, build_sparse_patcher, weights, disable_dynamic)
+
+
+def _patcher_of(
+    kind: type[nn.Module], build: Any, weights: MotionWeights | SparseWeights, disable_dynamic: bool
+) -> comfy.model_patcher.ModelPatcher:
     parameters = sum(tensor.numel() for tensor in weights.state.values())
     offload = comfy.model_management.unet_offload_device()
-    model = MotionModel(
+    model = kind(
         weights.size,
         operations=comfy.ops.manual_cast,
         attend=attend,
@@ -142,5 +163,5 @@ def build_patcher(weights: MotionWeights, disable_dynamic: bool = False) -> comf
         model, load_device=comfy.model_management.get_torch_device(), offload_device=offload
     )
     model.load_state_dict(dict(weights.state), strict=True, assign=patcher.is_dynamic())
-    patcher.cached_patcher_init = (build_patcher, (weights,))
+    patcher.cached_patcher_init = (build, (weights,))
     return patcher

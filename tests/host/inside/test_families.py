@@ -8,6 +8,8 @@ import comfy.nested_tensor
 import pytest
 import torch
 from frameloom.models.edits.edit import Edit
+from frameloom.models.motion.sparse_control import SparseNetwork
+from frameloom.models.motion.sparse_network import SparseSize
 from frameloom.models.video.noise import FrameNoise
 from frameloom.models.video.windows import WindowPlan
 from frameloom.models.zero_shot.motion_path import translation
@@ -42,6 +44,7 @@ def calls(nodes):
                 "FRAMELOOM_MOTION": given.motion, "FRAMELOOM_TREE": plan(),
                 "FRAMELOOM_PATH": translation(FRAMES, 1.0, 0.0), "FRAMELOOM_STORYBOARD": SCENE, "FRAMELOOM_DATASET": (),
                 "SIGMAS": torch.tensor([10.0, 5.0]), "MASK": torch.zeros(FRAMES, 8, 8),
+                "FRAMELOOM_SPARSE_CONTROL": SparseNetwork("rgb", SparseSize(), None),
             }  # fmt: skip
             links = {name: linked[kind] for name, kind in sockets.items() if name in wanted}
             return widget_values(node) | links | VALUES.get(node.__name__, {})
@@ -143,7 +146,7 @@ def test_what_changes_layers_of_sd1_refuses_other_models_of_pictures(nodes, part
     given = parts(family)
     refused = [
         "ApplyMotionModule", "CrossFrameAttnPatch", "ForegroundMask", "ZeroShotSampler", "LayoutConditioning",
-        "FreeNoise", "FreeInit", "TrainMotionModule",
+        "FreeNoise", "FreeInit", "TrainMotionModule", "ApplySparseControl",
     ]  # fmt: skip
     for node in refused:
         with pytest.raises(

@@ -34,7 +34,7 @@ def raw_unet(model, scene, noisy, tokens):
     outer = model.clone()
     wrappers = outer.wrappers.setdefault("diffusion_model", {})
     outer.wrappers["diffusion_model"] = {"hijack": [hijack], **wrappers}
-    scene.run(outer, frames=len(noisy), sigmas=torch.tensor([1.0, 0.0]))
+    scene.run(outer, frames=len(noisy), noise=noisy, sigmas=torch.tensor([1.0, 0.0]))
     return found["out"]
 
 

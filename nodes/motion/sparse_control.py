@@ -1,0 +1,173 @@
+"""SparseCtrl: load its network, and give some frames of a clip as pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from ...host import api
+from ...models.edits.edit import Edit
+from ...models.files.weight_file import fingerprint
+from ...models.motion.sparse_checkpoint import WANTED, read_sparse_control
+from ...models.motion.sparse_control import SparseControlEdit, SparseNetwork, check_places, place_pictures
+from ...models.network.family import check_channels, check_offered
+from ...models.video.chunked_decode import PIXELS_A_CELL
+from ...models.video.held_frames import fit_pictures
+from ...models.video.latents import frames_of
+from ..early import check_early, check_kind, check_range
+from ..widgets import found, line, number, out, percent, schema, share, socket
+
+io = api.io
+SparseControlType = io.Custom("FRAMELOOM_SPARSE_CONTROL")
+
+FILES = "controlnet"
+
+
+class SparseControlLoader(io.ComfyNode):
+    """Load a SparseCtrl network, which draws a clip around frames that are given as pictures.
+
+    Reads v3_sd15_sparsectrl_rgb and v3_sd15_sparsectrl_scribble, and diffusers' SparseControlNetModel.
+    """
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return schema(
+            cls, "Load SparseCtrl", "motion",
+            aliases=["SparseCtrl", "sparse control", "ACN_SparseCtrlLoaderAdvanced", "Load SparseCtrl Model"],
+            inputs=[
+                found("file", api.port().list_files(FILES),
+                    "A file in ComfyUI's models/controlnet: an rgb network goes with pictures, a scribble one with "
+                    "white lines on black."),
+            ],
+            outputs=[out(SparseControlType, "sparse_control", "The network, for Apply SparseCtrl.")],
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        """Refuse a file of another kind."""
+        return check_early(check_kind, FILES, ("sparsectrl_rgb", "sparsectrl_scribble"), WANTED, file)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str) -> str:
+        """Load again when the file changed."""
+        return fingerprint(api.port().resolve(FILES, file))
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        """Run the node."""
+        port = api.port()
+        return io.NodeOutput(port.load_sparse_control(read_sparse_control(port.resolve(FILES, file))))
+
+
+class ApplySparseControl(io.ComfyNode):
+    """Give some frames of a clip as pictures or as sketches, and draw the others to go with them (SparseCtrl).
+
+    Connect it behind Apply Motion Module with v3_sd15_mm, of a model with v3_sd15_adapter as a LoRA of strength 1; its
+    authors sample 16 frames in 25 steps with cfg 8.5. One picture at frame 0 animates it, two at 0, -1 are connected,
+    and more tell a story. Given frames are followed, not copied: Hold Frames copies. Several of these may follow each
+    other, and ControlNets stay beside them.
+    """
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return schema(
+            cls, "Apply SparseCtrl", "motion",
+            aliases=[
+                "SparseCtrl", "image to video", "first frame", "last frame", "sketch to video", "keyframe",
+                "ACN_SparseCtrlIndexMethodNode", "ACN_SparseCtrlSpreadMethodNode", "ACN_SparseCtrlRGBPreprocessor",
+            ],
+            inputs=[
+                socket(io.Model, "model", "The model that samples: SD1.5 with its motion module."),
+                socket(SparseControlType, "sparse_control", "The network from Load SparseCtrl."),
+                socket(io.Latent, "latent",
+                    "The clip that is sampled: Empty Latent Image. Its frames and its size count."),
+                socket(io.Image, "images",
+                    "The pictures, in the order of frames. Of another size they are scaled, and cut off where they are "
+                    "too wide or too high. For a scribble network: white lines on black."),
+                line("frames", "0",
+                    "Frame that each picture is: 0 is the first, -1 the last. For a first and a last picture: 0, -1. "
+                    "Or a word, which spreads them evenly: uniform, from the first frame to the last; starting, ending "
+                    "or center."),
+                number("strength", 1.0, 0.0, 10.0, 0.01,
+                    "Factor on what the network adds. 0 returns the model unchanged."),
+                percent("start_percent", 0.0, "Point of sampling where it starts to act; 0 is the first step's noise."),
+                percent("end_percent", 1.0, "Point of sampling where it stops; 1 is the end."),
+                number("other_frames", 1.0, 0.0, 10.0, 0.01,
+                    "Further factor on what it adds to frames without a picture."),
+                share("mask_value", 1.0,
+                    "Number that tells the network which frames are given. It was trained with 1; less makes it follow "
+                    "them more loosely."),
+                socket(io.Vae, "vae", "The VAE of the model, which an rgb network needs.", optional=True),
+            ],
+            outputs=[out(io.Model, "model", "A copy of the model that follows the pictures.")],
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(
+        cls, frames: str | None, start_percent: float | None, end_percent: float | None
+    ) -> bool | str:
+        """Refuse frames that are none, and an end before the start."""
+        in_range = check_early(check_range, start_percent, end_percent)
+        return check_early(check_places, frames) if in_range is True else in_range
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        sparse_control: SparseNetwork,
+        latent: dict[str, Any],
+        images: Tensor,
+        frames: str,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        other_frames: float,
+        mask_value: float,
+        vae: Any = None,
+    ) -> io.NodeOutput:
+        """Run the node."""
+        check_range(start_percent, end_percent)
+        check_offered(api.port().family(model), ["residuals"], "SparseCtrl")
+        samples = frames_of(latent)
+        places = place_pictures(frames, len(images), len(samples))
+        pictures = read_pictures(model, sparse_control, vae, images, samples)
+        part = SparseControlEdit(sparse_control, pictures, places, len(samples), strength)
+        timed = {"start_percent": start_percent, "end_percent": end_percent}
+        part = replace(part, others=other_frames, mask_value=mask_value, **timed)
+        edited = api.port().install(model, Edit("SparseCtrl", residuals=part))
+        return io.NodeOutput(edited if strength else model)
+
+
+def read_pictures(model: Any, control: SparseNetwork, vae: Any, images: Tensor, samples: Tensor) -> Tensor:
+    """Return pictures as a network reads them, at the size of a clip's latents.
+
+    Args:
+        model: model that samples.
+        control: network.
+        vae: VAE of the model; None is enough for a network that reads pictures.
+        images: pictures, [K, H, W, 3 or 4] in 0..1.
+        samples: [F, 4, H, W]. Latents of the clip.
+
+    Raises:
+        ValueError: they are another model's, or there is no VAE where one is needed.
+    """
+    port = api.port()
+    check_channels(port.family(model), samples)
+    height, width = (PIXELS_A_CELL * side for side in samples.shape[-2:])
+    fitted = fit_pictures(images[..., :3], height, width)
+    if not control.size.reads_latents:
+        return fitted.movedim(-1, 1)
+    if vae is None:
+        raise ValueError(
+            f"vae: got none; expected the model's, since {control.name} (rgb) reads pictures as the VAE encodes them; "
+            "connect it."
+        )
+    check_channels(port.family(vae), samples)
+    return port.encode(vae, fitted)["samples"] / port.noise_unit(model)
+
+
+NODES: list[type] = [SparseControlLoader, ApplySparseControl]
