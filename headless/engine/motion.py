@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 
+from ...models.motion.camera_ctrl import CameraNetwork, CameraWeights
 from ...models.motion.checkpoint import MotionWeights
 from ...models.motion.edit import Varying
 from ...models.motion.lora import MotionLoRA, merge_loras
@@ -54,3 +55,11 @@ class LoadedMotion:
     def with_varying(self, varying: Varying) -> LoadedMotion:
         """Return the same module with a strength that changes; this one stays as it is."""
         return replace(self, varying=varying)
+
+
+def load_camera(weights: CameraWeights, device: torch.device, dtype: torch.dtype) -> CameraNetwork:
+    """Build CameraCtrl's network, with its weights in a type and on a device."""
+    state = {key: value.to(device, dtype, copy=True) for key, value in weights.state.items()}
+    network = CameraNetwork(weights.size, device="meta")
+    network.load_state_dict(state, assign=True)
+    return network.requires_grad_(False).eval()

@@ -40,8 +40,7 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     ),
     "cameractrl": (
         "CameraCtrl's camera encoder",
-        "CameraCtrl isn't supported; choose the AnimateDiff v3 module it was trained with, or a motion LoRA for a "
-        "camera move",
+        "load AnimateDiff's v3 module, which it was trained with, and choose this file in Apply CameraCtrl",
     ),
     "motionctrl_cmcm": (
         "MotionCtrl's camera module (CMCM)",
@@ -153,7 +152,7 @@ class _Keys:
     """A file's keys, without what stands around all of them."""
 
     def __init__(self, shapes: Shapes) -> None:
-        self.shapes = {_AROUND.sub("", key): shape for key, shape in shapes.items() if key not in _MARKERS}
+        self.shapes = {without_wrappers(key): shape for key, shape in shapes.items() if key not in _MARKERS}
         self.slots = [key for key in self.shapes if _SLOT.search(key)]
         self.is_lora = any(_LORA.search(key) for key in self.shapes)
 
@@ -251,6 +250,16 @@ _RULES: tuple[tuple[Kind, Callable[[_Keys], bool]], ...] = (
     ("sdxl_unet", lambda k: k.has("label_emb.0.") or (k.begins("down_blocks.") and k.has("add_embedding."))),
     ("unet", lambda k: k.has("down_blocks.0.resnets.") or k.begins("input_blocks.")),
 )  # fmt: skip
+
+
+def without_wrappers(key: str) -> str:
+    """Return a tensor's name without what trainers put around all names of a file.
+
+    Examples:
+        >>> without_wrappers("pose_encoder_state_dict.module.encoder_conv_in.bias")
+        'encoder_conv_in.bias'
+    """
+    return _AROUND.sub("", key)
 
 
 def identify(shapes: Shapes) -> Kind:

@@ -55,9 +55,7 @@ class MotionModuleLoader(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
         """Refuse a file of another kind."""
-        return check_early(
-            _check_kind, MODULE_FILES, "motion", "an AnimateDiff motion module for SD1.5", file
-        )
+        return check_early(check_kind, MODULE_FILES, "motion", "an AnimateDiff motion module for SD1.5", file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> str:
@@ -99,7 +97,7 @@ class MotionLoRALoader(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
         """Refuse a file of another kind."""
-        return check_early(_check_kind, LORA_FILES, "motion_lora", "a motion LoRA of AnimateDiff", file)
+        return check_early(check_kind, LORA_FILES, "motion_lora", "a motion LoRA of AnimateDiff", file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: Any) -> str:
@@ -228,7 +226,7 @@ class FewStepSettings(io.ComfyNode):
         return io.NodeOutput(port.sampler(settings.sampler), sigmas, 1.0)
 
 
-def _check_kind(folder: str, kind: Kind, wanted: str, name: str) -> None:
+def check_kind(folder: str, kind: Kind, wanted: str, name: str) -> None:
     """Check by its header what a safetensors file is; a pickle would have to be read whole."""
     path = api.port().resolve(folder, name)
     if path.suffix == ".safetensors":
