@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 FIELDS = 19
 """Numbers of a pose in a file: time, fx, fy, cx, cy, two that nobody reads, and the view, row by row."""
@@ -68,7 +69,7 @@ class CameraPoses:
         """Return each camera's turn, [F, 3, 3], and place, [F, 3], in the axes of the first; float64."""
         bottom = self.view.new_tensor([[[0.0, 0.0, 0.0, 1.0]]]).expand(len(self), 1, 4)
         view = torch.cat([self.view, bottom], dim=1)
-        place = view[0] @ torch.linalg.inv(view)
+        place = view[0] @ view.inverse()
         return place[:, :3, :3], place[:, :3, 3]
 
     def pixels(self, height: int, width: int) -> Tensor:
@@ -100,10 +101,11 @@ def rays(
     turn, place = (each.float().to(device) for each in poses.relative())
     fx, fy, cx, cy = poses.pixels(*size).float().to(device)[:, :, None, None].unbind(1)
     v, u = (torch.arange(length, device=device) + 0.5 for length in canvas)
-    x, y = torch.broadcast_tensors((u - cx) / fx, (v[:, None] - cy) / fy)
-    local = torch.stack([x, y, torch.ones_like(x)], dim=1)
-    ahead = torch.einsum("fij,fjhw->fihw", turn, local / local.norm(dim=1, keepdim=True))
-    moment = torch.linalg.cross(place[:, :, None, None].expand_as(ahead), ahead, dim=1)
+    shape = (len(poses), *canvas)
+    x, y = ((u - cx) / fx).expand(shape), ((v[:, None] - cy) / fy).expand(shape)
+    local = normalize(torch.stack([x, y, torch.ones_like(x)], dim=1), dim=1)
+    ahead = torch.einsum("fij,fjhw->fihw", turn, local)
+    moment = place[:, :, None, None].expand_as(ahead).cross(ahead, dim=1)
     return torch.cat([moment, ahead], dim=1)
 
 
@@ -161,7 +163,7 @@ def _read_line(number: int, words: Sequence[str]) -> list[float]:
             "picture's width and height (0.5 and 0.9, say); divide lengths in pixels by the picture's sides."
         )
     turn = torch.tensor(values[7:], dtype=torch.float64).reshape(3, 4)[:, :3]
-    if (turn @ turn.T - torch.eye(3)).abs().max() > _SQUARE or torch.linalg.det(turn) < 0:
+    if (turn @ turn.T - torch.eye(3)).abs().max() > _SQUARE or turn.det() < 0:
         raise ValueError(
             f"{start} a view whose first three columns are no turn; expected a rotation matrix and the shift in the "
             "fourth column; check the order of the numbers."

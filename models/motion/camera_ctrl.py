@@ -162,10 +162,9 @@ class CameraNetwork(nn.Module):
             [F, C, H / 8, W / 8], and others at half the sides of the one before.
         """
         hidden, maps = self.encoder_conv_in(pixel_unshuffle(embedding, PIXELS)), list[Hidden]()
-        for residuals, blocks in zip(
-            self.encoder_down_conv_blocks, self.encoder_down_attention_blocks, strict=True
-        ):
-            for residual, block in zip(residuals, blocks, strict=True):  # pyright: ignore[reportArgumentType]
+        levels = zip(self.encoder_down_conv_blocks, self.encoder_down_attention_blocks, strict=True)
+        for residuals, blocks in levels:
+            for residual, block in zip(residuals.children(), blocks.children(), strict=True):
                 hidden = residual(hidden)
                 parts = hidden.split(rows or hidden.shape[2], dim=2)
                 hidden = torch.cat([self._over_time(block, part) for part in parts], dim=2)

@@ -151,7 +151,7 @@ def follow_picture(
     focal = max(LENS[0] * width, LENS[1] * height)  # pixels: that of a usual camera, cut to the picture
     longer = zoom if by == "focal length" else torch.ones_like(zoom)
     distance = depth * longer / zoom
-    turn = torch.stack([_turn(2, math.radians(each)) for each in angle.tolist()])
+    turn = torch.stack([_turn(2, float(each)) for each in torch.deg2rad(angle)])
     pixels = move * move.new_tensor([width, height])
     shift = torch.cat([pixels * (distance / (focal * longer))[:, None], (distance - depth)[:, None]], dim=1)
     lens = torch.stack([focal / width * longer, focal / height * longer], dim=1)
@@ -180,6 +180,6 @@ def outlines(poses: CameraPoses, size: tuple[int, int], depth: float) -> Tensor:
     corners = poses.lens.new_tensor([[0, 0], [1, 0], [1, 1], [0, 1]]) * sides
     plane = torch.cat([(corners - middle[0]) / focal[0], torch.ones_like(corners[:, :1])], dim=1) * depth
     turn, place = poses.relative()
-    seen = torch.linalg.solve(turn[:, None], (plane - place[:, None])[..., None])[..., 0]
+    seen = (plane - place[:, None]) @ turn.inverse().mT
     shown = (seen[..., :2] / seen[..., 2:].clamp(min=depth / 100) * focal + middle) / sides
     return shown.clamp(-RIM, 1 + RIM)

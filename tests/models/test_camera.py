@@ -17,7 +17,9 @@ def some_poses(frames, seed=0, ratio=16 / 9):
     turns, _ = torch.linalg.qr(draw(frames, 3, 3, seed=seed).double())
     turns = turns * torch.linalg.det(turns)[:, None, None]
     view = torch.cat([turns, draw(frames, 3, 1, seed=seed + 1).double()], dim=2)
-    lens = torch.tensor([0.5, 0.9, 0.48, 0.53], dtype=torch.float64) * (1 + 0.1 * torch.arange(frames)[:, None])
+    lens = torch.tensor([0.5, 0.9, 0.48, 0.53], dtype=torch.float64) * (
+        1 + 0.1 * torch.arange(frames)[:, None]
+    )
     return CameraPoses(lens, view, torch.full((frames,), ratio, dtype=torch.float64))
 
 
@@ -29,7 +31,8 @@ def project(poses, frame, point, height, width):
         fx = height * ratio * fx / width
     else:
         fy = width / ratio * fy / height
-    intrinsic = torch.tensor([[fx * width, 0, cx * width], [0, fy * height, cy * height], [0, 0, 1]], dtype=torch.float64)
+    fx, fy, cx, cy = fx * width, fy * height, cx * width, cy * height
+    intrinsic = torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64)
     x, y, z = (intrinsic @ poses.view[frame] @ torch.cat([point, torch.ones(1)])).tolist()
     return x / z, y / z, z
 
@@ -70,7 +73,9 @@ def test_rays_beyond_the_edge_go_on_as_those_inside():
     beyond = rays(poses, (16, 24), (24, 32))
     assert torch.equal(beyond[:, :, :16, :24], rays(poses, (16, 24), (16, 24)))
     slopes = beyond[0, 3, 0] / beyond[0, 5, 0]
-    torch.testing.assert_close(slopes.diff(), torch.full((31,), float(slopes.diff()[0])), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        slopes.diff(), torch.full((31,), float(slopes.diff()[0])), atol=1e-5, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", MOVES)
@@ -166,7 +171,10 @@ def test_a_line_without_an_address_before_it_is_a_pose_and_its_own_size_counts()
         (f"{POSE}\n[[1, 0, 0]]", r"poses line 2: got '\[\[1'; expected 19 numbers"),
         (POSE.replace("0.9", "nan"), "poses line 1: got focal lengths 0.5 and nan"),
         (POSE.replace("0.5 0.9", "640 648"), "poses line 1: got focal lengths 640 and 648; .* divide"),
-        (POSE.replace("0 1 0 0.2", "0 2 0 0.2"), "poses line 1: got a view whose first three columns are no turn"),
+        (
+            POSE.replace("0 1 0 0.2", "0 2 0 0.2"),
+            "poses line 1: got a view whose first three columns are no turn",
+        ),
         (POSE.replace("0 1 0 0.2", "0 -1 0 0.2"), "poses line 1: got a view"),
     ],
 )
@@ -192,9 +200,8 @@ def test_a_plane_goes_the_way_of_the_picture(by, depth, size):
 
 
 def test_a_pan_of_p_pixels_is_a_shift_of_p_z_over_f():
-    poses = follow_picture(
-        torch.tensor([[0.0, 0.0], [0.25, 0.0]]).double(), torch.ones(2).double(), torch.zeros(2).double(), (512, 512), 3.0
-    )
+    path = interpolate(2, {0: (0, 0, 1, 0), 1: (0.25, 0, 1, 0)})
+    poses = follow_picture(path.move, path.zoom, path.angle, (512, 512), 3.0)
     focal = LENS[1] * 512
     assert float(poses.view[1, 0, 3]) == pytest.approx(0.25 * 512 * 3 / focal)
     assert CANVAS[0] * LENS[0] == pytest.approx(CANVAS[1] * LENS[1])  # its pixels are squares

@@ -75,7 +75,9 @@ def encoded(state, embedding):
                 x = (x[..., ::2, ::2] + x[..., 1::2, ::2] + x[..., ::2, 1::2] + x[..., 1::2, 1::2]) / 4
             if f"{name}.in_conv.weight" in state:
                 x = f.conv2d(x, state[f"{name}.in_conv.weight"], state[f"{name}.in_conv.bias"])
-            y = f.conv2d(x, state[f"{name}.block1.weight"], state[f"{name}.block1.bias"], padding=1).clamp(min=0)
+            y = f.conv2d(x, state[f"{name}.block1.weight"], state[f"{name}.block1.bias"], padding=1).clamp(
+                min=0
+            )
             x = x + f.conv2d(y, state[f"{name}.block2.weight"], state[f"{name}.block2.bias"])
             name = f"encoder_down_attention_blocks.{level}.{i}"
             places = [
@@ -136,7 +138,9 @@ def test_a_longer_clip_is_encoded_in_windows_that_overlap_by_half(network):
     ramp = [min(place + 1, 16 - place) for place in range(16)]
     wanted = []
     for frame in range(20):
-        parts = [(ramp[frame - start], alone[start][frame - start]) for start in (0, 4) if 0 <= frame - start < 16]
+        parts = [
+            (ramp[frame - start], alone[start][frame - start]) for start in (0, 4) if 0 <= frame - start < 16
+        ]
         wanted.append(sum(weight * part for weight, part in parts) / sum(weight for weight, _ in parts))
     torch.testing.assert_close(network._over_time(block, hidden)[:, :, 0, 0], torch.stack(wanted))
 
@@ -166,7 +170,9 @@ def test_every_slot_merges_its_levels_map(state, weights, network, slot):
     ours = run.at(call).slot(slot, hidden)
 
     cameras = encoded(state, rays(edit.poses, (64, 64), (64, 64)))[level]
-    own = {key.removeprefix(f"{slot}.temporal_transformer."): each for key, each in module.state_dict().items()}
+    own = {
+        key.removeprefix(f"{slot}.temporal_transformer."): each for key, each in module.state_dict().items()
+    }
     strength = edit.strength[:, None]
     normal = f.group_norm(hidden, 32, own["norm.weight"], own["norm.bias"], 1e-6)
     for video in range(2):
@@ -176,7 +182,9 @@ def test_every_slot_merges_its_levels_map(state, weights, network, slot):
             def merged(y, c=cameras[:, :, row, column]):
                 return y + strength * linear(state, f"{slot}.{PROCESSOR}", y + c)
 
-            z = over_time(own, "transformer_blocks.0", linear(own, "proj_in", normal[here, :, row, column]), merged)
+            z = over_time(
+                own, "transformer_blocks.0", linear(own, "proj_in", normal[here, :, row, column]), merged
+            )
             wanted = hidden[here, :, row, column] + linear(own, "proj_out", z)
             torch.testing.assert_close(ours[here, :, row, column], wanted, rtol=1e-3, atol=1e-3)
 
@@ -186,7 +194,10 @@ def test_in_windows_of_time_each_frame_is_merged_with_its_own_camera(weights, ne
     """Free Noise's attention over parts of a clip, against each part alone."""
     layer, frames = TemporalAttention(32, 8, 32, torch.nn, attend), 6
     merge = edit_of(weights, network, frames).merges(
-        "down_blocks.0.motion_modules.0", draw(frames, 32, 8, 8), training_call(draw(frames, 4, 8, 8), frames), {}
+        "down_blocks.0.motion_modules.0",
+        draw(frames, 32, 8, 8),
+        training_call(draw(frames, 4, 8, 8), frames),
+        {},
     )
     tokens, parts = draw(64, frames, 32), [slice(0, 4), slice(2, 6)]
 
@@ -277,12 +288,14 @@ def test_a_file_that_is_not_all_of_it_is_refused_by_name(tmp_path, state, change
 
 
 def test_weights_for_another_family_are_refused(weights):
-    with pytest.raises(CheckpointError, match=r"its levels are \(32, 64, 64, 64\) channels wide, the model's \(320"):
+    with pytest.raises(
+        CheckpointError, match=r"its levels are \(32, 64, 64, 64\) channels wide, the model's \(320"
+    ):
         weights.check_fit(SD1)
 
 
 def test_without_a_motion_module_there_is_nothing_to_tell(weights, network):
-    with pytest.raises(ValueError, match="got a model without a motion module; .* put Apply Motion Module"):
+    with pytest.raises(ValueError, match=r"got a model without a motion module; .* put Apply Motion Module"):
         RunEdits([Edit("c", merge=edit_of(weights, network))])
 
 

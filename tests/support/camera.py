@@ -21,7 +21,10 @@ def encoder_shapes(widths=WIDTHS, frames=16):
             block = f"encoder_down_conv_blocks.{level}.{i}"
             before = widths[max(level - 1, 0)]
             if i == 0 and before != width:
-                shapes |= {f"{block}.in_conv.weight": (width, before, 1, 1), f"{block}.in_conv.bias": (width,)}
+                shapes |= {
+                    f"{block}.in_conv.weight": (width, before, 1, 1),
+                    f"{block}.in_conv.bias": (width,),
+                }
             shapes |= {f"{block}.block1.weight": (width, width, 3, 3), f"{block}.block1.bias": (width,)}
             shapes |= {f"{block}.block2.weight": (width, width, 1, 1), f"{block}.block2.bias": (width,)}
             block = f"encoder_down_attention_blocks.{level}.{i}"
@@ -29,8 +32,12 @@ def encoder_shapes(widths=WIDTHS, frames=16):
             shapes |= {f"{block}.attention_blocks.0.to_out.0.weight": (width, width)}
             shapes |= {f"{block}.attention_blocks.0.to_out.0.bias": (width,)}
             shapes |= {f"{block}.attention_blocks.0.pos_encoder.pe": (1, frames, width)}
-            shapes |= {f"{block}.{norm}.{part}": (width,) for norm in ("norms.0", "ff_norm") for part in ("weight", "bias")}
-            shapes |= {f"{block}.ff.net.0.proj.weight": (8 * width, width), f"{block}.ff.net.0.proj.bias": (8 * width,)}
+            for norm in ("norms.0", "ff_norm"):
+                shapes |= {f"{block}.{norm}.weight": (width,), f"{block}.{norm}.bias": (width,)}
+            shapes |= {
+                f"{block}.ff.net.0.proj.weight": (8 * width, width),
+                f"{block}.ff.net.0.proj.bias": (8 * width,),
+            }
             shapes |= {f"{block}.ff.net.2.weight": (width, 4 * width), f"{block}.ff.net.2.bias": (width,)}
     return shapes
 
@@ -38,10 +45,9 @@ def encoder_shapes(widths=WIDTHS, frames=16):
 def merge_shapes(channels=None):
     """Shapes of the projections, 20 with a bias each: all slots but the middle one."""
     widths = channels or tiny_size(middle=False).channels
-    slots = [slot for slot in SD1.slots if not slot.startswith("mid")]
-    return {
-        f"{slot}.{PROCESSOR}.{part}": (widths[slot],) * rank for slot in slots for part, rank in (("weight", 2), ("bias", 1))
-    }
+    merges = {f"{slot}.{PROCESSOR}": widths[slot] for slot in SD1.slots if not slot.startswith("mid")}
+    weights = {f"{name}.weight": (width, width) for name, width in merges.items()}
+    return weights | {f"{name}.bias": (width,) for name, width in merges.items()}
 
 
 def drawn(shapes, scale=1.0, seed=0) -> dict[str, Tensor]:
@@ -50,7 +56,9 @@ def drawn(shapes, scale=1.0, seed=0) -> dict[str, Tensor]:
 
     def values(key, shape):
         size = math.prod(shape[1:]) ** -0.5 if len(shape) > 1 and "pe" not in key.split(".") else 0.2
-        return scale * size * torch.randn(shape, generator=generator) + ("norm" in key and key.endswith("weight"))
+        return scale * size * torch.randn(shape, generator=generator) + (
+            "norm" in key and key.endswith("weight")
+        )
 
     return {key: values(key, shape) for key, shape in shapes.items()}
 
