@@ -37,6 +37,8 @@ FILES = {
         "animatediff_models",
         "ByteDance/AnimateDiff-Lightning",
     ),
+    "CameraCtrl.ckpt": ("animatediff_models", "hehao13/CameraCtrl"),
+    "v3_sd15_adapter.ckpt": ("loras", ANIMATEDIFF),
     "v2_lora_ZoomIn.ckpt": ("animatediff_motion_lora", ANIMATEDIFF),
     "control_v11p_sd15_canny_fp16.safetensors": ("controlnet", CONTROLNETS),
     "control_v11p_sd15_scribble_fp16.safetensors": ("controlnet", CONTROLNETS),

@@ -11,6 +11,7 @@ import torch
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.host.video_file import Encoding, NewVideo
 from frameloom.models.motion.lora import read_motion_lora
+from frameloom.tests.support.camera import tiny_camera
 from frameloom.tests.support.gligen import write_gligen
 from frameloom.tests.support.random_demo import NARROW, random_motion, write_control, write_model
 from frameloom.tests.support.workflows import read_graph
@@ -25,7 +26,7 @@ SIDE = 64
 def folder(tmp_path_factory):
     """A user's files: checkpoints, ControlNets, a motion module, GLIGEN's layers, CLIP's vocabulary, a video."""
     folder = tmp_path_factory.mktemp("user")
-    for name in ("checkpoints", "controlnet", "animatediff_models", "gligen"):
+    for name in ("checkpoints", "controlnet", "animatediff_models", "gligen", "loras"):
         (folder / "models" / name).mkdir(parents=True)
     (folder / "input").mkdir()
     shutil.copytree(DEMO_TOKENIZER, folder / "models" / "clip_tokenizer")
@@ -36,6 +37,15 @@ def folder(tmp_path_factory):
     motion = random_motion(NARROW.unet).state_dict()
     torch.save(motion, folder / "models/animatediff_models/v3_sd15_mm.ckpt")
     save_file(motion, folder / "models/animatediff_models/animatediff_lightning_4step_comfyui.safetensors")
+    camera = tiny_camera(widths=NARROW.unet.widths)
+    halves = {"pose_encoder_state_dict": "encoder_", "attention_processor_state_dict": ".processor."}
+    named = {
+        half: {key: each for key, each in camera.items() if part in key} for half, part in halves.items()
+    }
+    torch.save(named, folder / "models/animatediff_models/CameraCtrl.ckpt")
+    query = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora"
+    adapter = {f"{query}.down.weight": torch.ones(2, 32) / 9, f"{query}.up.weight": torch.ones(32, 2) / 9}
+    torch.save(adapter, folder / "models/loras/v3_sd15_adapter.ckpt")
     widths = [NARROW.unet.model_channels * factor for factor in (1, 2, 4)]
     write_gligen(folder / "models/gligen/gligen_sd14_textbox_pruned.safetensors", widths, text=64)
     clip = torch.zeros(24, 96, 128, 3)
@@ -79,6 +89,7 @@ SHORT_TRAINING = ("3.frames=4", "4.steps=2", "4.checkpoint_every=2", "10.batch_s
         ("layout_controlnet_sd15", 16, ("KSampler.steps=2",)),
         ("layout_gligen_sd15", 16, ("KSampler.steps=2",)),
         ("few_steps_sd15", 16, ()),
+        ("camera_ctrl_sd15", 16, ("KSampler.steps=2",)),
         ("control_schedule_sd15", 16, ("KSampler.steps=2",)),
         ("windows_controlnet_sd15", 24, ("EmptyLatentImage.batch_size=24", "KSampler.steps=1")),
     ],

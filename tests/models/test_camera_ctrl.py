@@ -113,8 +113,7 @@ def test_the_published_network_has_150_tensors_and_199_million_numbers():
     assert {key: tuple(each.shape) for key, each in network.state_dict().items()} == published
     assert len(published) == 150
     assert sum(math.prod(shape) for shape in published.values()) == pytest.approx(199.4e6, rel=1e-3)
-    widths = {slot: width for slot, width in SD1.slots.items() if not slot.startswith("mid")}
-    merges = merge_shapes(widths)
+    merges = merge_shapes(SD1.widths)
     assert len(merges) == 40
     assert sum(math.prod(shape) for shape in merges.values()) == pytest.approx(18.96e6, rel=1e-3)
 

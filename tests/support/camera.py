@@ -6,14 +6,13 @@ import math
 
 import torch
 from frameloom.models.network.unet import SD1
-from frameloom.tests.support.motion import tiny_size
 from torch import Tensor
 
 WIDTHS = (32, 64, 64, 64)
 PROCESSOR = "temporal_transformer.transformer_blocks.0.attention_blocks.0.processor.qkv_merge"
 
 
-def encoder_shapes(widths=WIDTHS, frames=16):
+def encoder_shapes(widths=WIDTHS):
     """Shapes of the authors' encoder, by their keys: 150 of them."""
     shapes = {"encoder_conv_in.weight": (widths[0], 384, 3, 3), "encoder_conv_in.bias": (widths[0],)}
     for level, width in enumerate(widths):
@@ -31,7 +30,7 @@ def encoder_shapes(widths=WIDTHS, frames=16):
             shapes |= {f"{block}.attention_blocks.0.to_{name}.weight": (width, width) for name in "qkv"}
             shapes |= {f"{block}.attention_blocks.0.to_out.0.weight": (width, width)}
             shapes |= {f"{block}.attention_blocks.0.to_out.0.bias": (width,)}
-            shapes |= {f"{block}.attention_blocks.0.pos_encoder.pe": (1, frames, width)}
+            shapes |= {f"{block}.attention_blocks.0.pos_encoder.pe": (1, 16, width)}
             for norm in ("norms.0", "ff_norm"):
                 shapes |= {f"{block}.{norm}.weight": (width,), f"{block}.{norm}.bias": (width,)}
             shapes |= {
@@ -42,10 +41,10 @@ def encoder_shapes(widths=WIDTHS, frames=16):
     return shapes
 
 
-def merge_shapes(channels=None):
-    """Shapes of the projections, 20 with a bias each: all slots but the middle one."""
-    widths = channels or tiny_size(middle=False).channels
-    merges = {f"{slot}.{PROCESSOR}": widths[slot] for slot in SD1.slots if not slot.startswith("mid")}
+def merge_shapes(widths=WIDTHS):
+    """Shapes of the projections, 20 with a bias each: two slots a level on the way down, three on the way up."""
+    places = [place for place in SD1.places if place.part != "mid_block"]
+    merges = {f"{place.slot}.{PROCESSOR}": widths[place.level] for place in places}
     weights = {f"{name}.weight": (width, width) for name, width in merges.items()}
     return weights | {f"{name}.bias": (width,) for name, width in merges.items()}
 
@@ -63,6 +62,6 @@ def drawn(shapes, scale=1.0, seed=0) -> dict[str, Tensor]:
     return {key: values(key, shape) for key, shape in shapes.items()}
 
 
-def tiny_camera(scale=1.0, seed=0, frames=16) -> dict[str, Tensor]:
+def tiny_camera(scale=1.0, seed=0, widths=WIDTHS) -> dict[str, Tensor]:
     """The whole of it, flat as AnimateDiff-Evolved's file; ``scale`` is of the projections."""
-    return drawn(encoder_shapes(frames=frames), seed=seed) | drawn(merge_shapes(), scale, seed + 1)
+    return drawn(encoder_shapes(widths), seed=seed) | drawn(merge_shapes(widths), scale, seed + 1)
