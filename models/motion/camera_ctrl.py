@@ -225,7 +225,7 @@ class CameraEdit(Part):
     Of a context window the first frame's camera stands at 0, as in every clip of the training.
 
     Attributes:
-        weights: what was read from the file.
+        weights: content of the file.
         poses: camera of each frame.
         strength: [F] float. Factor s of each frame; of a longer clip the last goes on.
         start_percent, end_percent: part of sampling in which it acts, compared with ``Call.progress``.

@@ -145,7 +145,7 @@ def follow_picture(
         angle: [F] float64. Degrees that the picture is turned clockwise.
         size: height and width of the picture.
         depth: distance of the plane in frame 0, in the poses' unit.
-        by: what enlarges the picture.
+        by: way to enlarge the picture.
     """
     height, width = size
     focal = max(LENS[0] * width, LENS[1] * height)  # pixels: that of a usual camera, cut to the picture
