@@ -25,6 +25,7 @@ from ..models.edits.edit import Edit
 from ..models.errors import CheckpointError
 from ..models.files.keys import plain
 from ..models.long_video.nuwa_jobs import Recursion, Watch, Work, run_jobs
+from ..models.motion.camera_ctrl import CameraNetwork, CameraWeights
 from ..models.motion.checkpoint import MotionWeights
 from ..models.motion.sparse_checkpoint import SparseWeights
 from ..models.motion.sparse_control import SparseNetwork
@@ -39,7 +40,7 @@ from .engine.denoise import Denoiser, sample
 from .engine.edits import edited
 from .engine.encode import Spans, encode_chunks, encode_prompt, find_spans, phrase_spans, without_places
 from .engine.guidance import CFG, Conditioning, options_of
-from .engine.motion import LoadedMotion, load_sparse_control
+from .engine.motion import LoadedMotion, load_camera, load_sparse_control
 from .engine.training import differentiable
 from .progress import StepBar
 from .samplers.sigmas import schedule_sigmas
@@ -107,6 +108,10 @@ class HeadlessHost:
     def load_sparse_control(self, weights: SparseWeights) -> SparseNetwork:
         """Build a SparseCtrl network on this host's device."""
         return load_sparse_control(weights, self.device)
+
+    def load_camera(self, weights: CameraWeights) -> CameraNetwork:
+        """Build CameraCtrl's network on this host's device."""
+        return load_camera(weights, self.device, weight_dtype(self.device))
 
     def load_demo(self) -> tuple[Model, CLIP, VAE]:
         """Build the bundled demo model."""

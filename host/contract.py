@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..models.edits.edit import Edit
 from ..models.long_video.nuwa_jobs import Recursion, Work
+from ..models.motion.camera_ctrl import CameraWeights
 from ..models.motion.checkpoint import MotionWeights
 from ..models.motion.edit import Varying
 from ..models.motion.lora import MotionLoRA
@@ -95,6 +96,10 @@ class Host(Protocol):
 
     def load_sparse_control(self, weights: SparseWeights) -> SparseNetwork:
         """Build a SparseCtrl network of this host's layers and place it under the host's memory management."""
+        ...
+
+    def load_camera(self, weights: CameraWeights) -> Any:
+        """Build CameraCtrl's network in the same way, as ``models.motion.camera_ctrl.CameraEdit`` has it."""
         ...
 
     def load_demo(self) -> tuple[Any, Any, Any]:

@@ -38,6 +38,7 @@ FILES = {
         "ByteDance/AnimateDiff-Lightning",
     ),
     "pia.ckpt": ("animatediff_models", "Leoxing/PIA"),
+    "CameraCtrl.ckpt": ("animatediff_models", "hehao13/CameraCtrl"),
     "v2_lora_ZoomIn.ckpt": ("animatediff_motion_lora", ANIMATEDIFF),
     "v3_sd15_adapter.ckpt": ("loras", ANIMATEDIFF),
     "v3_sd15_sparsectrl_rgb.ckpt": ("controlnet", ANIMATEDIFF),

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 
+from ...models.motion.camera_ctrl import CameraNetwork, CameraWeights
 from ...models.motion.checkpoint import MotionWeights
 from ...models.motion.edit import Varying
 from ...models.motion.lora import MotionLoRA, merge_loras
@@ -76,3 +77,11 @@ def load_sparse_control(weights: SparseWeights, device: torch.device) -> SparseN
     state = {key: value.to(device, dtype, copy=True) for key, value in weights.state.items()}
     network.load_state_dict(state, assign=True)
     return SparseNetwork.of(weights, network.requires_grad_(False).eval())
+
+
+def load_camera(weights: CameraWeights, device: torch.device, dtype: torch.dtype) -> CameraNetwork:
+    """Build CameraCtrl's network, with its weights in a type and on a device."""
+    state = {key: value.to(device, dtype, copy=True) for key, value in weights.state.items()}
+    network = CameraNetwork(weights.size, device="meta")
+    network.load_state_dict(state, assign=True)
+    return network.requires_grad_(False).eval()

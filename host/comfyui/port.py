@@ -32,7 +32,7 @@ from .install import install
 from .installed import installed
 from .load.demo import load_demo
 from .load.family import family_of
-from .load.motion import load_motion, load_sparse_control
+from .load.motion import load_camera, load_motion, load_sparse_control
 from .predict import NodeGuider, predict_denoised
 from .seams.control import describe_conditions, select_frames
 from .seams.control_schedule import schedule_controls
@@ -64,6 +64,7 @@ class ComfyHost:
     edits = staticmethod(installed)
     load_motion = staticmethod(load_motion)
     load_sparse_control = staticmethod(load_sparse_control)
+    load_camera = staticmethod(load_camera)
     load_demo = staticmethod(load_demo)
     predict = staticmethod(predict_denoised)
     decode = staticmethod(decode)

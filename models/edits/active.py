@@ -14,7 +14,7 @@ from torch import Tensor
 from ..video.grid import Tiles
 from ..video.shapes import Hidden, Ids, Tokens
 from .call import Call, Layer, Plan, check_places
-from .edit import SEAMS, Added, Conditions, Edit, Part, Source
+from .edit import SEAMS, Added, Conditions, Edit, Part, Source, TokenMerge
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ RULES: Mapping[str, Rule] = {
     "slots": chain,
     "skips": chain,
     "time": last,
+    "merge": chain,
     "self_attention": chain,
     "between": last,
     "cross_attention": add,
@@ -170,6 +171,7 @@ class Active:
         self._acting["self_attention"] = readers
         numbered = enumerate(parts["residuals"])
         self._acting["residuals"] = [(number, part) for number, part in numbered if _acts(part, call)]
+        self._mergers = [(number, part) for number, part in enumerate(parts["merge"]) if _acts(part, call)]
         self._time = RULES["time"](parts["time"], lambda part, _: part, None)
         self._change = RULES["between"](parts["between"], lambda part, _: part.change(call), None)
         self._biases: dict[Hashable, Tensor | None] = {}
@@ -205,11 +207,21 @@ class Active:
 
     def slot(self, name: str, hidden: Hidden) -> Hidden:
         """Return what goes on from a slot."""
+        merges = self._merges(name, hidden)
+        more = (merges,) if merges else ()  # a part that can't merge does without where nothing does
 
         def run(part: Any, hidden: Hidden) -> Hidden:
-            return part.run(name, hidden, self.call, self._time) if name in part.slots else hidden
+            return part.run(name, hidden, self.call, self._time, *more) if name in part.slots else hidden
 
         return self._compose("slots", run, hidden)
+
+    def _merges(self, slot: str, hidden: Hidden) -> list[TokenMerge]:
+        """Return what parts change, in their order, in what the first attention of a slot reads."""
+        found = [
+            part.merges(slot, hidden, self.call, self._run.remembered(number, part, "merge"))
+            for number, part in self._mergers
+        ]
+        return [each for each in found if each is not None]
 
     def join(self, hidden: Hidden, skip: Hidden, factor: int) -> tuple[Hidden, Hidden]:
         """Return what a block of the way up takes side by side, as ``Skips`` has it."""

@@ -240,8 +240,40 @@ class Slots(Protocol):
         """Whether it wants the network's residual norms taken over all frames of a clip."""
         ...
 
-    def run(self, slot: str, hidden: Hidden, call: Call, time: Time | None) -> Hidden:
-        """Return what goes on from a slot; without a way of attention over time, it goes over all frames."""
+    def run(
+        self, slot: str, hidden: Hidden, call: Call, time: Time | None, merges: Sequence[TokenMerge] = ()
+    ) -> Hidden:
+        """Return what goes on from a slot; without a way of attention over time, it goes over all frames.
+
+        ``merges`` change what the first attention reads, in their order. They are given where there are some.
+        """
+        ...
+
+
+class TokenMerge(Protocol):
+    """What one part of *merge* does in one slot, in one model call."""
+
+    def rows(self, rows: slice) -> TokenMerge:
+        """Return the same for some rows of places, of which tokens are then."""
+        ...
+
+    def merge(self, tokens: Tokens, frames: slice) -> Tokens:
+        """Return what attention reads in place of tokens, [N, f, C], of some frames of the call, position included.
+
+        N are the videos of the batch, and in each of them the places, row by row.
+        """
+        ...
+
+
+class Merge(Protocol):
+    """What the first attention of temporal layers reads beside its own tokens."""
+
+    def memory(self) -> Any:
+        """Return what it remembers between the calls of a run: nothing yet."""
+        ...
+
+    def merges(self, slot: str, hidden: Hidden, call: Call, memory: Any) -> TokenMerge | None:
+        """Return what it does in a slot, which works on ``hidden``; None: nothing."""
         ...
 
 
@@ -364,6 +396,7 @@ class Edit:
     slots: Slots | None = None
     skips: Skips | None = None
     time: Time | None = None
+    merge: Merge | None = None
     self_attention: SelfAttention | None = None
     between: Between | None = None
     cross_attention: CrossAttention | None = None

@@ -40,8 +40,7 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     ),
     "cameractrl": (
         "CameraCtrl's camera encoder",
-        "CameraCtrl isn't supported; choose the AnimateDiff v3 module it was trained with, or a motion LoRA for a "
-        "camera move",
+        "load AnimateDiff's v3 module, which it was trained with, and choose this file in Apply CameraCtrl",
     ),
     "motionctrl_cmcm": (
         "MotionCtrl's camera module (CMCM)",
@@ -150,7 +149,12 @@ _QUANTISED = {
 
 
 def bare_key(key: str) -> str:
-    """Return a key without what trainers put around all keys of a file."""
+    """Return a key without what trainers put around all keys of a file.
+
+    Examples:
+        >>> bare_key("pose_encoder_state_dict.module.encoder_conv_in.bias")
+        'encoder_conv_in.bias'
+    """
     return _AROUND.sub("", key)
 
 

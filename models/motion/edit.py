@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ..edits.call import Call, Plan
-from ..edits.edit import Edit, Part, Schedule, Time
+from ..edits.edit import Edit, Part, Schedule, Time, TokenMerge
 from ..network.unet import UNetSize
 from ..video.factors import Factors
 from .checkpoint import check_fit
@@ -126,11 +126,13 @@ class TemporalEdit(Part):
         (network,) = networks
         return replace(self, network=network)
 
-    def run(self, slot: str, hidden: Tensor, call: Call, time: Time | None) -> Tensor:
+    def run(
+        self, slot: str, hidden: Tensor, call: Call, time: Time | None, merges: Sequence[TokenMerge] = ()
+    ) -> Tensor:
         """Run a slot, [N, C, H, W] to the same."""
         rows = ROWS_IN_PARTS if call.parts > 1 else 0
         strength = self.strength_of(hidden, call)
-        return self._running(slot, hidden, call.frames, strength, time, rows, self.scale)
+        return self._running(slot, hidden, call.frames, strength, time, rows, self.scale, merges)
 
     def strength_of(self, hidden: Tensor, call: Call) -> float | Tensor:
         """Return the factor on the module's change of [N, C, H, W], or factors by picture and place."""

@@ -15,7 +15,7 @@ Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -23,7 +23,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..edits.edit import Time
+from ..edits.edit import Time, TokenMerge
 from ..network.layers import Attend, FeedForward, attend
 from ..network.unet import SD1, UNetSize
 from ..video.frames import frames_to_tokens, tokens_to_frames
@@ -131,12 +131,30 @@ class TemporalAttention(nn.Module):
         self.to_out = nn.ModuleList([operations.Linear(channels, channels, **factory)])
         self.pos_encoder = PositionalEncoding(max_frames, channels)
 
-    def forward(self, tokens: Tensor, time: Time | None = None, scale: float = 1.0) -> Tensor:
-        """Attend over the frame axis, with logits times ``scale``; within windows of it, where ``time`` says."""
-        if time is not None and time.is_needed(tokens.shape[1]):
+    def forward(
+        self,
+        tokens: Tensor,
+        time: Time | None = None,
+        scale: float = 1.0,
+        merges: Sequence[TokenMerge] = (),
+    ) -> Tensor:
+        """Attend over the frame axis, with logits times ``scale``; within windows of it, where ``time`` says.
+
+        It reads what ``merges`` make of its tokens.
+        """
+        frames = tokens.shape[1]
+        if time is None or not time.is_needed(frames):
+            return self.to_out[0](self._attend(tokens, slice(frames), scale, merges))
+        if not merges:
             return self.to_out[0](self._attend_in_windows(tokens, time, scale))
+        answer = time.fuse(tokens, lambda window: self._attend(tokens[:, window], window, scale, merges))
+        return self.to_out[0](answer)
+
+    def _attend(self, tokens: Tensor, frames: slice, scale: float, merges: Sequence[TokenMerge]) -> Tensor:
         tokens = tokens + self.pos_encoder(tokens.shape[1]).to(tokens)
-        return self.to_out[0](self.attend(*self._project(tokens, scale), self.heads))
+        for each in merges:
+            tokens = each.merge(tokens, frames)
+        return self.attend(*self._project(tokens, scale), self.heads)
 
     def _attend_in_windows(self, tokens: Tensor, time: Time, scale: float) -> Tensor:
         """Project frames once, and positions once: projections are linear, so their sum is that of the sum."""
@@ -181,10 +199,20 @@ class TemporalBlock(nn.Module):
         self.ff = FeedForward(channels, operations, **factory)
         self.ff_norm = operations.LayerNorm(channels, **factory)
 
-    def forward(self, tokens: Tensor, time: Time | None = None, scale: float = 1.0) -> Tensor:
-        """Mix over time; attentions within windows of it, where ``time`` says, with logits times ``scale``."""
+    def forward(
+        self,
+        tokens: Tensor,
+        time: Time | None = None,
+        scale: float = 1.0,
+        merges: Sequence[TokenMerge] = (),
+    ) -> Tensor:
+        """Mix over time; attentions within windows of it, where ``time`` says, with logits times ``scale``.
+
+        The first attention reads what ``merges`` make of its tokens.
+        """
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
-            tokens = tokens + attention(norm(tokens), time, scale)
+            tokens = tokens + attention(norm(tokens), time, scale, merges)
+            merges = ()
         return tokens + self.ff(self.ff_norm(tokens))
 
 
@@ -230,7 +258,13 @@ class TemporalTransformer(nn.Module):
         self.proj_out = operations.Linear(channels, channels, **factory)
 
     def forward(
-        self, hidden: Tensor, frames: int, time: Time | None = None, rows: int = 0, scale: float = 1.0
+        self,
+        hidden: Tensor,
+        frames: int,
+        time: Time | None = None,
+        rows: int = 0,
+        scale: float = 1.0,
+        merges: Sequence[TokenMerge] = (),
     ) -> Tensor:
         """Return what mixing over time at every place adds to a clip.
 
@@ -240,6 +274,7 @@ class TemporalTransformer(nn.Module):
             time: windows for attention; None: it goes over all frames.
             rows: rows of places that are worked out at a time, for less memory and no gradient; 0: all.
             scale: factor on attention's logits.
+            merges: changes of what the first attention of the first block reads.
 
         Returns:
             [B*F, C, H, W], newly allocated.
@@ -255,15 +290,24 @@ class TemporalTransformer(nn.Module):
             clip = rearrange(hidden, "(b f) c h w -> b c f h w", f=frames)
             normal = rearrange(self.norm(clip), "b c f h w -> (b f) c h w")
         if rows == 0:
-            return self._mix(normal, frames, time, scale)
-        for few in normal.split(rows, dim=2):
-            few.copy_(self._mix(few, frames, time, scale))
+            return self._mix(normal, frames, time, scale, merges)
+        for first, few in zip(range(0, normal.shape[2], rows), normal.split(rows, dim=2), strict=True):
+            here = [each.rows(slice(first, first + rows)) for each in merges]
+            few.copy_(self._mix(few, frames, time, scale, here))
         return normal
 
-    def _mix(self, normal: Tensor, frames: int, time: Time | None, scale: float) -> Tensor:
+    def _mix(
+        self,
+        normal: Tensor,
+        frames: int,
+        time: Time | None,
+        scale: float,
+        merges: Sequence[TokenMerge],
+    ) -> Tensor:
         tokens = self.proj_in(frames_to_tokens(normal, frames))
         for block in self.transformer_blocks:
-            tokens = block(tokens, time, scale)
+            tokens = block(tokens, time, scale, merges)
+            merges = ()
         return tokens_to_frames(self.proj_out(tokens), *normal.shape[-2:])
 
     def _check_length(self, frames: int, time: Time | None) -> None:
@@ -348,6 +392,7 @@ class MotionModel(nn.Module):
         time: Time | None = None,
         rows: int = 0,
         scale: float = 1.0,
+        merges: Sequence[TokenMerge] = (),
     ) -> Tensor:
         """Run one slot.
 
@@ -360,6 +405,7 @@ class MotionModel(nn.Module):
             time: windows for attention; None: it goes over all frames.
             rows: rows of places that are worked out at a time, for less memory and no gradient; 0: all.
             scale: factor on attention's logits.
+            merges: changes of what the first attention of the first block reads.
 
         Returns:
             [B*F, C, H, W].
@@ -367,7 +413,7 @@ class MotionModel(nn.Module):
         number = None if isinstance(strength, Tensor) else strength
         if number == 0:
             return hidden
-        change = self.transformer(slot)(hidden, frames, time, rows, scale)
+        change = self.transformer(slot)(hidden, frames, time, rows, scale, merges)
         if rows:
             return (change if number == 1 else change.mul_(strength)).add_(hidden)
         return hidden + change if number == 1 else hidden + strength * change

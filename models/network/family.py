@@ -30,6 +30,7 @@ INSTEAD = {
     "guide": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
     "noise": "use the freenoise of core's context windows",
     "chunks": "sample without Apply Motion Module, since a video model moves by itself",
+    "merge": "use core's nodes for the camera of a video model, such as WanCameraEmbedding",
     "time": "use the freenoise of core's context windows",
     "run": "take this node out, since FreeInit mends a fault of Stable Diffusion's noise schedule",
     "grid": "use a model of pictures, since RAVE lays frames into them",

@@ -12,6 +12,7 @@ from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.host.video_file import Encoding, NewVideo
 from frameloom.models.motion.lora import read_motion_lora
 from frameloom.models.motion.pia import PIA_KEY
+from frameloom.tests.support.camera import tiny_camera
 from frameloom.tests.support.gligen import write_gligen
 from frameloom.tests.support.random_demo import NARROW, random_motion, write_control, write_model
 from frameloom.tests.support.sparse import domain_adapter, write_sparse
@@ -42,6 +43,12 @@ def folder(tmp_path_factory):
     widened = {PIA_KEY: draw(NARROW.unet.model_channels, 9, 3, 3)}
     torch.save(motion | widened, folder / "models/animatediff_models/pia.ckpt")
     Image.new("RGB", (96, 64), "red").save(folder / "input" / "my_picture.png")
+    camera = tiny_camera(widths=NARROW.unet.widths)
+    halves = {"pose_encoder_state_dict": "encoder_", "attention_processor_state_dict": ".processor."}
+    named = {
+        half: {key: each for key, each in camera.items() if part in key} for half, part in halves.items()
+    }
+    torch.save(named, folder / "models/animatediff_models/CameraCtrl.ckpt")
     widths = [NARROW.unet.model_channels * factor for factor in (1, 2, 4)]
     write_gligen(folder / "models/gligen/gligen_sd14_textbox_pruned.safetensors", widths, text=64)
     write_sparse(folder / "models/controlnet/v3_sd15_sparsectrl_rgb.ckpt", NARROW.unet)
@@ -90,6 +97,7 @@ SHORT_TRAINING = ("3.frames=4", "4.steps=2", "4.checkpoint_every=2", "10.batch_s
         ("few_steps_sd15", 16, ()),
         ("pia_sd15", 16, ("KSampler.steps=2",)),
         ("sparsectrl_sd15", 16, ("KSampler.steps=2",)),
+        ("camera_ctrl_sd15", 16, ("KSampler.steps=2",)),
         ("control_schedule_sd15", 16, ("KSampler.steps=2",)),
         ("windows_controlnet_sd15", 24, ("EmptyLatentImage.batch_size=24", "KSampler.steps=1")),
     ],

@@ -43,7 +43,7 @@ HOTSHOT = {key.replace("motion_modules", "temporal_attentions"): each for key, e
 # What authors published, by the keys that tell it from its neighbours: kind, how an error names it, content.
 FAMILIES = [
     ("no_tensors", "a file without tensors", {}),
-    ("cameractrl", "CameraCtrl's camera encoder.*isn't supported", POSE | MERGE),
+    ("cameractrl", "CameraCtrl's camera encoder.*Apply CameraCtrl", POSE | MERGE),
     ("cameractrl", "CameraCtrl's", {POSES: POSE, MERGES: MERGE}),
     ("cameractrl", "CameraCtrl's", module() | MERGE),
     ("motionctrl_cmcm", r".*camera module \(CMCM\)", module() | some(f"{BLOCK}.cc_projection.weight")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import comfy.ldm.modules.attention
 import comfy.model_management
@@ -13,8 +13,9 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.weight_adapter
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ....models.motion.camera_ctrl import CameraNetwork, CameraWeights
 from ....models.motion.checkpoint import MotionWeights
 from ....models.motion.edit import Varying
 from ....models.motion.lora import MotionLoRA
@@ -124,33 +125,29 @@ def load_motion(weights: MotionWeights) -> ComfyMotion:
     Returns:
         The module, offloaded; ComfyUI loads it with the models it is put into.
     """
-    return ComfyMotion(weights, build_patcher(weights))
+    return ComfyMotion(weights, build_patcher(MotionModel, weights))
 
 
-def build_patcher(weights: MotionWeights, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    """Build the module's patcher; ComfyUI calls it again when it wants a fresh one (``cached_patcher_init``)."""
-    return _patcher_of(MotionModel, build_patcher, weights, disable_dynamic)
+def load_camera(weights: CameraWeights) -> comfy.model_patcher.ModelPatcher:
+    """Build CameraCtrl's network of ComfyUI's layers, offloaded, as ``load_motion`` does a module."""
+    return build_patcher(CameraNetwork, weights)
 
 
 def load_sparse_control(weights: SparseWeights) -> SparseNetwork:
-    """Build a SparseCtrl network of ComfyUI's layers, offloaded, as ``load_motion`` does."""
-    return SparseNetwork.of(weights, build_sparse_patcher(weights))
+    """Build a SparseCtrl network of ComfyUI's layers, offloaded, as ``load_motion`` does a module."""
+    return SparseNetwork.of(weights, build_patcher(SparseControl, weights))
 
 
-def build_sparse_patcher(
-    weights: SparseWeights, disable_dynamic: bool = False
+def build_patcher(
+    network: type[MotionModel | CameraNetwork | SparseControl],
+    weights: MotionWeights | CameraWeights | SparseWeights,
+    disable_dynamic: bool = False,
 ) -> comfy.model_patcher.ModelPatcher:
-    """Build the network's patcher, as ``build_patcher`` does."""
-    return _patcher_of(SparseControl, build_sparse_patcher, weights, disable_dynamic)
-
-
-def _patcher_of(
-    kind: type[nn.Module], build: Any, weights: MotionWeights | SparseWeights, disable_dynamic: bool
-) -> comfy.model_patcher.ModelPatcher:
+    """Build a network's patcher; ComfyUI calls it again when it wants a fresh one (``cached_patcher_init``)."""
     parameters = sum(tensor.numel() for tensor in weights.state.values())
     offload = comfy.model_management.unet_offload_device()
-    model = kind(
-        weights.size,
+    model = network(
+        cast("Any", weights.size),
         operations=comfy.ops.manual_cast,
         attend=attend,
         dtype=comfy.model_management.unet_dtype(model_params=parameters, supported_dtypes=SUPPORTED_DTYPES),
@@ -163,5 +160,5 @@ def _patcher_of(
         model, load_device=comfy.model_management.get_torch_device(), offload_device=offload
     )
     model.load_state_dict(dict(weights.state), strict=True, assign=patcher.is_dynamic())
-    patcher.cached_patcher_init = (build, (weights,))
+    patcher.cached_patcher_init = (build_patcher, (network, weights))
     return patcher

@@ -8,6 +8,7 @@ import comfy.nested_tensor
 import pytest
 import torch
 from frameloom.models.edits.edit import Edit
+from frameloom.models.motion.camera_moves import move_camera, parse_moves
 from frameloom.models.motion.sparse_control import SparseNetwork
 from frameloom.models.motion.sparse_network import SparseSize
 from frameloom.models.video.noise import FrameNoise
@@ -42,6 +43,7 @@ def calls(nodes):
                 "MODEL": given.model, "CLIP": given.clip, "VAE": given.vae, "LATENT": given.latent,
                 "CONDITIONING": given.prompts, "IMAGE": torch.zeros(1, 64, 64, 3),
                 "FRAMELOOM_MOTION": given.motion, "FRAMELOOM_TREE": plan(),
+                "FRAMELOOM_CAMERA": move_camera(FRAMES, parse_moves("pan left")),
                 "FRAMELOOM_PATH": translation(FRAMES, 1.0, 0.0), "FRAMELOOM_STORYBOARD": SCENE, "FRAMELOOM_DATASET": (),
                 "SIGMAS": torch.tensor([10.0, 5.0]), "MASK": torch.zeros(FRAMES, 8, 8),
                 "FRAMELOOM_SPARSE_CONTROL": SparseNetwork("rgb", SparseSize(), None),
@@ -146,7 +148,7 @@ def test_what_changes_layers_of_sd1_refuses_other_models_of_pictures(nodes, part
     given = parts(family)
     refused = [
         "ApplyMotionModule", "CrossFrameAttnPatch", "ForegroundMask", "ZeroShotSampler", "LayoutConditioning",
-        "FreeNoise", "FreeInit", "TrainMotionModule", "ApplySparseControl",
+        "FreeNoise", "FreeInit", "TrainMotionModule", "ApplySparseControl", "ApplyCameraCtrl",
     ]  # fmt: skip
     for node in refused:
         with pytest.raises(
