@@ -55,6 +55,7 @@ RULES: Mapping[str, Rule] = {
     "run": last,
     "windows": last,
     "conditions": last,
+    "cfg": chain,
     "chunks": last,
     "guide": last,
     "input": chain,
@@ -119,6 +120,16 @@ class RunEdits:
     def find(self, seam: str) -> Any | None:
         """Return the part that counts at a seam where the last one does; None: there is none."""
         return find(self.edits, seam)
+
+    def scale_cfg(
+        self, cfg: float, frame_ids: Sequence[int], progress: float, size: Sequence[int]
+    ) -> float | Tensor:
+        """Return the guidance of each frame, as ``CFG`` has it, where a sampler has one number for all."""
+
+        def ask(part: Any, cfg: float | Tensor) -> Tensor:
+            return part.scale(cfg, frame_ids, progress, size)
+
+        return RULES["cfg"](self.parts("cfg"), ask, cfg)
 
     def remembered(self, number: int, part: Any, of: Hashable) -> Any:
         """Return what a part, by its number at its seam, remembers ``of`` a network, as ``Active.read`` has it."""
