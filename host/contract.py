@@ -59,6 +59,10 @@ class Motion(Protocol):
         """Return the same module with a motion LoRA stacked on it; this one stays as it is."""
         ...
 
+    def with_weights(self, weights: MotionWeights) -> Motion:
+        """Return a module of other weights, with the same LoRAs and strengths; this one stays as it is."""
+        ...
+
     def with_varying(self, varying: Varying) -> Motion:
         """Return the same module with a strength that changes, in place of one it had; this one stays as it is."""
         ...

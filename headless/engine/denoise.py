@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch.func import functional_call
 
 from ...models.edits.active import Active, check_composed
 from ...models.edits.call import Call, Held, held_by_mask
-from ...models.edits.edit import Observer
+from ...models.edits.edit import Edit, Observer
 from ...models.edits.guide import find_shift
 from ...models.edits.lockstep import Cut
 from ...models.edits.run import arrange_noise, sample_run
@@ -65,7 +66,15 @@ class Denoiser:
         near = (step for step, level in enumerate(self._levels) if math.isclose(level, sigma, rel_tol=1e-4))
         self._step = next(near, self._step)  # a look between two levels is of the step before
         self._answers = self._in_windows(noisy, sigma) if self._windows else self._ask_sides(noisy, sigma)
-        return self._guidance.combine(self._answers)
+        return self._guidance.combine(self._answers, partial(self._scale_cfg, noisy, sigma))
+
+    def _scale_cfg(self, noisy: Tensor, sigma: Tensor, cfg: float) -> float | Tensor:
+        """Return the guidance of each frame; one forward pass, whose negative is not asked, has none."""
+        if not self._guidance.asks_all:
+            return cfg
+        progress = 1 - self._model.sampling.timestep(sigma) / (TRAIN_TIMESTEPS - 1)
+        scaled = self._run.scale_cfg(cfg, range(self._frames), progress, noisy.shape[-2:])
+        return scaled.to(noisy) if isinstance(scaled, Tensor) else scaled
 
     def unguided(self) -> Tensor:
         """Return the last answer as it was without guidance, [F, C, H, W] float32."""
@@ -225,6 +234,11 @@ def prepare_mask(mask: Tensor, latent: Tensor) -> Tensor:
     return cycle(mask, latent.shape[0]).expand(-1, latent.shape[1], -1, -1).to(latent.device)
 
 
+def _asks_all(guidance: Guidance, sampler: Sampler, edits: Sequence[Edit]) -> bool:
+    """Tell whether a run asks every side: it or its sampler wants them, or each frame has a guidance of its own."""
+    return guidance.asks_all or sampler.needs_unguided or any(edit.cfg is not None for edit in edits)
+
+
 @torch.no_grad()
 def sample(
     model: Model,
@@ -268,7 +282,7 @@ def sample(
     if len(sigmas) == 0:
         return latent, latent
     check_frames(latent, "latent")
-    guidance = replace(guidance, asks_all=guidance.asks_all or sampler.needs_unguided)
+    guidance = replace(guidance, asks_all=_asks_all(guidance, sampler, model.edits))
     home = latent.device
     noise = arrange_noise(model.edits, noise).to(model.device).float()
     start = latent.to(model.device).float() * model.latent_scale

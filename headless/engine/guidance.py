@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 Conditioning = list[list[Any]]
+Scale = Callable[[float], Any]
+"""Function of one number for all frames; to it, or to one for each, [F, 1, H or 1, W or 1]."""
+
+
+def for_all(cfg: float) -> float:
+    """Return a number for all frames as it is."""
+    return cfg
 
 
 @dataclass(frozen=True)
@@ -33,10 +40,10 @@ class CFG:
             "negative": None if math.isclose(self.scale, 1.0) and not self.asks_all else self.negative,
         }
 
-    def combine(self, answers: Sequence[Tensor]) -> Tensor:
+    def combine(self, answers: Sequence[Tensor], scale: Scale = for_all) -> Tensor:
         """Return negative + scale * (positive - negative)."""
         positive, negative = answers
-        return negative + (positive - negative) * self.scale
+        return negative + (positive - negative) * scale(self.scale)
 
     def unguided(self, answers: Sequence[Tensor]) -> Tensor:
         """Return the answer that guidance leads away from: the negative's."""
@@ -74,13 +81,14 @@ class DualCFG:
             "cond1": self.first,
         }
 
-    def combine(self, answers: Sequence[Tensor]) -> Tensor:
-        """Apply both scales."""
+    def combine(self, answers: Sequence[Tensor], scale: Scale = for_all) -> Tensor:
+        """Apply both scales; as in ComfyUI, what changes guidance changes the inner one alone."""
         negative, second, first = answers
         if self.nested:
-            guided = second + (first - second) * self.first_scale
+            guided = second + (first - second) * scale(self.first_scale)
             return negative + (guided - negative) * self.second_scale
-        return negative + (second - negative) * self.second_scale + (first - second) * self.first_scale
+        guided = negative + (second - negative) * scale(self.second_scale)
+        return guided + (first - second) * self.first_scale
 
     def unguided(self, answers: Sequence[Tensor]) -> Tensor:
         """Return the one that the innermost guidance starts from: the negative's, nested the second's."""

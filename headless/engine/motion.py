@@ -59,6 +59,10 @@ class LoadedMotion:
         stacked = (*self.loras, (lora, strength))
         return replace(self, weights=lora.make_room(self.weights), loras=stacked)
 
+    def with_weights(self, weights: MotionWeights) -> LoadedMotion:
+        """Return a module of other weights, with the same LoRAs and strengths."""
+        return replace(self, weights=weights)
+
     def with_varying(self, varying: Varying) -> LoadedMotion:
         """Return the same module with a strength that changes; this one stays as it is."""
         return replace(self, varying=varying)

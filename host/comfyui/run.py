@@ -29,7 +29,7 @@ from .installed import loaded
 from .load.motion import attention_of
 from .parts import ask_in_parts, find_cut, find_told
 from .predict import NodeGuider, OnePass
-from .seams import guide, hooks, patches, residuals, schedule
+from .seams import cfg, guide, hooks, patches, residuals, schedule
 from .seams.conditions import ask_composed
 from .seams.control import ControlCopies
 from .seams.grid import ask_in_pictures
@@ -70,6 +70,9 @@ class Run(RunEdits):
             return
         self.started = True
         guests.check(guider.inner_model.diffusion_model, self.edits)
+        for edit in self.edits:
+            if edit.cfg is not None:
+                cfg.check_guider(guider, edit.name)
         wanted = self.find("schedule")
         if wanted is not None:
             given = guider.model_patcher.get_attachment(schedule.SIGMAS)
@@ -209,15 +212,29 @@ def sampler_sample(
     return sample_run(edits, once, noise, latent_image, sigmas, highest=highest)
 
 
-def predict_noise(executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Check the model before, the prediction after; ComfyUI's PREDICT_NOISE wrapper."""
-    guider = executor.class_obj
+def predict_noise(
+    executor: Any,
+    x: Tensor,
+    timestep: Tensor,
+    model_options: dict[str, Any] | None = None,
+    *args: Any,
+    **kwargs: Any,
+) -> Tensor:
+    """Check the model before, the prediction after, and guide each frame; ComfyUI's PREDICT_NOISE wrapper."""
+    guider, options = executor.class_obj, model_options or {}
     run = guider.model_options["transformer_options"].get(RUN_KEY)
     if run is None:
-        return executor(x, timestep, *args, **kwargs)
+        return executor(x, timestep, options, *args, **kwargs)
     run.start(guider)
-    prediction = executor(x, timestep, *args, **kwargs)
     sigma = float(timestep.flatten()[0])
+    if run.parts("cfg") and guider.conds["negative"]:  # our own look at one prediction has none
+        progress = 1 - float(guider.inner_model.model_sampling.timestep(timestep[:1])) / LAST_TIMESTEP
+
+        def scale(number: float) -> Tensor:
+            return run.scale_cfg(number, range(len(x)), progress, x.shape[-2:]).to(x)
+
+        options = cfg.with_scale(options, scale, cfg.number_of(guider))
+    prediction = executor(x, timestep, options, *args, **kwargs)
     check_prediction(prediction, step=run.step(sigma), sigma=sigma, frames=prediction.shape[0])
     return prediction
 

@@ -57,6 +57,7 @@ RULES: Mapping[str, Rule] = {
     "windows": last,
     "grid": last,
     "conditions": last,
+    "cfg": chain,
     "chunks": last,
     "guide": last,
     "input": chain,
@@ -128,6 +129,16 @@ class RunEdits:
         """Return how frames lie in pictures; None: each is one itself."""
         grid = self.find("grid")
         return None if grid is None or grid.side == 1 else Tiles(grid.side, tuple(frame_ids))
+
+    def scale_cfg(
+        self, cfg: float, frame_ids: Sequence[int], progress: float, size: Sequence[int]
+    ) -> float | Tensor:
+        """Return the guidance of each frame, as ``CFG`` has it, where a sampler has one number for all."""
+
+        def ask(part: Any, cfg: float | Tensor) -> Tensor:
+            return part.scale(cfg, frame_ids, progress, size)
+
+        return RULES["cfg"](self.parts("cfg"), ask, cfg)
 
     def remembered(self, number: int, part: Any, of: Hashable) -> Any:
         """Return what a part, by its number at its seam, remembers ``of`` a network, as ``Active.read`` has it."""

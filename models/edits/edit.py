@@ -158,6 +158,17 @@ class Conditions(Protocol):
         ...
 
 
+class CFG(Protocol):
+    """How far predictions go from the negative prompt's to the positive's."""
+
+    def scale(self, value: float | Tensor, frame_ids: Ids, progress: float, size: Sequence[int]) -> Tensor:
+        """Return the guidance of each frame, [F, 1, H or 1, W or 1], in place of a number, or of such.
+
+        ``progress`` is as ``Call`` has it, ``size`` the height and width of the latents.
+        """
+        ...
+
+
 class Chunks(Protocol):
     """How many frames of a clip the network's own layers see at once; edits see all of them."""
 
@@ -389,6 +400,7 @@ class Edit:
     windows: Windows | None = None
     grid: Grid | None = None
     conditions: Conditions | None = None
+    cfg: CFG | None = None
     chunks: Chunks | None = None
     guide: Guide | None = None
     input: Input | None = None

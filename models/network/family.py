@@ -29,6 +29,7 @@ INSTEAD = {
     "conditions": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
     "guide": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
     "noise": "use the freenoise of core's context windows",
+    "cfg": "take this node out and set the sampler's cfg, since core has one guidance for all frames of a video model",
     "chunks": "sample without Apply Motion Module, since a video model moves by itself",
     "merge": "use core's nodes for the camera of a video model, such as WanCameraEmbedding",
     "time": "use the freenoise of core's context windows",
@@ -37,7 +38,8 @@ INSTEAD = {
     "windows": "use core's Context Windows (Manual) with dim 2, or its node for the family, such as WAN Context "
     "Windows",
 }
-_OF_PICTURES = {"grid", "windows"}  # seams that every model of pictures has
+BESIDE_NETWORKS = frozenset({"windows", "cfg", "grid"})
+"""Seams that any model offers which takes the frames of a clip as a batch of pictures."""
 LOAD_SD1 = "load an SD1.5 checkpoint or the demo model"
 
 
@@ -54,8 +56,8 @@ class Family:
     )
 
     def offers(self, seam: str) -> bool:
-        """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, few."""
-        return self.is_sd1 or (seam in _OF_PICTURES and self.makes == "pictures")
+        """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, some."""
+        return self.is_sd1 or (seam in BESIDE_NETWORKS and self.makes == "pictures")
 
     def __str__(self) -> str:
         """Return what errors say of it."""
@@ -70,7 +72,7 @@ def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
     """
     refused = sorted((seam for seam in seams if not family.offers(seam)), key=list(INSTEAD).index)
     if refused:
-        check = check_makes_pictures if {*refused} <= _OF_PICTURES else check_is_sd1
+        check = check_makes_pictures if BESIDE_NETWORKS.issuperset(refused) else check_is_sd1
         check(family, user, INSTEAD[refused[0]])
 
 

@@ -52,6 +52,13 @@ class Factors:
         mask = pick_frames(self.mask, frame_ids)[:, None].float()
         return factors * interpolate(mask, tuple(size), mode="bilinear", antialias=True)
 
+    def scale(
+        self, value: float | Tensor, frame_ids: Sequence[int], progress: float, size: Sequence[int]
+    ) -> Tensor:
+        """Return a value of all frames, or one of each, times their factors; the rest is as ``at`` has it."""
+        factors = self.at(frame_ids, progress, size)
+        return value * (factors.to(value) if isinstance(value, Tensor) else factors)
+
     def at_steps(self, progress: Sequence[float]) -> list[float]:
         """Return the factors by step at some shares of sampling."""
         shares = torch.tensor(progress, dtype=torch.float64) + ROUNDING

@@ -63,7 +63,7 @@ def laid_out(port, demo):
 def test_every_seam_is_here():
     one_rule = {seam for seam, rule in RULES.items() if rule is last}
     assert one_rule - {"chunks"} == set(LAST)  # chunks change no clip: tests/contract/test_chunks.py
-    assert set(SEAMS) - one_rule <= {*SAMPLING, "observe"}
+    assert set(SEAMS) - one_rule <= {*SAMPLING, "observe", "cfg"}  # of cfg: test_cfg_schedule.py
 
 
 @pytest.mark.parametrize("seam", LAST)

@@ -188,3 +188,12 @@ def test_the_node_guides_by_its_inputs(model, style):
     one, two, three = (random_text(seed) for seed in (1, 2, 3))
     guider = DualCFGGuider.execute(model, one, two, three, 4.0, 1.5, style).args[0]
     assert guider.guidance == DualCFG(one, two, three, 4.0, 1.5, style == "nested")
+
+
+def test_what_scales_guidance_scales_the_inner_one_of_two():
+    """As ComfyUI's functions of guidance see it: tests/host/inside/test_cfg_schedule.py."""
+    double = {"scale": lambda cfg: 2 * cfg}
+    assert CFG([], [], 3.0).combine(ANSWERS[:2], **double) == CFG([], [], 6.0).combine(ANSWERS[:2])
+    for nested, wanted in ((False, (4.0, 3.0)), (True, (8.0, 1.5))):
+        two = DualCFG([], [], [], 4.0, 1.5, nested).combine(ANSWERS, **double)
+        assert two == DualCFG([], [], [], *wanted, nested).combine(ANSWERS)

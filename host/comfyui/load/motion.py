@@ -82,7 +82,7 @@ class ComfyMotion:
         lora = lora.fit(self.weights)
         weights = lora.make_room(self.weights)
         if weights is not self.weights:
-            return self._rebuilt(weights).with_lora(lora, strength)
+            return self.with_weights(weights).with_lora(lora, strength)
         patcher = self.patcher.clone()
         # ComfyUI's form of a LoRA: up, down, alpha, mid, dora scale, reshape.
         patches: dict[str, Any] = {
@@ -106,10 +106,10 @@ class ComfyMotion:
 
         Two clones of one patcher are one module, so a model that holds it twice with different LoRAs needs two.
         """
-        return self._rebuilt(self.weights)
+        return self.with_weights(self.weights)
 
-    def _rebuilt(self, weights: MotionWeights) -> ComfyMotion:
-        """Return a module of its own with these weights and the same LoRAs."""
+    def with_weights(self, weights: MotionWeights) -> ComfyMotion:
+        """Return a module of other weights, with the same LoRAs and strengths."""
         motion = load_motion(weights)
         for lora, strength in self.loras:
             motion = motion.with_lora(lora, strength)

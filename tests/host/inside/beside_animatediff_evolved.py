@@ -17,6 +17,8 @@ import server
 import torch
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
+from frameloom.models.motion.positions import stretch_positions
+from frameloom.models.video.schedules import ANIMATEDIFF
 from frameloom.models.video.windows import WindowPlan
 
 import nodes
@@ -58,10 +60,14 @@ def call(peer, name, **inputs):
     return getattr(node(), node.FUNCTION)(**inputs)[0]
 
 
+def load(peer, ad_settings=None):
+    loaded = call(peer, "ADE_LoadAnimateDiffModel", model_name="demo.safetensors", ad_settings=ad_settings)
+    return call(peer, "ADE_ApplyAnimateDiffModelSimple", motion_model=loaded)
+
+
 @pytest.fixture(scope="module")
 def motion_models(peer):
-    loaded = call(peer, "ADE_LoadAnimateDiffModel", model_name="demo.safetensors")
-    return call(peer, "ADE_ApplyAnimateDiffModelSimple", motion_model=loaded)
+    return load(peer)
 
 
 @pytest.fixture
@@ -147,3 +153,18 @@ def test_its_motion_model_beside_our_other_edits_is_the_same_in_both_orders(
     assert torch.equal(scene.run(evolved(put_on(demo[0]), motion_models)), both)
     assert not torch.equal(both, scene.run(evolved(demo[0], motion_models)))
     assert not torch.equal(both, scene.run(put_on(demo[0])))
+
+
+@pytest.mark.parametrize("stretched", [False, True])
+def test_its_positions_are_stretched_as_ours(peer, port, demo, motion, scene, evolved, unharmed, stretched):
+    """Without them, too, so that nothing else is apart."""
+    weights, settings = motion.weights, None
+    if stretched:
+        weights = stretch_positions(weights, 3, 8)
+        adjust = call(
+            peer, "ADE_AdjustPESweetspotStretch", sweetspot=3, new_sweetspot=8, print_adjustment=False
+        )
+        settings = call(peer, "ADE_AnimateDiffSettings", pe_adjust=adjust)
+    theirs = scene.run(evolved(demo[0], load(peer, settings)), frames=8)
+    ours = scene.run(scene.moving(demo[0], port.load_motion(weights), schedule=ANIMATEDIFF), frames=8)
+    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
