@@ -23,17 +23,17 @@ from ..edits.edit import Added, Part, Time
 from ..edits.lockstep import Cut, Lockstep
 from ..errors import CheckpointError
 from ..network.unet import UNetSize
+from ..video.chunked_decode import PIXELS_A_CELL
 from ..video.held_frames import place_frames, read_frames
 from ..video.schedules import TRAIN_TIMESTEPS
 from ..video.shapes import Clip, Hidden, Ids, Tokens
+from .edit import ROWS_IN_PARTS
 from .sparse_checkpoint import SparseWeights
 from .sparse_network import SparseSize
 
 # How pictures lie in a clip -> how many more would lie before and behind them, as far apart.
 _ENDS = {"uniform": (0, 0), "starting": (0, 1), "ending": (1, 0), "center": (1, 1)}
 NONE = -1  # number of the picture of a frame that has none
-PIXELS = 8  # of a latent's cell
-ROWS_IN_PARTS = 4  # rows of places that a temporal layer works out at a time in a call of parts
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class SparseControlEdit(Part):
     def _check(self, call: Call, time: Time | None) -> None:
         cells = tuple(self.pictures.shape[-2:])
         if not self.control.size.reads_latents:
-            cells = (cells[0] // PIXELS, cells[1] // PIXELS)
+            cells = (cells[0] // PIXELS_A_CELL, cells[1] // PIXELS_A_CELL)
         if cells != call.size:
             raise ValueError(
                 f"Apply SparseCtrl: got {call.size[0]} x {call.size[1]} cells to sample, of pictures for "

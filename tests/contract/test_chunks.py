@@ -82,7 +82,9 @@ def test_a_still_in_chunks_is_the_still(port, demo, motion, scene):
     assert torch.equal(scene.run(in_chunks(port, moving, 1), frames=1), scene.run(moving, frames=1))
 
 
-@pytest.mark.parametrize("seam", ["input", "slots", "self_attention", "between", "cross_attention"])
+@pytest.mark.parametrize(
+    "seam", ["input", "residuals", "slots", "self_attention", "between", "cross_attention"]
+)
 def test_a_part_of_every_seam_sees_the_whole_clip(port, demo, scene, seam):
     model = port.install(demo[0], Edit("every", **{seam: Every(0.9, 0.02)}))
     close(scene.run(in_chunks(port, model, 2), frames=FRAMES), scene.run(model, frames=FRAMES))

@@ -64,7 +64,12 @@ def test_every_seam_is_here():
     one_rule = {seam for seam, rule in RULES.items() if rule is last}
     # Chunks change no clip (test_chunks.py), and what lays frames into a grid refuses another (test_rave.py).
     assert one_rule - {"chunks", "grid"} == set(LAST)
-    assert set(SEAMS) - one_rule <= {*SAMPLING, "observe", "cfg", "merge"}  # test_cfg_schedule.py, test_camera_ctrl.py
+    assert set(SEAMS) - one_rule <= {
+        *SAMPLING,
+        "observe",
+        "cfg",
+        "merge",
+    }  # test_cfg_schedule.py, test_camera_ctrl.py
 
 
 @pytest.mark.parametrize("seam", LAST)

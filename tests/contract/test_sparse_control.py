@@ -12,6 +12,7 @@ from frameloom.models.long_video.free_noise import WindowFusion
 from frameloom.models.motion.edit import AtOnce
 from frameloom.models.network.unet import UNetSize
 from frameloom.models.video.windows import WindowPlan
+from frameloom.tests.support.layout import guide, lay_out
 from frameloom.tests.support.sparse import write_sparse
 from frameloom.tests.support.tensors import apart
 
@@ -105,6 +106,13 @@ def test_networks_and_controlnets_add_up(port, core, demo, scene, sparse, tmp_pa
     beside = drawn(1.0, **controlled)
     assert min(apart(beside, drawn(1.0)), apart(beside, drawn(**controlled))) > 0.01
     near(drawn(1.0, -1.0, **controlled), drawn(**controlled))
+
+
+def test_guidance_by_gradients_goes_beside_it(port, demo, scene, sparse):
+    positive = lay_out(port, demo[1], FRAMES)
+    plain, guided = (scene.run(each, positive=positive) for each in (sparse(), guide(port, sparse())))
+    assert apart(guided, plain) > 0.01
+    assert apart(guided, scene.run(guide(port, demo[0]), positive=positive)) > 0.01
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3])

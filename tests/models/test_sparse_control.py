@@ -80,6 +80,21 @@ def test_pictures_are_embedded_once_a_run(monkeypatch):
     assert len(asked) == 1
 
 
+@torch.no_grad()
+def test_half_precision_is_near_full():
+    network, (tokens, picture) = random_sparse()[0], (draw(2 * FRAMES, 7, 64), draw(1, 4, 8, 8))
+
+    def added(dtype):
+        own = SparseNetwork("rgb", network.size, network.to(dtype))
+        part = SparseControlEdit(own, picture, (0,), FRAMES, others=0.5)
+        made = part.residuals(tokens.to(dtype), CALL, None, part.memory())
+        assert {each.dtype for each in (*made.skips, made.middle)} == {dtype}
+        return torch.cat([each.float().flatten() for each in (*made.skips, made.middle)])
+
+    full = added(torch.float32)
+    assert apart(added(torch.float16), full) <= 5e-3
+
+
 def equal(one, other):
     return one.keys() == other.keys() and all(
         torch.equal(one[key].float(), other[key].float()) for key in one
