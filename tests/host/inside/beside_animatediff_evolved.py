@@ -17,9 +17,15 @@ import server
 import torch
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
+from frameloom.models.motion.camera_checkpoint import read_camera_weights
+from frameloom.models.motion.camera_ctrl import CameraEdit
+from frameloom.models.motion.camera_moves import move_camera, parse_moves
 from frameloom.models.motion.positions import stretch_positions
 from frameloom.models.video.schedules import ANIMATEDIFF
 from frameloom.models.video.windows import WindowPlan
+from frameloom.tests.support.camera import WIDTHS, tiny_camera
+from frameloom.tests.support.motion import save
+from frameloom.tests.support.tensors import apart
 
 import nodes
 
@@ -72,10 +78,9 @@ def motion_models(peer):
 
 @pytest.fixture
 def evolved(peer):
-    def evolve(model, motion_models=None):
-        return call(
-            peer, "ADE_UseEvolvedSampling", model=model, beta_schedule="autoselect", m_models=motion_models
-        )
+    def evolve(model, motion_models=None, context=None):
+        parts = {"m_models": motion_models, "context_options": context}
+        return call(peer, "ADE_UseEvolvedSampling", model=model, beta_schedule="autoselect", **parts)
 
     return evolve
 
@@ -168,3 +173,51 @@ def test_its_positions_are_stretched_as_ours(peer, port, demo, motion, scene, ev
     theirs = scene.run(evolved(demo[0], load(peer, settings)), frames=8)
     ours = scene.run(scene.moving(demo[0], port.load_motion(weights), schedule=ANIMATEDIFF), frames=8)
     torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def their_camera(peer):
+    """A CameraCtrl of random weights, as that pack loads its pruned file, on the demo's motion module."""
+    folder = next(Path(place) for place in sys.modules if place.endswith(PEER.name)) / "models"
+    save(folder / "camera.safetensors", tiny_camera())
+    injection = next(
+        module for name, module in sys.modules.items() if name.endswith(".animatediff.model_injection")
+    )
+    wide = injection.CameraPoseEncoder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(injection, "CameraPoseEncoder", lambda channels, **more: wide(channels=WIDTHS, **more))
+        loaded = call(
+            peer,
+            "ADE_LoadAnimateDiffModelWithCameraCtrl",
+            model_name="demo.safetensors",
+            camera_ctrl="camera.safetensors",
+        )
+    weights = read_camera_weights(folder / "camera.safetensors")
+    return loaded, weights
+
+
+@pytest.mark.parametrize(
+    ("frames", "move"),
+    [(4, "Pan Left"), (16, "Zoom In"), (2, "Roll Clockwise"), (16, "Tilt Up"), (24, "Pan Down")],
+)
+def test_cameras_are_theirs(demo, motion, scene, port, peer, evolved, their_camera, unharmed, frames, move):
+    """But for 3 frames, where that pack takes a product over the wrong axis. 24 are in context windows of 16."""
+    loaded, weights = their_camera
+    poses = call(peer, "ADE_CameraPoseBasic", motion_type=move, speed=1.5, frame_length=frames)
+    theirs = evolved(
+        demo[0],
+        call(peer, "ADE_ApplyAnimateDiffModelWithCameraCtrl", motion_model=loaded, cameractrl_poses=poses),
+        call(peer, "ADE_StandardStaticContextOptions", context_length=16, context_overlap=4)
+        if frames > 16
+        else None,
+    )
+    edit = CameraEdit(
+        weights,
+        move_camera(frames, parse_moves(f"{move} 1.5")),
+        torch.ones(frames),
+        network=port.load_camera(weights),
+    )
+    moving = scene.windowed(scene.moving(demo[0], motion, schedule=ANIMATEDIFF), WindowPlan(16, 4))
+    drawn = scene.run(port.install(moving, Edit("test", merge=edit)), frames=frames)
+    assert apart(drawn, scene.run(theirs, frames=frames)) < 1e-3
+    assert apart(drawn, scene.run(moving, frames=frames)) > 0.01
