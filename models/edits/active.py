@@ -65,7 +65,7 @@ RULES: Mapping[str, Rule] = {
     "slots": chain,
     "skips": chain,
     "time": last,
-    "merge": chain,
+    "temporal_attention": chain,
     "self_attention": chain,
     "between": last,
     "cross_attention": add,
@@ -182,7 +182,9 @@ class Active:
         self._acting["self_attention"] = readers
         numbered = enumerate(parts["residuals"])
         self._acting["residuals"] = [(number, part) for number, part in numbered if _acts(part, call)]
-        self._mergers = [(number, part) for number, part in enumerate(parts["merge"]) if _acts(part, call)]
+        self._mergers = [
+            (number, part) for number, part in enumerate(parts["temporal_attention"]) if _acts(part, call)
+        ]
         self._time = RULES["time"](parts["time"], lambda part, _: part, None)
         self._change = RULES["between"](parts["between"], lambda part, _: part.change(call), None)
         self._biases: dict[Hashable, Tensor | None] = {}
@@ -229,7 +231,7 @@ class Active:
     def _merges(self, slot: str, hidden: Hidden) -> list[TokenMerge]:
         """Return what parts change, in their order, in what the first attention of a slot reads."""
         found = [
-            part.merges(slot, hidden, self.call, self._run.remembered(number, part, "merge"))
+            part.merges(slot, hidden, self.call, self._run.remembered(number, part, "temporal_attention"))
             for number, part in self._mergers
         ]
         return [each for each in found if each is not None]

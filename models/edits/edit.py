@@ -262,7 +262,7 @@ class Slots(Protocol):
 
 
 class TokenMerge(Protocol):
-    """What one part of *merge* does in one slot, in one model call."""
+    """What one part of *temporal_attention* does in one slot, in one model call."""
 
     def rows(self, rows: slice) -> TokenMerge:
         """Return the same for some rows of places, of which tokens are then."""
@@ -276,7 +276,7 @@ class TokenMerge(Protocol):
         ...
 
 
-class Merge(Protocol):
+class TemporalAttention(Protocol):
     """What the first attention of temporal layers reads beside its own tokens."""
 
     def memory(self) -> Any:
@@ -408,7 +408,7 @@ class Edit:
     slots: Slots | None = None
     skips: Skips | None = None
     time: Time | None = None
-    merge: Merge | None = None
+    temporal_attention: TemporalAttention | None = None
     self_attention: SelfAttention | None = None
     between: Between | None = None
     cross_attention: CrossAttention | None = None

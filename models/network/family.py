@@ -31,7 +31,7 @@ INSTEAD = {
     "noise": "use the freenoise of core's context windows",
     "cfg": "take this node out and set the sampler's cfg, since core has one guidance for all frames of a video model",
     "chunks": "sample without Apply Motion Module, since a video model moves by itself",
-    "merge": "use core's nodes for the camera of a video model, such as WanCameraEmbedding",
+    "temporal_attention": "use core's nodes for the camera of a video model, such as WanCameraEmbedding",
     "time": "use the freenoise of core's context windows",
     "run": "take this node out, since FreeInit mends a fault of Stable Diffusion's noise schedule",
     "grid": "use a model of pictures, since RAVE lays frames into them",

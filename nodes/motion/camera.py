@@ -211,14 +211,14 @@ class ApplyCameraCtrl(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run the node."""
         port = api.port()
-        check_offered(port.family(model), ["merge"], NAME)
+        check_offered(port.family(model), ["temporal_attention"], NAME)
         check_range(start_percent, end_percent)
         factors = frame_curve("strength", strength, len(poses))
         if not factors.any():
             return io.NodeOutput(model)
         weights = read_camera_weights(port.resolve(MODULE_FILES, file))
         edit = CameraEdit(weights, poses, factors, start_percent, end_percent, port.load_camera(weights))
-        return io.NodeOutput(port.install(model, Edit(NAME, merge=edit)))
+        return io.NodeOutput(port.install(model, Edit(NAME, temporal_attention=edit)))
 
 
 NODES: list[type] = [CameraPresets, CameraPosesFromText, CameraFromMotionPath, ApplyCameraCtrl]

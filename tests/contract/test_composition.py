@@ -68,7 +68,7 @@ def test_every_seam_is_here():
         *SAMPLING,
         "observe",
         "cfg",
-        "merge",
+        "temporal_attention",
     }  # test_cfg_schedule.py, test_camera_ctrl.py
 
 

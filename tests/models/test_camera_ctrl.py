@@ -161,7 +161,7 @@ def test_every_slot_merges_its_levels_map(state, weights, network, slot):
     module, frames = tiny_module(), 3
     size = (8, 8)
     edit = edit_of(weights, network, frames, strength=[1.0, 0.5, 2.0])
-    run = RunEdits([Edit("m", slots=TemporalEdit(Loaded(module))), Edit("c", merge=edit)])
+    run = RunEdits([Edit("m", slots=TemporalEdit(Loaded(module))), Edit("c", temporal_attention=edit)])
     call = training_call(draw(2 * frames, 4, *size), frames)
     level = next(place.level for place in SD1.places if place.slot == slot)
     channels, side = WIDTHS[level], 8 // 2**level
@@ -222,7 +222,7 @@ def test_in_windows_of_time_each_frame_is_merged_with_its_own_camera(weights, ne
 @pytest.mark.parametrize("size", [(8, 8), (9, 8), (15, 13), (5, 17), (65, 8)])
 def test_maps_are_as_large_as_the_networks_levels(weights, network, size):
     edit = edit_of(weights, network, 2)
-    run = RunEdits([Edit("m", slots=TemporalEdit(Loaded(tiny_module()))), Edit("c", merge=edit)])
+    run = RunEdits([Edit("m", slots=TemporalEdit(Loaded(tiny_module()))), Edit("c", temporal_attention=edit)])
     active = run.at(training_call(draw(2, 4, *size), 2))
     for place in SD1.places:
         grid = [-(-side // 2**place.level) for side in size]
@@ -295,7 +295,7 @@ def test_weights_for_another_family_are_refused(weights):
 
 def test_without_a_motion_module_there_is_nothing_to_tell(weights, network):
     with pytest.raises(ValueError, match=r"got a model without a motion module; .* put Apply Motion Module"):
-        RunEdits([Edit("c", merge=edit_of(weights, network))])
+        RunEdits([Edit("c", temporal_attention=edit_of(weights, network))])
 
 
 def test_keys_are_named_by_their_slot():

@@ -218,6 +218,6 @@ def test_cameras_are_theirs(demo, motion, scene, port, peer, evolved, their_came
         network=port.load_camera(weights),
     )
     moving = scene.windowed(scene.moving(demo[0], motion, schedule=ANIMATEDIFF), WindowPlan(16, 4))
-    drawn = scene.run(port.install(moving, Edit("test", merge=edit)), frames=frames)
+    drawn = scene.run(port.install(moving, Edit("test", temporal_attention=edit)), frames=frames)
     assert apart(drawn, scene.run(theirs, frames=frames)) < 1e-3
     assert apart(drawn, scene.run(moving, frames=frames)) > 0.01
