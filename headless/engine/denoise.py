@@ -175,7 +175,12 @@ class Denoiser:
         )
         sides = len(group.conditions)
         seen = repeat(sampling.scale_input(noisy, sigma), "f c h w -> (n f) c h w", n=sides)
-        cut = find_cut(self._run.find("chunks"), seen, call.frames)
+        whole = self._run.find("merge") is not None  # its layers go among all frames at once
+        cut = (
+            Cut(sides, call.frames, call.frames)
+            if whole
+            else find_cut(self._run.find("chunks"), seen, call.frames)
+        )
         active = self._run.begin(replace(call, parts=len(cut.parts)), group.brought)
         step = torch.full((1,), timestep, device=noisy.device)
         control = self._control.residuals(

@@ -19,10 +19,10 @@ from ...models.edits.call import Call, Held, training_call
 from ...models.edits.edit import Edit, Observer
 from ...models.edits.lockstep import InPart, Lockstep
 from ...models.training import check_trainable
-from ..seams import between, cross_attention, input, observe, self_attention, skips, slots
+from ..seams import between, cross_attention, input, merge, observe, self_attention, skips, slots
 from ..seams.layers import Network
 
-_SEAMS = (input, slots, skips, self_attention, between, cross_attention, observe)
+_SEAMS = (input, slots, skips, self_attention, merge, between, cross_attention, observe)
 
 
 class EditedRun(RunEdits):

@@ -80,6 +80,8 @@ class Run(RunEdits):
 
     def cut(self, noisy: Tensor, frames: int) -> Cut:
         """Return how a batch of so many frames a video is cut, [N, C, H, W]."""
+        if self.find("merge") is not None:  # its layers go among all of them at once
+            return Cut(len(noisy) // frames, frames, frames)
         return find_cut(self.find("chunks"), self.patcher.model, noisy, frames)
 
     def begin(self, sigmas: Tensor) -> None:

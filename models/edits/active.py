@@ -14,7 +14,7 @@ from torch import Tensor
 from ..video.grid import Tiles
 from ..video.shapes import Hidden, Ids, Tokens
 from .call import Call, Layer, Plan, check_places
-from .edit import SEAMS, Added, Conditions, Edit, Part, Source, TokenMerge
+from .edit import SEAMS, Added, Conditions, Edit, Merged, Part, Source, TokenMerge
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ RULES: Mapping[str, Rule] = {
     "time": last,
     "temporal_attention": chain,
     "self_attention": chain,
+    "merge": last,
     "between": last,
     "cross_attention": add,
     "observe": each,
@@ -186,17 +187,20 @@ class Active:
             (number, part) for number, part in enumerate(parts["temporal_attention"]) if _acts(part, call)
         ]
         self._time = RULES["time"](parts["time"], lambda part, _: part, None)
+        merges = [part for part in parts["merge"] if call.frames > 1 or call.is_part]
+        self._merge = RULES["merge"](merges, lambda part, _: part, None)
         self._change = RULES["between"](parts["between"], lambda part, _: part.change(call), None)
         self._biases: dict[Hashable, Tensor | None] = {}
 
     def acts_at(self, seam: str) -> bool:
         """Tell whether something acts at a seam inside the network; where nothing does, it need not be asked."""
-        return self._change is not None if seam == "between" else bool(self._acting[seam])
+        at_most_one = {"between": self._change, "merge": self._merge}
+        return at_most_one[seam] is not None if seam in at_most_one else bool(self._acting[seam])
 
     @property
     def keeps_frames_apart(self) -> bool:
         """Whether no edit lets a frame have a say in another's prediction."""
-        return not (self.acts_at("slots") or self.acts_at("self_attention"))
+        return not any(map(self.acts_at, ("slots", "self_attention", "merge")))
 
     @property
     def norm_frames(self) -> int:
@@ -254,6 +258,23 @@ class Active:
             return part.read(own, self.call, self._run.remembered(number, part, of), layer)
 
         return self._compose("self_attention", ask, None)
+
+    def merge(self, tokens: Tokens, layer: Layer) -> Merged | None:
+        """Return what a layer of self-attention goes among in place of its tokens; None: among all.
+
+        Raises:
+            ValueError: it has other rows than the pictures of the call.
+        """
+        part = self._merge
+        if part is None or layer.level not in part.levels:
+            return None
+        if len(tokens) != self.call.frames * len(self.call.conditions):
+            raise ValueError(
+                f"model: got self-attention over {len(tokens)} rows of tokens; expected one for each of "
+                f"{self.call.frames} frames and {len(self.call.conditions)} conditions; take nodes that cut pictures "
+                "into tiles (HyperTile) out of the graph."
+            )
+        return part.merge(tokens, self.call, self._run.remembered(0, part, "merge"), layer)
 
     def between(self, tokens: Tokens, number: int) -> Tokens:
         """Return what goes from self- to cross-attention in a transformer, by its number in the network's order."""

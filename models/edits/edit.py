@@ -11,7 +11,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from einops import repeat
+import torch
+from einops import rearrange, repeat
 from torch import Tensor
 
 from ..network.unet import UNetSize
@@ -356,6 +357,43 @@ class SelfAttention(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a layer of self-attention attends among in place of its tokens.
+
+    Attributes:
+        tokens: tokens that are left of each condition's frames, [B, M, C].
+        found: place among them where each token of the frames is found, [B, F*L].
+        frames: F, frames of each condition.
+    """
+
+    tokens: Tokens
+    found: Tensor
+    frames: int
+
+    def undo(self, output: Tokens) -> Tokens:
+        """Return the layer's output for every token, [B*F, L, C], of that for what is left, [B, M, C]."""
+        every = torch.stack([rows[found] for rows, found in zip(output, self.found, strict=True)])
+        return rearrange(every, "b (f l) c -> (b f) l c", f=self.frames)
+
+
+class Merge(Protocol):
+    """Tokens of self-attention that are merged before a layer, and taken apart behind it."""
+
+    @property
+    def levels(self) -> frozenset[int]:
+        """Levels of the network in which it acts."""
+        ...
+
+    def memory(self) -> Any:
+        """Return what it remembers between the calls of a run: nothing yet."""
+        ...
+
+    def merge(self, tokens: Tokens, call: Call, memory: Any, layer: Layer) -> Merged:
+        """Return what is left of a layer's tokens, [B*F, L, C]."""
+        ...
+
+
 class Between(Protocol):
     """What changes tokens between self-attention and cross-attention."""
 
@@ -410,6 +448,7 @@ class Edit:
     time: Time | None = None
     temporal_attention: TemporalAttention | None = None
     self_attention: SelfAttention | None = None
+    merge: Merge | None = None
     between: Between | None = None
     cross_attention: CrossAttention | None = None
     observe: Observer | None = None

@@ -24,6 +24,7 @@ INSTEAD = {
     "schedule": "sample without this node, since a video model moves by itself",
     "observe": "make the mask with a segmenter, and connect it to mask",
     "self_attention": "take this node out, since in a video model all frames read each other",
+    "merge": "take this node out, since in a video model all frames read each other",
     "between": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
     "cross_attention": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",
     "conditions": "use core's Conditioning (Set Mask) with a mask for each frame of the latent",

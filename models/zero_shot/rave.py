@@ -67,7 +67,8 @@ class Rave(Part):
         """
         generator = torch.Generator().manual_seed(self.seed)
         draws = [torch.randperm(frames, generator=generator) for _ in range(step + 1)]
-        order, last = draws[-1].tolist(), max(0, frames - self.length)
+        order = [int(frame) for frame in draws[-1]]
+        last = max(0, frames - self.length)
         return [tuple(order[min(start, last) :][: self.length]) for start in range(0, frames, self.length)]
 
     def weigh(self, window: Window, frames: int) -> list[float]:

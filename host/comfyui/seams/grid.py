@@ -57,7 +57,7 @@ class _Laid:
         self._tiles, self._size = tiles, tuple(size)
         self._controls: dict[int, Any] = {}
 
-    def conditions(self, sides: Conditions) -> list[list[dict[str, Any]] | None]:
+    def conditions(self, sides: Conditions) -> Conditions:
         """Return all sides' conditions; those that share a ControlNet share its copy."""
         return [side and [self._condition(each) for each in side] for side in sides]
 

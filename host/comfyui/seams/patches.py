@@ -7,7 +7,7 @@ from typing import Any
 
 from ....models.edits.edit import Edit
 from ....models.errors import HostError
-from . import between, cross_attention, input, observe, self_attention, skips
+from . import between, cross_attention, input, merge, observe, self_attention, skips
 from .live import KEY, Live
 
 # What acts through patches, by the seam. A guide looks at cross-attention, in calls of its own.
@@ -15,6 +15,7 @@ _SEAMS: dict[str, Any] = {
     "input": input,
     "skips": skips,
     "self_attention": self_attention,
+    "merge": merge,
     "between": between,
     "cross_attention": cross_attention,
     "observe": observe,
