@@ -18,7 +18,7 @@ from ..models.long_video.nuwa_jobs import Recursion, Work
 from ..models.motion.checkpoint import MotionWeights
 from ..models.motion.edit import Varying
 from ..models.motion.lora import MotionLoRA
-from ..models.motion.pia import PiaPicture
+from ..models.motion.pictures import Picture
 from ..models.network.family import Family
 from ..models.storyboard.phrases import Ranges
 from ..models.training import Base, FrozenForward, Learner
@@ -48,7 +48,7 @@ class Motion(Protocol):
         ...
 
     @property
-    def picture(self) -> PiaPicture | None:
+    def picture(self) -> Picture | None:
         """Picture that it is given; None: it has none."""
         ...
 
@@ -60,7 +60,7 @@ class Motion(Protocol):
         """Return the same module with a strength that changes, in place of one it had; this one stays as it is."""
         ...
 
-    def with_picture(self, picture: PiaPicture) -> Motion:
+    def with_picture(self, picture: Picture) -> Motion:
         """Return the same module with a picture, in place of one it had; this one stays as it is."""
         ...
 

@@ -38,6 +38,8 @@ FILES = {
         "ByteDance/AnimateDiff-Lightning",
     ),
     "pia.ckpt": ("animatediff_models", "Leoxing/PIA"),
+    "AnimateLCM_sd15_i2v.ckpt": ("animatediff_models", "wangfuyun/AnimateLCM-I2V"),
+    "AnimateLCM_sd15_i2v_lora.safetensors": ("loras", "wangfuyun/AnimateLCM-I2V"),
     "v2_lora_ZoomIn.ckpt": ("animatediff_motion_lora", ANIMATEDIFF),
     "control_v11p_sd15_canny_fp16.safetensors": ("controlnet", CONTROLNETS),
     "control_v11p_sd15_scribble_fp16.safetensors": ("controlnet", CONTROLNETS),

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json"))
 BUNDLED_FILES = set().union(*BUNDLED.values())
 # Inputs whose choices are the user's own files.
-FILE_INPUTS = {"ckpt_name", "control_net_name", "gligen_name", "file", "image", "model"}
+FILE_INPUTS = {"ckpt_name", "control_net_name", "gligen_name", "lora_name", "file", "image", "model"}
 
 
 def is_file(node, name):

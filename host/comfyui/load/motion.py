@@ -19,7 +19,7 @@ from ....models.motion.checkpoint import MotionWeights
 from ....models.motion.edit import Varying
 from ....models.motion.lora import MotionLoRA
 from ....models.motion.module import MotionModel
-from ....models.motion.pia import PiaPicture
+from ....models.motion.pictures import Picture
 
 SUPPORTED_DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
@@ -64,7 +64,7 @@ class ComfyMotion:
         patcher: comfy.model_patcher.ModelPatcher,
         loras: tuple[tuple[MotionLoRA, float], ...] = (),
         varying: Varying | None = None,
-        picture: PiaPicture | None = None,
+        picture: Picture | None = None,
     ) -> None:
         self.weights, self.patcher, self.loras = weights, patcher, loras
         self.varying, self.picture = varying, picture
@@ -93,7 +93,7 @@ class ComfyMotion:
         """Return the same module with a strength that changes."""
         return ComfyMotion(self.weights, self.patcher, self.loras, varying, self.picture)
 
-    def with_picture(self, picture: PiaPicture | None) -> ComfyMotion:
+    def with_picture(self, picture: Picture | None) -> ComfyMotion:
         """Return the same module with a picture."""
         return ComfyMotion(self.weights, self.patcher, self.loras, self.varying, picture)
 
