@@ -19,7 +19,7 @@ from ..models.motion.camera_ctrl import CameraWeights
 from ..models.motion.checkpoint import MotionWeights
 from ..models.motion.edit import Varying
 from ..models.motion.lora import MotionLoRA
-from ..models.motion.pia import PiaPicture
+from ..models.motion.pictures import Picture
 from ..models.motion.sparse_checkpoint import SparseWeights
 from ..models.motion.sparse_control import SparseNetwork
 from ..models.network.family import Family
@@ -51,7 +51,7 @@ class Motion(Protocol):
         ...
 
     @property
-    def picture(self) -> PiaPicture | None:
+    def picture(self) -> Picture | None:
         """Picture that it is given; None: it has none."""
         ...
 
@@ -67,7 +67,7 @@ class Motion(Protocol):
         """Return the same module with a strength that changes, in place of one it had; this one stays as it is."""
         ...
 
-    def with_picture(self, picture: PiaPicture) -> Motion:
+    def with_picture(self, picture: Picture) -> Motion:
         """Return the same module with a picture, in place of one it had; this one stays as it is."""
         ...
 

@@ -21,7 +21,7 @@ def encode_frames(vae: Any, latent: dict[str, Any], images: Tensor, frames: str)
     Args:
         vae: the VAE of the clip's model.
         latent: the clip.
-        images: [N, H, W, C] 0..1. Pictures; those of another size are scaled, and cut off evenly on two sides.
+        images: [N, H, W, C] 0..1. Pictures, as ``encode_pictures`` takes them.
         frames: number of the frame that each is, as ``held_frames.read_frames`` reads them.
 
     Returns:
@@ -31,10 +31,30 @@ def encode_frames(vae: Any, latent: dict[str, Any], images: Tensor, frames: str)
         ValueError: the VAE is of another kind than the clip, or a number is no frame's of it.
         PredictionError: a picture, or what the VAE makes of it, is not finite.
     """
-    port, samples, numbers = api.port(), frames_of(latent), read_frames(frames, len(images))
-    check_channels(port.family(vae), samples)
+    samples, numbers = frames_of(latent), read_frames(frames, len(images))
+    check_channels(api.port().family(vae), samples)
     placed = place_frames(numbers, len(samples))
+    return encode_pictures(vae, latent, images), placed
+
+
+def encode_pictures(vae: Any, latent: dict[str, Any], images: Tensor) -> Clip:
+    """Encode pictures at a clip's size: those of another are scaled, and cut off evenly on two sides.
+
+    Args:
+        vae: the VAE of the clip's model.
+        latent: the clip.
+        images: [N, H, W, C] 0..1. Pictures.
+
+    Returns:
+        Latents, [N, 4, h, w].
+
+    Raises:
+        ValueError: the VAE is of another kind than the clip.
+        PredictionError: a picture, or what the VAE makes of it, is not finite.
+    """
+    port, samples = api.port(), frames_of(latent)
+    check_channels(port.family(vae), samples)
     height, width = (PIXELS_A_CELL * side for side in samples.shape[-2:])
     given = port.encode(vae, fit_pictures(images[..., :3], height, width))["samples"]
     check_frames(given, "images")
-    return given, placed
+    return given

@@ -39,6 +39,8 @@ FILES = {
     ),
     "pia.ckpt": ("animatediff_models", "Leoxing/PIA"),
     "CameraCtrl.ckpt": ("animatediff_models", "hehao13/CameraCtrl"),
+    "AnimateLCM_sd15_i2v.ckpt": ("animatediff_models", "wangfuyun/AnimateLCM-I2V"),
+    "AnimateLCM_sd15_i2v_lora.safetensors": ("loras", "wangfuyun/AnimateLCM-I2V"),
     "v2_lora_ZoomIn.ckpt": ("animatediff_motion_lora", ANIMATEDIFF),
     "v3_sd15_adapter.ckpt": ("loras", ANIMATEDIFF),
     "v3_sd15_sparsectrl_rgb.ckpt": ("controlnet", ANIMATEDIFF),

@@ -172,6 +172,7 @@ class Denoiser:
             size=(noisy.shape[-2], noisy.shape[-1]),
             is_part=self._windows is not None,
             held=self._held,
+            memory=self._run.memory,
         )
         sides = len(group.conditions)
         seen = repeat(sampling.scale_input(noisy, sigma), "f c h w -> (n f) c h w", n=sides)

@@ -12,7 +12,7 @@ from ...models.motion.checkpoint import MotionWeights
 from ...models.motion.edit import Varying
 from ...models.motion.lora import MotionLoRA, merge_loras
 from ...models.motion.module import MotionModel
-from ...models.motion.pia import PiaPicture
+from ...models.motion.pictures import Picture
 from ...models.motion.sparse_checkpoint import SparseWeights
 from ...models.motion.sparse_control import SparseNetwork
 from ...models.motion.sparse_network import SparseControl
@@ -37,7 +37,7 @@ class LoadedMotion:
     dtype: torch.dtype
     loras: tuple[tuple[MotionLoRA, float], ...] = ()
     varying: Varying | None = field(default=None, compare=False)  # the edit's keys have these two
-    picture: PiaPicture | None = field(default=None, compare=False)
+    picture: Picture | None = field(default=None, compare=False)
 
     @cached_property
     def network(self) -> MotionModel:
@@ -67,7 +67,7 @@ class LoadedMotion:
         """Return the same module with a strength that changes; this one stays as it is."""
         return replace(self, varying=varying)
 
-    def with_picture(self, picture: PiaPicture) -> LoadedMotion:
+    def with_picture(self, picture: Picture) -> LoadedMotion:
         """Return the same module with a picture; this one stays as it is."""
         return replace(self, picture=picture)
 

@@ -128,6 +128,7 @@ class Run(RunEdits):
             size=(noisy.shape[-2], noisy.shape[-1]),
             is_part=window is not None,
             held=self.held,
+            memory=self.memory,
         )
 
 

@@ -117,6 +117,7 @@ class RunEdits:
     def forget(self) -> None:
         """Drop what parts remember of earlier calls."""
         self._memories: dict[Hashable, Any] = {}
+        self.memory: dict[Hashable, Any] = {}
 
     def parts(self, seam: str) -> list[Any]:
         """Return the parts of a seam, in the order of their edits."""

@@ -48,6 +48,8 @@ class Call:
     size: tuple[int, int]  # height and width of the latents
     is_part: bool = False  # True where the call sees some frames of a longer clip (a window)
     held: Held | None = field(default=None, repr=False, compare=False)  # whole clips, not windows of them
+    # What parts remember of the calls of a run, by part; of this call alone where a host hands over no other.
+    memory: dict[Hashable, Any] = field(default_factory=dict[Hashable, Any], repr=False, compare=False)
     parts: int = (
         1  # parts of some frames each in which the network's own layers are asked: a slot may do as they do
     )

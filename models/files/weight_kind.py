@@ -65,7 +65,7 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     "pia": ("a PIA module (9-channel input)", "load it with Load Motion Module, and give it a picture by PIA Picture"),
     "animatelcm_i2v": (
         "AnimateLCM's image-to-video module (AnimateLCM-I2V)",
-        "its image encoder isn't supported; choose AnimateLCM's text-to-video module (AnimateLCM_sd15_t2v)",
+        "load it with Load Motion Module, and give it a picture by AnimateLCM Picture",
     ),
     "sdxl_motion": ("an AnimateDiff module for SDXL", _SD15_MODULE),
     "motion": ("an AnimateDiff motion module", "load it with Load Motion Module"),

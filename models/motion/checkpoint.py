@@ -23,14 +23,15 @@ from ..errors import CheckpointError
 from ..files.weight_file import WeightFile, find_nearest, open_weights
 from ..files.weight_kind import Kind, expect
 from ..network.unet import SD1
-from ..video.schedules import ANIMATEDIFF, BetaName, BetaSchedule
+from ..video.schedules import ANIMATEDIFF, ANIMATELCM_I2V, BetaName, BetaSchedule
 from .few_steps import CONSISTENCY, FewStepSettings, from_name, read_few_steps, write_few_steps
+from .image_encoder import PREFIX
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 from .module import MotionModel, MotionSize, positional_encoding
 from .pia import PIA_CHANNELS, PIA_KEY, PICTURE_KEY
 
-Family = Literal["v1", "v2", "v3", "animatelcm", "pia", "frameloom"]
-MODULE_KINDS: tuple[Kind, ...] = ("motion", "pia")
+Family = Literal["v1", "v2", "v3", "animatelcm", "animatelcm_i2v", "pia", "frameloom"]
+MODULE_KINDS: tuple[Kind, ...] = ("motion", "pia", "animatelcm_i2v")
 MID_SLOT = "mid_block.motion_modules.0"
 # AnimateLCM stores no positional encoding; its longest clip. The sinusoids of a shorter one are a prefix of it.
 _LCM_FRAMES = 64
@@ -141,7 +142,7 @@ def to_diffusers(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, A
     """
     state: dict[str, Tensor] = {}
     for key, tensor in weights.state.items():
-        if key in ENCODERS:
+        if key in ENCODERS or key.startswith(PREFIX):
             continue
         name = key.replace(".temporal_transformer.", ".")
         if _OUR_ENCODING.search(name):
@@ -197,7 +198,8 @@ def _find_keys(file: WeightFile) -> dict[str, str]:
     """Map the names of a ``MotionModel``'s tensors to the file's keys."""
     keys: dict[str, str] = {}
     for key in file.shapes:
-        ours = key if key in ENCODERS else motion_key(key)
+        bare = key.removeprefix("module.")
+        ours = bare if bare in ENCODERS or bare.startswith(PREFIX) else motion_key(key)
         if ours is None and key.endswith(PIA_KEY) and file.shapes[key][1:2] == (PIA_CHANNELS,):
             ours = PIA_KEY
         if ours in keys:
@@ -231,7 +233,7 @@ def _build(file: WeightFile, state: dict[str, Tensor]) -> MotionWeights:
     _check_complete(file, size, state)
     family, beta_schedule = _recognise(file, size, stores_encoding)
     few_steps = read_few_steps(file.name, file.metadata) or from_name(file.name)
-    if family == "animatelcm":
+    if family in ("animatelcm", "animatelcm_i2v"):
         few_steps = CONSISTENCY
     return MotionWeights(
         file.name, family, size, state, beta_schedule, clip_norm=family in ("v1", "pia"), few_steps=few_steps
@@ -268,6 +270,7 @@ def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize,
         attentions=_count(state, r"attention_blocks\.(\d+)\."),
         mask_encoder=MASK_KEY in state,
         picture_encoder=PICTURE_KEY in state,
+        image_encoder=any(key.startswith(PREFIX) for key in state),
     ), bool(encodings)
 
 
@@ -325,9 +328,13 @@ def _recognise(
                 f"{get_args(Family)} and {get_args(BetaName)}; use a newer Frameloom, or save the module again."
             )
         known = None if schedule is None else BetaSchedule(cast(BetaName, schedule))
+        if family == "animatelcm_i2v" and known == ANIMATEDIFF:  # a name does not say where a schedule ends
+            known = ANIMATELCM_I2V
         return cast(Family, family), known
     if size.picture_encoder:
         return "pia", ANIMATEDIFF
+    if size.image_encoder:
+        return "animatelcm_i2v", ANIMATELCM_I2V
     if not stores_encoding or size.max_frames == _LCM_FRAMES:
         return "animatelcm", ANIMATEDIFF
     if MID_SLOT in size.channels:

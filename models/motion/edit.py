@@ -22,8 +22,8 @@ STILL = (
 )
 
 NO_PICTURE = (
-    "{name} is a PIA module; got no picture; expected one, without which it makes a video of the prompt alone; put PIA "
-    "Picture between Load Motion Module and Apply Motion Module."
+    "{name} is made to animate a picture; got none; expected one, without which it makes a video of the prompt alone; "
+    "put {node} between Load Motion Module and Apply Motion Module."
 )
 
 ROWS_IN_PARTS = 4
@@ -152,8 +152,10 @@ class TemporalEdit(Part):
         """Say that a single frame is drawn without it, that it lacks a picture, or that a run has too many steps."""
         if plan.frames == 1:
             return STILL
-        if self.motion.weights.size.picture_encoder and not self.HAS_PICTURE:
-            return NO_PICTURE.format(name=self.motion.weights.name)
+        size = self.motion.weights.size
+        if (size.picture_encoder or size.image_encoder) and not self.HAS_PICTURE:
+            node = "PIA Picture" if size.picture_encoder else "AnimateLCM Picture"
+            return NO_PICTURE.format(name=self.motion.weights.name, node=node)
         name, settings = find_few_steps(self.motion)
         return None if settings is None else settings.misfit(name, plan)
 
@@ -169,7 +171,7 @@ class TemporalEdit(Part):
 
 @dataclass(frozen=True, slots=True)
 class VaryingEdit(TemporalEdit):
-    """Run a motion module whose strength changes; its encoders' does not.
+    """Run a motion module whose strength changes; a mask encoder's does not.
 
     Attributes:
         varying: strengths, in proportion to ``strength``; None: it stays.
@@ -195,7 +197,7 @@ class PictureEdit(VaryingEdit):
     """Run a motion module that is given a picture.
 
     Attributes:
-        picture: the picture, with what it adds behind the first convolution.
+        picture: a ``pictures.Picture``; what it adds is in proportion to the module's strength.
     """
 
     HAS_PICTURE: ClassVar[bool] = True
@@ -203,6 +205,15 @@ class PictureEdit(VaryingEdit):
     picture: Any = None
 
     def add(self, hidden: Tensor, call: Call) -> Tensor:
-        """Add what the encoders make of what is held, and of the picture, to [N, C, H, W]."""
+        """Add what is made of what is held, and of the picture, to [N, C, H, W]."""
         hidden = VaryingEdit.add(self, hidden, call)
-        return self.picture.add(hidden, call, self._running.picture_encoder, self.strength)
+        change = self.picture.begin(hidden, call, self._running)
+        return hidden if change is None else hidden + self.strength_of(hidden, call) * change
+
+    def run(self, slot: str, hidden: Tensor, call: Call, time: Time | None) -> Tensor:
+        """Run a slot, [N, C, H, W] to the same, on what the picture is added to."""
+        change = self.picture.enter(slot, hidden, call, self._running)
+        if change is None:
+            return VaryingEdit.run(self, slot, hidden, call, time)
+        moved = VaryingEdit.run(self, slot, hidden + change, call, time)
+        return moved + (self.strength_of(hidden, call) - 1) * change

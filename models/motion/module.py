@@ -14,7 +14,6 @@ Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -24,30 +23,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..edits.edit import Time, TokenMerge
-from ..network.layers import Attend, FeedForward, attend
+from ..network.layers import Attend, FeedForward, attend, positional_encoding
 from ..network.unet import SD1, UNetSize
 from ..video.frames import frames_to_tokens, tokens_to_frames
+from .image_encoder import ImageEncoder
 from .mask_adapter import MaskEncoder
 
 NormScope = Literal["frame", "clip"]
-
-
-def positional_encoding(length: int, channels: int) -> Tensor:
-    """Return the fixed sinusoids of "Attention is all you need": sine at even channels, cosine at odd.
-
-    Returns:
-        [1, length, channels] float32.
-
-    Examples:
-        >>> positional_encoding(32, 64).shape
-        torch.Size([1, 32, 64])
-    """
-    position = torch.arange(length, dtype=torch.float32).unsqueeze(1)
-    rate = torch.exp(torch.arange(0, channels, 2, dtype=torch.float32) * (-math.log(10000.0) / channels))
-    encoding = torch.zeros(1, length, channels)
-    encoding[0, :, 0::2] = torch.sin(position * rate)
-    encoding[0, :, 1::2] = torch.cos(position * rate)
-    return encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +44,7 @@ class MotionSize:
         attentions: self-attentions a block.
         mask_encoder: True where it has one, as wide as the first slot and so as the UNet's first convolution.
         picture_encoder: True where it has PIA's, of the same width.
+        image_encoder: True where it has AnimateLCM-I2V's, as wide as the slots on the way down.
     """
 
     channels: Mapping[str, int]
@@ -70,12 +53,19 @@ class MotionSize:
     blocks: int = 1
     attentions: int = 2
     mask_encoder: bool = False
-    picture_encoder: bool = field(default=False, compare=False)  # its weights are in keys of finished work
+    # Their weights are in keys of finished work.
+    picture_encoder: bool = field(default=False, compare=False)
+    image_encoder: bool = field(default=False, compare=False)
 
     @property
     def stem(self) -> int:
         """Width of the UNet's first convolution."""
         return self.channels["down_blocks.0.motion_modules.0"]
+
+    @property
+    def way_down(self) -> tuple[int, ...]:
+        """Width of each level of the UNet's way down."""
+        return tuple(self.channels[f"down_blocks.{level}.motion_modules.1"] for level in SD1.levels)
 
 
 def motion_size(unet: UNetSize, *, middle: bool = False) -> MotionSize:
@@ -330,12 +320,13 @@ class MotionModel(nn.Module):
     """All temporal transformers of one motion module, keyed as AnimateDiff's files.
 
     State:
-        {slot}.temporal_transformer.*, slots as in ``network.unet.SD1``; mask_encoder.* and picture_encoder.* where it
-        has them.
+        {slot}.temporal_transformer.*, slots as in ``network.unet.SD1``; mask_encoder.*, picture_encoder.* and
+        img_encoder.* where it has them.
     """
 
     mask_encoder: MaskEncoder | None
     picture_encoder: MaskEncoder | None
+    img_encoder: ImageEncoder | None
 
     def __init__(self, size: MotionSize, **options: Any) -> None:
         """Build every slot in ``size.channels``; ValueError for an unknown one. Options: as ``TemporalTransformer``."""
@@ -353,6 +344,7 @@ class MotionModel(nn.Module):
         layers = {name: value for name, value in options.items() if name not in ("norm_scope", "attend")}
         self.mask_encoder = MaskEncoder(size.stem, **layers) if size.mask_encoder else None
         self.picture_encoder = MaskEncoder(size.stem, **layers) if size.picture_encoder else None
+        self.img_encoder = ImageEncoder(size.way_down, **layers) if size.image_encoder else None
 
     def _level(self, name: str, options: Mapping[str, Any]) -> nn.ModuleDict:
         """Build a level's slots, under AnimateDiff's keys."""

@@ -22,10 +22,9 @@ import torch
 from torch import Tensor
 
 from ..edits.call import Call
-from ..network.sizes import SD15
 from ..video.curve import frame_curve
 from ..video.shapes import Clip, Hidden
-from .mask_adapter import LATENT_CHANNELS
+from .pictures import Picture, check_size, scale_latents
 
 PICTURE_KEY = "picture_encoder.conv.weight"  # of W_5, in a motion module and in files of modules and LoRAs
 PIA_KEY, PIA_CHANNELS = "conv_in.weight", 9  # of W, in PIA's files
@@ -69,31 +68,21 @@ def read_affinity(affinity: str, written: str, frames: int) -> Tensor:
     return values
 
 
-def check_pia(name: str, is_pia: bool, latents: Clip) -> None:
-    """Check that a motion module, and pictures, are PIA's.
-
-    Args:
-        name: name of the module's file.
-        is_pia: True where it has a picture encoder.
-        latents: [K, C, H, W]. The pictures.
+def check_pia(name: str, has_encoder: bool) -> None:
+    """Check that a motion module, by its file's name, is PIA's.
 
     Raises:
-        ValueError: they are others.
+        ValueError: it has no picture encoder.
     """
-    if not is_pia:
+    if not has_encoder:
         raise ValueError(
             f"motion: got {name}, which has no picture encoder; expected a PIA module; choose pia.ckpt in Load Motion "
             "Module, or animate the picture with Hold Frames."
         )
-    if latents.shape[1] != LATENT_CHANNELS:
-        raise ValueError(
-            f"vae: got one whose latents have {latents.shape[1]} channels; expected {LATENT_CHANNELS}; use the VAE of "
-            "an SD1.5 checkpoint."
-        )
 
 
 @dataclass(frozen=True, eq=False)
-class PiaPicture:
+class PiaPicture(Picture):
     """Pictures that some frames of a clip are to look like.
 
     Attributes:
@@ -113,7 +102,7 @@ class PiaPicture:
         Of two that are one frame the last counts.
         """
         placed = dict(zip(frames, latents, strict=True))
-        return PiaPicture(SD15.latent_scale * torch.stack(list(placed.values())), tuple(placed), affinity)
+        return PiaPicture(scale_latents(torch.stack(list(placed.values()))), tuple(placed), affinity)
 
     def nearest(self, frame_ids: Sequence[int]) -> list[int]:
         """Return which of the pictures is nearest to each frame; of two that are equally near, the earlier one."""
@@ -125,28 +114,16 @@ class PiaPicture:
         distances = (torch.tensor(frame_ids)[:, None] - torch.tensor(self.frames)).abs()
         return self.affinity[distances.clamp(max=len(self.affinity) - 1)].amax(1).view(-1, 1, 1, 1)
 
-    def add(self, hidden: Hidden, call: Call, encoder: Any, strength: float) -> Hidden:
-        """Add strength * (P + a_f M) to h.
-
-        Args:
-            hidden: [N, C, H, W] float. Output of the first convolution.
-            call: model call whose pictures these are.
-            encoder: network of W_5: ``conv``, [K, 5, H, W] to [K, C, H, W].
-            strength: factor on what is added.
+    def begin(self, hidden: Hidden, call: Call, network: Any) -> Tensor:
+        """Return P + a_f M, what is added to the first convolution's output, [N, C, H, W].
 
         Raises:
             ValueError: the pictures have another size than the clip.
         """
-        if self.latents.shape[-2:] != call.size:
-            (height, width), got = call.size, self.latents.shape[-2:]
-            raise ValueError(
-                f"PIA Picture: got pictures for latents of {got[0]} x {got[1]} cells and a clip of {height} x {width}; "
-                "expected one size; connect the latent that is sampled to PIA Picture's latent, and take areas of "
-                "conditions out of the graph."
-            )
+        check_size("PIA Picture", self.latents, call)
         blank = torch.zeros_like(self.latents[:1])
         picture = torch.cat([torch.zeros_like(self.latents[:, :1]), self.latents], dim=1)
         near = torch.cat([torch.ones_like(blank[:, :1]), blank], dim=1)
-        maps = encoder.conv(torch.cat([picture, near]).to(hidden))
+        maps = network.picture_encoder.conv(torch.cat([picture, near]).to(hidden))
         change = maps[self.nearest(call.frame_ids)] + self.mask(call.frame_ids).to(hidden) * maps[-1:]
-        return hidden + strength * change.repeat(len(hidden) // call.frames, 1, 1, 1)
+        return change.repeat(len(hidden) // call.frames, 1, 1, 1)

@@ -1,10 +1,12 @@
-"""Layers that more than one technique is made of: attention over a few tokens, and a gated feed-forward."""
+"""Layers that more than one technique is made of: attention over a few tokens, a gated feed-forward, and sinusoids."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -26,6 +28,24 @@ def attend_briefly(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Ten
     query, key, value = (rearrange(part, "n l (h d) -> (n h) l d", h=heads) for part in (query, key, value))
     weights = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(-1)
     return rearrange(weights @ value, "(n h) l d -> n l (h d)", h=heads)
+
+
+def positional_encoding(length: int, channels: int) -> Tensor:
+    """Return the fixed sinusoids of "Attention is all you need": sine at even channels, cosine at odd.
+
+    Returns:
+        [1, length, channels] float32.
+
+    Examples:
+        >>> positional_encoding(32, 64).shape
+        torch.Size([1, 32, 64])
+    """
+    position = torch.arange(length, dtype=torch.float32).unsqueeze(1)
+    rate = torch.exp(torch.arange(0, channels, 2, dtype=torch.float32) * (-math.log(10000.0) / channels))
+    encoding = torch.zeros(1, length, channels)
+    encoding[0, :, 0::2] = torch.sin(position * rate)
+    encoding[0, :, 1::2] = torch.cos(position * rate)
+    return encoding
 
 
 class _GEGLU(nn.Module):

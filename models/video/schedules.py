@@ -53,3 +53,4 @@ class BetaSchedule:
 
 STABLE_DIFFUSION = BetaSchedule("linear")
 ANIMATEDIFF = BetaSchedule("sqrt_linear")
+ANIMATELCM_I2V = BetaSchedule("sqrt_linear", end=0.014)

@@ -29,8 +29,8 @@ BETA_SCHEDULES = {
 class MotionModuleLoader(io.ComfyNode):
     """Load a motion module: temporal layers, trained once on video, that animate any SD1.5 model.
 
-    Reads AnimateDiff v1, v2 and v3, AnimateLCM, PIA, diffusers' MotionAdapter and Frameloom's own. For a file
-    that is something else, an error says what it is.
+    Reads AnimateDiff v1, v2 and v3, AnimateLCM, also for image to video, PIA, diffusers' MotionAdapter and
+    Frameloom's own. For a file that is something else, an error says what it is.
     """
 
     @classmethod
@@ -141,7 +141,8 @@ class ApplyMotionModule(io.ComfyNode):
                 choice("beta_schedule", [AUTO, *BETA_SCHEDULES],
                     "Noise schedule to sample with. auto takes the one that this module was trained with; "
                     "AnimateDiff on the plain Stable Diffusion schedule flickers and looks washed out. Of AnimateLCM "
-                    "auto takes its authors' sqrt_linear; linear is what AnimateDiff-Evolved takes for it."),
+                    "auto takes its authors' sqrt_linear, which for its image-to-video module ends at 0.014; linear "
+                    "is what AnimateDiff-Evolved takes for it."),
                 whole("frames_at_once", 0, 0, 100_000,
                     "Number of frames that go through the model at once. Fewer need less memory, for hardly more "
                     "time; the video stays the same. 0 takes as many as there is room for.", optional=True),

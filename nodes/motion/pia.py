@@ -71,7 +71,7 @@ class PIAPicture(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run the node."""
         given, numbers = encode_frames(vae, latent, images, frames)
-        check_pia(motion.weights.name, motion.weights.size.picture_encoder, given)
+        check_pia(motion.weights.name, motion.weights.size.picture_encoder)
         by_distance = read_affinity(affinity, affinities, len(latent["samples"]))
         return io.NodeOutput(motion.with_picture(PiaPicture.of(given, numbers, by_distance)))
 

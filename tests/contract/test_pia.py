@@ -57,7 +57,7 @@ def widened(port, demo, weight, given=0, strength=1.0):
 
     def convolve(_module, inputs, output):
         noisy = inputs[0].float()
-        wide = torch.cat([noisy, strength * word.to(noisy).repeat(len(noisy) // FRAMES, 1, 1, 1)], 1)
+        wide = torch.cat([noisy, (strength * word).to(noisy).repeat(len(noisy) // FRAMES, 1, 1, 1)], 1)
         weights = torch.cat([first.weight.float(), weight.to(noisy)], 1)
         bias = None if first.bias is None else first.bias.float()
         return torch.nn.functional.conv2d(wide, weights, bias, padding=1).to(output)
@@ -133,7 +133,8 @@ def test_it_acts_beside_a_mask_adapter_a_lora_and_a_strength_that_changes(port, 
         return scene.run(scene.moving(demo[0], module), latent=latents, mask=mask)
 
     bare = MotionStrength.execute(adapted(pia), **schedule).args[0]
-    with widened(port, demo, pia.weights.state[PICTURE_KEY]):
+    falling = torch.linspace(1, 0.5, FRAMES).view(-1, 1, 1, 1)
+    with widened(port, demo, pia.weights.state[PICTURE_KEY], strength=falling):
         wanted = drawn(bare)
     orders = (
         MotionStrength.execute(told(adapted(pia)), **schedule).args[0],
@@ -165,7 +166,9 @@ def test_a_module_without_its_picture_says_so(core, demo, pia, scene, told, capl
         model = scene.moving(demo[0], module)
         core.ksampler(model, 3, 2, 2.0, "euler", "normal", scene.positive, scene.negative, latent, 1.0)
         said = [
-            each for each in caplog.messages if each.startswith("pia.ckpt is a PIA module; got no picture")
+            each
+            for each in caplog.messages
+            if each.startswith("pia.ckpt is made to animate a picture; got none")
         ]
         assert len(said) == count
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.host.video_file import Encoding, NewVideo
+from frameloom.models.motion.image_encoder import PREFIX, ImageEncoder
 from frameloom.models.motion.lora import read_motion_lora
 from frameloom.models.motion.pia import PIA_KEY
 from frameloom.tests.support.camera import tiny_camera
 from frameloom.tests.support.gligen import write_gligen
-from frameloom.tests.support.random_demo import NARROW, random_motion, write_control, write_model
+from frameloom.tests.support.random_demo import NARROW, random_motion, write_control, write_lora, write_model
 from frameloom.tests.support.sparse import domain_adapter, write_sparse
 from frameloom.tests.support.tensors import draw
 from frameloom.tests.support.workflows import read_graph
@@ -40,6 +41,11 @@ def folder(tmp_path_factory):
     motion = random_motion(NARROW.unet).state_dict()
     torch.save(motion, folder / "models/animatediff_models/v3_sd15_mm.ckpt")
     save_file(motion, folder / "models/animatediff_models/animatediff_lightning_4step_comfyui.safetensors")
+    torch.manual_seed(2)
+    encoder = ImageEncoder([NARROW.unet.slots[f"down_blocks.{level}.motion_modules.1"] for level in range(4)])
+    encoder = {PREFIX + key: value for key, value in encoder.state_dict().items()}
+    torch.save(motion | encoder, folder / "models/animatediff_models/AnimateLCM_sd15_i2v.ckpt")
+    write_lora(folder / "models/loras/AnimateLCM_sd15_i2v_lora.safetensors")
     widened = {PIA_KEY: draw(NARROW.unet.model_channels, 9, 3, 3)}
     torch.save(motion | widened, folder / "models/animatediff_models/pia.ckpt")
     Image.new("RGB", (96, 64), "red").save(folder / "input" / "my_picture.png")
@@ -96,6 +102,7 @@ SHORT_TRAINING = ("3.frames=4", "4.steps=2", "4.checkpoint_every=2", "10.batch_s
         ("layout_gligen_sd15", 16, ("KSampler.steps=2",)),
         ("few_steps_sd15", 16, ()),
         ("pia_sd15", 16, ("KSampler.steps=2",)),
+        ("animatelcm_i2v_sd15", 16, ()),
         ("sparsectrl_sd15", 16, ("KSampler.steps=2",)),
         ("camera_ctrl_sd15", 16, ("KSampler.steps=2",)),
         ("control_schedule_sd15", 16, ("KSampler.steps=2",)),

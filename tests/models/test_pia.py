@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -56,10 +57,10 @@ def picture(*frames, affinity=(1.0, 0.75, 0.5)):
     return PiaPicture.of(latents, frames, torch.tensor(affinity))
 
 
-def encoder(weight=WIDENED):
-    made = MaskEncoder(WIDTH)
+def network(weight=WIDENED):
+    made = MaskEncoder(WIDTH).requires_grad_(False)
     made.conv.weight.data.copy_(weight[:, 4:])
-    return made.requires_grad_(False)
+    return SimpleNamespace(picture_encoder=made)
 
 
 @pytest.mark.parametrize("given", [0, 2])
@@ -71,18 +72,15 @@ def test_the_sum_is_the_convolution_of_nine_channels(given):
     )
     wanted = torch.nn.functional.conv2d(torch.cat([noisy, word.repeat(2, 1, 1, 1)], 1), WIDENED, padding=1)
     base = torch.nn.functional.conv2d(noisy, WIDENED[:, :4], padding=1)
-    got = pictures.add(base, call(), encoder(), 1.0)
+    got = base + pictures.begin(base, call(), network())
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(
-        pictures.add(base, call(), encoder(), 0.5), (base + wanted) / 2, rtol=1e-5, atol=1e-5
-    )
 
 
 def test_a_window_has_its_frames_distances():
     base, pictures = draw(2 * FRAMES, WIDTH, 8, 8), picture(1)
-    whole = pictures.add(base, call(), encoder(), 1.0)
+    whole = pictures.begin(base, call(), network())
     rows = [2, 3, 4, 2 + FRAMES, 3 + FRAMES, 4 + FRAMES]
-    part = pictures.add(base[rows], call(3, frame_ids=(2, 3, 4), is_part=True), encoder(), 1.0)
+    part = pictures.begin(base[rows], call(3, frame_ids=(2, 3, 4), is_part=True), network())
     torch.testing.assert_close(part, whole[rows], rtol=1e-5, atol=1e-5)
 
 
@@ -123,17 +121,16 @@ def test_a_picture_of_another_size_is_refused():
     with pytest.raises(
         ValueError, match=r"PIA Picture: got pictures for latents of 8 x 8 cells and a clip of 4 x"
     ):
-        picture(0).add(draw(12, WIDTH, 4, 8), low, encoder(), 1.0)
+        picture(0).begin(draw(12, WIDTH, 4, 8), low, network())
 
 
 def test_what_is_no_pia_is_refused():
-    latents = torch.zeros(1, 4, 8, 8)
     with pytest.raises(
         ValueError, match=r"motion: got mm.ckpt, which has no picture encoder; expected a PIA module"
     ):
-        check_pia("mm.ckpt", False, latents)
+        check_pia("mm.ckpt", False)
     with pytest.raises(ValueError, match="vae: got one whose latents have 16 channels; expected 4"):
-        check_pia("pia.ckpt", True, torch.zeros(1, 16, 8, 8))
+        PiaPicture.of(torch.zeros(1, 16, 8, 8), [0], torch.ones(1))
 
 
 def of_file(path):

@@ -57,7 +57,11 @@ FAMILIES = [
     ("sparsectrl_scribble", r".*\(scribble\)", module("up_", controlnet_cond_embedding__conv_in=conv(4))),
     ("fancyvideo", "a FancyVideo module.*isn't supported", FANCY),
     ("pia", "a PIA module.*Load Motion Module.*PIA Picture", module("mid_", conv_in=conv(9))),
-    ("animatelcm_i2v", r".*\(AnimateLCM-I2V\)", module("pos_encoder", img_encoder__conv_in=conv(4))),
+    (
+        "animatelcm_i2v",
+        r".*\(AnimateLCM-I2V\).*AnimateLCM Picture",
+        module("pos_encoder", img_encoder__conv_in=conv(4)),
+    ),
     ("sdxl_motion", "an AnimateDiff module for SDXL.*module for SD1.5", module("blocks.3.", "mid_")),
     ("motion", "an AnimateDiff motion module.*Load Motion Module", module()),
     ("motion_lora", "a motion LoRA;.*Load Motion LoRA", tiny_lora()),

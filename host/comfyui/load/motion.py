@@ -20,7 +20,7 @@ from ....models.motion.checkpoint import MotionWeights
 from ....models.motion.edit import Varying
 from ....models.motion.lora import MotionLoRA
 from ....models.motion.module import MotionModel
-from ....models.motion.pia import PiaPicture
+from ....models.motion.pictures import Picture
 from ....models.motion.sparse_checkpoint import SparseWeights
 from ....models.motion.sparse_control import SparseNetwork
 from ....models.motion.sparse_network import SparseControl
@@ -68,7 +68,7 @@ class ComfyMotion:
         patcher: comfy.model_patcher.ModelPatcher,
         loras: tuple[tuple[MotionLoRA, float], ...] = (),
         varying: Varying | None = None,
-        picture: PiaPicture | None = None,
+        picture: Picture | None = None,
     ) -> None:
         self.weights, self.patcher, self.loras = weights, patcher, loras
         self.varying, self.picture = varying, picture
@@ -97,7 +97,7 @@ class ComfyMotion:
         """Return the same module with a strength that changes."""
         return ComfyMotion(self.weights, self.patcher, self.loras, varying, self.picture)
 
-    def with_picture(self, picture: PiaPicture | None) -> ComfyMotion:
+    def with_picture(self, picture: Picture | None) -> ComfyMotion:
         """Return the same module with a picture."""
         return ComfyMotion(self.weights, self.patcher, self.loras, self.varying, picture)
 

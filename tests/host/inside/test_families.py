@@ -86,7 +86,7 @@ def test_every_node_refuses_a_model_of_video_by_its_name(nodes, parts, family):
         if node == "ControlSchedule":
             continue  # it sees neither model nor latents
         if (
-            node in ("BackgroundSmooth", "DecodeToVideo", "HoldFrames", "PIAPicture")
+            node in ("BackgroundSmooth", "DecodeToVideo", "HoldFrames", "PIAPicture", "AnimateLCMPicture")
             and len(MODELS[family][2]) == 4
         ):
             continue  # frames, as pictures have them; they never see the model
