@@ -4,11 +4,16 @@ Of 1000 betas b_t, timestep t keeps the share a_t = (1 - b_1) ... (1 - b_t) of t
 sigma_t = sqrt((1 - a_t) / a_t), noise over signal.
 
 The names differ between libraries: ComfyUI's ``linear`` is LDM's, linear in the square root (diffusers'
-``scaled_linear``); AnimateDiff's diffusers ``linear`` is ComfyUI's ``sqrt_linear``.
+``scaled_linear``); AnimateDiff's diffusers ``linear`` is ComfyUI's ``sqrt_linear``; ``cosine`` and
+``squaredcos_cap_v2`` are one schedule: a_t = cos^2((t / 1000 + 0.008) / 1.008 pi / 2), with betas of at most 0.999.
+
+Source: cosine from "Improved Denoising Diffusion Probabilistic Models" (Nichol and Dhariwal 2021),
+https://arxiv.org/abs/2102.09672, equation 17; numbers of the others from ComfyUI and AnimateDiff-Evolved.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +21,8 @@ import torch
 from torch import Tensor
 
 BetaName = Literal["linear", "sqrt_linear"]
+"""Schedules that motion modules are trained with."""
+OtherName = Literal["sqrt", "cosine", "squaredcos_cap_v2", "mean"]
 TRAIN_TIMESTEPS = 1000
 
 
@@ -24,12 +31,13 @@ class BetaSchedule:
     """A named schedule of 1000 betas.
 
     Attributes:
-        name: ``linear`` (Stable Diffusion: linear in the square root) or ``sqrt_linear`` (AnimateDiff: plainly linear).
-        start: first beta.
-        end: last beta.
+        name: ``linear`` (Stable Diffusion: linear in the square root), ``sqrt_linear`` (AnimateDiff: plainly linear),
+            ``sqrt`` (square root of that), or ``cosine``, also called ``squaredcos_cap_v2``.
+        start: first beta; a cosine has its own.
+        end: last beta; a cosine has its own.
     """
 
-    name: BetaName
+    name: BetaName | OtherName
     start: float = 0.00085
     end: float = 0.012
 
@@ -39,6 +47,12 @@ class BetaSchedule:
             return torch.linspace(self.start**0.5, self.end**0.5, TRAIN_TIMESTEPS, dtype=torch.float64) ** 2
         if self.name == "sqrt_linear":
             return torch.linspace(self.start, self.end, TRAIN_TIMESTEPS, dtype=torch.float64)
+        if self.name == "sqrt":
+            return torch.linspace(self.start, self.end, TRAIN_TIMESTEPS, dtype=torch.float64) ** 0.5
+        if self.name in ("cosine", "squaredcos_cap_v2"):
+            share = torch.linspace(0, 1, TRAIN_TIMESTEPS + 1, dtype=torch.float64)
+            kept = ((share + 0.008) / 1.008 * math.pi / 2).cos() ** 2
+            return (1 - kept[1:] / kept[:-1]).clamp(max=0.999)
         raise ValueError(f"beta schedule {self.name!r} is unknown; expected 'linear' or 'sqrt_linear'.")
 
     def alphas_cumprod(self) -> Tensor:
@@ -51,6 +65,26 @@ class BetaSchedule:
         return ((1 - a) / a).sqrt().float()
 
 
+@dataclass(frozen=True, slots=True)
+class MeanSchedule(BetaSchedule):
+    """Schedule whose sigmas are the mean of two schedules'.
+
+    Attributes:
+        one, other: the two.
+    """
+
+    name: BetaName | OtherName = "mean"
+    one: BetaSchedule = BetaSchedule("linear")
+    other: BetaSchedule = BetaSchedule("sqrt_linear")
+
+    def betas(self) -> Tensor:
+        """Return b_t, [1000] float64, which give such sigmas."""
+        kept = torch.stack([self.one.alphas_cumprod(), self.other.alphas_cumprod()])
+        a = 1 / (1 + ((1 - kept) / kept).sqrt().mean(0) ** 2)
+        return 1 - a / torch.cat([a.new_ones(1), a[:-1]])
+
+
 STABLE_DIFFUSION = BetaSchedule("linear")
 ANIMATEDIFF = BetaSchedule("sqrt_linear")
 ANIMATELCM_I2V = BetaSchedule("sqrt_linear", end=0.014)
+ANIMATEDIFF_SDXL = BetaSchedule("linear", end=0.020)

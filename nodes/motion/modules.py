@@ -10,7 +10,13 @@ from ...models.motion.checkpoint import MODULE_KINDS, read_motion_weights
 from ...models.motion.edit import TemporalEdit, motion_edit
 from ...models.motion.few_steps import SCHEDULER, choose_settings
 from ...models.motion.lora import read_motion_lora
-from ...models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from ...models.video.schedules import (
+    ANIMATEDIFF,
+    ANIMATEDIFF_SDXL,
+    STABLE_DIFFUSION,
+    BetaSchedule,
+    MeanSchedule,
+)
 from ..early import check_early, check_kind, check_range
 from ..widgets import choice, found, number, out, percent, schema, socket, whole
 
@@ -23,6 +29,11 @@ BETA_SCHEDULES = {
     "sqrt_linear (AnimateDiff)": ANIMATEDIFF,
     "linear (Stable Diffusion)": STABLE_DIFFUSION,
     "use model's own": None,
+    "linear (AnimateDiff-SDXL)": ANIMATEDIFF_SDXL,
+    "avg(sqrt_linear,linear)": MeanSchedule(),
+    "sqrt": BetaSchedule("sqrt"),
+    "cosine": BetaSchedule("cosine"),
+    "squaredcos_cap_v2": BetaSchedule("squaredcos_cap_v2"),
 }
 
 
@@ -142,7 +153,8 @@ class ApplyMotionModule(io.ComfyNode):
                     "Noise schedule to sample with. auto takes the one that this module was trained with; "
                     "AnimateDiff on the plain Stable Diffusion schedule flickers and looks washed out. Of AnimateLCM "
                     "auto takes its authors' sqrt_linear, which for its image-to-video module ends at 0.014; linear "
-                    "is what AnimateDiff-Evolved takes for it."),
+                    "is what AnimateDiff-Evolved takes for it. For its lcm schedules put core's Model Sampling "
+                    "Discrete, set to lcm, before this node."),
                 whole("frames_at_once", 0, 0, 100_000,
                     "Number of frames that go through the model at once. Fewer need less memory, for hardly more "
                     "time; the video stays the same. 0 takes as many as there is room for.", optional=True),

@@ -11,7 +11,7 @@ from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import CheckpointError, PredictionError
 from frameloom.models.motion.edit import motion_edit
 from frameloom.models.network.sizes import DEMO
-from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION, BetaSchedule, MeanSchedule
 from frameloom.tests.support.layout import CIRCLE, lay_out, obey
 from frameloom.tests.support.motion import tiny_weights
 from frameloom.tests.support.parts import Every
@@ -199,9 +199,14 @@ def test_a_single_frame_is_bit_identical_to_plain(demo, moving, scene):
     assert torch.equal(scene.run(moving, frames=1), scene.run(demo[0], frames=1))
 
 
-def test_a_schedule_edit_replaces_the_sigmas_of_the_clone_alone(port, demo):
-    clone = port.install(demo[0], Edit("schedule", schedule=ANIMATEDIFF))
-    assert port.timestep_to_sigma(clone, 999) == pytest.approx(float(ANIMATEDIFF.sigmas()[999]), rel=1e-5)
+@pytest.mark.parametrize(
+    "schedule", [ANIMATEDIFF, MeanSchedule(), BetaSchedule("cosine"), BetaSchedule("sqrt")]
+)
+def test_a_schedule_edit_replaces_the_sigmas_of_the_clone_alone(port, demo, schedule):
+    clone = port.install(demo[0], Edit("schedule", schedule=schedule))
+    for timestep in (0, 500, 999):
+        wanted = pytest.approx(float(schedule.sigmas()[timestep]), rel=1e-4)
+        assert port.timestep_to_sigma(clone, timestep) == wanted
     assert port.timestep_to_sigma(demo[0], 999) == pytest.approx(
         float(STABLE_DIFFUSION.sigmas()[999]), rel=1e-5
     )

@@ -7,7 +7,7 @@ from frameloom.models.long_video.free_init import NoiseReinit
 from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
 from frameloom.models.motion.edit import AtOnce, TemporalEdit
 from frameloom.models.motion.free_u import FreeU
-from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
+from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION, BetaSchedule, MeanSchedule
 from frameloom.models.video.windows import WindowPlan
 from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
 
@@ -78,6 +78,9 @@ def test_where_nothing_is_to_be_done_the_model_itself_comes_out(run, model, moti
         ("sqrt_linear (AnimateDiff)", ANIMATEDIFF),
         ("linear (Stable Diffusion)", STABLE_DIFFUSION),
         ("use model's own", None),
+        ("linear (AnimateDiff-SDXL)", BetaSchedule("linear", end=0.02)),
+        ("avg(sqrt_linear,linear)", MeanSchedule()),
+        ("cosine", BetaSchedule("cosine")),
     ],
 )
 def test_a_motion_module_acts_by_its_settings_and_auto_is_its_own_schedule(run, model, choice, schedule):

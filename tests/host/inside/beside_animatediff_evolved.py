@@ -221,3 +221,30 @@ def test_cameras_are_theirs(demo, motion, scene, port, peer, evolved, their_came
     drawn = scene.run(port.install(moving, Edit("test", temporal_attention=edit)), frames=frames)
     assert apart(drawn, scene.run(theirs, frames=frames)) < 1e-3
     assert apart(drawn, scene.run(moving, frames=frames)) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "sampling"),
+    [
+        ("sqrt_linear (AnimateDiff)", "sqrt_linear (AnimateDiff)", None),
+        ("linear (AnimateDiff-SDXL)", "linear (AnimateDiff-SDXL)", None),
+        ("linear (HotshotXL/default)", "linear (Stable Diffusion)", None),
+        ("avg(sqrt_linear,linear)", "avg(sqrt_linear,linear)", None),
+        ("lcm", "linear (Stable Diffusion)", "lcm"),
+        ("lcm >> sqrt_linear", "sqrt_linear (AnimateDiff)", "lcm"),
+        ("sqrt", "sqrt", None),
+        ("cosine", "cosine", None),
+    ],
+)
+def test_noise_levels_of_its_schedules_are_ours(peer, demo, motion, theirs, ours, sampling):
+    """Of its lcm ones those of core's node before ours. Its squaredcos_cap_v2, also called cosine, fails in core."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+    from frameloom.nodes.motion.modules import ApplyMotionModule
+
+    name = next(name for name in sys.modules if name.endswith(f"{PEER.name}.animatediff.utils_model"))
+    wanted = sys.modules[name].BetaSchedules.to_model_sampling(theirs, demo[0])
+    model = demo[0] if sampling is None else ModelSamplingDiscrete().patch(demo[0], sampling, False)[0]
+    applied = ApplyMotionModule.execute(model, motion, 1.0, 0.0, 1.0, ours).args[0]
+    got = applied.get_model_object("model_sampling")
+    torch.testing.assert_close(got.sigmas, wanted.sigmas, rtol=1e-4, atol=0)
+    assert sampling is None or got.timestep(got.sigmas[3]) == wanted.timestep(wanted.sigmas[3])

@@ -12,6 +12,7 @@ import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from einops import rearrange
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError, PredictionError
 from frameloom.models.motion.edit import STILL
 from frameloom.models.motion.lora import MotionLoRA
@@ -234,3 +235,14 @@ def test_a_single_frame_is_told_once(moving, scene, caplog):
         sample_plain(moving, scene, {"samples": torch.zeros_like(scene.noise(frames))})
     scene.run(moving, frames=1)
     assert [message for message in caplog.messages if message == STILL] == [STILL]
+
+
+def test_a_terminal_level_without_signal_by_cores_node_stays(port, demo):
+    """zsnr of Model Sampling Discrete: the highest level is far above the schedule's own."""
+    highest = []
+    for zsnr in (False, True):
+        model = ModelSamplingDiscrete().patch(demo[0], "v_prediction", zsnr)[0]
+        clone = port.install(model, Edit("schedule", schedule=ANIMATEDIFF))
+        highest.append(float(clone.get_model_object("model_sampling").sigma_max))
+    assert highest[0] == pytest.approx(float(ANIMATEDIFF.sigmas()[-1]), rel=1e-5)
+    assert highest[1] > 100 * highest[0]
