@@ -114,7 +114,7 @@ def name_values(kind: str, values: Any, sockets: Sequence[str] = ()) -> dict[str
 
     Args:
         kind: class of the node.
-        values: its ``widgets_values``: a list in an order that ``VALUES`` knows, or an object that has names.
+        values: node's ``widgets_values``: a list in an order that ``VALUES`` knows, or an object that has names.
         sockets: names of the values that have a socket, in order.
 
     Returns:
