@@ -141,5 +141,4 @@ NOT_HERE: dict[str, str] = {
     "ADE_MultivalConvertToMask": "a number for each frame as a mask. Instead: core's mask nodes.",
     "ADE_ConditionExtraction": "one frame's prompt out of a schedule. Instead: CLIP Text Encode.",
     "ADE_ValuesReplace": "numbers by name in prompts are not here. Instead: Prompt Travel's arithmetic in back quotes.",
-    "ADE_AnimateDiffCombine": "its old way to save. Instead: Create Video and Save Video.",
 }  # fmt: skip

@@ -90,6 +90,35 @@ VALUES: dict[str, tuple[str, ...]] = {
     "ADE_PromptSchedulingLatents": ("prompts print_schedule:b tensor_interp",),
     "ADE_ValueScheduling": ("values print_schedule:b max_length:i",),
     "ADE_ValueSchedulingLatents": ("values print_schedule:b",),
+    # FizzNodes
+    "BatchPromptSchedule": (
+        f"{_SCHEDULE} pw_a:f pw_b:f pw_c:f pw_d:f end_frame:i",
+        "text max_frames:i print_output:b start_frame:i end_frame:i",
+        "text max_frames:i pre_text app_text pw_a:f pw_b:f pw_c:f pw_d:f",
+    ),
+    "BatchPromptScheduleLatentInput": (
+        "text print_output:b pre_text app_text start_frame:i pw_a:f pw_b:f pw_c:f pw_d:f end_frame:i",
+        "text print_output:b start_frame:i end_frame:i",
+    ),
+    "BatchValueSchedule": ("text max_frames:i print_output:b",),
+    "BatchValueScheduleLatentInput": ("text print_output:b",),
+    # ArtVentureX's AnimateDiff
+    "AnimateDiffModuleLoader": ("model_name",),
+    "AnimateDiffLoraLoader": ("lora_name alpha:f",),
+    "AnimateDiffSampler": (f"inject_method frame_number:i seed:i * {_RUN} denoise:f",),
+    "AnimateDiffSlidingWindowOptions": (
+        "context_length:i context_stride:i context_overlap:i context_schedule closed_loop:b",
+    ),
+    "AnimateDiffCombine": (
+        "frame_rate:i loop_count:i save_image:b filename_prefix format pingpong:b",
+        "frame_rate:i loop_count:i save_image filename_prefix",
+    ),
+    # VideoHelperSuite, which keeps names in newer files
+    "VHS_VideoCombine": ("frame_rate:f loop_count:i filename_prefix format pingpong:b save_output:b",),
+    "VHS_LoadVideo": (
+        "video force_rate:f force_size custom_width:i custom_height:i frame_load_cap:i skip_first_frames:i "
+        "select_every_nth:i",
+    ),
     # ComfyUI's own, whose values are read or changed
     "EmptyLatentImage": ("width:i height:i batch_size:i",),
     "KSampler": (f"seed:i * {_RUN} denoise:f", f"seed:i {_RUN} denoise:f"),

@@ -20,6 +20,11 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Dynamic(Choice):
+    """A value that is chosen from a list, and brings inputs of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A node.
 
@@ -42,6 +47,8 @@ class Target:
         if name in self.sockets:
             return self.sockets[name]
         default = self.values[name]
+        if isinstance(default, Dynamic):
+            return "COMFY_DYNAMICCOMBO_V3"
         return CHOICE if isinstance(default, Choice) else _TYPES[type(default)]
 
     def default(self, name: str) -> Any:
@@ -168,6 +175,63 @@ TARGETS: dict[str, Target] = {
     "KSamplerSelect": Target("KSamplerSelect", {}, {"sampler_name": Choice("")}, {"SAMPLER": "SAMPLER"}),
     "BasicScheduler": Target(
         "BasicScheduler", _MODEL, {"scheduler": Choice(""), "steps": 20, "denoise": 1.0}, {"SIGMAS": "SIGMAS"}
+    ),
+    "KSampler": Target(
+        "KSampler",
+        _MODEL | _SIDES | {"latent_image": "LATENT"},
+        {
+            "seed": 0,
+            "steps": 20,
+            "cfg": 8.0,
+            "sampler_name": Choice("euler"),
+            "scheduler": Choice("normal"),
+            "denoise": 1.0,
+        },
+        {"LATENT": "LATENT"},
+        {"seed": "fixed"},
+    ),
+    "RepeatLatentBatch": Target(
+        "Repeat Latent Batch", {"samples": "LATENT"}, {"amount": 1}, {"LATENT": "LATENT"}
+    ),
+    "VAEDecode": Target("VAE Decode", {"samples": "LATENT", "vae": "VAE"}, {}, {"IMAGE": "IMAGE"}),
+    "CLIPTextEncode": Target(
+        "CLIP Text Encode (Prompt)", {"clip": "CLIP"}, {"text": ""}, {"CONDITIONING": "CONDITIONING"}
+    ),
+    "CreateVideo": Target(
+        "Create Video",
+        {"images": "IMAGE", "audio": "AUDIO"},
+        {"fps": 30.0, "bit_depth": 8},
+        {"VIDEO": "VIDEO"},
+    ),
+    "SaveVideo": Target(
+        "Save Video",
+        {"video": "VIDEO"},
+        {
+            "filename_prefix": "video/ComfyUI",
+            "format": Dynamic("mp4"),
+            "format.codec": Dynamic("auto"),
+            "codec": Dynamic("auto"),
+        },
+        {"video": "VIDEO"},
+    ),
+    "LoadVideo": Target("Load Video", {}, {"file": Choice("")}, {"VIDEO": "VIDEO"}),
+    "GetVideoComponents": Target(
+        "Get Video Components",
+        {"video": "VIDEO"},
+        {},
+        {"images": "IMAGE", "audio": "AUDIO", "fps": "FLOAT", "bit_depth": "INT", "color_space": "COMBO"},
+    ),
+    "ImageFromBatch": Target(
+        "Get Image from Batch", {"image": "IMAGE"}, {"batch_index": 0, "length": 1}, {"IMAGE": "IMAGE"}
+    ),
+    "ImageScale": Target(
+        "Upscale Image",
+        {"image": "IMAGE"},
+        {"upscale_method": Choice("lanczos"), "width": 512, "height": 512, "crop": Choice("center")},
+        {"IMAGE": "IMAGE"},
+    ),
+    "GetImageSize": Target(
+        "Get Image Size", {"image": "IMAGE"}, {}, {"width": "INT", "height": "INT", "batch_size": "INT"}
     ),
     "DisableNoise": Target("DisableNoise", {}, {}, {"NOISE": "NOISE"}),
     "MarkdownNote": Target("Note", {}, {"": ""}, {}),

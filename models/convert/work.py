@@ -105,14 +105,18 @@ class Work:
 
     def frames(self, model: Node) -> int | None:
         """Return how many frames all samplers of a model draw; None where they differ, or nobody can tell."""
-        found = {self._length(each.inputs.get(SAMPLERS[each.kind])) for each in self.samplers(model)}
+        found = {self.length(each.inputs.get(SAMPLERS[each.kind])) for each in self.samplers(model)}
         return found.pop() if len(found) == 1 else None
 
-    def _length(self, latent: Any) -> int | None:
+    def length(self, latent: Any) -> int | None:
+        """Return how many frames a latent has; None where nobody can tell."""
         for _ in range(_FAR):
             node = self.graph.node_of(latent)
             if node is None:
                 return None
+            if node.kind == "RepeatLatentBatch":
+                count, once = self.read(node, "amount", None), self.length(node.inputs.get("samples"))
+                return count * once if isinstance(count, int) and once is not None else None
             if node.kind in LATENTS:
                 count = self.read(node, "batch_size", None)
                 return count if isinstance(count, int) else None

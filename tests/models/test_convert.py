@@ -15,6 +15,7 @@ from frameloom.models.convert.tables import VALUES, name_values
 from frameloom.models.convert.targets import TARGETS
 from frameloom.models.convert.values import read_keys
 from frameloom.models.convert.work import Work
+from frameloom.models.long_video.prompt_text import parse_prompts
 from frameloom.tools import conversion
 from frameloom.tools.schemas import schemas
 from frameloom.tools.workflow import slots
@@ -62,7 +63,7 @@ def test_the_table_of_our_nodes_is_what_the_nodes_say(kind):
     if kind not in known:
         pytest.skip(f"{kind} is ComfyUI's own, and headless has none")
     entry, target = known[kind], TARGETS[kind]
-    inputs = [slot for slot in slots(entry, {}) if not slot.kind.startswith("COMFY_DYNAMIC")]
+    inputs = slots(entry, {"format": "mp4", "format.codec": "auto", "codec": "auto"})
     assert target.sockets.items() == {each.name: each.kind for each in inputs if not each.is_widget}.items()
     widgets = [each for each in inputs if each.is_widget]
     assert list(target.values) == [each.name for each in widgets]
@@ -231,6 +232,112 @@ def test_a_ksampler_takes_noise_as_samplercustomadvanced():
 )  # fmt: skip
 def test_numbers_by_frame_are_read_or_not_at_all(text, read):
     assert read_keys(text) == read
+
+
+# prompts, videos and samplers
+
+
+def test_a_schedule_of_fizznodes_becomes_prompt_travel_for_each_side_that_is_used():
+    schedule = node("BatchPromptSchedule", clip=["1", 1], max_frames=32, print_output=False, pre_text="best",
+                    app_text="4k --neg blur", text='"0": "a \\"red\\" cat",\n"16" :"a dog --neg bad",\n')  # fmt: skip
+    graph = with_inputs(api(**{"7": schedule}), "4", positive=["7", 0], negative=["7", 1])
+    converted = convert(graph)
+    travels = [
+        each["inputs"] for each in converted.graph.values() if each["class_type"] == "Frameloom_PromptTravel"
+    ]
+    assert [parse_prompts(each["text"], 32) for each in travels] == [
+        {0: 'best a "red" cat 4k', 16: "best a dog  4k"},
+        {0: "blur", 16: "bad  blur"},
+    ]
+    assert {each["frames"] for each in travels} == {32}
+    assert "7" not in converted.graph
+    assert said(converted, "BatchPromptSchedule").startswith("exact")
+
+
+def test_a_schedule_without_negatives_gives_an_empty_prompt():
+    schedule = node("BatchPromptSchedule", clip=["1", 1], max_frames=8, text='"0": "a"')
+    converted = convert(with_inputs(api(**{"7": schedule}), "4", positive=["7", 0], negative=["7", 1]))
+    assert only(converted, "CLIPTextEncode")["text"] == ""
+
+
+def test_a_schedule_whose_frames_are_arithmetic_is_left():
+    schedule = node("BatchPromptSchedule", clip=["1", 1], max_frames=8, text='"max_f/2": "a"')
+    graph = api(**{"7": schedule})
+    converted = convert(graph)
+    assert converted.graph["7"] == graph["7"]
+    assert said(converted, "BatchPromptSchedule").startswith("not possible")
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        ('"0": "a", "4": "b"', {0: "a", 4: "b"}),
+        ('0 = "a", -1 = "b",', {0: "a", 7: "b"}),
+        ('"0:": "a", "4": "b"', {0: "a", 3: "a", 4: "b"}),
+        ('"0:4": "a", "0.5": "b"', {0: "a", 3: "a", 4: "b"}),
+    ],
+)
+def test_a_schedule_of_animatediff_evolved_keeps_holds_and_ranges(text, prompts):
+    schedule = node("ADE_PromptScheduling", clip=["1", 1], max_length=8, prompts=text)
+    converted = convert(with_inputs(api(**{"7": schedule}), "4", positive=["7", 0]))
+    assert parse_prompts(only(converted, "Frameloom_PromptTravel")["text"], 8) == prompts
+
+
+def test_video_combine_becomes_core_nodes_and_says_what_is_lost():
+    combine = node("VHS_VideoCombine", images=["6", 0], frame_rate=8, loop_count=0, filename_prefix="x",
+                   format="image/gif", pingpong=True, save_output=True)  # fmt: skip
+    converted = convert(api(**{"6": node("VAEDecode", samples=["4", 0]), "7": combine}))
+    assert only(converted, "CreateVideo") == {"images": ["6", 0], "fps": 8.0, "bit_depth": 8}
+    assert only(converted, "SaveVideo")["filename_prefix"] == "x"
+    line = said(converted, "VHS_VideoCombine")
+    assert line.startswith("near")
+    assert "image/gif" in line
+    assert "pingpong is lost" in line
+
+
+def test_video_combine_whose_file_names_are_used_stays():
+    graph = api(
+        **{"7": node("VHS_VideoCombine", images=["6", 0]), "6": node("VAEDecode"), "8": node("X", y=["7", 0])}
+    )
+    assert convert(graph).graph["7"] == graph["7"]
+
+
+def test_load_video_cuts_scales_and_counts():
+    load = node("VHS_LoadVideo", video="a.mp4", force_rate=0, force_size="Custom Width", custom_width=256,
+                custom_height=512, frame_load_cap=16, skip_first_frames=4, select_every_nth=1)  # fmt: skip
+    graph = api(**{"7": load, "8": node("X", images=["7", 0], count=["7", 1], sound=["7", 2])})
+    converted = convert(graph)
+    assert only(converted, "LoadVideo") == {"file": "a.mp4"}
+    cut, scaled = only(converted, "ImageFromBatch"), only(converted, "ImageScale")
+    assert (cut["batch_index"], cut["length"]) == (4, 16)
+    assert (scaled["width"], scaled["height"]) == (256, 0)
+    kinds = {
+        name: converted.graph[link[0]]["class_type"] for name, link in converted.graph["8"]["inputs"].items()
+    }
+    assert kinds == {"images": "ImageScale", "count": "GetImageSize", "sound": "GetVideoComponents"}
+
+
+def test_load_video_at_another_rate_is_left_in_words():
+    graph = api(**{"7": node("VHS_LoadVideo", video="a.mp4", force_rate=8), "8": node("X", images=["7", 0])})
+    converted = convert(graph)
+    assert converted.graph["7"] == graph["7"]
+    assert said(converted, "VHS_LoadVideo").startswith("not possible: node 7 (VHS_LoadVideo): force_rate 8")
+
+
+def test_art_ventures_sampler_becomes_a_module_and_a_ksampler():
+    graph = {
+        "1": node("CheckpointLoaderSimple", ckpt_name="a.safetensors"),
+        "2": node("AnimateDiffModuleLoader", model_name="v3_sd15_mm.ckpt"),
+        "3": node("EmptyLatentImage", width=64, height=64, batch_size=1),
+        "4": node("AnimateDiffSampler", motion_module=["2", 0], inject_method="default", frame_number=16,
+                  model=["1", 0], seed=3, steps=20, cfg=7.0, sampler_name="euler", scheduler="normal",
+                  positive=["8", 0], negative=["8", 0], latent_image=["3", 0], denoise=1.0),
+        "8": node("CLIPTextEncode", text="", clip=["1", 1]), "9": node("VAEDecode", samples=["4", 0]),
+    }  # fmt: skip
+    converted = convert(graph)
+    assert verdicts(converted) == {"exact"}
+    assert only(converted, "RepeatLatentBatch")["amount"] == 16
+    assert converted.graph[only(converted, "VAEDecode")["samples"][0]]["class_type"] == "KSampler"
 
 
 # the editor's form
