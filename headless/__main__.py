@@ -1,6 +1,7 @@
-"""The command ``frameloom``: run a ComfyUI workflow without ComfyUI, or train from a file (``train``).
+"""The command ``frameloom``: run a ComfyUI workflow without ComfyUI, train from a file, or convert a workflow.
 
-Exit codes: 0 all is well, 1 the run failed or was stopped, 2 bad usage or an invalid workflow (nothing ran).
+Exit codes: 0 all is well, 1 the run failed or was stopped, 2 bad usage or an invalid workflow (nothing ran). Of
+``convert``: 1 something was not possible, which the report says; 2 nothing was written.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
     missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
+    if missing and options.run is not _convert:
         return _fail(
             INVALID,
             f"frameloom {options.command}: got an installation without {', '.join(missing)}; expected the extra "
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--workers", type=int, help="of --ray (one a GPU; one a core where --device is cpu)")
     run.set_defaults(run=_run)
     _add_train(commands)
+    _add_convert(commands)
     return parser
 
 
@@ -99,6 +101,25 @@ def _add_train(commands: Any) -> None:
     train.add_argument("config", type=Path, metavar="CONFIG.toml")
     _add_common(train, "KEY.PATH=VALUE", "replace a value, for example train.steps=100")
     train.set_defaults(run=_train)
+
+
+def _add_convert(commands: Any) -> None:
+    convert = commands.add_parser(
+        "convert",
+        help="convert a workflow of AnimateDiff-Evolved",
+        description="Write a workflow of AnimateDiff-Evolved, and of the packs that are used with it, with Frameloom's "
+        "nodes (docs/from-animatediff-evolved.md). A report of every node goes to standard output.",
+    )
+    convert.add_argument(
+        "workflow",
+        type=Path,
+        metavar="GRAPH.json",
+        help="as the editor saved it, or in API form; it stays as it is",
+    )
+    convert.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT.json", help="file to write, in the same form"
+    )
+    convert.set_defaults(run=_convert)
 
 
 def _add_common(parser: argparse.ArgumentParser, setting: str, what: str) -> None:
@@ -134,6 +155,17 @@ def _train(options: argparse.Namespace) -> int:
     from .train.command import train
 
     return train(options)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from .convert import NotConvertedError, convert_file
+
+    try:
+        report = convert_file(options.workflow, options.output).report
+    except NotConvertedError as error:
+        return _fail(INVALID, f"frameloom convert: {error}")
+    print(str(report).encode("utf-8", "replace").decode())
+    return FAILED if report.verdict == "not possible" else OK
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from comfy_api.latest import ComfyExtension, io, ui
 from .. import api
 from ..model_folders import ENDINGS
 from .checked import checked
+from .convert_route import add_route
 from .port import ComfyHost
 from .version import TolerantIo, check_version
 
@@ -24,6 +25,7 @@ class FrameloomExtension(ComfyExtension):
         """Return every node. Nothing is registered before this call."""
         check_version()
         register_folders()
+        add_route()
         api.select(io=TolerantIo(io), ui=ui, extension=ComfyExtension, port=ComfyHost())
         from ...nodes import node_classes  # node files need a selected host
 

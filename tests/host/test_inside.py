@@ -35,7 +35,8 @@ def test_in_comfyui(host, reference):
     run_inside(host, INSIDE, CONTRACT, FRAMELOOM_REFERENCE=str(reference))
 
 
-def test_beside_animatediff_evolved(host):
+@pytest.mark.parametrize("file", ["beside_animatediff_evolved.py", "beside_conversion.py"])
+def test_beside_animatediff_evolved(host, file):
     """In a process of its own: that pack replaces functions of ComfyUI and torch while it samples."""
     peer = peers_folder() / "ComfyUI-AnimateDiff-Evolved"
     if not (peer / "__init__.py").exists():
@@ -43,4 +44,4 @@ def test_beside_animatediff_evolved(host):
             f"AnimateDiff-Evolved was not found: the tests beside it DID NOT RUN. Put its folder to {peer}, or name "
             "the folder that holds it in FRAMELOOM_PEERS."
         )
-    run_inside(host, INSIDE / "beside_animatediff_evolved.py", FRAMELOOM_PEER=str(peer))
+    run_inside(host, INSIDE / file, FRAMELOOM_PEER=str(peer))
