@@ -210,10 +210,12 @@ class PictureEdit(VaryingEdit):
         change = self.picture.begin(hidden, call, self._running)
         return hidden if change is None else hidden + self.strength_of(hidden, call) * change
 
-    def run(self, slot: str, hidden: Tensor, call: Call, time: Time | None) -> Tensor:
+    def run(
+        self, slot: str, hidden: Tensor, call: Call, time: Time | None, merges: Sequence[TokenMerge] = ()
+    ) -> Tensor:
         """Run a slot, [N, C, H, W] to the same, on what the picture is added to."""
         change = self.picture.enter(slot, hidden, call, self._running)
         if change is None:
-            return VaryingEdit.run(self, slot, hidden, call, time)
-        moved = VaryingEdit.run(self, slot, hidden + change, call, time)
+            return VaryingEdit.run(self, slot, hidden, call, time, merges)
+        moved = VaryingEdit.run(self, slot, hidden + change, call, time, merges)
         return moved + (self.strength_of(hidden, call) - 1) * change

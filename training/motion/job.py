@@ -19,7 +19,7 @@ from ...models.files.keys import hash_settings
 from ...models.motion.checkpoint import MotionWeights, check_fit
 from ...models.motion.few_steps import FewStepSettings
 from ...models.motion.lora import MotionLoRA, merge_loras
-from ...models.video.schedules import ANIMATEDIFF, BetaName, BetaSchedule
+from ...models.video.schedules import BetaName, BetaSchedule
 from ..team import ALONE, Team, gather
 from ..video.captions import as_prompt
 from .dataset import Dataset
@@ -52,7 +52,7 @@ class MotionJob:
     rank: int = 16
     middle: bool = False
     max_frames: int = 32
-    beta_schedule: BetaName = ANIMATEDIFF.name
+    beta_schedule: BetaName = "sqrt_linear"
 
 
 def run_job(
