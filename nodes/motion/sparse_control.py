@@ -67,8 +67,8 @@ class ApplySparseControl(io.ComfyNode):
 
     Connect it behind Apply Motion Module with v3_sd15_mm, of a model with v3_sd15_adapter as a LoRA of strength 1; its
     authors sample 16 frames in 25 steps with cfg 8.5. One picture at frame 0 animates it, two at 0, -1 are connected,
-    and more tell a story. Given frames are followed, not copied: Hold Frames copies. Several of these may follow each
-    other, and ControlNets stay beside them.
+    and more make a storyboard. Given frames are followed, not copied: Hold Frames copies. Several of these may follow
+    each other, and ControlNets stay beside them.
     """
 
     @classmethod
@@ -99,8 +99,7 @@ class ApplySparseControl(io.ComfyNode):
                 number("other_frames", 1.0, 0.0, 10.0, 0.01,
                     "Further factor on what it adds to frames without a picture."),
                 share("mask_value", 1.0,
-                    "Number that tells the network which frames are given. It was trained with 1; less makes it follow "
-                    "them more loosely."),
+                    "Number that marks given frames for the network, which was trained with 1. Others are for trying."),
                 socket(io.Vae, "vae", "The VAE of the model, which an rgb network needs.", optional=True),
             ],
             outputs=[out(io.Model, "model", "A copy of the model that follows the pictures.")],
