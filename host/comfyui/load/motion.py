@@ -18,6 +18,7 @@ from torch import Tensor
 from ....models.motion.checkpoint import MotionWeights
 from ....models.motion.edit import Varying
 from ....models.motion.lora import MotionLoRA
+from ....models.motion.mask_adapter import MASK_KEY
 from ....models.motion.module import MotionModel
 from ....models.motion.pictures import Picture
 
@@ -85,7 +86,8 @@ class ComfyMotion:
             name: comfy.weight_adapter.LoRAAdapter(set(), (up, down, None, None, None, None))
             for name, (down, up) in lora.pairs.items()
         }
-        patches |= {key: ("diff", (encoder,)) for key, encoder in lora.encoders.items()}
+        if lora.mask_encoder is not None:
+            patches[MASK_KEY] = ("diff", (lora.mask_encoder,))
         patcher.add_patches(patches, strength)
         return ComfyMotion(weights, patcher, (*self.loras, (lora, strength)), self.varying, self.picture)
 
