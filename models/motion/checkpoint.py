@@ -22,12 +22,13 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..files.weight_file import WeightFile, find_nearest, open_weights
 from ..files.weight_kind import Kind, expect
+from ..network.layers import positional_encoding
 from ..network.unet import SD1
 from ..video.schedules import ANIMATEDIFF, ANIMATELCM_I2V, BetaName, BetaSchedule
 from .few_steps import CONSISTENCY, FewStepSettings, from_name, read_few_steps, write_few_steps
 from .image_encoder import PREFIX
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
-from .module import MotionModel, MotionSize, positional_encoding
+from .module import MotionModel, MotionSize
 from .pia import PIA_CHANNELS, PIA_KEY, PICTURE_KEY
 
 Family = Literal["v1", "v2", "v3", "animatelcm", "animatelcm_i2v", "pia", "frameloom"]
@@ -36,8 +37,7 @@ MID_SLOT = "mid_block.motion_modules.0"
 # AnimateLCM stores no positional encoding; its longest clip. The sinusoids of a shorter one are a prefix of it.
 _LCM_FRAMES = 64
 
-# Weights of encoders, which add to the first convolution's output -> what MotionSize calls each.
-ENCODERS = {MASK_KEY: "mask_encoder", PICTURE_KEY: "picture_encoder"}
+ENCODERS = (MASK_KEY, PICTURE_KEY, PREFIX)  # what keys of encoders begin with
 
 _SLOT_KEY = re.compile(r"(?:^|\.)((?:down_blocks\.\d+|up_blocks\.\d+|mid_block)\.motion_modules\.\d+)\.(.+)$")
 _FROM_DIFFUSERS = {
@@ -80,16 +80,12 @@ class MotionWeights:
 
     def with_mask_encoder(self) -> MotionWeights:
         """Return the module with a mask encoder: its own, or a new one, which is zero."""
-        return self.with_encoder(MASK_KEY)
-
-    def with_encoder(self, key: str) -> MotionWeights:
-        """Return the module with an encoder, by the key of its weight: its own, or a new one, which is zero."""
-        if key in self.state:
+        if self.size.mask_encoder:
             return self
         like = next(iter(self.state.values()))
         encoder = like.new_zeros(self.size.stem, LATENT_CHANNELS + 1, 3, 3)
-        size = replace(self.size, **{ENCODERS[key]: True})
-        return replace(self, size=size, state={**self.state, key: encoder})
+        size = replace(self.size, mask_encoder=True)
+        return replace(self, size=size, state={**self.state, MASK_KEY: encoder})
 
 
 def read_motion_weights(path: str | Path) -> MotionWeights:
@@ -142,7 +138,7 @@ def to_diffusers(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, A
     """
     state: dict[str, Tensor] = {}
     for key, tensor in weights.state.items():
-        if key in ENCODERS or key.startswith(PREFIX):
+        if key.startswith(ENCODERS):
             continue
         name = key.replace(".temporal_transformer.", ".")
         if _OUR_ENCODING.search(name):
@@ -199,7 +195,7 @@ def _find_keys(file: WeightFile) -> dict[str, str]:
     keys: dict[str, str] = {}
     for key in file.shapes:
         bare = key.removeprefix("module.")
-        ours = bare if bare in ENCODERS or bare.startswith(PREFIX) else motion_key(key)
+        ours = bare if bare.startswith(ENCODERS) else motion_key(key)
         if ours is None and key.endswith(PIA_KEY) and file.shapes[key][1:2] == (PIA_CHANNELS,):
             ours = PIA_KEY
         if ours in keys:

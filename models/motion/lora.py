@@ -3,8 +3,8 @@
 Layouts: AnimateDiff's (``processor.to_q_lora.down.weight``), diffusers' and PEFT's, kohya's flattened names with alpha.
 Every linear layer of a module can be changed: attentions, feed-forwards and the projections around them. What is
 neither applied nor known is refused by its key.
-A mask adapter has a mask encoder beside them, ``mask_encoder.conv.weight``, and a PIA of ours its picture encoder,
-``picture_encoder.conv.weight``: AnimateDiff-Evolved drops them, diffusers refuses such a file.
+A mask adapter has a mask encoder beside them, ``mask_encoder.conv.weight``: AnimateDiff-Evolved drops it, diffusers
+refuses such a file.
 
 Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section 4.3.
 """
@@ -15,7 +15,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, reduce
+from functools import cache
 from pathlib import Path
 
 from torch import Tensor
@@ -24,10 +24,9 @@ from ..errors import CheckpointError
 from ..files.weight_file import open_weights
 from ..files.weight_kind import expect, find_variant
 from ..network.unet import SD1
-from .checkpoint import ENCODERS, MID_SLOT, MotionWeights, motion_key
+from .checkpoint import MID_SLOT, MotionWeights, motion_key
 from .few_steps import FewStepSettings, read_few_steps, write_few_steps
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
-from .pia import PICTURE_KEY
 
 logger = logging.getLogger(__name__)
 
@@ -55,31 +54,23 @@ class MotionLoRA:
         pairs: matrices down [R, C_in] and up [C_out, R] by the ``MotionModel`` weight they change, alpha folded in.
         mask_encoder: [C, 5, 3, 3]. Summand of the weight of the module's mask encoder; of 0 where it has none.
         few_steps: settings to sample a module with that has it, if it makes a few-step module of that.
-        picture_encoder: [C, 5, 3, 3]. Summand of the weight of the module's picture encoder, in the same way.
     """
 
     name: str
     pairs: Mapping[str, tuple[Tensor, Tensor]]
     mask_encoder: Tensor | None = None
     few_steps: FewStepSettings | None = field(default=None, compare=False)
-    picture_encoder: Tensor | None = field(default=None, compare=False)  # its module's weights differ, too
-
-    @property
-    def encoders(self) -> dict[str, Tensor]:
-        """Summands of the weights of the module's encoders, by their keys."""
-        both = {MASK_KEY: self.mask_encoder, PICTURE_KEY: self.picture_encoder}
-        return {key: weight for key, weight in both.items() if weight is not None}
 
     def deltas(self, strength: float) -> Iterator[tuple[str, Tensor]]:
         """Yield each changed weight's name and ``strength * up @ down``, [C_out, C_in] float32, one at a time."""
         for name, (down, up) in self.pairs.items():
             yield name, strength * (up.float() @ down.float())
-        for key, weight in self.encoders.items():
-            yield key, strength * weight.float()
+        if self.mask_encoder is not None:
+            yield MASK_KEY, strength * self.mask_encoder.float()
 
     def make_room(self, weights: MotionWeights) -> MotionWeights:
-        """Return a module that has every weight this LoRA changes: with the encoders that there are here."""
-        return reduce(lambda made, key: made.with_encoder(key), self.encoders, weights)
+        """Return a module that has every weight this LoRA changes: with a mask encoder, if there is one here."""
+        return weights if self.mask_encoder is None else weights.with_mask_encoder()
 
     def fit(self, weights: MotionWeights) -> MotionLoRA:
         """Return what applies to a module: all but pairs of a middle slot that it does not have, which is logged.
@@ -108,12 +99,11 @@ class MotionLoRA:
                     "base; choose another LoRA, or the module it was trained on."
                 )
         wanted = (weights.size.stem, LATENT_CHANNELS + 1, 3, 3)
-        for key, weight in self.encoders.items():
-            if tuple(weight.shape) != wanted:
-                raise CheckpointError(
-                    f"{self.name}: {key} is {tuple(weight.shape)}; expected {wanted} for {weights.name}; choose one of "
-                    "the same base, or the module it was trained on."
-                )
+        if self.mask_encoder is not None and tuple(self.mask_encoder.shape) != wanted:
+            raise CheckpointError(
+                f"{self.name}: {MASK_KEY} is {tuple(self.mask_encoder.shape)}; expected {wanted} for {weights.name}; "
+                "choose a mask adapter of the same base, or the module it was trained on."
+            )
         return replace(self, pairs=pairs)
 
 
@@ -128,7 +118,7 @@ def read_motion_lora(path: str | Path) -> MotionLoRA:
     expect(file.name, file.shapes, ("motion_lora",), "a motion LoRA of AnimateDiff")
     state = file.load(file.shapes)
     halves: dict[str, dict[str, Tensor]] = {}
-    used = {*ENCODERS}
+    used = {MASK_KEY}
     for key, tensor in state.items():
         role = _ROLE.search(key)
         if role is None:
@@ -147,8 +137,7 @@ def read_motion_lora(path: str | Path) -> MotionLoRA:
         halves.setdefault(name, {})[side] = tensor
     _refuse_unused(file.name, [key for key in state if key not in used])
     pairs = {name: _pair(file.name, name, half) for name, half in halves.items()}
-    encoders = {name: state.get(key) for key, name in ENCODERS.items()}
-    return MotionLoRA(file.name, pairs, few_steps=read_few_steps(file.name, file.metadata), **encoders)
+    return MotionLoRA(file.name, pairs, state.get(MASK_KEY), read_few_steps(file.name, file.metadata))
 
 
 def pack_motion_lora(lora: MotionLoRA) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -156,7 +145,7 @@ def pack_motion_lora(lora: MotionLoRA) -> tuple[dict[str, Tensor], dict[str, str
 
     Keys are AnimateDiff's.
     """
-    state = {key: encoder.contiguous() for key, encoder in lora.encoders.items()}
+    state = {} if lora.mask_encoder is None else {MASK_KEY: lora.mask_encoder.contiguous()}
     for name, pair in lora.pairs.items():
         block, layer = name.removesuffix(".weight").removesuffix(".0").rsplit(".", 1)
         for side, half in zip(("down", "up"), pair, strict=True):

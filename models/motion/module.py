@@ -412,12 +412,11 @@ class MotionModel(nn.Module):
 
 
 def initialise(model: MotionModel) -> None:
-    """Zero every output projection, and encoders, so that training starts from the frozen model itself."""
+    """Zero every output projection, and a mask encoder, so that training starts from the frozen model itself."""
     with torch.no_grad():
         for slot in model.slots:
             output = model.transformer(slot).proj_out
             output.weight.zero_()
             output.bias.zero_()
-        for encoder in (model.mask_encoder, model.picture_encoder):
-            if encoder is not None:
-                encoder.conv.weight.zero_()
+        if model.mask_encoder is not None:
+            model.mask_encoder.conv.weight.zero_()

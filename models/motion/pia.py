@@ -20,13 +20,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..edits.call import Call
 from ..video.curve import frame_curve
 from ..video.shapes import Clip, Hidden
 from .pictures import Picture, check_size, scale_latents
 
-PICTURE_KEY = "picture_encoder.conv.weight"  # of W_5, in a motion module and in files of modules and LoRAs
+PICTURE_KEY = "picture_encoder.conv.weight"  # of W_5, in a motion module and in our files of them
 PIA_KEY, PIA_CHANNELS = "conv_in.weight", 9  # of W, in PIA's files
 
 AS_WRITTEN = "as written"
@@ -121,9 +122,11 @@ class PiaPicture(Picture):
             ValueError: the pictures have another size than the clip.
         """
         check_size("PIA Picture", self.latents, call)
-        blank = torch.zeros_like(self.latents[:1])
-        picture = torch.cat([torch.zeros_like(self.latents[:, :1]), self.latents], dim=1)
-        near = torch.cat([torch.ones_like(blank[:, :1]), blank], dim=1)
-        maps = network.picture_encoder.conv(torch.cat([picture, near]).to(hidden))
-        change = maps[self.nearest(call.frame_ids)] + self.mask(call.frame_ids).to(hidden) * maps[-1:]
+        words = pad(
+            self.latents.to(hidden), (0, 0, 0, 0, 1, 0, 0, 1)
+        )  # [0, z] of each picture, and a row for [1, 0]
+        words[-1, 0] = 1
+        *pictures, near = network.picture_encoder.conv(words)
+        change = torch.stack([pictures[number] for number in self.nearest(call.frame_ids)])
+        change = change + self.mask(call.frame_ids).to(hidden) * near
         return change.repeat(len(hidden) // call.frames, 1, 1, 1)

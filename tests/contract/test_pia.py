@@ -24,9 +24,10 @@ PLAIN = {"frames": "0", "affinity": AS_WRITTEN, "affinities": "1, 0.75, 0.5, 0.2
 @pytest.fixture(scope="module")
 def pia(port, motion):
     """The demo's module as PIA: a picture encoder of random weights, and norms over the clip."""
-    weights = motion.weights.with_encoder(PICTURE_KEY)
+    weights, size = motion.weights, replace(motion.weights.size, picture_encoder=True)
     state = {**weights.state, PICTURE_KEY: 0.3 * draw(32, 5, 3, 3, seed=3)}
-    return port.load_motion(replace(weights, name="pia.ckpt", family="pia", state=state, clip_norm=True))
+    told = {"name": "pia.ckpt", "family": "pia", "size": size, "state": state, "clip_norm": True}
+    return port.load_motion(replace(weights, **told))
 
 
 def images(count=1, height=8 * SIDE, width=8 * SIDE):

@@ -79,8 +79,9 @@ def test_pia_equals_diffusers_unet_of_nine_channels(unet, motion):
     adapter = MotionAdapter(**{**config, "conv_in_channels": 9})
     adapter.load_state_dict(state | {"conv_in.weight": widened, "conv_in.bias": bias}, strict=False)
     theirs = UNetMotionModel.from_unet2d(unet, adapter).eval()
-    weights = motion.weights.with_encoder(PICTURE_KEY)
-    weights = replace(weights, state={**weights.state, PICTURE_KEY: widened[:, 4:]})
+    weights = motion.weights
+    size, state = replace(weights.size, picture_encoder=True), {**weights.state, PICTURE_KEY: widened[:, 4:]}
+    weights = replace(weights, size=size, state=state)
     network = MotionModel(weights.size, norm_scope="clip").requires_grad_(False).eval()
     network.load_state_dict(weights.state)
     picture = PiaPicture.of(draw(1, 4, 16, 16, seed=7), [0], read_affinity("large motion", "", FRAMES))

@@ -19,6 +19,7 @@ from ....models.motion.camera_ctrl import CameraNetwork, CameraWeights
 from ....models.motion.checkpoint import MotionWeights
 from ....models.motion.edit import Varying
 from ....models.motion.lora import MotionLoRA
+from ....models.motion.mask_adapter import MASK_KEY
 from ....models.motion.module import MotionModel
 from ....models.motion.pictures import Picture
 from ....models.motion.sparse_checkpoint import SparseWeights
@@ -89,7 +90,8 @@ class ComfyMotion:
             name: comfy.weight_adapter.LoRAAdapter(set(), (up, down, None, None, None, None))
             for name, (down, up) in lora.pairs.items()
         }
-        patches |= {key: ("diff", (encoder,)) for key, encoder in lora.encoders.items()}
+        if lora.mask_encoder is not None:
+            patches[MASK_KEY] = ("diff", (lora.mask_encoder,))
         patcher.add_patches(patches, strength)
         return ComfyMotion(weights, patcher, (*self.loras, (lora, strength)), self.varying, self.picture)
 
