@@ -225,6 +225,8 @@ class Active:
 
     def slot(self, name: str, hidden: Hidden) -> Hidden:
         """Return what goes on from a slot."""
+        if not any(name in part.slots for part in self._acting["slots"]):
+            return hidden
         merges = self._merges(name, hidden)
         more = (merges,) if merges else ()  # a part that can't merge does without where nothing does
 

@@ -152,9 +152,9 @@ class ApplyCameraCtrl(io.ComfyNode):
     """Draw each frame as a camera sees it: CameraCtrl, on SD1.5 with AnimateDiff's v3 module.
 
     Put it behind Apply Motion Module. It was trained with v3's domain adapter in the model, at strength 1: load
-    v3_sd15_adapter as a LoRA, too. Both prompts are told the camera. Of every context window the first frame is where
-    the camera starts, so that a camera which moves evenly goes on evenly. A size whose sides are no multiples of 64 is
-    fine: the cameras look beyond the picture's edge.
+    v3_sd15_adapter as a LoRA, too. Both prompts are told the camera. In every context window the camera starts anew at
+    the first frame, so a steady pan goes on, and a way with turns does not. A size whose sides are no multiples of 64
+    is fine: the cameras look beyond the picture's edge.
     """
 
     @classmethod
@@ -188,9 +188,9 @@ class ApplyCameraCtrl(io.ComfyNode):
     ) -> bool | str:
         """Refuse a file of another kind, and what is no strength."""
         checks = [
-            check_early(check_kind, MODULE_FILES, ("cameractrl",), WANTED, file),
             check_early(frame_curve, "strength", strength, 1, "linear"),
             check_early(check_range, start_percent, end_percent),
+            check_early(check_kind, MODULE_FILES, ("cameractrl",), WANTED, file),
         ]
         return next((said for said in checks if said is not True), True)
 

@@ -19,7 +19,16 @@ from frameloom.tests.support.training import predict_in_training
 FRAMES = 5
 FIRST, SECOND = Every(0.9, 0.02), Every(1.1, -0.01)
 BOTH = InTurn(first=FIRST, second=SECOND)
-INSIDE = ("input", "slots", "skips", "self_attention", "between", "cross_attention")  # so in training, too
+# So in training, too.
+INSIDE = (
+    "input",
+    "slots",
+    "skips",
+    "temporal_attention",
+    "self_attention",
+    "between",
+    "cross_attention",
+)
 SAMPLING = (*INSIDE, "residuals")  # and this one only while a model samples
 # Two parts of each seam whose last counts: the settings of one technique.
 LAST = {
@@ -62,14 +71,9 @@ def laid_out(port, demo):
 
 def test_every_seam_is_here():
     one_rule = {seam for seam, rule in RULES.items() if rule is last}
-    # Chunks change no clip (test_chunks.py), and what lays frames into a grid refuses another (test_rave.py).
-    assert one_rule - {"chunks", "grid"} == set(LAST)
-    assert set(SEAMS) - one_rule <= {
-        *SAMPLING,
-        "observe",
-        "cfg",
-        "temporal_attention",
-    }  # test_cfg_schedule.py, test_camera_ctrl.py
+    # Chunks change no clip (test_chunks.py); RAVE and VidToMe refuse another of their kind.
+    assert one_rule - {"chunks", "grid", "merge"} == set(LAST)
+    assert set(SEAMS) - one_rule <= {*SAMPLING, "observe", "cfg"}  # of cfg: test_cfg_schedule.py
 
 
 @pytest.mark.parametrize("seam", LAST)
@@ -87,12 +91,13 @@ def test_the_last_part_counts(port, demo, moving, scene, laid_out, seam):
 
 
 @pytest.mark.parametrize("seam", [seam for seam in SAMPLING if RULES[seam] is not last])
-def test_parts_take_turns_or_add_up(port, demo, scene, seam):
+def test_parts_take_turns_or_add_up(port, demo, moving, scene, seam):
+    model = moving if seam == "temporal_attention" else demo[0]
     both, combined, other = (
-        draw(port, scene, demo[0], seam, *parts) for parts in ((FIRST, SECOND), (BOTH,), (SECOND, FIRST))
+        draw(port, scene, model, seam, *parts) for parts in ((FIRST, SECOND), (BOTH,), (SECOND, FIRST))
     )
     assert torch.equal(both, combined)
-    assert not torch.allclose(both, draw(port, scene, demo[0], seam, SECOND), atol=1e-3)
+    assert not torch.allclose(both, draw(port, scene, model, seam, SECOND), atol=1e-3)
     assert torch.allclose(both, other, atol=1e-4) is (RULES[seam] is not chain)
 
 
@@ -124,9 +129,11 @@ def test_everything_that_looks_sees_the_same_and_changes_no_bit(port, moving, sc
 
 
 @pytest.mark.parametrize("seam", INSIDE)
-def test_training_goes_through_both(port, demo, scene, seam):
+def test_training_goes_through_both(port, demo, moving, scene, seam):
     def predict(*parts):
-        model = put_on(port, demo[0], *({seam: part} for part in parts))
+        model = put_on(
+            port, moving if seam == "temporal_attention" else demo[0], *({seam: part} for part in parts)
+        )
         return predict_in_training(port, model, scene.positive, scene.noise(FRAMES), 3.0)
 
     wanted = SECOND if RULES[seam] is last else BOTH

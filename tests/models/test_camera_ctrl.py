@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,7 +22,7 @@ from frameloom.models.network.layers import attend
 from frameloom.models.network.unet import SD1
 from frameloom.tests.support.camera import PROCESSOR, WIDTHS, encoder_shapes, merge_shapes, tiny_camera
 from frameloom.tests.support.motion import save, tiny_module, tiny_weights
-from frameloom.tests.support.tensors import draw
+from frameloom.tests.support.tensors import apart, draw
 from torch.nn import functional as f
 
 POSES, MERGES = "pose_encoder_state_dict", "attention_processor_state_dict"
@@ -231,14 +233,25 @@ def test_maps_are_as_large_as_the_networks_levels(weights, network, size):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_half_precision_it_is_the_same_roughly(weights, network, dtype):
+    hidden, slot = draw(3, 32, 8, 8), "down_blocks.0.motion_modules.0"
+    call = training_call(draw(3, 4, 8, 8), 3)
+    merge = edit_of(weights, network, 3).merges(slot, hidden, call, {})
+    half = edit_of(weights, copy.deepcopy(network).to(dtype), 3).merges(slot, hidden.to(dtype), call, {})
+    tokens = draw(64, 3, 32)
+    rough = half.merge(tokens.to(dtype), slice(3))
+    assert rough.dtype == dtype
+    assert apart(rough.float(), merge.merge(tokens, slice(3))) < 0.03
+
+
+@torch.no_grad()
 def test_of_every_window_the_first_camera_stands_at_0(weights, network):
     """A camera that moves evenly is the same in all windows."""
     edit = edit_of(weights, network, 8, "pan left, zoom in")
     hidden, slot = draw(4, 32, 8, 8), "down_blocks.0.motion_modules.0"
 
     def maps(frame_ids):
-        from dataclasses import replace
-
         call = replace(training_call(draw(4, 4, 8, 8), 4), frame_ids=frame_ids, is_part=True)
         return edit.merges(slot, hidden, call, {}).cameras
 

@@ -49,6 +49,15 @@ REFUSED = [
         "keyframes line 1: got '8 right'",
     ),
     Case("MotionPath", {"kind": "storyboard track"}, "kind", "storyboard: nothing is connected"),
+    Case(
+        "CameraPresets",
+        {"moves": "0: pan left\n8: fly up"},
+        "moves",
+        "moves line 2: got '8: fly up'; expected `frame",
+    ),
+    Case("CameraPosesFromText", {"text": "1 2 3"}, "text", "poses line 1: got 3 values; expected 19 numbers"),
+    Case("ApplyCameraCtrl", {"strength": "x"}, "strength", "strength: got 'x'; expected a number"),
+    Case("ApplyCameraCtrl", {"file": "pan.safetensors"}, "file", "a motion LoRA; expected CameraCtrl's"),
     Case("NuwaPlan", {"prompts": ""}, "prompts", "prompts"),
     Case("NuwaPlan", {"storyboard": LINKED, "llm": LINKED}, "llm", "llm: got one beside a storyboard"),
     Case(

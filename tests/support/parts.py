@@ -57,6 +57,15 @@ class Every(Part):
         self.seen.append((slot, time))
         return self.number * hidden + self.plus
 
+    def merges(self, slot, hidden, call, memory):
+        return self
+
+    def rows(self, rows):
+        return self
+
+    def merge(self, tokens, frames):
+        return self.number * tokens + 100 * self.plus * torch.linspace(-1, 1, tokens.shape[-1]).to(tokens)
+
     def memory(self):
         return []
 
@@ -94,6 +103,9 @@ class InTurn(Every):
 
     def run(self, slot, hidden, call, time):
         return self.second.run(slot, self.first.run(slot, hidden, call, time), call, time)
+
+    def merge(self, tokens, frames):
+        return self.second.merge(self.first.merge(tokens, frames), frames)
 
     def memory(self):
         return [], []
