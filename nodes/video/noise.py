@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
+
+from torch import Tensor
 
 from ...host import api
 from ...models.video.noise import FrameNoise, NoiseMode
-from ..widgets import choice, out, schema, seed, share, whole
+from ...models.video.noise_blend import Blend, BlendedNoise
+from ..widgets import choice, out, schema, seed, share, socket, whole
 
 io = api.io
 
@@ -53,4 +56,44 @@ class VideoNoise(io.ComfyNode):
         return io.NodeOutput(FrameNoise(noise_seed, mode, correlation, frame_offset))
 
 
-NODES: list[type] = [VideoNoise]
+class BlendNoise(io.ComfyNode):
+    """Make one start noise of two, for SamplerCustomAdvanced, everywhere or by a mask.
+
+    A little of another seed's noise varies a video that is good; noise that all frames share steadies it. normalised is
+    as noisy as a sampler expects, whatever the weight.
+    """
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return schema(
+            cls, "Blend Noise", "noise",
+            aliases=[
+                "noise variation", "variation seed", "noise layers", "ADE_NoiseLayerAdd", "ADE_NoiseLayerAddWeighted",
+                "ADE_NoiseLayerNormalizedSum", "ADE_NoiseLayerReplace",
+            ],
+            inputs=[
+                socket(io.Noise, "noise", "The noise, from Video Noise or core's Random Noise."),
+                socket(io.Noise, "other", "The noise that is blended in."),
+                choice("blend", get_args(Blend),
+                    "normalised: as noisy as before, whatever the weight. weighted: (1 - weight) of the one and weight "
+                    "of the other, which together are less noise than a sampler expects: softer pictures. add: more "
+                    "noise than that. replace: the other noise in place of the one, where the mask is white."),
+                share("weight", 0.2, "Weight of the other noise; replace takes all of it."),
+                socket(io.Mask, "mask",
+                    "Factor on the weight by place, for all frames or one for each; 1 is white.", optional=True),
+            ],
+            outputs=[
+                out(io.Noise, "noise", "The start noise, for the noise input of SamplerCustomAdvanced."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, noise: Any, other: Any, blend: Blend, weight: float, mask: Tensor | None = None
+    ) -> io.NodeOutput:
+        """Run the node."""
+        return io.NodeOutput(BlendedNoise(noise, other, blend, weight, mask))
+
+
+NODES: list[type] = [VideoNoise, BlendNoise]
