@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.edits.edit import Edit
+from einops import rearrange
+from frameloom.models.edits.edit import Edit, Source
 from frameloom.models.video.windows import WindowPlan
-from frameloom.models.zero_shot.vidtome import VidToMe, vidtome_edit
+from frameloom.models.zero_shot.vidtome import LEVELS, VidToMe, vidtome_edit
 from frameloom.tests.support.tensors import apart
 
 FRAMES = 10
@@ -48,19 +49,34 @@ def test_the_seed_decides_chunks_and_targets(port, scene, demo):
     assert apart(runs[0], runs[2]) > 1e-3
 
 
+class AllFrames:
+    """Self-attention that reads the tokens of all frames: what a chunk without a merged token is."""
+
+    levels = LEVELS
+    in_control = False
+
+    def memory(self):
+        return None
+
+    def read(self, tokens, call, memory, layer):
+        return Source(rearrange(tokens, "(b f) l c -> b (f l) c", f=call.frames), is_shared=True)
+
+
+def test_a_chunk_of_which_nothing_is_merged_reads_all_of_its_frames(port, scene, demo):
+    chunk = next(seed for seed in range(99) if len(VidToMe(64, seed=seed).windows(4, 0)) == 1)
+    joined = port.install(demo[0], Edit("joined", self_attention=AllFrames()))
+    got = scene.predict(merging(port, demo[0], 64, local=1e-9, seed=chunk))
+    assert apart(got, scene.predict(joined)) <= 1e-4
+    assert apart(got, scene.predict(demo[0])) > 1e-3
+
+
 def test_a_chunk_is_as_a_clip_of_its_frames(port, scene, demo):
-    """Where nothing is carried over, one step of a clip is a step of each chunk by itself."""
-    part = VidToMe(4, 0.9, 0.0, 3)
-    whole = scene.predict(port.install(demo[0], Edit("x", windows=part, merge=part)), frames=FRAMES)
-    for chunk in part.windows(FRAMES, 0):
-        if len(chunk) == 4:
-            noisy = {"samples": 20 * scene.noise(FRAMES)[list(chunk)]}
-            plain = port.predict(demo[0], scene.positive, noisy, 5.0)
-            assert apart(whole[list(chunk)], plain) > 1e-3
-    single = [chunk for chunk in part.windows(FRAMES, 0) if len(chunk) == 1]
-    for chunk in single:
-        noisy = {"samples": 20 * scene.noise(FRAMES)[list(chunk)]}
-        assert apart(whole[list(chunk)], port.predict(demo[0], scene.positive, noisy, 5.0)) <= 1e-4
+    """Where nothing is carried over; a chunk of one frame is as without merging."""
+    seed = next(seed for seed in range(99) if len(VidToMe(4, seed=seed).windows(FRAMES, 0)[0]) == 1)
+    whole = scene.predict(merging(port, demo[0], carried=0.0, seed=seed), frames=FRAMES)
+    plain = scene.predict(demo[0], frames=FRAMES)
+    for chunk in map(list, VidToMe(4, seed=seed).windows(FRAMES, 0)):
+        assert (apart(whole[chunk], plain[chunk]) <= 1e-4) == (len(chunk) == 1)
 
 
 def test_prompts_are_asked_together_or_apart(port, scene, demo):

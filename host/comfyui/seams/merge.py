@@ -57,7 +57,10 @@ class Merging:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a layer's query, key and value tokens."""
         self._merged: Merged | None = self._live.active.merge(query, self._live.layer(options))
-        return (query, key, value) if self._merged is None else (self._merged.tokens,) * 3
+        if self._merged is None:
+            return query, key, value
+        left = self._merged.tokens
+        return left, left, left
 
     def undo(self, output: Tensor) -> Tensor:
         """Return a layer's output for every token."""
