@@ -198,5 +198,5 @@ def _fits(mark: str, value: Any, name: str) -> bool:
         return isinstance(value, bool)
     if mark in ("i", "f"):
         whole = isinstance(value, int | float) and not isinstance(value, bool)
-        return whole and (mark == "f" or value == int(value))
+        return whole and (mark == "f" or isinstance(value, int) or value.is_integer())
     return isinstance(value, str)
