@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from . import art_venture, evolved, prompts, videos  # which add their rules
+from . import art_venture, control, evolved, prompts, videos  # which add their rules
 from .graph import BYPASSED, MUTED, BadGraphError, Node, is_passage, read_graphs
 from .report import Report
 from .rules import NOT_HERE, RULES, runs
@@ -16,7 +16,7 @@ from .write import write_graphs
 __all__ = ["BadGraphError", "Converted", "convert"]
 _MOST_KINDS = 12
 _ENDS = "subgraph"
-del art_venture, evolved, prompts, videos
+del art_venture, control, evolved, prompts, videos
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ In API form inputs have names. The editor's file has sockets with links, and val
 from __future__ import annotations
 
 import graphlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -271,8 +272,12 @@ def _read_scope(raw: dict[str, Any], name: str) -> Graph:
     links = {link[0]: link for link in map(read_link, as_array(raw.get("links")) or []) if link is not None}
     for value in nodes:
         node = as_object(value)
-        if node is None or not isinstance(node.get("type"), str) or not isinstance(node.get("id"), int | str):
-            raise BadGraphError("a node without id and type")
+        if (
+            node is None
+            or not isinstance(node.get("type"), str)
+            or not re.fullmatch(r"\d+", str(node.get("id")))
+        ):
+            raise BadGraphError("a node without a type, or without a whole number as its id")
         graph.insert(_editor_node(node, links))
     if name:
         for end, side, at in ((INPUTS, "inputs", 1), (OUTPUTS, "outputs", 3)):
@@ -290,10 +295,10 @@ def _read_scope(raw: dict[str, Any], name: str) -> Graph:
 def read_link(value: Any) -> tuple[Any, str, int, str, int] | None:
     """Return a link of the editor as id, node and output it comes from, node and input it goes to; None for none."""
     parts = as_array(value)
-    if parts is not None and len(parts) >= 5:
+    if parts is not None and len(parts) >= 5 and isinstance(parts[0], int | str):
         return parts[0], str(parts[1]), _whole(parts[2]), str(parts[3]), _whole(parts[4])
     fields = as_object(value)
-    if fields is None or "origin_id" not in fields:
+    if fields is None or "origin_id" not in fields or not isinstance(fields.get("id"), int | str):
         return None
     start = str(fields["origin_id"]), _whole(fields.get("origin_slot"))
     return fields.get("id"), *start, str(fields.get("target_id")), _whole(fields.get("target_slot"))
@@ -320,7 +325,8 @@ def _editor_node(raw: dict[str, Any], links: Mapping[Any, tuple[Any, str, int, s
     types: dict[str, str] = {}
     for name, socket in named_sockets(raw):
         types[name] = str(socket.get("type"))
-        link = links.get(socket.get("link"))
+        number = socket.get("link")
+        link = links.get(number) if isinstance(number, int | str) else None
         if link is not None:
             inputs[name] = Link(link[1], link[2])
     outputs = [str(each.get("type")) for each in sockets(raw, "outputs")]

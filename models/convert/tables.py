@@ -102,6 +102,25 @@ VALUES: dict[str, tuple[str, ...]] = {
     ),
     "BatchValueSchedule": ("text max_frames:i print_output:b",),
     "BatchValueScheduleLatentInput": ("text print_output:b",),
+    # Advanced-ControlNet
+    "ControlNetLoaderAdvanced": ("control_net_name",),
+    "ACN_ControlNetLoaderAdvanced": ("control_net_name",),
+    "ACN_AdvancedControlNetApply": ("strength:f start_percent:f end_percent:f",),
+    "ACN_AdvancedControlNetApply_v2": ("strength:f start_percent:f end_percent:f",),
+    "TimestepKeyframe": (
+        "start_percent:f strength:f null_latent_kf_strength:f inherit_missing:b guarantee_steps:i",
+        "start_percent:f strength:f null_latent_kf_strength:f inherit_missing:b guarantee_usage:b",
+    ),
+    "LatentKeyframe": ("batch_index:i strength:f",),
+    "LatentKeyframeGroup": ("index_strengths print_keyframes:b",),
+    "LatentKeyframeTiming": (
+        "batch_index_from:i batch_index_to_excl:i strength_from:f strength_to:f interpolation print_keyframes:b",
+    ),
+    "ScaledSoftControlNetWeights": (
+        "base_multiplier:f flip_weights:b uncond_multiplier:f",
+        "base_multiplier:f uncond_multiplier:f",
+    ),
+    "ACN_ScaledSoftControlNetWeights": ("base_multiplier:f uncond_multiplier:f",),
     # ArtVentureX's AnimateDiff
     "AnimateDiffModuleLoader": ("model_name",),
     "AnimateDiffLoraLoader": ("lora_name alpha:f",),
@@ -179,5 +198,5 @@ def _fits(mark: str, value: Any, name: str) -> bool:
         return isinstance(value, bool)
     if mark in ("i", "f"):
         whole = isinstance(value, int | float) and not isinstance(value, bool)
-        return whole and (mark == "f" or value == int(value))
+        return whole and (mark == "f" or isinstance(value, int) or value.is_integer())
     return isinstance(value, str)

@@ -233,6 +233,15 @@ TARGETS: dict[str, Target] = {
     "GetImageSize": Target(
         "Get Image Size", {"image": "IMAGE"}, {}, {"width": "INT", "height": "INT", "batch_size": "INT"}
     ),
+    "ControlNetLoader": Target(
+        "Load ControlNet Model", {}, {"control_net_name": Choice("")}, {"CONTROL_NET": "CONTROL_NET"}
+    ),
+    "ControlNetApplyAdvanced": Target(
+        "Apply ControlNet",
+        _SIDES | {"control_net": "CONTROL_NET", "image": "IMAGE", "vae": "VAE"},
+        {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0},
+        _SIDES,
+    ),
     "DisableNoise": Target("DisableNoise", {}, {}, {"NOISE": "NOISE"}),
     "MarkdownNote": Target("Note", {}, {"": ""}, {}),
 }

@@ -31,7 +31,7 @@ def combine(work: Work, node: Node) -> None:
         images = Link(work.new("VAEDecode", node, samples=images, vae=node.inputs["vae"]).id, 0)
     rate = work.pass_on(node, "frame_rate", 8)
     video = work.new("CreateVideo", node, images=images, audio=node.inputs.get("audio"),
-                     fps=rate if isinstance(rate, Link) else float(rate))  # fmt: skip
+                     fps=rate if isinstance(rate, Link) else float(work.number(node, "frame_rate", 8)))  # fmt: skip
     prefix = work.pass_on(node, "filename_prefix", "AnimateDiff")
     made = work.new("SaveVideo", node, video=Link(video.id, 0), filename_prefix=prefix)
     lost = ["core's encoder in place of " + str(work.read(node, "format", "image/gif"))]

@@ -63,7 +63,7 @@ def test_what_is_not_possible_exits_with_1_and_the_rest_is_written(run):
         ("[1, 2]", "got list in place of an object"),
         ("{}", "got an object without nodes"),
         ('{"1": 5}', "got an entry '1' without class_type and inputs"),
-        ('{"nodes": [3], "links": []}', "got a node without id and type"),
+        ('{"nodes": [3], "links": []}', "got a node without a type"),
         (GRAPH | {"3": {"class_type": "KSampler", "inputs": {"model": ["99", 0]}}},
          "got node 3 (KSampler) whose model comes from node 99, which is missing"),
         (GRAPH | {"1": {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["2", 0]}}},

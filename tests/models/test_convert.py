@@ -16,6 +16,7 @@ from frameloom.models.convert.targets import TARGETS
 from frameloom.models.convert.values import read_keys
 from frameloom.models.convert.work import Work
 from frameloom.models.long_video.prompt_text import parse_prompts
+from frameloom.models.video.curve import frame_curve
 from frameloom.tools import conversion
 from frameloom.tools.schemas import schemas
 from frameloom.tools.workflow import slots
@@ -510,3 +511,50 @@ def test_frames_are_counted_through_latent_nodes():
     ):  # fmt: skip
         graph.insert(each)
     assert Work(graph, Report()).frames(graph.nodes["3"]) == 24
+
+
+# ControlNets
+
+
+def controlled(**apply):
+    return api(**{
+        "10": node("ControlNetLoaderAdvanced", control_net_name="depth.pth"),
+        "11": node("ACN_AdvancedControlNetApply", positive=["20", 0], negative=["21", 0], control_net=["10", 0],
+                   image=["22", 0], strength=0.8, start_percent=0.0, end_percent=0.9, **apply),
+        "12": node("KSampler", model=["1", 0], positive=["11", 0], negative=["11", 1]),
+        "20": node("A"), "21": node("B"), "22": node("C"),
+    })  # fmt: skip
+
+
+def test_an_advanced_controlnet_without_keyframes_becomes_cores():
+    converted = convert(controlled())
+    assert only(converted, "ControlNetApplyAdvanced")["strength"] == 0.8
+    assert only(converted, "ControlNetLoader")["control_net_name"] == "depth.pth"
+    assert verdicts(converted) == {"exact"}
+    assert not {"10", "11"} & converted.graph.keys()
+
+
+def test_keyframes_and_soft_weights_become_a_control_schedule():
+    graph = controlled(timestep_kf=["13", 0]) | {
+        "13": node("TimestepKeyframe", start_percent=0.0, strength=1.0, cn_weights=["14", 0],
+                   latent_keyframe=["15", 0]),
+        "14": node("ScaledSoftControlNetWeights", base_multiplier=0.825, flip_weights=False),
+        "15": node("LatentKeyframeTiming", batch_index_from=0, batch_index_to_excl=3, strength_from=1.0,
+                   strength_to=0.0, interpolation="linear", prev_latent_kf=["16", 0]),
+        "16": node("LatentKeyframe", batch_index=5, strength=0.3),
+    }  # fmt: skip
+    converted = convert(graph)
+    made = only(converted, "Frameloom_ControlSchedule")
+    assert frame_curve("strength", made["strength"], 9).tolist() == pytest.approx(
+        [1, 0.5, 0, 0, 0, 0.3, 0, 0, 0]
+    )
+    assert (made["soft"], made["by_step"]) == (0.825, "0: 1")
+    assert verdicts(converted) == {"exact", "near"}
+    assert not {"11", "13", "14", "15", "16"} & converted.graph.keys()
+
+
+def test_a_controlnet_that_is_not_read_stays_with_its_loader():
+    graph = controlled() | {"10": node("ACN_SparseCtrlLoaderAdvanced", sparsectrl_name="a.ckpt")}
+    converted = convert(graph)
+    assert converted.graph["11"] == graph["11"]
+    assert converted.report.verdict == "not possible"
