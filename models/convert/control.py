@@ -73,13 +73,13 @@ APPLIES = ("ACN_AdvancedControlNetApply", "ACN_AdvancedControlNetApply_v2")
 
 
 @rule(*APPLIES, here="Apply ControlNet, then Control Schedule where strengths change",
-      but="near with Control Schedule. Left for SparseCtrl, which is not here yet")  # fmt: skip
+      but="near with Control Schedule. Left for SparseCtrl, which is not converted yet")  # fmt: skip
 def apply(work: Work, node: Node) -> None:
     """Convert the node that applies a ControlNet."""
     loader = work.part(node, "control_net")
     if loader is not None and loader.kind not in LOADERS and loader.kind != "ControlNetLoader":
         work.say(node, "not possible", f"{loader.kind} is not read here yet; left as it is. Instead: Load ControlNet "
-                 "Model, or Hold Frames.")  # fmt: skip
+                 "Model; for SparseCtrl, Load SparseCtrl and Apply SparseCtrl.")  # fmt: skip
         return
     plan, why = _read(work, node, loader)
     if plan is None:

@@ -53,16 +53,16 @@ def runs() -> dict[str, Run]:
 
 
 # What is not possible, and what to do instead. A feature that the pack gets moves from here to a rule.
-_CAMERA = "camera paths (CameraCtrl) are not here yet. Instead: motion LoRAs for zoom, pan, tilt and roll."
-_PIA = "PIA's modules are not here yet. Instead: Hold Frames, with a mask adapter."
-_I2V = "AnimateLCM-I2V is not here yet. Instead: Hold Frames, with a mask adapter."
-_POSITIONS = "a module's positions can't be stretched here yet. Instead: Context Windows, for longer clips."
+_CAMERA = "cameras are not converted yet. Instead: by hand, Camera Presets and Apply CameraCtrl."
+_PIA = "PIA is not converted yet. Instead: by hand, Load Motion Module, PIA Picture and Apply Motion Module."
+_I2V = "AnimateLCM-I2V is not converted yet. Instead: by hand, AnimateLCM Picture before Apply Motion Module."
+_POSITIONS = "positions are not converted yet. Instead: by hand, Stretch Positions, for a sweetspot."
 _WEIGHTS = "a module's weights can't be changed here. Instead: Motion Strength and its scale."
 _BLOCKS = "strengths for single blocks are not here. Instead: Motion Strength for the whole module."
-_LAYERS = "noise layers are not here yet. Instead: Video Noise's mode mixed."
-_CFG = "cfg by frame or by step is not here yet. Instead: the sampler's cfg, which is one number."
+_LAYERS = "noise layers are not converted yet. Instead: by hand, Blend Noise."
+_CFG = "cfg by frame or by step is not converted yet. Instead: by hand, CFG Schedule."
 _PAG = "this guidance is not here. Instead: core's PerturbedAttentionGuidance and RescaleCFG."
-_SIGMAS = "schedules of noise levels are not here yet. Instead: Apply Motion Module's beta_schedule."
+_SIGMAS = "schedules of noise levels are not here. Instead: Apply Motion Module's beta_schedule."
 _REF = "references between windows are not here. Instead: Cross Frame Attention, whose anchor frame all windows read."
 _HOOKS = "hooked LoRAs of old. Instead: core's Create Hook LoRA and its like, which replaced them."
 _VIEWS = "windows within the module. Instead: Free Noise with fuse on."
