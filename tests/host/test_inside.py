@@ -35,13 +35,21 @@ def test_in_comfyui(host, reference):
     run_inside(host, INSIDE, CONTRACT, FRAMELOOM_REFERENCE=str(reference))
 
 
-@pytest.mark.parametrize("file", ["beside_animatediff_evolved.py", "beside_conversion.py"])
-def test_beside_animatediff_evolved(host, file):
-    """In a process of its own: that pack replaces functions of ComfyUI and torch while it samples."""
+def test_beside_animatediff_evolved(host):
+    run_beside(host, "beside_animatediff_evolved.py")
+
+
+def test_converted_graphs_beside_animatediff_evolved(newest):
+    """On the newest alone: what a graph becomes does not depend on the host."""
+    run_beside(newest, "beside_conversion.py")
+
+
+def run_beside(host, name):
+    """Run a file in a process of its own: that pack replaces functions of ComfyUI and torch while it samples."""
     peer = peers_folder() / "ComfyUI-AnimateDiff-Evolved"
     if not (peer / "__init__.py").exists():
         pytest.skip(
             f"AnimateDiff-Evolved was not found: the tests beside it DID NOT RUN. Put its folder to {peer}, or name "
             "the folder that holds it in FRAMELOOM_PEERS."
         )
-    run_inside(host, INSIDE / file, FRAMELOOM_PEER=str(peer))
+    run_inside(host, INSIDE / name, FRAMELOOM_PEER=str(peer))
