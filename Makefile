@@ -24,8 +24,8 @@ PIP := $(BIN)/python -m pip install --constraint $(PINS)
 	demo-model format docs workflows setup clean
 
 demo: $(READY)
-	$(BIN)/frameloom run workflows/api/animatediff_demo.json --output output
-	@echo 'Another clip:  $(BIN)/frameloom run workflows/api/animatediff_demo.json --output output --set 4.text="a small green cross moving up on a brown background"'
+	$(BIN)/frameloom run workflows/api/few_steps_demo.json --output output
+	@echo 'Another clip:  $(BIN)/frameloom run workflows/api/few_steps_demo.json --output output --set 4.text="a small green cross moving up on a brown background"'
 	@echo 'In ComfyUI:    put this folder into custom_nodes and open a template of it, such as animatediff_demo; README.md has the steps'
 
 test: $(READY)
@@ -103,6 +103,8 @@ demo-model: $(READY)
 	$(BIN)/python tools/train_demo.py
 	$(BIN)/frameloom train configs/demo_motion.toml
 	cp output/motion/motion_module.safetensors assets/demo/motion.safetensors
+	$(BIN)/frameloom train configs/demo_few_steps.toml
+	cp output/few_steps/motion_few_steps.safetensors assets/demo/motion_few_steps.safetensors
 	$(BIN)/frameloom train configs/demo_pan.toml
 	cp output/pan_left/pan_left.safetensors assets/demo/pan_left.safetensors
 	$(BIN)/frameloom train configs/demo_mask_adapter.toml

@@ -10,7 +10,10 @@ DEMO_TOKENIZER = ASSETS / "demo" / "tokenizer"
 
 # kind of file -> name in the list -> where it lies
 BUNDLED: dict[str, dict[str, Path]] = {
-    "animatediff_models": {"frameloom_demo_motion.safetensors": ASSETS / "demo" / "motion.safetensors"},
+    "animatediff_models": {
+        "frameloom_demo_motion.safetensors": ASSETS / "demo" / "motion.safetensors",
+        "frameloom_demo_motion_few_steps.safetensors": ASSETS / "demo" / "motion_few_steps.safetensors",
+    },
     "animatediff_motion_lora": {
         "frameloom_demo_mask_adapter.safetensors": ASSETS / "demo" / "mask_adapter.safetensors",
         "frameloom_demo_pan_left.safetensors": ASSETS / "demo" / "pan_left.safetensors",

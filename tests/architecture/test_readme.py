@@ -113,7 +113,7 @@ def test_the_list_of_workflows_names_workflows_once():
 
 @pytest.mark.parametrize("page", ["README.md", "docs/run-headless.md"])
 def test_every_value_that_it_replaces_is_one_of_the_demos(page):
-    prompt = read_workflow(text_of("workflows/api/animatediff_demo.json"))
+    prompt = read_workflow(text_of("workflows/api/few_steps_demo.json"))
     settings = [f"{name}=0" for name in re.findall(r"--set (\S+?)=", text_of(page))]
     assert len(settings) > 1
     assert with_settings(prompt, settings) != prompt

@@ -1,4 +1,4 @@
-"""The workflow that trains a motion module, run whole and short by the command."""
+"""The workflows that train a motion module, run whole and short by the command."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 
 from frameloom.host.bundled import ASSETS
 from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.models.motion.few_steps import FewStepSettings
 from PIL import Image
 
 SIZES = [f"{number}.{side}=64" for number in (3, 10) for side in ("width", "height")]
@@ -28,3 +29,11 @@ def test_a_module_goes_on_learning_is_saved_and_sampled_and_more_steps_go_on_fro
     bundled, first, second = states
     assert any(not (value == bundled[name]).all() for name, value in first.items())
     assert any(not (value == second[name]).all() for name, value in first.items())
+
+
+def test_a_module_is_taught_to_draw_in_few_steps_and_sampled_as_its_file_says(draw_workflow):
+    sizes = [f"{number}.{side}=64" for number in (3, 10) for side in ("width", "height")]
+    out, _ = draw_workflow("train_few_steps_demo", "3.clips=4", "4.steps=1", "10.batch_size=4", *sizes)
+    assert read_motion_weights(out / "few_steps_00001_.safetensors").few_steps == FewStepSettings(4)
+    with Image.open(out / "train_few_steps_demo_00001_.webp") as clip:
+        assert (clip.n_frames, clip.size) == (4, (64, 64))

@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 import torch
 from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.models.motion.few_steps import FewStepSettings
 from frameloom.tests.contract.test_decode_to_video import read
 from frameloom.tests.host.server import PACK_FOLDER, ROOT, START_SECONDS, documented_client, running_server
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.host
 
 API = ROOT / "workflows" / "api"
 TRAINING = API / "train_motion_demo.json"
-WORKFLOWS = sorted({*API.glob("*_demo.json"), API / "layout_prior.json"} - {TRAINING})
+FEW_STEPS = API / "train_few_steps_demo.json"
+WORKFLOWS = sorted({*API.glob("*_demo.json"), API / "layout_prior.json"} - {TRAINING, FEW_STEPS})
 # Lengths that neither a path nor an empty latent decides; of other such workflows, a clip is expected.
 FRAMES = {
     "animate_image_demo": 16,
@@ -119,6 +121,17 @@ def test_a_motion_module_is_trained_saved_and_sampled_in_one_graph(server, tmp_p
     assert any(not torch.equal(value, bundled.state[name]) for name, value in trained.state.items())
     (run,) = {*runs.iterdir()} - earlier
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_module_is_taught_to_draw_in_few_steps_and_its_settings_are_read_back_in_one_graph(server, tmp_path):
+    graph = json.loads(FEW_STEPS.read_text())
+    graph["3"]["inputs"]["clips"] = 4
+    graph["4"]["inputs"]["steps"] = 2
+    graph["5"]["inputs"]["folder"] = "models"
+    files = queue(server, graph, tmp_path)
+    assert {path.suffix for path in files} == {".webp", ".png"}
+    saved = server.base / "models" / "animatediff_models" / "frameloom" / "few_steps_00001_.safetensors"
+    assert read_motion_weights(saved).few_steps == FewStepSettings(4)
 
 
 def test_a_prior_is_trained_and_asked_in_one_graph(server, tmp_path):

@@ -118,6 +118,8 @@ class Studio:
         sigmas: Tensor | None = None,
         negative: str = "",
         mask: Tensor | None = None,
+        sampler: str = SAMPLER,
+        cfg: float = CFG,
     ) -> Tensor:
         """Sample a prompt or a condition, from an empty latent over all noise levels unless they are given.
 
@@ -131,8 +133,8 @@ class Studio:
             {"samples": torch.zeros_like(noise) if latent is None else latent},
             noise=noise,
             sigmas=self.host.sigmas(model, STEPS, SCHEDULER) if sigmas is None else sigmas,
-            sampler=SAMPLER,
-            cfg=CFG,
+            sampler=sampler,
+            cfg=cfg,
             mask=mask,
         )["samples"]
 
