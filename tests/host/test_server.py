@@ -123,7 +123,9 @@ def test_a_motion_module_is_trained_saved_and_sampled_in_one_graph(server, tmp_p
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
 
 
-def test_a_module_is_taught_to_draw_in_few_steps_and_its_settings_are_read_back_in_one_graph(server, tmp_path):
+def test_a_module_is_taught_to_draw_in_few_steps_and_its_settings_are_read_back_in_one_graph(
+    server, tmp_path
+):
     graph = json.loads(FEW_STEPS.read_text())
     graph["3"]["inputs"]["clips"] = 4
     graph["4"]["inputs"]["steps"] = 2

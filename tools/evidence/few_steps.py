@@ -19,7 +19,15 @@ from torch import Tensor
 FILE = ASSETS / "motion_few_steps.safetensors"
 TAUGHT, TEACHER, PLAIN = "4 calls, few-step module", "40 calls, its teacher", "4 calls, its teacher"
 NEAR = "-0.03 .. 0.03"
-FIGURES = ("direction (of five)", "step over the drawn one", "color", "background", "shape", "similarity", "flicker")
+FIGURES = (
+    "direction (of five)",
+    "step over the drawn one",
+    "color",
+    "background",
+    "shape",
+    "similarity",
+    "flicker",
+)
 
 
 def rows(studio: Studio, samples: int) -> list[Row]:
@@ -39,7 +47,9 @@ def rows(studio: Studio, samples: int) -> list[Row]:
             apart = values[arm] - values[TEACHER]
             target = NEAR if arm == TAUGHT else ""
             made.append(row(f"few steps: {figure}", f"{arm}, less the 40's", apart[apart.isfinite()], target))
-    made.append(row("few steps: time of a clip over the 40's", TAUGHT, seconds[TAUGHT] / seconds[TEACHER], "<= 0.15"))
+    made.append(
+        row("few steps: time of a clip over the 40's", TAUGHT, seconds[TAUGHT] / seconds[TEACHER], "<= 0.15")
+    )
     return made
 
 

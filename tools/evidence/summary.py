@@ -64,6 +64,22 @@ CLAIMS = (
     ),
     Claim(
         MODULE,
+        "a few-step module goes that way in 4 calls of the model, without guidance",
+        "few steps",
+        "few steps: direction (of five)",
+        "4 calls, few-step module",
+        "4 calls, its teacher",
+    ),
+    Claim(
+        MODULE,
+        "and its frames show the prompt's shape",
+        "few steps",
+        "few steps: shape",
+        "4 calls, few-step module",
+        "4 calls, its teacher",
+    ),
+    Claim(
+        MODULE,
         "a motion LoRA pans: way to the right, in widths",
         "motion LoRA",
         "motion LoRA: way to the right",
