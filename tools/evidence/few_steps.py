@@ -85,7 +85,7 @@ SECTIONS = {
     "few steps": Section(
         rows,
         (*MOVING, FILE),
-        "The clips of `animatediff_demo` and of `few_steps_demo`: 20 steps of euler with guidance 3, which are 40 calls "
-        "of the model, beside 4 without guidance. Differences are of the same prompts and noise.",
+        "The clips of `animatediff_demo` and of `few_steps_demo`: 20 steps of euler with guidance 3, which are 40 "
+        "calls of the model, beside 4 without guidance. Differences are of the same prompts and noise.",
     )
 }
