@@ -20,7 +20,7 @@ def test_bundled_files_come_first_then_the_users(port):
     for name in ("b.ckpt", "deep/a.safetensors", *others):
         (folder / name).touch()
     names = port.list_files("animatediff_models")
-    assert names == [BUNDLED_MOTION, "adapter", "b.ckpt", "deep/a.safetensors"]
+    assert names == [*BUNDLED["animatediff_models"], "adapter", "b.ckpt", "deep/a.safetensors"]
     assert port.resolve("animatediff_models", "deep/a.safetensors") == folder / "deep" / "a.safetensors"
     assert port.resolve("animatediff_models", BUNDLED_MOTION) == BUNDLED["animatediff_models"][BUNDLED_MOTION]
     assert port.list_files("checkpoints") == []

@@ -19,7 +19,7 @@ def test_sd1_offers_all_seams_and_others_of_pictures_those_beside_the_network():
     check_offered(SD1, SEAMS, "Test")
     check_offered(FLUX, ["windows"], "Test")
     check_offered(WAN, [], "Test")
-    assert [seam for seam in SEAMS if FLUX.offers(seam)] == ["windows", "cfg"]
+    assert [seam for seam in SEAMS if FLUX.offers(seam)] == ["windows", "grid", "cfg"]
     assert not any(WAN.offers(seam) for seam in SEAMS)
 
 
