@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .betas import SIGMAS
 from .contexts import divisor
 from .graph import Link, Node
 from .rules import NOT_HERE, part
@@ -85,6 +86,8 @@ def _say_lost(work: Work, part: Node | None) -> None:
     if part is None or part.id in work.done:
         return
     why = NOT_HERE.get(part.kind, "a setting that the converter does not know.")
+    if part.kind in SIGMAS:
+        why = "levels of noise of one's own are not here. Instead: Apply Motion Module's beta_schedule."
     work.say(work.take(part), "not possible", why)
     for name in _PREVIOUS:
         _say_lost(work, work.part(part, name))

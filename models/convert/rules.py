@@ -56,7 +56,6 @@ def runs() -> dict[str, Run]:
 _CAMERA = "cameras are not converted yet. Instead: by hand, Camera Presets and Apply CameraCtrl."
 _PIA = "PIA is not converted yet. Instead: by hand, Load Motion Module, PIA Picture and Apply Motion Module."
 _I2V = "AnimateLCM-I2V is not converted yet. Instead: by hand, AnimateLCM Picture before Apply Motion Module."
-_POSITIONS = "positions are not converted yet. Instead: by hand, Stretch Positions, for a sweetspot."
 _WEIGHTS = "a module's weights can't be changed here. Instead: Motion Strength and its scale."
 _BLOCKS = "strengths for single blocks are not here. Instead: Motion Strength for the whole module."
 _LAYERS = "noise layers are not converted yet. Instead: by hand, Blend Noise."
@@ -83,9 +82,6 @@ NOT_HERE: dict[str, str] = {
         "ADE_InjectI2VIntoAnimateDiffModel",
     ), _I2V),
     **dict.fromkeys((
-        "ADE_AdjustPESweetspotStretch", "ADE_AdjustPEFullStretch", "ADE_AdjustPEManual",
-    ), _POSITIONS),
-    **dict.fromkeys((
         "ADE_AdjustWeightAllAdd", "ADE_AdjustWeightAllMult", "ADE_AdjustWeightIndivAdd", "ADE_AdjustWeightIndivMult",
         "ADE_AdjustWeightIndivAttnAdd", "ADE_AdjustWeightIndivAttnMult",
     ), _WEIGHTS),
@@ -106,7 +102,6 @@ NOT_HERE: dict[str, str] = {
         "ADE_PerturbedAttentionGuidanceMultival", "ADE_RescaleCFGMultival",
     ), _PAG),
     **dict.fromkeys((
-        "ADE_SigmaScheduleWeightedAverage",
         "ADE_SigmaScheduleWeightedAverageInterp", "ADE_SigmaScheduleSplitAndCombine", "ADE_SigmaScheduleToSigmas",
     ), _SIGMAS),
     **dict.fromkeys((

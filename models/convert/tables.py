@@ -71,6 +71,14 @@ VALUES: dict[str, tuple[str, ...]] = {
         "cap_initial_pe_length:i interpolate_pe_to_length:i initial_pe_idx_offset:i final_pe_idx_offset:i "
         "min_motion_scale:f max_motion_scale:f",
     ),
+    "ADE_AdjustPESweetspotStretch": ("sweetspot:i new_sweetspot:i print_adjustment:b",),
+    "ADE_AdjustPEFullStretch": ("pe_stretch:i print_adjustment:b",),
+    "ADE_AdjustPEManual": (
+        "cap_initial_pe_length:i interpolate_pe_to_length:i initial_pe_idx_offset:i final_pe_idx_offset:i "
+        "print_adjustment:b",
+    ),
+    "ADE_AdjustWeightAllAdd": ("all_ADD:f print_adjustment:b",),
+    "ADE_AdjustWeightAllMult": ("all_MULT:f print_adjustment:b",),
     # AnimateDiff-Evolved: sampling
     "ADE_AnimateDiffSamplingSettings": (
         "batch_offset:i noise_type seed_gen seed_offset:i adapt_denoise_steps:b",
@@ -84,6 +92,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "ADE_RawSigmaSchedule": (
         "raw_beta_schedule linear_start:f linear_end:f sampling lcm_original_timesteps:i zsnr:b",
     ),
+    "ADE_SigmaScheduleWeightedAverage": ("weight_A:f",),
     "ADE_CustomCFGSimple": ("cfg:f",),
     # AnimateDiff-Evolved: schedules
     "ADE_PromptScheduling": ("prompts print_schedule:b max_length:i tensor_interp",),

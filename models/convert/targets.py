@@ -71,6 +71,7 @@ LOAD, LORA, APPLY = (
 STRENGTH, CONTEXT = "Frameloom_MotionStrength", "Frameloom_ContextWindows"
 FREE_NOISE, FREE_INIT, NOISE = "Frameloom_FreeNoise", "Frameloom_FreeInit", "Frameloom_VideoNoise"
 TRAVEL, CONTROL = "Frameloom_PromptTravel", "Frameloom_ControlSchedule"
+POSITIONS = "Frameloom_StretchPositions"
 
 TARGETS: dict[str, Target] = {
     LOAD: Target("Load Motion Module", {}, {"file": Choice("")}, _MOTION),
@@ -90,6 +91,7 @@ TARGETS: dict[str, Target] = {
     STRENGTH: Target(
         "Motion Strength", _MOTION | {"mask": "MASK"}, _FACTORS | {"scale": 1.0}, _MOTION | {"chart": "IMAGE"}
     ),
+    POSITIONS: Target("Stretch Positions", _MOTION, {"known_frames": 16, "frames": 32}, _MOTION),
     CONTEXT: Target(
         "Context Windows",
         _MODEL,

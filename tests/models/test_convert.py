@@ -187,12 +187,12 @@ def test_numbers_that_come_by_a_link_keep_their_link():
 
 
 def test_a_part_that_is_not_possible_is_said_and_the_rest_converted():
-    graph = with_inputs(api(**{"7": node("ADE_AnimateDiffSettings", pe_adjust=["8", 0]),
-                               "8": node("ADE_AdjustPESweetspotStretch", sweetspot=16, new_sweetspot=18)}), "2",
+    graph = with_inputs(api(**{"7": node("ADE_AnimateDiffSettings", weight_adjust=["8", 0]),
+                               "8": node("ADE_AdjustWeightAllMult", all_MULT=1.01)}), "2",
                         ad_settings=["7", 0])  # fmt: skip
     converted = convert(graph)
     assert converted.report.verdict == "not possible"
-    assert said(converted, "ADE_AdjustPESweetspotStretch").startswith("not possible")
+    assert said(converted, "ADE_AdjustWeightAllMult").startswith("not possible")
     assert not [each for each in converted.graph.values() if each["class_type"].startswith("ADE")]
 
 

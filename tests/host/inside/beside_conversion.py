@@ -109,6 +109,8 @@ settings = partial(
 EXACT = {
     "Gen1": graph(root=gen1()),
     "Gen1, linear": graph(root=gen1(beta_schedule="linear (HotshotXL/default)")),
+    "Gen1, a mean of schedules": graph(root=gen1(beta_schedule="avg(sqrt_linear,linear)")),
+    "Gen1, cosine": graph(root=gen1(beta_schedule="cosine")),
     "Gen1, lcm": graph("lcm", root=gen1(beta_schedule="lcm")),
     "Gen2, in a part of sampling, with a LoRA": graph(
         root=evolve(), load=load, lora=lora, apply=apply(start_percent=0.2, end_percent=0.8, motion_lora=["lora", 0])
@@ -172,6 +174,13 @@ EXACT = {
     "a cfg of its own": graph(
         root=gen1(sample_settings=["settings", 0]), settings=settings(custom_cfg=["cfg", 0]),
         cfg=node("ADE_CustomCFGSimple", cfg=5.0),
+    ),
+    "positions that are stretched": graph(
+        root=gen1(ad_settings=["adjust", 0]), adjust=node("ADE_AnimateDiffSettings", pe_adjust=["last", 0]),
+        last=node("ADE_AdjustPESweetspotStretch", sweetspot=7, new_sweetspot=11, print_adjustment=False,
+                  prev_pe_adjust=["first", 0]),
+        first=node("ADE_AdjustPEManual", cap_initial_pe_length=5, interpolate_pe_to_length=9, initial_pe_idx_offset=0,
+                   final_pe_idx_offset=0, print_adjustment=False),
     ),
     "two modules, one after the other": graph(
         root=evolve(), load=load, apply=apply(end_percent=0.6, prev_m_models=["before", 0]),
