@@ -8,6 +8,7 @@ from typing import Any
 
 from .graph import Link, Node
 from .rules import part, rule
+from .sparse_control import APPLIES, SPARSE, put_sparse
 from .targets import CONTROL
 from .work import Work
 
@@ -69,16 +70,16 @@ def load(work: Work, node: Node) -> None:
     work.say(node, "exact", work.title(made))
 
 
-APPLIES = ("ACN_AdvancedControlNetApply", "ACN_AdvancedControlNetApply_v2")
-
-
 @rule(*APPLIES, here="Apply ControlNet, then Control Schedule where strengths change",
-      but="near with Control Schedule. Left for SparseCtrl, which is not converted yet")  # fmt: skip
+      but="near with Control Schedule; SparseCtrl becomes Apply SparseCtrl")  # fmt: skip
 def apply(work: Work, node: Node) -> None:
     """Convert the node that applies a ControlNet."""
     loader = work.part(node, "control_net")
+    if loader is not None and loader.kind == SPARSE:
+        put_sparse(work, node, loader)
+        return
     if loader is not None and loader.kind not in LOADERS and loader.kind != "ControlNetLoader":
-        work.say(node, "not possible", f"{loader.kind} is not read here yet; left as it is. Instead: Load ControlNet "
+        work.say(node, "not possible", f"{loader.kind} is not read here; left as it is. Instead: Load ControlNet "
                  "Model; for SparseCtrl, Load SparseCtrl and Apply SparseCtrl.")  # fmt: skip
         return
     plan, why = _read(work, node, loader)

@@ -118,7 +118,7 @@ def _is_idle(work: Work, node: Node, seen: set[str]) -> bool:
     """Tell whether a node of AnimateDiff-Evolved does nothing: it does not run, or nothing that does uses it."""
     if node.mode in (MUTED, BYPASSED) or node.id in seen:
         return True
-    if not (is_passage(node) or node.kind.startswith("ADE_")):
+    if not (is_passage(node) or node.kind.startswith(("ADE_", "ACN_"))):
         return False
     users = work.graph.users(node) + work.graph.received(node)
     return all(_is_idle(work, user, seen | {node.id}) for user, _ in users)

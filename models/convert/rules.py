@@ -65,6 +65,7 @@ _SIGMAS = "schedules of noise levels are not here. Instead: Apply Motion Module'
 _REF = "references between windows are not here. Instead: Cross Frame Attention, whose anchor frame all windows read."
 _HOOKS = "hooked LoRAs of old. Instead: core's Create Hook LoRA and its like, which replaced them."
 _VIEWS = "windows within the module. Instead: Free Noise with fuse on."
+_MERGED = "SparseCtrl merged with a ControlNet is not here. Instead: Load SparseCtrl and Apply SparseCtrl."
 
 NOT_HERE: dict[str, str] = {
     **dict.fromkeys((
@@ -130,6 +131,7 @@ NOT_HERE: dict[str, str] = {
     **dict.fromkeys((
         "ADE_VisualizeContextOptionsK", "ADE_VisualizeContextOptionsKAdv", "ADE_VisualizeContextOptionsSCustom",
     ), "a picture of windows. Instead: Context Windows's plan."),
+    "ACN_SparseCtrlMergedLoaderAdvanced": _MERGED,
     "ADE_NoisedImageInjection": "pictures put in while sampling are not here. Instead: Hold Frames.",
     "ADE_NoisedImageInjectOptions": "pictures put in while sampling are not here. Instead: Hold Frames.",
     "ADE_AncestralOptions": "noise of its own for an ancestral sampler is not here. Instead: euler, which has none.",

@@ -130,6 +130,13 @@ VALUES: dict[str, tuple[str, ...]] = {
         "base_multiplier:f uncond_multiplier:f",
     ),
     "ACN_ScaledSoftControlNetWeights": ("base_multiplier:f uncond_multiplier:f",),
+    "ACN_SparseCtrlLoaderAdvanced": (
+        "sparsectrl_name use_motion:b motion_strength:f motion_scale:f context_aware sparse_hint_mult:f "
+        "sparse_nonhint_mult:f sparse_mask_mult:f",
+    ),
+    "ACN_SparseCtrlIndexMethodNode": ("indexes",),
+    "ACN_SparseCtrlSpreadMethodNode": ("spread",),
+    "ControlNetApplyAdvanced": ("strength:f start_percent:f end_percent:f",),
     # ArtVentureX's AnimateDiff
     "AnimateDiffModuleLoader": ("model_name",),
     "AnimateDiffLoraLoader": ("lora_name alpha:f",),

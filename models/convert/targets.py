@@ -59,6 +59,7 @@ class Target:
 
 _MODEL = {"model": "MODEL"}
 _MOTION = {"motion": "FRAMELOOM_MOTION"}
+_SPARSE = {"sparse_control": "FRAMELOOM_SPARSE_CONTROL"}
 _SIDES = {"positive": "CONDITIONING", "negative": "CONDITIONING"}
 _FACTORS = {"frames": 16, "strength": "0: 1\n-1: 0.5", "between": Choice("linear"), "by_step": "1"}
 _SEED = {"noise_seed": "fixed"}
@@ -72,6 +73,7 @@ STRENGTH, CONTEXT = "Frameloom_MotionStrength", "Frameloom_ContextWindows"
 FREE_NOISE, FREE_INIT, NOISE = "Frameloom_FreeNoise", "Frameloom_FreeInit", "Frameloom_VideoNoise"
 TRAVEL, CONTROL = "Frameloom_PromptTravel", "Frameloom_ControlSchedule"
 POSITIONS = "Frameloom_StretchPositions"
+LOAD_SPARSE, APPLY_SPARSE = "Frameloom_SparseControlLoader", "Frameloom_ApplySparseControl"
 
 TARGETS: dict[str, Target] = {
     LOAD: Target("Load Motion Module", {}, {"file": Choice("")}, _MOTION),
@@ -92,6 +94,20 @@ TARGETS: dict[str, Target] = {
         "Motion Strength", _MOTION | {"mask": "MASK"}, _FACTORS | {"scale": 1.0}, _MOTION | {"chart": "IMAGE"}
     ),
     POSITIONS: Target("Stretch Positions", _MOTION, {"known_frames": 16, "frames": 32}, _MOTION),
+    LOAD_SPARSE: Target("Load SparseCtrl", {}, {"file": Choice("")}, _SPARSE),
+    APPLY_SPARSE: Target(
+        "Apply SparseCtrl",
+        _MODEL | _SPARSE | {"latent": "LATENT", "images": "IMAGE", "vae": "VAE"},
+        {
+            "frames": "0",
+            "strength": 1.0,
+            "start_percent": 0.0,
+            "end_percent": 1.0,
+            "other_frames": 1.0,
+            "mask_value": 1.0,
+        },
+        _MODEL,
+    ),
     CONTEXT: Target(
         "Context Windows",
         _MODEL,

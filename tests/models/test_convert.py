@@ -554,7 +554,7 @@ def test_keyframes_and_soft_weights_become_a_control_schedule():
 
 
 def test_a_controlnet_that_is_not_read_stays_with_its_loader():
-    graph = controlled() | {"10": node("ACN_SparseCtrlLoaderAdvanced", sparsectrl_name="a.ckpt")}
+    graph = controlled() | {"10": node("ACN_SparseCtrlMergedLoaderAdvanced", sparsectrl_name="a.ckpt")}
     converted = convert(graph)
     assert converted.graph["11"] == graph["11"]
     assert converted.report.verdict == "not possible"

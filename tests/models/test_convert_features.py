@@ -59,6 +59,83 @@ def test_positions_are_adjusted_one_after_the_other_and_before_loras():
     assert stretches(convert(adjusted(after, before=full))) == [(32, 36), (16, 18)]
 
 
+# SparseCtrl
+
+
+def sparse(apply="ACN_AdvancedControlNetApply", loader=None, **inputs):
+    return api(**{
+        "10": node("ACN_SparseCtrlLoaderAdvanced", sparsectrl_name="rgb.ckpt", **(loader or {})),
+        "11": node(apply, positive=["20", 0], negative=["21", 0], control_net=["10", 0], image=["12", 0], strength=0.8,
+                   start_percent=0.0, end_percent=0.4, **inputs),
+        "12": node("ACN_SparseCtrlRGBPreprocessor", image=["22", 0], vae=["1", 2], latent_size=["3", 0]),
+        "13": node("ACN_SparseCtrlIndexMethodNode", indexes="0, -1"),
+        "4": node("KSampler", model=["2", 0], positive=["11", 0], negative=["11", 1], latent_image=["3", 0]),
+        "20": node("A"), "21": node("B"), "22": node("C"),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("apply", ["ACN_AdvancedControlNetApply", "ControlNetApplyAdvanced"])
+def test_sparsectrl_goes_from_the_conditions_to_the_model_that_is_sampled_with_them(apply):
+    loader = {
+        "sparse_method": ["13", 0],
+        "motion_strength": 1.1,
+        "sparse_hint_mult": 0.5,
+        "sparse_nonhint_mult": 0.25,
+    }
+    converted = convert(sparse(apply, loader))
+    made, sampler = only(converted, "Frameloom_ApplySparseControl"), only(converted, "KSampler")
+    assert converted.graph[sampler["model"][0]]["class_type"] == "Frameloom_ApplySparseControl"
+    assert converted.graph[made["model"][0]]["class_type"] == "Frameloom_ApplyMotionModule"
+    assert (sampler["positive"], sampler["negative"]) == (["20", 0], ["21", 0])
+    assert (made["latent"], made["images"], made["vae"]) == (["3", 0], ["22", 0], ["1", 2])
+    assert (made["frames"], made["end_percent"]) == ("0, -1", 0.4)
+    assert (made["strength"], made["other_frames"], made["mask_value"]) == (0.4, 0.5, 1.0)
+    assert only(converted, "Frameloom_SparseControlLoader") == {"file": "rgb.ckpt"}
+    assert not {"10", "11", "12", "13"} & converted.graph.keys()
+    assert converted.report.verdict == "near"
+    assert "motion_strength 1.1 is left out" in str(converted.report)
+
+
+def test_sparsectrl_goes_on_every_model_behind_other_controlnets_and_guiders():
+    graph = sparse() | {
+        "4": node("KSampler", model=["2", 0], positive=["11", 0], negative=["11", 1], latent_image=["3", 0]),
+        "9": node("SamplerCustomAdvanced", guider=["6", 0], latent_image=["4", 0]),
+        "5": node("SamplerCustomAdvanced", guider=["6", 0], latent_image=["9", 0]),
+        "6": node("CFGGuider", model=["2", 0], positive=["7", 0], negative=["7", 1], cfg=7.0),
+        "7": node("ControlNetApplyAdvanced", positive=["11", 0], negative=["11", 1], control_net=["8", 0]),
+        "8": node("ControlNetLoader", control_net_name="depth.pth"),
+    }  # fmt: skip
+    converted = convert(graph)
+    found = {
+        key: each["inputs"] for key, each in converted.graph.items() if "ApplySparse" in each["class_type"]
+    }
+    assert sorted(each["latent"] for each in found.values()) == [["3", 0], ["4", 0]]
+    assert {each["frames"] for each in found.values()} == {"uniform"}
+    assert {only(converted, kind)["model"][0] for kind in ("KSampler", "CFGGuider")} == set(found)
+    assert only(converted, "ControlNetApplyAdvanced")["positive"] == ["20", 0]
+
+
+@pytest.mark.parametrize(
+    ("graph", "why"),
+    [
+        (sparse(loader={"use_motion": False}), "its own motion layers are off there"),
+        (sparse(loader={"motion_scale": 1.5}), "another strength or scale"),
+        (sparse(loader={"sparse_method": ["20", 0]}), "placed by A"),
+        (sparse(timestep_kf=["20", 0]), "keyframes, weights or a mask"),
+        (sparse() | {"5": node("ToBasicPipe", positive=["11", 0])}, "go to node 5 (ToBasicPipe)"),
+        (with_inputs(sparse(), "4", negative=["21", 0]), "one of its conditions alone"),
+        (with_inputs(sparse(), "4", positive=["11", 1], negative=["11", 0]), "one of its conditions alone"),
+    ],
+)  # fmt: skip
+def test_sparsectrl_that_the_model_cannot_have_stays_and_says_why(graph, why):
+    converted = convert(graph)
+    assert converted.graph["11"] == graph["11"]
+    assert converted.graph["10"] == graph["10"]
+    line = said(converted, "(ACN_AdvancedControlNetApply)")
+    assert line.startswith("not possible")
+    assert why in line
+
+
 # levels of noise
 
 
