@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from .betas import SIGMAS
 from .contexts import divisor
 from .graph import Link, Node
-from .rules import NOT_HERE, part
+from .guidance import put_cfg, say_lost
+from .rules import part
 from .targets import FREE_INIT, FREE_NOISE, NOISE
-from .values import read_number
 from .work import Work
 
 FILTERS = {"gaussian": "gaussian", "butterworth": "butterworth", "ideal": "ideal_released"}
 _NOT_HERE = ("noise_layers", "sigma_schedule", "image_inject", "ancestral_opts")
-_PREVIOUS = ("prev_noise_layers", "prev_custom_cfg", "prev_image_inject", "cfg_extras", "prev_extras",
-             "img_inject_opts", "schedule_A", "schedule_B", "schedule_Start", "schedule_End")  # fmt: skip
 # Samplers for which KSampler takes one step more and leaves out the last but one.
 _ONE_MORE = ("dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2")
 _MOST_FRAMES = 1_000_000
@@ -24,9 +21,6 @@ part("ADE_AnimateDiffSamplingSettings", here="Free Noise, Video Noise, or the sa
      but="near for `FreeNoise`, whose order recurs in another way, and for `constant`, whose one noise is another; "
          "exact for `auto1111`, `empty`, `repeated_context` and `seed_offset`. `batch_offset` with `comfy` is not "
          "possible")  # fmt: skip
-part(
-    "ADE_CustomCFGSimple", "ADE_CustomCFG", here="the sampler's `cfg`", but="not possible by frame or by mask"
-)
 part("ADE_IterationOptsFreeInit", here="Free Init", but="near: the noise of later runs is another")
 part("ADE_IterationOptsDefault", here="nothing, for one iteration", but="more iterations are not possible")
 
@@ -37,9 +31,9 @@ def put_settings(work: Work, node: Node, model: Any) -> Any:
     if settings is None:
         return model
     work.take(settings)
-    _put_cfg(work, node, work.part(settings, "custom_cfg"))
+    model = put_cfg(work, node, work.part(settings, "custom_cfg"), model)
     for name in _NOT_HERE:
-        _say_lost(work, work.part(settings, name))
+        say_lost(work, work.part(settings, name))
     model = _put_iterations(work, work.part(settings, "iteration_opts"), model)
     kind, said = str(work.read(settings, "noise_type", "default")), False
     generator = str(work.read(settings, "seed_gen", "comfy"))
@@ -53,44 +47,6 @@ def put_settings(work: Work, node: Node, model: Any) -> Any:
             "left out; its noise is the sampler's own",
         )
     return model
-
-
-def _put_cfg(work: Work, node: Node, custom: Node | None) -> None:
-    """Give samplers a cfg that counts more than theirs."""
-    if custom is None:
-        return
-    cfg: Any = None
-    if custom.kind == "ADE_CustomCFGSimple":
-        cfg = work.pass_on(custom, "cfg", 8.0)
-    elif custom.kind == "ADE_CustomCFG" and (multival := work.part(custom, "cfg_multival")) is not None:
-        found = read_number(work, multival)
-        cfg = None if found is None else found
-    if cfg is None:
-        _say_lost(work, custom)
-        return
-    _say_lost(work, work.part(custom, "cfg_extras"))
-    holders = [
-        each if "guider" not in each.inputs else work.part(each, "guider") for each in work.samplers(node)
-    ]
-    if not holders or any(each is None or "cfg" not in each.inputs for each in holders):
-        work.say(custom, "not possible", "no sampler with a cfg was found for it. Instead: write it there.")
-        return
-    for each in holders:
-        if each is not None:
-            work.graph.put(each, "cfg", cfg)
-            work.say(work.take(custom), "exact", f"the cfg of {work.name(each)}")
-
-
-def _say_lost(work: Work, part: Node | None) -> None:
-    """Say that settings, and what they are made of, are not possible."""
-    if part is None or part.id in work.done:
-        return
-    why = NOT_HERE.get(part.kind, "a setting that the converter does not know.")
-    if part.kind in SIGMAS:
-        why = "levels of noise of one's own are not here. Instead: Apply Motion Module's beta_schedule."
-    work.say(work.take(part), "not possible", why)
-    for name in _PREVIOUS:
-        _say_lost(work, work.part(part, name))
 
 
 def _put_iterations(work: Work, options: Node | None, model: Any) -> Any:

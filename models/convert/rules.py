@@ -59,7 +59,7 @@ _I2V = "AnimateLCM-I2V is not converted yet. Instead: by hand, AnimateLCM Pictur
 _WEIGHTS = "a module's weights can't be changed here. Instead: Motion Strength and its scale."
 _BLOCKS = "strengths for single blocks are not here. Instead: Motion Strength for the whole module."
 _LAYERS = "noise layers are not converted yet. Instead: by hand, Blend Noise."
-_CFG = "cfg by frame or by step is not converted yet. Instead: by hand, CFG Schedule."
+_CFG = "cfg by a list that is worked out is not here. Instead: by hand, CFG Schedule."
 _PAG = "this guidance is not here. Instead: core's PerturbedAttentionGuidance and RescaleCFG."
 _SIGMAS = "schedules of noise levels are not here. Instead: Apply Motion Module's beta_schedule."
 _REF = "references between windows are not here. Instead: Cross Frame Attention, whose anchor frame all windows read."
@@ -94,10 +94,7 @@ NOT_HERE: dict[str, str] = {
     **dict.fromkeys((
         "ADE_NoiseLayerAdd", "ADE_NoiseLayerAddWeighted", "ADE_NoiseLayerNormalizedSum", "ADE_NoiseLayerReplace",
     ), _LAYERS),
-    **dict.fromkeys((
-        "ADE_CustomCFGKeyframeSimple", "ADE_CustomCFGKeyframe",
-        "ADE_CustomCFGKeyframeInterpolation", "ADE_CustomCFGKeyframeFromList",
-    ), _CFG),
+    "ADE_CustomCFGKeyframeFromList": _CFG,
     **dict.fromkeys((
         "ADE_CFGExtrasPAGSimple", "ADE_CFGExtrasPAG", "ADE_CFGExtrasRescaleCFGSimple", "ADE_CFGExtrasRescaleCFG",
         "ADE_PerturbedAttentionGuidanceMultival", "ADE_RescaleCFGMultival",

@@ -94,6 +94,11 @@ VALUES: dict[str, tuple[str, ...]] = {
     ),
     "ADE_SigmaScheduleWeightedAverage": ("weight_A:f",),
     "ADE_CustomCFGSimple": ("cfg:f",),
+    "ADE_CustomCFGKeyframeSimple": ("cfg:f start_percent:f guarantee_steps:i",),
+    "ADE_CustomCFGKeyframe": ("start_percent:f guarantee_steps:i",),
+    "ADE_CustomCFGKeyframeInterpolation": (
+        "start_percent:f end_percent:f cfg_start:f cfg_end:f interpolation intervals:i print_keyframes:b",
+    ),
     # AnimateDiff-Evolved: schedules
     "ADE_PromptScheduling": ("prompts print_schedule:b max_length:i tensor_interp",),
     "ADE_PromptSchedulingLatents": ("prompts print_schedule:b tensor_interp",),

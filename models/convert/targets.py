@@ -72,7 +72,7 @@ LOAD, LORA, APPLY = (
 STRENGTH, CONTEXT = "Frameloom_MotionStrength", "Frameloom_ContextWindows"
 FREE_NOISE, FREE_INIT, NOISE = "Frameloom_FreeNoise", "Frameloom_FreeInit", "Frameloom_VideoNoise"
 TRAVEL, CONTROL = "Frameloom_PromptTravel", "Frameloom_ControlSchedule"
-POSITIONS = "Frameloom_StretchPositions"
+POSITIONS, CFG = "Frameloom_StretchPositions", "Frameloom_CFGSchedule"
 LOAD_SPARSE, APPLY_SPARSE = "Frameloom_SparseControlLoader", "Frameloom_ApplySparseControl"
 
 TARGETS: dict[str, Target] = {
@@ -121,6 +121,7 @@ TARGETS: dict[str, Target] = {
         },
         _MODEL | {"plan": "IMAGE"},
     ),
+    CFG: Target("CFG Schedule", _MODEL | {"mask": "MASK"}, _FACTORS, _MODEL | {"chart": "IMAGE"}),
     FREE_NOISE: Target(
         "Free Noise",
         _MODEL,

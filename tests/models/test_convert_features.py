@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from frameloom.models.convert.convert import convert
+from frameloom.models.video.factors import read_factors
 from frameloom.tests.models.test_convert import api, node, only, said, with_inputs
 
 # positions
@@ -134,6 +135,64 @@ def test_sparsectrl_that_the_model_cannot_have_stays_and_says_why(graph, why):
     line = said(converted, "(ACN_AdvancedControlNetApply)")
     assert line.startswith("not possible")
     assert why in line
+
+
+# cfg
+
+
+def with_cfg(custom, **more):
+    graph = api(**({"7": node("ADE_AnimateDiffSamplingSettings", custom_cfg=["8", 0]), "8": custom} | more))
+    return with_inputs(graph, "2", sample_settings=["7", 0])
+
+
+def cfg_key(start, cfg, **inputs):
+    return node("ADE_CustomCFGKeyframeSimple", start_percent=start, cfg=cfg, guarantee_steps=1, **inputs)
+
+
+@pytest.mark.parametrize(
+    ("custom", "more", "by_step", "cfgs"),
+    [
+        (cfg_key(0.5, 3.0, prev_custom_cfg=["9", 0]), {"9": cfg_key(0.2, 8.0)}, None, {0.1: 8, 0.49: 8, 0.5: 3, 1: 3}),
+        (cfg_key(0.5, 3.0, prev_custom_cfg=["9", 0]), {"9": node("ADE_CustomCFGSimple", cfg=6.0)}, "0: 6, 0.5: 3", {}),
+        (node("ADE_CustomCFGKeyframeInterpolation", start_percent=0.0, end_percent=0.5, cfg_start=8.0, cfg_end=4.0,
+              interpolation="ease_in", intervals=3), {}, "0: 8, 0.25: 7, 0.5: 4", {}),
+    ],
+)  # fmt: skip
+def test_a_cfg_by_step_becomes_a_schedule_of_a_cfg_of_1(custom, more, by_step, cfgs):
+    converted = convert(with_cfg(custom, **more))
+    made = only(converted, "Frameloom_CFGSchedule")
+    read = read_factors(32, made["strength"], made["between"], made["by_step"])
+    assert read.at_steps(list(cfgs)) == list(cfgs.values())
+    assert by_step in (None, made["by_step"])
+    assert only(converted, "KSampler")["cfg"] == 1.0
+    assert converted.report.verdict == "exact"
+    assert not [each for each in converted.graph.values() if each["class_type"].startswith("ADE")]
+
+
+def test_a_cfg_by_frame_and_mask_becomes_a_schedule():
+    multival = node("ADE_MultivalDynamicFloats", floats=["10", 1], mask_optional=["11", 0])
+    values = node("ADE_ValueScheduling", values='"0": 8, "31": 2', max_length=32)
+    converted = convert(
+        with_cfg(
+            node("ADE_CustomCFG", cfg_multival=["9", 0]), **{"9": multival, "10": values, "11": node("M")}
+        )
+    )
+    made = only(converted, "Frameloom_CFGSchedule")
+    assert (made["strength"], made["mask"], made["frames"]) == ("0: 8, 31: 2", ["11", 0], 32)
+    assert converted.report.verdict == "near"
+
+
+def test_a_cfg_that_cannot_be_read_leaves_the_samplers_own():
+    unread = node("ADE_CustomCFG", cfg_multival=["9", 0])
+    for custom in (
+        unread,
+        cfg_key(0.5, ["10", 0], prev_custom_cfg=["11", 0]),
+        node("ADE_CustomCFGKeyframeFromList"),
+    ):
+        more = {"9": node("M"), "10": node("N"), "11": cfg_key(0.0, 8.0)}
+        converted = convert(with_cfg(custom, **more))
+        assert only(converted, "KSampler")["cfg"] == 7.0
+        assert converted.report.verdict == "not possible"
 
 
 # levels of noise

@@ -175,6 +175,23 @@ EXACT = {
         root=gen1(sample_settings=["settings", 0]), settings=settings(custom_cfg=["cfg", 0]),
         cfg=node("ADE_CustomCFGSimple", cfg=5.0),
     ),
+    "a cfg by step": graph(
+        root=gen1(sample_settings=["settings", 0]), settings=settings(custom_cfg=["late", 0]),
+        late=node("ADE_CustomCFGKeyframeSimple", cfg=6.0, start_percent=0.5, guarantee_steps=1,
+                  prev_custom_cfg=["early", 0]),
+        early=node("ADE_CustomCFGSimple", cfg=2.0),
+    ),
+    "a cfg by a curve": graph(
+        root=gen1(sample_settings=["settings", 0]), settings=settings(custom_cfg=["curve", 0]),
+        curve=node("ADE_CustomCFGKeyframeInterpolation", start_percent=0.0, end_percent=0.9, cfg_start=6.0, cfg_end=1.0,
+                   interpolation="ease_out", intervals=20, print_keyframes=False),
+    ),
+    "a cfg by frame": graph(
+        root=gen1(sample_settings=["settings", 0]), settings=settings(custom_cfg=["cfg", 0]),
+        cfg=node("ADE_CustomCFG", cfg_multival=["by_frame", 0]),
+        by_frame=node("ADE_MultivalDynamicFloats", floats=["floats", 1]),
+        floats=node("ADE_ValueScheduling", values='"0": 1.0, "7": 6.0', max_length=8),
+    ),
     "positions that are stretched": graph(
         root=gen1(ad_settings=["adjust", 0]), adjust=node("ADE_AnimateDiffSettings", pe_adjust=["last", 0]),
         last=node("ADE_AdjustPESweetspotStretch", sweetspot=7, new_sweetspot=11, print_adjustment=False,
