@@ -14,6 +14,7 @@ from .betas import LCM, OWN, choose_beta, put_lcm
 from .contexts import put_contexts
 from .evolved_sampling import put_settings
 from .graph import BYPASSED, Link, Node
+from .pictures import I2V, I2V_LOADER, PIA, put_picture, why_no_picture
 from .positions import OLD, put_positions
 from .rules import NOT_HERE, part, rule
 from .targets import APPLY, LOAD, LORA, STRENGTH
@@ -88,6 +89,12 @@ def gen2(work: Work, node: Node) -> None:
             return
         if not _is_readable(work, node, loader):
             return
+        if why := why_no_picture(work, node, apply):
+            work.say(
+                apply, "not possible", f"{why}; left as it is. Instead: by hand, {_PICTURES[apply.kind]}."
+            )
+            work.say(node, "not possible", f"left as it is, because {apply.kind} can't be converted")
+            return
         found.append((apply, loader))
         apply = work.part(apply, "prev_m_models")
     for each, _ in found:
@@ -103,8 +110,11 @@ APPLIES = (
     "ADE_ApplyAnimateDiffModel",
     "ADE_ApplyAnimateDiffModelSimple",
     "ADE_ApplyAnimateDiffModelWithCameraCtrl",
+    PIA,
+    I2V,
 )
-LOADERS = ("ADE_LoadAnimateDiffModel", "ADE_LoadAnimateDiffModelWithCameraCtrl")
+LOADERS = ("ADE_LoadAnimateDiffModel", "ADE_LoadAnimateDiffModelWithCameraCtrl", I2V_LOADER)
+_PICTURES = {PIA: "PIA Picture", I2V: "AnimateLCM Picture"}
 part("ADE_LoadAnimateDiffModel", here="Load Motion Module")
 part("ADE_AnimateDiffSettings", "ADE_AnimateDiffModelSettings_Release", "ADE_AnimateDiffModelSettingsSimple",
      "ADE_AnimateDiffModelSettings", "ADE_AnimateDiffModelSettingsAdvancedAttnStrengths",
@@ -215,6 +225,7 @@ def _put_module(work: Work, node: Node, model: Any, module: Module) -> Any:
             mask=strength.mask,
         )
         motion = Link(made.id, 0)
+    motion = put_picture(work, node, at, motion)
     file = str(work.read(module.loader, "model_name", ""))
     beta, lost = choose_beta(work, node, file) if module.says_schedule else (OWN, "")
     made = work.new(

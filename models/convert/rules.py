@@ -54,8 +54,9 @@ def runs() -> dict[str, Run]:
 
 # What is not possible, and what to do instead. A feature that the pack gets moves from here to a rule.
 _CAMERA = "cameras are not converted yet. Instead: by hand, Camera Presets and Apply CameraCtrl."
-_PIA = "PIA is not converted yet. Instead: by hand, Load Motion Module, PIA Picture and Apply Motion Module."
-_I2V = "AnimateLCM-I2V is not converted yet. Instead: by hand, AnimateLCM Picture before Apply Motion Module."
+_INJECT = (
+    "a picture's encoder in another module is not here. Instead: the module that has it, with its picture."
+)
 _WEIGHTS = "a module's weights can't be changed here. Instead: Motion Strength and its scale."
 _BLOCKS = "strengths for single blocks are not here. Instead: Motion Strength for the whole module."
 _LAYERS = "noise layers are not converted yet. Instead: by hand, Blend Noise."
@@ -74,14 +75,9 @@ NOT_HERE: dict[str, str] = {
         "ADE_CameraPoseBasic", "ADE_CameraPoseCombo", "ADE_CameraPoseAdvanced", "ADE_CameraManualPoseAppend",
         "ADE_ReplaceCameraParameters", "ADE_ReplaceOriginalPoseAspectRatio",
     ), _CAMERA),
-    **dict.fromkeys((
-        "ADE_ApplyAnimateDiffModelWithPIA", "ADE_InputPIA_Multival", "ADE_InputPIA_PaperPresets",
-        "ADE_PIA_AnimateDiffKeyframe", "ADE_InjectPIAIntoAnimateDiffModel",
-    ), _PIA),
-    **dict.fromkeys((
-        "ADE_ApplyAnimateLCMI2VModel", "ADE_LoadAnimateLCMI2VModel", "ADE_UpscaleAndVAEEncode",
-        "ADE_InjectI2VIntoAnimateDiffModel",
-    ), _I2V),
+    "ADE_PIA_AnimateDiffKeyframe": "affinities that begin at a step are not here. Instead: PIA Picture.",
+    "ADE_InjectPIAIntoAnimateDiffModel": _INJECT,
+    "ADE_InjectI2VIntoAnimateDiffModel": _INJECT,
     **dict.fromkeys((
         "ADE_AdjustWeightAllAdd", "ADE_AdjustWeightAllMult", "ADE_AdjustWeightIndivAdd", "ADE_AdjustWeightIndivMult",
         "ADE_AdjustWeightIndivAttnAdd", "ADE_AdjustWeightIndivAttnMult",

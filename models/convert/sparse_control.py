@@ -159,18 +159,5 @@ def _latent(work: Work, sampler: Node) -> Any:
         user.inputs.get("latent_image") for user, name in work.graph.users(sampler) if name == "guider"
     ]
     return next(
-        (each for each in latents if isinstance(each, Link) and sampler.id not in _before(work, each)), None
+        (each for each in latents if isinstance(each, Link) and sampler.id not in work.before(each)), None
     )
-
-
-def _before(work: Work, link: Link) -> set[str]:
-    """Return the ids of all nodes that a result comes from."""
-    found: set[str] = set()
-    ahead = [link.node]
-    while ahead:
-        node = work.graph.nodes.get(ahead.pop())
-        if node is not None and node.id not in found:
-            found.add(node.id)
-            ahead += [each.node for each in node.inputs.values() if isinstance(each, Link)]
-            ahead += [each.id for each in work.graph.setters(node)]
-    return found

@@ -32,6 +32,10 @@ VALUES: dict[str, tuple[str, ...]] = {
     "ADE_LoadAnimateDiffModelWithCameraCtrl": ("model_name camera_ctrl",),
     "ADE_ApplyAnimateDiffModel": ("start_percent:f end_percent:f",),
     "ADE_ApplyAnimateDiffModelWithCameraCtrl": ("start_percent:f end_percent:f",),
+    "ADE_ApplyAnimateDiffModelWithPIA": ("start_percent:f end_percent:f",),
+    "ADE_InputPIA_PaperPresets": ("preset batch_index:i print_values:b",),
+    "ADE_LoadAnimateLCMI2VModel": ("model_name",),
+    "ADE_ApplyAnimateLCMI2VModel": ("ref_drift:f apply_ref_when_disabled:b start_percent:f end_percent:f",),
     "ADE_AnimateDiffLoRALoader": ("name strength:f",),
     "CheckpointLoaderSimpleWithNoiseSelect": (
         "ckpt_name beta_schedule use_custom_scale_factor:b scale_factor:f",

@@ -59,6 +59,7 @@ class Target:
 
 _MODEL = {"model": "MODEL"}
 _MOTION = {"motion": "FRAMELOOM_MOTION"}
+_PICTURE = _MOTION | {"vae": "VAE", "latent": "LATENT", "images": "IMAGE"}
 _SPARSE = {"sparse_control": "FRAMELOOM_SPARSE_CONTROL"}
 _SIDES = {"positive": "CONDITIONING", "negative": "CONDITIONING"}
 _FACTORS = {"frames": 16, "strength": "0: 1\n-1: 0.5", "between": Choice("linear"), "by_step": "1"}
@@ -73,6 +74,7 @@ STRENGTH, CONTEXT = "Frameloom_MotionStrength", "Frameloom_ContextWindows"
 FREE_NOISE, FREE_INIT, NOISE = "Frameloom_FreeNoise", "Frameloom_FreeInit", "Frameloom_VideoNoise"
 TRAVEL, CONTROL = "Frameloom_PromptTravel", "Frameloom_ControlSchedule"
 POSITIONS, CFG = "Frameloom_StretchPositions", "Frameloom_CFGSchedule"
+PIA_PICTURE, LCM_PICTURE = "Frameloom_PIAPicture", "Frameloom_AnimateLCMPicture"
 LOAD_SPARSE, APPLY_SPARSE = "Frameloom_SparseControlLoader", "Frameloom_ApplySparseControl"
 
 TARGETS: dict[str, Target] = {
@@ -94,6 +96,13 @@ TARGETS: dict[str, Target] = {
         "Motion Strength", _MOTION | {"mask": "MASK"}, _FACTORS | {"scale": 1.0}, _MOTION | {"chart": "IMAGE"}
     ),
     POSITIONS: Target("Stretch Positions", _MOTION, {"known_frames": 16, "frames": 32}, _MOTION),
+    PIA_PICTURE: Target(
+        "PIA Picture",
+        _PICTURE,
+        {"frames": "0", "affinity": Choice("small motion"), "affinities": "1, 0.9, 0.8"},
+        _MOTION,
+    ),
+    LCM_PICTURE: Target("AnimateLCM Picture", _PICTURE, {"drift": 0.8}, _MOTION),
     LOAD_SPARSE: Target("Load SparseCtrl", {}, {"file": Choice("")}, _SPARSE),
     APPLY_SPARSE: Target(
         "Apply SparseCtrl",

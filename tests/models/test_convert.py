@@ -78,6 +78,8 @@ def test_the_table_of_our_nodes_is_what_the_nodes_say(kind):
             "weights": "pyramid",
             "filter": "butterworth",
             "which": "last",
+            "affinity": "small motion",
+            "blend": "normalised",
         }
         for each in widgets:
             assert target.default(each.name) == (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from frameloom.models.convert.convert import convert
+from frameloom.models.motion.pia import read_affinity
 from frameloom.models.video.factors import read_factors
 from frameloom.tests.models.test_convert import api, node, only, said, with_inputs
 
@@ -193,6 +194,78 @@ def test_a_cfg_that_cannot_be_read_leaves_the_samplers_own():
         converted = convert(with_cfg(custom, **more))
         assert only(converted, "KSampler")["cfg"] == 7.0
         assert converted.report.verdict == "not possible"
+
+
+# pictures
+
+
+def pictured(apply, more, loader="ADE_LoadAnimateDiffModel", file="pia.ckpt"):
+    return api(**{
+        "2": node("ADE_UseEvolvedSampling", model=["1", 0], m_models=["10", 0], beta_schedule="autoselect"),
+        "10": {**apply, "inputs": {"motion_model": ["11", 0], "vae": ["1", 2], **apply["inputs"]}},
+        "11": node(loader, model_name=file),
+        "12": node("LoadImage", image="a.png"),
+    } | more)  # fmt: skip
+
+
+PIA = node("ADE_ApplyAnimateDiffModelWithPIA", image=["12", 0], pia_input=["13", 0], start_percent=0.1)
+I2V = node("ADE_ApplyAnimateLCMI2VModel", ref_latent=["13", 0], ref_drift=0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        (None, ("0", "as written", "1")),
+        (node("ADE_InputPIA_PaperPresets", preset="Animation (Medium Motion)", batch_index=0),
+         ("0", "medium motion", "1, 0.9, 0.8")),
+        (node("ADE_InputPIA_PaperPresets", preset="Style Transfer (Large Motion)", batch_index=-40),
+         ("-32", "large motion, style transfer", "1, 0.9, 0.8")),
+        (node("ADE_InputPIA_PaperPresets", preset="Loop (Small Motion)", batch_index=0),
+         ("0", "small motion, loop", "1, 0.9, 0.8")),
+        (node("ADE_InputPIA_Multival", multival=["14", 0]), ("0", "as written", "0.7")),
+        (node("ADE_InputPIA_Multival", multival=["15", 0]), ("0", "as written", "0: 1, 31: 0.5")),
+    ],
+)  # fmt: skip
+def test_pia_becomes_a_picture_before_the_module_is_applied(given, made):
+    more = {"13": given} if given else {}
+    more |= {"14": node("ADE_MultivalDynamic", float_val=0.7),
+             "15": node("ADE_MultivalDynamicFloats", floats=["16", 1]),
+             "16": node("ADE_ValueScheduling", values='"0": 1, "31": 0.5', max_length=32)}  # fmt: skip
+    apply = PIA if given else {**PIA, "inputs": {"image": ["12", 0]}}
+    converted = convert(pictured(apply, more))
+    picture, apply = only(converted, "Frameloom_PIAPicture"), only(converted, "Frameloom_ApplyMotionModule")
+    assert (picture["frames"], picture["affinity"], picture["affinities"]) == made
+    assert (picture["latent"], picture["images"], picture["vae"]) == (["3", 0], ["12", 0], ["1", 2])
+    assert converted.graph[apply["motion"][0]]["class_type"] == "Frameloom_PIAPicture"
+    assert converted.report.verdict == "near"
+    read_affinity(picture["affinity"], picture["affinities"], 32)
+
+
+def test_a_picture_for_animatelcm_comes_from_what_was_encoded():
+    encoder = node("ADE_UpscaleAndVAEEncode", image=["12", 0], vae=["1", 2], latent_size=["3", 0])
+    graph = pictured(I2V, {"13": encoder}, "ADE_LoadAnimateLCMI2VModel", "AnimateLCM_sd15_i2v.ckpt")
+    converted = convert(graph)
+    assert only(converted, "Frameloom_AnimateLCMPicture") == {
+        "motion": only(converted, "Frameloom_AnimateLCMPicture")["motion"], "vae": ["1", 2], "latent": ["3", 0],
+        "images": ["12", 0], "drift": 0.5,
+    }  # fmt: skip
+    assert only(converted, "ModelSamplingDiscrete")["sampling"] == "lcm"
+    assert not [each for each in converted.graph.values() if each["class_type"].startswith("ADE")]
+    assert converted.report.verdict == "near"
+
+
+def test_a_picture_that_cannot_be_found_leaves_all_as_it_is():
+    presets, loader = node("ADE_InputPIA_PaperPresets"), "ADE_LoadAnimateLCMI2VModel"
+    encoder_only = {**I2V, "inputs": I2V["inputs"] | {"motion_model": ["11", 1]}}
+    for graph in (
+        pictured(I2V, {"13": node("LatentUpscale", samples=["3", 0])}, loader),
+        pictured(encoder_only, {"13": node("VAEEncode")}, loader),
+        pictured(PIA, {"13": presets, "4": node("Other", model=["2", 0])}),
+        pictured(PIA, {"13": presets, "5": node("KSampler", model=["2", 0], latent_image=["4", 0])}),
+    ):
+        converted = convert(graph)
+        assert converted.report.verdict == "not possible"
+        assert converted.graph == graph
 
 
 # levels of noise
