@@ -59,7 +59,6 @@ _INJECT = (
 )
 _WEIGHTS = "a module's weights can't be changed here. Instead: Motion Strength and its scale."
 _BLOCKS = "strengths for single blocks are not here. Instead: Motion Strength for the whole module."
-_LAYERS = "noise layers are not converted yet. Instead: by hand, Blend Noise."
 _CFG = "cfg by a list that is worked out is not here. Instead: by hand, CFG Schedule."
 _PAG = "this guidance is not here. Instead: core's PerturbedAttentionGuidance and RescaleCFG."
 _SIGMAS = "schedules of noise levels are not here. Instead: Apply Motion Module's beta_schedule."
@@ -87,9 +86,6 @@ NOT_HERE: dict[str, str] = {
         "ADE_PerBlock_SD15_LowLevel", "ADE_PerBlock_SD15_FromFloats", "ADE_PerBlock_SDXL_MidLevel",
         "ADE_PerBlock_SDXL_LowLevel", "ADE_PerBlock_SDXL_FromFloats",
     ), _BLOCKS),
-    **dict.fromkeys((
-        "ADE_NoiseLayerAdd", "ADE_NoiseLayerAddWeighted", "ADE_NoiseLayerNormalizedSum", "ADE_NoiseLayerReplace",
-    ), _LAYERS),
     "ADE_CustomCFGKeyframeFromList": _CFG,
     **dict.fromkeys((
         "ADE_CFGExtrasPAGSimple", "ADE_CFGExtrasPAG", "ADE_CFGExtrasRescaleCFGSimple", "ADE_CFGExtrasRescaleCFG",

@@ -14,6 +14,7 @@ from ..files.json_text import as_array, as_object
 
 _CONTEXT = "fuse_method use_on_equal_length:b start_percent:f guarantee_steps:i"
 _RUN = "steps:i cfg:f sampler_name scheduler"
+_LAYER = "batch_offset:i noise_type seed_gen_override seed_offset:i"
 _SCHEDULE = "text max_frames:i print_output:b pre_text app_text start_frame:i"
 
 VALUES: dict[str, tuple[str, ...]] = {
@@ -87,6 +88,10 @@ VALUES: dict[str, tuple[str, ...]] = {
     "ADE_AnimateDiffSamplingSettings": (
         "batch_offset:i noise_type seed_gen seed_offset:i adapt_denoise_steps:b",
     ),
+    "ADE_NoiseLayerReplace": (_LAYER,),
+    "ADE_NoiseLayerAdd": (f"{_LAYER} noise_weight:f",),
+    "ADE_NoiseLayerAddWeighted": (f"{_LAYER} noise_weight:f balance_multiplier:f",),
+    "ADE_NoiseLayerNormalizedSum": (f"{_LAYER} noise_weight:f",),
     "ADE_IterationOptsDefault": ("iterations:i iter_batch_offset:i iter_seed_offset:i",),
     "ADE_IterationOptsFreeInit": (
         "iterations:i filter d_s:f d_t:f n_butterworth:i sigma_step:i apply_to_1st_iter:b init_type "

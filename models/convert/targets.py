@@ -73,6 +73,7 @@ LOAD, LORA, APPLY = (
 STRENGTH, CONTEXT = "Frameloom_MotionStrength", "Frameloom_ContextWindows"
 FREE_NOISE, FREE_INIT, NOISE = "Frameloom_FreeNoise", "Frameloom_FreeInit", "Frameloom_VideoNoise"
 TRAVEL, CONTROL = "Frameloom_PromptTravel", "Frameloom_ControlSchedule"
+BLEND = "Frameloom_BlendNoise"
 POSITIONS, CFG = "Frameloom_StretchPositions", "Frameloom_CFGSchedule"
 PIA_PICTURE, LCM_PICTURE = "Frameloom_PIAPicture", "Frameloom_AnimateLCMPicture"
 LOAD_SPARSE, APPLY_SPARSE = "Frameloom_SparseControlLoader", "Frameloom_ApplySparseControl"
@@ -157,6 +158,12 @@ TARGETS: dict[str, Target] = {
         {"noise_seed": 0, "mode": Choice("independent"), "correlation": 0.5, "frame_offset": 0},
         {"noise": "NOISE"},
         _SEED,
+    ),
+    BLEND: Target(
+        "Blend Noise",
+        {"noise": "NOISE", "other": "NOISE", "mask": "MASK"},
+        {"blend": Choice("normalised"), "weight": 0.2},
+        {"noise": "NOISE"},
     ),
     TRAVEL: Target(
         "Prompt Travel",
@@ -270,6 +277,7 @@ TARGETS: dict[str, Target] = {
         {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0},
         _SIDES,
     ),
+    "RandomNoise": Target("RandomNoise", {}, {"noise_seed": 0}, {"NOISE": "NOISE"}, _SEED),
     "DisableNoise": Target("DisableNoise", {}, {}, {"NOISE": "NOISE"}),
     "MarkdownNote": Target("Note", {}, {"": ""}, {}),
 }

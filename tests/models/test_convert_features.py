@@ -196,6 +196,62 @@ def test_a_cfg_that_cannot_be_read_leaves_the_samplers_own():
         assert converted.report.verdict == "not possible"
 
 
+# layers of noise
+
+
+def layered(*layers, **settings):
+    nodes = {str(20 + at): layer for at, layer in enumerate(layers)}
+    for at in list(nodes)[:-1]:
+        nodes[at]["inputs"]["prev_noise_layers"] = [str(int(at) + 1), 0]
+    settings = node("ADE_AnimateDiffSamplingSettings", noise_layers=["20", 0], **settings)
+    return with_inputs(api(**nodes, **{"7": settings}), "2", sample_settings=["7", 0])
+
+
+def layer(kind, **inputs):
+    return node(f"ADE_NoiseLayer{kind}", **{"seed_offset": 3, "noise_type": "default"} | inputs)
+
+
+def test_layers_of_noise_are_blended_one_after_the_other_from_the_connected_one_on():
+    converted = convert(layered(layer("NormalizedSum", noise_weight=0.25), layer("Replace", seed_override=9)))
+    graph, sampler = converted.graph, only(converted, "SamplerCustomAdvanced")
+    last = graph[sampler["noise"][0]]["inputs"]
+    first = graph[last["noise"][0]]["inputs"]
+    assert [(each["blend"], each["weight"]) for each in (first, last)] == [
+        ("normalised", 0.25),
+        ("replace", 0.5),
+    ]
+    seeds = [
+        graph[link[0]]["inputs"]["noise_seed"] for link in (first["noise"], first["other"], last["other"])
+    ]
+    assert seeds == [5, 8, 12]
+    assert converted.report.verdict == "exact"
+    assert not [each for each in graph.values() if each["class_type"].startswith("ADE")]
+
+
+def test_a_layer_has_the_frames_seeds_of_the_noise_that_it_is_blended_into():
+    converted = convert(
+        layered(layer("AddWeighted", balance_multiplier=0.0), seed_gen="auto1111", seed_offset=1)
+    )
+    modes = [
+        each["inputs"] for each in converted.graph.values() if each["class_type"] == "Frameloom_VideoNoise"
+    ]
+    assert [(each["mode"], each["noise_seed"]) for each in modes] == [
+        ("seed + frame", 6),
+        ("seed + frame", 9),
+    ]
+    assert only(converted, "Frameloom_BlendNoise")["blend"] == "add"
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [{"noise_type": "FreeNoise"}, {"noise_weight": 1.5}, {"balance_multiplier": 0.5}, {"batch_offset": 2}],
+)
+def test_a_layer_that_is_not_here_leaves_the_sampler_its_noise(inputs):
+    converted = convert(layered(layer("AddWeighted", **inputs)))
+    assert only(converted, "KSampler")["seed"] == 5
+    assert converted.report.verdict == "not possible"
+
+
 # pictures
 
 

@@ -22,7 +22,14 @@ import nodes
 __all__ = ["peer"]
 ASSETS = Path(__file__).parents[3] / "assets" / "demo"
 MODULE, LORA = "demo.safetensors", "pan_left.safetensors"
-CUSTOM = ("SamplerCustomAdvanced", "CFGGuider", "KSamplerSelect", "BasicScheduler", "DisableNoise")
+CUSTOM = (
+    "SamplerCustomAdvanced",
+    "CFGGuider",
+    "KSamplerSelect",
+    "BasicScheduler",
+    "DisableNoise",
+    "RandomNoise",
+)
 NEAR = 1e-3  # of the whole clip's size
 FRAMES = 8
 BETA = (
@@ -106,6 +113,12 @@ settings = partial(
     seed_offset=0,
 )
 
+
+def layer(kind, **inputs):
+    given = {"batch_offset": 0, "noise_type": "default", "seed_gen_override": "use existing"}
+    return node(f"ADE_NoiseLayer{kind}", **(given | inputs))
+
+
 EXACT = {
     "Gen1": graph(root=gen1()),
     "Gen1, linear": graph(root=gen1(beta_schedule="linear (HotshotXL/default)")),
@@ -174,6 +187,18 @@ EXACT = {
     "a cfg of its own": graph(
         root=gen1(sample_settings=["settings", 0]), settings=settings(custom_cfg=["cfg", 0]),
         cfg=node("ADE_CustomCFGSimple", cfg=5.0),
+    ),
+    "layers of noise": graph(
+        root=gen1(sample_settings=["settings", 0]),
+        settings=settings(noise_layers=["sum", 0], seed_offset=1),
+        sum=layer("NormalizedSum", seed_offset=2, noise_weight=0.3, prev_noise_layers=["weighted", 0]),
+        weighted=layer("AddWeighted", seed_offset=7, noise_weight=0.2, balance_multiplier=1.0,
+                       seed_gen_override="auto1111", prev_noise_layers=["add", 0]),
+        add=layer("Add", seed_offset=9, noise_weight=0.1),
+    ),
+    "a layer in place of the noise": graph(
+        "euler_ancestral", root=gen1(sample_settings=["settings", 0]),
+        settings=settings(noise_layers=["other", 0], seed_gen="auto1111"), other=layer("Replace", seed_offset=2),
     ),
     "a cfg by step": graph(
         root=gen1(sample_settings=["settings", 0]), settings=settings(custom_cfg=["late", 0]),
