@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .betas import LCM, OWN, choose_beta, put_lcm
+from .cameras import APPLY_WITH, LOAD_WITH, put_camera
 from .contexts import put_contexts
 from .evolved_sampling import put_settings
 from .graph import BYPASSED, Link, Node
@@ -97,9 +98,6 @@ def gen2(work: Work, node: Node) -> None:
             return
         found.append((apply, loader))
         apply = work.part(apply, "prev_m_models")
-    for each, _ in found:
-        if each.kind in NOT_HERE:
-            work.say(each, "not possible", f"{NOT_HERE[each.kind]} The motion module is applied without it.")
     modules = [_module(work, *each) for each in found]
     for earlier in modules[1:]:
         earlier.says_schedule = False
@@ -109,11 +107,11 @@ def gen2(work: Work, node: Node) -> None:
 APPLIES = (
     "ADE_ApplyAnimateDiffModel",
     "ADE_ApplyAnimateDiffModelSimple",
-    "ADE_ApplyAnimateDiffModelWithCameraCtrl",
+    APPLY_WITH,
     PIA,
     I2V,
 )
-LOADERS = ("ADE_LoadAnimateDiffModel", "ADE_LoadAnimateDiffModelWithCameraCtrl", I2V_LOADER)
+LOADERS = ("ADE_LoadAnimateDiffModel", LOAD_WITH, I2V_LOADER)
 _PICTURES = {PIA: "PIA Picture", I2V: "AnimateLCM Picture"}
 part("ADE_LoadAnimateDiffModel", here="Load Motion Module")
 part("ADE_AnimateDiffSettings", "ADE_AnimateDiffModelSettings_Release", "ADE_AnimateDiffModelSettingsSimple",
@@ -247,7 +245,7 @@ def _put_module(work: Work, node: Node, model: Any, module: Module) -> Any:
         "near" if lost else "exact",
         work.title(made) + (f", near in its beta_schedule: {lost}" if lost else ""),
     )
-    return model
+    return put_camera(work, node, at, module.loader, model)
 
 
 def _load(work: Work, module: Module) -> Link:
@@ -258,8 +256,6 @@ def _load(work: Work, module: Module) -> Link:
         made = work.new(LOAD, loader, file=work.pass_on(loader, "model_name", ""))
         made.mode = 0 if made.mode == BYPASSED else made.mode
         work.say(loader, "exact", work.title(made))
-        if loader.kind in NOT_HERE:
-            work.say(loader, "not possible", NOT_HERE[loader.kind])
         settings = work.part(loader, "ad_settings", "motion_model_settings")
         if settings is not None:
             _say_weights(work, work.take(settings))

@@ -53,7 +53,7 @@ def runs() -> dict[str, Run]:
 
 
 # What is not possible, and what to do instead. A feature that the pack gets moves from here to a rule.
-_CAMERA = "cameras are not converted yet. Instead: by hand, Camera Presets and Apply CameraCtrl."
+_CAMERA = "poses of a file are not converted. Instead: Camera Poses From Text, with the file's text."
 _INJECT = (
     "a picture's encoder in another module is not here. Instead: the module that has it, with its picture."
 )
@@ -68,11 +68,10 @@ _VIEWS = "windows within the module. Instead: Free Noise with fuse on."
 _MERGED = "SparseCtrl merged with a ControlNet is not here. Instead: Load SparseCtrl and Apply SparseCtrl."
 
 NOT_HERE: dict[str, str] = {
+    "ADE_CameraCtrlAnimateDiffKeyframe": "a camera that begins at a step is not here. Instead: Apply CameraCtrl.",
     **dict.fromkeys((
-        "ADE_ApplyAnimateDiffModelWithCameraCtrl", "ADE_LoadAnimateDiffModelWithCameraCtrl",
-        "ADE_CameraCtrlAnimateDiffKeyframe", "ADE_LoadCameraPoses", "ADE_LoadCameraPosesFromPath",
-        "ADE_CameraPoseBasic", "ADE_CameraPoseCombo", "ADE_CameraPoseAdvanced", "ADE_CameraManualPoseAppend",
-        "ADE_ReplaceCameraParameters", "ADE_ReplaceOriginalPoseAspectRatio",
+        "ADE_LoadCameraPoses", "ADE_LoadCameraPosesFromPath", "ADE_ReplaceCameraParameters",
+        "ADE_ReplaceOriginalPoseAspectRatio",
     ), _CAMERA),
     "ADE_PIA_AnimateDiffKeyframe": "affinities that begin at a step are not here. Instead: PIA Picture.",
     "ADE_InjectPIAIntoAnimateDiffModel": _INJECT,

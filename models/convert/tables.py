@@ -14,6 +14,8 @@ from ..files.json_text import as_array, as_object
 
 _CONTEXT = "fuse_method use_on_equal_length:b start_percent:f guarantee_steps:i"
 _RUN = "steps:i cfg:f sampler_name scheduler"
+_SIX = " ".join(f"motion_type{number}" for number in range(1, 7))
+_SIX_STRONG = " ".join(f"motion_type{number} strength{number}:f" for number in range(1, 7))
 _LAYER = "batch_offset:i noise_type seed_gen_override seed_offset:i"
 _SCHEDULE = "text max_frames:i print_output:b pre_text app_text start_frame:i"
 
@@ -33,6 +35,9 @@ VALUES: dict[str, tuple[str, ...]] = {
     "ADE_LoadAnimateDiffModelWithCameraCtrl": ("model_name camera_ctrl",),
     "ADE_ApplyAnimateDiffModel": ("start_percent:f end_percent:f",),
     "ADE_ApplyAnimateDiffModelWithCameraCtrl": ("start_percent:f end_percent:f",),
+    "ADE_CameraPoseBasic": ("motion_type speed:f frame_length:i",),
+    "ADE_CameraPoseCombo": (f"{_SIX} speed:f frame_length:i",),
+    "ADE_CameraPoseAdvanced": (f"{_SIX_STRONG} speed:f frame_length:i",),
     "ADE_ApplyAnimateDiffModelWithPIA": ("start_percent:f end_percent:f",),
     "ADE_InputPIA_PaperPresets": ("preset batch_index:i print_values:b",),
     "ADE_LoadAnimateLCMI2VModel": ("model_name",),

@@ -74,6 +74,7 @@ STRENGTH, CONTEXT = "Frameloom_MotionStrength", "Frameloom_ContextWindows"
 FREE_NOISE, FREE_INIT, NOISE = "Frameloom_FreeNoise", "Frameloom_FreeInit", "Frameloom_VideoNoise"
 TRAVEL, CONTROL = "Frameloom_PromptTravel", "Frameloom_ControlSchedule"
 BLEND = "Frameloom_BlendNoise"
+CAMERA, APPLY_CAMERA = "Frameloom_CameraPresets", "Frameloom_ApplyCameraCtrl"
 POSITIONS, CFG = "Frameloom_StretchPositions", "Frameloom_CFGSchedule"
 PIA_PICTURE, LCM_PICTURE = "Frameloom_PIAPicture", "Frameloom_AnimateLCMPicture"
 LOAD_SPARSE, APPLY_SPARSE = "Frameloom_SparseControlLoader", "Frameloom_ApplySparseControl"
@@ -104,6 +105,18 @@ TARGETS: dict[str, Target] = {
         _MOTION,
     ),
     LCM_PICTURE: Target("AnimateLCM Picture", _PICTURE, {"drift": 0.8}, _MOTION),
+    CAMERA: Target(
+        "Camera Presets",
+        {},
+        {"frames": 16, "moves": "0: pan left 1"},
+        {"poses": "FRAMELOOM_CAMERA", "picture": "IMAGE"},
+    ),
+    APPLY_CAMERA: Target(
+        "Apply CameraCtrl",
+        _MODEL | {"poses": "FRAMELOOM_CAMERA"},
+        {"file": Choice(""), "strength": "1", "start_percent": 0.0, "end_percent": 1.0},
+        _MODEL,
+    ),
     LOAD_SPARSE: Target("Load SparseCtrl", {}, {"file": Choice("")}, _SPARSE),
     APPLY_SPARSE: Target(
         "Apply SparseCtrl",

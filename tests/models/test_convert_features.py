@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from frameloom.models.convert.convert import convert
+from frameloom.models.motion.camera_moves import move_camera, parse_moves
 from frameloom.models.motion.pia import read_affinity
 from frameloom.models.video.factors import read_factors
 from frameloom.tests.models.test_convert import api, node, only, said, with_inputs
@@ -250,6 +251,64 @@ def test_a_layer_that_is_not_here_leaves_the_sampler_its_noise(inputs):
     converted = convert(layered(layer("AddWeighted", **inputs)))
     assert only(converted, "KSampler")["seed"] == 5
     assert converted.report.verdict == "not possible"
+
+
+# cameras
+
+
+def filmed(poses, frames=16, multival=None):
+    return api(**{
+        "2": node("ADE_UseEvolvedSampling", model=["1", 0], m_models=["10", 0], beta_schedule="autoselect"),
+        "3": node("EmptyLatentImage", width=512, height=512, batch_size=frames),
+        "10": node("ADE_ApplyAnimateDiffModelWithCameraCtrl", motion_model=["11", 0], cameractrl_poses=["20", 0],
+                   cameractrl_multival=multival, start_percent=0.1, end_percent=0.9),
+        "11": node("ADE_LoadAnimateDiffModelWithCameraCtrl", model_name="v3_sd15_mm.ckpt", camera_ctrl="camera.ckpt"),
+    } | poses)  # fmt: skip
+
+
+def move(name, speed, frames, **inputs):
+    return node("ADE_CameraPoseBasic", motion_type=name, speed=speed, frame_length=frames, **inputs)
+
+
+MANY = {f"motion_type{number}": "Static" for number in range(1, 7)}
+
+
+@pytest.mark.parametrize(
+    ("poses", "frames", "moves"),
+    [
+        ({"20": move("Pan Left", 0.5, 16)}, 16, "0: pan left 0.5"),
+        ({"20": move("Pan Left", 0.5, 16)}, 20, "0: pan left 0.5\n15: static"),
+        ({"20": move("Zoom In", 1, 8, prev_poses=["21", 0]), "21": move("Static", 1, 1)}, 9, "0: static\n1: zoom in 1"),
+        ({"20": node("ADE_CameraManualPoseAppend", poses_first=["21", 0], poses_last=["22", 0]),
+          "21": move("Tilt Up", -1, 4), "22": move("Roll Clockwise", 2, 4)}, 8,
+         "0: tilt up -1\n3: static\n4: roll clockwise 2"),
+        ({"20": node("ADE_CameraPoseAdvanced", speed=2.0, frame_length=8,
+                     **MANY | {"motion_type1": "Pan Up", "strength1": 0.25, "motion_type4": "Zoom Out"})}, 8,
+         "0: pan up 0.5, zoom out 2"),
+    ],
+)  # fmt: skip
+def test_a_camera_makes_the_same_moves_one_after_another(poses, frames, moves):
+    converted = convert(filmed(poses, frames))
+    made, applied = only(converted, "Frameloom_CameraPresets"), only(converted, "Frameloom_ApplyCameraCtrl")
+    assert (made["frames"], made["moves"]) == (frames, moves)
+    assert len(move_camera(made["frames"], parse_moves(made["moves"]))) == frames
+    assert (applied["file"], applied["start_percent"], applied["end_percent"]) == ("camera.ckpt", 0.1, 0.9)
+    assert converted.graph[applied["model"][0]]["class_type"] == "Frameloom_ApplyMotionModule"
+    assert only(converted, "KSampler")["model"][0] not in (applied["model"][0], "2")
+    assert converted.report.verdict == "near"
+    assert not [each for each in converted.graph.values() if each["class_type"].startswith("ADE")]
+
+
+def test_a_camera_that_cannot_be_read_leaves_the_module_without_it():
+    slow = node("ADE_MultivalDynamic", float_val=0.5, mask_optional=["22", 0])
+    for poses, multival in (
+        ({"20": node("ADE_LoadCameraPoses", pose_filename="a.txt")}, None),
+        ({"20": move("Pan Left", 101, 16)}, None),
+        ({"20": move("Pan Left", 1, 16), "21": slow, "22": node("M")}, ["21", 0]),
+    ):
+        converted = convert(filmed(poses, multival=multival))
+        assert converted.report.verdict == "not possible"
+        assert only(converted, "Frameloom_ApplyMotionModule")["start_percent"] == 0.1
 
 
 # pictures

@@ -247,6 +247,37 @@ def test_what_is_called_exact_draws_the_same(known, case):
     assert apart < NEAR
 
 
+def test_a_converted_camera_has_the_same_poses(known):
+    ways = {
+        "20": node("ADE_CameraPoseBasic", motion_type="Tilt Up", speed=1.5, frame_length=5, prev_poses=["21", 0]),
+        "21": node("ADE_CameraPoseCombo", speed=0.7, frame_length=4, prev_poses=["22", 0], **{
+            f"motion_type{at + 1}": name
+            for at, name in enumerate(("Pan Left", "Roll Clockwise", "Tilt Right", "Static", "Zoom In", "Pan Up"))
+        }),
+        "22": node("ADE_CameraPoseBasic", motion_type="Roll Anticlockwise", speed=2.0, frame_length=1),
+    }  # fmt: skip
+    prompt = graph(
+        frames=12, root=evolve(), apply=node("ADE_ApplyAnimateDiffModelWithCameraCtrl", motion_model=["load", 0],
+                                             cameractrl_poses=["20", 0], start_percent=0.0, end_percent=1.0),
+        load=node("ADE_LoadAnimateDiffModelWithCameraCtrl", model_name="demo.safetensors", camera_ctrl="c.ckpt"), **ways
+    )  # fmt: skip
+    classes, _ = known
+    wanted = None
+    for at in ("22", "21", "20"):
+        inputs = {name: value for name, value in ways[at]["inputs"].items() if name != "prev_poses"}
+        made = classes[ways[at]["class_type"]]()
+        (wanted,) = getattr(made, made.FUNCTION)(**inputs, prev_poses=wanted)
+    (presets,) = [
+        each for each in convert(prompt).graph.values() if each["class_type"] == "Frameloom_CameraPresets"
+    ]
+    poses, _ = classes["Frameloom_CameraPresets"].execute(**presets["inputs"]).args
+    rows = torch.tensor([pose[7:] for pose in wanted + wanted[-1:] * 2], dtype=torch.float64)
+    torch.testing.assert_close(poses.view.flatten(1), rows)
+    torch.testing.assert_close(
+        poses.lens, torch.tensor([pose[1:5] for pose in wanted], dtype=torch.float64)[:1].expand(12, 4)
+    )
+
+
 def test_the_test_tells_a_clip_without_its_module(known):
     plain = graph(root=gen1())
     plain["5"]["inputs"]["model"] = ["1", 0]
