@@ -11,6 +11,7 @@ from .work import Work
 
 AUTO, SQRT_LINEAR = "auto", "sqrt_linear (AnimateDiff)"
 LINEAR, OWN = "linear (Stable Diffusion)", "use model's own"
+MEAN = "avg(sqrt_linear,linear)"
 LCM = "lcm"  # none of ours: core's ModelSamplingDiscrete behind a module with the model's own schedule
 _MEAN = "it takes the mean of two schedules"
 
@@ -26,17 +27,26 @@ BETAS: dict[str, tuple[str, str]] = {
     "lcm[25_ots]": (LCM, "it takes 25 of the levels of noise, and ModelSamplingDiscrete 50"),
     "lcm avg(sqrt_linear,linear)": (LCM, f"{_MEAN}, and ModelSamplingDiscrete linear's"),
     "lcm >> sqrt_linear": (SQRT_LINEAR, "it takes 50 of the levels of noise, and scales predictions as LCM does"),
-    "avg(sqrt_linear,linear)": (SQRT_LINEAR, f"{_MEAN}, this one and Stable Diffusion's"),
+    MEAN: (MEAN, ""),
+    "linear (AnimateDiff-SDXL)": ("linear (AnimateDiff-SDXL)", ""),
+    "sqrt": ("sqrt", ""),
+    "cosine": ("cosine", ""),
+    "squaredcos_cap_v2": ("squaredcos_cap_v2", ""),
 }  # fmt: skip
 """Its schedules by name: ours, and what is lost."""
+
+SIGMAS = ("ADE_SigmaSchedule", "ADE_RawSigmaSchedule", "ADE_SigmaScheduleWeightedAverage")
+_HALVES = {BETAS["sqrt_linear"], BETAS["linear"]}
 
 _RAW_BOUNDS = {"linear_start": 0.00085, "linear_end": 0.012}
 _ANIMATELCM = re.compile(r"lcm", re.IGNORECASE)
 
-part("ADE_SigmaSchedule", "ADE_RawSigmaSchedule",
+part(*SIGMAS[:2],
      here="Apply Motion Module's `beta_schedule`, or ModelSamplingDiscrete",
-     but="near for `avg` and for numbers of LCM's levels other than 50; `sqrt`, `cosine`, `squaredcos_cap_v2`, and "
-         "levels of one's own, are not possible")  # fmt: skip
+     but="near for LCM's schedules but `lcm`; levels of one's own, and without a motion module all but LCM's, are not "
+         "possible")  # fmt: skip
+part(SIGMAS[2], here="Apply Motion Module's `beta_schedule`",
+     but="not possible for others than `sqrt_linear` and `linear`, half of each")  # fmt: skip
 
 
 def choose_beta(work: Work, node: Node, file: str | None) -> tuple[str, str]:
@@ -51,9 +61,11 @@ def choose_beta(work: Work, node: Node, file: str | None) -> tuple[str, str]:
     sigmas = None if settings is None else work.part(settings, "sigma_schedule")
     if sigmas is not None:
         name = _name_sigmas(work, sigmas)
+        for each in (sigmas, *_averaged(work, sigmas)):
+            if name is not None:
+                work.say(work.take(each), "exact", "it says what was made of the beta_schedule")
         if name is None:
             return AUTO if file is not None else OWN, ""  # what the settings say of it
-        work.say(work.take(sigmas), "exact", "it says what was made of the beta_schedule")
     else:
         first = "sqrt_linear (AnimateDiff)" if "V1" in node.kind else "autoselect"
         name = str(work.read(node, "beta_schedule", first))
@@ -73,16 +85,27 @@ def put_lcm(work: Work, node: Node, model: Any) -> Any:
     return Link(work.new("ModelSamplingDiscrete", node, model=model, sampling="lcm", zsnr=False).id, 0)
 
 
+def _averaged(work: Work, sigmas: Node) -> list[Node]:
+    """Return the two nodes whose mean a node takes; of any other, none."""
+    parts = [work.part(sigmas, name) for name in ("schedule_A", "schedule_B")]
+    return [each for each in parts if each is not None]
+
+
 def _name_sigmas(work: Work, sigmas: Node) -> str | None:
     """Return the name of the schedule that a node gives; None where it has none that ours have."""
     if sigmas.kind == "ADE_SigmaSchedule":
         name = str(work.read(sigmas, "beta_schedule", ""))
         return name if name in BETAS else None
+    if sigmas.kind == "ADE_SigmaScheduleWeightedAverage":
+        names = {_name_sigmas(work, each) for each in _averaged(work, sigmas)}
+        is_half = work.number(sigmas, "weight_A", 0.5) == 0.5
+        return MEAN if is_half and {BETAS.get(str(name)) for name in names} == _HALVES else None
     if sigmas.kind != "ADE_RawSigmaSchedule" or work.read(sigmas, "zsnr", False):
         return None
-    if any(work.number(sigmas, name, default) != default for name, default in _RAW_BOUNDS.items()):
-        return None
     name, sampling = str(work.read(sigmas, "raw_beta_schedule", "")), work.read(sigmas, "sampling", "eps")
+    is_own = any(work.number(sigmas, bound, default) != default for bound, default in _RAW_BOUNDS.items())
+    if is_own and "cos" not in name:
+        return None
     if sampling == "lcm":
         is_core = name == "linear" and work.number(sigmas, "lcm_original_timesteps", 50) == 50
         return "lcm" if is_core else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from .graph import Link, Node
 from .rules import part, rule
+from .sparse_control import APPLIES, SPARSE, put_sparse
 from .targets import CONTROL
+from .values import ease
 from .work import Work
 
 LOADERS = ("ControlNetLoaderAdvanced", "ACN_ControlNetLoaderAdvanced")
@@ -69,16 +70,16 @@ def load(work: Work, node: Node) -> None:
     work.say(node, "exact", work.title(made))
 
 
-APPLIES = ("ACN_AdvancedControlNetApply", "ACN_AdvancedControlNetApply_v2")
-
-
 @rule(*APPLIES, here="Apply ControlNet, then Control Schedule where strengths change",
-      but="near with Control Schedule. Left for SparseCtrl, which is not converted yet")  # fmt: skip
+      but="near with Control Schedule; SparseCtrl becomes Apply SparseCtrl")  # fmt: skip
 def apply(work: Work, node: Node) -> None:
     """Convert the node that applies a ControlNet."""
     loader = work.part(node, "control_net")
+    if loader is not None and loader.kind == SPARSE:
+        put_sparse(work, node, loader)
+        return
     if loader is not None and loader.kind not in LOADERS and loader.kind != "ControlNetLoader":
-        work.say(node, "not possible", f"{loader.kind} is not read here yet; left as it is. Instead: Load ControlNet "
+        work.say(node, "not possible", f"{loader.kind} is not read here; left as it is. Instead: Load ControlNet "
                  "Model; for SparseCtrl, Load SparseCtrl and Apply SparseCtrl.")  # fmt: skip
         return
     plan, why = _read(work, node, loader)
@@ -208,11 +209,6 @@ def _read_frames(work: Work, keys: Node | None, plan: _Plan, rest: float) -> str
     return ""
 
 
-def _ease(way: str, x: float) -> float:
-    eased = {"ease-in": x**2, "ease-out": 1 - (1 - x) ** 2, "ease-in-out": (1 - math.cos(math.pi * x)) / 2}
-    return eased.get(way, x)
-
-
 def _frames_of(work: Work, node: Node) -> dict[int, float] | None:
     """Return the strengths that one node gives; None where they can't be read."""
     if any(isinstance(work.read(node, name, 0), Link) for name in node.inputs if name not in _PREVIOUS):
@@ -229,7 +225,7 @@ def _frames_of(work: Work, node: Node) -> dict[int, float] | None:
         way = str(work.read(node, "interpolation", "linear"))
         low, high = work.number(node, "strength_from", 1.0), work.number(node, "strength_to", 1.0)
         count = max(end - first - 1, 1)
-        return {first + each: low + (high - low) * _ease(way, each / count) for each in range(end - first)}
+        return {first + each: low + (high - low) * ease(way, each / count) for each in range(end - first)}
     if node.kind != "LatentKeyframeGroup":
         return None
     strengths: dict[int, float] = {}

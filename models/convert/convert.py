@@ -97,7 +97,10 @@ def _say_left(work: Work) -> None:
         if node.raw is None or node.kind == _ENDS or node.id in work.done:
             continue
         if node.kind in NOT_HERE and work.name(node) not in said:
-            work.say(node, "not possible", f"{NOT_HERE[node.kind]} Left as it is.")
+            if _is_idle(work, node, set()):
+                work.say(node, "left", "as it is; nothing that runs uses it")
+            else:
+                work.say(node, "not possible", f"{NOT_HERE[node.kind]} Left as it is.")
         elif node.kind in known and work.name(node) not in said:
             work.say(node, "left", "as it is; nothing that was converted uses it")
         elif node.kind.startswith("ADE_") and node.kind not in known:
@@ -109,6 +112,16 @@ def _say_left(work: Work) -> None:
         more = f" and {len(others) - _MOST_KINDS} more kinds" if len(others) > _MOST_KINDS else ""
         where = f" in subgraph {work.graph.name}" if work.graph.name else ""
         work.report.add("left", f"{others.total()} other nodes{where}", f"as they are ({kinds}{more})")
+
+
+def _is_idle(work: Work, node: Node, seen: set[str]) -> bool:
+    """Tell whether a node of AnimateDiff-Evolved does nothing: it does not run, or nothing that does uses it."""
+    if node.mode in (MUTED, BYPASSED) or node.id in seen:
+        return True
+    if not (is_passage(node) or node.kind.startswith(("ADE_", "ACN_"))):
+        return False
+    users = work.graph.users(node) + work.graph.received(node)
+    return all(_is_idle(work, user, seen | {node.id}) for user, _ in users)
 
 
 def _note(report: Report) -> str:

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .betas import LCM, OWN, choose_beta, put_lcm
+from .cameras import APPLY_WITH, LOAD_WITH, put_camera
 from .contexts import put_contexts
 from .evolved_sampling import put_settings
 from .graph import BYPASSED, Link, Node
+from .pictures import I2V, I2V_LOADER, PIA, put_picture, why_no_picture
+from .positions import OLD, put_positions
 from .rules import NOT_HERE, part, rule
 from .targets import APPLY, LOAD, LORA, STRENGTH
 from .values import Multival, keyframes, read_multival
@@ -87,11 +90,14 @@ def gen2(work: Work, node: Node) -> None:
             return
         if not _is_readable(work, node, loader):
             return
+        if why := why_no_picture(work, node, apply):
+            work.say(
+                apply, "not possible", f"{why}; left as it is. Instead: by hand, {_PICTURES[apply.kind]}."
+            )
+            work.say(node, "not possible", f"left as it is, because {apply.kind} can't be converted")
+            return
         found.append((apply, loader))
         apply = work.part(apply, "prev_m_models")
-    for each, _ in found:
-        if each.kind in NOT_HERE:
-            work.say(each, "not possible", f"{NOT_HERE[each.kind]} The motion module is applied without it.")
     modules = [_module(work, *each) for each in found]
     for earlier in modules[1:]:
         earlier.says_schedule = False
@@ -101,14 +107,17 @@ def gen2(work: Work, node: Node) -> None:
 APPLIES = (
     "ADE_ApplyAnimateDiffModel",
     "ADE_ApplyAnimateDiffModelSimple",
-    "ADE_ApplyAnimateDiffModelWithCameraCtrl",
+    APPLY_WITH,
+    PIA,
+    I2V,
 )
-LOADERS = ("ADE_LoadAnimateDiffModel", "ADE_LoadAnimateDiffModelWithCameraCtrl")
+LOADERS = ("ADE_LoadAnimateDiffModel", LOAD_WITH, I2V_LOADER)
+_PICTURES = {PIA: "PIA Picture", I2V: "AnimateLCM Picture"}
 part("ADE_LoadAnimateDiffModel", here="Load Motion Module")
 part("ADE_AnimateDiffSettings", "ADE_AnimateDiffModelSettings_Release", "ADE_AnimateDiffModelSettingsSimple",
      "ADE_AnimateDiffModelSettings", "ADE_AnimateDiffModelSettingsAdvancedAttnStrengths",
-     here="nothing, where they change nothing",
-     but="positions, weights, and a scale by mask, are not possible")  # fmt: skip
+     here="nothing, where they change nothing; Stretch Positions for positions",
+     but="weights, and a scale by mask, are not possible")  # fmt: skip
 part("ADE_ApplyAnimateDiffModel", "ADE_ApplyAnimateDiffModelSimple", here="Apply Motion Module",
      but="several on one model are applied one after the other, as there")  # fmt: skip
 part("ADE_AnimateDiffLoRALoader", here="Load Motion LoRA")
@@ -214,6 +223,7 @@ def _put_module(work: Work, node: Node, model: Any, module: Module) -> Any:
             mask=strength.mask,
         )
         motion = Link(made.id, 0)
+    motion = put_picture(work, node, at, motion)
     file = str(work.read(module.loader, "model_name", ""))
     beta, lost = choose_beta(work, node, file) if module.says_schedule else (OWN, "")
     made = work.new(
@@ -235,7 +245,7 @@ def _put_module(work: Work, node: Node, model: Any, module: Module) -> Any:
         "near" if lost else "exact",
         work.title(made) + (f", near in its beta_schedule: {lost}" if lost else ""),
     )
-    return model
+    return put_camera(work, node, at, module.loader, model)
 
 
 def _load(work: Work, module: Module) -> Link:
@@ -243,48 +253,42 @@ def _load(work: Work, module: Module) -> Link:
     loader = work.take(module.loader)
     made = work.made.get((loader.id, LOAD))
     if made is None:
-        made = work.made[loader.id, LOAD] = work.new(
-            LOAD, loader, file=work.pass_on(loader, "model_name", "")
-        )
+        made = work.new(LOAD, loader, file=work.pass_on(loader, "model_name", ""))
         made.mode = 0 if made.mode == BYPASSED else made.mode
         work.say(loader, "exact", work.title(made))
-        if loader.kind in NOT_HERE:
-            work.say(loader, "not possible", NOT_HERE[loader.kind])
-        _settings(work, work.part(loader, "ad_settings", "motion_model_settings"))
+        settings = work.part(loader, "ad_settings", "motion_model_settings")
+        if settings is not None:
+            _say_weights(work, work.take(settings))
+            made = put_positions(work, settings, made, str(work.read(loader, "model_name", "")))
+            if work.name(settings) not in {line.what for line in work.report.lines}:
+                work.say(settings, "exact", "left out; but for what its inputs became, it changes nothing")
+        work.made[loader.id, LOAD] = made
     return Link(made.id, 0)
 
 
-def _settings(work: Work, settings: Node | None) -> None:
-    """Say what of the module's settings is lost; those that change nothing are none."""
-    if settings is None:
-        return
-    work.take(settings)
-    lost = False
-    for name in ("pe_adjust", "weight_adjust"):
-        adjust = work.part(settings, name)
-        while adjust is not None:
-            lost = True
-            work.say(
-                work.take(adjust), "not possible", NOT_HERE.get(adjust.kind, "an adjustment of the module.")
-            )
-            adjust = work.part(adjust, "prev_pe_adjust", "prev_weight_adjust")
-    neutral = {"motion_pe_stretch", "cap_initial_pe_length", "interpolate_pe_to_length", "initial_pe_idx_offset",
-               "final_pe_idx_offset"}  # fmt: skip
+def _say_weights(work: Work, settings: Node) -> None:
+    """Say what of the settings of a module's weights is lost; those that change nothing are none."""
+    adjust = work.part(settings, "weight_adjust")
+    while adjust is not None and adjust.id not in work.done:
+        factors = [name for name in adjust.inputs if name.endswith(("ADD", "MULT"))]
+        if factors and all(work.read(adjust, name, None) == int(name.endswith("MULT")) for name in factors):
+            work.say(adjust, "exact", "left out; it changes nothing")
+        else:
+            work.say(adjust, "not possible", NOT_HERE.get(adjust.kind, "an adjustment of the module."))
+        adjust = work.part(work.take(adjust), "prev_weight_adjust")
     changed = [
         name
         for name, value in settings.inputs.items()
-        if not isinstance(value, Link)
+        if name not in OLD.values()
         and isinstance(value, int | float)
-        and value != (0 if name in neutral else 1)
+        and value != 1
         and (name not in ("min_motion_scale", "max_motion_scale") or "mask_motion_scale" in settings.inputs)
     ]
     if "mask_motion_scale" in settings.inputs:
         changed.append("mask_motion_scale")
     if changed:
-        work.say(settings, "not possible", f"{', '.join(changed)}: a module's positions, weights and scale by mask "
-                 "can't be changed here. Instead: Motion Strength's scale for the whole picture.")  # fmt: skip
-    elif not lost:
-        work.say(settings, "exact", "left out; it changes nothing")
+        work.say(settings, "not possible", f"{', '.join(changed)}: a module's weights and scale by mask can't be "
+                 "changed here. Instead: Motion Strength's scale for the whole picture.")  # fmt: skip
 
 
 def _loras(work: Work, at: Node) -> list[Node]:

@@ -53,38 +53,29 @@ def runs() -> dict[str, Run]:
 
 
 # What is not possible, and what to do instead. A feature that the pack gets moves from here to a rule.
-_CAMERA = "cameras are not converted yet. Instead: by hand, Camera Presets and Apply CameraCtrl."
-_PIA = "PIA is not converted yet. Instead: by hand, Load Motion Module, PIA Picture and Apply Motion Module."
-_I2V = "AnimateLCM-I2V is not converted yet. Instead: by hand, AnimateLCM Picture before Apply Motion Module."
-_POSITIONS = "positions are not converted yet. Instead: by hand, Stretch Positions, for a sweetspot."
+_CAMERA = "poses of a file are not converted. Instead: Camera Poses From Text, with the file's text."
+_INJECT = (
+    "a picture's encoder in another module is not here. Instead: the module that has it, with its picture."
+)
 _WEIGHTS = "a module's weights can't be changed here. Instead: Motion Strength and its scale."
 _BLOCKS = "strengths for single blocks are not here. Instead: Motion Strength for the whole module."
-_LAYERS = "noise layers are not converted yet. Instead: by hand, Blend Noise."
-_CFG = "cfg by frame or by step is not converted yet. Instead: by hand, CFG Schedule."
+_CFG = "cfg by a list that is worked out is not here. Instead: by hand, CFG Schedule."
 _PAG = "this guidance is not here. Instead: core's PerturbedAttentionGuidance and RescaleCFG."
 _SIGMAS = "schedules of noise levels are not here. Instead: Apply Motion Module's beta_schedule."
 _REF = "references between windows are not here. Instead: Cross Frame Attention, whose anchor frame all windows read."
 _HOOKS = "hooked LoRAs of old. Instead: core's Create Hook LoRA and its like, which replaced them."
 _VIEWS = "windows within the module. Instead: Free Noise with fuse on."
+_MERGED = "SparseCtrl merged with a ControlNet is not here. Instead: Load SparseCtrl and Apply SparseCtrl."
 
 NOT_HERE: dict[str, str] = {
+    "ADE_CameraCtrlAnimateDiffKeyframe": "a camera that begins at a step is not here. Instead: Apply CameraCtrl.",
     **dict.fromkeys((
-        "ADE_ApplyAnimateDiffModelWithCameraCtrl", "ADE_LoadAnimateDiffModelWithCameraCtrl",
-        "ADE_CameraCtrlAnimateDiffKeyframe", "ADE_LoadCameraPoses", "ADE_LoadCameraPosesFromPath",
-        "ADE_CameraPoseBasic", "ADE_CameraPoseCombo", "ADE_CameraPoseAdvanced", "ADE_CameraManualPoseAppend",
-        "ADE_ReplaceCameraParameters", "ADE_ReplaceOriginalPoseAspectRatio",
+        "ADE_LoadCameraPoses", "ADE_LoadCameraPosesFromPath", "ADE_ReplaceCameraParameters",
+        "ADE_ReplaceOriginalPoseAspectRatio",
     ), _CAMERA),
-    **dict.fromkeys((
-        "ADE_ApplyAnimateDiffModelWithPIA", "ADE_InputPIA_Multival", "ADE_InputPIA_PaperPresets",
-        "ADE_PIA_AnimateDiffKeyframe", "ADE_InjectPIAIntoAnimateDiffModel",
-    ), _PIA),
-    **dict.fromkeys((
-        "ADE_ApplyAnimateLCMI2VModel", "ADE_LoadAnimateLCMI2VModel", "ADE_UpscaleAndVAEEncode",
-        "ADE_InjectI2VIntoAnimateDiffModel",
-    ), _I2V),
-    **dict.fromkeys((
-        "ADE_AdjustPESweetspotStretch", "ADE_AdjustPEFullStretch", "ADE_AdjustPEManual",
-    ), _POSITIONS),
+    "ADE_PIA_AnimateDiffKeyframe": "affinities that begin at a step are not here. Instead: PIA Picture.",
+    "ADE_InjectPIAIntoAnimateDiffModel": _INJECT,
+    "ADE_InjectI2VIntoAnimateDiffModel": _INJECT,
     **dict.fromkeys((
         "ADE_AdjustWeightAllAdd", "ADE_AdjustWeightAllMult", "ADE_AdjustWeightIndivAdd", "ADE_AdjustWeightIndivMult",
         "ADE_AdjustWeightIndivAttnAdd", "ADE_AdjustWeightIndivAttnMult",
@@ -94,19 +85,12 @@ NOT_HERE: dict[str, str] = {
         "ADE_PerBlock_SD15_LowLevel", "ADE_PerBlock_SD15_FromFloats", "ADE_PerBlock_SDXL_MidLevel",
         "ADE_PerBlock_SDXL_LowLevel", "ADE_PerBlock_SDXL_FromFloats",
     ), _BLOCKS),
-    **dict.fromkeys((
-        "ADE_NoiseLayerAdd", "ADE_NoiseLayerAddWeighted", "ADE_NoiseLayerNormalizedSum", "ADE_NoiseLayerReplace",
-    ), _LAYERS),
-    **dict.fromkeys((
-        "ADE_CustomCFGKeyframeSimple", "ADE_CustomCFGKeyframe",
-        "ADE_CustomCFGKeyframeInterpolation", "ADE_CustomCFGKeyframeFromList",
-    ), _CFG),
+    "ADE_CustomCFGKeyframeFromList": _CFG,
     **dict.fromkeys((
         "ADE_CFGExtrasPAGSimple", "ADE_CFGExtrasPAG", "ADE_CFGExtrasRescaleCFGSimple", "ADE_CFGExtrasRescaleCFG",
         "ADE_PerturbedAttentionGuidanceMultival", "ADE_RescaleCFGMultival",
     ), _PAG),
     **dict.fromkeys((
-        "ADE_SigmaScheduleWeightedAverage",
         "ADE_SigmaScheduleWeightedAverageInterp", "ADE_SigmaScheduleSplitAndCombine", "ADE_SigmaScheduleToSigmas",
     ), _SIGMAS),
     **dict.fromkeys((
@@ -135,6 +119,7 @@ NOT_HERE: dict[str, str] = {
     **dict.fromkeys((
         "ADE_VisualizeContextOptionsK", "ADE_VisualizeContextOptionsKAdv", "ADE_VisualizeContextOptionsSCustom",
     ), "a picture of windows. Instead: Context Windows's plan."),
+    "ACN_SparseCtrlMergedLoaderAdvanced": _MERGED,
     "ADE_NoisedImageInjection": "pictures put in while sampling are not here. Instead: Hold Frames.",
     "ADE_NoisedImageInjectOptions": "pictures put in while sampling are not here. Instead: Hold Frames.",
     "ADE_AncestralOptions": "noise of its own for an ancestral sampler is not here. Instead: euler, which has none.",

@@ -14,6 +14,9 @@ from ..files.json_text import as_array, as_object
 
 _CONTEXT = "fuse_method use_on_equal_length:b start_percent:f guarantee_steps:i"
 _RUN = "steps:i cfg:f sampler_name scheduler"
+_SIX = " ".join(f"motion_type{number}" for number in range(1, 7))
+_SIX_STRONG = " ".join(f"motion_type{number} strength{number}:f" for number in range(1, 7))
+_LAYER = "batch_offset:i noise_type seed_gen_override seed_offset:i"
 _SCHEDULE = "text max_frames:i print_output:b pre_text app_text start_frame:i"
 
 VALUES: dict[str, tuple[str, ...]] = {
@@ -32,6 +35,13 @@ VALUES: dict[str, tuple[str, ...]] = {
     "ADE_LoadAnimateDiffModelWithCameraCtrl": ("model_name camera_ctrl",),
     "ADE_ApplyAnimateDiffModel": ("start_percent:f end_percent:f",),
     "ADE_ApplyAnimateDiffModelWithCameraCtrl": ("start_percent:f end_percent:f",),
+    "ADE_CameraPoseBasic": ("motion_type speed:f frame_length:i",),
+    "ADE_CameraPoseCombo": (f"{_SIX} speed:f frame_length:i",),
+    "ADE_CameraPoseAdvanced": (f"{_SIX_STRONG} speed:f frame_length:i",),
+    "ADE_ApplyAnimateDiffModelWithPIA": ("start_percent:f end_percent:f",),
+    "ADE_InputPIA_PaperPresets": ("preset batch_index:i print_values:b",),
+    "ADE_LoadAnimateLCMI2VModel": ("model_name",),
+    "ADE_ApplyAnimateLCMI2VModel": ("ref_drift:f apply_ref_when_disabled:b start_percent:f end_percent:f",),
     "ADE_AnimateDiffLoRALoader": ("name strength:f",),
     "CheckpointLoaderSimpleWithNoiseSelect": (
         "ckpt_name beta_schedule use_custom_scale_factor:b scale_factor:f",
@@ -71,10 +81,22 @@ VALUES: dict[str, tuple[str, ...]] = {
         "cap_initial_pe_length:i interpolate_pe_to_length:i initial_pe_idx_offset:i final_pe_idx_offset:i "
         "min_motion_scale:f max_motion_scale:f",
     ),
+    "ADE_AdjustPESweetspotStretch": ("sweetspot:i new_sweetspot:i print_adjustment:b",),
+    "ADE_AdjustPEFullStretch": ("pe_stretch:i print_adjustment:b",),
+    "ADE_AdjustPEManual": (
+        "cap_initial_pe_length:i interpolate_pe_to_length:i initial_pe_idx_offset:i final_pe_idx_offset:i "
+        "print_adjustment:b",
+    ),
+    "ADE_AdjustWeightAllAdd": ("all_ADD:f print_adjustment:b",),
+    "ADE_AdjustWeightAllMult": ("all_MULT:f print_adjustment:b",),
     # AnimateDiff-Evolved: sampling
     "ADE_AnimateDiffSamplingSettings": (
         "batch_offset:i noise_type seed_gen seed_offset:i adapt_denoise_steps:b",
     ),
+    "ADE_NoiseLayerReplace": (_LAYER,),
+    "ADE_NoiseLayerAdd": (f"{_LAYER} noise_weight:f",),
+    "ADE_NoiseLayerAddWeighted": (f"{_LAYER} noise_weight:f balance_multiplier:f",),
+    "ADE_NoiseLayerNormalizedSum": (f"{_LAYER} noise_weight:f",),
     "ADE_IterationOptsDefault": ("iterations:i iter_batch_offset:i iter_seed_offset:i",),
     "ADE_IterationOptsFreeInit": (
         "iterations:i filter d_s:f d_t:f n_butterworth:i sigma_step:i apply_to_1st_iter:b init_type "
@@ -84,7 +106,13 @@ VALUES: dict[str, tuple[str, ...]] = {
     "ADE_RawSigmaSchedule": (
         "raw_beta_schedule linear_start:f linear_end:f sampling lcm_original_timesteps:i zsnr:b",
     ),
+    "ADE_SigmaScheduleWeightedAverage": ("weight_A:f",),
     "ADE_CustomCFGSimple": ("cfg:f",),
+    "ADE_CustomCFGKeyframeSimple": ("cfg:f start_percent:f guarantee_steps:i",),
+    "ADE_CustomCFGKeyframe": ("start_percent:f guarantee_steps:i",),
+    "ADE_CustomCFGKeyframeInterpolation": (
+        "start_percent:f end_percent:f cfg_start:f cfg_end:f interpolation intervals:i print_keyframes:b",
+    ),
     # AnimateDiff-Evolved: schedules
     "ADE_PromptScheduling": ("prompts print_schedule:b max_length:i tensor_interp",),
     "ADE_PromptSchedulingLatents": ("prompts print_schedule:b tensor_interp",),
@@ -121,6 +149,13 @@ VALUES: dict[str, tuple[str, ...]] = {
         "base_multiplier:f uncond_multiplier:f",
     ),
     "ACN_ScaledSoftControlNetWeights": ("base_multiplier:f uncond_multiplier:f",),
+    "ACN_SparseCtrlLoaderAdvanced": (
+        "sparsectrl_name use_motion:b motion_strength:f motion_scale:f context_aware sparse_hint_mult:f "
+        "sparse_nonhint_mult:f sparse_mask_mult:f",
+    ),
+    "ACN_SparseCtrlIndexMethodNode": ("indexes",),
+    "ACN_SparseCtrlSpreadMethodNode": ("spread",),
+    "ControlNetApplyAdvanced": ("strength:f start_percent:f end_percent:f",),
     # ArtVentureX's AnimateDiff
     "AnimateDiffModuleLoader": ("model_name",),
     "AnimateDiffLoraLoader": ("lora_name alpha:f",),

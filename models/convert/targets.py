@@ -59,6 +59,8 @@ class Target:
 
 _MODEL = {"model": "MODEL"}
 _MOTION = {"motion": "FRAMELOOM_MOTION"}
+_PICTURE = _MOTION | {"vae": "VAE", "latent": "LATENT", "images": "IMAGE"}
+_SPARSE = {"sparse_control": "FRAMELOOM_SPARSE_CONTROL"}
 _SIDES = {"positive": "CONDITIONING", "negative": "CONDITIONING"}
 _FACTORS = {"frames": 16, "strength": "0: 1\n-1: 0.5", "between": Choice("linear"), "by_step": "1"}
 _SEED = {"noise_seed": "fixed"}
@@ -71,6 +73,11 @@ LOAD, LORA, APPLY = (
 STRENGTH, CONTEXT = "Frameloom_MotionStrength", "Frameloom_ContextWindows"
 FREE_NOISE, FREE_INIT, NOISE = "Frameloom_FreeNoise", "Frameloom_FreeInit", "Frameloom_VideoNoise"
 TRAVEL, CONTROL = "Frameloom_PromptTravel", "Frameloom_ControlSchedule"
+BLEND = "Frameloom_BlendNoise"
+CAMERA, APPLY_CAMERA = "Frameloom_CameraPresets", "Frameloom_ApplyCameraCtrl"
+POSITIONS, CFG = "Frameloom_StretchPositions", "Frameloom_CFGSchedule"
+PIA_PICTURE, LCM_PICTURE = "Frameloom_PIAPicture", "Frameloom_AnimateLCMPicture"
+LOAD_SPARSE, APPLY_SPARSE = "Frameloom_SparseControlLoader", "Frameloom_ApplySparseControl"
 
 TARGETS: dict[str, Target] = {
     LOAD: Target("Load Motion Module", {}, {"file": Choice("")}, _MOTION),
@@ -90,6 +97,40 @@ TARGETS: dict[str, Target] = {
     STRENGTH: Target(
         "Motion Strength", _MOTION | {"mask": "MASK"}, _FACTORS | {"scale": 1.0}, _MOTION | {"chart": "IMAGE"}
     ),
+    POSITIONS: Target("Stretch Positions", _MOTION, {"known_frames": 16, "frames": 32}, _MOTION),
+    PIA_PICTURE: Target(
+        "PIA Picture",
+        _PICTURE,
+        {"frames": "0", "affinity": Choice("small motion"), "affinities": "1, 0.9, 0.8"},
+        _MOTION,
+    ),
+    LCM_PICTURE: Target("AnimateLCM Picture", _PICTURE, {"drift": 0.8}, _MOTION),
+    CAMERA: Target(
+        "Camera Presets",
+        {},
+        {"frames": 16, "moves": "0: pan left 1"},
+        {"poses": "FRAMELOOM_CAMERA", "picture": "IMAGE"},
+    ),
+    APPLY_CAMERA: Target(
+        "Apply CameraCtrl",
+        _MODEL | {"poses": "FRAMELOOM_CAMERA"},
+        {"file": Choice(""), "strength": "1", "start_percent": 0.0, "end_percent": 1.0},
+        _MODEL,
+    ),
+    LOAD_SPARSE: Target("Load SparseCtrl", {}, {"file": Choice("")}, _SPARSE),
+    APPLY_SPARSE: Target(
+        "Apply SparseCtrl",
+        _MODEL | _SPARSE | {"latent": "LATENT", "images": "IMAGE", "vae": "VAE"},
+        {
+            "frames": "0",
+            "strength": 1.0,
+            "start_percent": 0.0,
+            "end_percent": 1.0,
+            "other_frames": 1.0,
+            "mask_value": 1.0,
+        },
+        _MODEL,
+    ),
     CONTEXT: Target(
         "Context Windows",
         _MODEL,
@@ -103,6 +144,7 @@ TARGETS: dict[str, Target] = {
         },
         _MODEL | {"plan": "IMAGE"},
     ),
+    CFG: Target("CFG Schedule", _MODEL | {"mask": "MASK"}, _FACTORS, _MODEL | {"chart": "IMAGE"}),
     FREE_NOISE: Target(
         "Free Noise",
         _MODEL,
@@ -129,6 +171,12 @@ TARGETS: dict[str, Target] = {
         {"noise_seed": 0, "mode": Choice("independent"), "correlation": 0.5, "frame_offset": 0},
         {"noise": "NOISE"},
         _SEED,
+    ),
+    BLEND: Target(
+        "Blend Noise",
+        {"noise": "NOISE", "other": "NOISE", "mask": "MASK"},
+        {"blend": Choice("normalised"), "weight": 0.2},
+        {"noise": "NOISE"},
     ),
     TRAVEL: Target(
         "Prompt Travel",
@@ -242,6 +290,7 @@ TARGETS: dict[str, Target] = {
         {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0},
         _SIDES,
     ),
+    "RandomNoise": Target("RandomNoise", {}, {"noise_seed": 0}, {"NOISE": "NOISE"}, _SEED),
     "DisableNoise": Target("DisableNoise", {}, {}, {"NOISE": "NOISE"}),
     "MarkdownNote": Target("Note", {}, {"": ""}, {}),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +13,8 @@ from .work import Work
 
 MOST = 10.0  # of our strengths
 _PAIR = re.compile(r'"?(?P<key>-?[\d.]+)(?P<hold>:?)"?\s*[:=]\s*\(?\s*(?P<value>-?[\d.]+)\s*\)?\s*(?:,|$)')
+_DYNAMIC = ("ADE_MultivalDynamic", "ADE_MultivalDynamicFloatInput", "ADE_MultivalDynamicFloats")
+_MASKED = "ADE_MultivalScaledMask"
 VALUE_SCHEDULES = {
     "ADE_ValueScheduling": "values",
     "ADE_ValueSchedulingLatents": "values",
@@ -19,11 +22,11 @@ VALUE_SCHEDULES = {
     "BatchValueScheduleLatentInput": "text",
 }
 
-part("ADE_MultivalDynamic", "ADE_MultivalDynamicFloatInput", "ADE_MultivalDynamicFloats",
+part(*_DYNAMIC,
      here="an effect is Apply Motion Module's `strength`, or Motion Strength; a scale is Motion Strength's `scale`",
      but="near for an effect by mask, whose edges are smoothed in another way; a scale by frame or by mask is not "
          "possible")  # fmt: skip
-part("ADE_MultivalScaledMask", here="Motion Strength's `mask`",
+part(_MASKED, here="Motion Strength's `mask`",
      but="near for an effect from 0 up with absolute scaling; the others are not possible")  # fmt: skip
 part("ADE_AnimateDiffKeyframe", here="Motion Strength's `by_step`",
      but="near where it is guaranteed more than one step; a scale, or an effect by frame or mask, that begins at a "
@@ -68,14 +71,10 @@ def read_multival(work: Work, node: Node | None, what: Literal["effect", "scale"
     """Return a strength that a node gives, and say in the report what became of it."""
     if node is None:
         return Multival()
-    if node.kind == "ADE_MultivalScaledMask":
-        found = _scaled_mask(work, node)
-    elif node.kind in ("ADE_MultivalDynamic", "ADE_MultivalDynamicFloatInput", "ADE_MultivalDynamicFloats"):
-        found = _dynamic(work, node)
-    else:
+    if node.kind not in (*_DYNAMIC, _MASKED):
         work.say(node, "not possible", f"a {what} that comes from a node that is not known; taken as 1.")
         return Multival()
-    work.take(node)
+    found = find_multival(work, work.take(node))
     if found is None:
         return Multival()
     if what == "scale" and found.is_varying:
@@ -107,13 +106,11 @@ def read_multival(work: Work, node: Node | None, what: Literal["effect", "scale"
     return found
 
 
-def read_number(work: Work, node: Node) -> Any:
-    """Return a number, or a link to one, that a node gives for all frames and places; None where it is more."""
-    found = _dynamic(work, node) if node.kind == "ADE_MultivalDynamic" else None
-    if found is None or found.is_varying:
-        return None
-    work.take(node)
-    return found.number
+def find_multival(work: Work, node: Node) -> Multival | None:
+    """Return a strength that a node gives; None where it can't be read."""
+    if node.kind == _MASKED:
+        return _scaled_mask(work, node)
+    return _dynamic(work, node) if node.kind in _DYNAMIC else None
 
 
 def _dynamic(work: Work, node: Node) -> Multival | None:
@@ -129,11 +126,11 @@ def _dynamic(work: Work, node: Node) -> Multival | None:
     text = read_keys(work.read(source, VALUE_SCHEDULES[source.kind], ""))
     if not text:
         work.say(source, "not possible", "numbers by frame that are no plain frames and numbers, one after the other. "
-                 "Instead: write them into Motion Strength.")  # fmt: skip
+                 "Instead: write them into the node that takes them here.")  # fmt: skip
         return None
     if source.kind.startswith("ADE"):
         work.take(source)
-    work.say(source, "exact", "Motion Strength's strength")
+    work.say(source, "exact", "a strength by frame")
     return Multival(1.0, mask, text)
 
 
@@ -212,3 +209,9 @@ def keyframes(work: Work, node: Node | None) -> str:
         else:
             work.say(key, "exact", "Motion Strength's by_step")
     return ", ".join(f"{start:g}: {value:g}" for start, value in keys.items())
+
+
+def ease(way: str, x: float) -> float:
+    """Return how far a way is gone after a share of it, by the name that it has in these packs."""
+    eased = {"ease-in": x**2, "ease-out": 1 - (1 - x) ** 2, "ease-in-out": (1 - math.cos(math.pi * x)) / 2}
+    return eased.get(way.replace("_", "-"), x)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .graph import Graph, Node, is_passage
+from .graph import Graph, Link, Node, is_passage
 from .report import Report, Verdict
 from .targets import TARGETS
 
@@ -107,6 +107,28 @@ class Work:
         """Return how many frames all samplers of a model draw; None where they differ, or nobody can tell."""
         found = {self.length(each.inputs.get(SAMPLERS[each.kind])) for each in self.samplers(model)}
         return found.pop() if len(found) == 1 else None
+
+    def latent(self, model: Node) -> Link | None:
+        """Return the one latent that all samplers of a model draw; None where they differ, or it comes from them."""
+        found = {
+            source
+            for each in self.samplers(model)
+            if isinstance(source := self.graph.source(each.inputs.get(SAMPLERS[each.kind])), Link)
+        }
+        latent = found.pop() if len(found) == 1 else None
+        return None if latent is None or model.id in self.before(latent) else latent
+
+    def before(self, link: Link) -> set[str]:
+        """Return the ids of all nodes that a result comes from."""
+        found: set[str] = set()
+        ahead = [link.node]
+        while ahead:
+            node = self.graph.nodes.get(ahead.pop())
+            if node is not None and node.id not in found:
+                found.add(node.id)
+                ahead += [each.node for each in node.inputs.values() if isinstance(each, Link)]
+                ahead += [each.id for each in self.graph.setters(node)]
+        return found
 
     def length(self, latent: Any) -> int | None:
         """Return how many frames a latent has; None where nobody can tell."""

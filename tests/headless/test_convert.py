@@ -21,7 +21,7 @@ GRAPH = {
 def with_settings(**inputs):
     settings = {"class_type": "ADE_AnimateDiffSamplingSettings", "inputs": inputs}
     loader = GRAPH["2"] | {"inputs": GRAPH["2"]["inputs"] | {"sample_settings": ["4", 0]}}
-    return GRAPH | {"2": loader, "4": settings, "5": {"class_type": "ADE_NoiseLayerAdd", "inputs": {}}}
+    return GRAPH | {"2": loader, "4": settings, "5": {"class_type": "ADE_NoisedImageInjection", "inputs": {}}}
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def test_an_exact_graph_is_written_and_exits_with_0(run):
 
 
 def test_what_is_not_possible_exits_with_1_and_the_rest_is_written(run):
-    code, said, _, target = run(with_settings(noise_layers=["5", 0]))
+    code, said, _, target = run(with_settings(image_inject=["5", 0]))
     assert code == 1
-    assert "not possible: node 5 (ADE_NoiseLayerAdd): " in said
+    assert "not possible: node 5 (ADE_NoisedImageInjection): " in said
     assert "Instead: " in said
     assert "Frameloom_ApplyMotionModule" in target.read_text()
 

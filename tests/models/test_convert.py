@@ -78,6 +78,8 @@ def test_the_table_of_our_nodes_is_what_the_nodes_say(kind):
             "weights": "pyramid",
             "filter": "butterworth",
             "which": "last",
+            "affinity": "small motion",
+            "blend": "normalised",
         }
         for each in widgets:
             assert target.default(each.name) == (
@@ -187,12 +189,12 @@ def test_numbers_that_come_by_a_link_keep_their_link():
 
 
 def test_a_part_that_is_not_possible_is_said_and_the_rest_converted():
-    graph = with_inputs(api(**{"7": node("ADE_AnimateDiffSettings", pe_adjust=["8", 0]),
-                               "8": node("ADE_AdjustPESweetspotStretch", sweetspot=16, new_sweetspot=18)}), "2",
+    graph = with_inputs(api(**{"7": node("ADE_AnimateDiffSettings", weight_adjust=["8", 0]),
+                               "8": node("ADE_AdjustWeightAllMult", all_MULT=1.01)}), "2",
                         ad_settings=["7", 0])  # fmt: skip
     converted = convert(graph)
     assert converted.report.verdict == "not possible"
-    assert said(converted, "ADE_AdjustPESweetspotStretch").startswith("not possible")
+    assert said(converted, "ADE_AdjustWeightAllMult").startswith("not possible")
     assert not [each for each in converted.graph.values() if each["class_type"].startswith("ADE")]
 
 
@@ -554,7 +556,7 @@ def test_keyframes_and_soft_weights_become_a_control_schedule():
 
 
 def test_a_controlnet_that_is_not_read_stays_with_its_loader():
-    graph = controlled() | {"10": node("ACN_SparseCtrlLoaderAdvanced", sparsectrl_name="a.ckpt")}
+    graph = controlled() | {"10": node("ACN_SparseCtrlMergedLoaderAdvanced", sparsectrl_name="a.ckpt")}
     converted = convert(graph)
     assert converted.graph["11"] == graph["11"]
     assert converted.report.verdict == "not possible"

@@ -22,7 +22,14 @@ import nodes
 __all__ = ["peer"]
 ASSETS = Path(__file__).parents[3] / "assets" / "demo"
 MODULE, LORA = "demo.safetensors", "pan_left.safetensors"
-CUSTOM = ("SamplerCustomAdvanced", "CFGGuider", "KSamplerSelect", "BasicScheduler", "DisableNoise")
+CUSTOM = (
+    "SamplerCustomAdvanced",
+    "CFGGuider",
+    "KSamplerSelect",
+    "BasicScheduler",
+    "DisableNoise",
+    "RandomNoise",
+)
 NEAR = 1e-3  # of the whole clip's size
 FRAMES = 8
 BETA = (
@@ -106,9 +113,17 @@ settings = partial(
     seed_offset=0,
 )
 
+
+def layer(kind, **inputs):
+    given = {"batch_offset": 0, "noise_type": "default", "seed_gen_override": "use existing"}
+    return node(f"ADE_NoiseLayer{kind}", **(given | inputs))
+
+
 EXACT = {
     "Gen1": graph(root=gen1()),
     "Gen1, linear": graph(root=gen1(beta_schedule="linear (HotshotXL/default)")),
+    "Gen1, a mean of schedules": graph(root=gen1(beta_schedule="avg(sqrt_linear,linear)")),
+    "Gen1, cosine": graph(root=gen1(beta_schedule="cosine")),
     "Gen1, lcm": graph("lcm", root=gen1(beta_schedule="lcm")),
     "Gen2, in a part of sampling, with a LoRA": graph(
         root=evolve(), load=load, lora=lora, apply=apply(start_percent=0.2, end_percent=0.8, motion_lora=["lora", 0])
@@ -173,6 +188,42 @@ EXACT = {
         root=gen1(sample_settings=["settings", 0]), settings=settings(custom_cfg=["cfg", 0]),
         cfg=node("ADE_CustomCFGSimple", cfg=5.0),
     ),
+    "layers of noise": graph(
+        root=gen1(sample_settings=["settings", 0]),
+        settings=settings(noise_layers=["sum", 0], seed_offset=1),
+        sum=layer("NormalizedSum", seed_offset=2, noise_weight=0.3, prev_noise_layers=["weighted", 0]),
+        weighted=layer("AddWeighted", seed_offset=7, noise_weight=0.2, balance_multiplier=1.0,
+                       seed_gen_override="auto1111", prev_noise_layers=["add", 0]),
+        add=layer("Add", seed_offset=9, noise_weight=0.1),
+    ),
+    "a layer in place of the noise": graph(
+        "euler_ancestral", root=gen1(sample_settings=["settings", 0]),
+        settings=settings(noise_layers=["other", 0], seed_gen="auto1111"), other=layer("Replace", seed_offset=2),
+    ),
+    "a cfg by step": graph(
+        root=gen1(sample_settings=["settings", 0]), settings=settings(custom_cfg=["late", 0]),
+        late=node("ADE_CustomCFGKeyframeSimple", cfg=6.0, start_percent=0.5, guarantee_steps=1,
+                  prev_custom_cfg=["early", 0]),
+        early=node("ADE_CustomCFGSimple", cfg=2.0),
+    ),
+    "a cfg by a curve": graph(
+        root=gen1(sample_settings=["settings", 0]), settings=settings(custom_cfg=["curve", 0]),
+        curve=node("ADE_CustomCFGKeyframeInterpolation", start_percent=0.0, end_percent=0.9, cfg_start=6.0, cfg_end=1.0,
+                   interpolation="ease_out", intervals=20, print_keyframes=False),
+    ),
+    "a cfg by frame": graph(
+        root=gen1(sample_settings=["settings", 0]), settings=settings(custom_cfg=["cfg", 0]),
+        cfg=node("ADE_CustomCFG", cfg_multival=["by_frame", 0]),
+        by_frame=node("ADE_MultivalDynamicFloats", floats=["floats", 1]),
+        floats=node("ADE_ValueScheduling", values='"0": 1.0, "7": 6.0', max_length=8),
+    ),
+    "positions that are stretched": graph(
+        root=gen1(ad_settings=["adjust", 0]), adjust=node("ADE_AnimateDiffSettings", pe_adjust=["last", 0]),
+        last=node("ADE_AdjustPESweetspotStretch", sweetspot=7, new_sweetspot=11, print_adjustment=False,
+                  prev_pe_adjust=["first", 0]),
+        first=node("ADE_AdjustPEManual", cap_initial_pe_length=5, interpolate_pe_to_length=9, initial_pe_idx_offset=0,
+                   final_pe_idx_offset=0, print_adjustment=False),
+    ),
     "two modules, one after the other": graph(
         root=evolve(), load=load, apply=apply(end_percent=0.6, prev_m_models=["before", 0]),
         before=apply(motion_lora=["lora", 0], effect_multival=["effect", 0]), lora=lora,
@@ -194,6 +245,37 @@ def test_what_is_called_exact_draws_the_same(known, case):
     with torch.inference_mode():
         apart = away(draw(converted.graph, known), draw(prompt, known))
     assert apart < NEAR
+
+
+def test_a_converted_camera_has_the_same_poses(known):
+    ways = {
+        "20": node("ADE_CameraPoseBasic", motion_type="Tilt Up", speed=1.5, frame_length=5, prev_poses=["21", 0]),
+        "21": node("ADE_CameraPoseCombo", speed=0.7, frame_length=4, prev_poses=["22", 0], **{
+            f"motion_type{at + 1}": name
+            for at, name in enumerate(("Pan Left", "Roll Clockwise", "Tilt Right", "Static", "Zoom In", "Pan Up"))
+        }),
+        "22": node("ADE_CameraPoseBasic", motion_type="Roll Anticlockwise", speed=2.0, frame_length=1),
+    }  # fmt: skip
+    prompt = graph(
+        frames=12, root=evolve(), apply=node("ADE_ApplyAnimateDiffModelWithCameraCtrl", motion_model=["load", 0],
+                                             cameractrl_poses=["20", 0], start_percent=0.0, end_percent=1.0),
+        load=node("ADE_LoadAnimateDiffModelWithCameraCtrl", model_name="demo.safetensors", camera_ctrl="c.ckpt"), **ways
+    )  # fmt: skip
+    classes, _ = known
+    wanted = None
+    for at in ("22", "21", "20"):
+        inputs = {name: value for name, value in ways[at]["inputs"].items() if name != "prev_poses"}
+        made = classes[ways[at]["class_type"]]()
+        (wanted,) = getattr(made, made.FUNCTION)(**inputs, prev_poses=wanted)
+    (presets,) = [
+        each for each in convert(prompt).graph.values() if each["class_type"] == "Frameloom_CameraPresets"
+    ]
+    poses, _ = classes["Frameloom_CameraPresets"].execute(**presets["inputs"]).args
+    rows = torch.tensor([pose[7:] for pose in wanted + wanted[-1:] * 2], dtype=torch.float64)
+    torch.testing.assert_close(poses.view.flatten(1), rows)
+    torch.testing.assert_close(
+        poses.lens, torch.tensor([pose[1:5] for pose in wanted], dtype=torch.float64)[:1].expand(12, 4)
+    )
 
 
 def test_the_test_tells_a_clip_without_its_module(known):
