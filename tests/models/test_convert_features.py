@@ -7,7 +7,7 @@ from frameloom.models.convert.convert import convert
 from frameloom.models.motion.camera_moves import move_camera, parse_moves
 from frameloom.models.motion.pia import read_affinity
 from frameloom.models.video.factors import read_factors
-from frameloom.tests.models.test_convert import api, node, only, said, with_inputs
+from frameloom.tests.models.test_convert import api, drawn, editor, node, only, said, with_inputs
 
 # positions
 
@@ -195,6 +195,18 @@ def test_a_cfg_that_cannot_be_read_leaves_the_samplers_own():
         converted = convert(with_cfg(custom, **more))
         assert only(converted, "KSampler")["cfg"] == 7.0
         assert converted.report.verdict == "not possible"
+
+
+def test_a_bypassed_sparsectrl_stays_as_it_is():
+    graph = editor(
+        drawn(1, "ACN_SparseCtrlLoaderAdvanced", outputs=[("CONTROL_NET", [1])], values=["a.ckpt", True, 1, 1], mode=4),
+        drawn(2, "ACN_AdvancedControlNetApply", [("positive", "CONDITIONING", None), ("control_net", "CONTROL_NET", 1)],
+              [("positive", None)], [1, 0, 1], mode=4),
+        links=[[1, 1, 0, 2, 1, "CONTROL_NET"]],
+    )  # fmt: skip
+    converted = convert(graph)
+    assert converted.graph["nodes"] == graph["nodes"]
+    assert said(converted, "(ACN_AdvancedControlNetApply)").startswith("left")
 
 
 # layers of noise
