@@ -255,6 +255,12 @@ def test_a_layer_has_the_frames_seeds_of_the_noise_that_it_is_blended_into():
     assert only(converted, "Frameloom_BlendNoise")["blend"] == "add"
 
 
+def test_a_layer_by_mask_says_what_is_near():
+    converted = convert(layered(layer("NormalizedSum", mask_optional=["9", 0])) | {"9": node("M")})
+    assert only(converted, "Frameloom_BlendNoise")["mask"] == ["9", 0]
+    assert "the weight changes, and not the share of the blend" in said(converted, "NormalizedSum")
+
+
 @pytest.mark.parametrize(
     "inputs",
     [{"noise_type": "FreeNoise"}, {"noise_weight": 1.5}, {"balance_multiplier": 0.5}, {"batch_offset": 2}],
