@@ -7,7 +7,7 @@ from typing import Any
 
 from .graph import Link, Node
 from .rules import part, rule
-from .sparse_control import APPLIES, SPARSE, put_sparse
+from .sparse_control import APPLIES, SPARSE, is_skipped, put_sparse
 from .targets import CONTROL
 from .values import ease
 from .work import Work
@@ -75,6 +75,9 @@ def load(work: Work, node: Node) -> None:
 def apply(work: Work, node: Node) -> None:
     """Convert the node that applies a ControlNet."""
     loader = work.part(node, "control_net")
+    if is_skipped(work, node):
+        work.say(node, "left", "as it is; its SparseCtrl is muted or bypassed")
+        return
     if loader is not None and loader.kind == SPARSE:
         put_sparse(work, node, loader)
         return

@@ -193,6 +193,8 @@ def put_layers(work: Work, node: Node, settings: Node, layers: Node, kind: str) 
                             weight=work.pass_on(at, "noise_weight", 0.5), mask=mask)  # fmt: skip
             noise = Link(made.id, 0)
             lost = ["edges of the mask are smoothed in another way"] if mask is not None else []
+            if mask is not None and _blend(work, at) == "normalised":
+                lost.append("by place the weight changes, and not the share of the blend")
             if work.read(at, "noise_type", "default") == "constant":
                 lost.append("all frames share one noise, as there, but it is another")
             if "gpu" in _generator(work, at, generator):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .graph import MUTED, Link, Node, is_passage
+from .graph import BYPASSED, MUTED, Link, Node, is_passage
 from .rules import part, rule
 from .targets import APPLY_SPARSE, CONTROL, LOAD_SPARSE
 from .work import Work
@@ -36,8 +36,15 @@ part(_PICTURES, here="nothing: Apply SparseCtrl takes the pictures and the VAE",
 def load(work: Work, node: Node) -> None:
     """Convert what core's Apply ControlNet does with it; Advanced-ControlNet's own has a rule."""
     for user, name in work.graph.users(node, 0):
-        if user.kind == _CORE and name == "control_net":
+        if user.kind == _CORE and name == "control_net" and node.mode not in (MUTED, BYPASSED):
             put_sparse(work, user, node)
+
+
+def is_skipped(work: Work, node: Node) -> bool:
+    """Tell whether a node that applies a ControlNet has a SparseCtrl that is muted or bypassed."""
+    link = node.inputs.get("control_net")
+    loader = work.graph.nodes[link.node] if isinstance(link, Link) else node
+    return loader.kind == SPARSE and loader.mode in (MUTED, BYPASSED)
 
 
 def put_sparse(work: Work, node: Node, loader: Node) -> None:

@@ -7,7 +7,7 @@ from frameloom.models.convert.convert import convert
 from frameloom.models.motion.camera_moves import move_camera, parse_moves
 from frameloom.models.motion.pia import read_affinity
 from frameloom.models.video.factors import read_factors
-from frameloom.tests.models.test_convert import api, node, only, said, with_inputs
+from frameloom.tests.models.test_convert import api, drawn, editor, node, only, said, with_inputs
 
 # positions
 
@@ -197,6 +197,18 @@ def test_a_cfg_that_cannot_be_read_leaves_the_samplers_own():
         assert converted.report.verdict == "not possible"
 
 
+def test_a_bypassed_sparsectrl_stays_as_it_is():
+    graph = editor(
+        drawn(1, "ACN_SparseCtrlLoaderAdvanced", outputs=[("CONTROL_NET", [1])], values=["a.ckpt", True, 1, 1], mode=4),
+        drawn(2, "ACN_AdvancedControlNetApply", [("positive", "CONDITIONING", None), ("control_net", "CONTROL_NET", 1)],
+              [("positive", None)], [1, 0, 1], mode=4),
+        links=[[1, 1, 0, 2, 1, "CONTROL_NET"]],
+    )  # fmt: skip
+    converted = convert(graph)
+    assert converted.graph["nodes"] == graph["nodes"]
+    assert said(converted, "(ACN_AdvancedControlNetApply)").startswith("left")
+
+
 # layers of noise
 
 
@@ -241,6 +253,12 @@ def test_a_layer_has_the_frames_seeds_of_the_noise_that_it_is_blended_into():
         ("seed + frame", 9),
     ]
     assert only(converted, "Frameloom_BlendNoise")["blend"] == "add"
+
+
+def test_a_layer_by_mask_says_what_is_near():
+    converted = convert(layered(layer("NormalizedSum", mask_optional=["9", 0])) | {"9": node("M")})
+    assert only(converted, "Frameloom_BlendNoise")["mask"] == ["9", 0]
+    assert "the weight changes, and not the share of the blend" in said(converted, "NormalizedSum")
 
 
 @pytest.mark.parametrize(

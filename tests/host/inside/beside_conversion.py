@@ -259,8 +259,8 @@ def test_a_converted_camera_has_the_same_poses(known):
     prompt = graph(
         frames=12, root=evolve(), apply=node("ADE_ApplyAnimateDiffModelWithCameraCtrl", motion_model=["load", 0],
                                              cameractrl_poses=["20", 0], start_percent=0.0, end_percent=1.0),
-        load=node("ADE_LoadAnimateDiffModelWithCameraCtrl", model_name="demo.safetensors", camera_ctrl="c.ckpt"), **ways
-    )  # fmt: skip
+        load=node("ADE_LoadAnimateDiffModelWithCameraCtrl", model_name="demo.safetensors", camera_ctrl="c.ckpt")
+    ) | ways  # fmt: skip
     classes, _ = known
     wanted = None
     for at in ("22", "21", "20"):
