@@ -16,7 +16,9 @@ from frameloom.models.video.windows import WindowPlan
 from frameloom.tests.host.inside.tiny_models import build
 from frameloom.tests.support.parts import Every
 
-SEAMS_WITH_PATCHES = ("input", "skips", "self_attention", "between", "cross_attention", "observe")
+SEAMS_WITH_PATCHES = (
+    "input", "skips", "self_attention", "merge", "between", "cross_attention", "observe",
+)  # fmt: skip
 
 
 def test_a_base_of_sdxls_shape_is_refused(port):
