@@ -107,7 +107,7 @@ class HeadlessHost:
 
     def load_sparse_control(self, weights: SparseWeights) -> SparseNetwork:
         """Build a SparseCtrl network on this host's device."""
-        return load_sparse_control(weights, self.device)
+        return load_sparse_control(weights, self.device, weight_dtype(self.device))
 
     def load_camera(self, weights: CameraWeights) -> CameraNetwork:
         """Build CameraCtrl's network on this host's device."""

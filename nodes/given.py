@@ -52,9 +52,14 @@ def encode_pictures(vae: Any, latent: dict[str, Any], images: Tensor) -> Clip:
         ValueError: the VAE is of another kind than the clip.
         PredictionError: a picture, or what the VAE makes of it, is not finite.
     """
-    port, samples = api.port(), frames_of(latent)
-    check_channels(port.family(vae), samples)
-    height, width = (PIXELS_A_CELL * side for side in samples.shape[-2:])
-    given = port.encode(vae, fit_pictures(images[..., :3], height, width))["samples"]
+    port = api.port()
+    check_channels(port.family(vae), frames_of(latent))
+    given = port.encode(vae, fit_to_clip(latent, images))["samples"]
     check_frames(given, "images")
     return given
+
+
+def fit_to_clip(latent: dict[str, Any], images: Tensor) -> Tensor:
+    """Return pictures, [N, H, W, C], at a clip's size, [N, h, w, 3]: scaled, and cut off evenly on two sides."""
+    height, width = (PIXELS_A_CELL * side for side in frames_of(latent).shape[-2:])
+    return fit_pictures(images[..., :3], height, width)

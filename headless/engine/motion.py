@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,7 +17,8 @@ from ...models.motion.pictures import Picture
 from ...models.motion.sparse_checkpoint import SparseWeights
 from ...models.motion.sparse_control import SparseNetwork
 from ...models.motion.sparse_network import SparseControl
-from ..weights.device import weight_dtype
+
+_Network = TypeVar("_Network", MotionModel, SparseControl, CameraNetwork)
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,7 @@ class LoadedMotion:
     @cached_property
     def network(self) -> MotionModel:
         """The network, built when first needed."""
-        with torch.inference_mode(False):  # weights made in inference mode could never be trained through
-            merged = merge_loras(self.weights, self.loras).state
-            state = {key: value.to(self.device, self.dtype, copy=True) for key, value in merged.items()}
-            network = MotionModel(self.weights.size, device="meta")
-            network.load_state_dict(state, assign=True)
-        return network.requires_grad_(False).eval()
+        return _build(MotionModel, merge_loras(self.weights, self.loras), self.device, self.dtype)
 
     def with_lora(self, lora: MotionLoRA, strength: float) -> LoadedMotion:
         """Return the same module with a motion LoRA stacked on it.
@@ -72,20 +69,20 @@ class LoadedMotion:
         return replace(self, picture=picture)
 
 
-@torch.inference_mode(False)  # weights made in inference mode could never be trained through
-def load_sparse_control(weights: SparseWeights, device: torch.device) -> SparseNetwork:
-    """Build a SparseCtrl network on a device, in half precision but on the CPU."""
-    dtype = weight_dtype(device)
-    with torch.device("meta"):
-        network = SparseControl(weights.size)
-    state = {key: value.to(device, dtype, copy=True) for key, value in weights.state.items()}
-    network.load_state_dict(state, assign=True)
-    return SparseNetwork.of(weights, network.requires_grad_(False).eval())
+def load_sparse_control(weights: SparseWeights, device: torch.device, dtype: torch.dtype) -> SparseNetwork:
+    """Build a SparseCtrl network, with its weights in a type and on a device."""
+    return SparseNetwork.of(weights, _build(SparseControl, weights, device, dtype))
 
 
 def load_camera(weights: CameraWeights, device: torch.device, dtype: torch.dtype) -> CameraNetwork:
     """Build CameraCtrl's network, with its weights in a type and on a device."""
+    return _build(CameraNetwork, weights, device, dtype)
+
+
+@torch.inference_mode(False)  # weights made in inference mode could never be trained through
+def _build(network: type[_Network], weights: Any, device: torch.device, dtype: torch.dtype) -> _Network:
+    """Build a network of the size of some weights, with a copy of them."""
     state = {key: value.to(device, dtype, copy=True) for key, value in weights.state.items()}
-    network = CameraNetwork(weights.size, device="meta")
-    network.load_state_dict(state, assign=True)
-    return network.requires_grad_(False).eval()
+    built = network(weights.size, device="meta")
+    built.load_state_dict(state, assign=True)
+    return built.requires_grad_(False).eval()

@@ -26,7 +26,7 @@ def sampler(work: Work, node: Node) -> None:
     loaded = work.new(LOAD, work.take(module), file=work.pass_on(module, "model_name", ""))
     motion = Link(loaded.id, 0)
     work.say(module, "exact", work.title(loaded))
-    for lora in _loras(work, module):
+    for lora in work.chain(module, "lora_stack", "lora_stack"):
         made = work.new(LORA, work.take(lora), motion=motion, file=work.pass_on(lora, "lora_name", ""),
                         strength=work.pass_on(lora, "alpha", 1.0))  # fmt: skip
         motion = Link(made.id, 0)
@@ -52,15 +52,6 @@ def sampler(work: Work, node: Node) -> None:
         work.say(node, "near", f"{said}; give a latent of {frames} frames, since fewer are not repeated here")
     else:
         work.say(node, "exact", said)
-
-
-def _loras(work: Work, module: Node) -> list[Node]:
-    found: list[Node] = []
-    lora = work.part(module, "lora_stack")
-    while lora is not None and lora not in found:
-        found.append(lora)
-        lora = work.part(lora, "lora_stack")
-    return found[::-1]
 
 
 def _windows(work: Work, node: Node, model: Link) -> Link:

@@ -197,7 +197,7 @@ def _is_readable(work: Work, node: Node, loader: Node) -> bool:
 def _put_module(work: Work, node: Node, model: Any, module: Module) -> Any:
     """Load a module and put it on a model."""
     motion, at = _load(work, module), module.at
-    for lora in _loras(work, at):
+    for lora in work.chain(at, "motion_lora", "prev_motion_lora"):
         made = work.new(
             LORA,
             work.take(lora),
@@ -289,16 +289,6 @@ def _say_weights(work: Work, settings: Node) -> None:
     if changed:
         work.say(settings, "not possible", f"{', '.join(changed)}: a module's weights and scale by mask can't be "
                  "changed here. Instead: Motion Strength's scale for the whole picture.")  # fmt: skip
-
-
-def _loras(work: Work, at: Node) -> list[Node]:
-    """Return the motion LoRAs that a node takes, in the order in which they are added."""
-    found: list[Node] = []
-    lora = work.part(at, "motion_lora")
-    while lora is not None and lora not in found:
-        found.append(lora)
-        lora = work.part(lora, "prev_motion_lora")
-    return found[::-1]
 
 
 def _module(work: Work, at: Node, loader: Node) -> Module:

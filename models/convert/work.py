@@ -90,6 +90,21 @@ class Work:
                 return found
         return None
 
+    def chain(self, node: Node, name: str, before: str) -> list[Node]:
+        """Return the nodes that are stacked behind an input, the first that was put there first.
+
+        Args:
+            node: node that takes the last of them.
+            name: name of its input.
+            before: name of their own input, by which each takes the one before it.
+        """
+        found: list[Node] = []
+        last = self.part(node, name)
+        while last is not None and last not in found:
+            found.append(last)
+            last = self.part(last, before)
+        return found[::-1]
+
     def samplers(self, model: Node, slot: int = 0) -> Iterator[Node]:
         """Yield the nodes that sample with what a node gives, through all that takes a model on its way."""
         seen, ahead = {model.id}, self.graph.users(model, slot)

@@ -170,11 +170,11 @@ class Active:
         """Work it out; ``RunEdits.at`` says the arguments."""
         self.call, self._run = call, run
         parts = {seam: list(instead.get(seam, run.parts(seam))) for seam in SEAMS}
-        readers = [
-            (number, part)
-            for number, part in enumerate(parts["self_attention"])
-            if _acts(part, call) and (part.in_control or not in_control)
-        ]
+
+        def numbered(seam: str) -> list[tuple[int, Any]]:
+            return [(number, part) for number, part in enumerate(parts[seam]) if _acts(part, call)]
+
+        readers = [each for each in numbered("self_attention") if each[1].in_control or not in_control]
         if in_control:
             parts = {seam: list[Any]() for seam in SEAMS}
         self._acting = {
@@ -182,11 +182,7 @@ class Active:
             for seam in ("input", "slots", "skips", "cross_attention", "observe")
         }
         self._acting["self_attention"] = readers
-        numbered = enumerate(parts["residuals"])
-        self._acting["residuals"] = [(number, part) for number, part in numbered if _acts(part, call)]
-        self._mergers = [
-            (number, part) for number, part in enumerate(parts["temporal_attention"]) if _acts(part, call)
-        ]
+        self._acting |= {seam: numbered(seam) for seam in ("residuals", "temporal_attention")}
         self._time = RULES["time"](parts["time"], lambda part, _: part, None)
         merges = [part for part in parts["merge"] if call.frames > 1 or call.is_part]
         self._merge = RULES["merge"](merges, lambda part, _: part, None)
@@ -228,10 +224,9 @@ class Active:
         if not any(name in part.slots for part in self._acting["slots"]):
             return hidden
         merges = self._merges(name, hidden)
-        more = (merges,) if merges else ()  # a part that can't merge does without where nothing does
 
         def run(part: Any, hidden: Hidden) -> Hidden:
-            return part.run(name, hidden, self.call, self._time, *more) if name in part.slots else hidden
+            return part.run(name, hidden, self.call, self._time, merges) if name in part.slots else hidden
 
         return self._compose("slots", run, hidden)
 
@@ -239,7 +234,7 @@ class Active:
         """Return what parts change, in their order, in what the first attention of a slot reads."""
         found = [
             part.merges(slot, hidden, self.call, self._run.remembered(number, part, "temporal_attention"))
-            for number, part in self._mergers
+            for number, part in self._acting["temporal_attention"]
         ]
         return [each for each in found if each is not None]
 

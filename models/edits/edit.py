@@ -257,7 +257,7 @@ class Slots(Protocol):
     ) -> Hidden:
         """Return what goes on from a slot; without a way of attention over time, it goes over all frames.
 
-        ``merges`` change what the first attention reads, in their order. They are given where there are some.
+        ``merges`` change what the first attention reads, in their order.
         """
         ...
 

@@ -13,10 +13,9 @@ from ...models.files.weight_file import fingerprint
 from ...models.motion.sparse_checkpoint import WANTED, read_sparse_control
 from ...models.motion.sparse_control import SparseControlEdit, SparseNetwork, check_places, place_pictures
 from ...models.network.family import check_channels, check_offered
-from ...models.video.chunked_decode import PIXELS_A_CELL
-from ...models.video.held_frames import fit_pictures
 from ...models.video.latents import frames_of
 from ..early import check_early, check_kind, check_range
+from ..given import encode_pictures, fit_to_clip
 from ..widgets import found, line, number, out, percent, schema, share, socket
 
 io = api.io
@@ -133,7 +132,7 @@ class ApplySparseControl(io.ComfyNode):
         check_offered(api.port().family(model), ["residuals"], "SparseCtrl")
         samples = frames_of(latent)
         places = place_pictures(frames, len(images), len(samples))
-        pictures = read_pictures(model, sparse_control, vae, images, samples)
+        pictures = read_pictures(model, sparse_control, vae, images, latent)
         part = SparseControlEdit(sparse_control, pictures, places, len(samples), strength)
         timed = {"start_percent": start_percent, "end_percent": end_percent}
         part = replace(part, others=other_frames, mask_value=mask_value, **timed)
@@ -141,7 +140,9 @@ class ApplySparseControl(io.ComfyNode):
         return io.NodeOutput(edited if strength else model)
 
 
-def read_pictures(model: Any, control: SparseNetwork, vae: Any, images: Tensor, samples: Tensor) -> Tensor:
+def read_pictures(
+    model: Any, control: SparseNetwork, vae: Any, images: Tensor, latent: dict[str, Any]
+) -> Tensor:
     """Return pictures as a network reads them, at the size of a clip's latents.
 
     Args:
@@ -149,24 +150,21 @@ def read_pictures(model: Any, control: SparseNetwork, vae: Any, images: Tensor, 
         control: network.
         vae: VAE of the model; None is enough for a network that reads pictures.
         images: pictures, [K, H, W, 3 or 4] in 0..1.
-        samples: [F, 4, H, W]. Latents of the clip.
+        latent: the clip.
 
     Raises:
         ValueError: they are another model's, or there is no VAE where one is needed.
     """
     port = api.port()
-    check_channels(port.family(model), samples)
-    height, width = (PIXELS_A_CELL * side for side in samples.shape[-2:])
-    fitted = fit_pictures(images[..., :3], height, width)
+    check_channels(port.family(model), frames_of(latent))
     if not control.size.reads_latents:
-        return fitted.movedim(-1, 1)
+        return fit_to_clip(latent, images).movedim(-1, 1)
     if vae is None:
         raise ValueError(
             f"vae: got none; expected the model's, since {control.name} (rgb) reads pictures as the VAE encodes them; "
             "connect it."
         )
-    check_channels(port.family(vae), samples)
-    return port.encode(vae, fitted)["samples"] / port.noise_unit(model)
+    return encode_pictures(vae, latent, images) / port.noise_unit(model)
 
 
 NODES: list[type] = [SparseControlLoader, ApplySparseControl]

@@ -27,7 +27,7 @@ class Batches:
     over_clip = False
     seen: list = field(default_factory=list)
 
-    def run(self, slot, hidden, call, time):
+    def run(self, slot, hidden, call, time, merges):
         self.seen.append(len(hidden) // len(call.conditions))
         return hidden
 
@@ -152,7 +152,7 @@ def test_a_failure_in_the_middle_leaves_the_model_as_it_was(port, demo, motion, 
         pass
 
     class Failing(Batches):
-        def run(self, slot, hidden, call, time):
+        def run(self, slot, hidden, call, time, merges):
             raise FailingError
 
     moving = scene.moving(demo[0], motion)

@@ -57,7 +57,7 @@ class Added:
     slots: tuple[str, ...] = tuple(PLACES)
     over_clip = False
 
-    def run(self, slot, hidden, call, time):
+    def run(self, slot, hidden, call, time, merges):
         maps = self.maps[PLACES[slot]].to(hidden)
         return hidden + maps.repeat(len(hidden) // call.frames, 1, 1, 1)
 

@@ -25,7 +25,7 @@ class ByHand(Part):
     def slots(self):
         return self.modules[0][0].slots
 
-    def run(self, slot, hidden, call, time):
+    def run(self, slot, hidden, call, time, merges):
         for network, strength in self.modules:
             hidden = hidden + strength * network.transformer(slot)(hidden, call.frames)
         return hidden

@@ -53,7 +53,7 @@ class Every(Part):
             tokens
         )
 
-    def run(self, slot, hidden, call, time):
+    def run(self, slot, hidden, call, time, merges):
         self.seen.append((slot, time))
         return self.number * hidden + self.plus
 
@@ -101,8 +101,8 @@ class InTurn(Every):
     def residuals(self, tokens, call, time, memory):
         return self.first.residuals(tokens, call, time, []) + self.second.residuals(tokens, call, time, [])
 
-    def run(self, slot, hidden, call, time):
-        return self.second.run(slot, self.first.run(slot, hidden, call, time), call, time)
+    def run(self, slot, hidden, call, time, merges):
+        return self.second.run(slot, self.first.run(slot, hidden, call, time, merges), call, time, merges)
 
     def merge(self, tokens, frames):
         return self.second.merge(self.first.merge(tokens, frames), frames)

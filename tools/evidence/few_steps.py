@@ -34,8 +34,12 @@ def rows(studio: Studio, samples: int) -> list[Row]:
     """Each figure of the three arms, and how far each arm of 4 calls is from the 40 on the same prompts and noise."""
     truth = moving_clips(samples)
     taught = studio.with_motion(studio.host.load_motion(read_motion_weights(FILE)))
-    arms = {TEACHER: (studio.animated(), 20, "normal", 3.0)}
-    arms |= {TAUGHT: (taught, 4, SCHEDULER, 1.0), PLAIN: (studio.animated(), 4, SCHEDULER, 1.0)}
+    teacher = studio.animated()
+    arms = {
+        TEACHER: (teacher, 20, "normal", 3.0),
+        TAUGHT: (taught, 4, SCHEDULER, 1.0),
+        PLAIN: (teacher, 4, SCHEDULER, 1.0),
+    }
     found, seconds = {}, {}
     for arm, settings in arms.items():
         found[arm], seconds[arm] = _measure_clips(studio, truth, arm, *settings)

@@ -35,3 +35,11 @@ class Live:
             options: ComfyUI's ``extra_options``.
         """
         return self.size.layer(options["block"], options["block_index"])
+
+
+def is_innermost(options: dict[str, Any], before: Any, after: Any) -> bool:
+    """Tell whether no other patch stands between self-attention and two of ours, one before and one behind it."""
+    patches = options.get("patches", {})
+    return patches.get("attn1_patch", [])[-1:] == [before] and patches.get("attn1_output_patch", [])[:1] == [
+        after
+    ]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ....models.edits.edit import Merged
 from ....models.errors import HostError
-from .live import KEY, Live
+from .live import KEY, Live, is_innermost
 
 MERGING = f"{KEY}.merge"
 
@@ -43,9 +43,7 @@ class Merging:
 
     def __init__(self, live: Live, options: dict[str, Any]) -> None:
         """Take the call, and ComfyUI's options of it."""
-        patches = options.get("patches", {})
-        before, after = patches.get("attn1_patch", []), patches.get("attn1_output_patch", [])
-        if before[-1:] != [merge] or after[:1] != [undo]:
+        if not is_innermost(options, merge, undo):
             raise HostError(
                 "model: got another node that changes self-attention behind VidToMe; expected VidToMe to be the last; "
                 "put that node before VidToMe, or take it out."

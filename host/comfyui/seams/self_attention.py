@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ....models.edits.edit import Source
-from .live import KEY, Live
+from .live import KEY, Live, is_innermost
 
 READING = f"{KEY}.self_attention"
 
@@ -46,10 +46,7 @@ class Reading:
     def __init__(self, live: Live, options: dict[str, Any]) -> None:
         """Take the call, and ComfyUI's options of it."""
         self._live = live
-        patches = options.get("patches", {})
-        self._is_innermost = patches.get("attn1_patch", [])[-1:] == [read] and patches.get(
-            "attn1_output_patch", []
-        )[:1] == [unfold]
+        self._is_innermost = is_innermost(options, read, unfold)
         self._replaced = options.get("patches_replace", {}).get("attn1", {})
         self._folded = 1  # rows of queries that one row of keys answers
 
