@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from frameloom.tests.browser.editor import Editor, front_end_options, opened
@@ -20,9 +22,12 @@ PAIRS = [(version, mode) for version in FRONT_ENDS for mode in ("classic", "vue"
 
 
 def pytest_collection_modifyitems(items):
+    """Give the tests their mark, and each pair a process: one page of it."""
     for item in items:
-        if item.path.is_relative_to(__file__.removesuffix("conftest.py")):
+        if item.path.is_relative_to(Path(__file__).parent):
+            pair = item.callspec.params.get("page", "") if hasattr(item, "callspec") else ""
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group(" ".join(pair)))
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +43,6 @@ def browser():
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory):
     """A function that starts the newest ComfyUI with a front end, once."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         started = {}
 
