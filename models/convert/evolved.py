@@ -49,8 +49,7 @@ class Module:
 @rule("ADE_AnimateDiffLoaderGen1", here="Load Motion Module, Apply Motion Module")
 def gen1(work: Work, node: Node) -> None:
     """Convert the loader that does all."""
-    if not _is_readable(work, node, node):
-        return
+    _note_sdxl(work, node, node)
     put_models(work, node, [_module(work, node, node)])
 
 
@@ -61,8 +60,7 @@ def gen1(work: Work, node: Node) -> None:
 )  # fmt: skip
 def legacy(work: Work, node: Node) -> None:
     """Convert a loader of old: it has a scale of its own, and may apply v2 modules as v1."""
-    if not _is_readable(work, node, node):
-        return
+    _note_sdxl(work, node, node)
     module = _module(work, node, node)
     scale = work.read(node, "motion_scale", 1.0)
     if scale != 1.0:
@@ -88,8 +86,7 @@ def gen2(work: Work, node: Node) -> None:
         if loader is None or loader.kind not in LOADERS:
             _refuse(work, node, apply if apply.kind not in APPLIES else loader or apply)
             return
-        if not _is_readable(work, node, loader):
-            return
+        _note_sdxl(work, node, loader)
         if why := why_no_picture(work, node, apply):
             work.say(
                 apply, "not possible", f"{why}; left as it is. Instead: by hand, {_PICTURES[apply.kind]}."
@@ -184,14 +181,12 @@ def _put_beta(work: Work, node: Node, model: Any) -> Any:
     return put_lcm(work, node, model) if beta == LCM else model
 
 
-def _is_readable(work: Work, node: Node, loader: Node) -> bool:
-    """Tell whether a loader's file is for SD1.5, as far as its name tells, and say so if it is not."""
+def _note_sdxl(work: Work, node: Node, loader: Node) -> None:
+    """Say what differs where a loader's file is for SDXL, as far as its name tells."""
     name = str(work.read(loader, "model_name", ""))
-    if not _SDXL.search(name):
-        return True
-    said = f"{name} is for SDXL, and Load Motion Module reads modules for SD1.5; left as it is."
-    work.say(node, "not possible", f"{said} Instead: an SD1.5 checkpoint with v3_sd15_mm.ckpt.")
-    return False
+    if _SDXL.search(name):
+        why = "AnimateDiff-Evolved takes all norms over the clip, and here those go over it that its authors took so"
+        work.say(node, "near", f"{name} is for SDXL: {why}; it runs in ComfyUI, not headless")
 
 
 def _put_module(work: Work, node: Node, model: Any, module: Module) -> Any:

@@ -26,7 +26,7 @@ Kind = Literal[
 _CHECKPOINT = "put it into checkpoints and load it as a checkpoint"
 _LORA_PLACE = "put it into loras and add it to MODEL with a LoRA loader"
 _SPARSE = "put it into controlnet and load it with Load SparseCtrl; it goes beside a v3 module (v3_sd15_mm)"
-_SD15_MODULE = "choose an AnimateDiff module for SD1.5"
+_SDXL_MODULE = "load it with Load Motion Module, and apply it to an SDXL model in ComfyUI"
 _VIDEO_MODEL = "it makes video without a motion module; put it into diffusion_models and load it in ComfyUI"
 _IMAGE_MODEL = "put it into diffusion_models and load it in ComfyUI; AnimateDiff needs an SD1.5 model"
 
@@ -50,7 +50,7 @@ _WORDS: dict[Kind, tuple[str, str]] = {
         "MotionCtrl's object adapter (OMCM)",
         "MotionCtrl isn't supported; choose AnimateDiff v3",
     ),
-    "hotshotxl": ("a HotshotXL module for SDXL", _SD15_MODULE),
+    "hotshotxl": ("a HotshotXL module for SDXL", _SDXL_MODULE),
     "motion_lora": ("a motion LoRA", "load a motion module and add this with Load Motion LoRA"),
     "transformer_lora": ("a LoRA of a transformer model (Flux, SD3, Wan, LTX and others)", "choose a LoRA for SD1.5"),
     "sdxl_lora": ("a LoRA of SDXL", "choose a LoRA for SD1.5"),
@@ -67,7 +67,7 @@ _WORDS: dict[Kind, tuple[str, str]] = {
         "AnimateLCM's image-to-video module (AnimateLCM-I2V)",
         "load it with Load Motion Module, and give it a picture by AnimateLCM Picture",
     ),
-    "sdxl_motion": ("an AnimateDiff module for SDXL", _SD15_MODULE),
+    "sdxl_motion": ("an AnimateDiff module for SDXL", _SDXL_MODULE),
     "motion": ("an AnimateDiff motion module", "load it with Load Motion Module"),
     "controlnet": ("a ControlNet", "put it into controlnet and load it with a ControlNet loader"),
     "transformer_controlnet": (

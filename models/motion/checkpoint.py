@@ -1,11 +1,13 @@
-"""Read motion modules for SD1.5 from any layout in use, and tell which version each is.
+"""Read motion modules for SD1.5 and SDXL from any layout in use, and tell which version each is.
 
 Layouts: AnimateDiff's (with or without ``module.``, nested, or inside a whole UNet), diffusers' MotionAdapter (folder
-or file), PIA's in either (of whose first convolution the channels behind the noisy latents' are kept), ours
-(AnimateDiff's keys plus metadata, which wins over what keys suggest; encoders under ``mask_encoder.conv.weight`` and
-``picture_encoder.conv.weight``, which AnimateDiff-Evolved drops and diffusers warns about).
+or file), HotshotXL's, PIA's in AnimateDiff's or diffusers' (of whose first convolution the channels behind the noisy
+latents' are kept), ours (AnimateDiff's keys plus metadata, which wins over what keys suggest; encoders under
+``mask_encoder.conv.weight`` and ``picture_encoder.conv.weight``, which AnimateDiff-Evolved drops and diffusers warns
+about).
 
-Source: key layouts of https://github.com/guoyww/AnimateDiff and of diffusers' ``MotionAdapter``.
+Source: key layouts of https://github.com/guoyww/AnimateDiff, https://github.com/hotshotco/Hotshot-XL and of
+diffusers' ``MotionAdapter``.
 """
 
 from __future__ import annotations
@@ -23,23 +25,29 @@ from ..errors import CheckpointError
 from ..files.weight_file import WeightFile, find_nearest, open_weights
 from ..files.weight_kind import Kind, expect
 from ..network.layers import positional_encoding
-from ..network.unet import SD1
-from ..video.schedules import ANIMATEDIFF, ANIMATELCM_I2V, BetaName, BetaSchedule
+from ..network.unet import SD1, SDXL, UNetSize
+from ..video.schedules import ANIMATEDIFF, ANIMATEDIFF_SDXL, ANIMATELCM_I2V, BetaName, BetaSchedule
 from .few_steps import CONSISTENCY, FewStepSettings, from_name, read_few_steps, write_few_steps
 from .image_encoder import PREFIX
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
 from .module import MotionModel, MotionSize
 from .pia import PIA_CHANNELS, PIA_KEY, PICTURE_KEY
 
-Family = Literal["v1", "v2", "v3", "animatelcm", "animatelcm_i2v", "pia", "frameloom"]
-MODULE_KINDS: tuple[Kind, ...] = ("motion", "pia", "animatelcm_i2v")
+Family = Literal[
+    "v1", "v2", "v3", "animatelcm", "animatelcm_i2v", "pia", "animatediff_sdxl", "hotshotxl", "frameloom"
+]
+SDXL_KINDS: tuple[Kind, ...] = ("sdxl_motion", "hotshotxl")
+MODULE_KINDS: tuple[Kind, ...] = ("motion", "pia", "animatelcm_i2v", *SDXL_KINDS)
+WANTED = "an AnimateDiff motion module for SD1.5 or SDXL"
 MID_SLOT = "mid_block.motion_modules.0"
 # AnimateLCM stores no positional encoding; its longest clip. The sinusoids of a shorter one are a prefix of it.
 _LCM_FRAMES = 64
 
 ENCODERS = (MASK_KEY, PICTURE_KEY, PREFIX)  # what keys of encoders begin with
 
-_SLOT_KEY = re.compile(r"(?:^|\.)((?:down_blocks\.\d+|up_blocks\.\d+|mid_block)\.motion_modules\.\d+)\.(.+)$")
+_SLOT_KEY = re.compile(
+    r"(?:^|\.)(down_blocks\.\d+|up_blocks\.\d+|mid_block)\.(?:motion_modules|temporal_attentions)\.(\d+)\.(.+)$"
+)
 _FROM_DIFFUSERS = {
     "attn1": "attention_blocks.0",
     "attn2": "attention_blocks.1",
@@ -54,6 +62,7 @@ _OUR_PART = re.compile(
 )
 _OUR_ENCODING = re.compile(r"attention_blocks\.(\d+)\.pos_encoder\.pe$")
 _DIFFUSERS_ENCODING = ".pos_embed.pe"
+_FIRST_DOWN = re.compile(r"down_blocks\.\d+\.motion_modules\.0$")
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class MotionWeights:
         size: sizes of the module.
         state: tensors keyed as ``MotionModel.state_dict()``, positional encodings included.
         beta_schedule: noise schedule of its training; None: the base model's own.
-        clip_norm: True where the UNet's residual norms were taken over the whole clip in training (v1, PIA).
+        clip_norm: True where the UNet's residual norms were taken over the whole clip in training (v1, PIA, HotshotXL).
         few_steps: settings to sample it with, if it is a few-step module.
     """
 
@@ -102,13 +111,13 @@ def read_motion_weights(path: str | Path) -> MotionWeights:
             misshapes some weights.
     """
     file = open_weights(path)
-    expect(file.name, file.shapes, MODULE_KINDS, "an AnimateDiff motion module for SD1.5")
+    kind = expect(file.name, file.shapes, MODULE_KINDS, WANTED)
     keys = _find_keys(file)
     state = file.load(keys.values())
     state = share_encodings({ours: state[key] for ours, key in keys.items()})
     if (widened := state.pop(PIA_KEY, None)) is not None:
         state[PICTURE_KEY] = widened[:, LATENT_CHANNELS:].clone()
-    return _build(file, state)
+    return _build(file, state, kind)
 
 
 def motion_key(key: str) -> str | None:
@@ -121,10 +130,12 @@ def motion_key(key: str) -> str | None:
     found = _SLOT_KEY.search(key)
     if found is None:
         return None
-    slot, rest = found.groups()
-    rest = rest.removeprefix("temporal_transformer.")
+    part, index, rest = found.groups()
+    rest = rest.removeprefix("temporal_transformer.").replace(
+        "pos_encoder.positional_encoding", "pos_encoder.pe"
+    )
     rest = _DIFFUSERS_PART.sub(lambda part: part.group(1) + _FROM_DIFFUSERS[part.group(2)], rest)
-    return f"{slot}.temporal_transformer.{rest}"
+    return f"{part}.motion_modules.{index}.temporal_transformer.{rest}"
 
 
 def to_diffusers(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -151,7 +162,7 @@ def to_diffusers(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, A
         state[_OUR_PART.sub(lambda part: part.group(1) + _TO_DIFFUSERS[part.group(2)], name)] = tensor
     size = weights.size
     config = {
-        "block_out_channels": [size.channels[f"down_blocks.{level}.motion_modules.0"] for level in range(4)],
+        "block_out_channels": [width for slot, width in size.channels.items() if _FIRST_DOWN.match(slot)],
         "motion_layers_per_block": 2,
         "motion_mid_block_layers_per_block": 1,
         "motion_num_attention_heads": size.heads,
@@ -186,7 +197,7 @@ def check_fit(weights: MotionWeights, channels: Mapping[str, int]) -> None:
             raise CheckpointError(
                 f"{weights.name}: {slot} is {width} channels wide, the model has {channels.get(slot, 0)} there; "
                 "expected a module and a model of one family; use the demo's module with the demo model, others "
-                "with SD1.5."
+                "with SD1.5, or with SDXL if they are for it."
             )
 
 
@@ -219,35 +230,36 @@ def share_encodings(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _build(file: WeightFile, state: dict[str, Tensor]) -> MotionWeights:
-    size, stores_encoding = _measure(file, state)
+def _build(file: WeightFile, state: dict[str, Tensor], kind: Kind) -> MotionWeights:
+    size, stores_encoding = _measure(file, state, SDXL if kind in SDXL_KINDS else SD1)
     if not stores_encoding:
         for query in [key for key in state if key.endswith(".to_q.weight")]:
             width = size.channels.get(query.partition(".temporal_transformer.")[0], 2)
             encoding = positional_encoding(size.max_frames, width)
             state[query.removesuffix("to_q.weight") + "pos_encoder.pe"] = encoding.to(state[query].dtype)
     _check_complete(file, size, state)
-    family, beta_schedule = _recognise(file, size, stores_encoding)
+    family, beta_schedule = _recognise(file, size, stores_encoding, kind)
+    if family == "animatediff_sdxl":
+        size = replace(size, norm_scope="clip")
     few_steps = read_few_steps(file.name, file.metadata) or from_name(file.name)
     if family in ("animatelcm", "animatelcm_i2v"):
         few_steps = CONSISTENCY
-    return MotionWeights(
-        file.name, family, size, state, beta_schedule, clip_norm=family in ("v1", "pia"), few_steps=few_steps
-    )
+    clip_norm = family in ("v1", "pia", "hotshotxl")
+    return MotionWeights(file.name, family, size, state, beta_schedule, clip_norm, few_steps)
 
 
-def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize, bool]:
+def _measure(file: WeightFile, state: Mapping[str, Tensor], unet: UNetSize) -> tuple[MotionSize, bool]:
     """Read the sizes off the tensors; the flag says whether positional encodings are stored."""
     channels: dict[str, int] = {}
-    for slot in SD1.slots:
+    for slot in unet.slots:
         norm = state.get(f"{slot}.temporal_transformer.norm.weight")
         if norm is not None and norm.dim() == 1:
             channels[slot] = norm.shape[0]
-    absent = [slot for slot in SD1.slots if slot not in channels and slot != MID_SLOT]
+    absent = [slot for slot in unet.slots if slot not in channels and slot != MID_SLOT]
     if absent:
         raise CheckpointError(
-            f"{file.name}: lacks {absent[0]} ({len(channels)} of at least {len(SD1.slots) - 1} slots found); "
-            "expected a whole motion module for SD1.5; download it again, or choose another."
+            f"{file.name}: lacks {absent[0]} ({len(channels)} of at least {len(unet.slots) - 1} slots found); "
+            "expected a whole motion module; download it again, or choose another."
         )
     encodings = [tensor for key, tensor in state.items() if key.endswith("pos_encoder.pe")]
     heads = _setting(file, "motion_num_attention_heads", file.metadata.get("frameloom.heads", 8))
@@ -256,7 +268,7 @@ def _measure(file: WeightFile, state: Mapping[str, Tensor]) -> tuple[MotionSize,
     if narrow is not None or file.config.get("motion_norm_num_groups", 32) != 32:
         raise CheckpointError(
             f"{file.name}: {narrow or 'motion_norm_num_groups'} is {channels.get(narrow or '', file.config)}; expected "
-            f"widths that 32 groups and {heads} heads divide; choose an AnimateDiff module for SD1.5."
+            f"widths that 32 groups and {heads} heads divide; choose another module."
         )
     return MotionSize(
         channels=channels,
@@ -312,7 +324,7 @@ def _check_complete(file: WeightFile, size: MotionSize, state: Mapping[str, Tens
 
 
 def _recognise(
-    file: WeightFile, size: MotionSize, stores_encoding: bool
+    file: WeightFile, size: MotionSize, stores_encoding: bool, kind: Kind
 ) -> tuple[Family, BetaSchedule | None]:
     """Tell the version: metadata first, then the rules by which the released files differ."""
     if file.metadata.get("frameloom.kind") == "motion":
@@ -326,7 +338,13 @@ def _recognise(
         known = None if schedule is None else BetaSchedule(cast(BetaName, schedule))
         if family == "animatelcm_i2v" and known == ANIMATEDIFF:  # a name does not say where a schedule ends
             known = ANIMATELCM_I2V
+        if family == "animatediff_sdxl" and known is not None:
+            known = ANIMATEDIFF_SDXL
         return cast(Family, family), known
+    if kind == "hotshotxl":
+        return "hotshotxl", None
+    if kind == "sdxl_motion":
+        return "animatediff_sdxl", ANIMATEDIFF_SDXL
     if size.picture_encoder:
         return "pia", ANIMATEDIFF
     if size.image_encoder:

@@ -45,6 +45,7 @@ class MotionSize:
         mask_encoder: True where it has one, as wide as the first slot and so as the UNet's first convolution.
         picture_encoder: True where it has PIA's, of the same width.
         image_encoder: True where it has AnimateLCM-I2V's, as wide as the slots on the way down.
+        norm_scope: scope of its transformers' norms: each frame, or the clip, as AnimateDiff-SDXL's were trained.
     """
 
     channels: Mapping[str, int]
@@ -56,6 +57,7 @@ class MotionSize:
     # Their weights are in keys of finished work.
     picture_encoder: bool = field(default=False, compare=False)
     image_encoder: bool = field(default=False, compare=False)
+    norm_scope: NormScope = field(default="frame", compare=False)
 
     @property
     def stem(self) -> int:
@@ -331,12 +333,13 @@ class MotionModel(nn.Module):
     def __init__(self, size: MotionSize, **options: Any) -> None:
         """Build every slot in ``size.channels``; ValueError for an unknown one. Options: as ``TemporalTransformer``."""
         super().__init__()
-        unknown = sorted(set(size.channels) - set(SD1.slots))
+        unknown = sorted(set(size.channels) - set(SD1.slots))  # SDXL's are some of these
         if unknown:
             raise ValueError(
                 f"slot {unknown[0]!r} is not one of SD1.x's; expected names like {next(iter(SD1.slots))!r}."
             )
         self.size = size
+        options = {"norm_scope": size.norm_scope, **options}
         self.down_blocks = nn.ModuleList(self._level(f"down_blocks.{level}", options) for level in SD1.levels)
         self.up_blocks = nn.ModuleList(self._level(f"up_blocks.{level}", options) for level in SD1.levels)
         if any(slot.startswith("mid_block") for slot in size.channels):

@@ -41,6 +41,8 @@ INSTEAD = {
 }
 BESIDE_NETWORKS = frozenset({"windows", "cfg", "grid"})
 """Seams that any model offers which takes the frames of a clip as a batch of pictures."""
+ON_SDXL = frozenset({"slots", "schedule", "chunks", "noise", "time"})
+"""Seams that SDXL's UNet offers beside these: those of motion modules and of FreeNoise."""
 LOAD_SD1 = "load an SD1.5 checkpoint or the demo model"
 
 
@@ -55,10 +57,12 @@ class Family:
     is_sd1: bool = (
         False  # True: the network is Stable Diffusion 1.x's or 2.x's UNet, with its slots and levels
     )
+    is_sdxl: bool = False  # True: the network is SDXL's UNet, with its slots and levels
 
     def offers(self, seam: str) -> bool:
         """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, some."""
-        return self.is_sd1 or (seam in BESIDE_NETWORKS and self.makes == "pictures")
+        beside = seam in BESIDE_NETWORKS and self.makes == "pictures"
+        return self.is_sd1 or beside or (self.is_sdxl and seam in ON_SDXL)
 
     def __str__(self) -> str:
         """Return what errors say of it."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...host import api
 from ...models.files.weight_file import fingerprint
-from ...models.motion.checkpoint import MODULE_KINDS, read_motion_weights
+from ...models.motion.checkpoint import MODULE_KINDS, WANTED, read_motion_weights
 from ...models.motion.edit import TemporalEdit, motion_edit
 from ...models.motion.few_steps import SCHEDULER, choose_settings
 from ...models.motion.lora import read_motion_lora
@@ -38,10 +38,11 @@ BETA_SCHEDULES = {
 
 
 class MotionModuleLoader(io.ComfyNode):
-    """Load a motion module: temporal layers, trained once on video, that animate any SD1.5 model.
+    """Load a motion module: temporal layers, trained once on video, that animate any SD1.5 or SDXL model.
 
     Reads AnimateDiff v1, v2 and v3, AnimateLCM, also for image to video, PIA, diffusers' MotionAdapter and
-    Frameloom's own. For a file that is something else, an error says what it is.
+    Frameloom's own; for SDXL, in ComfyUI, AnimateDiff-SDXL and HotshotXL. For a file that is something else, an
+    error says what it is.
     """
 
     @classmethod
@@ -51,7 +52,7 @@ class MotionModuleLoader(io.ComfyNode):
             cls, "Load Motion Module", "motion",
             aliases=[
                 "AnimateDiff", "AnimateDiff Loader", "ADE_LoadAnimateDiffModel", "ADE_AnimateDiffLoaderGen1",
-                "ADE_AnimateDiffLoaderWithContext", "MotionAdapter", "PIA",
+                "ADE_AnimateDiffLoaderWithContext", "MotionAdapter", "PIA", "HotshotXL", "SDXL",
             ],
             inputs=[
                 found("file", api.port().list_files(MODULE_FILES),
@@ -65,9 +66,7 @@ class MotionModuleLoader(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
         """Refuse a file of another kind."""
-        return check_early(
-            check_kind, MODULE_FILES, MODULE_KINDS, "an AnimateDiff motion module for SD1.5", file
-        )
+        return check_early(check_kind, MODULE_FILES, MODULE_KINDS, WANTED, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> str:
@@ -141,7 +140,8 @@ class ApplyMotionModule(io.ComfyNode):
             ],
             inputs=[
                 socket(io.Model, "model",
-                    "The model that samples: SD1.5, or the demo model with the demo's motion module."),
+                    "The model that samples: SD1.5, SDXL with a module for it, or the demo model with the demo's "
+                    "motion module."),
                 socket(Motion, "motion",
                     "A motion module from Load Motion Module, with or without motion LoRAs."),
                 number("strength", 1.0, 0.0, 10.0, 0.01,

@@ -13,6 +13,7 @@ from frameloom.headless.weights.networks import build_unet
 from frameloom.host.bundled import BUNDLED, DEMO_MODEL
 from frameloom.models.motion.checkpoint import read_motion_weights, to_diffusers
 from frameloom.models.network.sizes import DEMO
+from frameloom.tests.support import tiny_sdxl
 from frameloom.tests.support.sparse import GIVEN, random_sparse
 from frameloom.tests.support.sparse import to_diffusers as to_diffusers_sparse
 from frameloom.tests.support.text2video_zero import by_diffusers
@@ -90,5 +91,6 @@ def write_reference(path: Path) -> Path:
     found = {"noisy": noisy, "tokens": tokens, "still": still, "moved": moved}
     found["sparse"] = controlled(unet, noisy, tokens)
     found["zero_shot"] = by_diffusers(unet, (tokens[:1], tokens[1:2]), "v_prediction")
+    found |= {f"xl.{key}": value.contiguous() for key, value in tiny_sdxl.reference().items()}
     save_file(found, path)
     return path

@@ -9,9 +9,10 @@ import torch
 from diffusers import MotionAdapter, UNet2DConditionModel
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from frameloom.models.errors import CheckpointError
-from frameloom.models.motion.checkpoint import MID_SLOT, read_motion_weights, to_diffusers
-from frameloom.models.motion.module import MotionModel
-from frameloom.models.video.schedules import ANIMATEDIFF, BetaSchedule
+from frameloom.models.motion.checkpoint import MID_SLOT, pack_motion, read_motion_weights, to_diffusers
+from frameloom.models.motion.module import MotionModel, motion_size
+from frameloom.models.network.unet import UNetSize
+from frameloom.models.video.schedules import ANIMATEDIFF, ANIMATEDIFF_SDXL, BetaSchedule
 from frameloom.tests.support.motion import equal_states, save, tiny_size, tiny_state, tiny_weights
 
 
@@ -42,6 +43,60 @@ def test_a_module_without_encodings_is_animatelcm_and_gets_those_of_64_frames(tm
     ]
     torch.testing.assert_close(encoding, SinusoidalPositionalEmbedding(64, 64).pe, rtol=1e-5, atol=1e-5)
     MotionModel(weights.size).load_state_dict(dict(weights.state))
+
+
+XL = UNetSize(32, (1, 2, 2), context_dim=8, num_heads=2, depths=(0, 2, 2), middle_depth=2)
+HOTSHOT = (
+    ("motion_modules", "temporal_attentions"),
+    (".temporal_transformer", ""),
+    (".pe", ".positional_encoding"),
+)
+
+
+def sdxl_state():
+    torch.manual_seed(0)
+    return MotionModel(motion_size(XL)).state_dict()
+
+
+def test_a_module_for_sdxl_takes_its_own_norms_over_the_clip_and_a_schedule_that_ends_later(tmp_path):
+    weights = read_motion_weights(save(tmp_path / "xl.safetensors", sdxl_state()))
+    assert (weights.family, weights.beta_schedule) == ("animatediff_sdxl", ANIMATEDIFF_SDXL)
+    assert (weights.size.norm_scope, weights.clip_norm) == ("clip", False)
+    assert MotionModel(weights.size).transformer("up_blocks.2.motion_modules.2").norm_scope == "clip"
+    assert len(weights.size.channels) == 15
+    assert equal_states(weights.state, sdxl_state())
+
+
+def test_hotshotxls_names_are_read_to_the_same_weights_and_the_unets_norms_go_over_the_clip(tmp_path):
+    state = sdxl_state()
+    for ours, theirs in HOTSHOT:
+        state = {key.replace(ours, theirs): value for key, value in state.items()}
+    weights = read_motion_weights(save(tmp_path / "hsxl.safetensors", state))
+    assert (weights.family, weights.beta_schedule) == ("hotshotxl", None)
+    assert (weights.size.norm_scope, weights.clip_norm) == ("frame", True)
+    assert equal_states(weights.state, sdxl_state())
+
+
+@pytest.mark.parametrize("family", ["animatediff_sdxl", "hotshotxl"])
+def test_a_module_for_sdxl_that_was_saved_is_read_as_the_same(tmp_path, family):
+    state = sdxl_state()
+    for ours, theirs in HOTSHOT if family == "hotshotxl" else ():
+        state = {key.replace(ours, theirs): value for key, value in state.items()}
+    first = read_motion_weights(save(tmp_path / "first.safetensors", state))
+    second = read_motion_weights(save(tmp_path / "second.safetensors", *pack_motion(first)))
+    assert (second.family, second.beta_schedule) == (first.family, first.beta_schedule)
+    assert (second.size.norm_scope, second.clip_norm) == (first.size.norm_scope, first.clip_norm)
+
+
+def test_a_module_for_sdxl_is_diffusers_adapter_of_three_levels(tmp_path):
+    weights = read_motion_weights(save(tmp_path / "xl.safetensors", sdxl_state()))
+    state, config = to_diffusers(weights)
+    adapter = MotionAdapter(**config)
+    adapter.load_state_dict(state, strict=False)
+    adapter.save_pretrained(tmp_path / "adapter")
+    read = read_motion_weights(tmp_path / "adapter")
+    assert (read.family, read.size.channels) == (weights.family, weights.size.channels)
+    assert equal_states(read.state, weights.state)
 
 
 def test_metadata_of_a_later_version_is_refused(tmp_path):

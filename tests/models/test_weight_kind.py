@@ -48,7 +48,7 @@ FAMILIES = [
     ("cameractrl", "CameraCtrl's", module() | MERGE),
     ("motionctrl_cmcm", r".*camera module \(CMCM\)", module() | some(f"{BLOCK}.cc_projection.weight")),
     ("motionctrl_omcm", r"MotionCtrl's object adapter \(OMCM\)", {"omcm_state_dict": OBJECTS}),
-    ("hotshotxl", "a HotshotXL module for SDXL.*module for SD1.5", HOTSHOT),
+    ("hotshotxl", "a HotshotXL module for SDXL.*Load Motion Module.*an SDXL model", HOTSHOT),
     (
         "sparsectrl_rgb",
         r"a SparseCtrl .*rgb.*Load SparseCtrl.*v3",
@@ -62,7 +62,11 @@ FAMILIES = [
         r".*\(AnimateLCM-I2V\).*AnimateLCM Picture",
         module("pos_encoder", img_encoder__conv_in=conv(4)),
     ),
-    ("sdxl_motion", "an AnimateDiff module for SDXL.*module for SD1.5", module("blocks.3.", "mid_")),
+    (
+        "sdxl_motion",
+        "an AnimateDiff module for SDXL.*Load Motion Module.*an SDXL model",
+        module("blocks.3.", "mid_"),
+    ),
     ("motion", "an AnimateDiff motion module.*Load Motion Module", module()),
     ("motion_lora", "a motion LoRA;.*Load Motion LoRA", tiny_lora()),
     ("motion_lora", r"a motion LoRA \(LoHa\)", some(f"lora_unet_{BLOCK.replace('.', '_')}_to_q.hada_w1_a")),

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from ....models.network.family import Family, Makes
-from ....models.network.unet import SD1
+from ....models.network.unet import SD1, SDXL
 from ..seams.network import size_of
 
 _BY_AXES: dict[int, Makes] = {1: "sound", 2: "pictures", 3: "video"}  # behind a latent's channels
-_UNET = "Stable Diffusion"  # 1.x or 2.x
+_UNET, _SDXL = "Stable Diffusion", "SDXL"  # the first is 1.x or 2.x
+_TABLES = {_UNET: SD1, _SDXL: SDXL}
 
 # Classes of comfy.model_base. None: told by the latents' axes.
 _MODELS: dict[str, tuple[str, Makes | None]] = {
@@ -21,7 +22,7 @@ _MODELS: dict[str, tuple[str, Makes | None]] = {
     "SD21UNCLIP": (_UNET, "pictures"),
     "BaseModel": (_UNET, "pictures"),
     "SDXLRefiner": ("SDXL's refiner", "pictures"),
-    "SDXL": ("SDXL", "pictures"),
+    "SDXL": (_SDXL, "pictures"),
     "SVD_img2vid": ("Stable Video Diffusion", "video"),
     "StableCascade_B": ("Stable Cascade", "pictures"),
     "StableCascade_C": ("Stable Cascade", "pictures"),
@@ -114,21 +115,23 @@ def family_of(part: Any) -> Family:
 def _of_model(model: Any) -> Family:
     inner, latents = model.model, model.get_model_object("latent_format")
     config, network = inner.model_config, inner.diffusion_model
-    name, makes = _name(type(inner))
-    size = size_of(network) if name == _UNET else None
-    is_sd1 = size is not None and size.slots.keys() == SD1.slots.keys()
+    name, makes = kind = _name(type(inner))
+    size = size_of(network) if name in _TABLES else None
+    known = size is not None and size.slots.keys() == _TABLES[name].slots.keys()
     if name == _UNET:
         name = next(
             (_CONFIGS[kind.__name__] for kind in type(config).__mro__ if kind.__name__ in _CONFIGS), name
         )
         name += {8: " (instruct-pix2pix)", 9: " (inpainting)"}.get(network.in_channels, "")
-        name += "" if is_sd1 else " with other blocks"
+    if kind[0] in _TABLES and not known:
+        name += " with other blocks"
     return Family(
         name,
         makes or _BY_AXES[latents.latent_dimensions],
         latents.latent_channels,
         config.unet_config.get("context_dim") or 0,
-        is_sd1,
+        is_sd1=known and kind[0] == _UNET,
+        is_sdxl=known and kind[0] == _SDXL,
     )
 
 

@@ -1,0 +1,190 @@
+"""Motion modules on SDXL: AnimateDiff-SDXL's and HotshotXL's are what diffusers' UNet makes of them."""
+
+from __future__ import annotations
+
+import os
+
+import comfy.utils
+import pytest
+import torch
+from frameloom.models.errors import CheckpointError
+from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.models.video.schedules import ANIMATEDIFF_SDXL
+from frameloom.tests.host.inside.tiny_models import MODELS, TOKENS, XL, build
+from safetensors.torch import load_file, save_file
+
+FRAMES, SIDE = 5, 64
+KINDS = ["animatediff_sdxl", "hotshotxl"]
+RENAMED = (
+    ("motion_modules", "temporal_attentions"),
+    (".temporal_transformer", ""),
+    (".pe", ".positional_encoding"),
+)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    known = load_file(os.environ["FRAMELOOM_REFERENCE"])
+    return {key.removeprefix("xl."): value for key, value in known.items() if key.startswith("xl.")}
+
+
+@pytest.fixture(scope="module")
+def nodes(port):
+    from frameloom.nodes import node_classes
+
+    return {node.__name__: node for node in node_classes()}
+
+
+@pytest.fixture(scope="module")
+@torch.no_grad()
+def model(reference):
+    """ComfyUI's SDXL, of the reference's weights."""
+    made = build("SDXL")
+    names = comfy.utils.unet_to_diffusers(XL)
+    state = {names[key]: reference[f"unet.{key}"] for key in names if f"unet.{key}" in reference}
+    made.model.diffusion_model.load_state_dict(state)
+    return made
+
+
+def named(state, kind):
+    """The weights as the authors of a kind publish them."""
+    if kind == "hotshotxl":
+        for ours, theirs in RENAMED:
+            state = {key.replace(ours, theirs): value for key, value in state.items()}
+    return state
+
+
+@pytest.fixture
+def module(port, reference, tmp_path):
+    """A function that reads a module of a kind from a file."""
+
+    def read(kind):
+        state = {key[7:]: value.clone() for key, value in reference.items() if key.startswith("motion.")}
+        save_file(named(state, kind), tmp_path / f"{kind}.safetensors")
+        return port.load_motion(read_motion_weights(tmp_path / f"{kind}.safetensors"))
+
+    return read
+
+
+@pytest.fixture
+def moving(nodes, model, module):
+    """A function that applies a module of a kind by its node."""
+
+    def apply(kind, **options):
+        return nodes["ApplyMotionModule"].execute(
+            model=model, motion=module(kind), strength=1.0, start_percent=0.0, end_percent=1.0,
+            beta_schedule="auto", **options,
+        )[0]  # fmt: skip
+
+    return apply
+
+
+def prompts(port, model, reference):
+    return [[reference["tokens"][:1], {"pooled_output": reference["pooled"], "width": SIDE, "height": SIDE}]]
+
+
+def sample(port, model, reference, **options):
+    """Two steps of the reference's frames."""
+    text = prompts(port, model, reference)
+    return port.sample(
+        model, text, text, {"samples": torch.zeros(FRAMES, 4, SIDE // 8, SIDE // 8)}, noise=reference["noisy"],
+        sigmas=port.sigmas(model, 2, "simple"), sampler="euler", cfg=1.0, **options,
+    )["samples"]  # fmt: skip
+
+
+def answer(port, model, reference):
+    """One call of the UNet at timestep 500, inside a run of the model."""
+    found = {}
+
+    def hijack(executor, x, timesteps, context, y, control, options, **kwargs):
+        alone = {**options, "cond_or_uncond": [0], "uuids": [None]}
+        time, noisy = torch.full((FRAMES,), 500.0), reference["noisy"]
+        found["out"] = executor(noisy, time, reference["tokens"], y[:1].expand(FRAMES, -1), None, alone)
+        return executor(x, timesteps, context, y, control, options, **kwargs)
+
+    outer = model.clone()
+    wrappers = outer.wrappers.setdefault("diffusion_model", {})
+    outer.wrappers["diffusion_model"] = {"hijack": [hijack], **wrappers}
+    sample(port, outer, reference)
+    return found["out"]
+
+
+def relative(value, expected):
+    return ((value - expected).abs().max() / expected.abs().max()).item()
+
+
+def test_the_plain_unet_and_its_micro_conditions_equal_diffusers(port, model, reference):
+    assert relative(answer(port, model, reference), reference["still"]) <= 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_modules_unet_equals_diffusers(port, moving, reference, kind):
+    out = answer(port, moving(kind), reference)
+    assert relative(out, reference["still"]) > 1e-2, "the module did nothing"
+    assert relative(out, reference[kind]) <= 1e-4
+    (other,) = set(KINDS) - {kind}
+    assert relative(out, reference[other]) > 1e-3, "norms of both kinds are alike"
+
+
+def test_each_kind_takes_the_noise_schedule_that_it_was_trained_with(model, moving):
+    highest = {kind: float(moving(kind).get_model_object("model_sampling").sigma_max) for kind in KINDS}
+    kept = ANIMATEDIFF_SDXL.alphas_cumprod()[-1]
+    assert highest["animatediff_sdxl"] == pytest.approx(float(((1 - kept) / kept).sqrt()), rel=1e-4)
+    assert highest["hotshotxl"] == float(model.get_model_object("model_sampling").sigma_max)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_in_chunks_give_the_same_clip(port, moving, reference, kind):
+    whole = sample(port, moving(kind), reference)
+    parts = sample(port, moving(kind, frames_at_once=2), reference)
+    assert relative(parts, whole) <= 1e-5
+
+
+def test_the_plain_model_is_the_same_after_a_run_with_a_module(port, model, moving, reference):
+    before = sample(port, model, reference)
+    sample(port, moving("hotshotxl"), reference)
+    assert torch.equal(sample(port, model, reference), before)
+
+
+def test_a_window_as_long_as_the_clip_is_the_clip_and_shorter_ones_are_not(port, nodes, moving, reference):
+    def windowed(length):
+        given = {"overlap": 1, "schedule": "uniform", "stride": 1, "weights": "pyramid", "frames": FRAMES}
+        return nodes["ContextWindows"].execute(model=moving("hotshotxl"), length=length, **given)[0]
+
+    whole = sample(port, moving("hotshotxl"), reference)
+    assert relative(sample(port, windowed(FRAMES), reference), whole) <= 1e-5
+    assert relative(sample(port, windowed(3), reference), whole) > 1e-3
+
+
+def test_free_noise_with_one_window_is_the_clip(port, nodes, moving, reference):
+    """Its noise, too: the first window's is drawn, and nothing else is there."""
+    model = moving("animatediff_sdxl")
+    given = {"window_length": FRAMES, "stride": FRAMES, "seed": 0, "reshuffle": True, "fuse": True}
+    free = nodes["FreeNoise"].execute(model=model, **given)[0]
+    whole = sample(port, model, reference)
+    assert relative(sample(port, free, reference), whole) <= 1e-5
+
+
+def test_a_module_for_sd15_is_refused_on_sdxl_and_the_other_way_round(
+    port, nodes, demo, model, motion, module
+):
+    given = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "beta_schedule": "auto"}
+    with pytest.raises(CheckpointError, match=r"wide, the model has .*of one family"):
+        nodes["ApplyMotionModule"].execute(model=model, motion=motion, **given)
+    with pytest.raises(CheckpointError, match=r"wide, the model has .*of one family"):
+        nodes["ApplyMotionModule"].execute(model=demo[0], motion=module("animatediff_sdxl"), **given)
+
+
+def test_an_sdxl_model_of_other_blocks_is_refused_by_name(port, nodes, module):
+    MODELS["fewer"] = (
+        "SDXL",
+        XL | {"transformer_depth": [0, 0, 2, 2, 1, 2], "context_dim": TOKENS},
+        (1, 4, 8, 8),
+    )
+    other = build("fewer")
+    del MODELS["fewer"]
+    with pytest.raises(ValueError, match=r"model: got SDXL with other blocks.*expected Stable Diffusion 1"):
+        nodes["ApplyMotionModule"].execute(
+            model=other, motion=module("hotshotxl"), strength=1.0, start_percent=0.0, end_percent=1.0,
+            beta_schedule="auto",
+        )  # fmt: skip
