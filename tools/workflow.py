@@ -31,6 +31,9 @@ CONTROLNETS = "comfyanonymous/ControlNet-v1-1_fp16_safetensors"
 FILES = {
     "v1-5-pruned-emaonly.safetensors": ("checkpoints", "Comfy-Org/stable-diffusion-v1-5-archive"),
     "instruct-pix2pix-00-22000.safetensors": ("checkpoints", "timbrooks/instruct-pix2pix"),
+    "sd_xl_base_1.0.safetensors": ("checkpoints", "stabilityai/stable-diffusion-xl-base-1.0"),
+    "mm_sdxl_v10_beta.ckpt": ("animatediff_models", ANIMATEDIFF),
+    "hsxl_temporal_layers.f16.safetensors": ("animatediff_models", "hotshotco/Hotshot-XL"),
     "v3_sd15_mm.ckpt": ("animatediff_models", ANIMATEDIFF),
     "mm_sd_v15_v2.ckpt": ("animatediff_models", ANIMATEDIFF),
     "animatediff_lightning_4step_comfyui.safetensors": (

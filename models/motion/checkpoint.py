@@ -42,6 +42,7 @@ WANTED = "an AnimateDiff motion module for SD1.5 or SDXL"
 MID_SLOT = "mid_block.motion_modules.0"
 # AnimateLCM stores no positional encoding; its longest clip. The sinusoids of a shorter one are a prefix of it.
 _LCM_FRAMES = 64
+_HOTSHOT_FRAMES = 24
 
 ENCODERS = (MASK_KEY, PICTURE_KEY, PREFIX)  # what keys of encoders begin with
 
@@ -341,10 +342,9 @@ def _recognise(
         if family == "animatediff_sdxl" and known is not None:
             known = ANIMATEDIFF_SDXL
         return cast(Family, family), known
-    if kind == "hotshotxl":
-        return "hotshotxl", None
-    if kind == "sdxl_motion":
-        return "animatediff_sdxl", ANIMATEDIFF_SDXL
+    if kind in SDXL_KINDS:  # HotshotXL's goes about under AnimateDiff's keys, too; its encoding is shorter
+        is_hotshot = kind == "hotshotxl" or size.max_frames == _HOTSHOT_FRAMES
+        return ("hotshotxl", None) if is_hotshot else ("animatediff_sdxl", ANIMATEDIFF_SDXL)
     if size.picture_encoder:
         return "pia", ANIMATEDIFF
     if size.image_encoder:

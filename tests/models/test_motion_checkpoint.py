@@ -77,6 +77,11 @@ def test_hotshotxls_names_are_read_to_the_same_weights_and_the_unets_norms_go_ov
     assert equal_states(weights.state, sdxl_state())
 
 
+def test_hotshotxl_under_animatediffs_keys_is_told_by_its_shorter_encoding(tmp_path):
+    state = {key: value[:, :24].clone() if key.endswith(".pe") else value for key, value in sdxl_state().items()}
+    assert read_motion_weights(save(tmp_path / "mm_sdxl_hs.safetensors", state)).family == "hotshotxl"
+
+
 @pytest.mark.parametrize("family", ["animatediff_sdxl", "hotshotxl"])
 def test_a_module_for_sdxl_that_was_saved_is_read_as_the_same(tmp_path, family):
     state = sdxl_state()

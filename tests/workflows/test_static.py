@@ -154,7 +154,7 @@ def test_a_note_says_where_each_file_that_does_not_come_with_the_pack_goes(name)
         assert not files or re.search(r"models/\w+|input folder", node["_meta"]["note"])
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_sd15")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(("_sd15", "_sdxl"))])
 def test_the_editor_is_told_where_weights_can_be_fetched(name):
     """As the note says it: the note is for eyes, the property for the editor's list of missing models."""
     prompt = prompt_of(name)
