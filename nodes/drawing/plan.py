@@ -115,7 +115,7 @@ def show_tree(tree: Tree, prompts: Iterable[int]) -> Plan:
         ]
         for level, count in zip(levels, counts, strict=True)
     ]
-    labels = [f"level {level}: {count:,}" for level, count in zip(levels, counts, strict=True)]
+    labels = [f"level {level}, {count:,} jobs" for level, count in zip(levels, counts, strict=True)]
     panel = Rows("jobs by level, and prompts", labels, rows, [[1.0], [0.7]], sorted(prompts))
     title = f"{tree.frames:,} frames: {tree.local_jobs + 1:,} jobs of {tree.length}"
     return Plan(title, tree.frames, [panel])

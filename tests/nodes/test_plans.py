@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+from pathlib import Path
 
 import pytest
 from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
@@ -140,3 +142,9 @@ def test_charts_are_the_factors(plan, name):
     shares = [by_step["first"] + by_step["step"] * place for place in range(len(by_step["values"]))]
     assert shares[-1] == pytest.approx(1)
     assert by_step["values"] == pytest.approx(factors.at_steps(shares), abs=1e-4)
+
+
+def test_the_editors_script_knows_just_the_nodes_that_have_a_plan(nodes):
+    script = (Path(__file__).parents[2] / "web/js/plans.js").read_text("utf-8")
+    shown = re.findall(r"^  Frameloom_(\w+): \d+,$", script, re.MULTILINE)
+    assert sorted(shown) == sorted(name for name, node in nodes.items() if hasattr(node, "plan"))
