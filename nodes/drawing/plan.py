@@ -116,7 +116,8 @@ def show_tree(tree: Tree, prompts: Iterable[int]) -> Plan:
         for level, count in zip(levels, counts, strict=True)
     ]
     labels = [f"level {level}, {count:,} jobs" for level, count in zip(levels, counts, strict=True)]
-    panel = Rows("jobs by level, and prompts", labels, rows, [[1.0], [0.7]], sorted(prompts))
+    heights = [[1.0], [0.7]]  # by which neighbours are told apart
+    panel = Rows("jobs by level, and prompts", labels, rows, heights, sorted(prompts))
     title = f"{tree.frames:,} frames: {tree.local_jobs + 1:,} jobs of {tree.length}"
     return Plan(title, tree.frames, [panel])
 

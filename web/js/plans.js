@@ -22,10 +22,11 @@ const NODES = {
 };
 const LENGTHS = ["batch_size", "frames", "length"]; // widgets that say how many frames a latent has
 const OTHERWISE = 64; // frames of a clip whose length nobody says
+const MARGIN = 16; // of that height, which the editor takes off at most
 const LOOK = 400; // milliseconds between looks at what comes over links
 const FURTHEST = 20; // links that are followed one behind another
 const TITLE = 14; // height of a panel's title
-const TALLEST = 18; // height of a row
+const TALLEST = 24; // height of a row
 const CHART = 6; // height of a chart, in rows
 const MOST_NAMED = 4; // rows under the pointer
 
@@ -50,6 +51,7 @@ app.registerExtension({
 
 /** @param {any} c - the node's companion */
 function build(c) {
+  c.root.style.minHeight = `${NODES[c.node.comfyClass] - MARGIN}px`; // nodes of Vue ask the element alone
   const title = put(c.root, "div", "flex: none; line-height: 15px; max-height: 30px; overflow: hidden");
   const field = c.node.comfyClass === "Frameloom_FreeNoise" ? frameField(c.root) : undefined;
   const surface = new Surface(c.root, "plan");
@@ -163,12 +165,10 @@ function question(node, field) {
 }
 
 /**
- * Return the value of a node's widget, also where it comes over a link from a node that just holds it.
+ * Return the value of a node's widget, also where it comes over a link from a node that just holds it; undefined where it
+ * is known only when the graph runs.
  *
- * @param {any} node
- * @param {string} name
- * @param {number} [left] - links that may be followed
- * @returns {any} undefined where it is known only when the graph runs
+ * @param {any} node @param {string} name @param {number} [left] - links that may be followed @returns {any}
  */
 function known(node, name, left = FURTHEST) {
   const slot = node.inputs?.findIndex((/** @type {any} */ each) => each.name === name && each.link != null) ?? -1;
@@ -198,9 +198,7 @@ function latentLength(node) {
     const from = slot < 0 ? null : node.getInputNode(slot);
     if (!from) return undefined;
     node = from;
-    const lengths = LENGTHS.map((name) => known(node, name));
-    const length = lengths.find((each) => Number.isInteger(each));
-    if (length) return length;
+    for (const name of LENGTHS) if (known(node, name) > 0) return known(node, name);
   }
 }
 
@@ -220,34 +218,24 @@ function isRows(panel) {
 }
 
 /** @param {Plan} plan @param {number} frame @returns {string} what the plan says of a frame */
-function describe(plan, frame) {
-  const several = plan.panels.length > 2; // steps
-  const said = plan.panels.map((panel) => {
-    if (!isRows(panel)) return panel.values.length === plan.frames ? `${panel.title} ${panel.values[frame]}` : "";
+function describe({ frames, panels }, frame) {
+  const said = panels.map((panel) => {
+    if (!isRows(panel)) return panel.values.length === frames ? `${panel.title} ${panel.values[frame]}` : "";
     const named = panel.rows.flatMap((bars, row) => {
-      const weight = Math.max(...bars.map((bar) => weigh(panel, bar, frame, plan.frames)));
-      const share = weight > 0 && weight < 1 && panel.weights.some((each) => each.length > 1);
-      return weight > 0 ? [share ? `${panel.labels[row]} (${weight.toFixed(2)})` : panel.labels[row]] : [];
+      for (const [first, spacing, count, weights] of bars) {
+        const place = ((frame - first + frames) % frames) / spacing;
+        if (!Number.isInteger(place) || place >= count) continue;
+        const list = panel.weights[weights];
+        const weight = list.length === count ? list[place] : 1;
+        return panel.labels[row] + (weight < 1 ? ` (${weight.toFixed(2)})` : "");
+      }
+      return [];
     });
-    if (several) return `in ${named.length} at ${panel.title}`;
+    if (panels.length > 2) return `${named.length} in ${panel.title}`; // steps
     const more = named.length > MOST_NAMED ? `, and ${named.length - MOST_NAMED} more` : "";
     return named.slice(0, MOST_NAMED).join(", ") + more;
   });
   return said.filter(Boolean).join("; ");
-}
-
-/**
- * Return what a frame counts in a bar, 0 if it is not in it.
- *
- * @param {Rows} panel
- * @param {Bar} bar
- * @param {number} frame
- * @param {number} frames
- */
-function weigh(panel, [first, spacing, count, weights], frame, frames) {
-  const place = ((frame - first + frames) % frames) / spacing;
-  const list = panel.weights[weights];
-  return Number.isInteger(place) && place < count ? list[list.length > 1 ? place : 0] : 0;
 }
 
 /** @param {Surface} surface @param {Plan} plan @param {ReturnType<typeof colours>} colour */
@@ -264,86 +252,57 @@ function drawPlan(surface, plan, colour) {
     pen.fillText(panel.title, 2, top + TITLE / 2);
     top += TITLE;
     const room = parts[index] * (isRows(panel) ? Math.min(row, TALLEST) : row);
-    if (isRows(panel)) drawRows(pen, panel, plan.frames, top, width, room, colour);
-    else drawChart(pen, panel, top, width, room, colour);
+    if (isRows(panel)) drawRows(panel, top, room);
+    else drawChart(panel, top, room);
     top += room;
   });
-}
 
-/**
- * Draw bars, as high in each frame as it counts there. What is smaller than a pixel is left out.
- *
- * @param {CanvasRenderingContext2D} pen
- * @param {Rows} panel
- * @param {number} frames
- * @param {number} top
- * @param {number} width
- * @param {number} room
- * @param {ReturnType<typeof colours>} colour
- */
-function drawRows(pen, panel, frames, top, width, room, colour) {
-  const [unit, tall] = [width / frames, room / panel.rows.length];
-  const wide = Math.max(unit > 4 ? unit - 1 : unit, 1);
-  for (let row = 0; row < panel.rows.length; row += Math.max(1, Math.floor(1 / tall))) {
-    pen.fillStyle = THINGS[row % THINGS.length];
-    const foot = top + (row + 1) * tall;
+  /** Draw bars, as high in each frame as it counts there. Of what is smaller than a pixel some is left out. */
+  function drawRows(/** @type {Rows} */ panel, /** @type {number} */ top, /** @type {number} */ room) {
+    const [unit, tall] = [width / plan.frames, room / panel.rows.length];
+    const wide = Math.max(unit > 4 ? unit - 1 : unit, 1);
     const most = Math.max(tall > 4 ? tall - 2 : tall, 1);
-    for (const [first, spacing, count, weights] of panel.rows[row]) {
-      const list = panel.weights[weights];
-      const end = Math.min((first + (count - 1) * spacing) * unit + wide, width);
-      if (spacing > 1) pen.fillRect(first * unit, foot - 1, end - first * unit, 0.5);
-      const leap = Math.max(1, Math.floor(1 / (unit * spacing)));
-      for (let place = 0; place < count; place += leap) {
-        const high = most * (list.length > 1 ? list[place] : list[0]);
-        pen.fillRect(((first + place * spacing) % frames) * unit, foot - high, wide, high);
+    for (let row = 0; row < panel.rows.length; row += Math.max(1, Math.floor(1 / tall))) {
+      pen.fillStyle = THINGS[row % THINGS.length];
+      const foot = top + (row + 1) * tall;
+      for (const [first, spacing, count, weights] of panel.rows[row]) {
+        const list = panel.weights[weights];
+        if (spacing > 1) pen.fillRect(first * unit, foot - 1, Math.min((count - 1) * spacing * unit, width), 0.5);
+        for (let place = 0; place < count; place += Math.max(1, Math.floor(1 / (unit * spacing)))) {
+          const high = most * (list.length > 1 ? list[place] : list[0]);
+          pen.fillRect(((first + place * spacing) % plan.frames) * unit, foot - high, wide, high);
+        }
       }
     }
-  }
-  pen.fillStyle = colour.text;
-  for (const frame of panel.marks) pen.fillRect((frame + 0.5) * unit - 1, top, 2, room);
-  if (tall < 11) return;
-  panel.labels.forEach((label, row) => {
-    const y = top + (row + 0.5) * tall;
+    pen.fillStyle = colour.text;
+    for (const frame of panel.marks) pen.fillRect((frame + 0.5) * unit - 1, top, 2, room);
+    if (tall < 11) return;
     pen.lineWidth = 3;
     pen.strokeStyle = colour.ground;
-    pen.strokeText(label, 4, y);
-    pen.fillText(label, 4, y);
-  });
-}
-
-/**
- * @param {CanvasRenderingContext2D} pen
- * @param {Chart} panel
- * @param {number} top
- * @param {number} width
- * @param {number} room
- * @param {ReturnType<typeof colours>} colour
- */
-function drawChart(pen, panel, top, width, room, colour) {
-  let [low, high] = [0, 0];
-  for (const value of panel.values) [low, high] = [Math.min(low, value), Math.max(high, value)];
-  if (low === high) high = 1;
-  const unit = width / panel.values.length;
-  const y = (/** @type {number} */ value) => top + room - 4 - ((value - low) / (high - low)) * (room - 8);
-  pen.lineWidth = 1;
-  pen.strokeStyle = colour.edge;
-  pen.fillStyle = colour.faint;
-  for (const value of [low, high]) {
-    pen.beginPath();
-    pen.moveTo(0, y(value));
-    pen.lineTo(width, y(value));
-    pen.stroke();
+    panel.labels.forEach((label, row) => {
+      pen.strokeText(label, 4, top + (row + 0.5) * tall);
+      pen.fillText(label, 4, top + (row + 0.5) * tall);
+    });
   }
-  pen.strokeStyle = pen.fillStyle = THINGS[1];
-  pen.lineWidth = 1.5;
-  pen.beginPath();
-  panel.values.forEach((value, place) => {
-    const x = (place + 0.5) * unit;
-    if (panel.dots) pen.fillRect(x - 1, y(value) - 1, 2, 2);
-    else pen.lineTo(x, y(value));
-  });
-  if (!panel.dots) pen.stroke();
-  pen.fillStyle = colour.text;
-  pen.fillText(`${low}`, 2, y(low) - 7);
-  pen.fillText(`${high}`, 2, y(high) + 7);
+
+  function drawChart(/** @type {Chart} */ panel, /** @type {number} */ top, /** @type {number} */ room) {
+    let [low, high] = [0, 0];
+    for (const value of panel.values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+    if (low === high) high = 1;
+    const unit = width / panel.values.length;
+    const y = (/** @type {number} */ value) => top + room - 4 - ((value - low) / (high - low)) * (room - 8);
+    pen.fillStyle = colour.edge;
+    for (const value of [low, high]) pen.fillRect(0, y(value), width, 1);
+    pen.strokeStyle = pen.fillStyle = THINGS[1];
+    pen.lineWidth = 1.5;
+    pen.beginPath();
+    panel.values.forEach((value, place) => {
+      if (panel.dots) pen.fillRect((place + 0.5) * unit - 1, y(value) - 1, 2, 2);
+      else pen.lineTo((place + 0.5) * unit, y(value));
+    });
+    pen.stroke();
+    pen.fillStyle = colour.text;
+    pen.fillText(String(low), 2, y(low) - 7);
+    pen.fillText(String(high), 2, y(high) + 7);
+  }
 }
