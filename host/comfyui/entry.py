@@ -11,6 +11,7 @@ from .. import api
 from ..model_folders import ENDINGS
 from .checked import checked
 from .convert_route import add_route
+from .plan_route import add_plan_route
 from .port import ComfyHost
 from .version import TolerantIo, check_version
 
@@ -29,7 +30,9 @@ class FrameloomExtension(ComfyExtension):
         api.select(io=TolerantIo(io), ui=ui, extension=ComfyExtension, port=ComfyHost())
         from ...nodes import node_classes  # node files need a selected host
 
-        return [checked(node) for node in node_classes()]
+        nodes = node_classes()
+        add_plan_route(nodes)
+        return [checked(node) for node in nodes]
 
 
 def register_folders() -> None:

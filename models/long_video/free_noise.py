@@ -47,9 +47,9 @@ class NoiseShuffle(_Windows):
 
     def sources(self, frame_ids: Ids) -> list[int]:
         """Return whose noise each frame starts from, one of the first L; by the seed and its number alone."""
-        source = list(range(self.length))
+        source, last = list(range(self.length)), max(frame_ids, default=0)
         generator = torch.Generator().manual_seed(self.seed)
-        while (now := len(source)) <= max(frame_ids, default=0):
+        while (now := len(source)) <= last:
             pi = torch.randperm(self.stride, generator=generator)
             source += [source[now - self.length + int(j)] for j in pi]
         return [source[f] for f in frame_ids]

@@ -117,15 +117,22 @@ def _read(name: str, text: str) -> tuple[list[tuple[float, bool]] | None, list[f
         )
     keys: list[tuple[float, bool]] = []
     values: list[float] = []
-    for item in filter(None, map(str.strip, re.split(r"[,;\n]", text))):
+    lines = text.split("\n")
+    items = [
+        (number, item.strip()) for number, line in enumerate(lines, 1) for item in re.split("[,;]", line)
+    ]
+    for line, item in items:
+        if not item:
+            continue
+        where = f"{name} line {line}" if lines[1:] else name
         found = _ITEM.fullmatch(item)
         if found is None:
             raise ValueError(
-                f"{name}: got {item[:40]!r}; expected a number, or a key and a number such as 8: 0.5; correct it."
+                f"{where}: got {item[:40]!r}; expected a number, or a key and a number such as 8: 0.5; correct it."
             )
         value = float(found["value"])
         if abs(value) > MOST:
-            raise ValueError(f"{name}: got {value:g}; expected {-MOST:g} to {MOST:g}; lower it.")
+            raise ValueError(f"{where}: got {value:g}; expected {-MOST:g} to {MOST:g}; lower it.")
         values.append(value)
         if found["key"] is not None:
             share = bool(found["share"])

@@ -12,11 +12,11 @@ from torch import Tensor
 from ...models.long_video.nuwa_tree import Job, Tree
 from ...models.video.factors import Factors
 from ...models.video.windows import WindowPlan
+from .plan import SHARES, Rows, show_windows
 
 WIDTH, PANEL_HEIGHT = 640, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 28, 28
 _BAR = 14  # height of a window's bar with its gap
-_SHARES = 40  # of sampling, that a chart shows
 _TALLEST = 4000  # of a picture of windows; more of them are thinner
 INK, GRID = (40, 40, 40), (215, 215, 215)
 # Told apart by people who see few colours, too (Okabe and Ito).
@@ -48,11 +48,10 @@ def draw_panels(panels: Sequence[Panel]) -> Tensor:
 
 def draw_factors(factors: Factors) -> Tensor:
     """Draw factors by frame, and by share of sampling. Returns [1, H, W, 3] float32, 0..1."""
-    shares = [number / _SHARES for number in range(_SHARES + 1)]
     return draw_panels(
         [
             Panel("factor by frame", {"strength": factors.by_frame.tolist()}, 0, 1),
-            Panel("factor by share of sampling", {"by_step": factors.at_steps(shares)}, 0, 1 / _SHARES),
+            Panel("factor by share of sampling", {"by_step": factors.at_steps(SHARES)}, 0, SHARES[1]),
         ]
     )
 
@@ -137,21 +136,19 @@ def draw_windows(plan: WindowPlan, frames: int) -> Tensor:
     Returns:
         [1, H, W, 3] float32, 0..1.
     """
-    steps = [plan.windows(frames, step) for step in range(4 if plan.is_moving else 1)]
-    asked = sum(len(window) for windows in steps for window in windows) / len(steps) / frames
-    rows = sum(len(windows) + 1 for windows in steps)
+    shown = show_windows(plan, frames)
+    panels = [panel for panel in shown.panels if isinstance(panel, Rows)]
+    rows = sum(len(panel.rows) + 1 for panel in panels)
     bar = max(1, min(_BAR, _TALLEST // rows))
-    title = f"{frames} frames, {len(steps[0])} windows of {len(steps[0][0])}: each frame is sampled {asked:.2f} times"
-    picture, draw = _titled(title, _TOP + rows * bar)
+    picture, draw = _titled(shown.title, _TOP + rows * bar)
     unit, y = (WIDTH - _LEFT - _RIGHT) / frames, _TOP
-    for step, windows in enumerate(steps):
-        draw.text((_RIGHT, y), f"step {step + 1}" if plan.is_moving else "steps", fill=INK)
-        for window in windows:
-            weights = plan.weigh(window, frames)
-            for frame, weight in zip(window, weights, strict=True):
-                share = 0.25 + 0.75 * weight / max(weights)
+    for panel in panels:
+        draw.text((_RIGHT, y), panel.title, fill=INK)
+        for (window,) in panel.rows:
+            for place, weight in enumerate(panel.weights[window.weights]):
+                share = 0.25 + 0.75 * weight
                 colour = tuple(round(255 + share * (part - 255)) for part in COLOURS[0])
-                left = _LEFT + frame * unit
+                left = _LEFT + (window.first + place * window.spacing) % frames * unit
                 draw.rectangle((left, y, left + max(unit - 1, 0), y + max(bar - 3, 0)), fill=colour)
             y += bar
         y += bar

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from ...host import api
 from ...models.edits.edit import Edit
 from ...models.video.windows import WindowPlan, WindowSchedule, WindowWeights
+from ..drawing.plan import Plan, show_windows
 from ..drawing.plot import draw_windows
 from ..early import check_early
 from ..widgets import choice, out, schema, socket, whole
@@ -70,6 +71,11 @@ class ContextWindows(io.ComfyNode):
     def validate_inputs(cls, length: int | None, overlap: int | None) -> bool | str:
         """Refuse an overlap that leaves nothing of a window."""
         return check_early(WindowPlan, length, overlap)
+
+    @classmethod
+    def plan(cls, length: int, overlap: int, schedule: Any, stride: int, weights: Any, frames: int) -> Plan:
+        """Return the windows, for the editor."""
+        return show_windows(WindowPlan(length, overlap, schedule, stride, weights), frames)
 
     @classmethod
     def execute(

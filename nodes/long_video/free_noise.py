@@ -7,6 +7,7 @@ from typing import Any
 from ...host import api
 from ...models.edits.edit import Edit
 from ...models.long_video.free_noise import STRIDE, WINDOW, NoiseShuffle, WindowFusion
+from ..drawing.plan import Plan, show_noise
 from ..widgets import out, schema, seed, socket, switch, whole
 
 io = api.io
@@ -51,15 +52,28 @@ class FreeNoise(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    def plan(
+        cls, window_length: int, stride: int, seed: int, reshuffle: bool, fuse: bool, frames: int
+    ) -> Plan:
+        """Return whose noise a frame has, and the windows, for the editor."""
+        return show_noise(*_parts(window_length, stride, seed, reshuffle, fuse), frames)
+
+    @classmethod
     def execute(
         cls, model: Any, window_length: int, stride: int, seed: int, reshuffle: bool, fuse: bool
     ) -> io.NodeOutput:
         """Run the node."""
-        noise = NoiseShuffle(window_length, stride, seed) if reshuffle else None
-        fusion = WindowFusion(window_length, stride) if fuse else None
+        noise, fusion = _parts(window_length, stride, seed, reshuffle, fuse)
         if noise is None and fusion is None:
             return io.NodeOutput(model)
         return io.NodeOutput(api.port().install(model, Edit("Free Noise", noise=noise, time=fusion)))
+
+
+def _parts(
+    window_length: int, stride: int, seed: int, reshuffle: bool, fuse: bool
+) -> tuple[NoiseShuffle | None, WindowFusion | None]:
+    noise = NoiseShuffle(window_length, stride, seed) if reshuffle else None
+    return noise, WindowFusion(window_length, stride) if fuse else None
 
 
 NODES: list[type] = [FreeNoise]

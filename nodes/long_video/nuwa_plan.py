@@ -16,6 +16,7 @@ from ...models.long_video.nuwa_tree import (
 from ...models.long_video.prompt_text import storyboard_prompts
 from ...models.long_video.prompt_travel import Interpolation
 from ...models.storyboard.scenes import Storyboard
+from ..drawing.plan import Plan, show_tree
 from ..drawing.plot import draw_tree
 from ..early import UNLINKED, check_early
 from ..segments import asking
@@ -93,6 +94,14 @@ class NuwaPlan(io.ComfyNode):
         if storyboard is UNLINKED:
             return check_early(_check_prompts, prompts, length, depth)
         return llm is UNLINKED or check_early(_refuse_model)
+
+    @classmethod
+    def plan(cls, prompts: str, length: int, depth: int, storyboard: Any = UNLINKED) -> Plan:
+        """Return the tree, for the editor; without prompts where they are a storyboard's."""
+        if storyboard is UNLINKED:
+            tree = _plan(prompts, None, length, depth, "hold")
+            return show_tree(tree, tree.prompts)
+        return show_tree(Tree(length, depth, {0: ""}), ())
 
     @classmethod
     def execute(

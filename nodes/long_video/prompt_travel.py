@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from ...host import api
-from ...models.long_video.prompt_text import parse_prompts, storyboard_prompts
+from ...models.long_video.prompt_text import Keys, parse_prompts, storyboard_prompts
 from ...models.long_video.prompt_travel import (
     MAX_FRAMES,
     Interpolation,
@@ -17,11 +17,14 @@ from ...models.long_video.prompt_travel import (
 )
 from ...models.network.family import check_makes_pictures
 from ...models.storyboard.scenes import Storyboard
+from ..drawing.plan import Plan, show_travel
 from ..early import UNLINKED, check_early
 from ..sockets import StoryboardType
 from ..widgets import choice, lines, out, schema, socket, whole
 
 io = api.io
+
+MOST_VALUES = 20_000  # of expressions, that a plan works out to check them
 
 
 class PromptTravel(io.ComfyNode):
@@ -81,6 +84,25 @@ class PromptTravel(io.ComfyNode):
         return storyboard is not UNLINKED or check_early(_check_schedule, text, frames)
 
     @classmethod
+    def plan(
+        cls,
+        text: str,
+        frames: int,
+        interpolation: Interpolation,
+        prepend: str,
+        append: str,
+        storyboard: Any = UNLINKED,
+    ) -> Plan:
+        """Return what each prompt counts in each frame, for the editor; a storyboard's are known when it has run."""
+        if storyboard is not UNLINKED:
+            return Plan("the prompts are the storyboard's", frames)
+        keys = _surround(parse_prompts(text, frames), prepend, append)
+        blends = plan_travel(keys, frames, interpolation)
+        if text.count("`") * frames <= MOST_VALUES:
+            fill_travel(keys, blends, text)  # tells what is wrong with it
+        return show_travel(keys, blends)
+
+    @classmethod
     def execute(
         cls,
         clip: Any,
@@ -99,7 +121,7 @@ class PromptTravel(io.ComfyNode):
         else:
             keys, length = storyboard_prompts(storyboard)
             frames = frames or length
-        keys = {frame: join_texts(prepend, prompt, append) for frame, prompt in keys.items()}
+        keys = _surround(keys, prepend, append)
         blends = plan_travel(keys, frames, interpolation)
         filled, moved = (keys, blends) if storyboard else fill_travel(keys, blends, text)
         encoded = {prompt: api.port().encode_text(clip, prompt)[0] for prompt in used_prompts(filled, moved)}
@@ -109,6 +131,10 @@ class PromptTravel(io.ComfyNode):
 
 def _check_schedule(text: str, frames: int) -> None:
     plan_travel(parse_prompts(text, frames), frames, "hold")
+
+
+def _surround(keys: Keys, prepend: str, append: str) -> Keys:
+    return {frame: join_texts(prepend, prompt, append) for frame, prompt in keys.items()}
 
 
 def join_texts(*texts: str) -> str:

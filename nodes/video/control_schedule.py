@@ -9,6 +9,7 @@ from torch import Tensor
 from ...host import api
 from ...models.video.control_schedule import ControlSchedule as Schedule
 from ...models.video.factors import read_factors
+from ..drawing.plan import Plan, show_factors
 from ..drawing.plot import draw_factors
 from ..early import check_early
 from ..widgets import choice, factors, number, out, schema, socket
@@ -61,6 +62,11 @@ class ControlSchedule(io.ComfyNode):
     ) -> bool | str:
         """Refuse what is no schedule."""
         return check_early(read_factors, frames, strength, between, by_step)
+
+    @classmethod
+    def plan(cls, frames: int, strength: str, by_step: str, between: Any) -> Plan:
+        """Return the factors, for the editor."""
+        return show_factors(read_factors(frames, strength, between, by_step))
 
     @classmethod
     def execute(

@@ -59,6 +59,13 @@ def test_what_is_no_curve_is_refused_by_name(text, said):
         frame_curve("strength", text, 5)
 
 
+def test_of_several_lines_the_wrong_one_is_named():
+    with pytest.raises(ValueError, match=r"^strength line 3: got '4 0'"):
+        frame_curve("strength", "0: 1, 2: .5\n\n4 0", 5)
+    with pytest.raises(ValueError, match=r"^strength line 2: got 1000"):
+        frame_curve("strength", "0: 1\n4: 1000", 5)
+
+
 def test_steps():
     assert step_keys("by_step", "0.5") == {0: 0.5}
     assert step_keys("by_step", "0: 1, 50%: .3, 1: 0") == {0: 1, 0.5: 0.3, 1: 0}

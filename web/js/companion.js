@@ -81,8 +81,17 @@ class Companion {
     else tracker?.checkState?.();
   }
 
+  /** Stand where the companion stood of a node that an undo made anew: editors with nodes of Vue keep the old element. */
+  settle() {
+    if (this.root.isConnected || !this.node.graph) return;
+    const name = this.root.dataset.frameloom;
+    const old = document.querySelector(`[data-frameloom="${name}"][data-node="${this.node.id}"]`);
+    if (old && ![...live].some((each) => each.root === old)) old.replaceWith(this.root);
+  }
+
   /** @returns {boolean} whether a watched widget had another value than was last seen */
   look() {
+    this.settle();
     const other = this.watch.filter((name) => this.value(name) !== this.seen.get(name));
     for (const name of other) this.seen.set(name, this.value(name));
     if (other.length) {
