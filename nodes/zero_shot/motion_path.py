@@ -111,7 +111,7 @@ class MotionPath(io.ComfyNode):
             path = interpolate(frames, parse_keyframes(keyframes))
         else:
             path = follow_track(frames, _find_entity(storyboard, scene, entity))
-        return io.NodeOutput(path, draw_path(path.corners(), width, height))
+        return io.NodeOutput(path, draw_path(path.corners(width, height), width, height))
 
 
 def _check_kind(kind: str, frames: int, keyframes: str, has_storyboard: bool) -> None:
