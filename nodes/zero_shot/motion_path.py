@@ -23,7 +23,8 @@ class MotionPath(io.ComfyNode):
 
     translation is Text2Video-Zero's global motion field; camera pans, zooms and turns evenly from the first
     frame to the last; keyframes does so between the lines you write; storyboard track follows an entity's
-    boxes. The picture output draws where the first frame lies in each frame.
+    boxes. The picture output draws where the first frame lies in each frame. In the editor keyframes are
+    drawn, too: drag the picture, its corners or its handle, and the lines are written.
     """
 
     @classmethod
