@@ -57,16 +57,17 @@ class MotionPath:
         rows = cos * y - sin * x + middle[1] - 0.5
         return _reflect(rows.round().long(), height), _reflect(columns.round().long(), width)
 
-    def corners(self) -> Tensor:
-        """Return where the corners of frame 0's picture, a square, lie in each frame, [F, 4, 2], as shares of its side.
+    def corners(self, width: float, height: float) -> Tensor:
+        """Return where the corners of frame 0's picture lie in each frame, [F, 4, 2], as shares of its sides.
 
-        They go clockwise from the upper left.
+        They go clockwise from the upper left. Only the shape of the picture counts.
         """
-        square = torch.tensor([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64) / 2
+        sides = torch.tensor([width, height], dtype=torch.float64)
+        corners = torch.tensor([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64) / 2 * sides
         turn = torch.deg2rad(self.angle)
         cos, sin = turn.cos() * self.zoom, turn.sin() * self.zoom
         rotation = torch.stack([torch.stack([cos, sin], 1), torch.stack([-sin, cos], 1)], 1)
-        return square @ rotation + self.move[:, None] + 0.5
+        return corners @ rotation / sides + self.move[:, None] + 0.5
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:

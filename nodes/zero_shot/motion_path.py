@@ -23,7 +23,8 @@ class MotionPath(io.ComfyNode):
 
     translation is Text2Video-Zero's global motion field; camera pans, zooms and turns evenly from the first
     frame to the last; keyframes does so between the lines you write; storyboard track follows an entity's
-    boxes. The picture output draws where the first frame lies in each frame.
+    boxes. The picture output draws where the first frame lies in each frame. In the editor keyframes are
+    drawn, too: drag the picture, its corners or its handle, and the lines are written.
     """
 
     @classmethod
@@ -111,7 +112,7 @@ class MotionPath(io.ComfyNode):
             path = interpolate(frames, parse_keyframes(keyframes))
         else:
             path = follow_track(frames, _find_entity(storyboard, scene, entity))
-        return io.NodeOutput(path, draw_path(path.corners(), width, height))
+        return io.NodeOutput(path, draw_path(path.corners(width, height), width, height))
 
 
 def _check_kind(kind: str, frames: int, keyframes: str, has_storyboard: bool) -> None:

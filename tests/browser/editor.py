@@ -44,7 +44,7 @@ class Editor:
         self.load(BLANK)
         self.errors.clear()
 
-    def add(self, kind: str, at: Sequence[float] = (60, 60), **values: Any) -> int | str:
+    def add(self, kind: str, /, *, at: Sequence[float] = (60, 60), **values: Any) -> int | str:
         """Add a node, with values of its widgets, and return its number."""
         number = self.js(
             """(app, { kind, at, values }) => {

@@ -65,6 +65,16 @@ def test_a_quarter_turn_is_clockwise_and_exact():
     assert torch.equal(turned, latent.rot90(-1, (2, 3)))
 
 
+def test_corners_lie_where_warping_takes_the_corners_of_a_wide_picture():
+    height, width = 40, 80
+    path = interpolate(1, {0: (0.05, -0.02, 0.5, 30)})
+    rows, columns = path.source_cells(0, height, width)
+    ends = [(0, 0), (0, width - 1), (height - 1, width - 1), (height - 1, 0)]
+    for corner, (row, column) in zip(path.corners(width, height)[0], ends, strict=True):
+        shown = ((rows - row).abs().le(1) & (columns - column).abs().le(1)).nonzero().flip(1) + 0.5
+        assert float((shown - corner * torch.tensor([width, height])).norm(dim=1).min()) < 1.5
+
+
 def test_zoom_2_doubles_every_cell_of_the_middle():
     latent = picture(8, 8)
     zoomed = warp(latent, interpolate(1, {0: (0, 0, 2, 0)}), [0])
