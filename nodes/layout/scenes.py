@@ -117,7 +117,8 @@ class JoinScenes(io.ComfyNode):
     @classmethod
     def execute(cls, images: list[Tensor], cross_fade: list[int], skip: list[int]) -> io.NodeOutput:
         """Run the node."""
-        return io.NodeOutput(join_scenes([scene[skip[0] :] for scene in images], cross_fade[0]))
+        video = join_scenes([scene[skip[0] :] for scene in images], cross_fade[0])
+        return io.NodeOutput(video, ui=api.port().show_clips({"images": video}))
 
 
 NODES: list[type] = [SelectScene, SceneList, JoinScenes]
