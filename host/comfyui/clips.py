@@ -36,7 +36,8 @@ def _write(title: str, images: Tensor, fps: float) -> dict[str, Any]:
     plan = plan_sheets(len(pictures), *pictures.shape[1:3])
     folder, name = Path(folder_paths.get_temp_directory()) / SUBFOLDER, uuid.uuid4().hex
     sheets = FrameSheets(plan, lambda number: folder / f"{name}_{number}.jpg")
-    clip = {"title": title, "fps": fps, "subfolder": SUBFOLDER, **asdict(plan)}
+    size = [pictures.shape[2], pictures.shape[1]]
+    clip = {"title": title, "fps": fps, "size": size, "subfolder": SUBFOLDER, **asdict(plan)}
     try:
         sheets.add(pictures)
         return clip | {"sheets": [path.name for path in sheets.finish()]}

@@ -44,6 +44,7 @@ class VideoMetrics(io.ComfyNode):
                 out(io.String, "figures", "A table of the figures of the video and its two controls."),
                 out(io.Image, "plot", "A chart of similarity and motion over time."),
             ],
+            is_output_node=True,
         )  # fmt: skip
 
     @classmethod
