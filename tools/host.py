@@ -3,6 +3,7 @@
     python tools/host.py install --from PATH_OR_URL [--revision v0.33.0]
     python tools/host.py list    each version, and whether it works
     python tools/host.py find    each version's folder alone, for scripts
+    python tools/host.py front-end 1.58.1    another editor than the one ComfyUI comes with, for make test-browser
 
 The source is a git directory (bare or not; --revision says which commit or tag), an exported tree, or a path or URL of
 a zip or tar. Each version lies in its own folder beside one virtual environment that all of them share:
@@ -32,6 +33,7 @@ import time
 import urllib.error
 import urllib.request
 import venv
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,6 +101,13 @@ def find_hosts() -> list[Host]:
     )
 
 
+def find_front_ends() -> dict[str, Path | None]:
+    """Return the editors to test with, by name: the newest ComfyUI's own, which has no folder here, and cached ones."""
+    cached = cache_folder().parent.glob("frontends/*/comfyui_frontend_package/static/index.html")
+    others = {page.parents[2].name: page.parent for page in sorted(cached)}
+    return {"own": None, **others}
+
+
 def _python_of(tree: Path) -> Path:
     named = os.environ.get("FRAMELOOM_COMFYUI_PYTHON")
     own = [tree / name / shared_python().relative_to(cache_folder() / "venv") for name in ("venv", ".venv")]
@@ -157,6 +166,19 @@ def _answers(url: str) -> bool:
             return True
     except (urllib.error.URLError, ConnectionError):
         return False
+
+
+def install_front_end(version: str) -> int:
+    """Put an editor into the cache and return 0, or what pip, which said why, returned."""
+    target = cache_folder().parent / "frontends" / version
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = f"comfyui-frontend-package=={version}"
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", folder, wanted]
+        )
+        for wheel in Path(folder).glob("*.whl"):
+            zipfile.ZipFile(wheel).extractall(target)
+    return done.returncode
 
 
 def probe(host: Host) -> str:
@@ -252,9 +274,15 @@ def main() -> int:
     add.add_argument("--revision", help="commit or tag of a git directory; HEAD if not given")
     add.add_argument("--torch", nargs="+", default=["torch", "torchvision", "torchaudio"], help="torch pins")
     add.add_argument("--torch-index", help="package index for torch alone, e.g. one with CPU builds")
+    editor = commands.add_parser(
+        "front-end", help="put an editor, a version of comfyui-frontend-package, into the cache"
+    )
+    editor.add_argument("revision", metavar="VERSION")
     commands.add_parser("list", help="print what is cached and whether it works")
     commands.add_parser("find", help="print the folders alone, one a line")
     options = parser.parse_args()
+    if options.command == "front-end":
+        return install_front_end(options.revision)
     if options.command == "install":
         try:
             host = install(options.source, options.revision, options.torch, options.torch_index)

@@ -45,14 +45,14 @@ class Server:
 
 
 @contextmanager
-def running_server(host: Host, base: Path) -> Iterator[Server]:
-    """Start a server; end it with the context."""
+def running_server(host: Host, base: Path, *options: str) -> Iterator[Server]:
+    """Start a server, with more options of its command line; end it with the context."""
     (base / "custom_nodes").mkdir()
     (base / "custom_nodes" / PACK_FOLDER).symlink_to(ROOT, target_is_directory=True)
     log = base / "server.log"
     alone = ("--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK_FOLDER)
     environment = os.environ | {KEY_VARIABLE: KEY}
-    with serving(host, base, log, *alone, environment=environment, seconds=START_SECONDS) as url:
+    with serving(host, base, log, *alone, *options, environment=environment, seconds=START_SECONDS) as url:
         yield Server(url, base, log)
 
 

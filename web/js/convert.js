@@ -5,10 +5,14 @@ import { app } from "../../../scripts/app.js";
 
 const COMMAND = "Frameloom.Convert";
 
-function say(severity, summary, detail) {
+function say(/** @type {string} */ severity, /** @type {string} */ summary, /** @type {string} */ detail) {
   app.extensionManager.toast.add({ severity, summary, detail, life: 10000 });
 }
 
+/**
+ * @param {string} verdict
+ * @param {{ verdict: string, text: string }[]} lines
+ */
 function showReport(verdict, lines) {
   const dialog = document.createElement("dialog");
   dialog.style.cssText = "max-width: 80vw; max-height: 80vh; overflow: auto; padding: 1rem";
@@ -38,7 +42,7 @@ async function convert() {
     say("error", "Not converted", answer.error);
     return;
   }
-  if (!answer.report.some((line) => line.verdict !== "left")) {
+  if (!answer.report.some((/** @type {{ verdict: string }} */ line) => line.verdict !== "left")) {
     say("info", "Nothing to convert", "no node of AnimateDiff-Evolved or of the packs around it was found");
     return;
   }
