@@ -7,7 +7,7 @@ import { chain, companion } from "./companion.js";
 import { frameBar } from "./frame_bar.js";
 import { colours, Surface } from "./surface.js";
 
-/** Height of the scrubber, by the node's class. */
+/** @type {Record<string, number>} Height of the scrubber, by the node's class. */
 const HEIGHTS = {
   Frameloom_VideoMetrics: 300,
   Frameloom_ForegroundMask: 160,
@@ -19,116 +19,90 @@ const HEIGHTS = {
 const RUNS = 20; // of the server's history, that are looked through after a reload
 const CHART = 34; // pixels of a chart's height
 const GAP = 4;
-const LINES = ["#3d9be0", "#e69f00", "#2fae7f"]; // told apart by people who see few colours, on dark and on light ground
+const LINES = ["#3d9be0", "#e69f00"]; // told apart by people who see few colours, on dark and on light ground
 const EMPTY = "Run the node: its frames are shown here.";
 const GONE = "The server has these frames no more: run the node again.";
+const STILL = "One frame: nothing moves. Set the latent's batch size to the frames of a video.";
 
 /**
- * A clip as the server describes it (host/comfyui/clips.py).
+ * What a run gives: clips, as host/comfyui/clips.py describes them, and lines of numbers by frame.
  *
- * @typedef {object} Clip
- * @property {string} title
- * @property {number} fps
- * @property {number} frames - frames of the clip, of which every `step`-th is on the sheets
- * @property {number} step
- * @property {number} width - width of a frame on a sheet
- * @property {number} height
- * @property {[number, number]} cell - width and height of its place there
- * @property {number} columns
- * @property {number} rows
- * @property {[number, number]} size - width and height of the clip's own frames
- * @property {string} subfolder
- * @property {string[]} sheets
- * @property {string} [problem]
+ * @typedef {{ title: string, fps: number, frames: number, step: number, size: number[], subfolder: string,
+ *   sheets: string[], problem?: string, width: number, height: number, cell: number[], columns: number,
+ *   rows: number }} Clip
+ * @typedef {{ title: string, lines: Record<string, (number | null)[]> }} Curve
+ * @typedef {{ x: number, y: number, width: number, height: number }} Place
  */
 
-/** @typedef {{ title: string, lines: Record<string, (number | null)[]> }} Curve */
-
-/** @param {Clip} clip */
-const kept = (clip) => Math.ceil(clip.frames / clip.step);
-
-/**
- * @param {Clip} clip
- * @param {number} shown - number of a frame among those that are kept; behind the last one, the last
- * @returns {[number, number, number]} its sheet, and its left upper corner there
- */
-export function placeOf(clip, shown) {
-  const each = clip.columns * clip.rows;
-  const number = Math.min(shown, kept(clip) - 1);
-  const [row, column] = [Math.floor((number % each) / clip.columns), number % clip.columns];
-  return [Math.floor(number / each), column * clip.cell[0], row * clip.cell[1]];
-}
+const kept = (/** @type {Clip} */ clip) => Math.ceil(clip.frames / clip.step);
 
 /**
  * Lay pictures of one shape out in a place, as large as they fit.
  *
  * @param {number} count
  * @param {number} ratio - a picture's width, as a multiple of its height
- * @param {number} width - width of the place
- * @param {number} height
- * @returns {{ x: number, y: number, width: number, height: number }[]}
+ * @param {Surface} place
+ * @returns {Place[]}
  */
-export function arrange(count, ratio, width, height) {
-  let best = { tall: 0, columns: 1 };
-  for (let columns = 1; columns <= count; columns += 1) {
-    const rows = Math.ceil(count / columns);
-    const tall = Math.min((width - GAP * (columns - 1)) / columns / ratio, (height - GAP * (rows - 1)) / rows);
-    if (tall > best.tall) best = { tall, columns };
+function arrange(count, ratio, place) {
+  let [height, columns] = [0, 1];
+  for (let tried = 1; tried <= count; tried += 1) {
+    const rows = Math.ceil(count / tried);
+    const fits = Math.min((place.width - GAP * (tried - 1)) / tried / ratio, (place.height - GAP * (rows - 1)) / rows);
+    if (fits > height) [height, columns] = [fits, tried];
   }
-  const [tall, wide] = [best.tall, best.tall * ratio];
-  const left = (width - best.columns * (wide + GAP) + GAP) / 2;
-  const top = (height - Math.ceil(count / best.columns) * (tall + GAP) + GAP) / 2;
+  const width = height * ratio;
+  const left = (place.width - columns * (width + GAP) + GAP) / 2;
+  const top = (place.height - Math.ceil(count / columns) * (height + GAP) + GAP) / 2;
   return Array.from({ length: count }, (_, number) => ({
-    x: left + (number % best.columns) * (wide + GAP),
-    y: top + Math.floor(number / best.columns) * (tall + GAP),
-    width: wide,
-    height: tall,
+    x: left + (number % columns) * (width + GAP),
+    y: top + Math.floor(number / columns) * (height + GAP),
+    width,
+    height,
   }));
 }
 
 class Scrubber {
+  /** @type {Clip[]} */
+  clips = [];
+  /** @type {Curve[]} */
+  curves = [];
+  /** @type {Map<string, HTMLImageElement | "loading" | "gone">} */
+  sheets = new Map();
+  step = 1; // frames of a clip from one that is shown to the next
+  last = 0; // number of the last frame that is shown
+  drawn = ""; // what the curves were drawn for
+  figures = document.createElement("div");
+  note = document.createElement("div");
+  cursor = document.createElement("div");
+
   /** @param {any} c - the companion */
   constructor(c) {
     this.c = c;
-    /** @type {Clip[]} */
-    this.clips = [];
-    /** @type {Curve[]} */
-    this.curves = [];
-    /** @type {Map<string, HTMLImageElement | "loading" | "gone">} */
-    this.sheets = new Map();
     this.picture = new Surface(c.root, "frames: move the mouse over them, or use the arrow keys");
     this.charts = new Surface(c.root, "curves by frame");
     this.charts.place.style.flex = "none";
-    this.cursor = document.createElement("div");
-    this.cursor.style.cssText =
-      "position: absolute; top: 0; bottom: 0; left: 0; width: 1px; background: currentColor; pointer-events: none";
+    this.cursor.style.cssText = "position: absolute; inset: 0 auto 0 0; width: 1px; background: currentColor; pointer-events: none";
     this.charts.place.append(this.cursor);
-    this.drawn = ""; // what the charts were drawn for
-    this.figures = document.createElement("div");
-    this.note = document.createElement("div");
-    this.note.setAttribute("role", "status");
     for (const line of [this.figures, this.note]) {
       line.style.cssText = "flex: none; font-size: 10px; white-space: pre-line; color: var(--descrip-text)";
     }
+    this.note.setAttribute("role", "status");
     this.bar = frameBar({ onFrame: () => this.draw() });
     c.root.append(this.figures, this.bar.element, this.note);
     for (const surface of [this.picture, this.charts]) {
-      surface.canvas.addEventListener("pointermove", (event) => this.scrub(event, surface));
-      surface.canvas.addEventListener("pointerdown", (event) => {
-        if (event.button === 0) this.scrub(event, surface);
-      });
+      surface.canvas.onpointermove = (event) => this.scrub(event, surface);
+      surface.canvas.onpointerdown = (event) => this.scrub(event, surface);
     }
     this.show({});
   }
 
-  get frames() {
-    return Math.max(1, ...this.clips.map(kept));
-  }
-
-  /** Show what a run has given. @param {{ frameloom_clips?: Clip[], frameloom_curves?: Curve[] }} output */
+  /** @param {{ frameloom_clips?: Clip[], frameloom_curves?: Curve[] }} output - what a run has given */
   show(output) {
     this.clips = output.frameloom_clips ?? [];
     this.curves = output.frameloom_curves ?? [];
+    this.step = this.clips[0]?.step ?? 1;
+    this.last = Math.max(0, ...this.clips.map(kept).map((count) => count - 1));
     this.sheets.clear();
     this.drawn = "";
     this.charts.place.style.height = `${this.curves.length * CHART}px`;
@@ -140,38 +114,42 @@ class Scrubber {
   /** Play as fast as the node says, or the run did. */
   pace() {
     const fps = this.c.linked("fps") ? undefined : this.c.value("fps");
-    this.bar.set({ frames: this.frames, fps: fps ?? this.clips[0]?.fps });
-  }
-
-  /** Go to the frame under the mouse; while it plays, only where a button is down. */
-  scrub(/** @type {PointerEvent} */ event, /** @type {Surface} */ surface) {
-    if (this.bar.playing && !(event.buttons & 1)) return;
-    const [x, y] = surface.at(event);
-    const whole = [{ x: 0, y: 0, width: surface.width, height: surface.height }];
-    const places = surface === this.picture ? this.places() : whole;
-    const place = places.find((each) => x >= each.x && x < each.x + each.width && y >= each.y && y < each.y + each.height);
-    if (place) this.go(Math.floor(((x - place.x) / place.width) * this.frames));
-  }
-
-  go(/** @type {number} */ frame) {
-    this.bar.step(frame - this.bar.frame);
+    this.bar.set({ frames: this.last + 1, fps: fps ?? this.clips[0]?.fps });
   }
 
   places() {
     const [first] = this.clips;
-    return first ? arrange(this.clips.length, first.width / first.height, this.picture.width, this.picture.height) : [];
+    return first ? arrange(this.clips.length, first.width / first.height, this.picture) : [];
   }
 
-  /** @returns {HTMLImageElement | "loading" | "gone"} a sheet, which is fetched when it is first asked for */
-  sheet(/** @type {Clip} */ clip, /** @type {number} */ number) {
+  /**
+   * Go to the frame under the mouse; while it plays, only where a button is down.
+   *
+   * @param {PointerEvent} event
+   * @param {Surface} surface
+   */
+  scrub(event, surface) {
+    if (event.buttons > 1 || (this.bar.playing && !event.buttons)) return;
+    const [x, y] = surface.at(event);
+    const places = surface === this.picture ? this.places() : [{ x: 0, y: 0, width: surface.width, height: surface.height }];
+    const place = places.find((each) => x >= each.x && x < each.x + each.width && y >= each.y && y < each.y + each.height);
+    if (place) this.bar.step(Math.floor(((x - place.x) / place.width) * (this.last + 1)) - this.bar.frame);
+  }
+
+  /**
+   * @param {Clip} clip
+   * @param {number} number
+   * @returns {HTMLImageElement | "loading" | "gone"} a sheet, which is fetched when it is first asked for
+   */
+  sheet(clip, number) {
     const name = clip.sheets[number];
-    const known = this.sheets.get(name);
-    if (known || !name) return known ?? "gone";
+    const known = name ? this.sheets.get(name) : "gone";
+    if (known) return known;
     const image = new Image();
     image.src = api.apiURL(`/view?${new URLSearchParams({ filename: name, subfolder: clip.subfolder, type: "temp" })}`);
     this.sheets.set(name, "loading");
     const seen = (/** @type {HTMLImageElement | "gone"} */ what) => {
-      if (this.sheets.get(name) === "loading") this.sheets.set(name, what);
+      this.sheets.set(name, what);
       this.c.redraw();
     };
     image.decode().then(
@@ -183,21 +161,28 @@ class Scrubber {
 
   draw() {
     const pen = this.picture.begin();
-    const missing = this.places().map((place, number) => this.drawFrame(pen, place, this.clips[number], number));
+    const there = this.places().map((place, number) => this.drawFrame(pen, place, number));
     const problem = this.clips.find((clip) => clip.problem)?.problem;
-    this.note.textContent = missing.includes("gone") ? (problem ?? GONE) : this.describe();
+    this.note.textContent = there.includes("gone") ? (problem ?? GONE) : this.about();
+    const frame = this.bar.frame * this.step;
+    this.figures.textContent = this.curves
+      .map(({ title, lines }) => `${title}: ${Object.entries(lines).map(([name, line]) => `${name} ${line[frame] ?? "-"}`).join(", ")}`)
+      .join("\n");
     this.drawCharts();
   }
 
   /**
    * @param {CanvasRenderingContext2D} pen
-   * @param {{ x: number, y: number, width: number, height: number }} place
-   * @param {Clip} clip
-   * @param {number} number
-   * @returns {"loading" | "gone" | undefined} why the frame is not there
+   * @param {Place} place
+   * @param {number} number - number of the clip
+   * @returns {unknown} its sheet, or why it is not there
    */
-  drawFrame(pen, place, clip, number) {
-    const [at, left, top] = placeOf(clip, this.bar.frame);
+  drawFrame(pen, place, number) {
+    const clip = this.clips[number];
+    const frame = Math.min(this.bar.frame, kept(clip) - 1); // behind its end a clip shows its last frame
+    const each = clip.columns * clip.rows;
+    const at = Math.floor(frame / each);
+    const [left, top] = [(frame % clip.columns) * clip.cell[0], Math.floor((frame % each) / clip.columns) * clip.cell[1]];
     const sheet = this.sheet(clip, at);
     if (at + 1 < clip.sheets.length) this.sheet(clip, at + 1); // will be wanted next
     if (typeof sheet !== "string") {
@@ -210,97 +195,93 @@ class Scrubber {
     if (this.clips.length > 1) {
       pen.font = "bold 11px sans-serif";
       pen.lineWidth = 3;
-      pen.strokeStyle = "#000";
-      pen.strokeText(clip.title, place.x + 5, place.y + 14);
       pen.fillStyle = LINES[number % LINES.length];
+      pen.strokeText(clip.title, place.x + 5, place.y + 14);
       pen.fillText(clip.title, place.x + 5, place.y + 14);
     }
-    return typeof sheet === "string" ? sheet : undefined;
+    return sheet;
   }
 
-  describe() {
+  /** @returns {string} what must be said of the frames that are shown */
+  about() {
     const [clip] = this.clips;
     if (!clip) return EMPTY;
-    if (clip.frames === 1) return "One frame: nothing moves. Set the latent's batch size to the frames of a video.";
-    const number = (/** @type {number} */ whole) => whole.toLocaleString("en");
-    const some = clip.step > 1 ? `Frame ${number(this.bar.frame * clip.step + 1)} of ${number(clip.frames)}; one in ${clip.step} is shown. ` : "";
+    if (clip.frames === 1) return STILL;
+    const [frame, frames] = [this.bar.frame * clip.step + 1, clip.frames].map((each) => each.toLocaleString("en"));
+    const some = clip.step > 1 ? `Frame ${frame} of ${frames}; one in ${clip.step} is shown. ` : "";
     return clip.width < clip.size[0] ? `${some}Shown at ${clip.width} x ${clip.height} of ${clip.size.join(" x ")} pixels.` : some;
   }
 
   drawCharts() {
-    const { place } = this.charts;
-    const last = Math.max(this.frames - 1, 1);
-    this.cursor.style.transform = `translateX(${((this.bar.frame / last) * (place.clientWidth - 1)).toFixed(1)}px)`;
+    const { clientWidth: width } = this.charts.place;
+    this.cursor.style.transform = `translateX(${(this.bar.frame / (this.last || 1)) * (width - 1)}px)`;
     this.cursor.style.display = this.curves.length ? "block" : "none";
-    this.figures.textContent = this.curves.map((curve) => this.value(curve)).join("\n");
-    const wanted = `${place.clientWidth} ${this.curves.length} ${app.canvas.ds.scale}`;
+    const wanted = `${width} ${app.canvas.ds.scale}`;
     if (wanted === this.drawn) return;
     this.drawn = wanted;
     const pen = this.charts.begin();
-    this.curves.forEach((curve, number) => drawCurve(pen, curve, this.charts.width, number * CHART, last * (this.clips[0]?.step ?? 1)));
-  }
-
-  /** @returns {string} a chart's title and its values at the frame */
-  value(/** @type {Curve} */ curve) {
-    const frame = this.bar.frame * (this.clips[0]?.step ?? 1);
-    const values = Object.entries(curve.lines).map(([name, line]) => `${name} ${line[frame] ?? "-"}`);
-    return `${curve.title}: ${values.join(", ")}`;
+    this.curves.forEach(({ lines }, number) => drawCurve(pen, lines, width - 1, number * CHART, this.last * this.step || 1));
   }
 
   /** @param {KeyboardEvent} event */
   key(event) {
-    const ways = /** @type {Record<string, number>} */ ({ ArrowLeft: -1, ArrowRight: 1, Home: -this.bar.frame, End: this.frames });
-    if (!this.clips.length) return false;
-    if (event.key in ways) this.bar.step(ways[event.key]);
-    else if (event.key === " " && !(event.target instanceof HTMLButtonElement)) this.bar.toggle();
-    else return false;
-    return true;
+    const ways = /** @type {Record<string, number>} */ ({ ArrowLeft: -1, ArrowRight: 1, Home: -this.last, End: this.last });
+    const toggles = event.key === " " && !(event.target instanceof HTMLButtonElement);
+    if (toggles) this.bar.toggle();
+    else if (event.key in ways) this.bar.step(ways[event.key]);
+    return toggles || event.key in ways;
   }
 
   /** Show what the last run gave: as this page knows it, or the server's history. */
   async restore() {
     const { node } = this.c;
     const graph = app.rootGraph ?? app.graph;
-    const isInside = node.graph && node.graph !== graph;
+    const isInside = node.graph && node.graph !== graph; // of a subgraph, in which the history has other numbers
     const known = app.nodeOutputs?.[isInside ? `${node.graph.id}:${node.id}` : node.id];
-    const output = known?.frameloom_clips ? known : isInside ? null : await fromHistory(graph.id, node);
-    if (output && !this.clips.length) this.show(output);
+    if (known?.frameloom_clips) return this.show(known);
+    const past = isInside || this.clips.length ? null : await fromHistory(graph.id, node);
+    if (past && !this.clips.length) this.show(past);
   }
 }
 
 /**
  * @param {CanvasRenderingContext2D} pen
- * @param {Curve} curve
+ * @param {Record<string, (number | null)[]>} lines
  * @param {number} width
  * @param {number} top
  * @param {number} last - number of the frame at the right end
  */
-function drawCurve(pen, curve, width, top, last) {
-  const values = Object.values(curve.lines).flat().filter((value) => value !== null);
-  const [low, high] = values.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
+function drawCurve(pen, lines, width, top, last) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of Object.values(lines).flat()) {
+    if (value !== null) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  }
   pen.strokeStyle = colours().edge;
   pen.lineWidth = 1;
-  pen.strokeRect(0.5, top + 2.5, width - 1, CHART - 5);
-  Object.values(curve.lines).forEach((line, number) => {
+  pen.strokeRect(0.5, top + 2.5, width, CHART - 5);
+  Object.values(lines).forEach((line, number) => {
     pen.strokeStyle = LINES[number % LINES.length];
     pen.beginPath();
     line.forEach((value, frame) => {
-      if (value === null) return;
-      const share = high > low ? (value - low) / (high - low) : 0.5;
-      pen.lineTo((frame / last) * (width - 1), top + CHART - 5 - share * (CHART - 10));
+      const share = high > low ? ((value ?? low) - low) / (high - low) : 0.5;
+      if (value !== null) pen.lineTo((frame / last) * width, top + CHART - 5 - share * (CHART - 10));
     });
     pen.stroke();
   });
 }
 
-/** @returns {Promise<any>} what a node of a workflow gave in the last of the runs that the server remembers */
-async function fromHistory(/** @type {string} */ workflow, /** @type {any} */ node) {
+/**
+ * @param {string} workflow
+ * @param {any} node
+ * @returns {Promise<any>} what a node of a workflow gave in the last of the runs that the server remembers
+ */
+async function fromHistory(workflow, node) {
   try {
     const answer = await (await api.fetchApi(`/history?max_items=${RUNS}`)).json();
-    const runs = Object.values(answer).filter(
-      ({ prompt }) => prompt[3]?.extra_pnginfo?.workflow?.id === workflow && prompt[2][node.id]?.class_type === node.comfyClass,
-    );
-    return runs.map(({ outputs }) => outputs?.[node.id]).findLast((output) => output?.frameloom_clips);
+    const isOurs = (/** @type {any} */ { prompt }) =>
+      prompt[3]?.extra_pnginfo?.workflow?.id === workflow && prompt[2][node.id]?.class_type === node.comfyClass;
+    const outputs = Object.values(answer).filter(isOurs).map((run) => run.outputs?.[node.id]);
+    return outputs.reverse().find((output) => output?.frameloom_clips);
   } catch {
     return null; // a server without a history: nothing is shown until the next run
   }
@@ -312,10 +293,10 @@ const live = new Set();
 app.registerExtension({
   name: "Frameloom.Scrubber",
   nodeCreated(/** @type {any} */ node) {
-    const height = HEIGHTS[/** @type {keyof typeof HEIGHTS} */ (node.comfyClass)];
+    const height = HEIGHTS[node.comfyClass];
     if (!height) return;
     companion(node, "scrubber", {
-      watch: node.widgets?.some((/** @type {any} */ each) => each.name === "fps") ? ["fps"] : [],
+      watch: ["fps"],
       height,
       label: "frames of the last run",
       build(c) {
@@ -332,7 +313,7 @@ app.registerExtension({
       },
     });
   },
-  // Another tab's graph was opened: the editor remembers what its runs gave, and says so after its nodes are made.
+  // Another tab was opened: the editor gives back what its nodes showed after they are made.
   onNodeOutputsUpdated() {
     for (const scrubber of live) scrubber.restore();
   },
