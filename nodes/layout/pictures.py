@@ -91,6 +91,7 @@ class LayoutToMasks(io.ComfyNode):
                 switch("invert", False, "Make the mask 1 where the entity is not, instead of where it is."),
             ],
             outputs=[out(io.Mask, "mask", "A mask for each frame, 1 = the entity.")],
+            has_intermediate_output=True,
         )  # fmt: skip
 
     @classmethod
@@ -138,6 +139,7 @@ class LayoutToControl(io.ComfyNode):
                 seed("Seed of scribble's hand, which draws an entity alike in all frames."),
             ],
             outputs=[out(io.Image, "images", "A hint for each frame of the scene.")],
+            has_intermediate_output=True,
         )  # fmt: skip
 
     @classmethod

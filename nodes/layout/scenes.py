@@ -112,6 +112,7 @@ class JoinScenes(io.ComfyNode):
             ],
             outputs=[out(io.Image, "images", "The frames of the whole video.")],
             is_input_list=True,
+            has_intermediate_output=True,
         )  # fmt: skip
 
     @classmethod

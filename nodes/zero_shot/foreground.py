@@ -89,6 +89,7 @@ class ForegroundMask(io.ComfyNode):
                     "A mask for each frame, 1 = foreground, with one value for each cell of the latents: an "
                     "eighth of the picture's size."),
             ],
+            has_intermediate_output=True,
         )  # fmt: skip
 
     @classmethod
