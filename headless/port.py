@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
+from ..host.contract import Clips, Curves
 from ..host.model_folders import (
     CONFIG,
     ENDINGS,
@@ -301,6 +302,13 @@ class HeadlessHost:
     def output_video(self, path: Path) -> tuple[FileVideo, PreviewVideo]:
         """Return a video of the output folder, and what shows it."""
         return FileVideo(path), show_video(path)
+
+    def show_clips(
+        self, clips: Clips, fps: float = 8.0, curves: Curves | None = None
+    ) -> dict[str, list[Any]]:
+        """Return nothing: no editor is there to show clips."""
+        del clips, fps, curves
+        return {}
 
     def user_dir(self) -> Path:
         """Return the folder for the user's own settings."""

@@ -30,6 +30,8 @@ from ..models.video.control_schedule import ControlSchedule
 Conditioning = list[list[Any]]
 Latent = dict[str, Any]
 Spans = Mapping[str, Ranges]
+Clips = Mapping[str, Tensor]
+Curves = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 class Motion(Protocol):
@@ -270,6 +272,16 @@ class Host(Protocol):
 
     def output_video(self, path: Path) -> tuple[Any, Any]:
         """Return a video of the output folder as a VIDEO, which reads it when asked, and the ``ui`` that shows it."""
+        ...
+
+    def show_clips(
+        self, clips: Clips, fps: float = 8.0, curves: Curves | None = None
+    ) -> dict[str, list[Any]]:
+        """Return the ``ui`` by which people look at clips side by side, frame by frame; {} where there is no editor.
+
+        ``clips``: pictures, [F, H, W, 3], or masks, [F, H, W], by title. ``curves``: numbers from the first frame on,
+        by the chart's title and, within it, by the line's.
+        """
         ...
 
     def user_dir(self) -> Path:

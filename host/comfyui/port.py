@@ -27,6 +27,7 @@ from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
 from ..model_folders import CONFIG, INPUT_FOLDERS, check_new_name, folder_in, folders_in, names_of
 from . import train
+from .clips import show_clips
 from .decode import decode
 from .install import install
 from .installed import installed
@@ -71,6 +72,7 @@ class ComfyHost:
     select_frames = staticmethod(select_frames)
     schedule_controls = staticmethod(schedule_controls)
     describe = staticmethod(describe_conditions)
+    show_clips = staticmethod(show_clips)
     base = staticmethod(train.describe)
     train_forward = staticmethod(train.differentiable)
 

@@ -70,6 +70,14 @@ class Report:
     shuffled: Figures
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Another video of the same frames. ``difference_by_frame``: [F] mean |a - b| of both videos' frames."""
+
+    other: Figures
+    difference_by_frame: Tensor
+
+
 def measure(images: Images, seed: int = 0) -> Report:
     """Measure a video, its first frame held, and its frames in an order that the seed gives.
 
@@ -81,12 +89,34 @@ def measure(images: Images, seed: int = 0) -> Report:
             f"images is {tuple(images.shape)}; expected at least 3 frames as [frames, height, width, 3]; give the "
             "frames of one video as a batch."
         )
-    frames = rearrange(images.float(), "f h w c -> f c h w")
-    sizes = frames, _reduce(frames, _SSIM_SIDE), _reduce(frames, _MOTION_SIDE)
+    sizes = _in_sizes(images)
     order = [
-        int(place) for place in torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed))
+        int(place) for place in torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     ]
-    return Report(*(_measure_one(*sizes, ids) for ids in (range(len(frames)), (0, 0, 0), order)))
+    return Report(*(_measure_one(*sizes, ids) for ids in (range(len(images)), (0, 0, 0), order)))
+
+
+def compare_videos(images: Images, other: Images) -> Comparison:
+    """Measure another video, and how far its frames are from the first one's.
+
+    Raises:
+        ValueError: it has another number or size of frames.
+    """
+    if images.shape != other.shape:
+        (frames, height, width), (got, *size) = images.shape[:3], other.shape[:3]
+        raise ValueError(
+            f"compare has {got} frames of {size[1]} x {size[0]}; expected {frames} frames of {width} x {height}, as "
+            "images has; take as many frames of both, and scale one of them."
+        )
+    pairs = zip(torch.split(images.float(), _CHUNK), torch.split(other.float(), _CHUNK), strict=True)
+    difference = torch.cat([(a - b).abs().mean((1, 2, 3)) for a, b in pairs])
+    return Comparison(_measure_one(*_in_sizes(other), range(len(other))), difference)
+
+
+def _in_sizes(images: Images) -> tuple[Clip, Clip, Clip]:
+    """Return a clip as it is, and in the sizes in which similarity and motion are measured."""
+    frames = rearrange(images.float(), "f h w c -> f c h w")
+    return frames, _reduce(frames, _SSIM_SIDE), _reduce(frames, _MOTION_SIDE)
 
 
 def _measure_one(frames: Clip, similar: Clip, moving: Clip, ids: Sequence[int]) -> Figures:
@@ -157,7 +187,7 @@ def _reduce(frames: Clip, side: int) -> Clip:
     return reduced
 
 
-def describe(report: Report, fps: float) -> str:
+def describe(report: Report, fps: float, comparison: Comparison | None = None) -> str:
     """Return the figures as a text table, with motion in percent a second, too."""
     rows = [
         ("similarity of neighbouring frames (SSIM, 1 = equal)", "similarity", 1.0, ".4f"),
@@ -166,10 +196,17 @@ def describe(report: Report, fps: float) -> str:
         ("motion (percent of the longer side, each second)", "motion", fps, ".1f"),
         ("drift, first to last frame (1 - SSIM)", "drift", 1.0, ".4f"),
     ]
-    lines = [f"{'':52}{'video':>10}{'frozen':>10}{'shuffled':>10}"]
+    columns = {"video": report.video, "frozen": report.frozen, "shuffled": report.shuffled}
+    if comparison is not None:
+        columns["compare"] = comparison.other
+    lines = [f"{'':52}" + "".join(f"{name:>10}" for name in columns)]
     for title, name, factor, form in rows:
-        values = [
-            getattr(figures, name) * factor for figures in (report.video, report.frozen, report.shuffled)
-        ]
+        values = [getattr(figures, name) * factor for figures in columns.values()]
         lines.append(f"{title:52}" + "".join(f"{value:>10{form}}" for value in values))
+    if comparison is not None:
+        most, frame = comparison.difference_by_frame.max(0)
+        lines.append(
+            f"difference of compare from video (mean |a - b|, 0 = equal): {comparison.difference_by_frame.mean():.4f}, "
+            f"most {most:.4f} in frame {int(frame)}"
+        )
     return "\n".join(lines)

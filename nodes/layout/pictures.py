@@ -51,7 +51,10 @@ class LayoutPreview(io.ComfyNode):
         """Run the node."""
         frames = _draw_frames(storyboard, longer_side)
         sheet = to_image(draw_sheet(storyboard, columns))
-        return io.NodeOutput(frames, sheet, ui=api.ui.PreviewImage(sheet, cls=cls))
+        preview = api.ui.PreviewImage(sheet, cls=cls)
+        return io.NodeOutput(
+            frames, sheet, ui={**preview.as_dict(), **api.port().show_clips({"frames": frames})}
+        )
 
 
 def _draw_frames(storyboard: Storyboard, longer_side: int) -> Tensor:
@@ -88,6 +91,7 @@ class LayoutToMasks(io.ComfyNode):
                 switch("invert", False, "Make the mask 1 where the entity is not, instead of where it is."),
             ],
             outputs=[out(io.Mask, "mask", "A mask for each frame, 1 = the entity.")],
+            has_intermediate_output=True,
         )  # fmt: skip
 
     @classmethod
@@ -106,7 +110,8 @@ class LayoutToMasks(io.ComfyNode):
         masks = feather_masks(
             scene_masks(storyboard.only_scene(), entity.strip(), height, width, shape), feather
         )
-        return io.NodeOutput(1 - masks if invert else masks)
+        masks = 1 - masks if invert else masks
+        return io.NodeOutput(masks, ui=api.port().show_clips({"mask": masks}))
 
 
 class LayoutToControl(io.ComfyNode):
@@ -134,6 +139,7 @@ class LayoutToControl(io.ComfyNode):
                 seed("Seed of scribble's hand, which draws an entity alike in all frames."),
             ],
             outputs=[out(io.Image, "images", "A hint for each frame of the scene.")],
+            has_intermediate_output=True,
         )  # fmt: skip
 
     @classmethod
@@ -143,7 +149,8 @@ class LayoutToControl(io.ComfyNode):
         """Run the node."""
         width, height = width or storyboard.size[0], height or storyboard.size[1]
         scene = storyboard.only_scene()
-        return io.NodeOutput(draw_control(scene, kind, height, width, line_width=line_width, seed=seed))
+        hints = draw_control(scene, kind, height, width, line_width=line_width, seed=seed)
+        return io.NodeOutput(hints, ui=api.port().show_clips({"images": hints}))
 
 
 def _size_inputs() -> list[Any]:

@@ -112,12 +112,14 @@ class JoinScenes(io.ComfyNode):
             ],
             outputs=[out(io.Image, "images", "The frames of the whole video.")],
             is_input_list=True,
+            has_intermediate_output=True,
         )  # fmt: skip
 
     @classmethod
     def execute(cls, images: list[Tensor], cross_fade: list[int], skip: list[int]) -> io.NodeOutput:
         """Run the node."""
-        return io.NodeOutput(join_scenes([scene[skip[0] :] for scene in images], cross_fade[0]))
+        video = join_scenes([scene[skip[0] :] for scene in images], cross_fade[0])
+        return io.NodeOutput(video, ui=api.port().show_clips({"images": video}))
 
 
 NODES: list[type] = [SelectScene, SceneList, JoinScenes]

@@ -89,6 +89,7 @@ class ForegroundMask(io.ComfyNode):
                     "A mask for each frame, 1 = foreground, with one value for each cell of the latents: an "
                     "eighth of the picture's size."),
             ],
+            has_intermediate_output=True,
         )  # fmt: skip
 
     @classmethod
@@ -118,7 +119,7 @@ class ForegroundMask(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        samples = check_clip(latent)
+        samples, port = check_clip(latent), api.port()
         if mask is None:
             _check_family(model, clip, samples)
             noisy = _noisy_latents(model, latent, seed, passes, at_percent)
@@ -127,7 +128,8 @@ class ForegroundMask(io.ComfyNode):
             mask = normalise(maps.to(samples.device))
         check_cleaning(mask, len(samples), dilation)
         size = samples.shape[-2], samples.shape[-1]
-        return io.NodeOutput(clean_masks(mask, size, threshold=threshold, dilation=dilation, hold=hold))
+        masks = clean_masks(mask, size, threshold=threshold, dilation=dilation, hold=hold)
+        return io.NodeOutput(masks, ui=port.show_clips({"mask": masks}))
 
 
 def _check_phrase(phrase: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from frameloom.models.video.metrics import describe, displacement, frame_similarity, measure
+from frameloom.models.video.metrics import compare_videos, describe, displacement, frame_similarity, measure
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -128,3 +128,31 @@ def test_figures_are_those_of_the_whole_video_at_once():
     flicker = (frames[2:] - 2 * frames[1:-1] + frames[:-2]).abs().mean()
     assert figures.flicker == pytest.approx(float(flicker), abs=1e-6)
     assert figures.drift == pytest.approx(1 - float(frame_similarity(frames[:1], frames[-1:])), abs=1e-6)
+
+
+def test_another_video_is_measured_as_by_itself_and_by_its_distance_from_the_first():
+    video, other = moving_square(4, noise=0.01), moving_square(2)
+    comparison = compare_videos(video, other)
+    alone = measure(other).video
+    assert comparison.other.motion == alone.motion
+    assert torch.equal(comparison.other.similarity_by_frame, alone.similarity_by_frame)
+    wanted = torch.tensor([float(abs(a - b).sum() / a.numel()) for a, b in zip(video, other, strict=True)])
+    torch.testing.assert_close(comparison.difference_by_frame, wanted)
+    assert compare_videos(video, video).difference_by_frame.abs().max() == 0
+
+
+def test_the_table_names_the_other_video_and_the_frame_that_differs_most():
+    video, other = moving_square(4), moving_square(4)
+    other[7] = 1 - other[7]
+    lines = describe(measure(video), 8.0, compare_videos(video, other)).splitlines()
+    assert lines[0].split() == ["video", "frozen", "shuffled", "compare"]
+    assert lines[-1].endswith("in frame 7")
+    assert lines[1:6] != describe(measure(video), 8.0).splitlines()[1:]
+
+
+@pytest.mark.parametrize("shape", [(11, 32, 32, 3), (12, 32, 48, 3)])
+def test_another_video_of_other_frames_is_refused(shape):
+    with pytest.raises(
+        ValueError, match=r"compare has 1\d frames of \d\d x 32; expected 12 frames of 32 x 32"
+    ):
+        compare_videos(torch.zeros(12, 32, 32, 3), torch.zeros(shape))

@@ -68,6 +68,10 @@ export function frameBar({ onFrame }) {
   return {
     element,
     stop,
+    toggle: () => play.click(),
+    get playing() {
+      return timer > 0;
+    },
     step: (/** @type {number} */ by) => (stop(), go(frame + by)),
     get frame() {
       return frame;
