@@ -9,8 +9,8 @@ from comfy_api.latest import ComfyExtension, io, ui
 
 from .. import api
 from ..model_folders import ENDINGS
+from . import convert_route, storyboard_route
 from .checked import checked
-from .convert_route import add_route
 from .port import ComfyHost
 from .version import TolerantIo, check_version
 
@@ -25,7 +25,8 @@ class FrameloomExtension(ComfyExtension):
         """Return every node. Nothing is registered before this call."""
         check_version()
         register_folders()
-        add_route()
+        convert_route.ROUTE.add()
+        storyboard_route.ROUTE.add()
         api.select(io=TolerantIo(io), ui=ui, extension=ComfyExtension, port=ComfyHost())
         from ...nodes import node_classes  # node files need a selected host
 
