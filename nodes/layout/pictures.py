@@ -51,7 +51,8 @@ class LayoutPreview(io.ComfyNode):
         """Run the node."""
         frames = _draw_frames(storyboard, longer_side)
         sheet = to_image(draw_sheet(storyboard, columns))
-        return io.NodeOutput(frames, sheet, ui=api.ui.PreviewImage(sheet, cls=cls))
+        shown = api.ui.PreviewImage(sheet, cls=cls).as_dict()
+        return io.NodeOutput(frames, sheet, ui={**shown, "frameloom_storyboard": [storyboard.to_json()]})
 
 
 def _draw_frames(storyboard: Storyboard, longer_side: int) -> Tensor:

@@ -116,3 +116,11 @@ def test_a_scene_keeps_the_frames_that_its_keys_are_in():
     assert js("fewestFrames(given)", BOARD.scenes[0].model_dump(mode="json")) == 1 + max(
         key.f for entity in BOARD.scenes[0].entities for key in (*entity.track, *(entity.keypoints or ()))
     )
+
+
+def test_a_thing_is_shown_as_present_where_it_has_a_box():
+    found = js("given.map(({ entity, boxes }) => presence(entity, boxes.length))", TABLE)
+    for case, parts in zip(TABLE, found, strict=True):
+        frames = [frame for first, last in parts for frame in range(first, last + 1)]
+        assert frames == [frame for frame, box in enumerate(case["boxes"]) if box], case["says"]
+        assert all(one[1] + 1 < other[0] for one, other in zip(parts, parts[1:], strict=False)), case["says"]
