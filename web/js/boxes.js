@@ -4,6 +4,7 @@
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
+import { Behind, linkOf } from "./boxes_behind.js";
 import { BoxFields } from "./boxes_fields.js";
 import { HANDLE, laneAt, lanesHeight, paint, paintLanes, placeOf } from "./boxes_picture.js";
 import { chain, companion } from "./companion.js";
@@ -12,10 +13,7 @@ import * as story from "./storyboard.js";
 import { Surface } from "./surface.js";
 
 /**
- * @typedef {import("./storyboard.js").Storyboard} Storyboard
- * @typedef {import("./storyboard.js").Box} Box
- * @typedef {import("./storyboard.js").Entity} Entity
- * @typedef {import("./storyboard.js").Point} Point
+ * @import { Box, Entity, Point, Scene, Storyboard } from "./storyboard.js"
  * @typedef {{ storyboard?: Storyboard, format?: string, error?: string, line?: number }} Answer
  * @typedef {{ id: string, handle: string, from: Point, box: Box | null, now: Box | null, far: boolean }} Held
  *   id: "" for a new thing; now: its box so far; far: it was moved further than a hand slips
@@ -77,8 +75,11 @@ export class Boxes {
     /** @type {Held | null} */
     this.held = null;
 
+    this.boxOf = this.boxOf.bind(this);
+    this.behind = new Behind(c);
     this.fields = new BoxFields(this);
-    c.root.append(this.fields.tabs);
+    c.root.style.padding = "3px"; // for the ring of the focus
+    c.root.append(this.fields.top);
     this.surface = new Surface(c.root, "Boxes of the storyboard at a frame");
     this.bar = frameBar({ onFrame: (frame) => this.goFrame(frame) });
     c.root.append(this.bar.element);
@@ -106,6 +107,7 @@ export class Boxes {
 
   removed() {
     this.bar.stop();
+    this.behind.removed();
     api.removeEventListener("reconnected", this.again);
   }
 
@@ -165,19 +167,15 @@ export class Boxes {
     this.bar.set({ frames, frame: this.frame, fps: board?.fps, keys: entity?.track.map((key) => key.f) });
     this.lanes.place.style.flex = `0 0 ${scene ? lanesHeight(scene) : 0}px`;
     this.fields.refresh();
+    this.behind.refresh();
     this.c.redraw();
   }
 
   draw() {
     const { scene, board, held } = this;
     if (!scene || !board) return this.surface.begin();
-    const view = {
-      scene, size: board.size, frame: this.frame, thing: this.thing, open: this.open || !this.editable,
-      knobs: this.open, boxOf: (/** @type {Entity} */ entity) => this.boxOf(entity),
-      fresh: held?.id === "" ? held.now : null, behind: null,
-    }; // prettier-ignore
-    paint(this.surface, view);
-    if (!held) paintLanes(this.lanes, view);
+    paint(this, scene, board.size);
+    if (!held) paintLanes(this, scene);
     this.fields.draw();
   }
 
@@ -229,7 +227,7 @@ export class Boxes {
     this.c.snapshot();
   }
 
-  /** @param {Partial<import("./storyboard.js").Scene>} change */
+  /** @param {Partial<Scene>} change */
   changeScene(change) {
     if (this.board) this.commit(story.withScene(this.board, this.place, change));
   }
@@ -354,10 +352,9 @@ export class Boxes {
   /** @param {PointerEvent} event */
   pressLane(event) {
     if (!this.scene) return;
-    const { entity, frame } = laneAt(this.lanes, this.scene, this.lanes.at(event));
     this.bar.stop();
-    this.frame = frame;
-    this.choose(entity?.id ?? "");
+    Object.assign(this, laneAt(this.lanes, this.scene, this.lanes.at(event)));
+    this.refresh();
   }
 
   // The keyboard.
@@ -400,7 +397,7 @@ function preview(node) {
       const boxes = new Boxes(c, false);
       const look = () => {
         const input = node.inputs?.find((/** @type {any} */ each) => each.name === "storyboard");
-        const link = input?.link == null ? null : node.graph?.links.get?.(input.link) ?? node.graph?.links[input.link];
+        const link = linkOf(node, input?.link);
         const before = link && shown.get(node.graph.getNodeById(link.origin_id));
         const answer = before?.storyboard ? before : ran;
         if (answer !== boxes.answer) boxes.answer = answer;
@@ -434,8 +431,8 @@ app.registerExtension({
     if (node.comfyClass !== "Frameloom_LayoutFromText") return;
     companion(node, "boxes", {
       watch: ["text", "file", ...SETTINGS],
-      height: 380,
-      width: 420,
+      height: 440,
+      width: 440,
       label: "Storyboard: draw boxes and move them over time",
       build: (c) => new Boxes(c, true),
     });

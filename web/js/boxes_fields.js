@@ -2,10 +2,10 @@
 
 import * as story from "./storyboard.js";
 
-/** @typedef {import("./boxes.js").Boxes} Boxes */
+/** @import { Boxes } from "./boxes.js" */
 
 const CONTROL =
-  "box-sizing: border-box; min-width: 0; height: 22px; padding: 0 5px; font: inherit; color: inherit;" +
+  "box-sizing: border-box; min-width: 0; height: 22px; margin: 0; padding: 0 5px; font: inherit; color: inherit;" +
   "border: 1px solid var(--border-color); border-radius: 4px; background: var(--comfy-input-bg);";
 const ROW = "display: flex; flex: none; align-items: center; gap: 4px;";
 
@@ -13,7 +13,9 @@ export class BoxFields {
   /** @param {Boxes} boxes */
   constructor(boxes) {
     this.boxes = boxes;
-    this.tabs = make("div", {}, ROW);
+    this.tabs = make("div", {}, `${ROW} flex: 1; flex-wrap: wrap`);
+    boxes.behind.select.style.cssText = CONTROL;
+    this.top = make("div", {}, ROW, this.tabs, boxes.behind.select);
     this.note = make("div", { role: "status" }, "flex: none; max-height: 80px; overflow: auto; white-space: pre-wrap");
     this.note.style.userSelect = "text";
 
@@ -100,7 +102,9 @@ export class BoxFields {
   refresh() {
     const { boxes } = this;
     const { answer, board, scene, entity, open } = boxes;
+    const wasHere = this.tabs.contains(document.activeElement);
     this.tabs.replaceChildren(...this.tabsOf(board));
+    if (wasHere) this.tabs.children[boxes.place]?.focus();
     for (const each of [this.chosen, this.numbers]) each.style.display = open ? "flex" : "none";
     this.ofThing.style.display = entity ? "flex" : "none";
     this.numbers.style.visibility = entity ? "" : "hidden"; // the picture keeps its size

@@ -1,191 +1,156 @@
-// What the box editor draws: the things at a frame, and below them the keys of each, frame by frame.
+// What the box editor draws: the things at a frame, and below them the keys of each thing, frame by frame.
 
 import * as story from "./storyboard.js";
 import { THINGS, colours } from "./surface.js";
 
 /**
- * @typedef {import("./storyboard.js").Box} Box
- * @typedef {import("./storyboard.js").Entity} Entity
- * @typedef {import("./storyboard.js").Scene} Scene
- * @typedef {import("./surface.js").Surface} Surface
- * @typedef {{ x: number, y: number, width: number, height: number }} Place  of the picture on its surface
- * @typedef {{ scene: Scene, size: [number, number], frame: number, thing: string, open: boolean, knobs: boolean,
- *   boxOf: (entity: Entity) => Box | null, fresh: Box | null, behind: CanvasImageSource | null }} View
+ * @import { Boxes } from "./boxes.js"
+ * @import { Box, Entity, Point, Scene } from "./storyboard.js"
+ * @import { Surface } from "./surface.js"
  */
 
 export const HANDLE = 10; // screen pixels
 const MARGIN = 12; // around the picture, for handles at its edges
-const [LANES, LANE] = [96, 15]; // height of all lanes together, and of one where there are few
+const [LANES, LANE] = [90, 15]; // height of all lanes, and of one where there are few
 const [BEFORE, BEHIND] = [40, 66]; // of a lane: it begins and ends below the frame bar's slider
+const FAINT = 0.5;
 
-/** @type {(place: number) => string} */
+/** @param {number} place */
 const colour = (place) => THINGS[place % THINGS.length];
 
-/** Where the picture lies: as large as it fits, in the middle.
- *  @type {(surface: Surface, size: [number, number]) => Place} */
+/** Where the picture lies: as large as it fits, in the middle. @param {Surface} surface @param {Point} size */
 export function placeOf(surface, [wide, tall]) {
   const scale = Math.max(Math.min((surface.width - 2 * MARGIN) / wide, (surface.height - 2 * MARGIN) / tall), 0.001);
   const [width, height] = [wide * scale, tall * scale];
   return { x: (surface.width - width) / 2, y: (surface.height - height) / 2, width, height };
 }
 
-/** @param {Surface} surface @param {View} view */
-export function paint(surface, view) {
+/** @param {Boxes} boxes @param {Scene} scene @param {Point} size */
+export function paint({ surface, frame, thing, held, behind, open, editable, boxOf }, { entities, frames }, size) {
   const pen = surface.begin();
-  const place = placeOf(surface, view.size);
+  const { x, y, width, height } = placeOf(surface, size);
   const look = colours();
-  const thin = 1 / Math.min(surface.scale, 1);
-  const at = (/** @type {number[]} */ [x, y]) =>
-    /** @type {[number, number]} */ ([place.x + x * place.width, place.y + y * place.height]);
-  const outline = (/** @type {Box} */ box) => {
-    const [left, top] = at([box[0], box[1]]);
-    const [right, bottom] = at([box[2], box[3]]);
+  const thin = 1 / Math.min(surface.scale, 1); // a pixel of the screen, or of a graph that is near
+  const at = (/** @type {number} */ across, /** @type {number} */ down) =>
+    /** @type {Point} */ ([x + across * width, y + down * height]);
+  const outline = (/** @type {Box} */ [left, top, right, bottom]) => {
     pen.beginPath();
-    pen.rect(left, top, right - left, bottom - top);
+    pen.rect(...at(left, top), (right - left) * width, (bottom - top) * height);
   };
+  const ink = (/** @type {string} */ stroke, /** @type {string} */ fill, /** @type {number} */ line = 1) =>
+    Object.assign(pen, { strokeStyle: stroke, fillStyle: fill, lineWidth: line * thin });
 
-  pen.fillStyle = look.ground;
+  ink(look.edge, look.ground);
   outline([0, 0, 1, 1]);
   pen.fill();
-  if (view.behind) pen.drawImage(view.behind, place.x, place.y, place.width, place.height);
-  pen.lineWidth = thin;
-  pen.strokeStyle = look.edge;
-  if (!view.behind) grid();
-  outline([0, 0, 1, 1]);
   pen.stroke();
-  pen.globalAlpha = view.open ? 1 : 0.6;
-
-  const { entities } = view.scene;
-  const chosen = entities.findIndex((each) => each.id === view.thing);
+  const picture = behind.at(frame / Math.max(frames - 1, 1));
+  if (picture) pen.drawImage(picture, x, y, width, height);
+  else for (const part of [0.25, 0.5, 0.75]) for (const line of [[part, 0, part, 1], [0, part, 1, part]]) {
+    outline(/** @type {Box} */ (line));
+    pen.stroke();
+  }
+  const full = open || !editable ? 1 : FAINT;
+  pen.globalAlpha = full;
+  const chosen = entities.findIndex((each) => each.id === thing);
   if (chosen >= 0) ghosts(entities[chosen], colour(chosen));
-  entities.forEach((entity, number) => number !== chosen && thing(entity, number));
-  if (chosen >= 0) thing(entities[chosen], chosen);
-  if (view.fresh) box(view.fresh, colour(entities.length), 2 * thin, false);
+  entities.forEach((entity, number) => number !== chosen && draw(entity, colour(number)));
+  if (chosen >= 0) draw(entities[chosen], colour(chosen));
+  if (held?.id === "" && held.now) box(held.now, colour(entities.length), 2);
   pen.globalAlpha = 1;
 
-  function grid() {
-    pen.globalAlpha = 0.5;
-    pen.beginPath();
-    for (const part of [0.25, 0.5, 0.75]) {
-      pen.moveTo(...at([part, 0]));
-      pen.lineTo(...at([part, 1]));
-      pen.moveTo(...at([0, part]));
-      pen.lineTo(...at([1, part]));
-    }
-    pen.stroke();
-    pen.globalAlpha = 1;
-  }
-
-  /** @param {Box} edges @param {string} ink @param {number} width @param {boolean} dashed */
-  function box(edges, ink, width, dashed) {
+  /** @param {Box} edges @param {string} hue @param {number} line */
+  function box(edges, hue, line) {
     outline(edges);
-    pen.fillStyle = `${ink}30`;
+    ink(hue, `${hue}30`, line);
     pen.fill();
-    pen.strokeStyle = ink;
-    pen.lineWidth = width;
-    pen.setLineDash(dashed ? [5 * thin, 4 * thin] : []); // there is no key at this frame
     pen.stroke();
-    pen.setLineDash([]);
   }
 
-  /** @param {Entity} entity @param {number} number */
-  function thing(entity, number) {
-    const edges = view.boxOf(entity);
+  /** @param {Entity} entity @param {string} hue */
+  function draw(entity, hue) {
+    const edges = boxOf(entity);
     if (!edges) return;
-    const isChosen = entity.id === view.thing;
-    box(edges, colour(number), (isChosen ? 2.5 : 1.5) * thin, !story.keyAt(entity, view.frame));
-    const [left, top] = at([edges[0], edges[1]]);
-    const text = 12 * thin;
-    pen.font = `${text}px sans-serif`;
-    const width = Math.min(pen.measureText(entity.text).width, place.width) + 8 * thin;
-    const x = Math.min(left, place.x + place.width - width);
-    const y = top >= place.y + text + 5 * thin ? top - text - 5 * thin : top;
-    pen.fillStyle = colour(number);
-    pen.fillRect(x, y, width, text + 5 * thin);
-    pen.fillStyle = "#fff";
-    pen.fillText(entity.text, x + 4 * thin, y + text, place.width);
-    if (isChosen && view.knobs) knobs(edges, colour(number));
-  }
-
-  /** @param {Box} edges @param {string} ink */
-  function knobs(edges, ink) {
+    const isChosen = entity.id === thing;
+    pen.setLineDash(story.keyAt(entity, frame) ? [] : [5 * thin, 4 * thin]); // between keys
+    box(edges, hue, isChosen ? 2.5 : 1.5);
+    pen.setLineDash([]);
+    pen.font = `${12 * thin}px sans-serif`;
+    const [left, top] = at(edges[0], edges[1]);
+    const long = Math.min(pen.measureText(entity.text).width + 8 * thin, width);
+    const [start, level] = [Math.min(left, x + width - long), Math.max(top - 17 * thin, y)];
+    ink("#fff", hue);
+    pen.fillRect(start, level, long, 17 * thin);
+    ink(hue, "#fff");
+    pen.fillText(entity.text, start + 4 * thin, level + 13 * thin, long - 8 * thin);
+    if (!isChosen || !open) return;
     const side = HANDLE / surface.scale;
-    pen.lineWidth = thin;
-    pen.strokeStyle = ink;
-    pen.fillStyle = "#fff";
     for (const spot of Object.values(story.handles(edges))) {
-      const [x, y] = at(spot);
-      pen.fillRect(x - side / 2, y - side / 2, side, side);
-      pen.strokeRect(x - side / 2, y - side / 2, side, side);
+      const [across, down] = at(...spot);
+      pen.fillRect(across - side / 2, down - side / 2, side, side);
+      pen.strokeRect(across - side / 2, down - side / 2, side, side);
     }
   }
 
-  /** The boxes of the keys around, and the way of the centre. @param {Entity} entity @param {string} ink */
-  function ghosts(entity, ink) {
-    pen.strokeStyle = pen.fillStyle = ink;
-    pen.lineWidth = thin;
-    pen.globalAlpha = 0.5;
-    for (const { f, box: edges } of story.neighbours(entity, view.frame)) {
-      outline(/** @type {Box} */ (edges));
+  /** The boxes of the keys around, and the way of the centre. @param {Entity} entity @param {string} hue */
+  function ghosts(entity, hue) {
+    ink(hue, hue);
+    pen.font = `${10 * thin}px sans-serif`;
+    pen.globalAlpha = FAINT;
+    for (const { f, box: edges } of story.neighbours(entity, frame)) {
+      if (!edges) continue;
+      outline(edges);
       pen.stroke();
-      const [x, y] = at([edges?.[2] ?? 0, edges?.[3] ?? 0]);
-      pen.font = `${10 * thin}px sans-serif`;
-      pen.fillText(String(f + 1), x + 2 * thin, y);
+      pen.fillText(String(f + 1), ...at(edges[2], edges[3]));
     }
-    pen.globalAlpha = 0.8;
     for (const line of story.path(entity)) {
       pen.beginPath();
-      for (const spot of line) pen.lineTo(...at(spot));
+      for (const spot of line) pen.lineTo(...at(...spot));
       pen.stroke();
-      for (const spot of line) pen.fillRect(at(spot)[0] - 2 * thin, at(spot)[1] - 2 * thin, 4 * thin, 4 * thin);
+      for (const [across, down] of line.map((spot) => at(...spot))) {
+        pen.fillRect(across - 2 * thin, down - 2 * thin, 4 * thin, 4 * thin);
+      }
     }
-    pen.globalAlpha = view.open ? 1 : 0.6;
+    pen.globalAlpha = full;
   }
 }
 
-// Lanes: one for each thing, with a bar where it is present, and a mark at each key.
+// Lanes: one for each thing, with a bar where it is present and a mark at each key.
 
-/** @type {(scene: Scene) => number} */
+/** @param {Scene} scene */
 const laneHeight = ({ entities }) => Math.min(LANE, LANES / Math.max(entities.length, 1));
 
-/** @type {(scene: Scene) => number} */
+/** @param {Scene} scene */
 export const lanesHeight = (scene) => Math.ceil(laneHeight(scene) * scene.entities.length);
 
-/** @param {Surface} surface @param {View} view */
-export function paintLanes(surface, view) {
-  const pen = surface.begin();
-  const { scene } = view;
+/** @param {Boxes} boxes @param {Scene} scene */
+export function paintLanes({ lanes, frame, thing }, scene) {
+  const pen = lanes.begin();
   const tall = laneHeight(scene);
   const look = colours();
-  const wide = Math.max(surface.width - BEFORE - BEHIND, 1);
-  const x = (/** @type {number} */ frame) => BEFORE + (wide * frame) / Math.max(scene.frames - 1, 1);
+  const step = (lanes.width - BEFORE - BEHIND) / Math.max(scene.frames - 1, 1);
+  const x = (/** @type {number} */ at) => BEFORE + step * at;
+  pen.font = "10px sans-serif";
   scene.entities.forEach((entity, number) => {
-    const [top, middle] = [number * tall, (number + 0.5) * tall];
+    const top = number * tall;
+    const bar = (/** @type {number} */ alpha, /** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ edge) => {
+      pen.globalAlpha = alpha;
+      pen.fillRect(x(from) - 2.5, top + edge, x(to) - x(from) + 5, tall - 2 * edge);
+    };
     pen.fillStyle = colour(number);
-    pen.globalAlpha = entity.id === view.thing ? 0.45 : 0.2;
-    for (const [from, to] of story.presence(entity, scene.frames)) {
-      pen.fillRect(x(from) - 2, top + 1, x(to) - x(from) + 4, tall - 2);
-    }
+    for (const [from, to] of story.presence(entity, scene.frames)) bar(entity.id === thing ? FAINT : 0.25, from, to, 1);
+    for (const { f, box } of entity.track) bar(box ? 1 : FAINT, f, f, tall / 5);
     pen.globalAlpha = 1;
-    for (const { f, box } of entity.track) {
-      pen.globalAlpha = box ? 1 : 0.4;
-      pen.fillRect(x(f) - 2.5, middle - Math.min(tall / 3, 4), 5, Math.min((2 * tall) / 3, 8));
-    }
-    pen.globalAlpha = 1;
-    if (tall < 11) return;
-    pen.font = "10px sans-serif";
-    pen.fillStyle = entity.id === view.thing ? look.text : look.faint;
-    pen.fillText(entity.text, 2, middle + 3.5, BEFORE - 8);
+    pen.fillStyle = entity.id === thing ? look.text : look.faint;
+    if (tall > 10) pen.fillText(entity.text, 2, top + tall / 2 + 3.5, BEFORE - 8);
   });
   pen.fillStyle = look.text;
-  pen.fillRect(x(view.frame) - 0.5, 0, 1, surface.height);
+  pen.fillRect(x(frame) - 0.5, 0, 1, lanes.height);
 }
 
-/** The thing and the frame at a place among the lanes.
- *  @type {(surface: Surface, scene: Scene, at: [number, number]) => { entity: Entity | undefined, frame: number }} */
-export function laneAt(surface, scene, [x, y]) {
-  const wide = Math.max(surface.width - BEFORE - BEHIND, 1);
-  const frame = Math.round(((x - BEFORE) / wide) * (scene.frames - 1));
-  const entity = scene.entities[Math.floor(y / laneHeight(scene))];
-  return { entity, frame: Math.min(Math.max(frame, 0), scene.frames - 1) };
+/** The thing and the frame at a place among the lanes. @param {Surface} lanes @param {Scene} scene @param {Point} at */
+export function laneAt(lanes, scene, [x, y]) {
+  const part = (x - BEFORE) / Math.max(lanes.width - BEFORE - BEHIND, 1);
+  const frame = story.clamp(Math.round(part * (scene.frames - 1)), 0, scene.frames - 1);
+  return { thing: scene.entities[Math.floor(y / laneHeight(scene))]?.id ?? "", frame };
 }

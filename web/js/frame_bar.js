@@ -60,8 +60,9 @@ export function frameBar({ onFrame }) {
     show();
   };
   range.oninput = () => {
+    const to = Number(range.value); // stop() shows the frame before
     stop();
-    go(Number(range.value));
+    go(to);
   };
 
   return {
