@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -123,4 +124,4 @@ def test_a_thing_is_shown_as_present_where_it_has_a_box():
     for case, parts in zip(TABLE, found, strict=True):
         frames = [frame for first, last in parts for frame in range(first, last + 1)]
         assert frames == [frame for frame, box in enumerate(case["boxes"]) if box], case["says"]
-        assert all(one[1] + 1 < other[0] for one, other in zip(parts, parts[1:], strict=False)), case["says"]
+        assert all(one[1] + 1 < other[0] for one, other in pairwise(parts)), case["says"]

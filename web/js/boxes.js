@@ -23,6 +23,7 @@ const OWN = "Frameloom JSON";
 const SETTINGS = ["format", "frames", "fps", "width", "height"];
 const VIEW = "frameloom_view"; // a node's property: where its user was at the last edit, for undo and for a file
 const SLIP = 3; // screen pixels
+const LEAST = "200px"; // height of the picture
 const MOST_KNOWN = 32;
 /** @type {Record<string, Point>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -81,6 +82,8 @@ export class Boxes {
     c.root.style.padding = "3px"; // for the ring of the focus
     c.root.append(this.fields.top);
     this.surface = new Surface(c.root, "Boxes of the storyboard at a frame");
+    this.surface.place.style.minHeight = LEAST;
+    c.root.style.minHeight = "min-content"; // nodes of Vue ask the page how high a widget is
     this.bar = frameBar({ onFrame: (frame) => this.goFrame(frame) });
     c.root.append(this.bar.element);
     this.lanes = new Surface(c.root, "Keys of each thing by frame");

@@ -15,7 +15,7 @@ export class BoxFields {
     this.boxes = boxes;
     this.tabs = make("div", {}, `${ROW} flex: 1; flex-wrap: wrap`);
     boxes.behind.select.style.cssText = CONTROL;
-    this.top = make("div", {}, ROW, this.tabs, boxes.behind.select);
+    this.top = make("div", {}, ROW, this.tabs, ...(boxes.editable ? [boxes.behind.select] : []));
     this.note = make("div", { role: "status" }, "flex: none; max-height: 80px; overflow: auto; white-space: pre-wrap");
     this.note.style.userSelect = "text";
 
@@ -117,7 +117,7 @@ export class BoxFields {
     put(this.prompt, scene?.prompt ?? "");
     put(this.background, scene?.background ?? "");
     put(this.frames, scene?.frames ?? 1);
-    this.note.textContent = answer.error ? answer.error + excerpt(boxes) : boxes.said;
+    this.note.textContent = answer.error ? excerpt(boxes) + answer.error.split(" Also tried:")[0] : boxes.said;
     this.note.style.color = answer.error ? "var(--error-text)" : "var(--descrip-text)";
     this.note.style.display = this.note.textContent ? "" : "none";
   }
@@ -167,7 +167,7 @@ function make(tag, given, style = "", ...children) {
 /** The line that an error speaks of. @param {Boxes} boxes */
 function excerpt({ answer, c }) {
   if (!answer.line) return "";
-  return `\n${answer.line} | ${String(c.value("text")).split("\n")[answer.line - 1]?.slice(0, 100)}`;
+  return `${answer.line} | ${String(c.value("text")).split("\n")[answer.line - 1]?.trim().slice(0, 100)}\n`;
 }
 
 /** Set a field's value, unless somebody types in it. @param {any} field @param {any} value */

@@ -45,6 +45,7 @@ export function paint({ surface, frame, thing, held, behind, open, editable, box
   pen.fill();
   pen.stroke();
   const picture = behind.at(frame / Math.max(frames - 1, 1));
+  pen.globalAlpha = picture ? 1 : FAINT;
   if (picture) pen.drawImage(picture, x, y, width, height);
   else for (const part of [0.25, 0.5, 0.75]) for (const line of [[part, 0, part, 1], [0, part, 1, part]]) {
     outline(/** @type {Box} */ (line));
