@@ -394,7 +394,7 @@ function preview(node) {
   let ran = {};
   companion(node, "boxes_preview", {
     watch: [],
-    height: 260,
+    height: 375,
     label: "Storyboard: its boxes over time",
     build(c) {
       const boxes = new Boxes(c, false);

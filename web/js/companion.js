@@ -89,11 +89,20 @@ class Companion {
       this.content.changed();
       this.redraw();
     }
+    this.mount();
     if (this.zoom !== app.canvas?.ds.scale) {
       this.zoom = app.canvas?.ds.scale;
       this.redraw();
     }
     return other.length > 0;
+  }
+
+  /** Undo makes a node anew, and nodes of Vue go on showing the companion of the one before: take its place. */
+  mount() {
+    if (this.root.isConnected) return;
+    const place = `[data-frameloom="${this.root.dataset.frameloom}"][data-node="${this.node.id}"]`;
+    const before = document.querySelector(place);
+    if (before && ![...live].some((each) => each.root === before)) before.replaceWith(this.root);
   }
 
   redraw() {

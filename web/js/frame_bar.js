@@ -60,7 +60,7 @@ export function frameBar({ onFrame }) {
     show();
   };
   range.oninput = () => {
-    const to = Number(range.value); // stop() shows the frame before
+    const to = Number(range.value); // stop shows the old frame
     stop();
     go(to);
   };
