@@ -65,6 +65,14 @@ class Drawn:
     def click(self, *place, **options):
         self.editor.click(self.canvas, self.at(*place), **options)
 
+    def colour(self, *place):
+        """What the canvas shows at a place of the picture."""
+        pick = """(canvas, [x, y]) => {
+            const [left, top] = [Math.round(x * canvas.width), Math.round(y * canvas.height)];
+            return [...canvas.getContext("2d").getImageData(left, top, 1, 1).data];
+        }"""
+        return self.canvas.evaluate(pick, list(self.at(*place)))
+
     def go(self, frame):
         """Move the slider to a frame."""
         self.root.locator("input[type=range]").fill(str(frame))
@@ -253,10 +261,15 @@ def test_what_is_drawn_arrives_in_a_run_and_in_the_preview(drawn):
     editor.link(drawn.node, 0, preview, "storyboard")
     show = editor.add("PreviewAny", at=(700, 700))
     editor.link(drawn.node, 1, show, "source")
+    video = editor.add("SaveAnimatedWEBP", at=(1100, 60))
+    editor.link(preview, 0, video, "images")
     assert editor.companion(preview).get_by_label("scene 1").count() == 1
+    before = drawn.colour(0.9, 0.1)
     assert editor.prompt()[str(drawn.node)]["inputs"]["text"] == drawn.text
     entry = editor.run()
     assert entry["status"]["status_str"] == "success"
     ran = parse_storyboard(entry["outputs"][str(show)]["text"][0])
     assert ran.scenes == drawn.board.scenes
     assert parse_storyboard(entry["outputs"][str(preview)]["frameloom_storyboard"][0]) == ran
+    editor.wait(1500)
+    assert drawn.colour(0.9, 0.1) != before  # the run's frames lie behind the boxes

@@ -101,6 +101,7 @@ async function decoder(url) {
   const { ImageDecoder } = /** @type {any} */ (window);
   if (!ImageDecoder) return () => createImageBitmap(blob); // of a clip, the first frame
   const frames = new ImageDecoder({ data: await blob.arrayBuffer(), type: blob.type });
+  await frames.tracks.ready;
   await frames.completed;
   const last = frames.tracks.selectedTrack.frameCount - 1;
   return async (part) => (await frames.decode({ frameIndex: Math.round(part * last) })).image;

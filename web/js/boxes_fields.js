@@ -7,7 +7,7 @@ import * as story from "./storyboard.js";
 const CONTROL =
   "box-sizing: border-box; min-width: 0; height: 22px; margin: 0; padding: 0 5px; font: inherit; color: inherit;" +
   "border: 1px solid var(--border-color); border-radius: 4px; background: var(--comfy-input-bg);";
-const ROW = "display: flex; flex: none; align-items: center; gap: 4px;";
+const ROW = "display: flex; flex: none; min-width: 0; align-items: center; gap: 4px;";
 
 export class BoxFields {
   /** @param {Boxes} boxes */
@@ -19,7 +19,7 @@ export class BoxFields {
     this.note = make("div", { role: "status" }, "flex: none; max-height: 80px; overflow: auto; white-space: pre-wrap");
     this.note.style.userSelect = "text";
 
-    this.things = make("select", { title: "chosen thing" }, `${CONTROL} flex: 1`);
+    this.things = make("select", { title: "chosen thing" }, `${CONTROL} flex: 1 1 80px; width: 0`);
     this.things.onchange = () => boxes.choose(this.things.value);
     this.name = this.text("name of the thing", (text) => text && boxes.changeThing({ text }));
     const hold = "present before its first key and after its last one, too";
@@ -53,13 +53,13 @@ export class BoxFields {
 
   /** @param {string} title @param {(text: string) => void} then */
   text(title, then) {
-    return this.field({ type: "text", title, placeholder: title.split(" ")[0] }, "flex: 1", (text) => then(text.trim()));
+    return this.field({ type: "text", title, placeholder: title.split(" ")[0] }, "flex: 2 1 90px; width: 0", (text) => then(text.trim()));
   }
 
   /** @param {string} title @param {object} range @param {(value: number) => void} then */
   number(title, range, then) {
     const given = { type: "number", title, min: 0, step: 1, ...range };
-    return this.field(given, "flex: 1", (text) => text && then(Number(text)));
+    return this.field(given, "flex: 1 1 56px; width: 0", (text) => text && then(Number(text)));
   }
 
   /** @param {string} textContent @param {string} title @param {() => void} then */

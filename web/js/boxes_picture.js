@@ -143,7 +143,7 @@ export function paintLanes({ lanes, frame, thing }, scene) {
     for (const { f, box } of entity.track) bar(box ? 1 : FAINT, f, f, tall / 5);
     pen.globalAlpha = 1;
     pen.fillStyle = entity.id === thing ? look.text : look.faint;
-    if (tall > 10) pen.fillText(entity.text, 2, top + tall / 2 + 3.5, BEFORE - 8);
+    if (tall > 10) pen.fillText(entity.text, BEFORE + 6, top + tall / 2 + 3.5);
   });
   pen.fillStyle = look.text;
   pen.fillRect(x(frame) - 0.5, 0, 1, lanes.height);
