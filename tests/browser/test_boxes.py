@@ -202,6 +202,24 @@ def test_a_text_that_cannot_be_read_stays_and_its_error_names_the_line(drawn):
     assert keys(drawn) == [(0, near(0.4, 0.3, 0.7, 0.6))]
 
 
+def test_without_the_server_the_text_stays_and_what_was_read_can_be_edited(drawn):
+    editor, other = drawn.editor, BOARD.replace('"f": 0', '"f": 3')
+    path = "**/frameloom/storyboard"
+    editor.page.route(path, lambda route: route.abort())
+    try:
+        editor.set(drawn.node, "text", other)
+        editor.wait(400)
+        assert "The server does not answer" in drawn.root.inner_text()
+        drawn.drag((0.35, 0.35), (0.55, 0.45))
+        assert drawn.text == other
+        editor.set(drawn.node, "text", BOARD)
+        editor.wait(400)
+        drawn.drag((0.35, 0.35), (0.55, 0.45))
+        assert keys(drawn) == [(0, near(0.4, 0.3, 0.7, 0.6))]
+    finally:
+        editor.page.unroute(path)
+
+
 def test_a_value_that_another_sets_during_a_drag_stays(drawn):
     other = BOARD.replace('"f": 0', '"f": 3')
     mouse, editor = drawn.editor.page.mouse, drawn.editor

@@ -15,7 +15,7 @@ from frameloom.tests.support.layouts import sample
 ROOT = Path(__file__).parents[2]
 MODULE = (ROOT / "web" / "js" / "storyboard.js").read_text("utf-8")
 TABLE = json.loads((ROOT / "tests" / "golden" / "interpolation.json").read_text("utf-8"))
-NODE = shutil.which("node")
+NODE = shutil.which("node") or ""
 pytestmark = pytest.mark.skipif(
     NODE is None, reason="Node.js is not installed; tests/browser uses the same module"
 )

@@ -151,7 +151,10 @@ export class Boxes {
 
   /** @param {Answer} answer */
   show(answer) {
-    if (!this.board) Object.assign(this, this.c.node.properties?.[VIEW]);
+    if (!this.board) {
+      const { place, frame, thing } = this.c.node.properties?.[VIEW] ?? this; // of a file: anything
+      Object.assign(this, { place: Number(place) || 0, frame: Number(frame) || 0, thing });
+    }
     this.answer = answer;
     this.board = answer.storyboard ?? this.board;
     shown.set(this.c.node, answer);
@@ -162,11 +165,11 @@ export class Boxes {
   /** Show all that the storyboard, the scene and the chosen thing say. */
   refresh() {
     const { board } = this;
-    this.place = Math.min(this.place, (board?.scenes.length ?? 1) - 1);
+    this.place = story.clamp(this.place, 0, (board?.scenes.length ?? 1) - 1);
     const { scene, entity } = this;
     this.thing = entity?.id ?? "";
     const frames = scene?.frames ?? 1;
-    this.frame = Math.min(this.frame, frames - 1);
+    this.frame = story.clamp(this.frame, 0, frames - 1);
     this.bar.set({ frames, frame: this.frame, fps: board?.fps, keys: entity?.track.map((key) => key.f) });
     this.lanes.place.style.flex = `0 0 ${scene ? lanesHeight(scene) : 0}px`;
     this.fields.refresh();
