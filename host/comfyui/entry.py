@@ -9,9 +9,9 @@ from comfy_api.latest import ComfyExtension, io, ui
 
 from .. import api
 from ..model_folders import ENDINGS
+from . import convert_route, storyboard_route
 from .checked import checked
-from .convert_route import add_route
-from .plan_route import add_plan_route
+from .plan_route import plan_route
 from .port import ComfyHost
 from .version import TolerantIo, check_version
 
@@ -26,12 +26,13 @@ class FrameloomExtension(ComfyExtension):
         """Return every node. Nothing is registered before this call."""
         check_version()
         register_folders()
-        add_route()
+        convert_route.ROUTE.add()
+        storyboard_route.ROUTE.add()
         api.select(io=TolerantIo(io), ui=ui, extension=ComfyExtension, port=ComfyHost())
         from ...nodes import node_classes  # node files need a selected host
 
         nodes = node_classes()
-        add_plan_route(nodes)
+        plan_route(nodes).add()
         return [checked(node) for node in nodes]
 
 

@@ -8,23 +8,18 @@ where the request is no question. It reads and writes no file, and asks no model
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from aiohttp import web
 from comfy_api.latest import io
-from server import PromptServer
 
 from ...models.files.json_text import BadJSONError, as_array, as_object, read_json
 from ..values import is_socket, refuse_value
+from .json_route import JsonRoute
 
-PATH = "/frameloom/plan"
-MOST_BYTES = 8 * 1024 * 1024
 MOST_FRAMES = 10_000  # of a clip whose length is no input of the node
-EXPECTED = 'expected {"node": "Frameloom_...", "values": {"widget": value}, "linked": ["input"]} as JSON'
 TYPES = {"INT": (int, float), "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool, "COMBO": str}
 
 
@@ -32,46 +27,35 @@ class BadRequestError(ValueError):
     """A request that is no question. Its words say what was got."""
 
 
-def add_plan_route(nodes: Iterable[type[io.ComfyNode]]) -> None:
-    """Add the route to the server that is being started, if one is; ``nodes`` without a ``plan`` have none."""
-    server = getattr(PromptServer, "instance", None)
-    if server is None:
-        return
+def plan_route(nodes: Iterable[type[io.ComfyNode]]) -> JsonRoute:
+    """Return the route; ``nodes`` without a ``plan`` have none."""
     planned = {node.define_schema().node_id: node for node in nodes if hasattr(node, "plan")}
-    turn = asyncio.Lock()  # one plan at a time, however fast they are asked for
-
-    @server.routes.post(PATH)
-    async def answer(request: web.Request) -> web.Response:
-        if request.content_type != "application/json":
-            return _refuse(415, f"{request.content_type or 'no type'}; {EXPECTED}; send application/json.")
-        body = bytearray()
-        async for part in request.content.iter_chunked(1 << 16):
-            body += part
-            if len(body) > MOST_BYTES:
-                return _refuse(413, f"more than {MOST_BYTES:,} bytes; {EXPECTED}; shorten the text.")
-        async with turn:
-            try:
-                made = await asyncio.to_thread(_answer, planned, bytes(body))
-            except (BadJSONError, BadRequestError) as error:
-                return _refuse(400, f"{error}; {EXPECTED}.")
-        return web.Response(body=made, content_type="application/json")
+    return JsonRoute(
+        "/frameloom/plan",
+        partial(_answer, planned),
+        expected='{"node": "Frameloom_...", "values": {"widget": value}, "linked": ["input"]} as JSON',
+        most_bytes=8 * 1024 * 1024,
+        instead="shorten the text",
+    )
 
 
-def _answer(planned: Mapping[str, Any], body: bytes) -> bytes:
-    """Return what the editor gets. BadJSONError and BadRequestError say what was got in place of a question."""
-    asked = as_object(read_json(body)) or {}
+def _answer(planned: Mapping[str, Any], body: bytes) -> Any:
+    """Return what the editor gets. BadRequestError says what was got in place of a question."""
+    try:
+        asked = as_object(read_json(body)) or {}
+    except BadJSONError as error:
+        raise BadRequestError(str(error)) from error
     node, values, linked = asked.get("node"), as_object(asked.get("values")), as_array(asked.get("linked"))
     if not isinstance(node, str) or node not in planned:
         raise BadRequestError(f"node {node!r:.60}, which has no plan")
     if values is None or linked is None:
         raise BadRequestError("no object of values, or no list of inputs with links")
     try:
-        made = _plan(planned[node], values, linked)
+        return _plan(planned[node], values, linked)
     except BadRequestError:
         raise
     except ValueError as error:
-        made = {"error": str(error)}
-    return json.dumps(made, default=vars).encode()
+        return {"error": str(error)}
 
 
 def _plan(node: Any, values: Mapping[str, Any], linked: Sequence[Any]) -> Any:
@@ -97,7 +81,3 @@ def _check(name: str, kind: str, options: Mapping[str, Any], value: Any) -> Any:
     if refused := refuse_value(kind, options, value):
         raise ValueError(f"{name}: got {refused.got}; expected {refused.expected}.")
     return int(value) if kind == "INT" else value
-
-
-def _refuse(status: int, got: str) -> web.Response:
-    return web.json_response({"error": f"plan: got {got}"}, status=status)

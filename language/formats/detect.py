@@ -33,24 +33,32 @@ WRITERS: dict[str, Callable[[Storyboard], str]] = {
 
 
 def read_layout(text: str, name: str, settings: Settings) -> Storyboard:
-    """Read a text as a storyboard.
+    """Read a text as a storyboard; as ``find_layout``, without the format's name."""
+    return find_layout(text, name, settings)[1]
+
+
+def find_layout(text: str, name: str, settings: Settings) -> tuple[str, Storyboard]:
+    """Find a text's format and read it as a storyboard.
 
     Args:
         text: text of a layout.
         name: name of a format in ``READERS``, or ``AUTO`` to try each.
         settings: length, speed and size, where the format does not say them.
 
+    Returns:
+        The format's name, and the storyboard.
+
     Raises:
         TextError: it is not of that format. Or it is of no format; says why for each, and in full for the format that
             read furthest.
     """
     if name != AUTO:
-        return READERS[name](Source(text, name), settings)
+        return name, READERS[name](Source(text, name), settings)
     Source(text, "text")
     failures: dict[str, TextError] = {}
     for each, reader in READERS.items():
         try:
-            return reader(Source(text, each), settings)
+            return each, reader(Source(text, each), settings)
         except TextError as error:
             failures[each] = error
     nearest = max(failures, key=lambda each: failures[each].at)

@@ -51,10 +51,8 @@ class LayoutPreview(io.ComfyNode):
         """Run the node."""
         frames = _draw_frames(storyboard, longer_side)
         sheet = to_image(draw_sheet(storyboard, columns))
-        preview = api.ui.PreviewImage(sheet, cls=cls)
-        return io.NodeOutput(
-            frames, sheet, ui={**preview.as_dict(), **api.port().show_clips({"frames": frames})}
-        )
+        shown = api.ui.PreviewImage(sheet, cls=cls).as_dict()
+        return io.NodeOutput(frames, sheet, ui={**shown, "frameloom_storyboard": [storyboard.to_json()]})
 
 
 def _draw_frames(storyboard: Storyboard, longer_side: int) -> Tensor:

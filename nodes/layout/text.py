@@ -37,7 +37,7 @@ class LayoutFromText(io.ComfyNode):
     Formats are Frameloom's own JSON, plans of VideoDirectorGPT, frames of LLM-grounded Video Diffusion (LVD),
     sequences of VisorGPT, and Storyboard20K's annotations and text lines. For a text that is none of them, an
     error names the line and what was expected. The second output writes the storyboard in a format of your
-    choice.
+    choice. In the editor, the boxes can be drawn and moved on the node.
     """
 
     @classmethod

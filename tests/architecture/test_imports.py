@@ -50,8 +50,8 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
 SHARED = tuple(f"models.{room}" for room in ("edits", "errors", "files", "network", "video"))
 
 # A file's layer is the longest of these paths that holds it; the values are what of the pack it may import.
-# Three entry points are the exceptions: a host's entry collects the nodes, the root hands over to it, and the command
-# that trains is a door to training, as a node is.
+# Four entry points are the exceptions: a host's entry collects the nodes, the root hands over to it, the command that
+# trains is a door to training, as a node is, and the editor's route reads texts as a node does.
 LAW: dict[str, tuple[str, ...]] = {
     "__init__.py": ("host.comfyui.entry",),
     "models": ("models",),
@@ -61,6 +61,7 @@ LAW: dict[str, tuple[str, ...]] = {
     "host": ("host.contract", "models"),
     "host/comfyui": ("host", "models"),
     "host/comfyui/entry.py": ("host", "models", "nodes"),
+    "host/comfyui/storyboard_route.py": ("host", "models"),
     "host/comfyui/seams": ("host.comfyui.seams", *SHARED),
     "headless": (
         "headless",
@@ -84,8 +85,11 @@ LAW: dict[str, tuple[str, ...]] = {
     "headless/seams": ("headless.seams", "headless.weights.networks", *SHARED),
     "nodes": ("nodes", "host.contract", "host.api", "host.video_file", "models"),
 }
-# Heavier layers that a node reaches only when it runs.
-INSIDE_FUNCTIONS: dict[str, tuple[str, ...]] = {"nodes": ("language", "training")}
+# Heavier layers that a node, or a route, reaches only when it runs.
+INSIDE_FUNCTIONS: dict[str, tuple[str, ...]] = {
+    "nodes": ("language", "training"),
+    "host/comfyui/storyboard_route.py": ("language",),
+}
 
 HOST_MODULES = (
     "app", "comfy", "comfy_api", "comfy_api_nodes", "comfy_config", "comfy_execution", "comfy_extras",

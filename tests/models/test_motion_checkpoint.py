@@ -78,7 +78,9 @@ def test_hotshotxls_names_are_read_to_the_same_weights_and_the_unets_norms_go_ov
 
 
 def test_hotshotxl_under_animatediffs_keys_is_told_by_its_shorter_encoding(tmp_path):
-    state = {key: value[:, :24].clone() if key.endswith(".pe") else value for key, value in sdxl_state().items()}
+    state = {
+        key: value[:, :24].clone() if key.endswith(".pe") else value for key, value in sdxl_state().items()
+    }
     assert read_motion_weights(save(tmp_path / "mm_sdxl_hs.safetensors", state)).family == "hotshotxl"
 
 

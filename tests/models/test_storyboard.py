@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import faulthandler
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,6 +27,8 @@ GOOD = {
     "groups": {"chef": [1, 2]},
 }
 TRACK = ("scenes", 0, "entities", 0, "track")
+# Boxes frame by frame, worked out by hand. The editor's boxes are held to the same numbers (tests/web).
+TABLE = json.loads((Path(__file__).parents[1] / "golden" / "interpolation.json").read_text("utf-8"))
 
 
 def changed(path, value):
@@ -206,3 +209,10 @@ def test_a_scene_of_its_own_keeps_its_groups():
         board.select_scene(9)
     with pytest.raises(ValueError, match=r"got 2 scenes, \[1, 2\]; expected one; put Select Scene"):
         board.only_scene()
+
+
+@pytest.mark.parametrize("case", TABLE, ids=[case["says"] for case in TABLE])
+def test_boxes_are_those_of_the_table_that_the_editor_is_held_to(case):
+    boxes, present = Entity.model_validate(case["entity"]).boxes_at(len(case["boxes"]))
+    assert present.tolist() == [box is not None for box in case["boxes"]]
+    torch.testing.assert_close(boxes, torch.tensor([box or [0.0] * 4 for box in case["boxes"]]))

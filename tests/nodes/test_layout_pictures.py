@@ -8,7 +8,15 @@ import pytest
 import torch
 from frameloom.models.storyboard.hints import draw_control
 from frameloom.models.storyboard.masks import box_masks, scene_masks
-from frameloom.models.storyboard.scenes import BoxKey, Entity, PointsKey, Provenance, Scene, Storyboard
+from frameloom.models.storyboard.scenes import (
+    BoxKey,
+    Entity,
+    PointsKey,
+    Provenance,
+    Scene,
+    Storyboard,
+    parse_storyboard,
+)
 from PIL import Image, ImageChops
 
 
@@ -110,9 +118,11 @@ def test_the_sheet_has_a_row_for_each_scene_up_to_the_most(preview, monkeypatch)
     assert five == three
 
 
-def test_the_node_shows_the_sheet(nodes, tmp_path):
-    output = nodes["LayoutPreview"].execute(build(scene(1, FOX)), 64, 3)
-    (saved,) = output.ui.as_dict()["images"]
+def test_the_node_shows_the_sheet_and_hands_the_storyboard_to_the_editor(nodes, tmp_path):
+    board = build(scene(1, FOX))
+    output = nodes["LayoutPreview"].execute(board, 64, 3)
+    assert [parse_storyboard(text) for text in output.ui["frameloom_storyboard"]] == [board]
+    (saved,) = output.ui["images"]
     (path,) = tmp_path.rglob(saved["filename"])
     sheet = (output.args[1][0] * 255).round().byte().numpy()
     with Image.open(path) as picture:

@@ -12,7 +12,6 @@ const HEIGHTS = {
   Frameloom_VideoMetrics: 300,
   Frameloom_ForegroundMask: 160,
   Frameloom_JoinScenes: 200,
-  Frameloom_LayoutPreview: 200,
   Frameloom_LayoutToControl: 160,
   Frameloom_LayoutToMasks: 160,
 };
