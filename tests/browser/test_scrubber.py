@@ -119,8 +119,9 @@ def test_two_clips_go_in_step_and_the_curves_lead_to_their_frames(editor):
 
 def test_it_is_in_no_file_and_no_prompt_and_makes_no_undo_step(editor):
     """Of nodes on which core shows nothing: its previews grow by themselves, which is a step."""
-    node = editor.add("Frameloom_VideoMetrics", at=(460, 60))
-    editor.link(editor.add("EmptyImage", width=64, height=48, batch_size=4), 0, node, "images")
+    source = editor.add("EmptyImage", width=64, height=48, batch_size=4)
+    node = editor.add("Frameloom_VideoMetrics", at=(460, 60))  # the last is on top: a click need not raise it
+    editor.link(source, 0, node, "images")
     editor.js(
         "(app) => app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState()"
     )  # the link
