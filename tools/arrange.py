@@ -16,7 +16,7 @@ from typing import Any
 VIEW_WIDTH, VIEW_HEIGHT = 1440 * 0.75 / 0.6 - 20, 900 * 0.75 / 0.6 - 20
 # Of the editor's drawing, in its pixels. A node's position is below its title.
 TITLE, NODE_GAP, COLUMN_GAP = 30, 12, 30
-GROUP_TITLE, GROUP_EDGE, GROUP_GAP = 36, 10, 16
+GROUP_TITLE, GROUP_EDGE, GROUP_GAP = 34, 10, 16
 MOST_COLUMNS, FEW = 5, 6
 GROUP_COLOR = "#3f789e"
 

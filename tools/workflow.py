@@ -55,11 +55,11 @@ FILES = {
 NOTE = "MarkdownNote"
 NOTES_OF = "notes of nodes"
 # Of the editor's drawing, in its pixels, as measured in its classic nodes and in its newer ones.
-NARROW, WIDE = 230, 286
-SOCKET, MARGIN, NEWER_MARGIN, FOOT = 20, 8, 24, 24
+NARROW, WIDE = 228, 284
+SOCKET, MARGIN, NEWER_MARGIN, FOOT = 20, 14, 22, 24
 CLASSIC_WIDGET, NEWER_WIDGET = 24, 28
 CLASSIC_TEXT, NEWER_TEXT, LINE, MOST_LINES = 44, 40, 16, 6
-LETTER, NOTE_LINE, NOTE_HEIGHT = 6.4, 20, 120
+LETTER, NOTE_LINE, LEAST_NOTE, NOTE_HEIGHT = 6.4, 18, 90, 360
 # Groups, in the order of work, and what the kind of a node's first output says of its group.
 MODELS, TRAINING, WISH, SAMPLING, RESULT = "Models", "Train", "What to draw", "Sample", "Result"
 STAGES = (MODELS, TRAINING, WISH, SAMPLING, RESULT)
@@ -305,14 +305,14 @@ def _size(node: Mapping[str, Any], inputs: list[Slot], entry: Mapping[str, Any])
     texts = [slot for slot in widgets if slot.is_text]
     label = max((len(slot.name) for slot in widgets), default=0)
     # Beside a label stands a value; before a title, the button that folds the node.
-    needed = max(NARROW, 6 * label + 150, 7 * len(title) + 44)
+    needed = max(NARROW, 6 * label + 158, 7 * len(title) + 44)
     width = WIDE if texts else min(needed, WIDE)
     rows = max(len(inputs) - len(widgets), len(entry["output"])) * SOCKET
     added = sum(len(slot.extra) for slot in widgets)
     classic = rows + MARGIN + (len(widgets) + added) * CLASSIC_WIDGET + len(texts) * CLASSIC_TEXT
     newer = rows + NEWER_MARGIN + len(widgets) * NEWER_WIDGET + len(texts) * NEWER_TEXT
     # Below a node of a pack stands the pack's name, below one whose file is missing that it is.
-    newer += FOOT * (class_type.startswith("Frameloom_") or entry["category"].endswith("loaders"))
+    newer += FOOT * (class_type.startswith("Frameloom_") + bool(_models(given.values())))
     height = max(classic, newer) + sum(_lines(given.get(slot.name), width) for slot in texts) * LINE
     height += PLAN * (class_type in PLANS)
     shown = SHOWS.get(class_type, (0, 0))
@@ -345,9 +345,9 @@ def _notes(prompt: Prompt, first: str, note_id: int) -> list[dict[str, Any]]:
         (
             "Start Here",
             "\n\n".join(lines).replace("\n\n- ", "\n- "),
-            MARGIN + NOTE_LINE * (rows + len(lines)),
+            max(2 * MARGIN + NOTE_LINE * rows + 8 * len(lines), LEAST_NOTE),
         ),
-        ("About the Nodes", "\n\n".join(about), 3 * NOTE_HEIGHT),
+        ("About the Nodes", "\n\n".join(about), NOTE_HEIGHT),
     ):
         if text:
             folded = title != "Start Here"
