@@ -7,25 +7,24 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from frameloom.tests.browser.editor import BLANK
+from frameloom.tests.support.graphs import READABLE, SMALLER
 from frameloom.tools.templates import file_name
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 GRAPHS = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
-READABLE = 0.6
-# Graphs of so many nodes, or of such large ones, that they don't fit at that zoom, and what they open at.
-SMALLER = {
-    file_name(name): zoom
-    for name, zoom in {
-        "camera_path_demo": 0.55,
-        "layout_masks_demo": 0.56,
-        "storyboard_demo": 0.54,
-        "text2video_zero_smooth_demo": 0.55,
-    }.items()
-}
-# In the tab that is open: many tabs make the page slow.
-OPENED = """async (app, graph) => {
+# In the tab that is open, since many tabs make a page slow; emptied first, or nodes keep the size of those before.
+OPENED = """async (app, [empty, graph]) => {
     const { activeWorkflow } = app.extensionManager.workflow;
+    const nodes = async (count) => {
+        while (LiteGraph.vueNodesMode && document.querySelectorAll("[data-node-id]").length !== count) {
+            await new Promise((done) => setTimeout(done, 50));
+        }
+    };
+    await app.loadGraphData(empty, true, true, activeWorkflow);
+    await nodes(0);
     await app.loadGraphData(graph, true, true, activeWorkflow, { openSource: "template" });
+    await nodes(graph.nodes.length);
 }"""
 LOOKED_AT = """(app) => {
     const scale = app.canvas.ds.scale;
@@ -65,11 +64,7 @@ def overlap(one, other):
 @pytest.mark.parametrize("name", GRAPHS)
 def test_a_graph_opens_readable_and_nothing_lies_on_anything(page, name):
     graph = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))
-    page.js(OPENED, graph)
-    page.page.wait_for_function(
-        "(count) => !LiteGraph.vueNodesMode || document.querySelectorAll('[data-node-id]').length === count",
-        arg=len(graph["nodes"]),
-    )
+    page.js(OPENED, [BLANK, graph])
     page.wait(600)
     seen = page.js(LOOKED_AT)
     assert seen["scale"] >= SMALLER.get(name, READABLE)
@@ -85,3 +80,33 @@ def test_a_graph_opens_readable_and_nothing_lies_on_anything(page, name):
 
 def test_only_graphs_that_need_it_are_smaller():
     assert SMALLER.keys() <= set(GRAPHS)
+
+
+def test_a_latent_of_one_frame_is_spoken_of_at_the_node_that_samples_it(editor):
+    graph = json.loads((WORKFLOWS / f"{file_name('animatediff_demo')}.json").read_text("utf-8"))
+    editor.load(graph)
+    titles = {node["title"]: node["id"] for node in graph["nodes"]}
+    editor.set(titles["16 Frames"], "batch_size", 1)
+    editor.set(titles["Sample"], "steps", 1)
+    editor.set(
+        titles["Sample"], "seed", 100 + ("classic", "vue").index(editor.mode)
+    )  # or the server has it already
+    assert editor.run()["status"]["status_str"] == "success"
+    said = editor.js(
+        "(app, id) => app.graph.getNodeById(id).widgets.map((each) => each.value)", titles["Sample"]
+    )
+    assert any("batch_size of Empty Latent Image" in str(value) for value in said)
+
+
+def test_an_error_stands_at_its_node_and_names_the_widget(editor):
+    graph = json.loads((WORKFLOWS / f"{file_name('prompt_travel_demo')}.json").read_text("utf-8"))
+    editor.load(graph)
+    (travel,) = [node["id"] for node in graph["nodes"] if node["type"] == "Frameloom_PromptTravel"]
+    editor.set(travel, "text", "soon: a red circle")
+    editor.page.mouse.move(700, 895)
+    editor.page.get_by_test_id("queue-button").first.click()
+    editor.page.wait_for_function("() => window.comfyAPI.app.app.lastNodeErrors")
+    found = editor.js("(app) => app.lastNodeErrors")
+    assert list(found) == [str(travel)]
+    said = {error["extra_info"]["input_name"]: error["details"] for error in found[str(travel)]["errors"]}
+    assert "got 'soon'" in said["text"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from frameloom.host.bundled import BUNDLED
-from frameloom.tests.browser.test_graphs import READABLE, SMALLER
+from frameloom.tests.support.graphs import READABLE, SMALLER
 from frameloom.tools import arrange, templates, workflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,7 +126,7 @@ def test_a_graph_is_read_from_left_to_right(name):
         assert len(around) == (node["type"] != workflow.NOTE), node["title"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [each.name for chapter in templates.CHAPTERS for each in chapter])
 def test_one_note_says_what_to_change_first_in_words_that_the_graph_has(name):
     nodes = editor_of(name)["nodes"]
     (note,) = [node for node in nodes if node["title"] == "Start Here"]
