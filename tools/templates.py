@@ -16,8 +16,8 @@ class Template:
 
     Attributes:
         name: workflow's name in ``workflows/api``.
-        title: what it makes, in a few words that can be part of a file's name.
-        first: what to change first, as a sentence in Markdown.
+        title: few words that say what it makes, as part of a file's name.
+        first: sentence in Markdown, behind "Change first:".
         groups: titles of groups, each with the ids of its nodes, where the rule of ``tools/workflow.py`` does not do.
     """
 

@@ -281,9 +281,8 @@ def _groups(prompt: Prompt, nodes: Mapping[str, Any], known: Schemas) -> dict[st
     for node_id in reversed(_in_order(prompt)):
         used.update(_origins(prompt[node_id]) if node_id in used else ())
     for node_id, stage in stages.items():
-        if node_id not in used and (
-            stage == SAMPLING if works else known[prompt[node_id]["class_type"]]["output_node"]
-        ):
+        shows = known[prompt[node_id]["class_type"]]["output_node"]
+        if node_id not in used and (stage == SAMPLING if works else shows):
             stages[node_id] = RESULT
     ordered = {title: [nodes[node_id] for node_id in prompt if stages[node_id] == title] for title in STAGES}
     return {title: members for title, members in ordered.items() if members}
@@ -325,7 +324,7 @@ def _lines(text: Any, width: int) -> int:
     """Return how many lines a text needs beyond the two that its box has, up to what anyone reads at once."""
     if not isinstance(text, str):
         return 0
-    wrapped = sum(1 + len(line) * LETTER // (width - 40) for line in text.splitlines())
+    wrapped = sum(1 + int(len(line) * LETTER / (width - 40)) for line in text.splitlines())
     return min(max(wrapped - 2, 0), MOST_LINES)
 
 
@@ -339,21 +338,16 @@ def _notes(prompt: Prompt, first: str, note_id: int) -> list[dict[str, Any]]:
     lines += [f"- [{model['name']}]({model['url']}) into {model['directory']}" for model in models]
     notes = {node_id: node["_meta"]["note"] for node_id, node in prompt.items() if "note" in node["_meta"]}
     about = [f"**{prompt[node_id]['_meta']['title']}:** {text}" for node_id, text in notes.items()]
-    rows = sum(1 + len(re.sub(r"\(http\S+\)", "", line)) * LETTER // (WIDE - 40) for line in lines)
+    rows = sum(1 + int(len(re.sub(r"\(http\S+\)", "", line)) * LETTER / (WIDE - 40)) for line in lines)
+    height = max(2 * MARGIN + NOTE_LINE * rows + 8 * len(lines), LEAST_NOTE)
     found = []
-    for title, text, height in (
-        (
-            "Start Here",
-            "\n\n".join(lines).replace("\n\n- ", "\n- "),
-            max(2 * MARGIN + NOTE_LINE * rows + 8 * len(lines), LEAST_NOTE),
-        ),
-        ("About the Nodes", "\n\n".join(about), NOTE_HEIGHT),
-    ):
-        if text:
-            folded = title != "Start Here"
-            properties = {NOTES_OF: notes} if folded else {}
-            note = _node(note_id + len(found), NOTE, [WIDE, int(height)], 0, title, properties, [text])
-            found.append(note | {"flags": {"collapsed": True}} if folded else note)
+    if lines:
+        text = "\n\n".join(lines).replace("\n\n- ", "\n- ")
+        found.append(_node(note_id, NOTE, [WIDE, height], 0, "Start Here", {}, [text]))
+    if about:
+        size, text = [WIDE, NOTE_HEIGHT], "\n\n".join(about)
+        folded = _node(note_id + len(found), NOTE, size, 0, "About the Nodes", {NOTES_OF: notes}, [text])
+        found.append(folded | {"flags": {"collapsed": True}})
     return found
 
 
