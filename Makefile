@@ -26,7 +26,7 @@ PIP := $(BIN)/python -m pip install --constraint $(PINS)
 demo: $(READY)
 	$(BIN)/frameloom run workflows/api/few_steps_demo.json --output output
 	@echo 'Another clip:  $(BIN)/frameloom run workflows/api/few_steps_demo.json --output output --set 4.text="a small green cross moving up on a brown background"'
-	@echo 'In ComfyUI:    put this folder into custom_nodes and open a template of it, such as animatediff_demo; README.md has the steps'
+	@echo 'In ComfyUI:    put this folder into custom_nodes and open a template of it, such as 1.1 First clip; README.md has the steps'
 
 test: $(READY)
 	@$(MAKE) --no-print-directory --jobs=2 types smoke lint

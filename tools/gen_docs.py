@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from frameloom.tools.schemas import own_schemas
+from frameloom.tools.templates import file_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "web" / "docs"
@@ -22,6 +23,8 @@ MOST_CHOICES = 12
 # A longer list shows nobody an example; and without it, a new workflow changes no page but its own node's.
 MOST_WORKFLOWS = 12
 FILE_ENDINGS = (".safetensors", ".gguf")  # of the bundled files, which every machine lists
+# The panel beside a node is 270 pixels wide, which is why there are no tables. A longer word would be cut off.
+MOST_LETTERS = 26
 # Wide limits say nothing to a reader.
 ENDLESS = 1_000_000
 
@@ -42,24 +45,18 @@ def page(entry: Mapping[str, Any], workflows: list[str]) -> str:
     lines = [f"# {entry['display_name']}", "", entry["description"], ""]
     inputs = list(_inputs(entry))
     if inputs:
-        lines += [
-            "## Inputs",
-            "",
-            "| name | type | default | range | |",
-            "|---|---|---|---|---|",
-            *inputs,
-            "",
-        ]
+        lines += ["## Inputs", "", *inputs, ""]
     outputs = zip(entry["output_name"], entry["output"], entry["output_tooltips"], strict=True)
-    rows = [f"| `{name}` | {kind} | {_cell(tooltip)} |" for name, kind, tooltip in outputs]
-    if rows:
-        lines += ["## Outputs", "", "| name | type | |", "|---|---|---|", *rows, ""]
+    items = [f"- **{name}**: {_text(tooltip)} *{kind}*" for name, kind, tooltip in outputs]
+    if items:
+        lines += ["## Outputs", "", *items, ""]
     if len(workflows) > MOST_WORKFLOWS:
         lines += ["Used in most workflows.", ""]
     elif workflows:
-        lines += [f"Used in the workflows: {', '.join(f'`{name}`' for name in workflows)}.", ""]
-    if entry["search_aliases"]:
-        lines += [f"Also found as: {', '.join(entry['search_aliases'])}.", ""]
+        lines += [f"Used in the templates {', '.join(f'`{file_name(name)}`' for name in workflows)}.", ""]
+    short = [alias for alias in entry["search_aliases"] if len(alias) <= MOST_LETTERS]
+    if short:
+        lines += [f"Also found as: {', '.join(short)}.", ""]
     return "\n".join(lines)
 
 
@@ -69,11 +66,14 @@ def _inputs(entry: Mapping[str, Any]) -> Iterator[str]:
             kind, options = entry["input"][section][name]
             choices = kind if isinstance(kind, list) else options.get("options", [])
             default = options.get("default", "")
-            default = f"`{json.dumps(default)}`" if default != "" else ""
-            shown = f"`{name}`" + (" (optional)" if section == "optional" else "")
             kind = "COMBO" if isinstance(kind, list) else kind
-            limits = _choices(choices) if kind == "COMBO" else _range(options)
-            yield f"| {shown} | {kind} | {default} | {limits} | {_cell(options.get('tooltip', ''))} |"
+            facts = [
+                kind,
+                "optional" if section == "optional" else "",
+                f"default `{json.dumps(default)}`" if default != "" else "",
+                _choices(choices) if kind == "COMBO" else _range(options),
+            ]
+            yield f"- **{name}**: {_text(options.get('tooltip', ''))} *{', '.join(filter(None, facts))}*"
 
 
 def _choices(choices: list[str]) -> str:
@@ -91,8 +91,8 @@ def _range(options: Mapping[str, Any]) -> str:
     return f"{low} or more" if abs(high) >= ENDLESS else f"{low} to {high}"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _text(text: str) -> str:
+    return text.replace("\n", " ").replace("*", "\\*")
 
 
 def _users() -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from frameloom.tools.templates import file_name
 from PIL import Image, ImageDraw, ImageFont, ImageSequence
 
 WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
@@ -35,8 +36,8 @@ def moments(path: Path) -> Image.Image:
 
 def drawing(name: str) -> Image.Image:
     """Draw the editor's graph: boxes with titles, and links."""
-    graph = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))
-    nodes = {node["id"]: node for node in graph["nodes"] if "note of node" not in node["properties"]}
+    graph = json.loads((WORKFLOWS / f"{file_name(name)}.json").read_text("utf-8"))
+    nodes = {node["id"]: node for node in graph["nodes"] if node["type"] != "MarkdownNote"}
     right = max(node["pos"][0] + node["size"][0] for node in nodes.values())
     bottom = max(node["pos"][1] + node["size"][1] for node in nodes.values())
     scale = (2 * SIDE - 40) / max(right, bottom)
@@ -79,7 +80,7 @@ def main() -> None:
     parser.add_argument("file", nargs="?", type=Path, help="what it made")
     options = parser.parse_args()
     picture = moments(options.file) if options.file else drawing(options.name)
-    picture.save(WORKFLOWS / f"{options.name}.jpg", quality=88)
+    picture.save(WORKFLOWS / f"{file_name(options.name)}.jpg", quality=88)
 
 
 if __name__ == "__main__":

@@ -4,20 +4,24 @@
     python tools/workflow.py --check    say which are out of date
 
 The API form is the source. What only the editor shows rides in ``_meta``, which hosts ignore: ``title``, and ``note``,
-a text in Markdown that is placed below the node. Editor files are ComfyUI's version 0.4: widgets' values in the order
-of the schema, nodes in columns from left to right, each as near to its user as it can be.
+a text in Markdown. Notes stand in one node, behind what to change first (tools/templates.py). Editor files are
+ComfyUI's version 0.4: widgets' values in the order of the schema, nodes in groups from left to right
+(tools/arrange.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from frameloom.tools.arrange import TITLE, arrange
 from frameloom.tools.schemas import schemas
+from frameloom.tools.templates import EDITORS, PLAN, PLANS, SHOWS, file_name, template_of
 
 Prompt = dict[str, dict[str, Any]]
 Schemas = Mapping[str, Mapping[str, Any]]
@@ -52,12 +56,32 @@ FILES = {
     "gligen_sd14_textbox_pruned.safetensors": ("gligen", "comfyanonymous/GLIGEN_pruned_safetensors"),
 }
 NOTE = "MarkdownNote"
-NOTE_OF = "note of node"
-
-# Of the editor's drawing, in pixels.
-TITLE, ROW, MARGIN = 30, 24, 12
-WIDTH, WIDE, TEXT_ROWS, PICTURE = 270, 400, 5, 220
-COLUMN_GAP, NODE_GAP = 60, 60
+NOTES_OF = "notes of nodes"
+# Of the editor's drawing, in its pixels, as measured in its classic nodes and in its newer ones.
+NARROW, WIDE = 228, 284
+SOCKET, MARGIN, NEWER_MARGIN, FOOT = 20, 14, 22, 24
+CLASSIC_WIDGET, NEWER_WIDGET = 24, 28
+CLASSIC_TEXT, NEWER_TEXT, LINE, MOST_LINES = 44, 40, 16, 6
+LETTER, NOTE_LINE, LEAST_NOTE, NOTE_HEIGHT = 6.4, 18, 90, 360
+# Groups, in the order of work, and what the kind of a node's first output says of its group.
+MODELS, TRAINING, WISH, SAMPLING, RESULT = "Models", "Train", "What to draw", "Sample", "Result"
+STAGES = (MODELS, TRAINING, WISH, SAMPLING, RESULT)
+OF_MODELS = {
+    "MODEL",
+    "CONTROL_NET",
+    "GLIGEN",
+    "FRAMELOOM_MOTION",
+    "FRAMELOOM_SPARSE_CONTROL",
+    "FRAMELOOM_LLM",
+}
+OF_SAMPLING = {"NOISE", "GUIDER", "SAMPLER", "SIGMAS"}
+SAMPLERS = {"Frameloom_ZeroShotSampler", "Frameloom_NuwaKeyframes", "Frameloom_NuwaInterpolate"}
+TRAINERS = {
+    "Frameloom_VideoDataset",
+    "Frameloom_TrainMotionModule",
+    "Frameloom_TrainLayoutPrior",
+    "Frameloom_SaveMotionModule",
+}
 
 
 @dataclass(frozen=True)
@@ -82,18 +106,20 @@ def slots(entry: Mapping[str, Any], given: Mapping[str, Any]) -> list[Slot]:
     return list(_slots(entry["input"], entry.get("input_order", {}), given, ""))
 
 
-def to_editor(prompt: Prompt, known: Schemas) -> dict[str, Any]:
+def to_editor(prompt: Prompt, known: Schemas, name: str = "") -> dict[str, Any]:
     """Return the editor's form of a workflow in API form.
+
+    Args:
+        prompt: workflow in API form.
+        known: entry of ``/object_info`` of each node.
+        name: workflow's name, by which tools/templates.py knows more of it.
 
     Raises:
         ValueError: a widget has neither a value nor a link. The editor would show, and send, nothing there.
     """
-    columns = _columns(prompt)
     nodes: dict[str, dict[str, Any]] = {}
     links: list[list[Any]] = []
-    order = {
-        node_id: place for place, node_id in enumerate(sorted(prompt, key=lambda n: (columns[n], int(n))))
-    }
+    order = {node_id: place for place, node_id in enumerate(_in_order(prompt))}
     for node_id, node in prompt.items():
         entry, inputs = known[node["class_type"]], slots(known[node["class_type"]], node["inputs"])
         # Sockets first, then the sockets of widgets, as the editor orders them.
@@ -101,7 +127,7 @@ def to_editor(prompt: Prompt, known: Schemas) -> dict[str, Any]:
         nodes[node_id] = _node(
             int(node_id),
             node["class_type"],
-            _size(inputs, entry),
+            _size(node, inputs, entry),
             order[node_id],
             node["_meta"]["title"],
             {"Node name for S&R": node["class_type"]} | _models(node["inputs"].values()),
@@ -129,15 +155,17 @@ def to_editor(prompt: Prompt, known: Schemas) -> dict[str, Any]:
                 socket["link"] = len(links) + 1
                 output["links"].append(socket["link"])
                 links.append([socket["link"], int(value[0]), value[1], int(node_id), place, output["type"]])
-    notes = _notes(prompt, max(map(int, prompt)) + 1)
-    _arrange(nodes, notes, columns)
-    every = [*nodes.values(), *(note for _, note in notes)]
+    template = template_of(name)
+    notes = _notes(prompt, template.first, max(map(int, prompt)) + 1)
+    every = [*nodes.values(), *notes]
+    groups = {title: [nodes[str(node_id)] for node_id in ids] for title, ids in template.groups.items()}
+    frames = arrange(groups or _groups(prompt, nodes, known), notes, [(link[1], link[3]) for link in links])
     return {
         "last_node_id": max(node["id"] for node in every),
         "last_link_id": len(links),
         "nodes": every,
         "links": links,
-        "groups": [],
+        "groups": frames,
         "config": {},
         "extra": {},
         "version": 0.4,
@@ -148,9 +176,10 @@ def to_prompt(graph: Mapping[str, Any], known: Schemas) -> Prompt:
     """Return the API form of an editor's workflow, as the editor exports it, with our notes in ``_meta``."""
     origins = {link[0]: [str(link[1]), link[2]] for link in graph["links"]}
     notes = {
-        str(node["properties"][NOTE_OF]): node["widgets_values"][0]
+        node_id: text
         for node in graph["nodes"]
         if node["type"] == NOTE
+        for node_id, text in node["properties"].get(NOTES_OF, {}).items()
     }
     prompt = {}
     for node in sorted(
@@ -224,39 +253,105 @@ def _widget_value(node_id: str, node: Mapping[str, Any], slot: Slot) -> Any:
     return slot.default if _is_link(value) else value
 
 
-def _columns(prompt: Prompt) -> dict[str, int]:
-    """Give each node the rightmost column that still stands left of all its users."""
-    users: dict[str, list[str]] = {node_id: [] for node_id in prompt}
-    for node_id, node in prompt.items():
-        for value in node["inputs"].values():
-            if _is_link(value):
-                users[value[0]].append(node_id)
-
-    def steps_to_end(node_id: str) -> int:
-        return max((steps_to_end(user) + 1 for user in users[node_id]), default=0)
-
-    steps = {node_id: steps_to_end(node_id) for node_id in prompt}
-    return {node_id: max(steps.values()) - count for node_id, count in steps.items()}
+def _origins(node: Mapping[str, Any]) -> list[str]:
+    return [value[0] for value in node["inputs"].values() if _is_link(value)]
 
 
-def _size(inputs: list[Slot], entry: Mapping[str, Any]) -> list[int]:
+def _in_order(prompt: Prompt) -> list[str]:
+    """Return the nodes' ids so that each stands behind those it reads."""
+    found: list[str] = []
+
+    def add(node_id: str) -> None:
+        if node_id not in found:
+            for origin in _origins(prompt[node_id]):
+                add(origin)
+            found.append(node_id)
+
+    for node_id in sorted(prompt, key=int):
+        add(node_id)
+    return found
+
+
+def _groups(prompt: Prompt, nodes: Mapping[str, Any], known: Schemas) -> dict[str, list[dict[str, Any]]]:
+    """Sort nodes into groups: each into its own kind's, but not before what it reads; what comes last is the result."""
+    own = {node_id: _stage(node["class_type"], known[node["class_type"]]) for node_id, node in prompt.items()}
+    works = any(stage in (TRAINING, SAMPLING) for stage in own.values())
+    stages: dict[str, str] = {}
+    for node_id in _in_order(prompt):
+        before = [stages[origin] for origin in _origins(prompt[node_id])]
+        stages[node_id] = max(own[node_id], *before, key=STAGES.index) if before else own[node_id]
+    used = {node_id for node_id, stage in stages.items() if own[node_id] in (TRAINING, SAMPLING)}
+    for node_id in reversed(_in_order(prompt)):
+        used.update(_origins(prompt[node_id]) if node_id in used else ())
+    for node_id, stage in stages.items():
+        shows = known[prompt[node_id]["class_type"]]["output_node"]
+        if node_id not in used and (stage == SAMPLING if works else shows):
+            stages[node_id] = RESULT
+    ordered = {title: [nodes[node_id] for node_id in prompt if stages[node_id] == title] for title in STAGES}
+    return {title: members for title, members in ordered.items() if members}
+
+
+def _stage(class_type: str, entry: Mapping[str, Any]) -> str:
+    kind = (*entry["output"], "")[0]
+    if class_type in TRAINERS:
+        return TRAINING
+    if class_type in SAMPLERS or kind in OF_SAMPLING or entry["category"].startswith("model/sampling"):
+        return SAMPLING
+    return MODELS if kind in OF_MODELS else WISH
+
+
+def _size(node: Mapping[str, Any], inputs: list[Slot], entry: Mapping[str, Any]) -> list[int]:
+    """Return the size that a node needs in the editor's classic nodes and in its newer ones, the title left out."""
+    class_type, given, title = node["class_type"], node["inputs"], node["_meta"]["title"]
     widgets = [slot for slot in inputs if slot.is_widget]
-    texts = sum(slot.is_text for slot in widgets)
-    rows = max(len(inputs) - len(widgets), len(entry["output"]))
-    rows += sum(len(slot.extra) + 1 for slot in widgets) + texts * TEXT_ROWS
-    shows = entry["output_node"] or any("image" in slot.extra for slot in widgets)
-    return [WIDE if texts else WIDTH, rows * ROW + MARGIN + PICTURE * bool(shows)]
+    texts = [slot for slot in widgets if slot.is_text]
+    label = max((len(slot.name) for slot in widgets), default=0)
+    # Beside a label stands a value; before a title, the button that folds the node.
+    needed = max(NARROW, 6 * label + 158, 7 * len(title) + 44)
+    width = WIDE if texts else min(needed, WIDE)
+    rows = max(len(inputs) - len(widgets), len(entry["output"])) * SOCKET
+    added = sum(len(slot.extra) for slot in widgets)
+    classic = rows + MARGIN + (len(widgets) + added) * CLASSIC_WIDGET + len(texts) * CLASSIC_TEXT
+    newer = rows + NEWER_MARGIN + len(widgets) * NEWER_WIDGET + len(texts) * NEWER_TEXT
+    # Below a node of a pack stands the pack's name, below one whose file is missing that it is.
+    newer += FOOT * (class_type.startswith("Frameloom_") + bool(_models(given.values())))
+    height = max(classic, newer) + sum(_lines(given.get(slot.name), width) for slot in texts) * LINE
+    height += PLAN * (class_type in PLANS)
+    shown = SHOWS.get(class_type, (0, 0))
+    width, height = max(width, shown[0]), height + shown[1]
+    least = EDITORS.get(class_type, (0, TITLE))
+    return [max(width, least[0]), max(height, least[1] - TITLE)]
 
 
-def _notes(prompt: Prompt, first_id: int) -> list[tuple[str, dict[str, Any]]]:
-    """Make the nodes that show notes, each with the id of the node it is about."""
-    found = [(node_id, node["_meta"]["note"]) for node_id, node in prompt.items() if "note" in node["_meta"]]
-    notes = []
-    for place, (node_id, text) in enumerate(found):
-        rows = sum(1 + len(line) // 50 for line in text.splitlines())
-        size, properties = [WIDE, rows * ROW + 2 * MARGIN], {NOTE_OF: int(node_id)}
-        notes.append((node_id, _node(first_id + place, NOTE, size, place, "Note", properties, [text])))
-    return notes
+def _lines(text: Any, width: int) -> int:
+    """Return how many lines a text needs beyond the two that its box has, up to what anyone reads at once."""
+    if not isinstance(text, str):
+        return 0
+    wrapped = sum(1 + int(len(line) * LETTER / (width - 40)) for line in text.splitlines())
+    return min(max(wrapped - 2, 0), MOST_LINES)
+
+
+def _notes(prompt: Prompt, first: str, note_id: int) -> list[dict[str, Any]]:
+    """Make the note that says what to change first and what files are needed, and a folded one about the nodes."""
+    models = [
+        model for node in prompt.values() for model in _models(node["inputs"].values()).get("models", [])
+    ]
+    lines = [f"**Change first:** {first}"] if first else []
+    lines += ["**Files**, each into its folder in models:"] if models else []
+    lines += [f"- [{model['name']}]({model['url']}) into {model['directory']}" for model in models]
+    notes = {node_id: node["_meta"]["note"] for node_id, node in prompt.items() if "note" in node["_meta"]}
+    about = [f"**{prompt[node_id]['_meta']['title']}:** {text}" for node_id, text in notes.items()]
+    rows = sum(1 + int(len(re.sub(r"\(http\S+\)", "", line)) * LETTER / (WIDE - 40)) for line in lines)
+    height = max(2 * MARGIN + NOTE_LINE * rows + 8 * len(lines), LEAST_NOTE)
+    found = []
+    if lines:
+        text = "\n\n".join(lines).replace("\n\n- ", "\n- ")
+        found.append(_node(note_id, NOTE, [WIDE, height], 0, "Start Here", {}, [text]))
+    if about:
+        size, text = [WIDE, NOTE_HEIGHT], "\n\n".join(about)
+        folded = _node(note_id + len(found), NOTE, size, 0, "About the Nodes", {NOTES_OF: notes}, [text])
+        found.append(folded | {"flags": {"collapsed": True}})
+    return found
 
 
 def _node(
@@ -269,21 +364,6 @@ def _node(
     }  # fmt: skip
 
 
-def _arrange(
-    nodes: dict[str, dict[str, Any]], notes: list[tuple[str, dict[str, Any]]], columns: Mapping[str, int]
-) -> None:
-    """Stack each column, notes last, and set the columns side by side."""
-    left = 0
-    for column in range(max(columns.values()) + 1):
-        stack = [nodes[node_id] for node_id in nodes if columns[node_id] == column]
-        stack += [note for node_id, note in notes if columns[node_id] == column]
-        top = 0
-        for node in stack:
-            node["pos"] = [left, top]
-            top += node["size"][1] + NODE_GAP
-        left += max(node["size"][0] for node in stack) + COLUMN_GAP
-
-
 def main() -> int:
     """Write or check every editor file."""
     parser = argparse.ArgumentParser(
@@ -293,8 +373,8 @@ def main() -> int:
     check = parser.parse_args().check
     known, stale = schemas(), []
     for source in sorted((WORKFLOWS / "api").glob("*.json")):
-        target = WORKFLOWS / source.name
-        text = text_of(to_editor(json.loads(source.read_text("utf-8")), known))
+        target = WORKFLOWS / f"{file_name(source.stem)}.json"
+        text = text_of(to_editor(json.loads(source.read_text("utf-8")), known, source.stem))
         if not target.is_file() or target.read_text("utf-8") != text:
             stale.append(target.name)
             if not check:

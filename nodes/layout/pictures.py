@@ -32,7 +32,7 @@ class LayoutPreview(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Layout Preview", "layout",
-            aliases=["storyboard", "bounding boxes", "contact sheet", "VideoDirectorGPT", "LVD", "VisorGPT"],
+            aliases=["boxes", "storyboard", "bounding boxes", "contact sheet", "VideoDirectorGPT", "LVD", "VisorGPT"],
             inputs=[
                 socket(StoryboardType, "storyboard", "A storyboard of any number of scenes."),
                 whole("longer_side", 512, 64, 4096,
@@ -79,7 +79,7 @@ class LayoutToMasks(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Layout To Masks", "layout",
-            aliases=["bounding box to mask", "storyboard", "regional prompt", "attention mask", "LVD"],
+            aliases=["boxes", "bounding box to mask", "storyboard", "regional prompt", "attention mask", "LVD"],
             inputs=[
                 one_scene(),
                 line("entity", "", "The entity's id, as Layout Preview shows it; empty: all of them."),
@@ -123,7 +123,7 @@ class LayoutToControl(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Layout To Control", "layout",
-            aliases=["ControlNet", "OpenPose", "depth", "canny", "lineart", "scribble", "segmentation"],
+            aliases=["boxes", "ControlNet", "OpenPose", "depth", "canny", "lineart", "scribble", "segmentation"],
             inputs=[
                 one_scene(),
                 choice("kind", get_args(Kind),

@@ -32,7 +32,7 @@ class LayoutFromLLM(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Layout From LLM", "layout",
-            aliases=["VideoDirectorGPT", "LVD", "script to video", "storyboard", "LLM layout", "planner"],
+            aliases=["boxes", "VideoDirectorGPT", "LVD", "script to video", "storyboard", "LLM layout", "planner"],
             inputs=[
                 lines("script", EXAMPLE,
                     "The story: what happens, in words. Scenes begin at `Scene 2:`; without that, at each "

@@ -46,6 +46,7 @@ class LayoutFromText(io.ComfyNode):
         return schema(
             cls, "Layout From Text", "layout",
             aliases=[
+                "boxes", "bounding boxes",
                 "VideoDirectorGPT", "LVD", "VisorGPT", "Storyboard20K", "import layout", "load storyboard",
             ],
             inputs=[

@@ -31,6 +31,7 @@ class ContextWindows(io.ComfyNode):
         return schema(
             cls, "Context Windows", "long video",
             aliases=[
+                "long video", "Context Options",
                 "ADE_StandardStaticContextOptions", "ADE_StandardUniformContextOptions",
                 "ADE_LoopedUniformContextOptions", "sliding window", "context options", "Gen-L-Video",
                 "co-denoising",

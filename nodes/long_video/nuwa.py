@@ -131,7 +131,7 @@ class NuwaKeyframes(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Nuwa Keyframes", "long video",
-            aliases=["NUWA-XL", "global diffusion", "storyboard keyframes", "consistent images"],
+            aliases=["long video", "NUWA-XL", "global diffusion", "storyboard keyframes", "consistent images"],
             inputs=[
                 *_model_inputs(),
                 socket(io.Latent, "latent", "One empty latent of the picture's size (batch_size 1)."),
@@ -192,7 +192,7 @@ class NuwaInterpolate(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Nuwa Interpolate", "long video",
-            aliases=["NUWA-XL", "local diffusion", "frame interpolation", "in-betweening", "RePaint"],
+            aliases=["long video", "NUWA-XL", "local diffusion", "frame interpolation", "in-betweening", "RePaint"],
             inputs=[
                 *_model_inputs(),
                 socket(io.Latent, "keyframes",

@@ -41,7 +41,7 @@ class NuwaPlan(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Nuwa Plan", "long video",
-            aliases=["NUWA-XL", "diffusion over diffusion", "coarse to fine", "keyframe interpolation"],
+            aliases=["long video", "NUWA-XL", "diffusion over diffusion", "coarse to fine", "keyframe interpolation"],
             inputs=[
                 lines("prompts", "a red circle on a navy background",
                     "Prompts of the keyframes, one a line, as many as length; or a single one for all. Not "

@@ -42,6 +42,7 @@ class PromptTravel(io.ComfyNode):
         return schema(
             cls, "Prompt Travel", "long video",
             aliases=[
+                "Prompt Scheduling",
                 "prompt schedule", "prompt scheduling", "BatchPromptSchedule", "ADE_PromptScheduling",
                 "FizzNodes", "keyframes", "prompt interpolation",
             ],

@@ -54,6 +54,7 @@ class CameraPresets(io.ComfyNode):
         return schema(
             cls, "Camera Presets", "motion",
             aliases=[
+                "camera pan", "camera zoom", "camera move",
                 "CameraCtrl", "MotionCtrl", "camera motion", "pan", "tilt", "zoom", "roll", "ADE_CameraPoseBasic",
                 "ADE_CameraPoseCombo", "ADE_CameraPoseAdvanced", "ADE_CameraManualPoseAppend",
             ],
@@ -92,6 +93,7 @@ class CameraPosesFromText(io.ComfyNode):
         return schema(
             cls, "Camera Poses From Text", "motion",
             aliases=[
+                "camera pan",
                 "RealEstate10K", "CameraCtrl", "trajectory", "ADE_LoadCameraPoses", "ADE_LoadCameraPosesFromPath",
                 "ADE_ReplaceCameraParameters", "ADE_ReplaceOriginalPoseAspectRatio",
             ],
@@ -127,7 +129,7 @@ class CameraFromMotionPath(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Camera From Motion Path", "motion",
-            aliases=["CameraCtrl", "camera motion", "keyframes", "Text2Video-Zero"],
+            aliases=["camera pan", "CameraCtrl", "camera motion", "keyframes", "Text2Video-Zero"],
             inputs=[
                 socket(PathType, "path", "A path from Motion Path, with as many frames as the video."),
                 *size("of the video; its shape counts"),
@@ -163,6 +165,7 @@ class ApplyCameraCtrl(io.ComfyNode):
         return schema(
             cls, "Apply CameraCtrl", "motion",
             aliases=[
+                "camera pan",
                 "CameraCtrl", "camera control", "ADE_ApplyAnimateDiffModelWithCameraCtrl",
                 "ADE_LoadAnimateDiffModelWithCameraCtrl", "ADE_CameraCtrlAnimateDiffKeyframe",
             ],

@@ -29,6 +29,7 @@ class AnimateLCMPicture(io.ComfyNode):
         return schema(
             cls, "AnimateLCM Picture", "motion",
             aliases=[
+                "animate", "i2v",
                 "AnimateLCM-I2V", "image to video", "animate image", "ADE_ApplyAnimateLCMI2VModel", "ref_drift",
                 "motion scale",
             ],

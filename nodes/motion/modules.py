@@ -51,6 +51,7 @@ class MotionModuleLoader(io.ComfyNode):
         return schema(
             cls, "Load Motion Module", "motion",
             aliases=[
+                "animate", "Load AnimateDiff Model",
                 "AnimateDiff", "AnimateDiff Loader", "ADE_LoadAnimateDiffModel", "ADE_AnimateDiffLoaderGen1",
                 "ADE_AnimateDiffLoaderWithContext", "MotionAdapter", "PIA", "HotshotXL", "SDXL",
             ],
@@ -93,7 +94,10 @@ class MotionLoRALoader(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Load Motion LoRA", "motion",
-            aliases=["AnimateDiff LoRA", "ADE_AnimateDiffLoRALoader", "camera motion"],
+            aliases=[
+                "Load AnimateDiff LoRA", "camera pan", "camera zoom", "AnimateDiff LoRA",
+                "ADE_AnimateDiffLoRALoader", "camera motion",
+            ],
             inputs=[
                 socket(Motion, "motion", "The motion module to add it to; a copy is returned."),
                 found("file", api.port().list_files(LORA_FILES),
@@ -135,6 +139,7 @@ class ApplyMotionModule(io.ComfyNode):
         return schema(
             cls, "Apply Motion Module", "motion",
             aliases=[
+                "animate", "text to video", "Apply AnimateDiff Model", "Use Evolved Sampling",
                 "AnimateDiff", "ADE_ApplyAnimateDiffModel", "ADE_ApplyAnimateDiffModelSimple",
                 "ADE_UseEvolvedSampling", "ADE_AnimateDiffLoaderGen1",
             ],
@@ -207,7 +212,10 @@ class FewStepSettings(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Few Step Settings", "motion",
-            aliases=["AnimateDiff-Lightning", "AnimateLCM", "LCM", "few steps", "turbo", "sgm_uniform", "trailing"],
+            aliases=[
+                "fast", "4 steps", "AnimateDiff-Lightning", "AnimateLCM", "LCM", "few steps", "turbo",
+                "sgm_uniform", "trailing",
+            ],
             inputs=[
                 socket(io.Model, "model", "The model that comes out of Apply Motion Module."),
                 whole("steps", 0, 0, 1000,

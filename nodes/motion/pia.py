@@ -30,6 +30,7 @@ class PIAPicture(io.ComfyNode):
         return schema(
             cls, "PIA Picture", "motion",
             aliases=[
+                "animate", "i2v",
                 "PIA", "image to video", "animate image", "personalized image animator", "ADE_InputPIA_PaperPresets",
                 "ADE_ApplyAnimateDiffModelWithPIA", "ADE_InputPIA_Multival",
             ],

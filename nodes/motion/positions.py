@@ -25,6 +25,7 @@ class StretchPositions(io.ComfyNode):
         return schema(
             cls, "Stretch Positions", "motion",
             aliases=[
+                "long video",
                 "sweetspot", "ADE_AdjustPESweetspotStretch", "ADE_AdjustPEFullStretch", "ADE_AdjustPEManual",
                 "positional encoding", "pe stretch", "longer clip",
             ],

@@ -76,6 +76,7 @@ class ApplySparseControl(io.ComfyNode):
         return schema(
             cls, "Apply SparseCtrl", "motion",
             aliases=[
+                "animate", "i2v",
                 "SparseCtrl", "image to video", "first frame", "last frame", "sketch to video", "keyframe",
                 "ACN_SparseCtrlIndexMethodNode", "ACN_SparseCtrlSpreadMethodNode", "ACN_SparseCtrlRGBPreprocessor",
             ],

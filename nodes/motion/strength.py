@@ -32,6 +32,7 @@ class MotionStrength(io.ComfyNode):
         return schema(
             cls, "Motion Strength", "motion",
             aliases=[
+                "Multival", "AnimateDiff Keyframe",
                 "effect multival", "scale multival", "motion scale", "ADE_MultivalDynamic", "ADE_MultivalScaledMask",
                 "ADE_MultivalDynamicFloatInput", "ADE_AnimateDiffKeyframe", "motion strength schedule",
             ],

@@ -36,7 +36,10 @@ class DecodeToVideo(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Decode To Video", "long video",
-            aliases=["VAE Decode Batched", "Video Combine", "save video", "SaveVideo", "export video"],
+            aliases=[
+                "preview video", "ADE_AnimateDiffCombine", "VAE Decode Batched", "Video Combine",
+                "save video", "SaveVideo", "export video",
+            ],
             inputs=[
                 socket(io.Latent, "latent", "The frames of one video, in order."),
                 socket(io.Vae, "vae",

@@ -29,6 +29,7 @@ class HoldFrames(io.ComfyNode):
         return schema(
             cls, "Hold Frames", "video",
             aliases=[
+                "animate", "i2v", "img2vid",
                 "image to video", "first frame", "last frame", "animate image", "keyframe", "inpaint frames",
                 "ADE_NoisedImageInjectOptions", "LatentCompositeMasked",
             ],

@@ -32,7 +32,7 @@ class VideoMetrics(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Video Metrics", "metrics",
-            aliases=["SSIM", "flicker", "temporal consistency", "video quality"],
+            aliases=["measure a video", "compare videos", "SSIM", "flicker", "temporal consistency", "video quality"],
             inputs=[
                 socket(io.Image, "images", "The frames of one video, at least 3, in order."),
                 fps(),

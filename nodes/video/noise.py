@@ -28,6 +28,7 @@ class VideoNoise(io.ComfyNode):
         return schema(
             cls, "Video Noise", "noise",
             aliases=[
+                "Sample Settings",
                 "PYoCo", "shared noise", "ADE_AnimateDiffSamplingSettings", "ADE_NoiseLayerAddWeighted", "auto1111",
             ],
             inputs=[

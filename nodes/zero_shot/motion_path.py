@@ -33,6 +33,7 @@ class MotionPath(io.ComfyNode):
         return schema(
             cls, "Motion Path", "zero-shot",
             aliases=[
+                "camera pan", "camera zoom",
                 "Text2Video-Zero", "motion_field_strength", "camera motion", "pan", "zoom", "optical flow",
             ],
             inputs=[

@@ -27,6 +27,7 @@ class Rave(io.ComfyNode):
         return schema(
             cls, "RAVE", "zero-shot",
             aliases=[
+                "edit a video", "restyle",
                 "RAVE", "KSamplerRAVE", "randomized noise shuffling", "video editing", "video to video", "vid2vid",
                 "grid trick",
             ],

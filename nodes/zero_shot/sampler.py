@@ -45,7 +45,10 @@ class ZeroShotSampler(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Zero Shot Sampler", "zero-shot",
-            aliases=["Text2Video-Zero", "TextToVideoZeroPipeline", "text to video without training"],
+            aliases=[
+                "animate", "video without motion module", "Text2Video-Zero", "TextToVideoZeroPipeline",
+                "text to video without training",
+            ],
             inputs=[
                 socket(io.Model, "model", "The model that samples: SD1.5, or the demo model."),
                 socket(io.Conditioning, "positive", "Positive prompt: what to draw."),

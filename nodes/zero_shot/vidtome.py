@@ -26,7 +26,10 @@ class VidToMe(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "VidToMe", "zero-shot",
-            aliases=["VidToMe", "video token merging", "ToMe", "video editing", "video to video", "vid2vid"],
+            aliases=[
+                "edit a video", "restyle", "VidToMe", "video token merging", "ToMe", "video editing",
+                "video to video", "vid2vid",
+            ],
             inputs=[
                 socket(io.Model, "model", "The model that samples: SD1.5, or the demo model."),
                 whole("chunk_size", 4, 1, 64,

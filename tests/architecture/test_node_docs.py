@@ -11,6 +11,7 @@ from frameloom.tools import gen_docs
 from frameloom.tools.schemas import own_nodes
 
 ROOT = Path(__file__).resolve().parents[2]
+LONGEST_WORD = 36
 LIST = ROOT / "docs" / "nodes.md"
 
 
@@ -59,3 +60,38 @@ def test_every_node_that_the_list_names_has_that_name(entries):
     names = {entry["name"]: entry["display_name"] for entry in entries}
     assert rows
     assert [row for row in rows if names.get(row[1]) != row[0]] == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        (
+            "animate",
+            {"ApplyMotionModule", "MotionModuleLoader", "HoldFrames", "PIAPicture", "ZeroShotSampler"},
+        ),
+        ("boxes", {"LayoutFromText", "LayoutFromLLM", "LayoutPreview", "LayoutConditioning"}),
+        ("long video", {"ContextWindows", "FreeNoise", "NuwaPlan", "StretchPositions"}),
+        ("camera pan", {"CameraPresets", "MotionLoRALoader", "MotionPath"}),
+        ("i2v", {"HoldFrames", "PIAPicture", "AnimateLCMPicture", "ApplySparseControl"}),
+        ("use evolved sampling", {"ApplyMotionModule"}),
+        ("load animatediff lora", {"MotionLoRALoader"}),
+        ("context options", {"ContextWindows"}),
+        ("ADE_UseEvolvedSampling", {"ApplyMotionModule"}),
+        ("edit a video", {"Rave", "VidToMe"}),
+    ],
+)
+def test_search_finds_nodes_by_the_words_that_people_type(entries, typed, found):
+    hits = {
+        entry["name"].removeprefix("Frameloom_")
+        for entry in entries
+        if any(typed.lower() in name.lower() for name in (entry["display_name"], *entry["search_aliases"]))
+    }
+    assert found <= hits
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "web" / "docs").glob("*.md")))
+def test_a_help_page_fits_a_narrow_panel(page):
+    """ComfyUI's panel has some 270 pixels: a table would be cut off, and so would a very long word."""
+    text = (ROOT / "web" / "docs" / page).read_text("utf-8")
+    assert not re.search(r"^\|", text, re.MULTILINE)
+    assert [word for word in re.split(r"[\s/]", text) if len(word) > LONGEST_WORD] == []

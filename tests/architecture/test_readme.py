@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from frameloom.headless.workflow.graph import read_workflow
 from frameloom.headless.workflow.settings import with_settings
+from frameloom.tools.templates import file_name
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +37,7 @@ def test_relative_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text_of(page)) + re.findall(
         r'src="([^"]+)"', text_of(page)
     )
-    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+    assert [link for link in links if not (ROOT / page).parent.joinpath(unquote(link)).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -101,14 +103,15 @@ def test_every_file_of_ours_that_a_command_names_exists(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if Path(page).name not in MADE])
 def test_every_workflow_that_it_names_exists(page):
     named = set(re.findall(r"`(\w+_(?:demo|sd15))`", text_of(page)))
-    assert sorted(named - {path.stem for path in (ROOT / "workflows").glob("*.json")}) == []
+    assert sorted(named - {path.stem for path in (ROOT / "workflows" / "api").glob("*.json")}) == []
 
 
-def test_the_list_of_workflows_names_workflows_once():
-    rows = re.findall(r"^\| `(\w+)` \|", text_of("docs/workflows.md"), re.MULTILINE)
+def test_the_list_of_workflows_names_workflows_once_as_the_template_browser_does():
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", text_of("docs/workflows.md"), re.MULTILINE)
     assert rows
-    assert len(rows) == len(set(rows))
-    assert set(rows) <= {path.stem for path in (ROOT / "workflows").glob("*.json")}
+    assert len(rows) == len(dict(rows))
+    assert [row for row in rows if row[1] != file_name(row[0])] == []
+    assert dict(rows).keys() <= {path.stem for path in (ROOT / "workflows" / "api").glob("*.json")}
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/run-headless.md"])

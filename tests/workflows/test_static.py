@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 from frameloom.host.bundled import BUNDLED
-from frameloom.tools import workflow
+from frameloom.tests.support.graphs import READABLE, SMALLER
+from frameloom.tools import arrange, templates, workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json"))
 BUNDLED_FILES = set().union(*BUNDLED.values())
+MOST_BACK = 0.25
 # Inputs whose choices are the user's own files.
 FILE_INPUTS = {"ckpt_name", "lora_name", "control_net_name", "gligen_name", "file", "image", "model"}
 
@@ -27,8 +30,18 @@ def prompt_of(name):
     return json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text("utf-8"))
 
 
+def editor_file(name):
+    return ROOT / "workflows" / f"{templates.file_name(name)}.json"
+
+
 def editor_of(name):
-    return json.loads((ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
+    return json.loads(editor_file(name).read_text("utf-8"))
+
+
+def box_of(node):
+    """Left, top, right and bottom, with the title; of a folded node the title alone."""
+    (x, y), (width, height) = node["pos"], node["size"]
+    return x, y - arrange.TITLE, x + width, y + (0 if node["flags"].get("collapsed") else height)
 
 
 def spec_of(entry, name):
@@ -44,16 +57,16 @@ def spec_of(entry, name):
 
 def test_each_form_has_its_twin_and_its_thumbnail():
     assert NAMES
-    folder = ROOT / "workflows"
-    assert sorted(path.stem for path in folder.glob("*.json")) == NAMES
-    assert sorted(path.stem for path in folder.glob("*.jpg")) == NAMES
+    folder, files = ROOT / "workflows", sorted(map(templates.file_name, NAMES))
+    assert sorted(path.stem for path in folder.glob("*.json")) == files
+    assert sorted(path.stem for path in folder.glob("*.jpg")) == files
     assert not [path for path in folder.iterdir() if path.suffix not in (".json", ".jpg", "")]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_editor_file_is_what_the_tool_makes(name, known):
-    made = workflow.text_of(workflow.to_editor(prompt_of(name), known))
-    assert (ROOT / "workflows" / f"{name}.json").read_text("utf-8") == made, "run `make workflows`"
+    made = workflow.text_of(workflow.to_editor(prompt_of(name), known, name))
+    assert editor_file(name).read_text("utf-8") == made, "run `make workflows`"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,15 +99,50 @@ def test_links_of_the_editor_file_join_existing_slots_of_one_type(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nodes_of_the_editor_file_do_not_overlap_and_links_run_to_the_right(name):
+def test_nodes_of_the_editor_file_do_not_overlap_and_fit_a_small_screen(name):
+    boxes = [box_of(node) for node in editor_of(name)["nodes"]]
+    for one, other in combinations(boxes, 2):
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    share = max(
+        (max(rights) - min(lefts)) / arrange.VIEW_WIDTH, (max(bottoms) - min(tops)) / arrange.VIEW_HEIGHT
+    )
+    assert share <= READABLE / SMALLER.get(templates.file_name(name), READABLE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_graph_is_read_from_left_to_right(name):
+    """A few links may run back, where a group stands below another; each node but the note is in one group."""
     graph = editor_of(name)
     nodes = {node["id"]: node for node in graph["nodes"]}
-    for _, origin, _, target, _, _ in graph["links"]:
-        assert nodes[origin]["pos"][0] + nodes[origin]["size"][0] < nodes[target]["pos"][0]
-    boxes = [(*node["pos"], *node["size"]) for node in graph["nodes"]]
-    for place, (x, y, w, h) in enumerate(boxes):
-        for x2, y2, w2, h2 in boxes[place + 1 :]:
-            assert x + w <= x2 or x2 + w2 <= x or y + h <= y2 or y2 + h2 <= y
+    back = [link for link in graph["links"] if nodes[link[3]]["pos"][0] < nodes[link[1]]["pos"][0]]
+    assert len(back) <= MOST_BACK * len(graph["links"])
+    frames = [
+        (x, y, x + width, y + height) for x, y, width, height in (g["bounding"] for g in graph["groups"])
+    ]
+    for node in graph["nodes"]:
+        left, top, right, bottom = box_of(node)
+        around = [f for f in frames if f[0] <= left and f[1] <= top and right <= f[2] and bottom <= f[3]]
+        assert len(around) == (node["type"] != workflow.NOTE), node["title"]
+
+
+@pytest.mark.parametrize("name", [each.name for chapter in templates.CHAPTERS for each in chapter])
+def test_one_note_says_what_to_change_first_in_words_that_the_graph_has(name):
+    nodes = editor_of(name)["nodes"]
+    (note,) = [node for node in nodes if node["title"] == "Start Here"]
+    (first,) = re.findall(r"^\*\*Change first:\*\* (.+)$", note["widgets_values"][0], re.MULTILINE)
+    shown = {node["title"] for node in nodes} | {each["name"] for node in nodes for each in node["inputs"]}
+    assert set(re.findall(r"\*\*(.+?)\*\*", first)) <= shown
+
+
+def test_the_list_of_templates_names_workflows_once_with_titles_that_any_disk_takes():
+    listed = [template for chapter in templates.CHAPTERS for template in chapter]
+    names, titles = [each.name for each in listed], [each.title for each in listed]
+    assert set(names) <= set(NAMES)
+    assert len(set(names)) == len(names)
+    assert len(set(titles)) == len(titles)
+    assert all(len(chapter) < 10 for chapter in templates.CHAPTERS)  # 1.10 is sorted before 1.2
+    assert all(re.fullmatch(r"[\w ,.-]{5,60}(?<![ .])", title) for title in titles)
 
 
 @pytest.mark.parametrize("name", NAMES)
