@@ -1,0 +1,232 @@
+"""A workflow as a graph that the demo model draws: what it can't do is left out, and said.
+
+A workflow for the demo model stays as it is. One for Stable Diffusion 1.5 keeps its nodes and their settings, but for
+what this file says: loaders load the demo model and its files, pictures have 128 pixels a side, prompts are of things
+that the demo model knows, and a node whose weights it has none for hands on what it gets. Every graph ends in savers of
+our own, which keep whole frames, so that nothing is compressed twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from frameloom.headless.workflow.settings import with_settings
+
+Graph = dict[str, dict[str, Any]]
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+NAMES = sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json"))
+SAVER, SAVED_FPS = "picture", 8.0
+SIDE, BOXES, CFG, STEPS = 128, 192, 3.0, 200
+FILES = [f"frameloom_demo_{name}.safetensors" for name in ("motion", "motion_few_steps", "pan_left")]
+MOTION, FEW_STEPS, PAN = FILES
+MOVING = "a big red circle moving right on a navy background"
+CIRCLING = ("3.motion=circle", "8.text=a small red circle on a navy background")
+# Values that a workflow needs in place of its own, where what is said of all of them is not enough.
+SETTINGS = {
+    "layout_llm": ("2.planner=rules (no LLM)",),
+    "layout_local_llm": ("2.planner=rules (no LLM)",),
+    "layout_controlnet_sd15": (
+        "4.script=A small red circle on a navy background moves from the bottom to the top.",
+    ),
+    "layout_gligen_sd15": (
+        "5.script=A small red circle on a navy background moves from the left to the right.",
+    ),
+    "one_clip_sd15": ("3.clips=1", *CIRCLING),
+    "pix2pix_video_sd15": ("12.denoise=0.6", "3.text=a big yellow circle moving right on a navy background"),
+    "train_motion_lora_sd15": CIRCLING,
+}
+# Nodes whose weights the demo model has none for: what to call that, and the inputs that their outputs become.
+ABSENT: dict[str, tuple[str, tuple[str, ...]]] = {
+    "LoraLoaderModelOnly": ("without the LoRA", ("model",)),
+    "ControlNetApplyAdvanced": (
+        "without the ControlNet, whose hints are on the left",
+        ("positive", "negative"),
+    ),
+    "Frameloom_ControlSchedule": ("without its schedule", ("positive", "negative")),
+    "Frameloom_ApplySparseControl": ("without SparseCtrl", ("model",)),
+    "Frameloom_ApplyCameraCtrl": ("without CameraCtrl, whose camera is on the left", ("model",)),
+    "Frameloom_PIAPicture": ("without the picture, which needs PIA", ("motion",)),
+    "Frameloom_AnimateLCMPicture": ("without the picture, which needs AnimateLCM", ("motion",)),
+    "InstructPixToPixConditioning": (
+        "without instruct-pix2pix: the video on the left is drawn anew from half its noise",
+        ("positive", "negative", "latent"),
+    ),
+    "GLIGENLoader": ("without GLIGEN", ()),
+    "Frameloom_LLMEndpoint": ("without a language model", ()),
+    "Frameloom_LocalLLM": ("without a language model", ()),
+}
+# Pictures beside a clip, where another node goes on with the work that they show: a node's output, or its input.
+PLOTS = {
+    "Frameloom_TrainMotionModule": 1,
+    "Frameloom_TrainLayoutPrior": 2,
+    "Frameloom_CameraPresets": 1,
+    "ControlNetApplyAdvanced": "image",
+    "InstructPixToPixConditioning": "pixels",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is drawn of a workflow.
+
+    Attributes:
+        graph: graph in API form; saver number n saves the panel that is number n from the left.
+        changed: what differs from the workflow, in words.
+        moves: whether it makes a clip.
+        fps: frames a second of the clip.
+    """
+
+    graph: Graph
+    changed: tuple[str, ...]
+    moves: bool
+    fps: float
+
+
+def read(name: str) -> Graph:
+    """Return a workflow in API form."""
+    return json.loads((WORKFLOWS / "api" / f"{name}.json").read_text("utf-8"))
+
+
+def drawing_of(name: str, *settings: str) -> Drawing:
+    """Return what is drawn of a workflow.
+
+    Args:
+        name: name of the workflow.
+        settings: values in place of its own, as ``--set`` takes them.
+    """
+    graph = read(name)
+    plots, clips, stills = _plots(graph), list(_clips(graph)), list(_stills(graph))
+    speeds = [node["inputs"]["fps"] for node in graph.values() if type(node["inputs"].get("fps")) is float]
+    changed = dict.fromkeys(_to_demo(graph) if name.endswith("_sd15") else ())
+    changed |= dict.fromkeys(_without_absent(graph))
+    graph = with_settings(graph, (*SETTINGS.get(name, ()), *settings))
+    panels = [*plots, *clips] if clips else stills
+    panels = [*panels[:-1][:1], panels[-1]] if clips else panels[-1:]
+    return Drawing(
+        _needed(_with_savers(graph, panels)), tuple(changed), bool(clips), max([*speeds, 0.0]) or 8.0
+    )
+
+
+def _plots(graph: Graph) -> list[Any]:
+    """Return links to the pictures that stand beside a clip."""
+    used = {
+        (link[0], link[1])
+        for node in graph.values()
+        if node["class_type"] not in ("PreviewImage", "PreviewAny")
+        for link in _links(node)
+    }
+    found = []
+    for node_id, node in graph.items():
+        place = PLOTS.get(node["class_type"])
+        if isinstance(place, str):
+            found.append(node["inputs"][place])
+        elif place is not None and (node_id, 0) in used:
+            found.append([node_id, place])
+    return found
+
+
+def _clips(graph: Graph) -> Iterator[Any]:
+    """Yield links to the clips of a graph: its boxes, then what it saves. A video is decoded, and not saved."""
+    for node_id, node in graph.items():
+        if node["class_type"] == "Frameloom_LayoutPreview":
+            node["inputs"]["longer_side"] = BOXES
+            yield [node_id, 0]
+    for node_id, node in graph.items():
+        if node["class_type"] == "SaveAnimatedWEBP":
+            yield node["inputs"]["images"]
+        elif node["class_type"] == "Frameloom_DecodeToVideo":
+            inputs = {"samples": node["inputs"]["latent"], "vae": node["inputs"]["vae"]}
+            graph[node_id] = {"class_type": "VAEDecode", "inputs": inputs}
+            yield [node_id, 0]
+
+
+def _stills(graph: Graph) -> Iterator[Any]:
+    """Yield links to the pictures that a graph shows."""
+    for node in graph.values():
+        if node["class_type"] in ("SaveImage", "PreviewImage"):
+            yield node["inputs"]["images"]
+
+
+def _to_demo(graph: Graph) -> Iterator[str]:
+    """Put the demo model, its words, its size and its guidance into a graph; yield what people should know."""
+    kinds = {node["class_type"] for node in graph.values()}
+    motion = FEW_STEPS if "Frameloom_FewStepSettings" in kinds else MOTION
+    for node in list(graph.values()):
+        kind, inputs = node["class_type"], node["inputs"]
+        sizes = {side for side in ("width", "height") if isinstance(inputs.get(side), int)}
+        inputs |= dict.fromkeys(sizes, SIDE)
+        inputs |= {
+            name: min(inputs[name], CFG) for name in ("cfg", "cfg_conds") if type(inputs.get(name)) is float
+        }
+        if kind == "CheckpointLoaderSimple":
+            node |= {"class_type": "Frameloom_DemoModelLoader", "inputs": {}}
+        elif kind == "Frameloom_MotionModuleLoader":
+            inputs["file"] = motion
+        elif kind == "Frameloom_MotionLoRALoader":
+            inputs["file"] = PAN
+            yield "a pan in place of the zoom"
+        elif kind == "CLIPTextEncode" and isinstance(inputs["text"], str):
+            inputs["text"] = "" if inputs["text"].startswith("low quality") else inputs["text"] and MOVING
+        elif kind == "Frameloom_NuwaPlan":
+            inputs["prompts"] = read("nuwa_demo")["3"]["inputs"]["prompts"]
+        elif kind == "Frameloom_VideoDataset":
+            inputs |= {"source": "shapes", "folder": "none"}
+        elif kind == "Frameloom_TrainMotionModule":
+            inputs |= {"steps": STEPS, "beta_schedule": "linear (Stable Diffusion)"}
+            yield f"{STEPS} steps of training, on drawn shapes"
+        elif kind == "InstructPixToPixConditioning":
+            video = {"pixels": inputs["pixels"], "vae": inputs["vae"]}
+            graph["video"] = {"class_type": "VAEEncode", "inputs": video}
+            inputs["latent"] = ["video", 0]
+
+
+def _without_absent(graph: Graph) -> Iterator[str]:
+    """Let what came into absent nodes go past them; yield what was left out."""
+    for node_id, node in graph.items():
+        if node["class_type"] not in ABSENT:
+            continue
+        words, passed = ABSENT[node["class_type"]]
+        yield words
+        for user in graph.values():
+            for name, value in list(user["inputs"].items()):
+                if isinstance(value, list) and value[0] == node_id:
+                    del user["inputs"][name]
+                    if value[1] < len(passed):
+                        user["inputs"][name] = node["inputs"][passed[value[1]]]
+
+
+def _with_savers(graph: Graph, panels: list[Any]) -> Graph:
+    """Add a saver of whole frames for each panel."""
+    whole = {"fps": SAVED_FPS, "lossless": True, "quality": 0, "method": "fastest"}
+    savers = {
+        f"{SAVER}{number}": {
+            "class_type": "SaveAnimatedWEBP",
+            "inputs": {"images": panel, "filename_prefix": str(number), **whole},
+        }
+        for number, panel in enumerate(panels, 1)
+    }
+    return graph | savers
+
+
+def _needed(graph: Graph) -> Graph:
+    """Keep our savers and what they need."""
+    waiting, kept = [node_id for node_id in graph if node_id.startswith(SAVER)], set()
+    while waiting:
+        node_id = waiting.pop()
+        if node_id not in kept:
+            kept.add(node_id)
+            waiting += [link[0] for link in _links(graph[node_id])]
+    return {
+        node_id: {key: node[key] for key in ("class_type", "inputs")}
+        for node_id, node in graph.items()
+        if node_id in kept
+    }
+
+
+def _links(node: dict[str, Any]) -> list[Any]:
+    return [value for value in node["inputs"].values() if isinstance(value, list)]
