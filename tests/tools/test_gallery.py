@@ -6,13 +6,12 @@ import pytest
 from frameloom.headless.workflow.graph import check_workflow
 from frameloom.host import api
 from frameloom.tools.gallery import page, pictures
-from frameloom.tools.gallery.demo import NAMES, SAVER, WORKFLOWS, drawing_of, read
+from frameloom.tools.gallery.demo import NAMES, SAVER, WORKFLOWS, drawing_of, read, with_savers
 from frameloom.tools.gallery.draw import Studio
 from PIL import Image, ImageSequence
 
 ALL_BYTES, THUMBNAIL_BYTES = 4_000_000, 60_000
 WIDEST = 400
-SAVED = {"class_type": "SaveAnimatedWEBP", "fps": 8.0, "lossless": True, "quality": 0, "method": "fastest"}
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +73,18 @@ def test_a_workflow_of_the_demo_model_is_drawn_at_its_own_settings(name):
 
 def test_what_was_drawn_is_drawn_again_only_if_the_graph_changes(studio, capsys):
     def draw(color):
-        empty = {"width": 16, "height": 16, "batch_size": 3, "color": color}
-        saver = SAVED | {"images": ["1", 0], "filename_prefix": "1"}
+        empty = {"width": 16, "height": 16, "batch_size": 2}
         graph = {
-            "1": {"class_type": "EmptyImage", "inputs": empty},
-            "2": {"class_type": saver.pop("class_type"), "inputs": saver},
+            "1": {"class_type": "EmptyImage", "inputs": empty | {"color": color}},
+            "2": {"class_type": "EmptyImage", "inputs": empty | {"color": 0x00FF00}},
+            "3": {"class_type": "ImageBatch", "inputs": {"image1": ["1", 0], "image2": ["2", 0]}},
         }
-        [clip] = studio.draw("plain", graph)
+        [clip] = studio.draw("plain", with_savers(graph, [["3", 0]]))
         return [frame.getpixel((0, 0)) for frame in clip], capsys.readouterr().out
 
-    assert draw(0xFF0000) == ([(255, 0, 0)] * 3, "drawing plain\n")
-    assert draw(0xFF0000) == ([(255, 0, 0)] * 3, "")
-    assert draw(0x0000FF) == ([(0, 0, 255)] * 3, "drawing plain\n")
+    assert draw(0xFF0000) == ([(255, 0, 0)] * 2 + [(0, 255, 0)] * 2, "drawing plain\n")
+    assert draw(0xFF0000) == ([(255, 0, 0)] * 2 + [(0, 255, 0)] * 2, "")
+    assert draw(0x0000FF) == ([(0, 0, 255)] * 2 + [(0, 255, 0)] * 2, "drawing plain\n")
 
 
 def test_clips_of_different_lengths_end_together_and_a_still_picture_stands_beside_them():

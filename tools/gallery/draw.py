@@ -79,9 +79,9 @@ def _frames(path: Path) -> Clip:
 
 
 def _write_video(path: Path) -> None:
-    """Write the video that workflows load: a shape goes across the picture."""
-    if not path.is_file():
-        clips = shapes.sample_clips(1, torch.Generator().manual_seed(4), VIDEO_FRAMES)
-        pictures = (shapes.render(clips)[0] + 1).movedim(1, -1) / 2
-        with NewVideo(lambda *_: path, Encoding("mp4", "h264", "yuv420p"), 8, {}) as video:
-            video.add(pictures.contiguous())
+    """Write the video that workflows load: a big red triangle goes to the left."""
+    path.unlink(missing_ok=True)
+    clips = shapes.sample_clips(1, torch.Generator().manual_seed(3), VIDEO_FRAMES)
+    pictures = (shapes.render(clips)[0] + 1).movedim(1, -1) / 2
+    with NewVideo(lambda *_: path, Encoding("mp4", "h264", "yuv420p"), 8, {}) as video:
+        video.add(pictures.contiguous())
