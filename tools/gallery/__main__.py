@@ -10,14 +10,23 @@ from frameloom.tools.gallery import page, pictures
 from frameloom.tools.gallery.demo import NAMES, WORKFLOWS, drawing_of
 from frameloom.tools.gallery.draw import Studio
 
-STRIP, STRIP_FRAMES, STRIP_FPS, STRIP_BYTES = page.DOCS / "demo.webp", 32, 8.0, 500_000
-# The README's strip: a caption, a workflow, and values that show its family well.
-FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("Motion modules", "animatediff_demo", ()),
-    ("Zero-shot video", "zero_shot_demo", ()),
-    ("Layouts", "layout_video_demo", ()),
-    ("Long video", "prompt_travel_demo", ()),
-)
+STRIP, STRIP_FPS, STRIP_BYTES = page.DOCS / "demo.webp", 8.0, 500_000
+# The README's strip: of each family a workflow, and values that show it well.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "Motion modules": ("animatediff_demo",),
+    "Zero-shot video": (
+        "zero_shot_demo",
+        "2.text=a big cyan circle on a black background",
+        "5.move_right=0.35",
+        "5.zoom=1.4",
+        "7.seed=3",
+    ),
+    "Layouts": (
+        "layout_video_demo",
+        "2.script=A small yellow cross on a gray background moves from the top to the bottom.",
+    ),
+    "Long video": ("prompt_travel_demo",),
+}
 
 
 def main() -> None:
@@ -40,9 +49,11 @@ def main() -> None:
         pictures.save_animated(pictures.animated(panels), drawing.fps, page.PICTURES / f"{name}.webp")
         pictures.thumbnail(panels).save(WORKFLOWS / f"{name}.jpg", quality=88)
     if options.only == "*":
-        clips = [studio.draw(name, drawing_of(name, *values).graph)[-1] for _, name, values in FAMILIES]
-        clip = pictures.strip(clips, [caption for caption, _, _ in FAMILIES], STRIP_FRAMES)
-        pictures.save_animated(clip, STRIP_FPS, STRIP, STRIP_BYTES)
+        shown = {
+            family: studio.draw(workflow[0], drawing_of(*workflow).graph)
+            for family, workflow in FAMILIES.items()
+        }
+        pictures.save_animated(pictures.strip(shown), STRIP_FPS, STRIP, STRIP_BYTES)
         page.PAGE.write_text(page.text(), "utf-8")
 
 

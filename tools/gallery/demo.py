@@ -1,9 +1,9 @@
 """A workflow as a graph that the demo model draws: what it can't do is left out, and said.
 
 A workflow for the demo model stays as it is, but for trainings, which are short here. One for Stable Diffusion 1.5
-keeps its nodes and their settings, but for what this file says: loaders load the demo model and its files, pictures have
-128 pixels a side, prompts are of things that the demo model knows, and a node whose weights it has none for hands on
-what it gets. Every graph ends in savers of our own, which keep whole frames, so that nothing is compressed twice.
+keeps its nodes and their settings, but for what this file says: loaders load the demo model and its files, pictures
+have 128 pixels a side, prompts are of things that the demo model knows, and a node whose weights it has none for hands
+on what it gets. Every graph ends in savers of our own, which keep whole frames, so that nothing is compressed twice.
 """
 
 from __future__ import annotations

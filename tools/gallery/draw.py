@@ -21,7 +21,7 @@ from frameloom.training import shapes
 from PIL import Image, ImageSequence
 
 Clip = list[Image.Image]
-VIDEO_FRAMES = 48
+VIDEO_FRAMES = 16
 
 
 class Studio(HeadlessHost):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -11,11 +11,12 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 Clip = list[Image.Image]
 
 ALONE, BESIDE, GAP = 192, 128, 4  # heights of a panel that is alone, and of one that has another beside it
-THUMBNAIL, MOMENTS = 384, 4
+THUMBNAIL = 384
 MOST_FRAMES, SLOWEST, FASTEST = 48, 4.0, 10.0
 MOST_BYTES = 150_000
 QUALITIES = (85, 75, 65, 50)
-CAPTION, PAPER, INK = 30, (255, 255, 255), (60, 60, 70)
+STRIP_HEIGHT, STRIP_FRAMES, NAME = 160, 16, 30
+PAPER, INK = (255, 255, 255), (60, 60, 70)
 
 
 def side_by_side(panels: Sequence[Clip], height: int, most_frames: int = MOST_FRAMES) -> Clip:
@@ -53,9 +54,12 @@ def thumbnail(panels: Sequence[Clip]) -> Image.Image:
     return ImageOps.pad(square, (THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS, PAPER)
 
 
-def strip(panels: Sequence[Clip], captions: Sequence[str], frames: int) -> Clip:
-    """Return clips side by side, each over its caption."""
-    return [_captioned(frame, captions) for frame in side_by_side(panels, ALONE, frames)]
+def strip(families: Mapping[str, Sequence[Clip]]) -> Clip:
+    """Return families side by side, each as panels over its name."""
+    groups = [side_by_side(panels, STRIP_HEIGHT, STRIP_FRAMES) for panels in families.values()]
+    count = max(map(len, groups))
+    shown = [[group[frame * len(group) // count] for group in groups] for frame in range(count)]
+    return [_row([_named(*pair) for pair in zip(row, families, strict=True)], 4 * GAP) for row in shown]
 
 
 def save_animated(clip: Clip, fps: float, path: Path, most_bytes: int = MOST_BYTES) -> None:
@@ -87,20 +91,18 @@ def _fitted(frame: Image.Image, height: int) -> Image.Image:
     return ImageOps.pad(small, (small.width, height), color=PAPER)
 
 
-def _row(pictures: Sequence[Image.Image]) -> Image.Image:
-    width = sum(picture.width + GAP for picture in pictures) - GAP
+def _row(pictures: Sequence[Image.Image], gap: int = GAP) -> Image.Image:
+    width = sum(picture.width + gap for picture in pictures) - gap
     row, left = Image.new("RGB", (width, pictures[0].height), PAPER), 0
     for picture in pictures:
         row.paste(picture, (left, 0))
-        left += picture.width + GAP
+        left += picture.width + gap
     return row
 
 
-def _captioned(row: Image.Image, captions: Sequence[str]) -> Image.Image:
-    picture = Image.new("RGB", (row.width, row.height + CAPTION), PAPER)
-    picture.paste(row)
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=16)
-    for place, caption in enumerate(captions):
-        middle = (place + 0.5) * (row.width + GAP) / len(captions) - GAP / 2
-        pen.text((middle, row.height + CAPTION / 2 + 2), caption, fill=INK, font=font, anchor="mm")
-    return picture
+def _named(picture: Image.Image, name: str) -> Image.Image:
+    whole = ImageOps.expand(picture, (0, 0, 0, NAME), PAPER)
+    place = picture.width / 2, picture.height + NAME / 2 + 2
+    font = ImageFont.load_default(size=16)
+    ImageDraw.Draw(whole).text(place, name, fill=INK, font=font, anchor="mm")
+    return whole
