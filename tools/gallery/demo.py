@@ -38,8 +38,7 @@ SUBJECTS = (
 )
 CIRCLING = "8.text=a small red circle on a navy background"
 COLORS = "\n".join(
-    f"a big {color} circle on a navy background, left"
-    for color in "red red orange orange yellow yellow".split()
+    f"a big {color} circle on a navy background, left" for color in "red orange orange yellow".split()
 )
 # Values that a workflow gets in place of its own, beside what all of them get, and what people should know of it.
 SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -57,10 +56,10 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
         "with a pan in place of the zoom",
         ("5.text=a small cyan triangle standing still on a gray background",),
     ),
-    "nuwa_sd15": ("with 6 keyframes in place of 16", ("3.length=6", f"3.prompts={COLORS}")),
+    "nuwa_sd15": ("with 4 keyframes in place of 16", ("3.length=4", f"3.prompts={COLORS}")),
     "one_clip_sd15": (
-        "after 60 steps of training in place of 300, on a drawn shape that goes in a circle",
-        ("4.steps=60", "3.clips=1", "3.motion=circle", CIRCLING),
+        "after 20 steps of training in place of 300, on a drawn shape that goes in a circle",
+        ("4.steps=20", "3.clips=1", "3.motion=circle", CIRCLING),
     ),
     "pix2pix_video_sd15": (
         "from half of the noise of the video on the left",
@@ -69,16 +68,20 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "text2video_zero_controlnet_sd15": ("", ("3.text=a big orange cross on a black background",)),
     "text2video_zero_sd15": ("", ("2.text=a big yellow triangle on a navy background",)),
     "train_few_steps_demo": (
-        "after 10 steps of training in place of 400, on 8 clips",
-        ("4.steps=10", "3.clips=8"),
+        "after 4 steps of training in place of 400, on 4 clips",
+        ("4.steps=4", "3.clips=4"),
     ),
     "train_motion_demo": (
-        "after 60 steps of training in place of 1,000, on 8 clips",
-        ("4.steps=60", "3.clips=8"),
+        "after 20 steps of training in place of 1,000, on 4 clips",
+        ("4.steps=20", "3.clips=4"),
     ),
     "train_motion_lora_sd15": (
-        "after 60 steps of training in place of 2,000, on 8 drawn shapes that go in circles",
-        ("4.steps=60", "3.clips=8", "3.motion=circle", CIRCLING),
+        "after 20 steps of training in place of 2,000, on 4 drawn shapes that go in circles",
+        ("4.steps=20", "3.clips=4", "3.motion=circle", CIRCLING),
+    ),
+    "windows_controlnet_sd15": (
+        "with 24 frames in place of 48",
+        ("4.frames=24", "8.length=24", "16.batch_size=24"),
     ),
 }
 # Nodes whose weights the demo model has none for: what to say of it, and the inputs that their outputs become.
