@@ -1,6 +1,6 @@
 """A workflow as a graph that the demo model draws: what it can't do is left out, and said.
 
-A workflow for the demo model stays as it is, but for trainings, which are short here. One for Stable Diffusion 1.5
+A workflow for the demo model stays as it is, but for what would take an hour. One for Stable Diffusion 1.5
 keeps its nodes and their settings, but for what this file says: loaders load the demo model and its files, pictures
 have 128 pixels a side, prompts are of things that the demo model knows, and a node whose weights it has none for hands
 on what it gets. Every graph ends in savers of our own, which keep whole frames, so that nothing is compressed twice.
@@ -24,6 +24,7 @@ WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NAMES = sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json"))
 SAVER, SAVED_FPS = "picture", 8.0
 SIDE, BOXES, CFG = 128, 192, 3.0
+VIDEO = "a_white_cross.mp4"
 MOTION, FEW_STEPS, PAN = (
     f"frameloom_demo_{name}.safetensors" for name in ("motion", "motion_few_steps", "pan_left")
 )
@@ -38,10 +39,11 @@ SUBJECTS = (
 )
 CIRCLING = "8.text=a small red circle on a navy background"
 COLORS = "\n".join(
-    f"a big {color} circle on a navy background, left" for color in "red orange orange yellow".split()
+    f"a big {color} circle on a navy background, left" for color in ("red", "orange", "yellow")
 )
 # Values that a workflow gets in place of its own, beside what all of them get, and what people should know of it.
 SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "freenoise_demo": ("in 8 steps in place of 20", ("8.steps=8",)),
     "layout_controlnet_sd15": (
         "",
         ("4.script=A small red circle on a navy background moves from the bottom to the top.",),
@@ -52,32 +54,32 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "layout_llm": ("by rules", ("2.planner=rules (no LLM)",)),
     "layout_local_llm": ("by rules", ("2.planner=rules (no LLM)",)),
+    "long_windows_demo": ("in 8 steps in place of 20", ("7.steps=8",)),
     "motion_lora_sd15": (
         "with a pan in place of the zoom",
         ("5.text=a small cyan triangle standing still on a gray background",),
     ),
-    "nuwa_sd15": ("with 4 keyframes in place of 16", ("3.length=4", f"3.prompts={COLORS}")),
+    "nuwa_sd15": ("with 3 keyframes in place of 16", ("3.length=3", f"3.prompts={COLORS}")),
     "one_clip_sd15": (
-        "after 20 steps of training in place of 300, on a drawn shape that goes in a circle",
-        ("4.steps=20", "3.clips=1", "3.motion=circle", CIRCLING),
+        "after 4 steps of training in place of 300, on a drawn shape that goes in a circle",
+        ("4.steps=4", "3.clips=1", "11.steps=8", "3.motion=circle", CIRCLING),
     ),
     "pix2pix_video_sd15": (
         "from half of the noise of the video on the left",
-        ("12.denoise=0.6", "3.text=a big yellow triangle moving left on a gray background"),
+        ("12.denoise=0.6", "3.text=a big yellow cross moving right on a brown background"),
     ),
     "text2video_zero_controlnet_sd15": ("", ("3.text=a big orange cross on a black background",)),
-    "text2video_zero_sd15": ("", ("2.text=a big yellow triangle on a navy background",)),
-    "train_few_steps_demo": (
-        "after 4 steps of training in place of 400, on 4 clips",
-        ("4.steps=4", "3.clips=4"),
+    "text2video_zero_sd15": (
+        "at noise levels 640 and 700 in place of 881 and 941",
+        ("7.t0=640.0", "7.t1=700.0", "2.text=a big yellow triangle on a navy background"),
     ),
-    "train_motion_demo": (
-        "after 20 steps of training in place of 1,000, on 4 clips",
-        ("4.steps=20", "3.clips=4"),
+    "train_few_steps_demo": (
+        "after 2 steps of training in place of 400, on 2 clips",
+        ("4.steps=2", "4.batch=1", "3.clips=2"),
     ),
     "train_motion_lora_sd15": (
-        "after 20 steps of training in place of 2,000, on 4 drawn shapes that go in circles",
-        ("4.steps=20", "3.clips=4", "3.motion=circle", CIRCLING),
+        "after 4 steps of training in place of 2,000, on 2 drawn shapes that go in circles",
+        ("4.steps=4", "3.clips=2", "11.steps=8", "3.motion=circle", CIRCLING),
     ),
     "windows_controlnet_sd15": (
         "with 24 frames in place of 48",
@@ -220,6 +222,8 @@ def _to_demo(graph: Graph, subject: str) -> None:
             inputs["file"] = PAN
         elif kind == "CLIPTextEncode" and isinstance(inputs["text"], str):
             inputs["text"] = "" if inputs["text"].startswith("low quality") else inputs["text"] and subject
+        elif kind == "LoadVideo":
+            inputs["file"] = VIDEO
         elif kind == "Frameloom_VideoDataset":
             inputs |= {"source": "shapes", "folder": "none"}
         elif kind == "Frameloom_TrainMotionModule":

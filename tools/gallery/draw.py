@@ -16,7 +16,7 @@ from frameloom.headless.workflow.executor import Executor
 from frameloom.headless.workflow.graph import check_workflow
 from frameloom.host.bundled import ASSETS
 from frameloom.host.video_file import Encoding, NewVideo
-from frameloom.tools.gallery.demo import SAVED_FPS, Graph
+from frameloom.tools.gallery.demo import SAVED_FPS, VIDEO, Graph
 from frameloom.training import shapes
 from PIL import Image, ImageSequence
 
@@ -44,7 +44,7 @@ class Studio(HeadlessHost):
         from frameloom.headless.core_nodes import core_node_classes  # they need a selected host
         from frameloom.nodes import node_classes
 
-        _write_video(self.input_dir / "my_video.mp4")
+        _write_video(self.input_dir / VIDEO)
         return [*core_node_classes(), *node_classes()]
 
     @cached_property
@@ -79,9 +79,9 @@ def _frames(path: Path) -> Clip:
 
 
 def _write_video(path: Path) -> None:
-    """Write the video that workflows load: a big red triangle goes to the left."""
+    """Write the video that workflows load: a big white cross goes to the right."""
     path.unlink(missing_ok=True)
-    clips = shapes.sample_clips(1, torch.Generator().manual_seed(3), VIDEO_FRAMES)
+    clips = shapes.sample_clips(1, torch.Generator().manual_seed(5), VIDEO_FRAMES)
     pictures = (shapes.render(clips)[0] + 1).movedim(1, -1) / 2
     with NewVideo(lambda *_: path, Encoding("mp4", "h264", "yuv420p"), 8, {}) as video:
         video.add(pictures.contiguous())

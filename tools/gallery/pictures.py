@@ -86,7 +86,7 @@ def _fitted(frame: Image.Image, height: int) -> Image.Image:
     """Return a frame at a height; of a tall sheet the top is shown, and a wide one gets paper above and below."""
     if frame.height > frame.width:
         frame = frame.crop((0, 0, frame.width, frame.width))
-    widest = height * 3 // 2
+    widest = 2 * height
     small = ImageOps.contain(frame, (widest, height), Image.Resampling.LANCZOS)
     return ImageOps.pad(small, (small.width, height), color=PAPER)
 
