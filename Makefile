@@ -126,7 +126,7 @@ docs: $(READY)
 workflows: $(READY)
 	$(BIN)/python tools/workflow.py
 
-# Every picture of a workflow, docs/gallery.md and the README's strip: half an hour of one core, and later what changed.
+# Every picture of a workflow, docs/gallery.md and the README's strip: an hour of one core, and later what changed.
 gallery: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m frameloom.tools.gallery
 

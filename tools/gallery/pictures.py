@@ -12,7 +12,7 @@ Clip = list[Image.Image]
 
 ALONE, BESIDE, GAP = 192, 128, 4  # heights of a panel that is alone, and of one that has another beside it
 THUMBNAIL = 384
-MOST_FRAMES, SLOWEST, FASTEST = 48, 4.0, 10.0
+MOST_FRAMES, FASTEST, SHORTEST = 48, 10.0, 1.5  # frames, frames a second, seconds
 MOST_BYTES = 150_000
 QUALITIES = (85, 75, 65, 50)
 STRIP_HEIGHT, STRIP_FRAMES, NAME = 160, 16, 30
@@ -68,7 +68,8 @@ def save_animated(clip: Clip, fps: float, path: Path, most_bytes: int = MOST_BYT
     Raises:
         ValueError: the lowest quality is still too large.
     """
-    timing = {"duration": round(1000 / min(max(fps, SLOWEST), FASTEST)), "loop": 0, "method": 6}
+    speed = min(fps, FASTEST, len(clip) / SHORTEST)
+    timing = {"duration": round(1000 / speed), "loop": 0, "method": 6}
     for quality in QUALITIES:
         file = BytesIO()
         clip[0].save(file, "WEBP", save_all=True, append_images=clip[1:], quality=quality, **timing)
