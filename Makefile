@@ -21,7 +21,7 @@ READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip install --constraint $(PINS)
 
 .PHONY: demo test quick lint types unit quick-tests record-slow smoke test-host test-browser browser-if-there js-types test-smollm smollm bench bench-peers evidence fuzz \
-	demo-model format docs workflows setup clean
+	demo-model format docs workflows gallery setup clean
 
 demo: $(READY)
 	$(BIN)/frameloom run workflows/api/few_steps_demo.json --output output
@@ -144,6 +144,10 @@ docs: $(READY)
 
 workflows: $(READY)
 	$(BIN)/python tools/workflow.py
+
+# Every picture of a workflow, docs/gallery.md and the README's strip: an hour of one core, and later what changed.
+gallery: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m frameloom.tools.gallery
 
 setup: $(READY)
 
