@@ -262,6 +262,7 @@ function drawPlan(surface, plan, colour) {
     const [unit, tall] = [width / plan.frames, room / panel.rows.length];
     const wide = Math.max(unit > 4 ? unit - 1 : unit, 1);
     const most = Math.max(tall > 4 ? tall - 2 : tall, 1);
+    pen.globalAlpha = 0.7; // labels are on top
     for (let row = 0; row < panel.rows.length; row += Math.max(1, Math.floor(1 / tall))) {
       pen.fillStyle = THINGS[row % THINGS.length];
       const foot = top + (row + 1) * tall;
@@ -274,15 +275,11 @@ function drawPlan(surface, plan, colour) {
         }
       }
     }
+    pen.globalAlpha = 1;
     pen.fillStyle = colour.text;
     for (const frame of panel.marks) pen.fillRect((frame + 0.5) * unit - 1, top, 2, room);
     if (tall < 11) return;
-    pen.lineWidth = 3;
-    pen.strokeStyle = colour.ground;
-    panel.labels.forEach((label, row) => {
-      pen.strokeText(label, 4, top + (row + 0.5) * tall);
-      pen.fillText(label, 4, top + (row + 0.5) * tall);
-    });
+    panel.labels.forEach((label, row) => pen.fillText(label, 10, top + (row + 0.5) * tall));
   }
 
   function drawChart(/** @type {Chart} */ panel, /** @type {number} */ top, /** @type {number} */ room) {
