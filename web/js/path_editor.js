@@ -140,9 +140,11 @@ class PathEditor {
   /** @param {string} text */
   write(text) {
     if (!this.c.write("keyframes", text)) return; // somebody else has just written, and was shown
+    const before = this.path.keys.length;
     this.path = readPath(text);
-    if (this.drag) this.show();
-    else this.fit();
+    if (!this.drag) this.fit();
+    else if (this.path.keys.length !== before) this.show();
+    else this.c.redraw(); // a drag changes nothing else, and the page is slow to change
   }
 
   /** Make a place the key of this frame, or take its key away. @param {number[]} [place] */
