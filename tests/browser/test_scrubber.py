@@ -188,3 +188,12 @@ def test_of_ten_thousand_frames_some_are_shown_and_it_is_said(editor):
     editor.companion(masks).get_by_text("Frame 9,999 of 10,000; one in 2 is shown.").wait_for()
     files = list((editor.server.base / "temp" / "frameloom").iterdir())
     assert sum(path.stat().st_size for path in files) < 64e6
+
+
+def test_a_preview_of_core_leaves_room_for_the_frames(editor):
+    node = editor.add("Frameloom_LayoutPreview", at=(460, 60))
+    editor.link(editor.add("Frameloom_LayoutFromText", at=(60, 60)), 0, node, "storyboard")
+    run(editor)
+    editor.companion(node).get_by_text("1 / 16").wait_for()
+    editor.wait(1000)
+    assert picture(editor, node).bounding_box()["height"] > 100
