@@ -119,8 +119,8 @@ class Drawing:
 
     Attributes:
         graph: graph in API form; saver number n saves the panel that is number n from the left.
-        changed: what differs from the workflow, in words.
-        moves: whether it makes a clip.
+        changed: differences from the workflow, in words.
+        moves: True of a workflow that makes a clip.
         fps: frames a second of the clip.
     """
 

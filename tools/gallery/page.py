@@ -26,6 +26,8 @@ this repository. Here the same graph runs on the demo model, with the demo's mot
 Nodes whose weights it has none for are left out; the line in italics says which. With those files you will see other
 pictures.
 
+Trainings and some long clips are shortened, which the line in italics says, too.
+
 `make gallery` makes this page and its pictures. [workflows.md](workflows.md) is the same list without pictures.
 """
 
