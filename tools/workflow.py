@@ -307,7 +307,7 @@ def _size(node: Mapping[str, Any], inputs: list[Slot], entry: Mapping[str, Any])
     texts = [slot for slot in widgets if slot.is_text]
     label = max((len(slot.name) for slot in widgets), default=0)
     # Beside a label stands a value; before a title, the button that folds the node.
-    needed = max(NARROW, 6 * label + 158, 7 * len(title) + 44)
+    needed = max(NARROW, 6 * label + 166, 7 * len(title) + 44)
     width = WIDE if texts else min(needed, WIDE)
     rows = max(len(inputs) - len(widgets), len(entry["output"])) * SOCKET
     added = sum(len(slot.extra) for slot in widgets)
