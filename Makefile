@@ -128,6 +128,8 @@ demo-model: $(READY)
 	cp output/pan_left/pan_left.safetensors assets/demo/pan_left.safetensors
 	$(BIN)/frameloom train configs/demo_mask_adapter.toml
 	cp output/mask_adapter/mask_adapter.safetensors assets/demo/mask_adapter.safetensors
+	$(BIN)/frameloom train configs/demo_pia.toml
+	cp output/pia/pia.safetensors assets/demo/pia.safetensors
 	rm -rf output/layout
 	$(BIN)/frameloom run workflows/api/train_layout_prior.json --models output/layout \
 		--set 1.steps=4000 --set 1.context=160 --set 1.seed=2026

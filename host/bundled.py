@@ -17,6 +17,7 @@ BUNDLED: dict[str, dict[str, Path]] = {
     "animatediff_motion_lora": {
         "frameloom_demo_mask_adapter.safetensors": ASSETS / "demo" / "mask_adapter.safetensors",
         "frameloom_demo_pan_left.safetensors": ASSETS / "demo" / "pan_left.safetensors",
+        "frameloom_demo_pia.safetensors": ASSETS / "demo" / "pia.safetensors",
     },
     "layout_priors": {
         "frameloom_demo_layout_prior.safetensors": ASSETS / "demo" / "layout_prior.safetensors"

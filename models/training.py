@@ -19,6 +19,7 @@ from .edits.call import Held
 from .edits.edit import Edit
 from .motion.checkpoint import MotionWeights, check_fit
 from .motion.module import MotionModel
+from .motion.pictures import Picture
 
 PredictionType = Literal["eps", "v"]
 
@@ -43,10 +44,12 @@ class Learner:
     Attributes:
         network: module that runs, on the host's device; its weights may be under parametrisations.
         weights: module that it started from.
+        picture: picture that it is given, which reads what ``FrozenForward`` is given; None: it has none.
     """
 
     network: MotionModel
     weights: MotionWeights
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class FrozenForward:
             noisy: [B*F, 4, H, W], variance preserving.
             timesteps: [B*F].
             tokens: [B*F, L, D]. Prompts; or [B, L, D] where the frames of a video share theirs.
-            given: frames that a mask encoder is told of.
+            given: frames that a mask encoder is told of, or latents and affinities for a picture encoder.
         """
         return self.run(noisy, timesteps, tokens, given)
 

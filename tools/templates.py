@@ -72,6 +72,11 @@ CHAPTERS = (
             "Your picture as the first frame, SD 1.5",
             "the file in **First Frame**, then the words in **Prompt**.",
         ),
+        Template(
+            "pia_demo",
+            "Animate a picture with PIA",
+            "the words in **Prompt of the Picture**, then **Prompt**.",
+        ),
     ),
     (  # camera and paths
         Template("motion_lora_demo", "Camera pan by a motion LoRA", "**strength** in **Load Motion LoRA**."),

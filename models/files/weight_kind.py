@@ -213,6 +213,7 @@ _RULES: tuple[tuple[Kind, Callable[[_Keys], bool]], ...] = (
     ("motionctrl_omcm", lambda k: 128 in k.inputs("conv_in.weight") and k.begins("body.") and k.has(".block1.")),
     ("hotshotxl", lambda k: k.has("temporal_attentions.", "pos_encoder.positional_encoding")),
     ("motion_lora", lambda k: k.is_lora and bool(k.slots)),
+    ("motion_lora", lambda k: k.begins("mask_encoder.", "picture_encoder.") and not k.slots),
     ("transformer_lora", lambda k: k.is_lora and k.matches(_TRANSFORMER_LORA)),
     ("sdxl_lora", lambda k: k.is_lora and (k.begins("lora_te2_", "text_encoder_2.") or k.matches(_DEEP))),
     ("domain_adapter", lambda k: k.is_lora and k.has(".processor.to_q_lora.")),

@@ -88,14 +88,14 @@ class MotionWeights:
     clip_norm: bool = False
     few_steps: FewStepSettings | None = field(default=None, compare=False)
 
-    def with_mask_encoder(self) -> MotionWeights:
-        """Return the module with a mask encoder: its own, or a new one, which is zero."""
-        if self.size.mask_encoder:
+    def with_encoder(self, key: str) -> MotionWeights:
+        """Return the module with an encoder, ``MASK_KEY`` or ``PICTURE_KEY``: its own, or a new one, which is zero."""
+        if key in self.state:
             return self
         like = next(iter(self.state.values()))
         encoder = like.new_zeros(self.size.stem, LATENT_CHANNELS + 1, 3, 3)
-        size = replace(self.size, mask_encoder=True)
-        return replace(self, size=size, state={**self.state, MASK_KEY: encoder})
+        size = replace(self.size, **{key.partition(".")[0]: True})
+        return replace(self, size=size, state={**self.state, key: encoder})
 
 
 def read_motion_weights(path: str | Path) -> MotionWeights:

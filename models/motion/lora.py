@@ -3,8 +3,8 @@
 Layouts: AnimateDiff's (``processor.to_q_lora.down.weight``), diffusers' and PEFT's, kohya's flattened names with alpha.
 Every linear layer of a module can be changed: attentions, feed-forwards and the projections around them. What is
 neither applied nor known is refused by its key.
-A mask adapter has a mask encoder beside them, ``mask_encoder.conv.weight``: AnimateDiff-Evolved drops it, diffusers
-refuses such a file.
+A mask adapter has a mask encoder beside them, ``mask_encoder.conv.weight``, and a PIA adapter a picture encoder,
+``picture_encoder.conv.weight``, or these alone: AnimateDiff-Evolved drops them, diffusers refuses such a file.
 
 Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section 4.3.
 """
@@ -27,6 +27,7 @@ from ..network.unet import SD1
 from .checkpoint import MID_SLOT, MotionWeights, motion_key
 from .few_steps import FewStepSettings, read_few_steps, write_few_steps
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
+from .pia import PICTURE_KEY
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +66,19 @@ class MotionLoRA:
         """Yield each changed weight's name and ``strength * up @ down``, [C_out, C_in] float32, one at a time."""
         for name, (down, up) in self.pairs.items():
             yield name, strength * (up.float() @ down.float())
-        if self.mask_encoder is not None:
-            yield MASK_KEY, strength * self.mask_encoder.float()
+        for name, encoder in self.encoders.items():
+            yield name, strength * encoder.float()
+
+    @property
+    def encoders(self) -> Mapping[str, Tensor]:
+        """Summands of the weights of the module's encoders, by their names."""
+        return {} if self.mask_encoder is None else {MASK_KEY: self.mask_encoder}
 
     def make_room(self, weights: MotionWeights) -> MotionWeights:
-        """Return a module that has every weight this LoRA changes: with a mask encoder, if there is one here."""
-        return weights if self.mask_encoder is None else weights.with_mask_encoder()
+        """Return a module that has every weight this LoRA changes: with the encoders that are here."""
+        for name in self.encoders:
+            weights = weights.with_encoder(name)
+        return weights
 
     def fit(self, weights: MotionWeights) -> MotionLoRA:
         """Return what applies to a module: all but pairs of a middle slot that it does not have, which is logged.
@@ -99,12 +107,43 @@ class MotionLoRA:
                     "base; choose another LoRA, or the module it was trained on."
                 )
         wanted = (weights.size.stem, LATENT_CHANNELS + 1, 3, 3)
-        if self.mask_encoder is not None and tuple(self.mask_encoder.shape) != wanted:
-            raise CheckpointError(
-                f"{self.name}: {MASK_KEY} is {tuple(self.mask_encoder.shape)}; expected {wanted} for {weights.name}; "
-                "choose a mask adapter of the same base, or the module it was trained on."
-            )
+        for name, encoder in self.encoders.items():
+            if tuple(encoder.shape) != wanted:
+                raise CheckpointError(
+                    f"{self.name}: {name} is {tuple(encoder.shape)}; expected {wanted} for {weights.name}; choose an "
+                    "adapter of the same base, or the module it was trained on."
+                )
         return replace(self, pairs=pairs)
+
+
+@dataclass(frozen=True)
+class PiaLoRA(MotionLoRA):
+    """A motion LoRA that makes a PIA module of the module that it is on.
+
+    Attributes:
+        picture_encoder: [C, 5, 3, 3]. Summand of the weight of the module's picture encoder; of 0 where it has none.
+    """
+
+    picture_encoder: Tensor | None = None
+
+    @property
+    def encoders(self) -> Mapping[str, Tensor]:
+        """Summands of the weights of the module's encoders, by their names."""
+        own = {} if self.picture_encoder is None else {PICTURE_KEY: self.picture_encoder}
+        return {**super().encoders, **own}
+
+
+def lora_with(
+    name: str,
+    pairs: Mapping[str, tuple[Tensor, Tensor]],
+    encoders: Mapping[str, Tensor],
+    few_steps: FewStepSettings | None = None,
+) -> MotionLoRA:
+    """Return a motion LoRA with encoders, by the names of their weights."""
+    mask, picture = encoders.get(MASK_KEY), encoders.get(PICTURE_KEY)
+    if picture is None:
+        return MotionLoRA(name, pairs, mask, few_steps)
+    return PiaLoRA(name, pairs, mask, few_steps, picture)
 
 
 def read_motion_lora(path: str | Path) -> MotionLoRA:
@@ -118,7 +157,8 @@ def read_motion_lora(path: str | Path) -> MotionLoRA:
     expect(file.name, file.shapes, ("motion_lora",), "a motion LoRA of AnimateDiff")
     state = file.load(file.shapes)
     halves: dict[str, dict[str, Tensor]] = {}
-    used = {MASK_KEY}
+    encoders = {key: state[key] for key in (MASK_KEY, PICTURE_KEY) if key in state}
+    used = {*encoders}
     for key, tensor in state.items():
         role = _ROLE.search(key)
         if role is None:
@@ -137,7 +177,7 @@ def read_motion_lora(path: str | Path) -> MotionLoRA:
         halves.setdefault(name, {})[side] = tensor
     _refuse_unused(file.name, [key for key in state if key not in used])
     pairs = {name: _pair(file.name, name, half) for name, half in halves.items()}
-    return MotionLoRA(file.name, pairs, state.get(MASK_KEY), read_few_steps(file.name, file.metadata))
+    return lora_with(file.name, pairs, encoders, read_few_steps(file.name, file.metadata))
 
 
 def pack_motion_lora(lora: MotionLoRA) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -145,7 +185,7 @@ def pack_motion_lora(lora: MotionLoRA) -> tuple[dict[str, Tensor], dict[str, str
 
     Keys are AnimateDiff's.
     """
-    state = {} if lora.mask_encoder is None else {MASK_KEY: lora.mask_encoder.contiguous()}
+    state = {name: encoder.contiguous() for name, encoder in lora.encoders.items()}
     for name, pair in lora.pairs.items():
         block, layer = name.removesuffix(".weight").removesuffix(".0").rsplit(".", 1)
         for side, half in zip(("down", "up"), pair, strict=True):

@@ -78,7 +78,7 @@ def check_pia(name: str, has_encoder: bool) -> None:
     if not has_encoder:
         raise ValueError(
             f"motion: got {name}, which has no picture encoder; expected a PIA module; choose pia.ckpt in Load Motion "
-            "Module, or animate the picture with Hold Frames."
+            "Module, add a PIA adapter with Load Motion LoRA, or animate the picture with Hold Frames."
         )
 
 
@@ -130,3 +130,14 @@ class PiaPicture(Picture):
         change = torch.stack([pictures[number] for number in self.nearest(call.frame_ids)])
         change = change + self.mask(call.frame_ids).to(hidden) * near
         return change.repeat(len(hidden) // call.frames, 1, 1, 1)
+
+
+class TaughtPicture(Picture):
+    """The pictures of a batch in training, [z, a] of every frame in place of the frames that a call holds."""
+
+    def begin(self, hidden: Hidden, call: Call, network: Any) -> Tensor | None:
+        """Return W_5 [a, z], what is added to the first convolution's output, [N, C, H, W]."""
+        if call.held is None:
+            return None
+        latents, affinity = call.held
+        return network.picture_encoder.conv(torch.cat([affinity, latents], 1).to(hidden))

@@ -87,6 +87,7 @@ class MotionLoRALoader(io.ComfyNode):
     Chain several to combine moves. AnimateDiff's own eight are for its v2 module. A mask adapter loads here,
     too: with it, the module is told which frames a noise mask holds, such as a first frame, or the ends of
     Nuwa Interpolate's jobs. Empty the frames that are to be made: as copies of a given one they stand still.
+    So does a PIA adapter, with which PIA Picture can give the module a picture.
     """
 
     @classmethod

@@ -19,7 +19,8 @@ io = api.io
 class PIAPicture(io.ComfyNode):
     """Give a PIA module the picture that it is to animate.
 
-    Connect it between Load Motion Module, which loads pia.ckpt, and Apply Motion Module. Its authors sample 16 frames
+    Connect it between Load Motion Module, which loads pia.ckpt, and Apply Motion Module. A PIA adapter, which
+    Load Motion LoRA adds, makes such a module of a plain one. Its authors sample 16 frames
     in 25 steps. How much moves is a matter of affinity: how near each frame is to the picture. In context windows
     frames keep their distance from it.
     """

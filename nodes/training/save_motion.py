@@ -13,16 +13,16 @@ from ..widgets import choice, line, out, schema, socket
 
 io = api.io
 
-MODULE, LORA, ADAPTER = "module", "motion LoRA", "mask adapter"
+MODULE, LORA, ADAPTER, PIA_ADAPTER = "module", "motion LoRA", "mask adapter", "PIA adapter"
 MODELS, OUTPUT = "models", "output"
 
 
 class SaveMotionModule(io.ComfyNode):
     """Write a motion module, or the last motion LoRA on it, in AnimateDiff's layout.
 
-    Our loaders, AnimateDiff-Evolved and diffusers read it, with its positional encodings; mask adapters work
-    with ours alone. diffusers' motion module normalises over a whole clip instead of frame by frame, so its
-    pictures differ a little. No file is overwritten.
+    Our loaders, AnimateDiff-Evolved and diffusers read it, with its positional encodings; mask and PIA
+    adapters work with ours alone. diffusers' motion module normalises over a whole clip instead of frame
+    by frame, so its pictures differ a little. No file is overwritten.
     """
 
     @classmethod
@@ -37,7 +37,7 @@ class SaveMotionModule(io.ComfyNode):
                     "Start of the file's name; subfolders may be in it."),
                 choice("what", [MODULE, LORA],
                     "Part that is written. module: all of it, with the motion LoRAs on it merged in. motion "
-                    "LoRA: the last one on it, by itself, or the last mask adapter."),
+                    "LoRA: the last one on it, by itself, or the last mask or PIA adapter."),
                 choice("folder", [MODELS, OUTPUT],
                     "Folder that it is written to. models: where the loaders look, animatediff_models or "
                     "animatediff_motion_lora. output: the output folder."),

@@ -17,7 +17,7 @@ from ..early import UNLINKED, check_early
 from ..motion.modules import Motion
 from ..sockets import DatasetType
 from ..widgets import choice, line, number, out, schema, seed, share, socket, switch, whole
-from .save_motion import ADAPTER, LORA, MODULE
+from .save_motion import ADAPTER, LORA, MODULE, PIA_ADAPTER
 
 io = api.io
 logger = logging.getLogger(__name__)
@@ -48,11 +48,12 @@ class TrainMotionModule(io.ComfyNode):
                 socket(io.Clip, "clip", "The model's text encoder, for captions."),
                 socket(io.Vae, "vae", "The model's VAE, for the clips."),
                 socket(DatasetType, "dataset", "Clips from Video Dataset."),
-                choice("target", [MODULE, LORA, ADAPTER],
-                    "Thing that is trained. module: all of a motion module, a new one, or motion's goes on "
-                    "learning. motion LoRA: a small change of motion's, for one kind of movement; a few "
-                    "dozen clips are enough. mask adapter: a motion LoRA that is also told which frames are "
-                    "given, so that motion goes on from them, or from one to another."),
+                choice("target", [MODULE, LORA, ADAPTER, PIA_ADAPTER],
+                    "Thing that is trained. module: all of a motion module, a new one, or motion's goes on learning. "
+                    "motion LoRA: a small change of motion's, for one kind of movement; a few dozen clips are enough. "
+                    "mask adapter: a motion LoRA that is also told which frames are given, so that motion goes on from "
+                    "them, or from one to another. PIA adapter: one that is given a picture and how near each frame is "
+                    "to it, by PIA Picture; a module that has one goes on learning with pictures."),
                 whole("steps", 1000, 1, 10_000_000, "Steps of the optimiser in all."),
                 number("learning_rate", 0.0001, 0.0, 1.0, 1e-6,
                     "Learning rate of AdamW; 0.0001 is AnimateDiff's. The demo model learns with 0.001, a "
@@ -82,8 +83,8 @@ class TrainMotionModule(io.ComfyNode):
                     "The demo model wants 3."),
                 whole("checkpoint_every", 250, 1, 100_000,
                     "Steps between checkpoints, each with a sample of the first caption."),
-                whole("rank", 16, 1, 1024,
-                    "Rank of a motion LoRA or mask adapter; AnimateDiff's LoRAs have 64."),
+                whole("rank", 16, 0, 1024,
+                    "Rank of a motion LoRA or an adapter; AnimateDiff's have 64. 0: an adapter's convolution alone."),
                 whole("max_frames", 32, 2, 1024,
                     "Most frames that a new module holds. Keep 32 for AnimateDiff-Evolved, which takes "
                     "others for v1."),
@@ -99,7 +100,7 @@ class TrainMotionModule(io.ComfyNode):
                     "places in time. 4, with a larger batch, teach where things go sooner, in the same time "
                     "and memory. 0: all."),
                 socket(Motion, "motion",
-                    "The motion module to go on with, or to put a motion LoRA or mask adapter on.", optional=True),
+                    "The motion module to go on with, or to put a motion LoRA or an adapter on.", optional=True),
                 whole("few_steps", 0, 0, 16,
                     "Teach motion to draw a clip in so many steps, with euler, sgm_uniform and a cfg of 1, as it draws "
                     "one in teacher_steps with guidance: 4 stand for 40 calls of the model. 0: learn from the clips.",
@@ -125,9 +126,12 @@ class TrainMotionModule(io.ComfyNode):
         motion: Any = UNLINKED,
         few_steps: int | None = 0,
         teacher_steps: int | None = 20,
+        rank: int | None = 16,
     ) -> bool | str:
         """Refuse to learn on a module that is not there, and a folder that can't be written to."""
-        return check_early(_check_start, target, motion is not UNLINKED, min_snr, few_steps, teacher_steps)
+        return check_early(
+            _check_start, target, motion is not UNLINKED, min_snr, few_steps, teacher_steps, rank
+        )
 
     @classmethod
     def execute(
@@ -145,13 +149,16 @@ class TrainMotionModule(io.ComfyNode):
         return io.NodeOutput(run.motion_of(trained.learned), draw_curve(trained.losses))
 
 
-def _check_start(target: str, has_motion: bool, min_snr: float, few_steps: int, teacher_steps: int) -> None:
+def _check_start(
+    target: str, has_motion: bool, min_snr: float, few_steps: int, teacher_steps: int, rank: int
+) -> None:
     from ...training.motion.few_steps import FewSteps
-    from ...training.motion.job import refuse_nothing
+    from ...training.motion.job import check_rank, refuse_nothing
 
     if few_steps:
         few = FewSteps(few_steps, teacher_steps)
         few.check(min_snr, taught=has_motion, gives=target == ADAPTER)
+    check_rank(target, rank)
     if target != MODULE and not has_motion:
         refuse_nothing(target)
     try_folder(api.port().user_dir() / TRAINING)

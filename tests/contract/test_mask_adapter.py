@@ -40,7 +40,7 @@ def adapted(motion, strength=1.0):
 
 def whole(port, motion, weight):
     """A motion module whose own file has an encoder."""
-    weights = motion.weights.with_mask_encoder()
+    weights = motion.weights.with_encoder(MASK_KEY)
     return port.load_motion(replace(weights, state={**weights.state, MASK_KEY: weight}))
 
 
@@ -231,7 +231,9 @@ def test_an_encoder_that_learns_has_the_gradient_of_what_it_changes(port, demo):
     """From zero on, against a difference quotient along the gradient."""
     with torch.inference_mode(False):
         plain = tiny_module(middle=False)
-        weights = MotionWeights("tiny", "frameloom", plain.size, plain.state_dict(), None).with_mask_encoder()
+        weights = MotionWeights("tiny", "frameloom", plain.size, plain.state_dict(), None).with_encoder(
+            MASK_KEY
+        )
         network = MotionModel(weights.size)
         network.load_state_dict(weights.state)
         encoder = network.requires_grad_(False).get_parameter(MASK_KEY).requires_grad_()

@@ -10,12 +10,15 @@ import torch
 from frameloom.models.edits.edit import Edit
 from frameloom.models.files.keys import hash_settings, plain
 from frameloom.models.motion.edit import AtOnce, motion_edit
+from frameloom.models.motion.lora import PiaLoRA
 from frameloom.models.motion.pia import AS_WRITTEN, PICTURE_KEY
 from frameloom.models.video.windows import WindowPlan
 from frameloom.tests.contract.test_chunks import first_convolution
 from frameloom.tests.contract.test_mask_adapter import adapted
+from frameloom.tests.contract.test_training import training_case
 from frameloom.tests.support.scene import FRAMES, SIDE
 from frameloom.tests.support.tensors import apart, draw
+from frameloom.training.motion.lessons import learn_module
 
 LIST = [1.0, 0.75, 0.5, 0.25]
 PLAIN = {"frames": "0", "affinity": AS_WRITTEN, "affinities": "1, 0.75, 0.5, 0.25"}
@@ -205,6 +208,31 @@ def test_a_picture_of_another_size_is_scaled_and_a_clip_of_another_refused(demo,
 def test_what_is_no_picture_of_a_clip_is_refused(told, settings, said):
     with pytest.raises(Exception, match=said):
         told(**settings)
+
+
+def test_an_adapter_makes_a_pia_module_of_the_demos(demo, motion, pia, scene, told):
+    """But for the norms, which are over the clip in PIA's own files."""
+    encoder = pia.weights.state[PICTURE_KEY]
+    adapter = motion.with_lora(PiaLoRA("adapter", {}, picture_encoder=0.5 * encoder), 2.0)
+    made = scene.port.load_motion(replace(pia.weights, clip_norm=False))
+    drawn = [scene.run(scene.moving(demo[0], told(module))) for module in (made, adapter)]
+    near(*drawn)
+    assert apart(drawn[0], scene.run(scene.moving(demo[0], motion))) > 0.01
+
+
+def test_a_module_in_training_is_given_its_picture_as_in_sampling(port, demo, pia, told):
+    module, (noisy, *rest) = told(), training_case(port)
+    latents, affinity = module.picture.latents, module.picture.mask(range(FRAMES))
+    lesson = learn_module(pia.weights, "taught", port.compute_device())
+    with torch.inference_mode(False):
+        given = latents.clone().expand(FRAMES, -1, -1, -1), affinity.clone().expand(-1, 1, SIDE, SIDE)
+        taught, bare = (
+            port.train_forward(demo[0], FRAMES, lesson.learner)(noisy, *rest, each) for each in (given, None)
+        )
+        model = port.install(demo[0], motion_edit("told", module))
+        loaded = port.train_forward(model, FRAMES)(noisy, *rest)
+    near(taught.detach(), loaded.detach())
+    assert apart(bare.detach(), loaded.detach()) > 0.01
 
 
 def test_a_module_that_is_no_pia_is_refused(motion, told):

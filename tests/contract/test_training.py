@@ -29,7 +29,7 @@ from frameloom.tests.support.training import (
 from frameloom.training.loop import step_generator
 from frameloom.training.motion.dataset import drawn_dataset
 from frameloom.training.motion.few_steps import FewSteps, few_steps_mse
-from frameloom.training.motion.job import MotionJob, encode_dataset, run_job
+from frameloom.training.motion.job import ENCODERS, MotionJob, encode_dataset, run_job
 from frameloom.training.motion.lessons import learn_module
 from frameloom.training.motion.training import draw_batch, train_motion
 from torch import nn
@@ -109,7 +109,7 @@ def test_a_frames_gradient_goes_to_the_frames_that_it_reads(port, demo, motion, 
     assert {number for number, each in enumerate(gradient) if each.abs().max() > 0} == reached
 
 
-@pytest.mark.parametrize("target", ["module", "motion LoRA", "mask adapter"])
+@pytest.mark.parametrize("target", ["module", "motion LoRA", "mask adapter", "PIA adapter"])
 def test_no_weight_of_the_base_has_a_gradient_and_only_the_lessons_change(watching, demo, tmp_path, target):
     networks = networks_of(demo)
     assert len(networks) == 3
@@ -132,8 +132,9 @@ def test_no_weight_of_the_base_has_a_gradient_and_only_the_lessons_change(watchi
         assert not any(torch.equal(now[name], start.state[name].to(now[name])) for name in learned)
     else:
         assert isinstance(trained.learned, MotionLoRA)
-        assert {name.rpartition(".")[2] for name in learned if "mask" not in name} == {"down", "up"}
-        assert any("mask" in name for name in learned) == (target == "mask adapter")
+        encoders = {name for name in learned if "encoder" in name}
+        assert {name.rpartition(".")[2] for name in learned - encoders} == {"down", "up"}
+        assert encoders == ({ENCODERS[target]} if target in ENCODERS else set())
         kept = [
             (name, name.replace("parametrizations.weight.original", "weight")) for name in set(now) - learned
         ]

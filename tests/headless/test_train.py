@@ -183,6 +183,7 @@ def test_all_that_moves_in_the_demo_comes_of_the_command():
     shipped = {Path(ships).name for _, _, ships in demo_trainings()}
     assert shipped == {
         "motion.safetensors", "motion_few_steps.safetensors", "pan_left.safetensors", "mask_adapter.safetensors",
+        "pia.safetensors",
     }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def test_a_new_encoder_adds_nothing():
     model.mask_encoder.conv.weight.data.normal_()
     initialise(model)
     assert torch.equal(model.mask_encoder(hidden, given), hidden)
-    assert not tiny_weights().with_mask_encoder().state[MASK_KEY].any()
+    assert not tiny_weights().with_encoder(MASK_KEY).state[MASK_KEY].any()
 
 
 def test_each_picture_of_a_batch_is_told_of_its_own_frame():
@@ -63,7 +63,7 @@ def test_a_lora_makes_room_in_a_module_without_an_encoder(tmp_path):
 
 
 def test_diffusers_gets_the_module_without_the_encoder():
-    told = tiny_weights().with_mask_encoder()
+    told = tiny_weights().with_encoder(MASK_KEY)
     state, config = to_diffusers(told)
     MotionAdapter(**config).load_state_dict(state)
 

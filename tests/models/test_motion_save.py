@@ -37,7 +37,7 @@ def test_a_module_is_read_again_to_the_last_bit(tmp_path, family, schedule, size
     """With a mask encoder, and without one."""
     made, path = weights(family, schedule, **size), tmp_path / "deep" / "mm.safetensors"
     if told:
-        made = made.with_mask_encoder()
+        made = made.with_encoder(MASK_KEY)
         made = replace(made, state={**made.state, MASK_KEY: ENCODER})
     save_motion(path, made)
     again = read_motion_weights(path)

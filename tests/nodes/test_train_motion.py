@@ -174,6 +174,17 @@ def test_a_mask_adapter_is_learned_and_saved_by_itself(host, demo, motion, train
     assert (sample[:, -64:] - decoded[1]).abs().max() < 0.02
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_pia_adapter_is_learned_and_saved_by_itself(motion, train, save, user, rank):
+    learned, _ = train(target="PIA adapter", motion=motion, rank=rank)
+    [(adapter, _)] = learned.loras
+    assert bool(adapter.pairs) == bool(rank)
+    again = read_motion_lora(save(learned, what="motion LoRA")).fit(motion.weights)
+    assert again.picture_encoder.abs().max() > 0
+    assert torch.equal(again.picture_encoder, adapter.picture_encoder)
+    assert len(list(user.glob("*/sample-*.png"))) == 2
+
+
 def test_a_clip_that_is_gone_costs_a_mask_adapter_its_samples_alone(motion, train, user, monkeypatch, caplog):
     """Its latents are kept, its pictures, which a sample would begin and end with, are not."""
     train(target="mask adapter", motion=motion, steps=1)
@@ -206,6 +217,7 @@ def test_a_students_sample_is_drawn_as_the_module_is_to_be_used(host, motion, tr
         ({"few_steps": 4, "motion": None, "teacher_steps": 22}, "teacher_steps=22 can't be shared among"),
         ({"few_steps": 4, "motion": None, "target": "mask adapter"}, "few_steps=4: got a mask encoder"),
         ({"few_steps": 4, "motion": None, "min_snr": 5.0}, "min_snr=5.0 with few_steps=4"),
+        ({"target": "motion LoRA", "motion": None, "rank": 0}, "rank=0: got a motion LoRA to learn without"),
     ],
 )
 def test_what_cannot_be_taught_is_refused_before_anything_runs(nodes, user, inputs, said):

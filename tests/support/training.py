@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import torch
 from frameloom.models.motion.checkpoint import MotionWeights
+from frameloom.models.motion.mask_adapter import MASK_KEY
+from frameloom.models.motion.pia import PICTURE_KEY
 from frameloom.models.video.schedules import STABLE_DIFFUSION
 from frameloom.tests.support.motion import tiny_weights
 from frameloom.training.loop import LoopSettings
 from frameloom.training.motion.latent_cache import EncodedClips as Clips
 from frameloom.training.motion.lessons import learn_lora, learn_module, new_module
 from frameloom.training.motion.training import MotionSettings
+
+ADAPTERS = {"adapter": MASK_KEY, "pia adapter": PICTURE_KEY}
 
 
 def moving_clips(count: int = 3, frames: int = 4, dim: int = 64) -> Clips:
@@ -38,13 +42,13 @@ def module_weights(width: int = 32, **size: object) -> MotionWeights:
 
 
 def lesson_of(port, model, kind: str):
-    """A new module, a continued one, or a LoRA or mask adapter on one, on the host's device."""
+    """A new module, a continued one, or a LoRA or an adapter on one, on the host's device."""
     device = port.compute_device()
     if kind == "new":
         return learn_module(new_module(port.base(model).widths, STABLE_DIFFUSION), "new", device)
     if kind == "continued":
         return learn_module(module_weights(), "continued", device)
-    return learn_lora(module_weights(), 2, kind, device, mask_encoder=kind == "adapter")
+    return learn_lora(module_weights(), 2, kind, device, encoder=ADAPTERS.get(kind))
 
 
 def predict_in_training(port, model, conditioning, latent, sigma):

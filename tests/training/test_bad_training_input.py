@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from frameloom.models.motion.mask_adapter import MASK_KEY
+from frameloom.models.motion.pia import PICTURE_KEY
 from frameloom.tests.support.disk import room_for
 from frameloom.tests.support.training import lesson_of, module_weights, moving_clips, settings
 from frameloom.training.motion.dataset import drawn_dataset
@@ -47,7 +49,7 @@ def check_refused(port, demo, folder, job, start, frames, said):
 @pytest.mark.parametrize("case", UNTEACHABLE)
 def test_what_cannot_be_taught_is_refused_before_clips_are_encoded(port, demo, tmp_path, case):
     kind, few, min_snr, said = UNTEACHABLE[case]
-    weights = module_weights() if kind != MASKED else module_weights().with_mask_encoder()
+    weights = module_weights() if kind != MASKED else module_weights().with_encoder(MASK_KEY)
     start = None if kind == NEW else (weights, [])
     job = MotionJob("module", "new", settings(1, few=few, min_snr=min_snr))
     check_refused(port, demo, tmp_path, job, start, 4, said)
@@ -60,9 +62,19 @@ def test_what_cannot_be_trained_on_is_refused_before_clips_are_encoded(
     monkeypatch.setenv("HOME", str(tmp_path))
     frames, kind, frames_per_step, said = REFUSED[case]
     weights = module_weights(width=64 if kind == WIDE else 32)
-    start = {NEW: None, WIDE: (weights, []), MASKED: (weights.with_mask_encoder(), [])}[kind]
+    start = {NEW: None, WIDE: (weights, []), MASKED: (weights.with_encoder(MASK_KEY), [])}[kind]
     job = MotionJob("module", "new", settings(1, frames_per_step=frames_per_step), max_frames=8)
     check_refused(port, demo, tmp_path, job, start, frames, said)
+
+
+def test_what_an_adapter_can_not_be_learned_of_is_refused(port, demo, tmp_path):
+    start = (module_weights(), [])
+    check_refused(
+        port, demo, tmp_path, MotionJob("motion LoRA", "new", settings(1), rank=0), start, 4, "rank=0: got"
+    )
+    start = (module_weights().with_encoder(MASK_KEY), [])
+    said = "start with a mask encoder and a picture encoder; expected one of them"
+    check_refused(port, demo, tmp_path, MotionJob("PIA adapter", "new", settings(1)), start, 4, said)
 
 
 def test_a_disk_that_is_full_leaves_the_last_checkpoint(port, demo, tmp_path):
@@ -79,10 +91,10 @@ def test_a_disk_that_is_full_leaves_the_last_checkpoint(port, demo, tmp_path):
     assert len(train(3).losses) == 3
 
 
-@pytest.mark.parametrize("mask_encoder", [False, True])
-def test_all_that_a_step_makes_is_on_the_device_of_what_learns(mask_encoder):
+@pytest.mark.parametrize("encoder", [None, MASK_KEY, PICTURE_KEY])
+def test_all_that_a_step_makes_is_on_the_device_of_what_learns(encoder):
     """On a device without numbers, so that whatever is left on another one can't be used with it."""
-    lesson = learn_lora(module_weights(), 2, "far", torch.device("meta"), mask_encoder=mask_encoder)
+    lesson = learn_lora(module_weights(), 2, "far", torch.device("meta"), encoder=encoder)
     seen = []
 
     def forward(noisy, timesteps, tokens, given=None):
@@ -94,5 +106,5 @@ def test_all_that_a_step_makes_is_on_the_device_of_what_learns(mask_encoder):
         value = _loss(forward, moving_clips(), lesson, run, kind)(0, torch.Generator().manual_seed(0))
         value.backward()
         assert value.device.type == "meta"
-    assert len(seen) == (10 if mask_encoder else 6)
+    assert len(seen) == (6 if encoder is None else 10)
     assert {each.device.type for each in seen} == {"meta"}

@@ -11,7 +11,6 @@ import torch
 from frameloom.models.errors import HostError
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.motion.lora import MotionLoRA, read_motion_lora
-from frameloom.models.motion.mask_adapter import MASK_KEY
 from frameloom.models.training import FrozenForward
 from frameloom.models.video.schedules import ANIMATEDIFF, STABLE_DIFFUSION
 from frameloom.tests.support.motion import tiny_module
@@ -48,7 +47,7 @@ def weights_of(learned):
         halves = {
             f"{name} {side}": half for name, pair in learned.pairs.items() for side, half in enumerate(pair)
         }
-        return halves if learned.mask_encoder is None else {**halves, MASK_KEY: learned.mask_encoder}
+        return {**halves, **learned.encoders}
     return learned.state
 
 
@@ -57,9 +56,9 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("kind", ["lora", "adapter"])
+@pytest.mark.parametrize("kind", ["lora", "adapter", "pia adapter"])
 def test_a_lora_starts_as_its_module(port, model, kind):
-    """A mask adapter with frames given, too."""
+    """An adapter with frames or a picture given, too."""
     noisy, latents, tokens = torch.randn(4, 4, 8, 8), torch.randn(4, 4, 8, 8), torch.randn(4, 77, 64)
     forwards = [
         port.train_forward(model, 4, lesson_of(port, model, each).learner) for each in (kind, "continued")
@@ -94,7 +93,14 @@ def test_a_mask_adapter_is_told_clean_frames_that_have_no_part_in_the_loss(port,
 
 
 @pytest.mark.parametrize(
-    ("kind", "few"), [("new", None), ("lora", None), ("adapter", None), ("continued", FewSteps(2, 4))]
+    ("kind", "few"),
+    [
+        ("new", None),
+        ("lora", None),
+        ("adapter", None),
+        ("pia adapter", FewSteps(2, 4)),
+        ("continued", FewSteps(2, 4)),
+    ],
 )
 def test_a_killed_run_goes_on_to_the_same_curve_and_weights(train, tmp_path, kind, few):
     """From what lay on the disk between two checkpoints."""

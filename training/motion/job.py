@@ -5,7 +5,7 @@ Latents are kept in ``frameloom/latents`` of the user's folder, for the next tra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -19,6 +19,8 @@ from ...models.files.keys import hash_settings
 from ...models.motion.checkpoint import MotionWeights, check_fit
 from ...models.motion.few_steps import FewStepSettings
 from ...models.motion.lora import MotionLoRA, merge_loras
+from ...models.motion.mask_adapter import MASK_KEY
+from ...models.motion.pia import PICTURE_KEY
 from ...models.video.schedules import BetaName, BetaSchedule
 from ..team import ALONE, Team, gather
 from ..video.captions import as_prompt
@@ -27,7 +29,8 @@ from .latent_cache import EncodedClips, encode_clips
 from .lessons import Learned, Lesson, learn_lora, learn_module, new_module
 from .training import MotionSettings, Trained, check_frames, train_motion
 
-Target = Literal["module", "motion LoRA", "mask adapter"]
+Target = Literal["module", "motion LoRA", "mask adapter", "PIA adapter"]
+ENCODERS: Mapping[str, str] = {"mask adapter": MASK_KEY, "PIA adapter": PICTURE_KEY}  # target -> its encoder
 LATENTS = "latents"  # name of the folder in the user's folder
 _PROBE_TEXT = "a red circle moving left on a navy background"
 
@@ -37,9 +40,9 @@ class MotionJob:
     """The target and the settings of a training.
 
     Attributes:
-        target: a whole module, or a LoRA or mask adapter on one.
+        target: a whole module, or a LoRA or an adapter on one.
         name: name of the result.
-        rank: rank of a LoRA or a mask adapter.
+        rank: rank of a LoRA or an adapter; 0: an adapter's encoder alone.
         middle: True if a new module has AnimateDiff v2's slot in the middle block.
         max_frames: number of frames that a new module's positional encoding holds.
         beta_schedule: beta schedule of a new module.
@@ -74,8 +77,8 @@ def run_job(
         job: target and settings of the training.
         parts: MODEL, CLIP and VAE.
         dataset: the clips.
-        start: module to go on with, or to put a LoRA or mask adapter on, with its LoRAs, which are merged;
-            None: a new one.
+        start: module to go on with, or to put a LoRA or an adapter on, with its LoRAs, which are merged; None: a
+            new one.
         folder: function from the key of the run to the folder of its files.
         on_clip: callback that gets the number of encoded clips.
         on_step: callback of ``train_motion``.
@@ -83,11 +86,12 @@ def run_job(
         team: processes that work together: each first encodes its share of the clips.
 
     Raises:
-        ValueError: a LoRA or mask adapter is to be learned on nothing, no clip can be decoded, or as ``train_motion``.
+        ValueError: a LoRA or an adapter is to be learned on nothing, no clip can be decoded, or as ``train_motion``.
     """
     model, clip, vae = parts
     lesson = _lesson(port, job, model, start)
     # This comes before the clips are encoded, which can take hours.
+    _check_encoders(lesson.learner.weights)
     check_fit(lesson.learner.weights, port.base(model).widths)
     check_frames(dataset.frames, lesson.learner.weights, job.settings.frames_per_step)
     if few := job.settings.few:
@@ -138,11 +142,29 @@ def encode_dataset(
 
 
 def refuse_nothing(target: str) -> NoReturn:
-    """Raise the error that a LoRA or a mask adapter has no module to be learned on."""
+    """Raise the error that a LoRA or an adapter has no module to be learned on."""
     raise ValueError(
         f"motion: got none to learn a {target} on; expected a motion module; connect Load Motion Module, or learn a "
         "module."
     )
+
+
+def check_rank(target: str, rank: int) -> None:
+    """Raise ValueError if a motion LoRA has no rank: it has nothing else that could learn."""
+    if rank == 0 and target == "motion LoRA":
+        raise ValueError(
+            "rank=0: got a motion LoRA to learn without a rank; expected 1 or more; 0 is for adapters, whose encoder "
+            "then learns alone."
+        )
+
+
+def _check_encoders(weights: MotionWeights) -> None:
+    """Raise ValueError for a module with both encoders: what training gives is for one of them."""
+    if weights.size.mask_encoder and weights.size.picture_encoder:
+        raise ValueError(
+            f"motion: got {weights.name} with a mask encoder and a picture encoder; expected one of them to train "
+            "with; take the mask adapter or the PIA adapter off it."
+        )
 
 
 def _lesson(
@@ -152,6 +174,7 @@ def _lesson(
     start: tuple[MotionWeights, Sequence[tuple[MotionLoRA, float]]] | None,
 ) -> Lesson:
     device, seed = port.compute_device(), job.settings.loop.seed
+    check_rank(job.target, job.rank)
     if start is None and job.target != "module":
         refuse_nothing(job.target)
     if start is None:
@@ -165,6 +188,5 @@ def _lesson(
     few = None if job.settings.few is None else FewStepSettings(job.settings.few.steps)
     if job.target == "module":
         return learn_module(replace(weights, few_steps=few), job.name, device, in_place=start is None)
-    return learn_lora(
-        weights, job.rank, job.name, device, seed, mask_encoder=job.target == "mask adapter", few_steps=few
-    )
+    encoder = ENCODERS.get(job.target)
+    return learn_lora(weights, job.rank, job.name, device, seed, encoder=encoder, few_steps=few)

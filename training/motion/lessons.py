@@ -1,4 +1,4 @@
-"""The parameters that learn: a whole motion module, a motion LoRA, or a mask adapter on a module."""
+"""The parameters that learn: a whole motion module, a motion LoRA, or a mask or PIA adapter on a module."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch.nn.utils import parametrize
 
 from ...models.motion.checkpoint import MID_SLOT, MotionWeights
 from ...models.motion.few_steps import FewStepSettings
-from ...models.motion.lora import MotionLoRA
-from ...models.motion.mask_adapter import MASK_KEY
+from ...models.motion.lora import MotionLoRA, lora_with
 from ...models.motion.module import MotionModel, MotionSize, initialise
+from ...models.motion.pia import TaughtPicture
 from ...models.network.layers import attend, attend_briefly
 from ...models.training import Learner
 from ...models.video.schedules import BetaSchedule
@@ -100,7 +100,7 @@ def learn_module(
         state = {key: averages.get(key, value) for key, value in network.state_dict().items()}
         return replace(weights, name=name, state={key: value.cpu().clone() for key, value in state.items()})
 
-    return Lesson(Learner(network, weights), dict(network.named_parameters()), finish)
+    return Lesson(_learner(network, weights), dict(network.named_parameters()), finish)
 
 
 @torch.inference_mode(False)
@@ -111,26 +111,26 @@ def learn_lora(
     device: torch.device,
     seed: int = 0,
     *,
-    mask_encoder: bool = False,
+    encoder: str | None = None,
     few_steps: FewStepSettings | None = None,
 ) -> Lesson:
-    """Let a motion LoRA learn on a module's temporal attentions, or a mask adapter, which has a mask encoder too.
+    """Let a motion LoRA learn on a module's temporal attentions, or an adapter, which has an encoder too.
 
     Args:
         weights: module under the LoRA; it stays as it is.
-        rank: rank of the changes; AnimateDiff's own have 64.
+        rank: rank of the changes; AnimateDiff's own have 64. 0: the encoder alone learns.
         name: name of the result.
         device: device to learn on.
         seed: seed of the first weights.
-        mask_encoder: True if a change of the module's mask encoder learns, too; of a new encoder if the
-            module has none.
+        encoder: key of the weight of an encoder, ``MASK_KEY`` or ``PICTURE_KEY``, of which a change learns,
+            too; of a new encoder if the module has none.
         few_steps: settings to sample the result with, if it learns to draw in few steps.
 
     Source:
-        The encoder is that of ``models.motion.mask_adapter``.
+        The encoders are those of ``models.motion.mask_adapter`` and ``models.motion.pia``.
     """
-    if mask_encoder:
-        weights = weights.with_mask_encoder()
+    if encoder is not None:
+        weights = weights.with_encoder(encoder)
     network = _build(weights, device).requires_grad_(False)
     with _seeded(seed):
         changes = {layer: change.to(device) for layer, change in _add_low_rank(network, rank).items()}
@@ -139,24 +139,31 @@ def learn_lora(
         for layer, change in changes.items()
         for side in ("down", "up")
     }
-    if mask_encoder:
-        parameters[MASK_KEY] = network.get_parameter(MASK_KEY).requires_grad_()
+    if encoder is not None:
+        parameters[encoder] = network.get_parameter(encoder).requires_grad_()
 
     def finish(averages: Mapping[str, Tensor]) -> MotionLoRA:
         pairs = {
             f"{layer}.weight": (averages[f"{layer}.down"].cpu(), averages[f"{layer}.up"].cpu())
             for layer in changes
         }
-        encoder = averages[MASK_KEY].cpu() - weights.state[MASK_KEY].float() if mask_encoder else None
-        return MotionLoRA(name, pairs, encoder, few_steps)
+        encoders = (
+            {} if encoder is None else {encoder: averages[encoder].cpu() - weights.state[encoder].float()}
+        )
+        return lora_with(name, pairs, encoders, few_steps)
 
-    return Lesson(Learner(network, weights), parameters, finish)
+    return Lesson(_learner(network, weights), parameters, finish)
+
+
+def _learner(network: MotionModel, weights: MotionWeights) -> Learner:
+    """Let a module that has a picture encoder be given pictures."""
+    return Learner(network, weights, TaughtPicture() if weights.size.picture_encoder else None)
 
 
 def _add_low_rank(network: MotionModel, rank: int) -> dict[str, LowRank]:
     """Put a low-rank change on every projection of a module's temporal attentions; return them by layer."""
     changes: dict[str, LowRank] = {}
-    for name, layer in list(network.named_modules()):
+    for name, layer in list(network.named_modules()) if rank else []:
         if name.rpartition(".")[2] in ("to_q", "to_k", "to_v") or name.endswith("to_out.0"):
             weight: Any = layer.weight
             changes[name] = LowRank(*weight.shape, rank=rank)

@@ -21,6 +21,7 @@ from ...models.motion.checkpoint import MotionWeights
 from ...models.motion.edit import motion_edit
 from ...models.motion.few_steps import SCHEDULER
 from ...models.motion.lora import merge_loras
+from ...models.motion.pia import PiaPicture, read_affinity
 from ..team import ALONE, Team
 from ..video.captions import as_prompt
 from .dataset import Dataset
@@ -31,7 +32,7 @@ from .training import Trained
 logger = logging.getLogger(__name__)
 
 SHOW_EVERY = 10  # steps between lines of the log
-SAMPLE_STEPS, SAMPLE_CFG = 12, 5.0
+SAMPLE_STEPS, SAMPLE_CFG, SAMPLE_AFFINITY = 12, 5.0, "medium motion"
 
 
 class Show(Protocol):
@@ -119,7 +120,9 @@ class MotionRun:
         self._stops = False
 
     def _checkpoint(self, steps: int, learned: Learned) -> None:
-        """Draw a sample of the first caption, for a mask adapter between given ends. A run that stops draws none.
+        """Draw a sample of the first caption: for a mask adapter between given ends, for PIA of the first frame.
+
+        A run that stops draws none.
 
         A run that goes on draws the sample of its checkpoint if it is missing, since the earlier run may have been
         killed.
@@ -142,6 +145,10 @@ class MotionRun:
         """Return a clip, [F, H, W, 3]."""
         port, (model, clip, vae), dataset = self.port, self.parts, self.dataset
         motion = self.motion_of(learned)
+        if motion.weights.size.picture_encoder:
+            first = port.encode(vae, dataset.pictures(0)[:1].movedim(1, -1) / 2 + 0.5)["samples"]
+            near = read_affinity(SAMPLE_AFFINITY, "", dataset.frames)
+            motion = motion.with_picture(PiaPicture.of(first, [0], near))
         moving = port.install(model, motion_edit("sample", motion, motion.weights.beta_schedule))
         texts = as_prompt(dataset.captions[0]), ""
         positive, negative = (port.encode_text(clip, text)[0] for text in texts)

@@ -30,6 +30,7 @@ from ...models.video.schedules import STABLE_DIFFUSION, TRAIN_TIMESTEPS
 from ..loop import LoopSettings, LossFunction, Precision, train
 from ..metrics_log import MetricsLog
 from ..team import ALONE, Team
+from .affinity import affinities, draw_pictures
 from .few_steps import FewSteps, few_steps_mse, guide
 from .given_frames import LEAST_BETWEEN, draw_given
 from .latent_cache import EncodedClips
@@ -82,6 +83,8 @@ class Batch:
         frame_ids: [F] long. Number of each frame in its clip; None: all frames are there.
         given: [B, F] bool. Frames that the mask encoder is told, and that are not in the loss; None: there is
             no mask encoder.
+        picture: latents [B, 4, h, w] of a frame of each clip that a picture encoder is given, and affinities [B, F] to
+            it; None: there is no picture encoder.
     """
 
     latents: Tensor
@@ -90,6 +93,7 @@ class Batch:
     noise: Tensor
     frame_ids: Tensor | None = None
     given: Tensor | None = None
+    picture: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -237,7 +241,12 @@ def check_frozen(before: str, forward: FrozenForward) -> None:
 
 
 def draw_batch(
-    clips: EncodedClips, settings: MotionSettings, generator: torch.Generator, *, gives: bool = False
+    clips: EncodedClips,
+    settings: MotionSettings,
+    generator: torch.Generator,
+    *,
+    gives: bool = False,
+    affinity: Tensor | None = None,
 ) -> Batch:
     """Draw a batch: clips, some without their caption, with one timestep each, and noise for each frame.
 
@@ -246,6 +255,7 @@ def draw_batch(
         settings: settings of the training.
         generator: source of the random numbers, on the CPU; the result depends on it alone.
         gives: True if some frames are given, as ``draw_given`` chooses them.
+        affinity: ``affinities`` of the clips, if a picture of each is given, as ``draw_pictures`` chooses it.
     """
     count = settings.batch
     index = torch.randint(len(clips.latents), (count,), generator=generator)
@@ -261,7 +271,11 @@ def draw_batch(
     noise = torch.randn(latents.shape, generator=generator)
     tokens = clips.tokens[clips.caption[index].masked_fill(is_empty, 0)]
     given = draw_given(count, latents.shape[1], generator) if gives else None
-    return Batch(latents, tokens, timesteps, noise, frame_ids, given)
+    picture = None
+    if affinity is not None:
+        shown, near = draw_pictures(clips.latents[index], affinity[index], generator)
+        picture = shown, near if frame_ids is None else near[:, frame_ids]
+    return Batch(latents, tokens, timesteps, noise, frame_ids, given, picture)
 
 
 def run_key(clips: EncodedClips, lesson: Lesson, settings: MotionSettings, base: Sequence[Any]) -> str:
@@ -281,6 +295,8 @@ def run_key(clips: EncodedClips, lesson: Lesson, settings: MotionSettings, base:
     if settings.few is None:
         del told["few"]
     weights = lesson.learner.weights
+    if weights.size.picture_encoder:
+        told["picture"] = "PIA"
     return hash_settings(
         settings=told,
         base=list(base),
@@ -310,11 +326,12 @@ def _loss(
     schedule = lesson.learner.weights.beta_schedule or STABLE_DIFFUSION
     alphas = schedule.alphas_cumprod().float().to(device)
     gives = lesson.learner.network.mask_encoder is not None
+    affinity = None if lesson.learner.picture is None else affinities(clips.latents)
     parameters = list(lesson.parameters.values())
     start = [value.detach().clone() for value in parameters] if settings.few else []
 
     def loss(_step: int, generator: torch.Generator) -> Tensor:
-        batch = draw_batch(clips, settings, generator, gives=gives)
+        batch = draw_batch(clips, settings, generator, gives=gives, affinity=affinity)
         if batch.frame_ids is not None:
             lesson.learner.network.number_frames(batch.frame_ids)
         latents, tokens, timesteps, noise = (
@@ -325,6 +342,12 @@ def _loss(
             given = batch.given.to(device).float()
             unknown = 1 - given
             told = latents.flatten(0, 1), given.view(-1, 1, 1, 1).expand(-1, 1, *latents.shape[-2:])
+        if batch.picture is not None:
+            shown, near = (part.to(device) for part in batch.picture)
+            told = (
+                shown.repeat_interleave(latents.shape[1], 0),
+                near.view(-1, 1, 1, 1).expand(-1, 1, *latents.shape[-2:]),
+            )
 
         def predict(noisy: Tensor, at: Tensor, text: Tensor = tokens) -> Tensor:
             out = forward(noisy.flatten(0, 1), at.repeat_interleave(noisy.shape[1]), text, told)

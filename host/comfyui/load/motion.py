@@ -19,7 +19,6 @@ from ....models.motion.camera_ctrl import CameraNetwork, CameraWeights
 from ....models.motion.checkpoint import MotionWeights
 from ....models.motion.edit import Varying
 from ....models.motion.lora import MotionLoRA
-from ....models.motion.mask_adapter import MASK_KEY
 from ....models.motion.module import MotionModel
 from ....models.motion.pictures import Picture
 from ....models.motion.sparse_checkpoint import SparseWeights
@@ -90,8 +89,7 @@ class ComfyMotion:
             name: comfy.weight_adapter.LoRAAdapter(set(), (up, down, None, None, None, None))
             for name, (down, up) in lora.pairs.items()
         }
-        if lora.mask_encoder is not None:
-            patches[MASK_KEY] = ("diff", (lora.mask_encoder,))
+        patches |= {name: ("diff", (encoder,)) for name, encoder in lora.encoders.items()}
         patcher.add_patches(patches, strength)
         return ComfyMotion(weights, patcher, (*self.loras, (lora, strength)), self.varying, self.picture)
 
