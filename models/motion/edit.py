@@ -14,7 +14,9 @@ from ..network.unet import UNetSize
 from ..video.factors import Factors
 from .checkpoint import check_fit
 from .few_steps import find_few_steps
+from .lora import loras_in_slot
 from .mask_adapter import given_in
+from .mixing import Mixing
 
 STILL = (
     "Apply Motion Module: got a latent of 1 frame, which is sampled as a still, without the motion module; expected "
@@ -131,8 +133,9 @@ class TemporalEdit(Part):
     ) -> Tensor:
         """Run a slot, [N, C, H, W] to the same."""
         rows = ROWS_IN_PARTS if call.parts > 1 else 0
-        strength = self.strength_of(hidden, call)
-        return self._running(slot, hidden, call.frames, strength, time, rows, self.scale, merges)
+        loras = loras_in_slot(getattr(self.motion, "loras", ()), self._running, slot, hidden, call)
+        mixing = Mixing(time, self.scale, merges, loras)
+        return self._running(slot, hidden, call.frames, self.strength_of(hidden, call), mixing, rows)
 
     def strength_of(self, hidden: Tensor, call: Call) -> float | Tensor:
         """Return the factor on the module's change of [N, C, H, W], or factors by picture and place."""
