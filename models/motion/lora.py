@@ -203,10 +203,10 @@ def loras_in_slot(
     """Return what motion LoRAs change by frame in a slot's layers; ones that are 0 in this call change nothing.
 
     Args:
-        loras: those on the module; ``steady`` ones are in its weights.
+        loras: motion LoRAs on the module; ``steady`` ones are in its weights.
         network: ``MotionModel`` that runs.
         slot: name of the slot.
-        hidden: what it works on, [N, C, H, W].
+        hidden: features that it works on, [N, C, H, W].
         call: the model call.
     """
     found: dict[nn.Module, list[LayerLoRA]] = {}
@@ -230,7 +230,9 @@ def _at_hand(lora: MotionLoRA, name: str, hidden: Hidden, call: Call) -> tuple[T
     key = ("motion LoRA", id(lora), name, hidden.dtype, hidden.device)
     if key not in call.memory:
         with torch.inference_mode(False):  # a guide takes gradients through them
-            call.memory[key] = tuple(half.to(hidden, copy=True) for half in lora.pairs[name])
+            call.memory[key] = tuple(
+                half.to(hidden.device, hidden.dtype, copy=True) for half in lora.pairs[name]
+            )
     return call.memory[key]
 
 

@@ -58,17 +58,22 @@ class Mixing:
 
     Attributes:
         time: windows for attention; None: it goes over all frames.
-        scale: factor on attention's logits.
+        scale: factor on attention's logits; or one for each frame that is looked at, [F].
         merges: changes of what the first attention of the first block reads, in their order.
         loras: changes of what a linear layer answers.
     """
 
     time: Time | None = None
-    scale: float = 1.0
+    scale: float | Tensor = 1.0
     merges: Sequence[TokenMerge] = ()
     loras: Mapping[nn.Module, Sequence[LayerLoRA]] = field(
         default_factory=dict[nn.Module, Sequence[LayerLoRA]]
     )
+
+    @property
+    def tells_frames_apart(self) -> bool:
+        """Whether attention treats a frame by its number, and not by its place in a window alone."""
+        return bool(self.merges or self.loras) or isinstance(self.scale, Tensor)
 
     def rows(self, rows: slice) -> Mixing:
         """Return the same for some rows of places."""

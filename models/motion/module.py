@@ -127,7 +127,7 @@ class TemporalAttention(nn.Module):
         frames, time = tokens.shape[1], mixing.time
         if time is None or not time.is_needed(frames):
             answer = self._attend(tokens, slice(frames), mixing)
-        elif mixing.merges or mixing.loras:
+        elif mixing.tells_frames_apart:
             answer = time.fuse(tokens, lambda window: self._attend(tokens[:, window], window, mixing))
         else:
             answer = self._attend_in_windows(tokens, time, mixing)
@@ -156,6 +156,8 @@ class TemporalAttention(nn.Module):
     def _project(self, tokens: Tensor, frames: slice, mixing: Mixing) -> tuple[Tensor, Tensor, Tensor]:
         layers = (self.to_q, self.to_k, self.to_v)
         query, key, value = (mixing.apply(layer, tokens, frames) for layer in layers)
+        if isinstance(mixing.scale, Tensor):
+            return query, mixing.scale[frames, None] * key, value
         return query if mixing.scale == 1 else mixing.scale * query, key, value
 
 
@@ -241,7 +243,7 @@ class TemporalTransformer(nn.Module):
         Args:
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
-            mixing: how layers work in this call.
+            mixing: work of the layers in this call.
             rows: rows of places that are worked out at a time, for less memory and no gradient; 0: all.
 
         Returns:
@@ -362,7 +364,7 @@ class MotionModel(nn.Module):
             frames: frames per video.
             strength: factor on the module's change, or factors [B*F, 1, H or 1, W or 1]; at 0 the input itself is
                 returned.
-            mixing: how layers work in this call.
+            mixing: work of the layers in this call.
             rows: rows of places that are worked out at a time, for less memory and no gradient; 0: all.
 
         Returns:

@@ -51,7 +51,7 @@ def positional_encoding(length: int, channels: int) -> Tensor:
 
 
 def apply(layer: nn.Module, tokens: Tensor) -> Tensor:
-    """Return what a layer answers by its own weights alone."""
+    """Return what a linear layer answers to tokens, [..., C], by its own weights alone."""
     return layer(tokens)
 
 

@@ -59,8 +59,11 @@ def test_strength_0_is_bit_identical_to_no_lora(scene, demo, motion, moving, sch
 @pytest.mark.parametrize("kind", ["windows", "free noise"])
 def test_frames_keep_their_strength_in_windows(port, scene, demo, moving, scheduled, merged, kind):
     """Windows without overlap are clips by themselves: one without the LoRA, one with all of it."""
-    part = {"windows": WindowPlan(4, 0)} if kind == "windows" else {"time": WindowFusion(4, 4)}
-    model = port.install(scene.moving(demo[0], scheduled(SECOND_HALF)), Edit(kind, **part))
+    cut = {
+        "windows": Edit("test", windows=WindowPlan(4, 0)),
+        "free noise": Edit("test", time=WindowFusion(4, 4)),
+    }
+    model = port.install(scene.moving(demo[0], scheduled(SECOND_HALF)), cut[kind])
     noise = scene.noise(2 * FRAMES)
     without, within = noise.split(FRAMES)
     clips = scene.run(moving, noise=without), scene.run(scene.moving(demo[0], merged()), noise=within)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def lora() -> MotionLoRA:
 
 
 @cache
-def merged(strength: float):
+def merged(strength: float) -> Any:
     network = MotionModel(tiny_weights().size)
     network.load_state_dict(merge_loras(tiny_weights(), [(lora(), strength)]).state)
     return network.transformer(SLOT).eval().requires_grad_(False)

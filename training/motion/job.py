@@ -18,7 +18,7 @@ from ...host.contract import Host
 from ...models.files.keys import hash_settings
 from ...models.motion.checkpoint import MotionWeights, check_fit
 from ...models.motion.few_steps import FewStepSettings
-from ...models.motion.lora import MotionLoRA, merge_loras
+from ...models.motion.lora import MotionLoRA, Strength, merge_loras
 from ...models.video.schedules import BetaName, BetaSchedule
 from ..team import ALONE, Team, gather
 from ..video.captions import as_prompt
@@ -60,7 +60,7 @@ def run_job(
     job: MotionJob,
     parts: tuple[Any, Any, Any],
     dataset: Dataset,
-    start: tuple[MotionWeights, Sequence[tuple[MotionLoRA, float]]] | None,
+    start: tuple[MotionWeights, Sequence[tuple[MotionLoRA, Strength]]] | None,
     folder: Callable[[str], Path],
     on_clip: Callable[[int], None],
     on_step: Callable[[int, float], None],
@@ -149,7 +149,7 @@ def _lesson(
     port: Host,
     job: MotionJob,
     model: Any,
-    start: tuple[MotionWeights, Sequence[tuple[MotionLoRA, float]]] | None,
+    start: tuple[MotionWeights, Sequence[tuple[MotionLoRA, Strength]]] | None,
 ) -> Lesson:
     device, seed = port.compute_device(), job.settings.loop.seed
     if start is None and job.target != "module":
