@@ -220,19 +220,18 @@ def loras_in_slot(
         for name in lora.pairs:
             if name.startswith(f"{slot}."):
                 layer = network.get_submodule(name.removesuffix(".weight"))
-                pair = _at_hand(lora, name, hidden, call)
-                found.setdefault(layer, []).append(LayerLoRA(*pair, factors))
+                down, up = _at_hand(lora, name, hidden, call)
+                found.setdefault(layer, []).append(LayerLoRA(down, up, factors))
     return found
 
 
-def _at_hand(lora: MotionLoRA, name: str, hidden: Hidden, call: Call) -> tuple[Tensor, ...]:
+def _at_hand(lora: MotionLoRA, name: str, hidden: Hidden, call: Call) -> tuple[Tensor, Tensor]:
     """Return a pair as a run's network has its weights; it is brought there once."""
     key = ("motion LoRA", id(lora), name, hidden.dtype, hidden.device)
     if key not in call.memory:
         with torch.inference_mode(False):  # a guide takes gradients through them
-            call.memory[key] = tuple(
-                half.to(hidden.device, hidden.dtype, copy=True) for half in lora.pairs[name]
-            )
+            down, up = (half.to(hidden.device, hidden.dtype, copy=True) for half in lora.pairs[name])
+            call.memory[key] = down, up
     return call.memory[key]
 
 

@@ -21,9 +21,9 @@ io = api.io
 class MotionLoRASchedule(io.ComfyNode):
     """Add a motion LoRA whose strength changes from frame to frame, from step to step, or by place.
 
-    It takes the place of Load Motion LoRA; chain several, as of a pan that becomes a zoom. A frame of strength 0 is
-    made by the module's own weights, and still sees what the LoRA makes of its neighbours. In context windows and in
-    Free Noise frames keep their strength; of each of Nuwa's jobs the frames count from 0.
+    It takes the place of Load Motion LoRA; several can be chained. A frame of strength 0 is made by the module's own
+    weights, and still sees what the LoRA makes of its neighbours, so a move fades more than it begins or ends. In
+    context windows and in Free Noise frames keep their strength; of each of Nuwa's jobs the frames count from 0.
     """
 
     @classmethod
@@ -31,7 +31,7 @@ class MotionLoRASchedule(io.ComfyNode):
         """Declare the node."""
         return schema(
             cls, "Motion LoRA Schedule", "motion",
-            aliases=["motion LoRA strength schedule", "motion LoRA keyframes", "camera motion", "pan then zoom"],
+            aliases=["motion LoRA strength schedule", "motion LoRA keyframes", "camera motion"],
             inputs=[
                 socket(Motion, "motion", "The motion module to add it to; a copy is returned."),
                 found("file", api.port().list_files(LORA_FILES),
