@@ -18,7 +18,7 @@ from ..models.long_video.nuwa_jobs import Recursion, Work
 from ..models.motion.camera_ctrl import CameraWeights
 from ..models.motion.checkpoint import MotionWeights
 from ..models.motion.edit import Varying
-from ..models.motion.lora import MotionLoRA
+from ..models.motion.lora import MotionLoRA, Strength
 from ..models.motion.pictures import Picture
 from ..models.motion.sparse_checkpoint import SparseWeights
 from ..models.motion.sparse_control import SparseNetwork
@@ -43,7 +43,7 @@ class Motion(Protocol):
         ...
 
     @property
-    def loras(self) -> Sequence[tuple[MotionLoRA, float]]:
+    def loras(self) -> Sequence[tuple[MotionLoRA, Strength]]:
         """The motion LoRAs on it, each fitted to it, with their strengths."""
         ...
 
@@ -57,7 +57,7 @@ class Motion(Protocol):
         """Picture that it is given; None: it has none."""
         ...
 
-    def with_lora(self, lora: MotionLoRA, strength: float) -> Motion:
+    def with_lora(self, lora: MotionLoRA, strength: Strength) -> Motion:
         """Return the same module with a motion LoRA stacked on it; this one stays as it is."""
         ...
 

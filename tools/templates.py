@@ -109,6 +109,11 @@ CHAPTERS = (
                 "Cameras": (10, 11, 12, 13, 14, 15),
             },
         ),
+        Template(
+            "motion_lora_schedule_demo",
+            "A camera that comes to rest",
+            "**strength** in **Motion LoRA Schedule**.",
+        ),
     ),
     (  # long video
         Template(

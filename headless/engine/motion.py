@@ -11,7 +11,7 @@ import torch
 from ...models.motion.camera_ctrl import CameraNetwork, CameraWeights
 from ...models.motion.checkpoint import MotionWeights
 from ...models.motion.edit import Varying
-from ...models.motion.lora import MotionLoRA, merge_loras
+from ...models.motion.lora import MotionLoRA, Strength, merge_loras, steady
 from ...models.motion.module import MotionModel
 from ...models.motion.pictures import Picture
 from ...models.motion.sparse_checkpoint import SparseWeights
@@ -37,16 +37,17 @@ class LoadedMotion:
     weights: MotionWeights
     device: torch.device
     dtype: torch.dtype
-    loras: tuple[tuple[MotionLoRA, float], ...] = ()
+    loras: tuple[tuple[MotionLoRA, Strength], ...] = ()
     varying: Varying | None = field(default=None, compare=False)  # the edit's keys have these two
     picture: Picture | None = field(default=None, compare=False)
 
     @cached_property
     def network(self) -> MotionModel:
-        """The network, built when first needed."""
-        return _build(MotionModel, merge_loras(self.weights, self.loras), self.device, self.dtype)
+        """The network, built when first needed, with the LoRAs in it whose strength is one number."""
+        merged = merge_loras(self.weights, steady(self.loras))
+        return _build(MotionModel, merged, self.device, self.dtype)
 
-    def with_lora(self, lora: MotionLoRA, strength: float) -> LoadedMotion:
+    def with_lora(self, lora: MotionLoRA, strength: Strength) -> LoadedMotion:
         """Return the same module with a motion LoRA stacked on it.
 
         Raises:

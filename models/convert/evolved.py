@@ -16,10 +16,11 @@ from .contexts import put_contexts
 from .evolved_sampling import put_settings
 from .graph import BYPASSED, Link, Node
 from .pictures import I2V, I2V_LOADER, PIA, put_picture, why_no_picture
-from .positions import OLD, put_positions
+from .positions import put_positions
 from .rules import NOT_HERE, part, rule
 from .targets import APPLY, LOAD, LORA, STRENGTH
 from .values import Multival, keyframes, read_multival
+from .weights import put_weights
 from .work import Work
 
 _SDXL = re.compile(r"sdxl|hsxl|hotshot|temporal[-_]?xl", re.IGNORECASE)
@@ -113,8 +114,8 @@ _PICTURES = {PIA: "PIA Picture", I2V: "AnimateLCM Picture"}
 part("ADE_LoadAnimateDiffModel", here="Load Motion Module")
 part("ADE_AnimateDiffSettings", "ADE_AnimateDiffModelSettings_Release", "ADE_AnimateDiffModelSettingsSimple",
      "ADE_AnimateDiffModelSettings", "ADE_AnimateDiffModelSettingsAdvancedAttnStrengths",
-     here="nothing, where they change nothing; Stretch Positions for positions",
-     but="weights, and a scale by mask, are not possible")  # fmt: skip
+     here="nothing, where they change nothing; Stretch Positions for positions, Adjust Motion Weights for weights",
+     but="a scale by mask is not possible")  # fmt: skip
 part("ADE_ApplyAnimateDiffModel", "ADE_ApplyAnimateDiffModelSimple", here="Apply Motion Module",
      but="several on one model are applied one after the other, as there")  # fmt: skip
 part("ADE_AnimateDiffLoRALoader", here="Load Motion LoRA")
@@ -215,6 +216,7 @@ def _put_module(work: Work, node: Node, model: Any, module: Module) -> Any:
             between="linear",
             by_step=steps or "1",
             scale=module.scale.number,
+            scale_by_frame=module.scale.by_frame or "1",
             mask=strength.mask,
         )
         motion = Link(made.id, 0)
@@ -253,37 +255,21 @@ def _load(work: Work, module: Module) -> Link:
         work.say(loader, "exact", work.title(made))
         settings = work.part(loader, "ad_settings", "motion_model_settings")
         if settings is not None:
-            _say_weights(work, work.take(settings))
-            made = put_positions(work, settings, made, str(work.read(loader, "model_name", "")))
+            file = str(work.read(loader, "model_name", ""))
+            made = put_positions(work, work.take(settings), made, file)
+            made = put_weights(work, settings, made, file)
+            _say_masked_scale(work, settings)
             if work.name(settings) not in {line.what for line in work.report.lines}:
                 work.say(settings, "exact", "left out; but for what its inputs became, it changes nothing")
         work.made[loader.id, LOAD] = made
     return Link(made.id, 0)
 
 
-def _say_weights(work: Work, settings: Node) -> None:
-    """Say what of the settings of a module's weights is lost; those that change nothing are none."""
-    adjust = work.part(settings, "weight_adjust")
-    while adjust is not None and adjust.id not in work.done:
-        factors = [name for name in adjust.inputs if name.endswith(("ADD", "MULT"))]
-        if factors and all(work.read(adjust, name, None) == int(name.endswith("MULT")) for name in factors):
-            work.say(adjust, "exact", "left out; it changes nothing")
-        else:
-            work.say(adjust, "not possible", NOT_HERE.get(adjust.kind, "an adjustment of the module."))
-        adjust = work.part(work.take(adjust), "prev_weight_adjust")
-    changed = [
-        name
-        for name, value in settings.inputs.items()
-        if name not in OLD.values()
-        and isinstance(value, int | float)
-        and value != 1
-        and (name not in ("min_motion_scale", "max_motion_scale") or "mask_motion_scale" in settings.inputs)
-    ]
+def _say_masked_scale(work: Work, settings: Node) -> None:
+    """Say that a scale by mask is lost, which settings of old have."""
     if "mask_motion_scale" in settings.inputs:
-        changed.append("mask_motion_scale")
-    if changed:
-        work.say(settings, "not possible", f"{', '.join(changed)}: a module's weights and scale by mask can't be "
-                 "changed here. Instead: Motion Strength's scale for the whole picture.")  # fmt: skip
+        work.say(settings, "not possible", "mask_motion_scale: a scale by mask is not here. Instead: Motion Strength's "
+                 "scale for the whole picture.")  # fmt: skip
 
 
 def _module(work: Work, at: Node, loader: Node) -> Module:

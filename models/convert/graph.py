@@ -96,7 +96,7 @@ class Graph:
             self._next = max(self._next, int(node.id))
         return node
 
-    def add(self, kind: str, place: Node, **inputs: Any) -> Node:
+    def add(self, kind: str, place: Node, /, **inputs: Any) -> Node:
         """Make a new node in the place of an old one, with its mode; inputs of None are left out."""
         given = {name: value for name, value in inputs.items() if value is not None}
         self._next += 1

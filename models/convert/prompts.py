@@ -65,6 +65,53 @@ def fizz(work: Work, node: Node) -> None:
     _say(work, node, titles, schedule.lost + _long(sides[0]), frames)
 
 
+@rule("PromptSchedule", here="CLIP Text Encode; between two prompts, Conditioning Average of two",
+      but="near for prompts of more than 77 tokens; left as it is where text or frame comes by a link, or is "
+          "arithmetic")  # fmt: skip
+def fizz_frame(work: Work, node: Node) -> None:
+    """Convert FizzNodes' schedule of which one frame's prompt is taken."""
+    given = {name: work.read(node, name, "") for name in ("text", "pre_text", "app_text", "current_frame")}
+    schedule = (
+        None if any(isinstance(each, Link) for each in given.values()) else _read_fizz(str(given["text"]))
+    )
+    arithmetic = any("`" in str(each) for each in given.values())
+    most = int(work.number(node, "max_frames", 0))
+    if schedule is None or arithmetic or most < 1:
+        work.say(node, "left", "as it is; its text or its frame comes by a link, or is arithmetic")
+        return
+    ends = [str(given[name] or "") for name in ("pre_text", "app_text")]
+    now, then, share = _at_frame(schedule.prompts, int(work.number(node, "current_frame", 0)) % most, most)
+    lost: list[str] = []
+    work.take(node)
+    for number in (0, 1):
+        if number and not work.graph.users(node, 1):
+            continue
+        texts = list(_side({0: now, 1: then}, ends, number).values())
+        lost += _long({place: text for place, text in enumerate(texts)})
+        encoded = [
+            work.new("CLIPTextEncode", node, clip=node.inputs.get("clip"), text=text)
+            for text in (texts if texts[0] != texts[1] and share < 1 else texts[:1])
+        ]
+        made = encoded[0]
+        if len(encoded) == 2:
+            made = work.new("ConditioningAverage", node, conditioning_to=Link(encoded[0].id, 0),
+                            conditioning_from=Link(encoded[1].id, 0), conditioning_to_strength=share)  # fmt: skip
+        work.graph.rewire(Link(node.id, number), Link(made.id, 0))
+    work.say(node, "near" if lost else "exact", "; ".join(["the prompt of its frame", *dict.fromkeys(lost)]))
+
+
+def _at_frame(prompts: dict[int, str], frame: int, frames: int) -> tuple[str, str, float]:
+    """Return the prompts before and behind a frame of so many, and what the one before it counts.
+
+    The first prompt counts from the beginning on, the last until the end.
+    """
+    first, last = min(prompts), max(prompts)
+    keys = {0: prompts[first], **prompts, max(frames, last): prompts[last]}
+    before = max(key for key in keys if key <= frame)
+    behind = min((key for key in keys if key > frame), default=before + 1)
+    return keys[before], keys.get(behind, keys[before]), 1 - (frame - before) / (behind - before)
+
+
 @rule("ADE_PromptScheduling", "ADE_PromptSchedulingLatents", here="Prompt Travel",
       but="near for `slerp`, for prompts of more than 77 tokens, and for text that comes by a link; numbers by name "
           "(`values_replace`) are not possible")  # fmt: skip

@@ -54,10 +54,12 @@ def runs() -> dict[str, Run]:
 
 # What is not possible, and what to do instead. A feature that the pack gets moves from here to a rule.
 _CAMERA = "poses of a file are not converted. Instead: Camera Poses From Text, with the file's text."
+_MOTION_CTRL = (
+    "MotionCtrl is not here, and switched off in that pack. Instead: Apply CameraCtrl for its cameras."
+)
 _INJECT = (
     "a picture's encoder in another module is not here. Instead: the module that has it, with its picture."
 )
-_WEIGHTS = "a module's weights can't be changed here. Instead: Motion Strength and its scale."
 _BLOCKS = "strengths for single blocks are not here. Instead: Motion Strength for the whole module."
 _CFG = "cfg by a list that is worked out is not here. Instead: by hand, CFG Schedule."
 _PAG = "this guidance is not here. Instead: core's PerturbedAttentionGuidance and RescaleCFG."
@@ -73,13 +75,13 @@ NOT_HERE: dict[str, str] = {
         "ADE_LoadCameraPoses", "ADE_LoadCameraPosesFromPath", "ADE_ReplaceCameraParameters",
         "ADE_ReplaceOriginalPoseAspectRatio",
     ), _CAMERA),
+    **dict.fromkeys((
+        "ADE_LoadMotionCtrl_CMCMMOdel", "ADE_LoadMotionCtrl_OMCMMOdel", "ADE_ApplyAnimateDiffModelWithMotionCtrl",
+        "ADE_LoadMotionCtrlCameraPosesFromFile",
+    ), _MOTION_CTRL),
     "ADE_PIA_AnimateDiffKeyframe": "affinities that begin at a step are not here. Instead: PIA Picture.",
     "ADE_InjectPIAIntoAnimateDiffModel": _INJECT,
     "ADE_InjectI2VIntoAnimateDiffModel": _INJECT,
-    **dict.fromkeys((
-        "ADE_AdjustWeightAllAdd", "ADE_AdjustWeightAllMult", "ADE_AdjustWeightIndivAdd", "ADE_AdjustWeightIndivMult",
-        "ADE_AdjustWeightIndivAttnAdd", "ADE_AdjustWeightIndivAttnMult",
-    ), _WEIGHTS),
     **dict.fromkeys((
         "ADE_BlockCombo", "ADE_BlockIndiv", "ADE_PerBlockHighLevel", "ADE_PerBlock_SD15_MidLevel",
         "ADE_PerBlock_SD15_LowLevel", "ADE_PerBlock_SD15_FromFloats", "ADE_PerBlock_SDXL_MidLevel",

@@ -89,6 +89,16 @@ VALUES: dict[str, tuple[str, ...]] = {
     ),
     "ADE_AdjustWeightAllAdd": ("all_ADD:f print_adjustment:b",),
     "ADE_AdjustWeightAllMult": ("all_MULT:f print_adjustment:b",),
+    "ADE_AdjustWeightIndivAdd": ("pe_ADD:f attn_ADD:f other_ADD:f print_adjustment:b",),
+    "ADE_AdjustWeightIndivMult": ("pe_MULT:f attn_MULT:f other_MULT:f print_adjustment:b",),
+    "ADE_AdjustWeightIndivAttnAdd": (
+        "pe_ADD:f attn_ADD:f attn_q_ADD:f attn_k_ADD:f attn_v_ADD:f attn_out_weight_ADD:f attn_out_bias_ADD:f "
+        "other_ADD:f print_adjustment:b",
+    ),
+    "ADE_AdjustWeightIndivAttnMult": (
+        "pe_MULT:f attn_MULT:f attn_q_MULT:f attn_k_MULT:f attn_v_MULT:f attn_out_weight_MULT:f "
+        "attn_out_bias_MULT:f other_MULT:f print_adjustment:b",
+    ),
     # AnimateDiff-Evolved: sampling
     "ADE_AnimateDiffSamplingSettings": (
         "batch_offset:i noise_type seed_gen seed_offset:i adapt_denoise_steps:b",
@@ -127,6 +137,11 @@ VALUES: dict[str, tuple[str, ...]] = {
     "BatchPromptScheduleLatentInput": (
         "text print_output:b pre_text app_text start_frame:i pw_a:f pw_b:f pw_c:f pw_d:f end_frame:i",
         "text print_output:b start_frame:i end_frame:i",
+    ),
+    "PromptSchedule": (
+        "text max_frames:i current_frame:i print_output:b pre_text app_text pw_a:f pw_b:f pw_c:f pw_d:f",
+        "text max_frames:i current_frame:i pre_text app_text pw_a:f pw_b:f pw_c:f pw_d:f",
+        "text max_frames:i print_output:b",
     ),
     "BatchValueSchedule": ("text max_frames:i print_output:b",),
     "BatchValueScheduleLatentInput": ("text print_output:b",),

@@ -76,6 +76,7 @@ TRAVEL, CONTROL = "Frameloom_PromptTravel", "Frameloom_ControlSchedule"
 BLEND = "Frameloom_BlendNoise"
 CAMERA, APPLY_CAMERA = "Frameloom_CameraPresets", "Frameloom_ApplyCameraCtrl"
 POSITIONS, CFG = "Frameloom_StretchPositions", "Frameloom_CFGSchedule"
+ADJUST = "Frameloom_AdjustMotionWeights"
 PIA_PICTURE, LCM_PICTURE = "Frameloom_PIAPicture", "Frameloom_AnimateLCMPicture"
 LOAD_SPARSE, APPLY_SPARSE = "Frameloom_SparseControlLoader", "Frameloom_ApplySparseControl"
 
@@ -95,7 +96,13 @@ TARGETS: dict[str, Target] = {
         _MODEL,
     ),
     STRENGTH: Target(
-        "Motion Strength", _MOTION | {"mask": "MASK"}, _FACTORS | {"scale": 1.0}, _MOTION | {"chart": "IMAGE"}
+        "Motion Strength",
+        _MOTION | {"mask": "MASK"},
+        _FACTORS | {"scale": 1.0, "scale_by_frame": "1"},
+        _MOTION | {"chart": "IMAGE"},
+    ),
+    ADJUST: Target(
+        "Adjust Motion Weights", _MOTION, {"kind": Choice("all"), "add": 0.0, "multiply": 1.0}, _MOTION
     ),
     POSITIONS: Target("Stretch Positions", _MOTION, {"known_frames": 16, "frames": 32}, _MOTION),
     PIA_PICTURE: Target(
@@ -244,6 +251,12 @@ TARGETS: dict[str, Target] = {
     "VAEDecode": Target("VAE Decode", {"samples": "LATENT", "vae": "VAE"}, {}, {"IMAGE": "IMAGE"}),
     "CLIPTextEncode": Target(
         "CLIP Text Encode (Prompt)", {"clip": "CLIP"}, {"text": ""}, {"CONDITIONING": "CONDITIONING"}
+    ),
+    "ConditioningAverage": Target(
+        "ConditioningAverage",
+        {"conditioning_to": "CONDITIONING", "conditioning_from": "CONDITIONING"},
+        {"conditioning_to_strength": 1.0},
+        {"CONDITIONING": "CONDITIONING"},
     ),
     "CreateVideo": Target(
         "Create Video",

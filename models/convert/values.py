@@ -24,7 +24,7 @@ VALUE_SCHEDULES = {
 
 part(*_DYNAMIC,
      here="an effect is Apply Motion Module's `strength`, or Motion Strength; a scale is Motion Strength's `scale`",
-     but="near for an effect by mask, whose edges are smoothed in another way; a scale by frame or by mask is not "
+     but="near for an effect by mask, whose edges are smoothed in another way; a scale by mask is not "
          "possible")  # fmt: skip
 part(_MASKED, here="Motion Strength's `mask`",
      but="near for an effect from 0 up with absolute scaling; the others are not possible")  # fmt: skip
@@ -77,13 +77,9 @@ def read_multival(work: Work, node: Node | None, what: Literal["effect", "scale"
     found = find_multival(work, work.take(node))
     if found is None:
         return Multival()
-    if what == "scale" and found.is_varying:
-        work.say(
-            node,
-            "not possible",
-            "a scale by frame or by mask is not here. Instead: Motion Strength's scale, which is one number, or its "
-            "strength by frame and by mask.",
-        )
+    if what == "scale" and found.mask is not None:
+        work.say(node, "not possible", "a scale by mask is not here. Instead: Motion Strength's scale, for the whole "
+                 "picture.")  # fmt: skip
         return Multival()
     if isinstance(found.number, int | float) and found.number > MOST:
         work.say(node, "near", f"{found.number:g} is more than {MOST:g}, the most that is taken here")

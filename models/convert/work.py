@@ -52,7 +52,7 @@ class Work:
         self.done.add(node.id)
         return node
 
-    def new(self, kind: str, place: Node, **inputs: Any) -> Node:
+    def new(self, kind: str, place: Node, /, **inputs: Any) -> Node:
         """Make a node in the place of an old one, with every value that it has; inputs of None stay unconnected."""
         target = TARGETS[kind]
         values = {name: target.default(name) for name in target.values}

@@ -11,10 +11,13 @@ from torch import Tensor
 from ..edits.call import Call, Plan
 from ..edits.edit import Edit, Part, Schedule, Time, TokenMerge
 from ..network.unet import UNetSize
+from ..video.curve import Easing, frame_curve
 from ..video.factors import Factors
 from .checkpoint import check_fit
 from .few_steps import find_few_steps
+from .lora import loras_in_slot
 from .mask_adapter import given_in
+from .mixing import Mixing
 
 STILL = (
     "Apply Motion Module: got a latent of 1 frame, which is sampled as a still, without the motion module; expected "
@@ -36,11 +39,27 @@ class Varying:
 
     Attributes:
         factors: factors on what it adds.
-        scale: factor on the logits of its attention over time: less looks at more frames.
+        scale: factor on the logits of its attention over time, for all frames or by frame that is looked at: less looks
+            at more frames.
     """
 
     factors: Factors
-    scale: float = 1.0
+    scale: float | Factors = 1.0
+
+
+def read_scale(scale: float, frames: int, by_frame: str, between: Easing) -> float | Factors:
+    """Return a ``Varying``'s scale: a number, times factors by frame that ``curve.frame_curve`` reads.
+
+    Raises:
+        ValueError: the text is something else, or has a factor below 0.
+    """
+    factors = frame_curve("scale_by_frame", by_frame, frames, between)
+    if (factors < 0).any():
+        raise ValueError(
+            f"scale_by_frame: got {float(factors.min()):g}; expected 0 or more, since it is a factor on logits; raise "
+            "it."
+        )
+    return scale if bool((factors == 1).all()) else Factors(scale * factors, {0.0: 1.0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +150,9 @@ class TemporalEdit(Part):
     ) -> Tensor:
         """Run a slot, [N, C, H, W] to the same."""
         rows = ROWS_IN_PARTS if call.parts > 1 else 0
-        strength = self.strength_of(hidden, call)
-        return self._running(slot, hidden, call.frames, strength, time, rows, self.scale, merges)
+        loras = loras_in_slot(getattr(self.motion, "loras", ()), self._running, slot, hidden, call)
+        mixing = Mixing(time, self.scale_of(hidden, call), merges, loras)
+        return self._running(slot, hidden, call.frames, self.strength_of(hidden, call), mixing, rows)
 
     def strength_of(self, hidden: Tensor, call: Call) -> float | Tensor:
         """Return the factor on the module's change of [N, C, H, W], or factors by picture and place."""
@@ -159,9 +179,9 @@ class TemporalEdit(Part):
         name, settings = find_few_steps(self.motion)
         return None if settings is None else settings.misfit(name, plan)
 
-    @property
-    def scale(self) -> float:
-        """Factor on the logits of its attention."""
+    def scale_of(self, hidden: Tensor, call: Call) -> float | Tensor:
+        """Return the factor on the logits of its attention, or factors by frame that is looked at, [F]."""
+        del hidden, call
         return 1.0
 
     @property
@@ -186,10 +206,12 @@ class VaryingEdit(TemporalEdit):
         factors = self.strength * self.varying.factors.at(call.frame_ids, call.progress, hidden.shape[-2:])
         return factors.to(hidden).repeat(len(hidden) // call.frames, 1, 1, 1)
 
-    @property
-    def scale(self) -> float:
-        """Factor on the logits of its attention."""
-        return 1.0 if self.varying is None else self.varying.scale
+    def scale_of(self, hidden: Tensor, call: Call) -> float | Tensor:
+        """Return the factor on the logits of its attention, or factors by frame that is looked at, [F]."""
+        scale = 1.0 if self.varying is None else self.varying.scale
+        if not isinstance(scale, Factors):
+            return scale
+        return scale.at(call.frame_ids, call.progress, hidden.shape[-2:]).flatten().to(hidden)
 
 
 @dataclass(frozen=True, slots=True)

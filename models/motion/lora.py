@@ -17,16 +17,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from ..edits.call import Call
 from ..errors import CheckpointError
 from ..files.weight_file import open_weights
 from ..files.weight_kind import expect, find_variant
 from ..network.unet import SD1
+from ..video.factors import Factors
+from ..video.shapes import Hidden
 from .checkpoint import MID_SLOT, MotionWeights, motion_key
 from .few_steps import FewStepSettings, read_few_steps, write_few_steps
 from .mask_adapter import LATENT_CHANNELS, MASK_KEY
+from .mixing import LayerLoRA
 from .pia import PICTURE_KEY
 
 logger = logging.getLogger(__name__)
@@ -44,6 +50,9 @@ _LAYERS = {
     **{each: each for each in (f"{_BLOCK}.ff.net.0.proj", f"{_BLOCK}.ff.net.2", "proj_in", "proj_out")},
 }
 _WHERE = ".temporal_transformer."
+
+Strength = float | Factors
+"""Strength of a motion LoRA: one number, or what changes by frame, step and place."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,14 @@ class MotionLoRA:
         for name in self.encoders:
             weights = weights.with_encoder(name)
         return weights
+
+    def check_schedule(self) -> None:
+        """Raise CheckpointError for a mask adapter or a PIA adapter, whose encoder has one strength."""
+        if self.encoders:
+            raise CheckpointError(
+                f"{self.name}: is a mask adapter or a PIA adapter; expected a motion LoRA without an encoder, whose "
+                "strength can change; put Load Motion LoRA in place of Motion LoRA Schedule."
+            )
 
     def fit(self, weights: MotionWeights) -> MotionLoRA:
         """Return what applies to a module: all but pairs of a middle slot that it does not have, which is logged.
@@ -193,18 +210,69 @@ def pack_motion_lora(lora: MotionLoRA) -> tuple[dict[str, Tensor], dict[str, str
     return state, {"frameloom.kind": "motion_lora", **write_few_steps(lora.few_steps)}
 
 
-def merge_loras(weights: MotionWeights, loras: Sequence[tuple[MotionLoRA, float]]) -> MotionWeights:
+def merge_loras(weights: MotionWeights, loras: Sequence[tuple[MotionLoRA, Strength]]) -> MotionWeights:
     """Return a module with motion LoRAs merged into its weights, in float32 where they change something.
 
     Args:
         weights: the module; it stays as it is, and unchanged tensors are shared.
         loras: fitted to it, each with its strength.
+
+    Raises:
+        ValueError: a strength is not one number.
     """
     state = dict(weights.state)
     for lora, strength in loras:
+        if isinstance(strength, Factors):
+            raise ValueError(
+                f"motion: got {lora.name} at a strength that changes; expected one number, since it is merged into the "
+                "module's weights; put Load Motion LoRA in place of Motion LoRA Schedule."
+            )
         for name, delta in lora.deltas(strength):
             state[name] = state[name].float() + delta
     return replace(weights, state=state)
+
+
+def steady(loras: Sequence[tuple[MotionLoRA, Strength]]) -> list[tuple[MotionLoRA, float]]:
+    """Return those whose strength is one number, which hosts merge into the module's weights."""
+    return [(lora, strength) for lora, strength in loras if not isinstance(strength, Factors)]
+
+
+def loras_in_slot(
+    loras: Sequence[tuple[MotionLoRA, Strength]], network: Any, slot: str, hidden: Hidden, call: Call
+) -> dict[nn.Module, list[LayerLoRA]]:
+    """Return what motion LoRAs change by frame in a slot's layers; ones that are 0 in this call change nothing.
+
+    Args:
+        loras: motion LoRAs on the module; ``steady`` ones are in its weights.
+        network: ``MotionModel`` that runs.
+        slot: name of the slot.
+        hidden: features that it works on, [N, C, H, W].
+        call: the model call.
+    """
+    found: dict[nn.Module, list[LayerLoRA]] = {}
+    for lora, strength in loras:
+        if not isinstance(strength, Factors):
+            continue
+        factors = strength.at(call.frame_ids, call.progress, hidden.shape[-2:])
+        if not factors.any():
+            continue
+        factors = factors.to(hidden)
+        for name in lora.pairs:
+            if name.startswith(f"{slot}."):
+                layer = network.get_submodule(name.removesuffix(".weight"))
+                down, up = _at_hand(lora, name, hidden, call)
+                found.setdefault(layer, []).append(LayerLoRA(down, up, factors))
+    return found
+
+
+def _at_hand(lora: MotionLoRA, name: str, hidden: Hidden, call: Call) -> tuple[Tensor, Tensor]:
+    """Return a pair as a run's network has its weights; it is brought there once."""
+    key = ("motion LoRA", id(lora), name, hidden.dtype, hidden.device)
+    if key not in call.memory:
+        with torch.inference_mode(False):  # a guide takes gradients through them
+            down, up = (half.to(hidden.device, hidden.dtype, copy=True) for half in lora.pairs[name])
+            call.memory[key] = down, up
+    return call.memory[key]
 
 
 def _refuse_unused(file: str, keys: Sequence[str]) -> None:

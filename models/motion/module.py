@@ -14,7 +14,7 @@ Source: AnimateDiff (Guo et al. 2023), https://arxiv.org/abs/2307.04725, section
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -22,12 +22,13 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..edits.edit import Time, TokenMerge
+from ..edits.edit import Time
 from ..network.layers import Attend, FeedForward, attend, positional_encoding
 from ..network.unet import SD1, UNetSize
 from ..video.frames import frames_to_tokens, tokens_to_frames
 from .image_encoder import ImageEncoder
 from .mask_adapter import MaskEncoder
+from .mixing import ALL_FRAMES, PLAIN, Mixing
 
 NormScope = Literal["frame", "clip"]
 
@@ -123,35 +124,30 @@ class TemporalAttention(nn.Module):
         self.to_out = nn.ModuleList([operations.Linear(channels, channels, **factory)])
         self.pos_encoder = PositionalEncoding(max_frames, channels)
 
-    def forward(
-        self,
-        tokens: Tensor,
-        time: Time | None = None,
-        scale: float = 1.0,
-        merges: Sequence[TokenMerge] = (),
-    ) -> Tensor:
-        """Attend over the frame axis, with logits times ``scale``; within windows of it, where ``time`` says.
-
-        It reads what ``merges`` make of its tokens.
-        """
-        frames = tokens.shape[1]
+    def forward(self, tokens: Tensor, mixing: Mixing = PLAIN) -> Tensor:
+        """Attend over the frame axis, or within windows of it, as ``mixing`` says."""
+        frames, time = tokens.shape[1], mixing.time
         if time is None or not time.is_needed(frames):
-            return self.to_out[0](self._attend(tokens, slice(frames), scale, merges))
-        if not merges:
-            return self.to_out[0](self._attend_in_windows(tokens, time, scale))
-        answer = time.fuse(tokens, lambda window: self._attend(tokens[:, window], window, scale, merges))
-        return self.to_out[0](answer)
+            answer = self._attend(tokens, slice(frames), mixing)
+        elif mixing.tells_frames_apart:
+            answer = time.fuse(tokens, lambda window: self._attend(tokens[:, window], window, mixing))
+        else:
+            answer = self._attend_in_windows(tokens, time, mixing)
+        return mixing.apply(self.to_out[0], answer)
 
-    def _attend(self, tokens: Tensor, frames: slice, scale: float, merges: Sequence[TokenMerge]) -> Tensor:
+    def _attend(self, tokens: Tensor, frames: slice, mixing: Mixing) -> Tensor:
         tokens = tokens + self.pos_encoder(tokens.shape[1]).to(tokens)
-        for each in merges:
+        for each in mixing.merges:
             tokens = each.merge(tokens, frames)
-        return self.attend(*self._project(tokens, scale), self.heads)
+        return self.attend(*self._project(tokens, frames, mixing), self.heads)
 
-    def _attend_in_windows(self, tokens: Tensor, time: Time, scale: float) -> Tensor:
-        """Project frames once, and positions once: projections are linear, so their sum is that of the sum."""
-        whole = self._project(tokens, scale)
-        places = self._project(self.pos_encoder.pe[:, : time.length].to(tokens), scale)
+    def _attend_in_windows(self, tokens: Tensor, time: Time, mixing: Mixing) -> Tensor:
+        """Project frames once, and positions once: projections are linear, so their sum is that of the sum.
+
+        That holds where a layer is the same for all frames: a window's place is not one frame.
+        """
+        whole = self._project(tokens, ALL_FRAMES, mixing)
+        places = self._project(self.pos_encoder.pe[:, : time.length].to(tokens), ALL_FRAMES, mixing)
 
         def attend(window: slice) -> Tensor:
             query, key, value = (part[:, window] + place for part, place in zip(whole, places, strict=True))
@@ -159,9 +155,12 @@ class TemporalAttention(nn.Module):
 
         return time.fuse(tokens, attend)
 
-    def _project(self, tokens: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-        query = self.to_q(tokens)
-        return query if scale == 1 else scale * query, self.to_k(tokens), self.to_v(tokens)
+    def _project(self, tokens: Tensor, frames: slice, mixing: Mixing) -> tuple[Tensor, Tensor, Tensor]:
+        layers = (self.to_q, self.to_k, self.to_v)
+        query, key, value = (mixing.apply(layer, tokens, frames) for layer in layers)
+        if isinstance(mixing.scale, Tensor):
+            return query, mixing.scale[frames, None] * key, value
+        return query if mixing.scale == 1 else mixing.scale * query, key, value
 
 
 class TemporalBlock(nn.Module):
@@ -191,21 +190,12 @@ class TemporalBlock(nn.Module):
         self.ff = FeedForward(channels, operations, **factory)
         self.ff_norm = operations.LayerNorm(channels, **factory)
 
-    def forward(
-        self,
-        tokens: Tensor,
-        time: Time | None = None,
-        scale: float = 1.0,
-        merges: Sequence[TokenMerge] = (),
-    ) -> Tensor:
-        """Mix over time; attentions within windows of it, where ``time`` says, with logits times ``scale``.
-
-        The first attention reads what ``merges`` make of its tokens.
-        """
+    def forward(self, tokens: Tensor, mixing: Mixing = PLAIN) -> Tensor:
+        """Mix over time, as ``mixing`` says."""
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
-            tokens = tokens + attention(norm(tokens), time, scale, merges)
-            merges = ()
-        return tokens + self.ff(self.ff_norm(tokens))
+            tokens = tokens + attention(norm(tokens), mixing)
+            mixing = mixing.after_first()
+        return tokens + self.ff(self.ff_norm(tokens), mixing.apply)
 
 
 class TemporalTransformer(nn.Module):
@@ -249,24 +239,14 @@ class TemporalTransformer(nn.Module):
         )
         self.proj_out = operations.Linear(channels, channels, **factory)
 
-    def forward(
-        self,
-        hidden: Tensor,
-        frames: int,
-        time: Time | None = None,
-        rows: int = 0,
-        scale: float = 1.0,
-        merges: Sequence[TokenMerge] = (),
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, frames: int, mixing: Mixing = PLAIN, rows: int = 0) -> Tensor:
         """Return what mixing over time at every place adds to a clip.
 
         Args:
             hidden: [B*F, C, H, W] float.
             frames: frames per video.
-            time: windows for attention; None: it goes over all frames.
+            mixing: work of the layers in this call.
             rows: rows of places that are worked out at a time, for less memory and no gradient; 0: all.
-            scale: factor on attention's logits.
-            merges: changes of what the first attention of the first block reads.
 
         Returns:
             [B*F, C, H, W], newly allocated.
@@ -275,32 +255,24 @@ class TemporalTransformer(nn.Module):
             ValueError: attention is to go over more frames than the positional encoding holds, or there is no whole
                 number of videos.
         """
-        self._check_length(frames, time)
+        self._check_length(frames, mixing.time)
         if self.norm_scope == "frame":
             normal = self.norm(hidden)
         else:
             clip = rearrange(hidden, "(b f) c h w -> b c f h w", f=frames)
             normal = rearrange(self.norm(clip), "b c f h w -> (b f) c h w")
         if rows == 0:
-            return self._mix(normal, frames, time, scale, merges)
+            return self._mix(normal, frames, mixing)
         for first, few in zip(range(0, normal.shape[2], rows), normal.split(rows, dim=2), strict=True):
-            here = [each.rows(slice(first, first + rows)) for each in merges]
-            few.copy_(self._mix(few, frames, time, scale, here))
+            few.copy_(self._mix(few, frames, mixing.rows(slice(first, first + rows))))
         return normal
 
-    def _mix(
-        self,
-        normal: Tensor,
-        frames: int,
-        time: Time | None,
-        scale: float,
-        merges: Sequence[TokenMerge],
-    ) -> Tensor:
-        tokens = self.proj_in(frames_to_tokens(normal, frames))
+    def _mix(self, normal: Tensor, frames: int, mixing: Mixing) -> Tensor:
+        tokens = mixing.apply(self.proj_in, frames_to_tokens(normal, frames))
         for block in self.transformer_blocks:
-            tokens = block(tokens, time, scale, merges)
-            merges = ()
-        return tokens_to_frames(self.proj_out(tokens), *normal.shape[-2:])
+            tokens = block(tokens, mixing)
+            mixing = mixing.after_first()
+        return tokens_to_frames(mixing.apply(self.proj_out, tokens), *normal.shape[-2:])
 
     def _check_length(self, frames: int, time: Time | None) -> None:
         longest = self.max_frames
@@ -384,10 +356,8 @@ class MotionModel(nn.Module):
         hidden: Tensor,
         frames: int,
         strength: float | Tensor = 1.0,
-        time: Time | None = None,
+        mixing: Mixing = PLAIN,
         rows: int = 0,
-        scale: float = 1.0,
-        merges: Sequence[TokenMerge] = (),
     ) -> Tensor:
         """Run one slot.
 
@@ -397,10 +367,8 @@ class MotionModel(nn.Module):
             frames: frames per video.
             strength: factor on the module's change, or factors [B*F, 1, H or 1, W or 1]; at 0 the input itself is
                 returned.
-            time: windows for attention; None: it goes over all frames.
+            mixing: work of the layers in this call.
             rows: rows of places that are worked out at a time, for less memory and no gradient; 0: all.
-            scale: factor on attention's logits.
-            merges: changes of what the first attention of the first block reads.
 
         Returns:
             [B*F, C, H, W].
@@ -408,7 +376,7 @@ class MotionModel(nn.Module):
         number = None if isinstance(strength, Tensor) else strength
         if number == 0:
             return hidden
-        change = self.transformer(slot)(hidden, frames, time, rows, scale, merges)
+        change = self.transformer(slot)(hidden, frames, mixing, rows)
         if rows:
             return (change if number == 1 else change.mul_(strength)).add_(hidden)
         return hidden + change if number == 1 else hidden + strength * change

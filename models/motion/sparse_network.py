@@ -32,6 +32,7 @@ from ..edits.edit import Time
 from ..network.layers import Attend, FeedForward, attend
 from ..network.unet import SD1, UNetSize
 from ..video.shapes import Hidden, Tokens
+from .mixing import Mixing
 from .module import MotionSize, NormScope, TemporalTransformer
 
 LATENT_CHANNELS, PICTURE_CHANNELS = 4, 3
@@ -143,7 +144,7 @@ class SparseControl(nn.Module):
     def run_slot(self, slot: str, hidden: Hidden, frames: int, time: Time | None, rows: int = 0) -> Hidden:
         """Run a temporal slot on clips of so many frames; the rest as ``TemporalTransformer`` has it."""
         transformer = cast("TemporalTransformer", self.get_submodule(f"{slot}.temporal_transformer"))
-        return hidden + transformer(hidden, frames, time, rows)
+        return hidden + transformer(hidden, frames, Mixing(time), rows)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 Attend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+Apply = Callable[[nn.Module, Tensor], Tensor]
+"""Returns what a linear layer answers."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
@@ -48,13 +50,18 @@ def positional_encoding(length: int, channels: int) -> Tensor:
     return encoding
 
 
+def apply(layer: nn.Module, tokens: Tensor) -> Tensor:
+    """Return what a linear layer answers to tokens, [..., C], by its own weights alone."""
+    return layer(tokens)
+
+
 class _GEGLU(nn.Module):
     def __init__(self, channels: int, inner: int, operations: Any, **factory: Any) -> None:
         super().__init__()
         self.proj = operations.Linear(channels, 2 * inner, **factory)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        value, gate = self.proj(tokens).chunk(2, dim=-1)
+    def forward(self, tokens: Tensor, apply: Apply) -> Tensor:
+        value, gate = apply(self.proj, tokens).chunk(2, dim=-1)
         return value * nn.functional.gelu(gate)
 
 
@@ -71,6 +78,7 @@ class FeedForward(nn.Module):
             operations.Linear(inner, channels, **factory),
         )
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return tokens of the same shape, [..., C]."""
-        return self.net(tokens)
+    def forward(self, tokens: Tensor, apply: Apply = apply) -> Tensor:
+        """Return tokens of the same shape, [..., C]; its linear layers answer by ``apply``."""
+        gated, _, last = self.net
+        return apply(last, gated(tokens, apply))

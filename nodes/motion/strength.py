@@ -7,12 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from ...host import api
-from ...models.motion.edit import Varying
+from ...models.motion.edit import Varying, read_scale
 from ...models.video.factors import read_factors
 from ..drawing.plan import Plan, show_factors
 from ..drawing.plot import draw_factors
 from ..early import check_early
-from ..widgets import factors, number, out, schema, socket
+from ..widgets import factors, lines, number, out, schema, socket
 from .modules import Motion
 
 io = api.io
@@ -45,6 +45,9 @@ class MotionStrength(io.ComfyNode):
                 socket(io.Mask, "mask",
                     "Factor by place, for all frames or one for each; 1 is white. Where it is black, every frame is as "
                     "the model alone draws it.", optional=True),
+                lines("scale_by_frame", "1",
+                    "Factor on scale by frame that is looked at, written as strength is, with its frames and the way "
+                    "between keys.", optional=True),
             ],
             outputs=[
                 out(Motion, "motion", "The motion module, with the strengths."),
@@ -54,10 +57,16 @@ class MotionStrength(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, frames: int | None, strength: str | None, by_step: str | None, between: Any
+        cls,
+        frames: int | None,
+        strength: str | None,
+        by_step: str | None,
+        between: Any,
+        scale_by_frame: str | None = "1",
     ) -> bool | str:
         """Refuse what is no schedule."""
-        return check_early(read_factors, frames, strength, between, by_step)
+        refused = check_early(read_factors, frames, strength, between, by_step)
+        return check_early(read_scale, 1.0, frames, scale_by_frame, between) if refused is True else refused
 
     @classmethod
     def plan(cls, frames: int, strength: str, by_step: str, between: Any) -> Plan:
@@ -74,10 +83,12 @@ class MotionStrength(io.ComfyNode):
         by_step: str,
         scale: float,
         mask: Tensor | None = None,
+        scale_by_frame: str = "1",
     ) -> io.NodeOutput:
         """Run the node."""
         read = read_factors(frames, strength, between, by_step, mask)
-        return io.NodeOutput(motion.with_varying(Varying(read, scale)), draw_factors(read))
+        varying = Varying(read, read_scale(scale, frames, scale_by_frame, between))
+        return io.NodeOutput(motion.with_varying(varying), draw_factors(read))
 
 
 NODES: list[type] = [MotionStrength]

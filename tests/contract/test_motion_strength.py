@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from frameloom.models.edits.edit import Edit
 from frameloom.models.files.keys import hash_settings, plain
+from frameloom.models.long_video.free_noise import WindowFusion
 from frameloom.models.motion.edit import motion_edit
 from frameloom.models.video.windows import WindowPlan
 from frameloom.tests.support.scene import FRAMES
@@ -72,6 +74,24 @@ def test_attention_of_scale_0_looks_at_all_frames_alike_and_of_1_as_ever(scene, 
     assert apart(scene.run(varied(scale=0.5)), scene.run(varied())) > 0.01
 
 
+def test_a_scale_for_all_frames_is_the_number(scene, varied):
+    near(scene.run(varied(scale=2.0, scale_by_frame="0.25")), scene.run(varied(scale=0.5)))
+
+
+@pytest.mark.parametrize("kind", ["windows", "free noise"])
+def test_a_scale_is_of_the_frame_that_is_looked_at_also_in_windows(port, scene, varied, kind):
+    """Windows without overlap are clips by themselves."""
+    cut = {
+        "windows": Edit("test", windows=WindowPlan(2, 0)),
+        "free noise": Edit("test", time=WindowFusion(2, 2)),
+    }
+    model = port.install(varied(scale_by_frame="1: 1, 2: 0.2"), cut[kind])
+    halves = zip((1.0, 0.2), scene.noise().split(2), strict=True)
+    clips = [scene.run(varied(scale=scale), noise=noise) for scale, noise in halves]
+    near(scene.run(model), torch.cat(clips))
+    assert apart(scene.run(varied(scale_by_frame="1: 1, 2: 0.2")), scene.run(varied())) > 0.01
+
+
 def test_it_stays_when_a_lora_is_added_later(port, scene, motion, varied):
     from frameloom.models.motion.lora import read_motion_lora
     from frameloom.nodes.motion.strength import MotionStrength
@@ -94,7 +114,11 @@ def test_keys_of_finished_work_tell_strengths_apart(port, scene, demo, motion, v
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"strength": "0: x"}, "strength: got '0: x'"), ({"by_step": "2: 1"}, "by_step: got 2")],
+    [
+        ({"strength": "0: x"}, "strength: got '0: x'"),
+        ({"by_step": "2: 1"}, "by_step: got 2"),
+        ({"scale_by_frame": "1, -1"}, "scale_by_frame: got -1"),
+    ],
 )
 def test_what_is_no_strength_is_refused(varied, settings, said):
     with pytest.raises(ValueError, match=said):

@@ -17,6 +17,7 @@ from frameloom.models.motion.camera_checkpoint import camera_key, read_camera_we
 from frameloom.models.motion.camera_ctrl import CameraEdit, CameraNetwork, CameraSize
 from frameloom.models.motion.camera_moves import move_camera, parse_moves
 from frameloom.models.motion.edit import TemporalEdit
+from frameloom.models.motion.mixing import Mixing
 from frameloom.models.motion.module import TemporalAttention
 from frameloom.models.network.layers import attend
 from frameloom.models.network.unet import SD1
@@ -212,7 +213,7 @@ def test_in_windows_of_time_each_frame_is_merged_with_its_own_camera(weights, ne
             first, second = (attend(part) for part in parts)
             return torch.cat([first[:, :3], second[:, 1:]], dim=1)
 
-    ours = layer(tokens, Halves(), 1.0, [merge])
+    ours = layer(tokens, Mixing(Halves(), merges=[merge]))
     alone = []
     for part in parts:
         y = merge.merge(tokens[:, part] + layer.pos_encoder.pe[:, :4], part)

@@ -189,12 +189,11 @@ def test_numbers_that_come_by_a_link_keep_their_link():
 
 
 def test_a_part_that_is_not_possible_is_said_and_the_rest_converted():
-    graph = with_inputs(api(**{"7": node("ADE_AnimateDiffSettings", weight_adjust=["8", 0]),
-                               "8": node("ADE_AdjustWeightAllMult", all_MULT=1.01)}), "2",
-                        ad_settings=["7", 0])  # fmt: skip
+    graph = with_inputs(api(**{"7": node("ADE_AnimateDiffModelSettingsSimple", mask_motion_scale=["8", 0]),
+                               "8": node("SolidMask")}), "2", ad_settings=["7", 0])  # fmt: skip
     converted = convert(graph)
     assert converted.report.verdict == "not possible"
-    assert said(converted, "ADE_AdjustWeightAllMult").startswith("not possible")
+    assert said(converted, "ADE_AnimateDiffModelSettingsSimple").startswith("not possible")
     assert not [each for each in converted.graph.values() if each["class_type"].startswith("ADE")]
 
 

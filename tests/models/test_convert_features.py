@@ -62,6 +62,134 @@ def test_positions_are_adjusted_one_after_the_other_and_before_loras():
     assert stretches(convert(adjusted(after, before=full))) == [(32, 36), (16, 18)]
 
 
+# weights and scale
+
+
+def weighted(file="v3_sd15_mm.ckpt", settings=None, **nodes):
+    settings = settings or node("ADE_AnimateDiffSettings", weight_adjust=["8", 0], pe_adjust=["9", 0])
+    return with_inputs(api(**({"7": settings} | nodes)), "2", ad_settings=["7", 0], model_name=file)
+
+
+def changes(converted):
+    """What is done to a module, from the loader on: the nodes' classes, or what of which weights changes."""
+    graph, found = converted.graph, []
+    at = only(converted, "Frameloom_ApplyMotionModule")["motion"][0]
+    while graph[at]["class_type"] != "Frameloom_MotionModuleLoader":
+        values = graph[at]["inputs"]
+        adjusts = graph[at]["class_type"] == "Frameloom_AdjustMotionWeights"
+        found.append(
+            (values["kind"], values["add"], values["multiply"]) if adjusts else graph[at]["class_type"][10:]
+        )
+        at = values["motion"][0]
+    return found[::-1]
+
+
+def test_weights_are_adjusted_in_their_order_behind_positions():
+    converted = convert(weighted(**{
+        "8": node("ADE_AdjustWeightIndivAttnMult", pe_MULT=0.9, attn_MULT=1.0, attn_q_MULT=1.2, attn_out_bias_MULT=0.5,
+                  other_MULT=1.0, prev_weight_adjust=["10", 0]),
+        "9": SWEETSPOT,
+        "10": node("ADE_AdjustWeightAllAdd", all_ADD=["20", 0], prev_weight_adjust=["11", 0]),
+        "11": node("ADE_AdjustWeightAllMult", all_MULT=1.01),
+        "20": node("AFloat"),
+    }))  # fmt: skip
+    assert changes(converted) == [
+        "StretchPositions",
+        ("all", 0.0, 1.01),
+        ("all", ["20", 0], 1.0),
+        ("positions", 0.0, 0.9),
+        ("queries", 0.0, 1.2),
+        ("output biases", 0.0, 0.5),
+    ]
+    assert said(converted, "ADE_AdjustWeightIndivAttnMult").startswith("exact")
+
+
+@pytest.mark.parametrize(
+    ("adjust", "file", "made", "verdict"),
+    [
+        (node("ADE_AdjustWeightAllMult", all_MULT=1.0), "v3_sd15_mm.ckpt", [], "exact"),
+        (
+            node("ADE_AdjustWeightAllMult", all_MULT=1.01),
+            "AnimateLCM_sd15_t2v.ckpt",
+            [("all", 0.0, 1.01)],
+            "near",
+        ),
+        (node("ADE_AdjustWeightAllAdd", all_ADD=3.0), "v3_sd15_mm.ckpt", [], "not possible"),
+        (node("SomeAdjust", all_ADD=3.0), "v3_sd15_mm.ckpt", [], "not possible"),
+    ],
+)
+def test_what_an_adjustment_of_weights_becomes_is_said(adjust, file, made, verdict):
+    converted = convert(
+        weighted(file, node("ADE_AnimateDiffSettings", weight_adjust=["8", 0]), **{"8": adjust})
+    )
+    assert changes(converted) == made
+    assert said(converted, adjust["class_type"]).startswith(verdict)
+
+
+def test_strengths_of_settings_of_old_are_weights_that_are_multiplied():
+    settings = node("ADE_AnimateDiffModelSettings", pe_strength=0.9, attn_strength=1.0, other_strength=1.1,
+                    motion_pe_stretch=0)  # fmt: skip
+    assert changes(convert(weighted(settings=settings))) == [("positions", 0.0, 0.9), ("other", 0.0, 1.1)]
+
+
+def test_a_scale_by_frame_is_motion_strengths():
+    graph = with_inputs(api(**{"7": node("ADE_MultivalDynamicFloats", floats=["8", 1]),
+                               "8": node("ADE_ValueScheduling", values='"0": 0.5, "15": 2.0', max_length=16)}), "2",
+                        scale_multival=["7", 0])  # fmt: skip
+    made = only(convert(graph), "Frameloom_MotionStrength")
+    assert (made["scale"], made["scale_by_frame"], made["strength"]) == (1.0, "0: 0.5, 15: 2.0", "1")
+
+
+# one frame's prompt
+
+
+def one_frame(frame, text='"4": "a", "12": "b --neg c"', **inputs):
+    schedule = node(
+        "PromptSchedule",
+        clip=["1", 1],
+        text=text,
+        max_frames=16,
+        current_frame=frame,
+        pre_text="x,",
+        **inputs,
+    )
+    return api(**{"8": schedule, "4": node("KSampler", positive=["8", 0], negative=["8", 1], model=["2", 0])})
+
+
+def prompt_of(converted, side):
+    """The prompts that a sampler's condition is of, each with what it counts."""
+    graph = converted.graph
+    made = graph[graph["4"]["inputs"][side][0]]
+    if made["class_type"] == "CLIPTextEncode":
+        return {made["inputs"]["text"]: 1}
+    share = made["inputs"]["conditioning_to_strength"]
+    ends = (graph[made["inputs"][name][0]] for name in ("conditioning_to", "conditioning_from"))
+    return {each["inputs"]["text"]: part for each, part in zip(ends, (share, 1 - share), strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("frame", "positive", "negative"),
+    [
+        (0, {"x, a": 1}, {"": 1}),
+        (4, {"x, a": 1}, {"": 1}),
+        (6, {"x, a": 0.75, "x, b": 0.25}, {"": 0.75, "c": 0.25}),
+        (15, {"x, b": 1}, {"c": 1}),
+        (20, {"x, a": 1}, {"": 1}),  # frame 4 of 16
+    ],
+)
+def test_the_prompt_of_one_frame_is_its_prompt_or_between_two(frame, positive, negative):
+    converted = convert(one_frame(frame))
+    assert prompt_of(converted, "positive") == positive
+    assert prompt_of(converted, "negative") == negative
+    assert said(converted, "PromptSchedule").startswith("exact")
+
+
+@pytest.mark.parametrize("more", [{"text": ["9", 0]}, {"text": '"0": "a `t`"'}, {"app_text": ["9", 0]}])
+def test_a_prompt_of_one_frame_that_is_worked_out_stays_as_it_is(more):
+    converted = convert(one_frame(0, **more) | {"9": node("AText")})
+    assert converted.graph["8"]["class_type"] == "PromptSchedule"
+
+
 # SparseCtrl
 
 
@@ -437,8 +565,7 @@ def test_levels_of_noise_become_a_beta_schedule_that_has_them(sigmas, made, verd
 
 
 def test_a_node_that_nothing_uses_is_no_loss():
-    graph = api(**{"8": node("ADE_AdjustWeightAllMult", all_MULT=1.01),
-                   "9": node("ADE_AnimateDiffSettings", weight_adjust=["8", 0])})  # fmt: skip
+    graph = api(**{"8": node("ADE_BlockIndiv"), "9": node("ADE_PerBlockHighLevel", block=["8", 0])})
     converted = convert(graph)
     assert converted.report.verdict == "exact"
     assert converted.graph["8"] == graph["8"]

@@ -10,6 +10,7 @@ import torch
 from diffusers.models.attention import FreeNoiseTransformerBlock
 from diffusers.pipelines import free_noise_utils
 from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
+from frameloom.models.motion.mixing import Mixing
 from frameloom.models.motion.module import TemporalBlock
 from frameloom.models.network.layers import attend
 from frameloom.tests.support.motion import tiny_size
@@ -19,6 +20,7 @@ from torch import nn
 SIZES = [(length, stride) for length in (1, 2, 5, 8, 12) for stride in range(1, 13) if not length % stride]
 CHANNELS, LENGTH, STRIDE, POSITIONS = 32, 8, 4, 12
 FUSION = WindowFusion(LENGTH, STRIDE)
+WINDOWS = Mixing(FUSION)
 
 
 def tokens(frames, seed=0):
@@ -138,7 +140,7 @@ def test_attentions_that_say_nothing_change_nothing_where_diffusers_attenuates_t
     x, theirs = tokens(19), diffusers_twin(made)
     kept = (theirs(x) / x).mean((0, 2))
     torch.testing.assert_close(kept[-3:], torch.tensor([1.0, 2 / 3, 1 / 3]), atol=1e-4, rtol=0)
-    assert torch.equal(made(x, FUSION), x)
+    assert torch.equal(made(x, WINDOWS), x)
 
 
 @pytest.mark.parametrize("frames", [LENGTH, LENGTH + STRIDE, 5 * LENGTH])
@@ -146,14 +148,14 @@ def test_a_block_of_one_attention_equals_diffusers_where_windows_fit(frames):
     """Fusing each attention, or the whole block before its feed-forward, is the same with one attention."""
     made, x = block(attentions=1), tokens(frames)
     # fp32 sums in another order: projections before the encoding is added, output projection after fusion
-    torch.testing.assert_close(made(x, FUSION), diffusers_twin(made)(x), atol=2e-5, rtol=2e-5)
+    torch.testing.assert_close(made(x, WINDOWS), diffusers_twin(made)(x), atol=2e-5, rtol=2e-5)
 
 
 def test_of_two_attentions_diffusers_fuses_the_pair_and_we_each():
     made = block(attentions=2)
     theirs = diffusers_twin(made)
-    torch.testing.assert_close(made(tokens(LENGTH), FUSION), theirs(tokens(LENGTH)), atol=2e-5, rtol=2e-5)
-    assert (made(tokens(16), FUSION) - theirs(tokens(16))).abs().max() > 0.01
+    torch.testing.assert_close(made(tokens(LENGTH), WINDOWS), theirs(tokens(LENGTH)), atol=2e-5, rtol=2e-5)
+    assert (made(tokens(16), WINDOWS) - theirs(tokens(16))).abs().max() > 0.01
 
 
 def by_hand(made, x):
@@ -175,7 +177,7 @@ def by_hand(made, x):
 @pytest.mark.parametrize("frames", [LENGTH + 1, 19, 24, 41])
 def test_any_length_is_as_the_formula_has_it(frames):
     made, x = block(), tokens(frames)
-    torch.testing.assert_close(made(x, FUSION), by_hand(made, x), atol=2e-5, rtol=2e-5)
+    torch.testing.assert_close(made(x, WINDOWS), by_hand(made, x), atol=2e-5, rtol=2e-5)
 
 
 def test_attention_never_sees_more_than_one_window_at_once():
@@ -185,15 +187,15 @@ def test_attention_never_sees_more_than_one_window_at_once():
         seen.append({part.shape for part in (query, key, value)})
         return attend(query, key, value, heads)
 
-    block(attend=note)(tokens(19), FUSION)
+    block(attend=note)(tokens(19), WINDOWS)
     assert seen == [{(5, LENGTH, CHANNELS)}] * (2 * 4)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_near_single(dtype):
     made, x = block(), tokens(19)
-    single = made(x, FUSION)
-    half = made.to(dtype)(x.to(dtype), FUSION)
+    single = made(x, WINDOWS)
+    half = made.to(dtype)(x.to(dtype), WINDOWS)
     assert half.dtype == dtype
     # As of the plain module: a dozen roundings of 2^-8 or 2^-11, amplified by weights.
     assert (half.float() - single).norm() / single.norm() < (0.05 if dtype == torch.bfloat16 else 0.005)

@@ -9,6 +9,7 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from einops import rearrange
 from frameloom.models.long_video.free_noise import WindowFusion
 from frameloom.models.motion.checkpoint import to_diffusers
+from frameloom.models.motion.mixing import Mixing
 from frameloom.models.motion.module import MotionModel, TemporalTransformer
 from frameloom.models.network.layers import attend, attend_briefly
 from frameloom.tests.support.motion import tiny_module, tiny_size, tiny_weights
@@ -143,7 +144,7 @@ def test_attending_by_small_products_is_attending():
 )
 def test_attention_over_more_frames_than_the_encoding_holds_is_refused(frames, time, message):
     with pytest.raises(ValueError, match=message):
-        transformer()(hidden(frames=frames), frames, time)
+        transformer()(hidden(frames=frames), frames, Mixing(time))
 
 
 @pytest.mark.parametrize("rows", [1, 3, 100])
@@ -151,6 +152,6 @@ def test_attention_over_more_frames_than_the_encoding_holds_is_refused(frames, t
 @torch.no_grad()
 def test_rows_that_are_worked_out_a_few_at_a_time_are_the_same(strength, rows):
     module, x = tiny_module(), hidden()
-    few = module(SLOT, x, FRAMES, strength, None, rows)
+    few = module(SLOT, x, FRAMES, strength, rows=rows)
     torch.testing.assert_close(few, module(SLOT, x, FRAMES, strength), atol=1e-6, rtol=1e-5)
     assert torch.equal(x, hidden())

@@ -18,7 +18,7 @@ from ...host.contract import Host
 from ...models.files.keys import hash_settings
 from ...models.motion.checkpoint import MotionWeights, check_fit
 from ...models.motion.few_steps import FewStepSettings
-from ...models.motion.lora import MotionLoRA, merge_loras
+from ...models.motion.lora import MotionLoRA, Strength, merge_loras
 from ...models.motion.mask_adapter import MASK_KEY
 from ...models.motion.pia import PICTURE_KEY
 from ...models.video.schedules import BetaName, BetaSchedule
@@ -63,7 +63,7 @@ def run_job(
     job: MotionJob,
     parts: tuple[Any, Any, Any],
     dataset: Dataset,
-    start: tuple[MotionWeights, Sequence[tuple[MotionLoRA, float]]] | None,
+    start: tuple[MotionWeights, Sequence[tuple[MotionLoRA, Strength]]] | None,
     folder: Callable[[str], Path],
     on_clip: Callable[[int], None],
     on_step: Callable[[int, float], None],
@@ -171,7 +171,7 @@ def _lesson(
     port: Host,
     job: MotionJob,
     model: Any,
-    start: tuple[MotionWeights, Sequence[tuple[MotionLoRA, float]]] | None,
+    start: tuple[MotionWeights, Sequence[tuple[MotionLoRA, Strength]]] | None,
 ) -> Lesson:
     device, seed = port.compute_device(), job.settings.loop.seed
     check_rank(job.target, job.rank)

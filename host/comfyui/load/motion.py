@@ -18,12 +18,13 @@ from torch import Tensor
 from ....models.motion.camera_ctrl import CameraNetwork, CameraWeights
 from ....models.motion.checkpoint import MotionWeights
 from ....models.motion.edit import Varying
-from ....models.motion.lora import MotionLoRA
+from ....models.motion.lora import MotionLoRA, Strength
 from ....models.motion.module import MotionModel
 from ....models.motion.pictures import Picture
 from ....models.motion.sparse_checkpoint import SparseWeights
 from ....models.motion.sparse_control import SparseNetwork
 from ....models.motion.sparse_network import SparseControl
+from ....models.video.factors import Factors
 
 SUPPORTED_DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
@@ -66,15 +67,17 @@ class ComfyMotion:
         self,
         weights: MotionWeights,
         patcher: comfy.model_patcher.ModelPatcher,
-        loras: tuple[tuple[MotionLoRA, float], ...] = (),
+        loras: tuple[tuple[MotionLoRA, Strength], ...] = (),
         varying: Varying | None = None,
         picture: Picture | None = None,
     ) -> None:
         self.weights, self.patcher, self.loras = weights, patcher, loras
         self.varying, self.picture = varying, picture
 
-    def with_lora(self, lora: MotionLoRA, strength: float) -> ComfyMotion:
+    def with_lora(self, lora: MotionLoRA, strength: Strength) -> ComfyMotion:
         """Return the same module with a motion LoRA stacked on it, as a weight patch on a clone.
+
+        One whose strength changes is no patch: the edit runs it beside the module's layers.
 
         Raises:
             CheckpointError: the LoRA is for another module.
@@ -83,15 +86,11 @@ class ComfyMotion:
         weights = lora.make_room(self.weights)
         if weights is not self.weights:
             return self.with_weights(weights).with_lora(lora, strength)
-        patcher = self.patcher.clone()
-        # ComfyUI's form of a LoRA: up, down, alpha, mid, dora scale, reshape.
-        patches: dict[str, Any] = {
-            name: comfy.weight_adapter.LoRAAdapter(set(), (up, down, None, None, None, None))
-            for name, (down, up) in lora.pairs.items()
-        }
-        patches |= {name: ("diff", (encoder,)) for name, encoder in lora.encoders.items()}
-        patcher.add_patches(patches, strength)
-        return ComfyMotion(weights, patcher, (*self.loras, (lora, strength)), self.varying, self.picture)
+        patcher, loras = self.patcher, (*self.loras, (lora, strength))
+        if not isinstance(strength, Factors):
+            patcher = patcher.clone()
+            patcher.add_patches(_patches(lora), strength)
+        return ComfyMotion(weights, patcher, loras, self.varying, self.picture)
 
     def with_varying(self, varying: Varying | None) -> ComfyMotion:
         """Return the same module with a strength that changes."""
@@ -100,6 +99,11 @@ class ComfyMotion:
     def with_picture(self, picture: Picture | None) -> ComfyMotion:
         """Return the same module with a picture."""
         return ComfyMotion(self.weights, self.patcher, self.loras, self.varying, picture)
+
+    def for_key(self) -> Any:
+        """Return what stands for it in keys of finished work: no weights, but LoRAs whose strength changes."""
+        changing = [each for each in self.loras if isinstance(each[1], Factors)]
+        return {"type": "ComfyMotion", "loras": changing} if changing else "ComfyMotion"
 
     def separate(self) -> ComfyMotion:
         """Return an equal module that shares no weights with this one.
@@ -114,6 +118,15 @@ class ComfyMotion:
         for lora, strength in self.loras:
             motion = motion.with_lora(lora, strength)
         return motion.with_varying(self.varying).with_picture(self.picture)
+
+
+def _patches(lora: MotionLoRA) -> dict[str, Any]:
+    """Return a motion LoRA in ComfyUI's form: up, down, alpha, mid, dora scale, reshape."""
+    patches: dict[str, Any] = {
+        name: comfy.weight_adapter.LoRAAdapter(set(), (up, down, None, None, None, None))
+        for name, (down, up) in lora.pairs.items()
+    }
+    return patches | {name: ("diff", (encoder,)) for name, encoder in lora.encoders.items()}
 
 
 def load_motion(weights: MotionWeights) -> ComfyMotion:

@@ -224,6 +224,22 @@ EXACT = {
         first=node("ADE_AdjustPEManual", cap_initial_pe_length=5, interpolate_pe_to_length=9, initial_pe_idx_offset=0,
                    final_pe_idx_offset=0, print_adjustment=False),
     ),
+    "weights that are adjusted, with a LoRA": graph(
+        root=gen1(ad_settings=["settings", 0], motion_lora=["lora", 0]), lora=lora,
+        settings=node("ADE_AnimateDiffSettings", weight_adjust=["attention", 0], pe_adjust=["positions", 0]),
+        positions=node("ADE_AdjustPESweetspotStretch", sweetspot=7, new_sweetspot=11, print_adjustment=False),
+        attention=node("ADE_AdjustWeightIndivAttnMult", pe_MULT=0.8, attn_MULT=1.1, attn_q_MULT=1.2, attn_k_MULT=0.9,
+                       attn_v_MULT=1.05, attn_out_weight_MULT=0.95, attn_out_bias_MULT=1.3, other_MULT=1.02,
+                       print_adjustment=False, prev_weight_adjust=["plus", 0]),
+        plus=node("ADE_AdjustWeightIndivAdd", pe_ADD=0.1, attn_ADD=0.002, other_ADD=-0.001, print_adjustment=False,
+                  prev_weight_adjust=["all", 0]),
+        all=node("ADE_AdjustWeightAllMult", all_MULT=1.01, print_adjustment=False),
+    ),
+    "a scale by frame, in windows": graph(
+        root=gen1(scale_multival=["scale", 0], context_options=["context", 0]), context=static(),
+        scale=node("ADE_MultivalDynamicFloats", floats=["floats", 1]),
+        floats=node("ADE_ValueScheduling", values='"0": 0.2, "7": 3.0', max_length=8),
+    ),
     "two modules, one after the other": graph(
         root=evolve(), load=load, apply=apply(end_percent=0.6, prev_m_models=["before", 0]),
         before=apply(motion_lora=["lora", 0], effect_multival=["effect", 0]), lora=lora,
