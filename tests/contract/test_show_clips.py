@@ -10,7 +10,7 @@ import torch
 from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
 from PIL import Image
 
-FOX = Entity(id="fox", text="a fox", track=[BoxKey(f=0, box=(0.1, 0.1, 0.5, 0.5))], hold=True)
+FOX = Entity(id="fox", text="a fox", track=(BoxKey(f=0, box=(0.1, 0.1, 0.5, 0.5)),), hold=True)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_nodes_that_make_frames_show_them_beside_what_core_shows(port, temp, fol
     from frameloom.nodes.layout.pictures import LayoutToMasks
     from frameloom.nodes.video.metrics import VideoMetrics
 
-    board = Storyboard(size=(64, 64), scenes=[Scene(id=1, frames=4, entities=[FOX])])
+    board = Storyboard(size=(64, 64), scenes=(Scene(id=1, frames=4, entities=(FOX,)),))
     made = [
         VideoMetrics.execute(clip(), 8.0, clip().flip(0)),
         LayoutToMasks.execute(board, "", 0, 0, 0.0, "box", invert=False),
