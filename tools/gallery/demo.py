@@ -147,8 +147,9 @@ def drawing_of(name: str, *settings: str) -> Drawing:
     speeds = [node["inputs"]["fps"] for node in graph.values() if type(node["inputs"].get("fps")) is float]
     if name.endswith(("_sd15", "_sdxl")):
         _to_demo(graph, SUBJECTS[crc32(name.encode()) % len(SUBJECTS)])
+    absent = [] if name.endswith("_demo") else list(_without_absent(graph))
     words, values = SETTINGS.get(name, ("", ()))
-    changed = dict.fromkeys(each for each in (words, *_without_absent(graph)) if each)
+    changed = dict.fromkeys(each for each in (words, *absent) if each)
     graph = with_settings(graph, (*values, *settings))
     panels = [*[*plots, *clips[:-1]][:1], clips[-1]] if clips else stills[-1:]
     fps = max(speeds, default=0.0) or SAVED_FPS

@@ -4,6 +4,7 @@
 import { app } from "../../../scripts/app.js";
 
 const LOOKS_PER_SECOND = 10;
+const MARGIN = 10; // that the editor keeps around an element
 
 /** @type {Set<Companion>} */
 const live = new Set();
@@ -31,7 +32,7 @@ class Companion {
     this.root = document.createElement("div");
     this.root.tabIndex = 0;
     this.root.style.cssText =
-      "box-sizing: border-box; display: flex; flex-direction: column; gap: 4px; width: 100%; height: 100%; min-height: 0;" +
+      "box-sizing: border-box; display: flex; flex-direction: column; gap: 4px; width: 100%; height: 100%;" +
       "touch-action: none; user-select: none; font: 12px sans-serif; color: var(--input-text); outline-offset: -1px";
     /** @type {Content} */
     this.content = { changed() {}, draw() {} };
@@ -141,6 +142,7 @@ export function companion(node, name, { watch, height, width = 340, label, build
   root.dataset.frameloom = name;
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", label);
+  root.style.minHeight = `${height - 2 * MARGIN}px`; // nodes of Vue ask the element alone
   forward(root);
   root.addEventListener("keydown", (event) => {
     const typed = event.target instanceof HTMLInputElement && event.target.type !== "range";

@@ -22,7 +22,6 @@ const NODES = {
 };
 const LENGTHS = ["batch_size", "frames", "length"]; // widgets that say how many frames a latent has
 const OTHERWISE = 64; // frames of a clip whose length nobody says
-const MARGIN = 16; // of that height, which the editor takes off at most
 const LOOK = 400; // milliseconds between looks at what comes over links
 const FURTHEST = 20; // links that are followed one behind another
 const TITLE = 14; // height of a panel's title
@@ -51,7 +50,6 @@ app.registerExtension({
 
 /** @param {any} c - the node's companion */
 function build(c) {
-  c.root.style.minHeight = `${NODES[c.node.comfyClass] - MARGIN}px`; // nodes of Vue ask the element alone
   const title = put(c.root, "div", "flex: none; line-height: 15px; max-height: 30px; overflow: hidden");
   const field = c.node.comfyClass === "Frameloom_FreeNoise" ? frameField(c.root) : undefined;
   const surface = new Surface(c.root, "plan");

@@ -300,7 +300,6 @@ app.registerExtension({
       label: "frames of the last run",
       build(c) {
         const scrubber = new Scrubber(c);
-        c.root.style.minHeight = `${height - 20}px`; // nodes of Vue would give all of it to a preview of core's
         chain(node, "onAdded", () => live.add(scrubber));
         chain(node, "onConfigure", () => scrubber.restore());
         chain(node, "onExecuted", (output) => output?.frameloom_clips && scrubber.show(output));
