@@ -243,12 +243,14 @@ def _say_node(place: int, count: int, node: Any) -> None:
 
 
 def _results(shown: dict[str, dict[str, list[Any]]]) -> list[str]:
-    """Return the paths of saved files, and texts that nodes show."""
+    """Return the paths of saved files, and texts that nodes show; not what they tell our scripts in the editor."""
     from .v3.folders import folders
 
     lines = []
     for values in shown.values():
-        for value in (each for part in values.values() for each in part):
+        for value in (
+            each for name, part in values.items() if not name.startswith("frameloom_") for each in part
+        ):
             if isinstance(value, dict) and "filename" in value:
                 lines.append(str(folders().of(value["type"]) / value["subfolder"] / value["filename"]))
             elif isinstance(value, str):

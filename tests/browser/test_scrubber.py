@@ -194,6 +194,6 @@ def test_a_preview_of_core_leaves_room_for_the_frames(editor):
     node = editor.add("Frameloom_LayoutPreview", at=(460, 60))
     editor.link(editor.add("Frameloom_LayoutFromText", at=(60, 60)), 0, node, "storyboard")
     run(editor)
-    editor.companion(node).get_by_text("1 / 16").wait_for()
+    editor.companion(node).get_by_text("0 / 15").wait_for()
     editor.wait(1000)
     assert picture(editor, node).bounding_box()["height"] > 100

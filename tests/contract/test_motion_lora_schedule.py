@@ -128,7 +128,9 @@ def test_it_stays_when_the_module_is_built_again(port, scene, demo, motion, sche
 def test_what_can_not_change_is_refused(scheduled, merged, tmp_path):
     from frameloom.nodes.training.save_motion import SaveMotionModule
 
-    with pytest.raises(ValueError, match="mask adapter; expected a motion LoRA without"):
+    with pytest.raises(
+        ValueError, match="is a mask adapter or a PIA adapter; expected a motion LoRA without"
+    ):
         scheduled(file="frameloom_demo_mask_adapter.safetensors")
     with pytest.raises(ValueError, match="strength: got '0: x'"):
         scheduled("0: x")

@@ -37,7 +37,7 @@ export function frameBar({ onFrame }) {
     range.max = String(frames - 1);
     range.value = String(frame);
     range.disabled = play.disabled = frames < 2;
-    number.textContent = `${frame + 1} / ${frames}`;
+    number.textContent = `${frame} / ${frames - 1}`; // as keys and prompts count
     play.textContent = timer ? "❚❚" : "▶";
     play.setAttribute("aria-label", timer ? "pause" : "play");
   }
