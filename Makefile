@@ -20,7 +20,7 @@ UNIT := -m "not host and not smollm and not browser"
 READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip install --constraint $(PINS)
 
-.PHONY: demo test quick lint types unit quick-tests record-slow smoke test-host test-browser browser-if-there js-types test-smollm smollm bench bench-peers evidence fuzz \
+.PHONY: demo test quick lint types unit quick-tests record-slow smoke test-host test-browser js-types test-smollm smollm bench bench-peers evidence fuzz \
 	demo-model format docs workflows gallery setup clean
 
 demo: $(READY)
@@ -30,7 +30,7 @@ demo: $(READY)
 
 test: $(READY)
 	@$(MAKE) --no-print-directory --jobs=2 types smoke lint
-	@$(MAKE) --no-print-directory unit test-smollm browser-if-there
+	@$(MAKE) --no-print-directory unit test-smollm
 
 # For while you work: a minute of two free cores. It says what it took, and that fails nothing: the same code takes three
 # times as long where others work, too.
@@ -69,11 +69,6 @@ test-host: $(READY)
 test-browser: js-types
 	@[ -n "$$($(BIN)/python tools/host.py find)" ]
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/browser -n 2 --dist loadgroup
-
-browser-if-there: $(READY)
-	@if command -v chromium >/dev/null && [ -n "$$($(BIN)/python tools/host.py find 2>/dev/null)" ]; then \
-		$(MAKE) --no-print-directory test-browser; else \
-		echo "NO CHROMIUM OR NO COMFYUI FOUND: the tests of editors in a browser DID NOT RUN."; fi
 
 # The types that comments give our JavaScript, by TypeScript's compiler; Python's own package of Node runs it.
 TYPESCRIPT := typescript@5.9.3

@@ -317,7 +317,7 @@ EDITOR, PLAN = (420, 560), 120
 EDITORS = {
     "Frameloom_LayoutFromText": EDITOR,
     "Frameloom_LayoutPreview": EDITOR,
-    "Frameloom_MotionPath": EDITOR,
+    "Frameloom_MotionPath": (420, 930),
     "Frameloom_VideoMetrics": (400, 420),
 }
 # Nodes that show a picture or a video once it is made: width, and height on top of what their widgets need.
@@ -338,6 +338,8 @@ PLANS = {
     "Frameloom_NuwaPlan",
     "Frameloom_PromptTravel",
     "Frameloom_ControlSchedule",
+    "Frameloom_CFGSchedule",
+    "Frameloom_MotionStrength",
 }
 
 

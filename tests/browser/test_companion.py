@@ -8,8 +8,8 @@ from frameloom.tests.browser.editor import EXTENSION
 
 @pytest.fixture
 def node(editor):
-    """A Prompt Travel with a companion that counts its text, and writes where it is clicked."""
-    number = editor.add("Frameloom_PromptTravel", text="0: a")
+    """A node of core's with a companion that counts its text, and writes where it is clicked."""
+    number = editor.add("CLIPTextEncode", text="0: a")
     editor.js(
         """async (app, [id, path]) => {
             const { companion } = await import(`${path}/js/companion.js`);
@@ -50,7 +50,7 @@ def test_a_drag_writes_the_place_under_the_mouse_at_every_zoom_in_one_undo_step(
 
 def test_it_is_in_no_file_and_in_no_prompt(editor, node):
     saved = editor.saved()["nodes"][0]["widgets_values"]
-    plain = editor.add("Frameloom_PromptTravel", text="0: a")
+    plain = editor.add("CLIPTextEncode", text="0: a")
     without = next(each for each in editor.saved()["nodes"] if str(each["id"]) == str(plain))[
         "widgets_values"
     ]
