@@ -313,9 +313,9 @@ CHAPTERS = (
 )
 
 # Smallest width and height, title included, of nodes whose widgets are drawn by the pack's own code in the browser.
-EDITOR, PLAN = (420, 560), 120
+EDITOR, PLAN = (420, 560), 160
 EDITORS = {
-    "Frameloom_LayoutFromText": EDITOR,
+    "Frameloom_LayoutFromText": (420, 780),
     "Frameloom_LayoutPreview": EDITOR,
     "Frameloom_MotionPath": (420, 930),
     "Frameloom_VideoMetrics": (400, 420),

@@ -10,7 +10,7 @@ SMALLER = {
     file_name(name): zoom
     for name, zoom in {
         "camera_path_demo": 0.53,
-        "layout_masks_demo": 0.56,
+        "layout_masks_demo": 0.53,
         "storyboard_demo": 0.54,
         "text2video_zero_demo": 0.55,
         "text2video_zero_motion_demo": 0.53,
