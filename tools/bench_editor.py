@@ -63,8 +63,7 @@ def graphs(editor: Editor) -> dict[str, Any]:
     about = editor.server.get("/object_info")
     counts = {kind: count for kind, count in editor.js(COUNTS).items() if kind in about and count >= 0}
     ours = sorted(kind for kind in counts if kind.startswith("Frameloom_"))[:NODES]
-    core = sorted(kind for kind in counts if about[kind]["python_module"] in ("nodes", "comfy_extras"))
-    core = core or sorted(kind for kind in counts if not kind.startswith("Frameloom_"))
+    core = sorted(kind for kind in counts if about[kind]["python_module"] == "nodes")
     like = [min(core, key=lambda kind: (abs(counts[kind] - counts[mine]), kind)) for mine in ours]
     given = {"apart": APART, "columns": COLUMNS}
     return {

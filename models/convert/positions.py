@@ -50,15 +50,11 @@ def put_positions(work: Work, settings: Node, motion: Node, file: str) -> Node:
     Returns:
         The node that gives the module with them.
     """
-    chain: list[Node] = []
-    adjust = work.part(settings, "pe_adjust")
-    while adjust is not None and adjust not in chain:
-        chain.append(work.take(adjust))
-        adjust = work.part(adjust, "prev_pe_adjust")
+    chain = [work.take(each) for each in work.chain(settings, "pe_adjust", "prev_pe_adjust")]
     if any(name in settings.inputs for name in OLD.values()):
-        chain.append(settings)
+        chain.insert(0, settings)
     length = next((length for pattern, length in _LENGTHS if pattern.search(file)), None)
-    for each in chain[::-1]:
+    for each in chain:
         values = _read(work, each)
         if not values:
             if each is not settings:

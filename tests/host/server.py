@@ -38,6 +38,16 @@ class Server:
         with urllib.request.urlopen(self.url + path, timeout=60) as reply:
             return json.load(reply)
 
+    def ask(self, path: str, body: Any, kind: str = "application/json") -> tuple[int, Any]:
+        """Send JSON, or bytes as they are, to a path; return the status and the JSON that comes back."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": kind})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return reply.status, json.load(reply)
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
     def post(self, path: str) -> None:
         """Send an empty request to a path."""
         with urllib.request.urlopen(self.url + path, data=b"", timeout=60):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
 import urllib.request
 
 import pytest
@@ -27,18 +25,11 @@ GRAPH = {
 }  # fmt: skip
 
 
-def ask(server, body, kind="application/json"):
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(f"{server.url}/api/frameloom/convert", data, {"Content-Type": kind})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return reply.status, json.load(reply)
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+PATH = "/api/frameloom/convert"
 
 
 def test_a_workflow_comes_back_with_our_nodes(server):
-    status, answer = ask(server, GRAPH)
+    status, answer = server.ask(PATH, GRAPH)
     assert status == 200
     assert answer["verdict"] == "exact"
     kinds = [node["type"] for node in answer["graph"]["nodes"]]
@@ -64,7 +55,7 @@ def test_a_workflow_comes_back_with_our_nodes(server):
     ],
 )  # fmt: skip
 def test_a_bad_request_is_refused_in_words(server, body, kind, status, said):
-    got, answer = ask(server, body, kind)
+    got, answer = server.ask(PATH, body, kind)
     assert got == status
     assert set(answer) == {"error"}
     assert said in answer["error"]

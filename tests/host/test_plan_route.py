@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 
 import pytest
 from frameloom.models.video.windows import WindowPlan
@@ -17,14 +15,7 @@ TRAVEL = {"text": "0: a\n8: b", "frames": 16, "interpolation": "hold", "prepend"
 FACTORS = {"frames": 16, "strength": "0: 1\n4 0", "by_step": "1", "between": "linear"}
 
 
-def ask(server, body, kind="application/json"):
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(f"{server.url}/api/frameloom/plan", data, {"Content-Type": kind})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return reply.status, json.load(reply)
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+PATH = "/api/frameloom/plan"
 
 
 def question(node, values, *linked):
@@ -32,7 +23,7 @@ def question(node, values, *linked):
 
 
 def test_a_plan_has_the_windows_that_the_node_will_ask_about(server):
-    status, made = ask(server, question("ContextWindows", {**WINDOWS, "more": "is not read"}, "model"))
+    status, made = server.ask(PATH, question("ContextWindows", {**WINDOWS, "more": "is not read"}, "model"))
     assert status == 200
     asked = WindowPlan(8, 2, "uniform", 1, "flat")
     for step, panel in enumerate(made["panels"]):
@@ -61,14 +52,14 @@ def test_a_plan_has_the_windows_that_the_node_will_ask_about(server):
     ],
 )  # fmt: skip
 def test_what_the_node_would_refuse_is_told_in_its_words(server, node, values, linked, said):
-    status, made = ask(server, question(node, values, *linked))
+    status, made = server.ask(PATH, question(node, values, *linked))
     assert status == 200
     assert set(made) == {"error"}
     assert said in made["error"]
 
 
 def test_a_storyboard_gives_the_prompts(server):
-    _, made = ask(server, question("PromptTravel", {**TRAVEL, "text": "?"}, "storyboard", "clip"))
+    _, made = server.ask(PATH, question("PromptTravel", {**TRAVEL, "text": "?"}, "storyboard", "clip"))
     assert made == {"title": "the prompts are the storyboard's", "frames": 16, "panels": []}
 
 
@@ -91,7 +82,7 @@ def test_a_storyboard_gives_the_prompts(server):
     ],
 )  # fmt: skip
 def test_a_request_that_is_no_question_is_refused_in_words(server, body, kind, status, said):
-    got, answer = ask(server, body, kind)
+    got, answer = server.ask(PATH, body, kind)
     assert got == status
     assert set(answer) == {"error"}
     assert said in answer["error"]
@@ -118,7 +109,7 @@ def test_the_largest_plans_are_answered(server):
         ),
         ("ControlSchedule", {**FACTORS, "strength": "1", "frames": 100_000}),
     ]:
-        status, made = ask(server, question(node, values))
+        status, made = server.ask(PATH, question(node, values))
         assert status == 200
         assert made["panels"]
         assert len(json.dumps(made)) < 1 << 20

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
-
 import pytest
 from frameloom.models.storyboard.scenes import Storyboard, parse_storyboard
 from frameloom.tests.support.layouts import SAMPLES, sample
@@ -13,19 +9,12 @@ from frameloom.tests.support.layouts import SAMPLES, sample
 pytestmark = pytest.mark.host
 
 
-def ask(server, body, kind="application/json"):
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(f"{server.url}/api/frameloom/storyboard", data, {"Content-Type": kind})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return reply.status, json.load(reply)
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+PATH = "/api/frameloom/storyboard"
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_format_is_read_as_the_node_reads_it(server, name):
-    status, answer = ask(server, {"text": sample(name), "frames": 0, "width": 320, "height": 192})
+    status, answer = server.ask(PATH, {"text": sample(name), "frames": 0, "width": 320, "height": 192})
     assert (status, answer["format"]) == (200, SAMPLES[name])
     board = Storyboard.model_validate(answer["storyboard"], strict=False)
     if name == "frameloom.json":
@@ -47,7 +36,7 @@ def test_every_format_is_read_as_the_node_reads_it(server, name):
     ],
 )
 def test_a_text_that_is_no_layout_is_answered_with_the_error_and_its_line(server, text, format, line, said):
-    status, answer = ask(server, {"text": text, "format": format})
+    status, answer = server.ask(PATH, {"text": text, "format": format})
     assert (status, set(answer), answer["line"]) == (200, {"error", "line"}, line)
     assert said in answer["error"]
 
@@ -72,7 +61,7 @@ def test_a_text_that_is_no_layout_is_answered_with_the_error_and_its_line(server
     ],
 )
 def test_a_bad_request_is_refused_in_words(server, body, kind, status, said):
-    got, answer = ask(server, body, kind)
+    got, answer = server.ask(PATH, body, kind)
     assert (got, set(answer)) == (status, {"error"})
     assert said in answer["error"]
     assert "expected text, format, frames" in answer["error"]

@@ -13,7 +13,7 @@ from frameloom.models.motion.checkpoint import MID_SLOT, pack_motion, read_motio
 from frameloom.models.motion.module import MotionModel, motion_size
 from frameloom.models.network.unet import UNetSize
 from frameloom.models.video.schedules import ANIMATEDIFF, ANIMATEDIFF_SDXL, BetaSchedule
-from frameloom.tests.support.motion import equal_states, save, tiny_size, tiny_state, tiny_weights
+from frameloom.tests.support.motion import as_hotshot, equal_states, save, tiny_size, tiny_state, tiny_weights
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,6 @@ def test_a_module_without_encodings_is_animatelcm_and_gets_those_of_64_frames(tm
 
 
 XL = UNetSize(32, (1, 2, 2), context_dim=8, num_heads=2, depths=(0, 2, 2), middle_depth=2)
-HOTSHOT = (
-    ("motion_modules", "temporal_attentions"),
-    (".temporal_transformer", ""),
-    (".pe", ".positional_encoding"),
-)
 
 
 def sdxl_state():
@@ -68,10 +63,7 @@ def test_a_module_for_sdxl_takes_its_own_norms_over_the_clip_and_a_schedule_that
 
 
 def test_hotshotxls_names_are_read_to_the_same_weights_and_the_unets_norms_go_over_the_clip(tmp_path):
-    state = sdxl_state()
-    for ours, theirs in HOTSHOT:
-        state = {key.replace(ours, theirs): value for key, value in state.items()}
-    weights = read_motion_weights(save(tmp_path / "hsxl.safetensors", state))
+    weights = read_motion_weights(save(tmp_path / "hsxl.safetensors", as_hotshot(sdxl_state())))
     assert (weights.family, weights.beta_schedule) == ("hotshotxl", None)
     assert (weights.size.norm_scope, weights.clip_norm) == ("frame", True)
     assert equal_states(weights.state, sdxl_state())
@@ -86,9 +78,7 @@ def test_hotshotxl_under_animatediffs_keys_is_told_by_its_shorter_encoding(tmp_p
 
 @pytest.mark.parametrize("family", ["animatediff_sdxl", "hotshotxl"])
 def test_a_module_for_sdxl_that_was_saved_is_read_as_the_same(tmp_path, family):
-    state = sdxl_state()
-    for ours, theirs in HOTSHOT if family == "hotshotxl" else ():
-        state = {key.replace(ours, theirs): value for key, value in state.items()}
+    state = as_hotshot(sdxl_state()) if family == "hotshotxl" else sdxl_state()
     first = read_motion_weights(save(tmp_path / "first.safetensors", state))
     second = read_motion_weights(save(tmp_path / "second.safetensors", *pack_motion(first)))
     assert (second.family, second.beta_schedule) == (first.family, first.beta_schedule)

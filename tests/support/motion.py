@@ -16,6 +16,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 
+def as_hotshot(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a module's weights under the names that HotshotXL's file has."""
+    names = {
+        "motion_modules": "temporal_attentions",
+        ".temporal_transformer": "",
+        ".pe": ".positional_encoding",
+    }
+    renamed = dict(state)
+    for ours, theirs in names.items():
+        renamed = {key.replace(ours, theirs): value for key, value in renamed.items()}
+    return renamed
+
+
 def tiny_size(*, middle: bool = True, max_frames: int = 32, width: int = 32) -> MotionSize:
     """A module 1, 2, 2, 2 times ``width`` wide, as the demo's."""
     widths = {"down": (1, 2, 2, 2), "up": (2, 2, 2, 1)}

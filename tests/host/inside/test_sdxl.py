@@ -11,15 +11,11 @@ from frameloom.models.errors import CheckpointError
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.video.schedules import ANIMATEDIFF_SDXL
 from frameloom.tests.host.inside.tiny_models import MODELS, TOKENS, XL, build
+from frameloom.tests.support.motion import as_hotshot
 from safetensors.torch import load_file, save_file
 
 FRAMES, SIDE = 5, 64
 KINDS = ["animatediff_sdxl", "hotshotxl"]
-RENAMED = (
-    ("motion_modules", "temporal_attentions"),
-    (".temporal_transformer", ""),
-    (".pe", ".positional_encoding"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +42,13 @@ def model(reference):
     return made
 
 
-def named(state, kind):
-    """The weights as the authors of a kind publish them."""
-    if kind == "hotshotxl":
-        for ours, theirs in RENAMED:
-            state = {key.replace(ours, theirs): value for key, value in state.items()}
-    return state
-
-
 @pytest.fixture
 def module(port, reference, tmp_path):
     """A function that reads a module of a kind from a file."""
 
     def read(kind):
         state = {key[7:]: value.clone() for key, value in reference.items() if key.startswith("motion.")}
-        save_file(named(state, kind), tmp_path / f"{kind}.safetensors")
+        save_file(as_hotshot(state) if kind == "hotshotxl" else state, tmp_path / f"{kind}.safetensors")
         return port.load_motion(read_motion_weights(tmp_path / f"{kind}.safetensors"))
 
     return read
