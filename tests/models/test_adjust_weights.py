@@ -41,10 +41,3 @@ def test_weights_keep_their_dtype_and_the_module_stays_as_it_is():
     weights = adjust_weights(type(WEIGHTS)("mm", "v2", WEIGHTS.size, half, None), "all", 0.0, 1.01)
     assert {value.dtype for value in weights.state.values()} == {torch.float16}
     assert all(torch.equal(half[key], before[key]) for key in half)
-
-
-def test_numbers_that_change_nothing_give_the_module_itself():
-    from frameloom.nodes.motion.adjust import AdjustMotionWeights
-
-    motion = object()
-    assert AdjustMotionWeights.execute(motion, "all", 0.0, 1.0).args == (motion,)

@@ -35,3 +35,8 @@ def test_a_lora_of_another_base_is_refused_by_name(run, loaded):
         CheckpointError, match=r"wide.safetensors: .* is \(64, 64\), mine.safetensors has \(32, 32\)"
     ):
         run("MotionLoRALoader", motion=loaded, file="wide.safetensors")
+
+
+def test_numbers_that_change_nothing_give_the_module_itself(nodes):
+    motion = object()
+    assert nodes["AdjustMotionWeights"].execute(motion, "all", 0.0, 1.0).args == (motion,)
