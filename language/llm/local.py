@@ -21,14 +21,15 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ...models.errors import CheckpointError, LanguageModelError
-from ...models.files.json_text import read_json
+from ...models.files.json_text import as_object, read_json
 from ...models.files.weight_file import fingerprint, open_weights, refuse_leftovers
 from .model import Message, Watch
 
 PACKAGES = ("transformers", "llguidance")
 GGUF_PACKAGES = ("gguf", "accelerate")  # needed by transformers for GGUF
+CONFIG, FORM = "config.json", "frameloom_form"  # file, and the name in it of what a tuned model writes
 PIECE = 256  # tokens of a prompt that are read between two looks at a cancel
-_SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json")
+_SETTINGS = (CONFIG, "tokenizer.json", "tokenizer_config.json")
 _POINTER = 1_000_000  # bytes; a git-lfs pointer or a web page in place of a file is smaller
 # Errors of transformers for a model that it can't read.
 _UNREADABLE = (
@@ -71,8 +72,7 @@ class LocalModel:
         Raises:
             LanguageModelError: a package is missing, or the path holds no such model.
         """
-        _check_packages(path, label)
-        _check_files(path, label)
+        check_model(path, label)
         self._path, self._label, self._device = path.absolute(), label, device
         self._max_tokens, self._temperature = max_tokens, temperature
         self._dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
@@ -96,10 +96,25 @@ class LocalModel:
 
         ``watch`` is called after every token. The same seed, file and settings give the same answer on one machine.
         """
+        return self._answer(messages, json_grammar(schema), seed, watch)
+
+    @property
+    def form(self) -> str:
+        """The form that the config in its folder names; a GGUF file has none."""
+        config = self._path / CONFIG
+        return str((as_object(read_json(config.read_bytes())) or {}).get(FORM, "")) if config.is_file() else ""
+
+    def write(self, messages: Sequence[Message], grammar: str, *, seed: int, watch: Watch) -> str:
+        """Return the model's answer, which follows a grammar; see ``TunedModel.write``."""
+        from llguidance import LLMatcher
+
+        return self._answer(messages, LLMatcher.grammar_from_lark(grammar), seed, watch)
+
+    def _answer(self, messages: Sequence[Message], grammar: str, seed: int, watch: Watch) -> str:
         with torch.inference_mode():
             loaded = self._load()
             tokens = self._read_prompt(loaded, messages)
-            matcher = _matcher(loaded, schema, self._label)
+            matcher = _matcher(loaded, grammar, self._label)
             generator = torch.Generator().manual_seed(seed % 2**63)
             choose = _Choice(matcher, self._temperature, generator, self._label)
             try:
@@ -142,7 +157,7 @@ class LocalModel:
 
     def _read_prompt(self, loaded: _Loaded, messages: Sequence[Message]) -> list[int]:
         """Return the tokens of a conversation, up to where the model is to answer."""
-        text = _render(loaded.tokenizer, messages, self._label)
+        text = render(loaded.tokenizer, messages, self._label)
         tokens = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
         room = getattr(loaded.network.config, "max_position_embeddings", None)
         if room is not None and len(tokens) + self._max_tokens > room:
@@ -155,7 +170,7 @@ class LocalModel:
 
     def _load(self) -> _Loaded:
         key = str(self._path), fingerprint(self._path), self._dtype
-        self._held = _loaded.get(key) or _read(self._path, self._label, self._dtype)
+        self._held = _loaded.get(key) or open_model(self._path, self._label, self._dtype)
         _loaded[key] = self._held
         return self._held
 
@@ -199,6 +214,20 @@ class _Choice:
         return [token, *forced]
 
 
+def check_model(path: Path, label: str) -> None:
+    """Refuse a path that holds no model that can be run here, without reading it.
+
+    Raises:
+        LanguageModelError: a package is missing; or it is no model's folder or GGUF file, a pickle, or not downloaded
+            whole.
+    """
+    _check_packages(path, label)
+    try:
+        (_check_gguf if path.is_file() else _check_folder)(path)
+    except CheckpointError as error:
+        raise LanguageModelError(f"{label}: {error}") from error
+
+
 def _check_packages(path: Path, label: str) -> None:
     wanted = (*PACKAGES, *(GGUF_PACKAGES if path.is_file() else ()))
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
@@ -207,14 +236,6 @@ def _check_packages(path: Path, label: str) -> None:
             f"{label}: {' and '.join(missing)} not installed; expected {', '.join(wanted)}; run "
             f"`python -m pip install {' '.join(missing)}` with the Python that runs this, then start it again."
         )
-
-
-def _check_files(path: Path, label: str) -> None:
-    """Refuse what is not a model's folder or a GGUF file, what was not downloaded whole, and pickles."""
-    try:
-        (_check_gguf if path.is_file() else _check_folder)(path)
-    except CheckpointError as error:
-        raise LanguageModelError(f"{label}: {error}") from error
 
 
 def _check_gguf(path: Path) -> None:
@@ -229,7 +250,7 @@ def _check_gguf(path: Path) -> None:
 
 def _check_folder(folder: Path) -> None:
     names = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
-    if "config.json" not in names:
+    if CONFIG not in names:
         raise CheckpointError(
             "not a model's folder; expected a folder with config.json; choose one from the list."
         )
@@ -251,8 +272,12 @@ def _check_folder(folder: Path) -> None:
                 ) from error
 
 
-def _read(path: Path, label: str, dtype: torch.dtype) -> _Loaded:
-    """Read a model and its tokenizer into the CPU's memory."""
+def open_model(path: Path, label: str, dtype: torch.dtype) -> _Loaded:
+    """Read a model and its tokenizer into the CPU's memory.
+
+    Raises:
+        LanguageModelError: transformers can't read it.
+    """
     from llguidance.hf import from_tokenizer
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -290,14 +315,20 @@ def _words(error: BaseException, folder: Path) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def _matcher(loaded: _Loaded, schema: Mapping[str, Any], label: str) -> Any:
-    """Return a matcher, which follows an answer token by token and says which tokens may come next."""
+def json_grammar(schema: Mapping[str, Any]) -> str:
+    """Return the grammar of JSON that follows a schema."""
     from llguidance import LLMatcher
 
-    grammar = LLMatcher.grammar_from_json_schema(
+    return LLMatcher.grammar_from_json_schema(
         dict(schema),  # spaced as Python writes JSON, since models have mostly seen it so
         defaults={"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "},
     )
+
+
+def _matcher(loaded: _Loaded, grammar: str, label: str) -> Any:
+    """Return a matcher, which follows an answer token by token and says which tokens may come next."""
+    from llguidance import LLMatcher
+
     matcher = LLMatcher(loaded.vocabulary, grammar)
     if matcher.is_error():
         raise LanguageModelError(
@@ -307,8 +338,12 @@ def _matcher(loaded: _Loaded, schema: Mapping[str, Any], label: str) -> Any:
     return matcher
 
 
-def _render(tokenizer: Any, messages: Sequence[Message], label: str) -> str:
-    """Return a conversation in the form of the model's own template."""
+def render(tokenizer: Any, messages: Sequence[Message], label: str) -> str:
+    """Return a conversation in the form of the model's own template, up to where the model is to answer.
+
+    Raises:
+        LanguageModelError: there is no template, or it refuses the conversation.
+    """
     from jinja2 import TemplateError  # comes with torch
 
     if not tokenizer.chat_template:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Watch = Callable[[int], None]  # gets the number of characters that have come; raises to stop the work
 Tell = Callable[[str], None]  # gets a sentence for the user about how something was read
@@ -46,4 +46,18 @@ class LanguageModel(Protocol):
         Raises:
             models.errors.LanguageModelError: there is no answer; says why and what to do, and holds no key.
         """
+        ...
+
+
+@runtime_checkable
+class TunedModel(LanguageModel, Protocol):
+    """A model in this process, which can be held to a grammar of its own."""
+
+    @property
+    def form(self) -> str:
+        """The form in which it was tuned to write whole storyboards, see ``answers.compact``; empty: it was not."""
+        ...
+
+    def write(self, messages: Sequence[Message], grammar: str, *, seed: int, watch: Watch) -> str:
+        """Return the model's answer, which follows a grammar in Lark's notation; the rest as in ``complete``."""
         ...

@@ -11,8 +11,9 @@ from typing import Any
 from ...models.storyboard.scenes import Provenance, Scene, Storyboard
 from ..answers import wire
 from ..answers.places import Unit
-from ..llm.model import LanguageModel, Tell, Watch
+from ..llm.model import LanguageModel, Tell, TunedModel, Watch
 from .assemble import assemble
+from .at_once import plan_at_once
 from .cache import AnswerCache
 from .conversation import Conversation
 
@@ -101,6 +102,10 @@ def plan_with_model(
     if not script.strip() or len(script) > MAX_SCRIPT:
         raise ValueError(
             f"script: got {len(script):,} characters; expected 1 to {MAX_SCRIPT:,}, and some words; write or split it."
+        )
+    if isinstance(model, TunedModel) and model.form:
+        return plan_at_once(
+            script, model, frames=frames, fps=fps, size=size, seed=seed, cache=cache, watch=watch
         )
     conversation = Conversation(model, ROLE, "script", REMEDY, seed, repairs, cache, watch, tell)
     question, schema = {"script": script}, wire.scenes_schema()

@@ -91,7 +91,7 @@ def test_what_it_keeps_between_tokens_changes_nothing(folder):
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     tokens = tokenizer(text)["input_ids"]
     start = len(tokens)
-    matcher = local._matcher(make(folder)._load(), SCHEMA, "tiny")
+    matcher = local._matcher(make(folder)._load(), local.json_grammar(SCHEMA), "tiny")
     choose = local._Choice(matcher, 0.0, torch.Generator(), "tiny")
     with torch.inference_mode():
         while not choose.finished:
