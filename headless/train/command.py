@@ -1,4 +1,6 @@
-"""The command ``frameloom train``: the work of Train Motion Module, from a file, on one device or several.
+"""The command ``frameloom train``: the work of Train Motion Module, or of Train Layout Model, from a file.
+
+Motion is trained on one device or several, a language model on one.
 
 Its exit codes: 0 done, 1 failed, 2 bad usage or an invalid config (nothing started), 130 stopped, with a checkpoint.
 """
@@ -30,10 +32,10 @@ from .. import select_host
 from ..port import HeadlessHost
 from ..progress import StepBar, shown_log
 from ..v3 import ui
-from .config import ConfigError, TrainConfig, read_config
+from .config import ConfigError, LayoutModelConfig, TrainConfig, read_config
 
 OK, FAILED, INVALID, STOPPED = 0, 1, 2, 130
-CONFIG, PREVIEW, CURVE, BOARD = "config.toml", "dataset.png", "curve.png", "tensorboard"
+CONFIG, PREVIEW, CURVE, BOARD, MODEL = "config.toml", "dataset.png", "curve.png", "tensorboard", "model"
 
 
 class StoppedError(Exception):
@@ -54,13 +56,14 @@ def train(options: argparse.Namespace) -> int:
             select_host(port)
             config = read_config(options.config, options.settings)
             _check_board(config)
-            check_shares(config.train["accumulation"], team)
+            _check_team(config, team)
         except ValueError as error:
             return _say(INVALID, error)
         stop.is_told = team.rank == 0
         try:
             with shown_log() if team.rank == 0 else nullcontext():
-                lines = _train(config, team, stop)
+                is_motion = isinstance(config, TrainConfig)
+                lines = _train(config, team, stop) if is_motion else _tune(config, stop)
         except (StoppedError, KeyboardInterrupt):
             return _say(STOPPED, _describe_stop(config)) if team.rank == 0 else STOPPED
         except (ArithmeticError, OSError, RuntimeError, ValueError) as error:
@@ -117,7 +120,21 @@ def _find_team(device: str | None) -> tuple[Team, str | torch.device | None]:
     return team, team.device
 
 
-def _check_board(config: TrainConfig) -> None:
+def _check_team(config: TrainConfig | LayoutModelConfig, team: Team) -> None:
+    if isinstance(config, TrainConfig):
+        check_shares(config.train["accumulation"], team)
+    elif launched() > 1:
+        raise ConfigError(
+            f"layout_model: got {launched()} processes; expected one, which tunes a language model by itself."
+        )
+    elif (config.folder / MODEL).exists():
+        raise ConfigError(
+            f"output.folder: got {config.folder}, which holds a tuned model; expected none; choose another folder, or "
+            f"delete {config.folder / MODEL}."
+        )
+
+
+def _check_board(config: TrainConfig | LayoutModelConfig) -> None:
     if config.output["tensorboard"] and not has_tensorboard():
         raise ConfigError(
             "output.tensorboard: got true without TensorBoard; expected it to be installed; pip install "
@@ -125,8 +142,8 @@ def _check_board(config: TrainConfig) -> None:
         )
 
 
-def _describe_stop(config: TrainConfig) -> str:
-    if (config.folder / CHECKPOINT).exists():
+def _describe_stop(config: TrainConfig | LayoutModelConfig) -> str:
+    if any(config.folder.glob(f"**/{CHECKPOINT}")):
         return f"stopped; {config.folder} holds a checkpoint, from which the command that made it goes on."
     return "stopped before the first checkpoint; clips that were encoded are kept."
 
@@ -156,6 +173,32 @@ def _train(config: TrainConfig, team: Team, stop: _Stop) -> list[str]:
         f"loss {trained.losses[-1]:.5f} in the last of {len(trained.losses)} steps" if trained.losses else "",
         f"the base is unchanged, SHA-256 {trained.base} before and after",
     ]
+
+
+def _tune(config: LayoutModelConfig, stop: _Stop) -> list[str]:
+    """Tune a language model, and return what to say of it."""
+    from ...nodes.training.train_layout_model import Tuning, tune_model
+
+    steps = config.layout_model["steps"]
+    bar = StepBar(steps, "step")
+    board = Board(config.folder / BOARD) if config.output["tensorboard"] else None
+
+    def on_step(step: int, loss: float) -> None:
+        bar.update(step + 1)
+        if board is not None:
+            board.add(step, loss=loss)
+        if stop.asked:
+            raise StoppedError
+
+    result = config.folder / MODEL
+    try:
+        said = tune_model(Tuning(**config.layout_model), result, config.folder, on_step)
+    finally:
+        if board is not None:
+            board.close()
+    with whole_file(config.folder / CONFIG) as part:
+        part.write_text(config.to_toml(), "utf-8")
+    return [str(result), said]
 
 
 def _load_model(config: TrainConfig) -> tuple[Any, Any, Any]:

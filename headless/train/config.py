@@ -39,6 +39,9 @@ _MOST_SHOWN = 20  # names of files in an error
 Table: TypeAlias = "Mapping[str, InputInfo | Table | list[Table]]"
 
 
+LAYOUT_MODEL = "layout_model"  # table of a config that tunes a language model
+
+
 class ConfigError(ValueError):
     """A config that can't be run: which key, what it is, and what is expected."""
 
@@ -68,14 +71,40 @@ class TrainConfig:
 
     def to_toml(self) -> str:
         """Write it down, defaults too, so that it can be run again."""
-        tables = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return "\n".join(
-            f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
-            for name, table in tables.items()
-        )
+        return _tables_as_toml(self)
 
 
-def read_config(path: Path, settings: Iterable[str]) -> TrainConfig:
+@dataclass(frozen=True)
+class LayoutModelConfig:
+    """A config for a language model that learns to write storyboards, checked, with defaults.
+
+    Attributes:
+        layout_model: the inputs of Train Layout Model, but its name.
+        output: folder, tensorboard.
+    """
+
+    layout_model: Mapping[str, Any]
+    output: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files go."""
+        return Path(self.output["folder"]).expanduser()
+
+    def to_toml(self) -> str:
+        """Write it down, defaults too, so that it can be run again."""
+        return _tables_as_toml(self)
+
+
+def _tables_as_toml(config: TrainConfig | LayoutModelConfig) -> str:
+    tables = {name: getattr(config, name) for name in config.__dataclass_fields__}
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+        for name, table in tables.items()
+    )
+
+
+def read_config(path: Path, settings: Iterable[str]) -> TrainConfig | LayoutModelConfig:
     """Read and check a config. A host is selected: its schemas are what is checked against.
 
     Args:
@@ -97,6 +126,8 @@ def read_config(path: Path, settings: Iterable[str]) -> TrainConfig:
         raise ConfigError(f"{path}: got a file that is not TOML ({error}); expected it in UTF-8.") from error
     for setting in settings:
         _set(given, setting)
+    if LAYOUT_MODEL in given:
+        return LayoutModelConfig(**_check_table("", given, _layout_model_tables()))
     checked = _check_table("", given, _tables())
     config = TrainConfig(**checked)
     _check_together(config)
@@ -133,6 +164,18 @@ def _tables() -> Table:
             "tensorboard": _key("BOOLEAN", False),
         },
     }
+
+
+def _layout_model_tables() -> Table:
+    """Return what a config that tunes a language model may hold."""
+    from ...nodes.training.train_layout_model import TrainLayoutModel
+
+    asked = {name: info for name, info in _widgets(TrainLayoutModel).items() if name != "name"}
+    output = {
+        "folder": InputInfo("STRING", {}, required=True),
+        "tensorboard": _key("BOOLEAN", False),
+    }
+    return {LAYOUT_MODEL: asked, "output": output}
 
 
 def _widgets(node: type[ComfyNode]) -> dict[str, InputInfo]:

@@ -44,14 +44,15 @@ _BOX = re.compile(rf"\s*([{_LETTERS}])\s+([{_LETTERS}])\s+([b-u])\s+([b-u])\s*")
 
 
 def write_compact(scenes: Sequence[Scene]) -> str:
-    """Return scenes in the compact form. A thing that is absent for a while stands still meanwhile; one that is never
-    there is left out.
+    r"""Return scenes in the compact form.
+
+    A thing that is absent for a while goes on meanwhile from box to box; one that is never there is left out.
 
     Examples:
         >>> track = BoxKey(f=0, box=(0.0, 0.5, 0.3, 0.8)), BoxKey(f=8, box=(0.6, 0.5, 0.9, 0.8))
         >>> ball = Entity(id="ball", text="a ball", track=track)
         >>> write_compact([Scene(id=1, background="a park", frames=9, entities=(ball,))])
-        'scene a park\\na ball: d n g g > p n g g\\n'
+        '# a park\na ball: d n g g > p n g g\n'
     """
     lines: list[str] = []
     for scene in scenes:
@@ -84,7 +85,9 @@ def read_compact(text: str, frames: int) -> list[Scene]:
             if len(scenes[-1][1]) > MAX_ENTITIES:
                 raise AnswerError(place, line, f"at most {MAX_ENTITIES} things a scene")
         elif line.strip():
-            raise AnswerError(place, line, "# and what is behind, or a thing, a colon and its boxes, such as d m g g")
+            raise AnswerError(
+                place, line, "# and what is behind, or a thing, a colon and its boxes, such as d m g g"
+            )
     if not 1 <= len(scenes) <= MAX_SCENES:
         raise AnswerError("the answer", f"{len(scenes)} scenes", f"1 to {MAX_SCENES}")
     ids = Ids()
@@ -94,7 +97,9 @@ def read_compact(text: str, frames: int) -> list[Scene]:
 def _scene(number: int, behind: str, things: Sequence[tuple[str, list[Box]]], frames: int, ids: Ids) -> Scene:
     names = [name for name, _ in things]
     entities = tuple(
-        Entity(id=ids.of((name, names[:at].count(name)), name), text=name, track=_track(boxes, frames), hold=True)
+        Entity(
+            id=ids.of((name, names[:at].count(name)), name), text=name, track=_track(boxes, frames), hold=True
+        )
         for at, (name, boxes) in enumerate(things)
     )
     prompt = ", ".join(filter(None, (" and ".join(dict.fromkeys(names)), behind)))
@@ -104,24 +109,26 @@ def _scene(number: int, behind: str, things: Sequence[tuple[str, list[Box]]], fr
 def _keys(entity: Entity, frames: int) -> list[Box]:
     """Return one box of a thing that stands still, two of one on a straight way, and else ``KEYS`` at equal times."""
     times = [round(part * (frames - 1) / (KEYS - 1)) for part in range(KEYS)]
-    boxes, present = entity.model_copy(update={"hold": True}).boxes_at(times)
-    if not present.any():
+    there = tuple(key for key in entity.track if key.box)
+    if not there:
         return []
-    there = int(present.int().argmax())
-    for at in range(len(times)):
-        there = at if present[at] else there
-        boxes[at] = boxes[there]
+    boxes, _ = entity.model_copy(update={"hold": True, "track": there}).boxes_at(times)
     straight = boxes[0] + (boxes[-1] - boxes[0]) * (boxes.new_tensor(times) / max(times[-1], 1))[:, None]
     if float((boxes - straight).abs().max()) > STRAIGHT:
         kept = list(range(KEYS))
     else:
         kept = [0] if float((boxes[0] - boxes[-1]).abs().max()) < 0.5 / STEPS else [0, -1]
-    return [cast("Box", tuple(boxes[at].tolist())) for at in kept]
+    return [cast("Box", tuple(map(float, boxes[at]))) for at in kept]
 
 
 def _letters(box: Box) -> str:
     left, top, right, bottom = box
-    values = (left + right) / 2, (top + bottom) / 2, max(right - left, 1 / STEPS), max(bottom - top, 1 / STEPS)
+    values = (
+        (left + right) / 2,
+        (top + bottom) / 2,
+        max(right - left, 1 / STEPS),
+        max(bottom - top, 1 / STEPS),
+    )
     return " ".join(chr(_A + round(min(max(value, 0.0), 1.0) * STEPS)) for value in values)
 
 

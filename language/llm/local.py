@@ -102,7 +102,9 @@ class LocalModel:
     def form(self) -> str:
         """The form that the config in its folder names; a GGUF file has none."""
         config = self._path / CONFIG
-        return str((as_object(read_json(config.read_bytes())) or {}).get(FORM, "")) if config.is_file() else ""
+        return (
+            str((as_object(read_json(config.read_bytes())) or {}).get(FORM, "")) if config.is_file() else ""
+        )
 
     def write(self, messages: Sequence[Message], grammar: str, *, seed: int, watch: Watch) -> str:
         """Return the model's answer, which follows a grammar; see ``TunedModel.write``."""

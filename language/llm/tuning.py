@@ -6,6 +6,7 @@ they stand for.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
 from collections.abc import Sequence
@@ -62,16 +63,15 @@ def open_to_tune(path: Path, label: str, *, rank: int, seed: int) -> Tunable:
         )
     check_model(path, label)
     loaded = open_model(path, label, torch.float32)
-    from peft import LoraConfig, get_peft_model
-
+    peft: Any = importlib.import_module("peft")
     render(loaded.tokenizer, [Message("user", "")], label)  # refuses a model without a template now
     random: Any = torch.random
     with random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        config: Any = LoraConfig(
+        random.manual_seed(seed)
+        config = peft.LoraConfig(
             r=rank, lora_alpha=ALPHA * rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
-        network: Any = get_peft_model(loaded.network, config)
+        network = peft.get_peft_model(loaded.network, config)
     return Tunable(network.train(), loaded.tokenizer, label)
 
 
@@ -105,7 +105,7 @@ def _plain(network: Any, form: str) -> Any:
     config = network.config.to_dict()
     config.pop("quantization_config", None)
     with torch.device("meta"):
-        copy = type(network)(type(network.config).from_dict({**config, FORM: form}))
+        copy: Any = type(network)(network.config.from_dict({**config, FORM: form}))
     copy.load_state_dict({name: value.half() for name, value in network.state_dict().items()}, assign=True)
     copy.tie_weights()
     return copy

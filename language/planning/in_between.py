@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ...models.errors import LanguageModelError
 from ...models.long_video.nuwa_tree import Job, Tree
 from ...models.long_video.prompt_text import Keys
 from ..answers import wire
-from ..llm.model import LanguageModel, Tell, Watch
+from ..llm.model import LanguageModel, Tell, TunedModel, Watch
 from .cache import AnswerCache
 from .conversation import Conversation
 
@@ -75,6 +76,11 @@ def write_between(
         ValueError: it would take more than ``MAX_QUESTIONS``, or answers of more than ``wire.MAX_PROMPTS`` prompts.
         models.errors.LanguageModelError: there is no answer, or none that can be used.
     """
+    if isinstance(model, TunedModel) and model.form:
+        raise LanguageModelError(
+            f"{model.label}: was tuned to write storyboards, and nothing else; expected a model that answers "
+            "questions; choose another for prompts between keyframes."
+        )
     levels = min(levels, tree.depth)
     most = count_questions(tree, levels)
     _check_numbers(tree, levels, most)

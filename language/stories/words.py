@@ -1,4 +1,4 @@
-"""The words that made-up scripts are written in. Another table of these makes scripts that share no words with these."""
+"""The words that made-up scripts are written in. Another table makes scripts that share no words with these."""
 
 from __future__ import annotations
 
@@ -58,22 +58,23 @@ _GOING = "move roll run walk fly slide travel glide swim crawl drift float march
 
 TRAINING = Words(
     things=tuple(
-        "ball circle square triangle cross star cube cat dog horse cow duck hen goat tiger bear lion monkey turtle frog "
-        "crab whale dolphin shark eagle owl parrot robot car truck train tractor van boat ship plane rocket balloon kite "
-        "bike scooter boy girl king queen pirate doctor farmer dancer sailor soldier teacher painter knight wizard ghost "
-        "alien dragon apple banana pumpkin cake cup bottle book lamp chair clock drum guitar umbrella hat cloud moon sun "
-        "snowball wheel barrel crate basket ladder tree flower mushroom pot sign".split()
+        "ball circle square triangle cross star cube cat dog horse cow duck hen goat tiger bear lion monkey "
+        "turtle frog crab whale dolphin shark eagle owl parrot robot car truck train tractor van boat ship "
+        "plane rocket balloon kite bike scooter boy girl king queen pirate doctor farmer dancer sailor "
+        "soldier teacher painter knight wizard ghost alien dragon apple banana pumpkin cake cup bottle book "
+        "lamp chair clock drum guitar umbrella hat cloud moon sun snowball wheel barrel crate basket ladder "
+        "tree flower mushroom pot sign".split()
     ),
     looks=tuple(
-        "red green blue yellow orange purple white black brown pink gray golden old young wooden metal shiny striped round "
-        "furry happy sad wet dusty broken".split()
+        "red green blue yellow orange purple white black brown pink gray golden old young wooden metal shiny "
+        "striped round furry happy sad wet dusty broken".split()
     ),
     sizes={"small": 0.2, "big": 0.45, "tiny": 0.15, "large": 0.45, "huge": 0.6},
     settings=tuple(
-        "in a park, in a kitchen, on a beach, in a forest, on a road, in a garden, in a desert, in a city, on a meadow, "
-        "on a lake, in the sky, on a hill, in a classroom, in a shop, at a station, on a farm, in the snow, on a stage, "
-        "in a cave, on a navy background, on a black background, on a white background, in front of a brown wall, "
-        "on a gray background, in the rain".split(", ")
+        "in a park, in a kitchen, on a beach, in a forest, on a road, in a garden, in a desert, in a city, on "
+        "a meadow, on a lake, in the sky, on a hill, in a classroom, in a shop, at a station, on a farm, in "
+        "the snow, on a stage, in a cave, on a navy background, on a black background, on a white background, "
+        "in front of a brown wall, on a gray background, in the rain".split(", ")
     ),
     does={
         "left": _every(_GOING, "to the left, left, from right to left, to the left side, leftwards"),
@@ -81,7 +82,8 @@ TRAINING = Words(
         "up": (*_every("move fly climb float glide drift hop", "up, upwards, to the top"), "rise", "climb", "go up"),
         "down": (*_every("move fly slide float drift roll", "down, downwards, to the bottom"), "fall", "sink", "drop"),
         "still": (
-            "stand still", "stand", "sit", "wait", "rest", "sleep", "stay", "stay where it is", "lie there", "do nothing",
+            "stand still", "stand", "sit", "wait", "rest", "sleep", "stay", "stay where it is", "lie there",
+            "do nothing",
         ),
         "grow": ("grow", "get bigger", "get larger", "grow slowly", "swell"),
         "shrink": ("shrink", "get smaller", "shrink slowly", "get tiny"),

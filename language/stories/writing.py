@@ -106,15 +106,24 @@ class _Writer:
 
     def begin(self) -> _Shot:
         """Return a scene of things that were not there before."""
-        kinds: list[Callable[[str], _Shot]] = [self._alone, self._pair, self._related, self._met, self._take, self._many]
+        kinds: list[Callable[[str], _Shot]] = [
+            self._alone,
+            self._pair,
+            self._related,
+            self._met,
+            self._take,
+            self._many,
+        ]
         kind = self._rng.choices(kinds, (4, 3, 3, 1, 1, 2))[0]
         return kind(self._rng.choice(self._words.settings) if self._rng.random() < 0.8 else "")
 
     def go_on(self, before: _Shot) -> _Shot:
         """Return a scene in which one of the things of the scene before goes on from where it is."""
         counts = [actor.name for actor in before.actors]
-        actor = self._rng.choice([each for each in before.actors if counts.count(each.name) == 1] or [before.actors[0]])
-        ways = [way for way in WAYS if way in ("still", "shrink") or self._has_room(actor, way)]
+        actor = self._rng.choice(
+            [each for each in before.actors if counts.count(each.name) == 1] or [before.actors[0]]
+        )
+        ways = [way for way in WAYS if self._has_room(actor, way)]
         way = self._rng.choice(ways)
         moved = self._ends(actor.name, way, actor.last, start=actor.end)
         alone = len(before.actors) == 1
@@ -135,13 +144,20 @@ class _Writer:
         (a, side_a), (b, side_b) = self._thing(), self._thing()
         ways = {a: self._rng.choice(WAYS), b: self._rng.choice(WAYS)}
         sentence = self._rng.choice(self._words.pair).format(
-            a=_article(a), b=_article(b), does=self._say(ways[a]), does_b=self._say(ways[b]), **_place(setting)
+            a=_article(a),
+            b=_article(b),
+            does=self._say(ways[a]),
+            does_b=self._say(ways[b]),
+            **_place(setting),
         )
         actors = self._apart(lambda: [self._ends(a, ways[a], side_a), self._ends(b, ways[b], side_b)])
         return _Shot(sentence, actors, setting, Told((a, b), ways))
 
     def _related(self, setting: str) -> _Shot:
-        (a, side_a), (b, side_b) = self._thing(), self._thing(sized=False)  # two big ones have no room side by side
+        (a, side_a), (b, side_b) = (
+            self._thing(),
+            self._thing(sized=False),
+        )  # two big ones have no room side by side
         kind = self._rng.choice(RELATIONS)
         sentence = self._rng.choice(self._words.related).format(
             a=_article(a), b=_article(b), rel=self._rng.choice(self._words.relations[kind]), **_place(setting)
@@ -152,7 +168,10 @@ class _Writer:
     def _met(self, setting: str) -> _Shot:
         (a, _), (b, _) = self._thing(sized=False), self._thing(sized=False)
         sentence = self._rng.choice(self._words.met).format(
-            a=_article(a), b=_article(b), goes=_third(self._rng.choice(self._words.towards)), **_place(setting)
+            a=_article(a),
+            b=_article(b),
+            goes=_third(self._rng.choice(self._words.towards)),
+            **_place(setting),
         )
         step = _STEPS[self._rng.choice(("left", "right"))]
         there, other = self._beside((a, CROWDED), (b, CROWDED), (-step[0], -step[1]), TRAVEL)
@@ -195,9 +214,9 @@ class _Writer:
         return _third(self._rng.choice(self._words.does[way]))
 
     def _has_room(self, actor: _Actor, way: str) -> bool:
-        """Tell whether a thing can go a way, or grow, from where it is."""
-        if way == "grow":
-            return actor.last / GROWTH <= 0.5
+        """Tell whether a thing can go a way, grow or shrink, from where it is."""
+        if way in ("still", "grow", "shrink"):
+            return {"grow": actor.last / GROWTH <= 0.5, "shrink": actor.last >= 2 / GRID}.get(way, True)
         step = _STEPS[way]
         x, y = actor.end[0] + TRAVEL * step[0], actor.end[1] + TRAVEL * step[1]
         return _inside((x, y), actor.last) == _snap((x, y))
@@ -279,7 +298,7 @@ def _scene(number: int, shot: _Shot, ids: Ids) -> Scene:
 
 
 def _cover(one: _Actor, other: _Actor) -> float:
-    """Return the largest share of the smaller of two things that lies in the other, at the start, between, or at the end."""
+    """Return the largest share of the smaller of two things that lies in the other: at either end, or halfway."""
     shares: list[float] = []
     for part in (0.0, 0.5, 1.0):
         a, b = (_between(actor, part) for actor in (one, other))

@@ -18,6 +18,7 @@ WIDTH, PANEL_HEIGHT = 640, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 28, 28
 _BAR = 14  # height of a window's bar with its gap
 _TALLEST = 4000  # of a picture of windows; more of them are thinner
+POINTS = 60  # of a loss curve
 INK, GRID = (40, 40, 40), (215, 215, 215)
 # Told apart by people who see few colours, too (Okabe and Ito).
 COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115))
@@ -44,6 +45,14 @@ def draw_panels(panels: Sequence[Panel]) -> Tensor:
     for index, panel in enumerate(panels):
         _draw_panel(draw, panel, index * PANEL_HEIGHT)
     return to_image(picture)
+
+
+def draw_losses(losses: Sequence[float]) -> Tensor:
+    """Draw means of neighbouring losses, in nats a token. Returns [1, H, W, 3] float32, 0..1."""
+    size = max(1, -(-len(losses) // POINTS))
+    means = [sum(part) / len(part) for i in range(0, len(losses), size) for part in [losses[i : i + size]]]
+    panel = Panel("loss, nats a token, over steps (means of neighbours)", {"training": means}, size / 2, size)
+    return draw_panels([panel])
 
 
 def draw_factors(factors: Factors) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from ...host import api
 from ...models.files.weight_file import fingerprint
 from ..sockets import LLMType
-from ..widgets import choice, found, number, out, schema, whole
+from ..widgets import choice, found, line, number, out, schema, whole
 
 io = api.io
 
@@ -32,7 +32,8 @@ class LocalLLM(io.ComfyNode):
             inputs=[
                 found("model", api.port().list_files(MODELS),
                     "A GGUF file in ComfyUI's models/llm, or a folder there with config.json, tokenizer and "
-                    "safetensors, as it is downloaded. Take an instruct or chat model; pickles are refused."),
+                    "safetensors, as it is downloaded. Take an instruct or chat model; pickles are refused. "
+                    "One of Train Layout Model's writes storyboards, and nothing else."),
                 whole("max_tokens", 2048, 16, 131_072,
                     "Longest answer in tokens; an answer that is not finished by then is an error. Prompt "
                     "and answer must fit into the model's context."),
@@ -42,6 +43,9 @@ class LocalLLM(io.ComfyNode):
                 choice("device", [AUTO, CPU],
                     "Device that it runs on. auto: the one where other models run. The model is there only "
                     "while it answers; in between it lies in the CPU's memory."),
+                line("trained", None,
+                    "The model that Train Layout Model has just written; then model is not read.",
+                    optional=True, force_input=True),
             ],
             outputs=[out(LLMType, "llm", "The language model, for Layout From LLM and Nuwa Plan.")],
         )  # fmt: skip
@@ -52,14 +56,17 @@ class LocalLLM(io.ComfyNode):
         return fingerprint(api.port().resolve(MODELS, model))
 
     @classmethod
-    def execute(cls, model: str, max_tokens: int, temperature: float, device: str) -> io.NodeOutput:
+    def execute(
+        cls, model: str, max_tokens: int, temperature: float, device: str, trained: str | None = None
+    ) -> io.NodeOutput:
         """Run the node."""
         from ...language.llm.local import LocalModel
 
         port = api.port()
         place = port.compute_device() if device == AUTO else torch.device(CPU)
-        path = port.resolve(MODELS, model)
-        llm = LocalModel(path, model, max_tokens=max_tokens, temperature=temperature, device=place)
+        name = trained or model
+        path = port.resolve(MODELS, name)
+        llm = LocalModel(path, name, max_tokens=max_tokens, temperature=temperature, device=place)
         return io.NodeOutput(llm)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from ...host import api
 from ...models.files.weight_file import fingerprint
 from ...models.storyboard.scenes import Scene
-from ..drawing.plot import Panel, draw_panels
+from ..drawing.plot import draw_losses
 from ..early import check_early, check_new_model
 from ..layout.prior import PRIORS
 from ..layout.text import FOLDER
@@ -20,7 +18,6 @@ from ..widgets import choice, line, lines, number, out, schema, seed, whole
 io = api.io
 
 SHAPES, TEXT, FILES = "shapes", "text", "files"
-POINTS = 60  # of the loss curve
 REDRAWN = 25  # steps after which the curve is shown anew
 
 
@@ -102,7 +99,7 @@ class TrainLayoutPrior(io.ComfyNode):
         network, report = train_and_measure(scenes, wanted, api.port().compute_device(), *watch)
         listed, path = api.port().new_model(PRIORS, name, "safetensors")
         save_prior(path, network.half(), NAME)
-        return io.NodeOutput(listed, describe(report), _plot(losses))
+        return io.NodeOutput(listed, describe(report), draw_losses(losses))
 
 
 def _folder() -> Path:
@@ -136,21 +133,13 @@ def _watch(
     def on_step(step: int, loss: float) -> None:
         port.check_interrupt()
         losses.append(loss)
-        bar.update(step + 1, _plot(losses)[0] if step % REDRAWN == 0 else None)
+        bar.update(step + 1, draw_losses(losses)[0] if step % REDRAWN == 0 else None)
 
     def on_layout(done: int, total: int) -> None:
         port.check_interrupt()
         bar.update(steps + steps // 4 * done // total)
 
     return on_step, on_layout
-
-
-def _plot(losses: Sequence[float]) -> Tensor:
-    """Draw means of neighbouring losses."""
-    size = -(-len(losses) // POINTS)
-    means = [sum(part) / len(part) for i in range(0, len(losses), size) for part in [losses[i : i + size]]]
-    panel = Panel("loss, nats a token, over steps (means of neighbours)", {"training": means}, size / 2, size)
-    return draw_panels([panel])
 
 
 NODES: list[type] = [TrainLayoutPrior]

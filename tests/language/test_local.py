@@ -178,7 +178,7 @@ def test_nothing_is_fetched(folder, tmp_path, monkeypatch):
 def test_a_system_turn_opens_the_users_where_a_template_has_none(tmp_path):
     strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system role') }}{% endif %}"
     tokenizer = make(write_llm(tmp_path / "strict", strict + TEMPLATE))._load().tokenizer
-    text = local._render(tokenizer, [*ASK, Message("assistant", "Left."), Message("user", "Sure?")], "tiny")
+    text = local.render(tokenizer, [*ASK, Message("assistant", "Left."), Message("user", "Sure?")], "tiny")
     asked = "<|user|>Answer in JSON.\n\nWhere is the ball?<|end|>"
     assert text == asked + "<|assistant|>Left.<|end|><|user|>Sure?<|end|><|assistant|>"
 
