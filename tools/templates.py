@@ -309,6 +309,11 @@ CHAPTERS = (
         Template(
             "train_layout_prior", "Train a layout prior", "nothing; press Run once as it is, then **steps**."
         ),
+        Template(
+            "train_layout_model",
+            "Train a language model on layouts",
+            "**model** in **Train Layout Model** and **The Tuned Model**, then the lines in **Script**.",
+        ),
     ),
 )
 

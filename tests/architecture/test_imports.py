@@ -25,8 +25,12 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("storyboard",),
         ("motion", "zero_shot", "layout", "long_video", "layout_prior"),
     ),
-    "language": (("answers",), ("llm", "formats"), ("planning",), ("english",)),
-    "training": (("board", "metrics_log", "shapes", "team"), ("loop", "video"), ("motion", "layout")),
+    "language": (("answers", "stories"), ("llm", "formats"), ("planning",), ("english",)),
+    "training": (
+        ("board", "metrics_log", "shapes", "team"),
+        ("loop", "video"),
+        ("language", "motion", "layout"),
+    ),
     "host/comfyui": (("seams",), ("load",)),
     "headless": (
         ("samplers", "text", "v3"),
@@ -100,9 +104,10 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "diffusers": ("headless",),
     "ray": ("headless",),
     "transformers": ("headless", "language"),
+    "peft": ("language",),
 }
 # Slow to import, or absent where nobody asked for them.
-LAZY = ("accelerate", "av", "llguidance", "ray", "requests", "tensorboard", "urllib3")
+LAZY = ("accelerate", "av", "llguidance", "peft", "ray", "requests", "tensorboard", "urllib3")
 PURE = ("einops", "greenlet", "kornia", "pydantic", "safetensors", "torch")
 
 

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from frameloom.tests.support.storyboard_graph import check_storyboard_files, storyboard_graph
+from frameloom.tests.support.tiny_llm import write_llm
 from frameloom.tests.support.workflows import read_graph
 from frameloom.training.layout import scenes as layout_scenes
 from PIL import Image
@@ -25,10 +26,10 @@ def _offline(monkeypatch):
 def run(draw_workflow):
     """Run a workflow with one step a sampler; returns the folder of what it saved, and what the command said."""
 
-    def call(name, **folders):
+    def call(name, *settings, **folders):
         graph = read_graph(name)
         short = (f"{number}.steps=1" for number, node in graph.items() if "steps" in node["inputs"])
-        return draw_workflow(graph, *short, **folders)
+        return draw_workflow(graph, *short, *settings, **folders)
 
     return call
 
@@ -72,3 +73,13 @@ def test_a_prior_is_trained_and_asked_in_one_graph_offline(run, tmp_path, monkey
     priors = list((tmp_path / "models" / "layout_priors").iterdir())
     assert [path.name for path in priors] == ["my_layouts_00001_.safetensors"]
     assert "100.0 % within the grammar" in shown
+
+
+def test_a_language_model_is_tuned_and_taken_in_one_graph_offline(run, tmp_path):
+    models = tmp_path / "models"
+    write_llm(models / "llm" / "tiny")
+    values = ("1.model=tiny", "2.model=tiny", "1.tokens=1024", "1.rank=2", "3.planner=rules (no LLM)")
+    out, shown = run("train_layout_model", *values, models=models)
+    assert [path.name for path in out.glob("*.png")] == ["train_layout_model_00001_.png"]
+    assert sorted(path.name for path in (models / "llm").iterdir()) == ["my_layout_model_00001_", "tiny"]
+    assert "my_layout_model_00001_: loss on held-out answers" in shown

@@ -16,6 +16,7 @@ FILES = (
     "checkpoints/v1-5-pruned-emaonly.safetensors",
     "animatediff_models/mm_sd_v15_v2.ckpt",
     "loras/style.safetensors",
+    "llm/SmolLM2-135M-Instruct.Q4_1.gguf",
 )
 
 

@@ -77,6 +77,7 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
         "after 2 steps of training in place of 400, on 2 clips",
         ("4.steps=2", "4.batch=1", "3.clips=2"),
     ),
+    "train_layout_model": ("by rules", ("3.planner=rules (no LLM)",)),
     "train_motion_lora_sd15": (
         "after 4 steps of training in place of 2,000, on 2 drawn shapes that go in circles",
         ("4.steps=4", "3.clips=2", "11.steps=8", "3.motion=circle", CIRCLING),
