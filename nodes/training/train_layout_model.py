@@ -101,7 +101,8 @@ class TrainLayoutModel(io.ComfyNode):
             bar.update(step + 1, draw_losses(losses)[0] if step % REDRAWN == 0 else None)
 
         checkpoints = port.user_dir() / TRAINING
-        told = tune_model(Tuning(model, source, **settings), path.with_suffix(""), checkpoints, on_step)
+        with torch.inference_mode(False), torch.enable_grad():  # nodes run without gradients
+            told = tune_model(Tuning(model, source, **settings), path.with_suffix(""), checkpoints, on_step)
         return io.NodeOutput(str(Path(listed).with_suffix("")), told, draw_losses(losses))
 
 
