@@ -30,7 +30,7 @@ class Tunable:
 
     Attributes:
         network: model of transformers in peft's wrapper.
-        tokenizer: its tokenizer.
+        tokenizer: tokenizer of transformers.
         label: name that the user gave it.
     """
 

@@ -123,7 +123,7 @@ def tune_model(asked: Tuning, result: Path, checkpoints: Path, on_step: Callable
     """Tune a language model and write it, and return what is to be said of it.
 
     Args:
-        asked: what is tuned, and how.
+        asked: model and settings.
         result: folder to write the model to.
         checkpoints: folder for the folders of runs; a run that was stopped goes on from its own, which is
             deleted once the model is written.
