@@ -8,6 +8,12 @@ declare module "*/scripts/api.js" {
   export const api: any;
 }
 
+type Boxes = import("../web/js/boxes.js").Boxes;
+type Companion = import("../web/js/companion.js").Companion;
+type Surface = import("../web/js/surface.js").Surface;
+type Colours = ReturnType<typeof import("../web/js/surface.js").colours>;
+type Pen = CanvasRenderingContext2D;
+
 /** What a companion's content answers with. */
 interface Content {
   /** Something watched is another than was last seen, whoever set it: read it, and end a drag that is going on. */
@@ -30,7 +36,7 @@ interface CompanionOptions {
   /** what a screen reader says */
   label: string;
   /** makes the content below the companion's root, when it is first seen */
-  build(companion: import("../web/js/companion.js").Companion): Content;
+  build(companion: Companion): Content;
 }
 
 // Storyboards: the format is models/storyboard/scenes.py's.

@@ -51,7 +51,7 @@ function questionOf(node) {
 }
 
 export class Boxes {
-  /** @param {import("./companion.js").Companion} c @param {boolean} editable */
+  /** @param {Companion} c @param {boolean} editable */
   constructor(c, editable) {
     this.c = c;
     this.editable = editable;
@@ -78,17 +78,17 @@ export class Boxes {
     c.root.append(this.fields.chosen, this.fields.numbers, this.fields.note);
 
     const { canvas } = this.surface;
-    canvas.addEventListener("pointerdown", (event) => this.press(event));
-    canvas.addEventListener("pointermove", (event) => this.move(event));
-    canvas.addEventListener("pointerup", () => this.release());
-    canvas.addEventListener("lostpointercapture", () => this.drop());
-    canvas.addEventListener("dblclick", () => this.fields.rename());
-    canvas.addEventListener("contextmenu", (event) => {
+    canvas.onpointerdown = (event) => this.press(event);
+    canvas.onpointermove = (event) => this.move(event);
+    canvas.onpointerup = () => this.release();
+    canvas.onlostpointercapture = () => this.drop();
+    canvas.ondblclick = () => this.fields.rename();
+    canvas.oncontextmenu = (event) => {
       if (!this.open || !this.thingAt(this.at(event))) return;
       event.preventDefault();
       event.stopPropagation();
-    });
-    this.lanes.canvas.addEventListener("pointerdown", (event) => event.button === 0 && this.pressLane(event));
+    };
+    this.lanes.canvas.onpointerdown = (event) => event.button === 0 && this.pressLane(event);
     for (const end of ["keyup", "focusout"]) {
       c.root.addEventListener(end, () => this.held?.handle === "nudge" && c.step(() => this.release()));
     }
@@ -130,7 +130,7 @@ export class Boxes {
   /** @param {Reading} answer */
   show(answer) {
     if (!this.board) {
-      const { place, frame, thing } = this.c.node.properties?.[VIEW] ?? this; // of a file: anything
+      const { place, frame, thing } = this.c.node.properties[VIEW] ?? this; // of a file: anything
       Object.assign(this, { place: Number(place) || 0, frame: Number(frame) || 0, thing });
     }
     this.answer = answer;
@@ -190,7 +190,6 @@ export class Boxes {
     const text = story.format(board);
     if (!this.open || text === c.value("text")) return;
     if (!["auto", OWN].includes(c.value("format")) && !c.write("format", OWN)) return;
-    c.node.properties ??= {};
     c.node.properties[VIEW] = { place, frame, thing };
     if (!c.write("text", text)) return; // somebody else just wrote: theirs is read
     this.asked = this.watched();
@@ -383,12 +382,12 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass === "Frameloom_LayoutPreview") {
       const label = "Storyboard: its boxes over time";
-      companion(node, "boxes_preview", { watch: [], height: 375, label, build: (c) => new Preview(c) });
+      companion(node, "boxes_preview", { watch: [], height: 330, label, build: (c) => new Preview(c) });
     }
     if (node.comfyClass !== "Frameloom_LayoutFromText") return;
     companion(node, "boxes", {
       watch: [],
-      height: 440,
+      height: 385,
       width: 440,
       label: "Storyboard: draw boxes and move them over time",
       build: (c) => new Boxes(c, true),

@@ -8,7 +8,7 @@ import { after, outputOf } from "./graph.js";
 const CHOICE = "frameloom_behind"; // a node's property: "" for the last run, "none", or a file of the input folder
 
 export class Behind {
-  /** @param {import("./companion.js").Companion} c */
+  /** @param {Companion} c */
   constructor(c) {
     this.c = c;
     /** @type {CanvasImageSource | null} */
@@ -21,7 +21,7 @@ export class Behind {
   }
 
   get choice() {
-    return this.c.node.properties?.[CHOICE] ?? "";
+    return this.c.node.properties[CHOICE] ?? "";
   }
 
   refresh() {
@@ -34,18 +34,15 @@ export class Behind {
   async choose(value) {
     if (value === "now") return;
     const file = value === "other" ? await upload() : value;
-    this.c.step(() => file != null && ((this.c.node.properties ??= {})[CHOICE] = file));
+    this.c.step(() => file != null && (this.c.node.properties[CHOICE] = file));
     this.refresh();
     this.c.redraw();
   }
 
-  /** The frames of the last run, of the nearest node behind this one that gave a clip. @returns {ServerFile[]} */
+  /** The frames of the last run, of the furthest node behind this one that gave a clip. @returns {ServerFile[]} */
   lastRun() {
-    for (const node of after(this.c.node)) {
-      const { images = [], animated } = outputOf(app, node) ?? {};
-      if (images.length > 1 || animated?.[0]) return images;
-    }
-    return [];
+    const outputs = [...after(this.c.node)].map((node) => outputOf(app, node));
+    return outputs.filter((output) => output?.images?.length > 1 || output?.animated?.[0]).at(-1)?.images ?? [];
   }
 
   /** The picture at a part of the clip, 0..1; the one before, while it is fetched. */

@@ -4,7 +4,7 @@ import { CONTROL, ROW, button, field, make, notice, put } from "./controls.js";
 import * as story from "./storyboard.js";
 
 export class BoxFields {
-  /** @param {import("./boxes.js").Boxes} boxes */
+  /** @param {Boxes} boxes */
   constructor(boxes) {
     this.boxes = boxes;
     this.tabs = make("div", {}, `${ROW} flex: 1; flex-wrap: wrap`);

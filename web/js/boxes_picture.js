@@ -3,9 +3,6 @@
 import * as story from "./storyboard.js";
 import { THINGS, colours } from "./surface.js";
 
-/** @import { Boxes } from "./boxes.js"
- *  @import { Surface } from "./surface.js" */
-
 export const HANDLE = 10; // screen pixels
 const MARGIN = 12; // around the picture, for handles at its edges
 const [LANES, LANE] = [90, 15]; // height of all lanes, and of one where there are few

@@ -39,7 +39,7 @@ export class Companion {
   }
 
   widget(name) {
-    return this.node.widgets?.find((each) => each.name === name);
+    return this.node.widgets.find((each) => each.name === name);
   }
 
   value(name) {
@@ -62,7 +62,7 @@ export class Companion {
     widget.value = value;
     this.seen = this.watched();
     widget.callback?.(value);
-    this.node.setDirtyCanvas?.(true, true);
+    this.node.setDirtyCanvas(true, true);
     return true;
   }
 
@@ -103,8 +103,8 @@ export class Companion {
     const isOther = !this.seen.length || now.some((value, place) => value !== this.seen[place]);
     this.seen = now;
     if (isOther) this.content?.changed();
-    if (isOther || this.zoom !== app.canvas?.ds.scale) this.redraw();
-    this.zoom = app.canvas?.ds.scale;
+    if (isOther || this.zoom !== app.canvas.ds.scale) this.redraw();
+    this.zoom = app.canvas.ds.scale;
     return isOther;
   }
 

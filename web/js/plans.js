@@ -36,15 +36,13 @@ app.registerExtension({
   },
 });
 
-/** @param {import("./companion.js").Companion} c @returns {Content} */
+/** @param {Companion} c @returns {Content} */
 function build(c) {
   const title = make("div", {}, `${LINE} max-height: 30px`);
   const field = make("input", { type: "number", min: "1", max: "10000", value: OTHERWISE }, `${CONTROL} width: 64px`);
   const length = make("label", {}, "flex: none; display: none", "no empty latent is found; frames ", field);
   c.root.append(title, length);
   const surface = new Surface(c.root, "plan");
-  const cursor = make("div", {}, "position: absolute; top: 0; bottom: 0; width: 1px; pointer-events: none");
-  surface.place.append(cursor);
   const note = make("div", {}, `${LINE} min-height: 15px; max-height: 60px; overflow-y: auto`);
   note.ariaLive = "polite";
   c.root.append(note);
@@ -85,8 +83,7 @@ function build(c) {
 
   function point(to) {
     frame = to;
-    cursor.style.display = frame < 0 ? "none" : "block";
-    cursor.style.left = `${(100 * (frame + 0.5)) / plan.frames}%`;
+    surface.mark(frame < 0 ? null : (frame + 0.5) / plan.frames);
     note.textContent = error || (frame < 0 ? "" : `frame ${frame}: ${describe(plan, frame)}`);
     note.style.whiteSpace = error ? "pre-wrap" : "nowrap"; // one line, so that the picture stays as high as it is
   }
@@ -104,11 +101,10 @@ function build(c) {
       const colour = colours();
       title.textContent = title.title = plan.title;
       note.style.color = error ? colour.error : colour.faint;
-      cursor.style.background = colour.text;
       surface.canvas.style.opacity = error ? "0.35" : "1";
       surface.canvas.ariaLabel = plan.title;
-      point(Math.min(frame, plan.frames - 1));
       drawPlan(surface, plan, colour);
+      point(Math.min(frame, plan.frames - 1));
     },
     key({ key }) {
       const way = wayOf(key);
@@ -166,7 +162,7 @@ function describe({ frames, panels }, frame) {
   return said.filter(Boolean).join("; ");
 }
 
-/** @param {Surface} surface @param {Plan} plan @param {ReturnType<typeof colours>} colour */
+/** @param {Surface} surface @param {Plan} plan @param {Colours} colour */
 function drawPlan(surface, plan, colour) {
   const pen = surface.begin();
   const { width, height } = surface;

@@ -59,17 +59,15 @@ class Scrubber {
   last = 0; // number of the last frame that is shown
   drawn = ""; // what the curves were drawn for
 
-  /** @param {import("./companion.js").Companion} c */
+  /** @param {Companion} c */
   constructor(c) {
     this.c = c;
     this.picture = new Surface(c.root, "frames: move the mouse over them, or use the arrow keys");
     this.charts = new Surface(c.root, "curves by frame");
     this.charts.place.style.flex = "none";
-    this.cursor = make("div", {}, "position: absolute; inset: 0 auto 0 0; width: 1px; background: currentColor; pointer-events: none");
-    this.charts.place.append(this.cursor);
     this.figures = make("div", {}, `flex: none; white-space: pre-line; ${SMALL}`);
     this.note = notice(SMALL);
-    this.bar = frameBar(() => this.draw());
+    this.bar = frameBar(() => c.redraw());
     c.root.append(this.figures, this.bar.element, this.note);
     for (const surface of [this.picture, this.charts]) {
       surface.canvas.onpointermove = surface.canvas.onpointerdown = (event) => this.scrub(event, surface);
@@ -109,7 +107,6 @@ class Scrubber {
     this.sheets.clear();
     this.drawn = "";
     this.charts.place.style.height = `${this.curves.length * CHART}px`;
-    this.cursor.style.display = this.curves.length ? "block" : "none";
     this.bar.element.style.display = this.clips.length ? "flex" : "none";
     this.pace();
     this.c.redraw();
@@ -165,7 +162,7 @@ class Scrubber {
   }
 
   /** Draw a clip's frame; return its sheet, or why it is not there.
-   *  @param {CanvasRenderingContext2D} pen @param {Area} place @param {number} number */
+   *  @param {Pen} pen @param {Area} place @param {number} number */
   drawFrame(pen, { x, y, width, height }, number) {
     const clip = this.clips[number];
     const frame = Math.min(this.bar.frame, kept(clip) - 1); // behind its end a clip shows its last frame
@@ -202,13 +199,16 @@ class Scrubber {
   }
 
   drawCharts() {
-    const { clientWidth } = this.charts.place;
-    this.cursor.style.transform = `translateX(${(this.bar.frame / (this.last || 1)) * (clientWidth - 1)}px)`;
-    const wanted = `${clientWidth} ${app.canvas.ds.scale}`;
-    if (wanted === this.drawn) return;
+    if (!this.curves.length) return;
+    const wanted = `${this.charts.place.clientWidth} ${app.canvas.ds.scale}`;
+    if (wanted !== this.drawn) this.drawCurves();
     this.drawn = wanted;
+    this.charts.mark(this.bar.frame / (this.last || 1));
+  }
+
+  drawCurves() {
     const pen = this.charts.begin();
-    const width = clientWidth - 1;
+    const width = this.charts.width - 1;
     this.curves.forEach(({ lines }, number) => {
       const range = rangeOf(Object.values(lines).flat());
       const y = number * CHART + 5;

@@ -14,10 +14,12 @@ export class Surface {
     const style = "position: absolute; inset: 0; width: 100%; height: 100%";
     /** @type {HTMLCanvasElement} */
     this.canvas = make("canvas", { ariaLabel: label, role: "img" }, style);
+    this.line = make("div", { hidden: true },
+      "position: absolute; inset: 0 auto 0 0; width: 1px; background: currentColor; pointer-events: none");
     /** @type {HTMLElement} */
-    this.place = make("div", {}, "position: relative; flex: 1 1 0; min-height: 0", this.canvas);
+    this.place = make("div", {}, "position: relative; flex: 1 1 0; min-height: 0", this.canvas, this.line);
     parent.append(this.place);
-    this.pen = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
+    this.pen = /** @type {Pen} */ (this.canvas.getContext("2d"));
     this.width = 0;
     this.height = 0;
     this.scale = 1; // screen pixels to a pixel of the pen: a handle of 10 on the screen is 10 / scale
@@ -27,7 +29,7 @@ export class Surface {
   begin() {
     this.width = this.place.clientWidth;
     this.height = this.place.clientHeight;
-    this.scale = app.canvas?.ds.scale ?? 1;
+    this.scale = app.canvas.ds.scale;
     const sharp = window.devicePixelRatio * Math.min(Math.max(this.scale, 1), SHARPEST);
     const [wide, tall] = [Math.round(this.width * sharp), Math.round(this.height * sharp)];
     if (this.canvas.width !== wide || this.canvas.height !== tall) {
@@ -37,6 +39,12 @@ export class Surface {
     this.pen.setTransform(sharp, 0, 0, sharp, 0, 0);
     this.pen.clearRect(0, 0, this.width, this.height);
     return this.pen;
+  }
+
+  /** Show a line at a share of the width; null: none. */
+  mark(share) {
+    this.line.hidden = share === null;
+    this.line.style.transform = `translateX(${share * (this.width - 1)}px)`;
   }
 
   /**
@@ -52,7 +60,7 @@ export class Surface {
 /**
  * Draw values as a line, or as dots, from the left to the right of an area.
  *
- * @param {CanvasRenderingContext2D} pen
+ * @param {Pen} pen
  * @param {(number | null)[]} values - null is left out
  * @param {Area} area
  * @param {number[]} range - value at the foot and at the top of the area
