@@ -2,71 +2,62 @@
 // The server says what a text means, since it reads every format; an edit is written as Frameloom JSON. A text that can't
 // be read is shown with its error, and nothing writes over it.
 
-import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { Behind, linkOf } from "./boxes_behind.js";
+import { Behind } from "./boxes_behind.js";
 import { BoxFields } from "./boxes_fields.js";
 import { HANDLE, laneAt, lanesHeight, paint, paintLanes, placeOf } from "./boxes_picture.js";
-import { chain, companion } from "./companion.js";
+import { companion } from "./companion.js";
+import { ask } from "./controls.js";
 import { frameBar } from "./frame_bar.js";
+import { before, outputOf } from "./graph.js";
 import * as story from "./storyboard.js";
 import { Surface } from "./surface.js";
-
-/**
- * @import { Box, Entity, Point, Scene, Storyboard } from "./storyboard.js"
- * @typedef {{ storyboard?: Storyboard, format?: string, error?: string, line?: number }} Answer
- * @typedef {{ id: string, handle: string, from: Point, box: Box | null, now: Box | null, far: boolean }} Held
- *   id: "" for a new thing; now: its box so far; far: it was moved further than a hand slips
- */
 
 const OWN = "Frameloom JSON";
 const SETTINGS = ["format", "frames", "fps", "width", "height"];
 const VIEW = "frameloom_view"; // a node's property: where its user was at the last edit, for undo and for a file
 const SLIP = 3; // screen pixels
-const LEAST = "200px"; // height of the picture
 const MOST_KNOWN = 32;
-/** @type {Record<string, Point>} */
+const SILENCE = "This text can't be read, and stays as it is.";
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** What texts were read as: undo then needs no server. @type {Map<string, Answer>} */
+/** What texts were read as: undo then needs no server. @type {Map<string, Reading | Promise<Reading>>} */
 const known = new Map();
 
-/** What nodes show, for previews behind them. @type {WeakMap<object, Answer>} */
-const shown = new WeakMap();
-
-/** What previews do when that changed. @type {Set<() => void>} */
-const previews = new Set();
-
-/** @param {string} key @param {Answer} answer */
-function remember(key, answer) {
-  known.delete(key);
-  known.set(key, answer);
+function remember(question, reading) {
+  known.delete(question);
+  known.set(question, reading);
   if (known.size > MOST_KNOWN) known.delete(known.keys().next().value ?? "");
 }
 
 /** Ask the server what a text says, under the settings that count where the text does not say them.
- *  @param {any} question @returns {Promise<Answer>} */
-async function ask(question) {
-  if (!question.text.trim()) return { storyboard: story.empty(question), format: OWN };
-  const body = JSON.stringify(question);
-  const found = known.get(body);
-  if (found) return found;
-  const request = { method: "POST", headers: { "Content-Type": "application/json" }, body };
-  const response = await api.fetchApi("/frameloom/storyboard", request).catch(() => null);
-  if (!response) return { error: "The server does not answer, so this text can't be read. It stays as it is." };
-  const answer = await response.json().catch(() => ({ error: `The server answered ${response.status}.` }));
-  if (response.ok) remember(body, answer);
-  return answer;
+ *  @param {string} question @returns {Promise<Reading>} */
+async function read(question) {
+  const { text, ...settings } = JSON.parse(question);
+  if (!text.trim()) return { storyboard: story.empty(settings), format: OWN };
+  if (!known.has(question)) remember(question, ask("storyboard", question, SILENCE));
+  const reading = (await known.get(question)) ?? {};
+  if (reading.error && !reading.line) known.delete(question); // the server may answer the next time
+  return reading;
+}
+
+/** What to ask the server about a node's text, or where that comes from if it is not known here. */
+function questionOf(node) {
+  const value = (name) => node.widgets.find((each) => each.name === name)?.value;
+  const isLinked = before(node, (each) => each.widget?.name === "text").slot >= 0;
+  const from = isLinked ? "comes through a link" : value("file") === "none" ? "" : "is read from a file";
+  const settings = Object.fromEntries(SETTINGS.map((name) => [name, value(name)]));
+  return { from, question: from ? "" : JSON.stringify({ text: String(value("text") ?? ""), ...settings }) };
 }
 
 export class Boxes {
-  /** @param {any} c - companion @param {boolean} editable */
+  /** @param {Companion} c @param {boolean} editable */
   constructor(c, editable) {
     this.c = c;
     this.editable = editable;
     /** @type {Storyboard | undefined} */
     this.board = undefined; // as it was read last
-    /** @type {Answer} */
+    /** @type {Reading} */
     this.answer = {};
     this.asked = ""; // question that the answer is for
     this.said = "";
@@ -79,39 +70,28 @@ export class Boxes {
     this.boxOf = this.boxOf.bind(this);
     this.behind = new Behind(c);
     this.fields = new BoxFields(this);
-    c.root.style.padding = "3px"; // for the ring of the focus
     c.root.append(this.fields.top);
     this.surface = new Surface(c.root, "Boxes of the storyboard at a frame");
-    this.surface.place.style.minHeight = LEAST;
-    c.root.style.minHeight = "min-content"; // nodes of Vue ask the page how high a widget is
-    this.bar = frameBar({ onFrame: (frame) => this.goFrame(frame) });
+    this.bar = frameBar((frame) => this.goFrame(frame));
     c.root.append(this.bar.element);
     this.lanes = new Surface(c.root, "Keys of each thing by frame");
     c.root.append(this.fields.chosen, this.fields.numbers, this.fields.note);
 
     const { canvas } = this.surface;
-    canvas.addEventListener("pointerdown", (event) => this.press(event));
-    canvas.addEventListener("pointermove", (event) => this.move(event));
-    canvas.addEventListener("pointerup", () => this.release());
-    canvas.addEventListener("lostpointercapture", () => this.drop());
-    canvas.addEventListener("dblclick", () => this.fields.rename());
-    canvas.addEventListener("contextmenu", (event) => {
+    canvas.onpointerdown = (event) => this.press(event);
+    canvas.onpointermove = (event) => this.move(event);
+    canvas.onpointerup = () => this.release();
+    canvas.onlostpointercapture = () => this.drop();
+    canvas.ondblclick = () => this.fields.rename();
+    canvas.oncontextmenu = (event) => {
       if (!this.open || !this.thingAt(this.at(event))) return;
       event.preventDefault();
       event.stopPropagation();
-    });
-    this.lanes.canvas.addEventListener("pointerdown", (event) => event.button === 0 && this.pressLane(event));
+    };
+    this.lanes.canvas.onpointerdown = (event) => event.button === 0 && this.pressLane(event);
     for (const end of ["keyup", "focusout"]) {
-      c.root.addEventListener(end, () => this.held?.handle === "nudge" && this.edit(() => this.release()));
+      c.root.addEventListener(end, () => this.held?.handle === "nudge" && c.step(() => this.release()));
     }
-    this.again = () => this.changed();
-    if (editable) api.addEventListener("reconnected", this.again);
-  }
-
-  removed() {
-    this.bar.stop();
-    this.behind.removed();
-    api.removeEventListener("reconnected", this.again);
   }
 
   get scene() {
@@ -124,12 +104,12 @@ export class Boxes {
 
   /** Whether a hand may change what is shown: it is what the text says now. */
   get open() {
-    return this.editable && Boolean(this.answer.storyboard) && this.asked === this.question();
+    return this.editable && Boolean(this.answer.storyboard) && this.asked === this.watched();
   }
 
-  question() {
-    const settings = SETTINGS.map((name) => [name, this.c.value(name)]);
-    return JSON.stringify({ text: String(this.c.value("text") ?? ""), ...Object.fromEntries(settings) });
+  watched() {
+    const { from, question } = questionOf(this.c.node);
+    return from || question;
   }
 
   // What is shown.
@@ -137,28 +117,24 @@ export class Boxes {
   /** The text, or what counts beside it, is another: a hand that was at work stops. */
   async changed() {
     this.held = null;
-    const { c } = this;
-    const from = c.linked("text") ? "comes through a link" : c.value("file") === "none" ? "" : "is read from a file";
+    const { from, question } = questionOf(this.c.node);
     if (from) return this.show({ error: `The layout ${from}. Connect Layout Preview to see it after a run.` });
-    const question = this.question();
-    const answer = await ask(JSON.parse(question));
-    if (question !== this.question()) return; // the next answer is under way
+    const answer = await read(question);
+    if (question !== this.watched()) return; // the next answer is under way
     this.asked = question;
     this.said = answer.format === OWN ? "" :
       `This is a text of the format ${answer.format}. An edit here writes it anew as ${OWN}; undo brings it back.`;
     this.show(answer);
   }
 
-  /** @param {Answer} answer */
+  /** @param {Reading} answer */
   show(answer) {
     if (!this.board) {
-      const { place, frame, thing } = this.c.node.properties?.[VIEW] ?? this; // of a file: anything
+      const { place, frame, thing } = this.c.node.properties[VIEW] ?? this; // of a file: anything
       Object.assign(this, { place: Number(place) || 0, frame: Number(frame) || 0, thing });
     }
     this.answer = answer;
     this.board = answer.storyboard ?? this.board;
-    shown.set(this.c.node, answer);
-    for (const look of previews) look();
     this.refresh();
   }
 
@@ -190,20 +166,17 @@ export class Boxes {
     return this.held?.id === entity.id ? this.held.now : story.boxAt(entity, this.frame);
   }
 
-  /** @param {number} frame */
   goFrame(frame) {
     this.drop();
     this.frame = frame;
     this.c.redraw();
   }
 
-  /** @param {number} place */
   goScene(place) {
     this.place = place;
     this.refresh();
   }
 
-  /** @param {string} id */
   choose(id) {
     this.thing = id;
     this.refresh();
@@ -217,20 +190,13 @@ export class Boxes {
     const text = story.format(board);
     if (!this.open || text === c.value("text")) return;
     if (!["auto", OWN].includes(c.value("format")) && !c.write("format", OWN)) return;
-    c.node.properties ??= {};
     c.node.properties[VIEW] = { place, frame, thing };
     if (!c.write("text", text)) return; // somebody else just wrote: theirs is read
-    this.asked = this.question();
+    this.asked = this.watched();
     this.said = "";
     const answer = { storyboard: board, format: OWN };
     remember(this.asked, answer);
     this.show(answer);
-  }
-
-  /** Make an edit that no mouse made one undo step. @param {() => void} edit */
-  edit(edit) {
-    edit();
-    this.c.snapshot();
   }
 
   /** @param {Partial<Scene>} change */
@@ -279,7 +245,7 @@ export class Boxes {
     return [(x - place.x) / place.width, (y - place.y) / place.height];
   }
 
-  /** So many screen pixels, as parts of the picture. @param {number} pixels @returns {Point} */
+  /** So many screen pixels, as parts of the picture. @returns {Point} */
   reach(pixels) {
     const { width, height } = placeOf(this.surface, this.board?.size ?? [1, 1]);
     return [pixels / this.surface.scale / width, pixels / this.surface.scale / height];
@@ -287,7 +253,7 @@ export class Boxes {
 
   /** The smallest thing at a place. @param {Point} at @returns {Entity | undefined} */
   thingAt(at) {
-    const area = (/** @type {Box | null} */ box) => (box ? (box[2] - box[0]) * (box[3] - box[1]) : Infinity);
+    const area = (box) => (box ? (box[2] - box[0]) * (box[3] - box[1]) : Infinity);
     const here = (this.scene?.entities ?? []).filter((each) => {
       const box = this.boxOf(each);
       return box && story.handleAt(box, at, [0, 0]);
@@ -301,7 +267,6 @@ export class Boxes {
     return box ? story.handleAt(box, at, this.reach(HANDLE / 2)) : "";
   }
 
-  /** @param {PointerEvent} event */
   press(event) {
     if (event.button !== 0 && event.button !== 2) return;
     this.bar.stop();
@@ -320,7 +285,6 @@ export class Boxes {
     this.surface.canvas.setPointerCapture(event.pointerId);
   }
 
-  /** @param {PointerEvent} event */
   move(event) {
     const { held } = this;
     const at = this.at(event);
@@ -355,7 +319,6 @@ export class Boxes {
     this.held = null;
   }
 
-  /** @param {PointerEvent} event */
   pressLane(event) {
     if (!this.scene) return;
     this.bar.stop();
@@ -365,22 +328,19 @@ export class Boxes {
 
   // The keyboard.
 
-  /** @param {KeyboardEvent} event @returns {boolean} */
-  key(event) {
-    const { key, target } = event;
-    if (event.ctrlKey || event.metaKey || event.altKey) return false;
-    if (key === "Delete" || key === "Backspace") this.edit(() => this.removeKey());
+  key({ key, target, shiftKey }) {
+    if (key === "Delete" || key === "Backspace") this.c.step(() => this.removeKey());
     else if (target !== this.c.root) return false;
     else if (key === "," || key === ".") this.bar.step(key === "," ? -1 : 1);
     else if (key === "Escape" && this.held) this.drop();
     else if (key === "Escape") this.choose("");
     else if (key === "Enter" || key === "F2") this.fields.rename();
-    else if (key in ARROWS) this.nudge(ARROWS[key], event.shiftKey ? 10 : 1);
+    else if (key in ARROWS) this.nudge(ARROWS[key], shiftKey ? 10 : 1);
     else return false;
     return true;
   }
 
-  /** Move the chosen thing by pixels of the picture, until the key is let go. @param {Point} way @param {number} pixels */
+  /** Move the chosen thing by pixels of the picture, until the key is let go. */
   nudge(way, pixels) {
     const box = this.entity && this.boxOf(this.entity);
     if (!this.open || !this.board || !box || (this.held && this.held.handle !== "nudge")) return;
@@ -391,53 +351,43 @@ export class Boxes {
   }
 }
 
-/** What Layout Preview shows: the text of a node straight before it, or what its last run drew. @param {any} node */
-function preview(node) {
-  /** @type {Answer} */
-  let ran = {};
-  companion(node, "boxes_preview", {
-    watch: [],
-    height: 375,
-    label: "Storyboard: its boxes over time",
-    build(c) {
-      const boxes = new Boxes(c, false);
-      const look = () => {
-        const input = node.inputs?.find((/** @type {any} */ each) => each.name === "storyboard");
-        const link = linkOf(node, input?.link);
-        const before = link && shown.get(node.graph.getNodeById(link.origin_id));
-        const answer = before?.storyboard ? before : ran;
-        if (answer !== boxes.answer) boxes.answer = answer;
-        boxes.board = answer.storyboard;
-        boxes.refresh();
-      };
-      previews.add(look);
-      chain(node, "onConnectionsChange", look);
-      chain(node, "onExecuted", (output) => {
-        const [text] = output?.frameloom_storyboard ?? [];
-        if (text) ran = { storyboard: JSON.parse(text) };
-        look();
-      });
-      return {
-        changed: look,
-        draw: () => boxes.draw(),
-        key: (event) => boxes.key(event),
-        removed() {
-          previews.delete(look);
-          boxes.removed();
-        },
-      };
-    },
-  });
+/** What Layout Preview shows: the text of a node straight before it, or what its last run drew. */
+class Preview extends Boxes {
+  constructor(c) {
+    super(c, false);
+  }
+
+  sources() {
+    const { from } = before(this.c.node, (each) => each.name === "storyboard");
+    const { question } = from?.comfyClass === "Frameloom_LayoutFromText" ? questionOf(from) : { question: "" };
+    return { question, ran: outputOf(app, this.c.node)?.frameloom_storyboard?.[0] };
+  }
+
+  watched() {
+    return Object.values(this.sources()).join();
+  }
+
+  async changed() {
+    const { question, ran } = this.sources();
+    const answer = question ? await read(question) : {};
+    if (question !== this.sources().question) return;
+    this.board = answer.storyboard ?? (ran && JSON.parse(ran));
+    this.answer = { storyboard: this.board };
+    this.refresh();
+  }
 }
 
 app.registerExtension({
   name: "Frameloom.Boxes",
-  nodeCreated(/** @type {any} */ node) {
-    if (node.comfyClass === "Frameloom_LayoutPreview") preview(node);
+  nodeCreated(node) {
+    if (node.comfyClass === "Frameloom_LayoutPreview") {
+      const label = "Storyboard: its boxes over time";
+      companion(node, "boxes_preview", { watch: [], height: 330, label, build: (c) => new Preview(c) });
+    }
     if (node.comfyClass !== "Frameloom_LayoutFromText") return;
     companion(node, "boxes", {
-      watch: ["text", "file", ...SETTINGS],
-      height: 440,
+      watch: [],
+      height: 385,
       width: 440,
       label: "Storyboard: draw boxes and move them over time",
       build: (c) => new Boxes(c, true),

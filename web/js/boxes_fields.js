@@ -1,23 +1,15 @@
 // The box editor's controls around its picture: tabs of the scenes, what the chosen thing or the scene says, a note.
 
+import { CONTROL, ROW, button, field, make, notice, put } from "./controls.js";
 import * as story from "./storyboard.js";
-
-/** @import { Boxes } from "./boxes.js" */
-
-const CONTROL =
-  "box-sizing: border-box; min-width: 0; height: 22px; margin: 0; padding: 0 5px; font: inherit; color: inherit;" +
-  "border: 1px solid var(--border-color); border-radius: 4px; background: var(--comfy-input-bg);";
-const ROW = "display: flex; flex: none; min-width: 0; align-items: center; gap: 4px;";
 
 export class BoxFields {
   /** @param {Boxes} boxes */
   constructor(boxes) {
     this.boxes = boxes;
     this.tabs = make("div", {}, `${ROW} flex: 1; flex-wrap: wrap`);
-    boxes.behind.select.style.cssText = CONTROL;
     this.top = make("div", {}, ROW, this.tabs, ...(boxes.editable ? [boxes.behind.select] : []));
-    this.note = make("div", { role: "status" }, "flex: none; max-height: 80px; overflow: auto; white-space: pre-wrap");
-    this.note.style.userSelect = "text";
+    this.note = notice("max-height: 80px; user-select: text");
 
     this.things = make("select", { title: "chosen thing" }, `${CONTROL} flex: 1 1 80px; width: 0`);
     this.things.onchange = () => boxes.choose(this.things.value);
@@ -41,34 +33,27 @@ export class BoxFields {
     this.chosen = make("div", {}, ROW, this.things, this.ofThing, this.ofScene);
   }
 
-  /** @param {object} given @param {string} flex @param {(value: any) => void} then */
-  field(given, flex, then) {
-    const made = make("input", given, `${CONTROL} ${flex}`);
-    made.onchange = () => {
-      this.boxes.edit(() => then(made.value));
+  field(given, style, then) {
+    return field(given, style, (input) => {
+      this.boxes.c.step(() => then(input));
       this.boxes.refresh();
-    };
-    return made;
+    });
   }
 
-  /** @param {string} title @param {(text: string) => void} then */
   text(title, then) {
-    return this.field({ type: "text", title, placeholder: title.split(" ")[0] }, "flex: 2 1 90px; width: 0", (text) => then(text.trim()));
+    const given = { type: "text", title, placeholder: title.split(" ")[0] };
+    return this.field(given, "flex: 2 1 90px; width: 0", ({ value }) => then(value.trim()));
   }
 
-  /** @param {string} title @param {object} range @param {(value: number) => void} then */
   number(title, range, then) {
     const given = { type: "number", title, min: 0, step: 1, ...range };
-    return this.field(given, "flex: 1 1 56px; width: 0", (text) => text && then(Number(text)));
+    return this.field(given, "flex: 1 1 56px; width: 0", ({ value }) => value && then(Number(value)));
   }
 
-  /** @param {string} textContent @param {string} title @param {() => void} then */
   button(textContent, title, then) {
-    const onclick = () => this.boxes.edit(then);
-    return make("button", { type: "button", textContent, title, onclick }, `${CONTROL} flex: none; cursor: pointer`);
+    return button(textContent, title, () => this.boxes.c.step(then));
   }
 
-  /** @param {number} side @param {number} value */
   setEdge(side, value) {
     const box = this.boxes.entity && this.boxes.boxOf(this.boxes.entity);
     if (!box) return;
@@ -76,11 +61,9 @@ export class BoxFields {
     this.boxes.setKey(story.drag(box, "wnes"[side], side % 2 ? [0, way] : [way, 0]));
   }
 
-  /** @param {number} value */
   setFrames(value) {
-    const { scene, boxes } = { scene: this.boxes.scene, boxes: this.boxes };
-    if (!scene) return;
-    const fewest = story.fewestFrames(scene);
+    const { boxes } = this;
+    const fewest = boxes.scene ? story.fewestFrames(boxes.scene) : 1;
     boxes.changeScene({ frames: story.clamp(Math.round(value), fewest, 100000) });
     if (value < fewest) boxes.said = `A key is at frame ${fewest}: take it away first for a shorter scene.`;
   }
@@ -110,7 +93,7 @@ export class BoxFields {
     this.numbers.style.visibility = entity ? "" : "hidden"; // the picture keeps its size
     this.ofScene.style.display = entity ? "none" : "flex";
     const options = [{ id: "", text: "the scene" }, ...(scene?.entities ?? [])];
-    this.things.replaceChildren(...options.map(({ id, text }) => make("option", { value: id, textContent: text })));
+    this.things.replaceChildren(...options.map(({ id, text }) => new Option(text, id)));
     this.things.value = boxes.thing;
     this.hold.checked = entity?.hold ?? false;
     put(this.name, entity?.text ?? "");
@@ -122,14 +105,13 @@ export class BoxFields {
     this.note.style.display = this.note.textContent ? "" : "none";
   }
 
-  /** @param {Boxes["board"]} board */
+  /** @param {Storyboard | undefined} board */
   tabsOf(board) {
     const { boxes } = this;
     const tabs = (board?.scenes ?? []).map(({ id, prompt }, place) => {
-      const onclick = () => boxes.goScene(place);
-      const given = { type: "button", textContent: `Scene ${id}`, title: `scene ${id}: ${prompt}`, onclick };
-      const tab = make("button", given, `${CONTROL} flex: 0 1 auto; cursor: pointer`);
-      tab.setAttribute("aria-pressed", String(place === boxes.place));
+      const tab = button(`Scene ${id}`, `scene ${id}: ${prompt}`, () => boxes.goScene(place));
+      tab.ariaPressed = String(place === boxes.place);
+      tab.style.flex = "0 1 auto";
       if (place === boxes.place) tab.style.borderColor = "currentColor";
       return tab;
     });
@@ -151,26 +133,12 @@ export class BoxFields {
     this.edges.forEach((field, side) => put(field, box ? story.round(box[side]) : ""));
     const mark = story.keyAt(entity, frame) ? "◆" : "◇";
     if (this.key.textContent !== mark) this.key.textContent = mark;
-    this.key.setAttribute("aria-pressed", String(mark === "◆"));
+    this.key.ariaPressed = String(mark === "◆");
   }
 }
 
-/** @param {string} tag @param {Record<string, any>} given @param {string} style @param {...Node} children @returns {any} */
-function make(tag, given, style = "", ...children) {
-  const made = Object.assign(document.createElement(tag), given);
-  if (style) made.style.cssText = style;
-  if (given.title) made.setAttribute("aria-label", given.title);
-  made.append(...children);
-  return made;
-}
-
-/** The line that an error speaks of. @param {Boxes} boxes */
+/** The line that an error speaks of. */
 function excerpt({ answer, c }) {
   if (!answer.line) return "";
   return `${answer.line} | ${String(c.value("text")).split("\n")[answer.line - 1]?.trim().slice(0, 100)}\n`;
-}
-
-/** Set a field's value, unless somebody types in it. @param {any} field @param {any} value */
-function put(field, value) {
-  if (document.activeElement !== field && field.value !== String(value)) field.value = value;
 }

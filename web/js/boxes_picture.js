@@ -3,19 +3,12 @@
 import * as story from "./storyboard.js";
 import { THINGS, colours } from "./surface.js";
 
-/**
- * @import { Boxes } from "./boxes.js"
- * @import { Box, Entity, Point, Scene } from "./storyboard.js"
- * @import { Surface } from "./surface.js"
- */
-
 export const HANDLE = 10; // screen pixels
 const MARGIN = 12; // around the picture, for handles at its edges
 const [LANES, LANE] = [90, 15]; // height of all lanes, and of one where there are few
 const [BEFORE, BEHIND] = [40, 66]; // of a lane: it begins and ends below the frame bar's slider
 const FAINT = 0.5;
 
-/** @param {number} place */
 const colour = (place) => THINGS[place % THINGS.length];
 
 /** Where the picture lies: as large as it fits, in the middle. @param {Surface} surface @param {Point} size */
@@ -31,13 +24,12 @@ export function paint({ surface, frame, thing, held, behind, open, editable, box
   const { x, y, width, height } = placeOf(surface, size);
   const look = colours();
   const thin = 1 / Math.min(surface.scale, 1); // a pixel of the screen, or of a graph that is near
-  const at = (/** @type {number} */ across, /** @type {number} */ down) =>
-    /** @type {Point} */ ([x + across * width, y + down * height]);
-  const outline = (/** @type {Box} */ [left, top, right, bottom]) => {
+  const at = (across, down) => /** @type {Point} */ ([x + across * width, y + down * height]);
+  const outline = (/** @type {number[]} */ [left, top, right, bottom]) => {
     pen.beginPath();
     pen.rect(...at(left, top), (right - left) * width, (bottom - top) * height);
   };
-  const ink = (/** @type {string} */ stroke, /** @type {string} */ fill, /** @type {number} */ line = 1) =>
+  const ink = (stroke, fill, line = 1) =>
     Object.assign(pen, { strokeStyle: stroke, fillStyle: fill, lineWidth: line * thin });
 
   ink(look.edge, look.ground);
@@ -48,7 +40,7 @@ export function paint({ surface, frame, thing, held, behind, open, editable, box
   pen.globalAlpha = picture ? 1 : FAINT;
   if (picture) pen.drawImage(picture, x, y, width, height);
   else for (const part of [0.25, 0.5, 0.75]) for (const line of [[part, 0, part, 1], [0, part, 1, part]]) {
-    outline(/** @type {Box} */ (line));
+    outline(line);
     pen.stroke();
   }
   const full = open || !editable ? 1 : FAINT;
@@ -60,7 +52,6 @@ export function paint({ surface, frame, thing, held, behind, open, editable, box
   if (held?.id === "" && held.now) box(held.now, colour(entities.length), 2);
   pen.globalAlpha = 1;
 
-  /** @param {Box} edges @param {string} hue @param {number} line */
   function box(edges, hue, line) {
     outline(edges);
     ink(hue, `${hue}30`, line);
@@ -68,7 +59,7 @@ export function paint({ surface, frame, thing, held, behind, open, editable, box
     pen.stroke();
   }
 
-  /** @param {Entity} entity @param {string} hue */
+  /** @param {Entity} entity */
   function draw(entity, hue) {
     const edges = boxOf(entity);
     if (!edges) return;
@@ -93,7 +84,7 @@ export function paint({ surface, frame, thing, held, behind, open, editable, box
     }
   }
 
-  /** The boxes of the keys around, and the way of the centre. @param {Entity} entity @param {string} hue */
+  /** The boxes of the keys around, and the way of the centre. @param {Entity} entity */
   function ghosts(entity, hue) {
     ink(hue, hue);
     pen.font = `${10 * thin}px sans-serif`;
@@ -130,11 +121,11 @@ export function paintLanes({ lanes, frame, thing }, scene) {
   const tall = laneHeight(scene);
   const look = colours();
   const step = (lanes.width - BEFORE - BEHIND) / Math.max(scene.frames - 1, 1);
-  const x = (/** @type {number} */ at) => BEFORE + step * at;
+  const x = (at) => BEFORE + step * at;
   pen.font = "10px sans-serif";
   scene.entities.forEach((entity, number) => {
     const top = number * tall;
-    const bar = (/** @type {number} */ alpha, /** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ edge) => {
+    const bar = (alpha, from, to, edge) => {
       pen.globalAlpha = alpha;
       pen.fillRect(x(from) - 2.5, top + edge, x(to) - x(from) + 5, tall - 2 * edge);
     };

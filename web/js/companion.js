@@ -1,82 +1,74 @@
 // A companion: a second widget on a node, which shows what the widgets beside it say and lets a hand change it. It is
 // saved nowhere, neither in a workflow nor in a prompt: the text beside it stays the value, and can be typed.
 
+import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 
 const LOOKS_PER_SECOND = 10;
 const MARGIN = 10; // that the editor keeps around an element
+const ROOT =
+  "box-sizing: border-box; display: flex; flex-direction: column; gap: 4px; width: 100%; height: 100%; padding: 3px;" +
+  "touch-action: none; user-select: none; font: 12px sans-serif; color: var(--input-text); outline-offset: -1px;";
 
-/** @type {Set<Companion>} */
-const live = new Set();
+/** Those of nodes in a graph, by their elements. @type {Map<Element, Companion>} */
+const live = new Map();
 let timer = 0;
 
-/**
- * What a companion's content answers with.
- *
- * @typedef {object} Content
- * @property {() => void} changed - a watched widget has another value than was last seen, whoever set it: read it, and
- *   end a drag that is going on
- * @property {() => void} draw - the size, the zoom or something else to show is another
- * @property {(event: KeyboardEvent) => boolean} [key] - takes a key and says whether it was of use
- * @property {() => void} [removed] - the node leaves the graph
- */
+const sizes = new ResizeObserver((seen) => seen.forEach(({ target }) => live.get(target)?.redraw()));
+const sights = new IntersectionObserver((seen) =>
+  seen.forEach(({ target, isIntersecting }) => live.get(target)?.show(isIntersecting)),
+);
+api.addEventListener("reconnected", () => live.forEach((each) => (each.seen = [])));
+api.addEventListener("executed", () => live.forEach((each) => each.redraw())); // what ran may be shown
 
-class Companion {
-  /**
-   * @param {any} node - node of the editor's graph
-   * @param {string[]} watch - names of the widgets that are shown
-   */
-  constructor(node, watch) {
+export class Companion {
+  /** @param {any} node - node of the editor's graph @param {CompanionOptions} options */
+  constructor(node, { watch, build }) {
     this.node = node;
     this.watch = watch;
+    this.build = build;
     this.root = document.createElement("div");
     this.root.tabIndex = 0;
-    this.root.style.cssText =
-      "box-sizing: border-box; display: flex; flex-direction: column; gap: 4px; width: 100%; height: 100%;" +
-      "touch-action: none; user-select: none; font: 12px sans-serif; color: var(--input-text); outline-offset: -1px";
-    /** @type {Content} */
-    this.content = { changed() {}, draw() {} };
-    /** @type {Map<string, any>} */
-    this.seen = new Map();
+    /** @type {Content | undefined} */
+    this.content = undefined; // until it is seen: a graph opens faster
+    this.isSeen = false;
+    this.isLoaded = false; // from a file, or by an undo
+    this.seen = [];
     this.zoom = 0;
     this.drawing = 0;
-    this.sizes = new ResizeObserver(() => this.redraw());
   }
 
-  /** @param {string} name */
   widget(name) {
-    return this.node.widgets?.find((/** @type {any} */ each) => each.name === name);
+    return this.node.widgets.find((each) => each.name === name);
   }
 
-  /** @param {string} name @returns {any} a widget's value */
   value(name) {
     return this.widget(name)?.value;
   }
 
-  /** @param {string} name @returns {boolean} whether the value comes through a link, so is not known here */
+  /** Whether a widget's value comes through a link, so is not known here. */
   linked(name) {
-    return this.node.inputs?.find((/** @type {any} */ each) => each.widget?.name === name)?.link != null;
+    return this.node.inputs?.find((each) => each.widget?.name === name)?.link != null;
   }
 
   /**
    * Set a widget's value, unless somebody else has just set it: then theirs stays, and is told.
    *
-   * @param {string} name
-   * @param {any} value
    * @returns {boolean} whether it was set
    */
   write(name, value) {
     if (this.look()) return false;
     const widget = this.widget(name);
-    this.seen.set(name, value);
     widget.value = value;
+    this.seen = this.watched();
     widget.callback?.(value);
-    this.node.setDirtyCanvas?.(true, true);
+    this.node.setDirtyCanvas(true, true);
     return true;
   }
 
-  /** Make an undo step of a change that no mouse and no key made; those make their own. */
-  snapshot() {
+  /** Do what no mouse and no key does by itself, as one step of undo; those make their own. */
+  step(change) {
+    change();
     const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
     if (tracker?.captureCanvasState) tracker.captureCanvasState();
     else tracker?.checkState?.();
@@ -87,66 +79,82 @@ class Companion {
     if (this.root.isConnected || !this.node.graph) return;
     const name = this.root.dataset.frameloom;
     const old = document.querySelector(`[data-frameloom="${name}"][data-node="${this.node.id}"]`);
-    if (old && ![...live].some((each) => each.root === old)) old.replaceWith(this.root);
+    if (old && !live.has(old)) old.replaceWith(this.root);
   }
 
-  /** @returns {boolean} whether a watched widget had another value than was last seen */
+  /** It came into sight, or went. */
+  show(isSeen) {
+    this.isSeen = isSeen;
+    this.content ??= isSeen ? this.build(this) : undefined;
+    this.look();
+    this.redraw();
+  }
+
+  watched() {
+    return [...this.watch.map((name) => this.value(name)), this.content?.watched?.()];
+  }
+
+  /** @returns {boolean} whether something watched was another than was last seen */
   look() {
     this.settle();
-    const other = this.watch.filter((name) => this.value(name) !== this.seen.get(name));
-    for (const name of other) this.seen.set(name, this.value(name));
-    if (other.length) {
-      this.content.changed();
-      this.redraw();
-    }
-    if (this.zoom !== app.canvas?.ds.scale) {
-      this.zoom = app.canvas?.ds.scale;
-      this.redraw();
-    }
-    return other.length > 0;
+    this.root.dataset.node = this.node.id;
+    if (!this.isSeen) return false;
+    const now = this.watched();
+    const isOther = !this.seen.length || now.some((value, place) => value !== this.seen[place]);
+    this.seen = now;
+    if (isOther) this.content?.changed();
+    if (isOther || this.zoom !== app.canvas.ds.scale) this.redraw();
+    this.zoom = app.canvas.ds.scale;
+    return isOther;
   }
 
   redraw() {
+    if (!this.isSeen) return;
     this.drawing ||= requestAnimationFrame(() => {
       this.drawing = 0;
-      this.root.dataset.node = this.node.id;
-      this.content.draw();
+      this.content?.draw();
     });
   }
 
+  begin() {
+    live.set(this.root, this);
+    sizes.observe(this.root);
+    sights.observe(this.root);
+    timer ||= window.setInterval(() => {
+      for (const each of live.values()) each.look();
+      if (!live.size) timer = window.clearInterval(timer) ?? 0;
+    }, 1000 / LOOKS_PER_SECOND);
+  }
+
   remove() {
-    live.delete(this);
-    this.sizes.disconnect();
+    live.delete(this.root);
+    sizes.unobserve(this.root);
+    sights.unobserve(this.root);
     cancelAnimationFrame(this.drawing);
-    this.content.removed?.();
+    this.drawing = 0;
+    this.isSeen = false;
   }
 }
 
 /**
- * Put a companion onto a node, below its widgets: in another place, some versions of the editor would give the widgets
- * behind it their neighbour's value when a workflow is read.
+ * Put a companion onto a node that was just made, below its widgets: in another place, some versions of the editor would
+ * give the widgets behind it their neighbour's value when a workflow is read.
  *
- * @param {any} node - node that was just made; call this in nodeCreated
- * @param {string} name - name of the widget
- * @param {object} options
- * @param {string[]} options.watch - names of the widgets that are shown
- * @param {number} options.height - least height, in the graph's pixels
- * @param {number} [options.width] - width of a new node
- * @param {string} options.label - what a screen reader says
- * @param {(companion: Companion) => Content} options.build - makes the content below the companion's root
- * @returns {Companion}
+ * @param {any} node @param {string} name @param {CompanionOptions} options
  */
-export function companion(node, name, { watch, height, width = 340, label, build }) {
-  const made = new Companion(node, watch);
+export function companion(node, name, options) {
+  const made = new Companion(node, options);
   const { root } = made;
+  const { height, width = 340, label } = options;
   root.dataset.frameloom = name;
   root.setAttribute("role", "group");
-  root.setAttribute("aria-label", label);
-  root.style.minHeight = `${height - 2 * MARGIN}px`; // nodes of Vue ask the element alone
+  root.ariaLabel = label;
+  root.style.cssText = `${ROOT} min-height: ${height - 2 * MARGIN}px`; // nodes of Vue ask the element alone
   forward(root);
   root.addEventListener("keydown", (event) => {
     const typed = event.target instanceof HTMLInputElement && event.target.type !== "range";
-    const used = !typed && made.content.key?.(event);
+    const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
+    const used = !typed && isPlain && made.content?.key?.(event);
     if (used) event.preventDefault();
     if (used || typed) event.stopPropagation(); // else the editor would delete the node, or move it
   });
@@ -161,50 +169,37 @@ export function companion(node, name, { watch, height, width = 340, label, build
     setValue: () => {},
   });
   widget.serialize = false; // in a workflow
-  made.content = build(made);
 
-  chain(node, "onConfigure", () => made.look());
+  chain(node, "onConfigure", () => {
+    made.isLoaded = true;
+    made.look();
+  });
   chain(node, "onRemoved", () => made.remove());
-  chain(node, "onAdded", () => begin(made));
-  begin(made);
+  chain(node, "onAdded", () => made.begin());
+  made.begin();
   const [least, tall] = node.computeSize();
   node.setSize([Math.max(width, least), tall]);
-  return made;
 }
 
-/** @param {Companion} made */
-function begin(made) {
-  live.add(made);
-  made.sizes.observe(made.root);
-  timer ||= window.setInterval(() => {
-    for (const each of live) each.look();
-    if (!live.size) timer = window.clearInterval(timer) ?? 0;
-  }, 1000 / LOOKS_PER_SECOND);
-  made.look();
-}
-
-/**
- * Call a function after the one that a node has under a name.
- *
- * @param {any} node
- * @param {string} name
- * @param {(...given: any[]) => void} then
- */
+/** Call a function after the one that a node has under a name. */
 export function chain(node, name, then) {
   const before = node[name];
-  node[name] = function (/** @type {any[]} */ ...given) {
+  node[name] = function (...given) {
     const answer = before?.apply(this, given);
     then(...given);
     return answer;
   };
 }
 
+/** Where a node is among all workflows that are open: undo and a change of tab make it anew. */
+export function placeOf(node) {
+  return `${app.extensionManager?.workflow?.activeWorkflow?.path} ${node.id}`;
+}
+
 /**
  * Let the graph have what it would miss below a widget: its wheel and its middle button.
  *
  * A pointerdown is never prevented: the editor takes its undo steps from the mouse events that follow one.
- *
- * @param {HTMLElement} root
  */
 function forward(root) {
   const isClassic = () => !(/** @type {any} */ (window).LiteGraph?.vueNodesMode);
@@ -217,7 +212,7 @@ function forward(root) {
     if (event.button === 0) event.stopPropagation();
     if (event.button !== 1 || !isClassic()) return;
     root.setPointerCapture(event.pointerId);
-    const pan = (/** @type {PointerEvent} */ moved) => {
+    const pan = (moved) => {
       const { ds } = app.canvas;
       ds.offset[0] += moved.movementX / ds.scale;
       ds.offset[1] += moved.movementY / ds.scale;

@@ -4,10 +4,12 @@
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { chain, companion } from "./companion.js";
-import { frameBar } from "./frame_bar.js";
-import { colours, Surface } from "./surface.js";
+import { addressOf, make, notice } from "./controls.js";
+import { frameBar, wayOf } from "./frame_bar.js";
+import { outputOf } from "./graph.js";
+import { Surface, colours, drawCurve, rangeOf } from "./surface.js";
 
-/** @type {Record<string, number>} Height of the scrubber, by the node's class. */
+/** Height of the scrubber, by the node's class. */
 const HEIGHTS = {
   Frameloom_VideoMetrics: 300,
   Frameloom_ForegroundMask: 160,
@@ -22,27 +24,12 @@ const LINES = ["#3d9be0", "#e69f00"]; // told apart by people who see few colour
 const EMPTY = "Run the node: its frames are shown here.";
 const GONE = "The server has these frames no more: run the node again.";
 const STILL = "One frame: nothing moves. Set the latent's batch size to the frames of a video.";
+const SMALL = "font-size: 10px; color: var(--descrip-text)";
 
-/**
- * What a run gives: clips, as host/comfyui/clips.py describes them, and lines of numbers by frame.
- *
- * @typedef {{ title: string, fps: number, frames: number, step: number, size: number[], subfolder: string,
- *   sheets: string[], problem?: string, width: number, height: number, cell: number[], columns: number,
- *   rows: number }} Clip
- * @typedef {{ title: string, lines: Record<string, (number | null)[]> }} Curve
- * @typedef {{ x: number, y: number, width: number, height: number }} Place
- */
+/** How many frames are shown. @param {Clip} clip */
+const kept = (clip) => Math.ceil(clip.frames / clip.step);
 
-const kept = (/** @type {Clip} */ clip) => Math.ceil(clip.frames / clip.step);
-
-/**
- * Lay pictures of one shape out in a place, as large as they fit.
- *
- * @param {number} count
- * @param {number} ratio - a picture's width, as a multiple of its height
- * @param {Surface} place
- * @returns {Place[]}
- */
+/** Lay pictures of one shape out in a place, as large as they fit. @param {Surface} place @returns {Area[]} */
 function arrange(count, ratio, place) {
   let [height, columns] = [0, 1];
   for (let tried = 1; tried <= count; tried += 1) {
@@ -71,33 +58,48 @@ class Scrubber {
   step = 1; // frames of a clip from one that is shown to the next
   last = 0; // number of the last frame that is shown
   drawn = ""; // what the curves were drawn for
-  figures = document.createElement("div");
-  note = document.createElement("div");
-  cursor = document.createElement("div");
 
-  /** @param {any} c - the companion */
+  /** @param {Companion} c */
   constructor(c) {
     this.c = c;
     this.picture = new Surface(c.root, "frames: move the mouse over them, or use the arrow keys");
     this.charts = new Surface(c.root, "curves by frame");
     this.charts.place.style.flex = "none";
-    this.cursor.style.cssText = "position: absolute; inset: 0 auto 0 0; width: 1px; background: currentColor; pointer-events: none";
-    this.charts.place.append(this.cursor);
-    for (const line of [this.figures, this.note]) {
-      line.style.cssText = "flex: none; font-size: 10px; white-space: pre-line; color: var(--descrip-text)";
-    }
-    this.note.setAttribute("role", "status");
-    this.bar = frameBar({ onFrame: () => this.draw() });
+    this.figures = make("div", {}, `flex: none; white-space: pre-line; ${SMALL}`);
+    this.note = notice(SMALL);
+    this.bar = frameBar(() => c.redraw());
     c.root.append(this.figures, this.bar.element, this.note);
     for (const surface of [this.picture, this.charts]) {
-      surface.canvas.onpointermove = (event) => this.scrub(event, surface);
-      surface.canvas.onpointerdown = (event) => this.scrub(event, surface);
+      surface.canvas.onpointermove = surface.canvas.onpointerdown = (event) => this.scrub(event, surface);
     }
-    this.show({});
+    chain(c.node, "onExecuted", (output) => output?.frameloom_clips && this.show(output));
+    this.show(outputOf(app, c.node) ?? {});
+    if (c.isLoaded && !this.clips.length) this.recall();
   }
 
-  /** @param {{ frameloom_clips?: Clip[], frameloom_curves?: Curve[] }} output - what a run has given */
+  /** What the last run gave, as this page knows it; where another tab was opened, after its nodes are made. */
+  watched() {
+    return outputOf(app, this.c.node)?.frameloom_clips;
+  }
+
+  changed() {
+    const known = outputOf(app, this.c.node);
+    if (known?.frameloom_clips && known !== this.output) this.show(known);
+    else this.pace();
+  }
+
+  /** Show what the server's history says, where this page was loaded anew. */
+  async recall() {
+    const { node } = this.c;
+    const graph = app.rootGraph ?? app.graph;
+    if (node.graph !== graph) return; // in a subgraph nodes have other numbers there
+    const past = await fromHistory(graph.id, node);
+    if (past && !this.clips.length) this.show(past);
+  }
+
+  /** Show what a run has given. @param {Output} output */
   show(output) {
+    this.output = output;
     this.clips = output.frameloom_clips ?? [];
     this.curves = output.frameloom_curves ?? [];
     this.step = this.clips[0]?.step ?? 1;
@@ -121,12 +123,8 @@ class Scrubber {
     return first ? arrange(this.clips.length, first.width / first.height, this.picture) : [];
   }
 
-  /**
-   * Go to the frame under the mouse; while it plays, only where a button is down.
-   *
-   * @param {PointerEvent} event
-   * @param {Surface} surface
-   */
+  /** Go to the frame under the mouse; while it plays, only where a button is down.
+   *  @param {PointerEvent} event @param {Surface} surface */
   scrub(event, surface) {
     if (event.buttons > 1 || (this.bar.playing && !event.buttons)) return;
     const [x, y] = surface.at(event);
@@ -135,26 +133,19 @@ class Scrubber {
     if (place) this.bar.step(Math.floor(((x - place.x) / place.width) * (this.last + 1)) - this.bar.frame);
   }
 
-  /**
-   * @param {Clip} clip
-   * @param {number} number
-   * @returns {HTMLImageElement | "loading" | "gone"} a sheet, which is fetched when it is first asked for
-   */
-  sheet(clip, number) {
-    const name = clip.sheets[number];
+  /** A sheet, which is fetched when it is first asked for. @param {Clip} clip @param {number} number */
+  sheet({ sheets, subfolder }, number) {
+    const name = sheets[number];
     const known = name ? this.sheets.get(name) : "gone";
     if (known) return known;
     const image = new Image();
-    image.src = api.apiURL(`/view?${new URLSearchParams({ filename: name, subfolder: clip.subfolder, type: "temp" })}`);
+    image.src = addressOf({ filename: name, subfolder, type: "temp" });
     this.sheets.set(name, "loading");
     const seen = (/** @type {HTMLImageElement | "gone"} */ what) => {
       this.sheets.set(name, what);
       this.c.redraw();
     };
-    image.decode().then(
-      () => seen(image),
-      () => seen("gone"),
-    );
+    image.decode().then(() => seen(image), () => seen("gone"));
     return "loading";
   }
 
@@ -170,13 +161,9 @@ class Scrubber {
     this.drawCharts();
   }
 
-  /**
-   * @param {CanvasRenderingContext2D} pen
-   * @param {Place} place
-   * @param {number} number - number of the clip
-   * @returns {unknown} its sheet, or why it is not there
-   */
-  drawFrame(pen, place, number) {
+  /** Draw a clip's frame; return its sheet, or why it is not there.
+   *  @param {Pen} pen @param {Area} place @param {number} number */
+  drawFrame(pen, { x, y, width, height }, number) {
     const clip = this.clips[number];
     const frame = Math.min(this.bar.frame, kept(clip) - 1); // behind its end a clip shows its last frame
     const each = clip.columns * clip.rows;
@@ -185,23 +172,23 @@ class Scrubber {
     const sheet = this.sheet(clip, at);
     if (at + 1 < clip.sheets.length) this.sheet(clip, at + 1); // will be wanted next
     if (typeof sheet !== "string") {
-      pen.imageSmoothingEnabled = place.width < 4 * clip.width; // cells of a small mask stay squares
-      pen.drawImage(sheet, left, top, clip.width, clip.height, place.x, place.y, place.width, place.height);
+      pen.imageSmoothingEnabled = width < 4 * clip.width; // cells of a small mask stay squares
+      pen.drawImage(sheet, left, top, clip.width, clip.height, x, y, width, height);
     } else {
       pen.fillStyle = colours().ground;
-      pen.fillRect(place.x, place.y, place.width, place.height);
+      pen.fillRect(x, y, width, height);
     }
     if (this.clips.length > 1) {
       pen.font = "bold 11px sans-serif";
       pen.lineWidth = 3;
       pen.fillStyle = LINES[number % LINES.length];
-      pen.strokeText(clip.title, place.x + 5, place.y + 14);
-      pen.fillText(clip.title, place.x + 5, place.y + 14);
+      pen.strokeText(clip.title, x + 5, y + 14);
+      pen.fillText(clip.title, x + 5, y + 14);
     }
     return sheet;
   }
 
-  /** @returns {string} what must be said of the frames that are shown */
+  /** What must be said of the frames that are shown. */
   about() {
     const [clip] = this.clips;
     if (!clip) return EMPTY;
@@ -212,72 +199,43 @@ class Scrubber {
   }
 
   drawCharts() {
-    const { clientWidth: width } = this.charts.place;
-    this.cursor.style.transform = `translateX(${(this.bar.frame / (this.last || 1)) * (width - 1)}px)`;
-    this.cursor.style.display = this.curves.length ? "block" : "none";
-    const wanted = `${width} ${app.canvas.ds.scale}`;
-    if (wanted === this.drawn) return;
+    if (!this.curves.length) return;
+    const wanted = `${this.charts.place.clientWidth} ${app.canvas.ds.scale}`;
+    if (wanted !== this.drawn) this.drawCurves();
     this.drawn = wanted;
+    this.charts.mark(this.bar.frame / (this.last || 1));
+  }
+
+  drawCurves() {
     const pen = this.charts.begin();
-    this.curves.forEach(({ lines }, number) => drawCurve(pen, lines, width - 1, number * CHART, this.last * this.step || 1));
-  }
-
-  /** @param {KeyboardEvent} event */
-  key(event) {
-    const ways = /** @type {Record<string, number>} */ ({ ArrowLeft: -1, ArrowRight: 1, Home: -this.last, End: this.last });
-    const toggles = event.key === " " && !(event.target instanceof HTMLButtonElement);
-    if (toggles) this.bar.toggle();
-    else if (event.key in ways) this.bar.step(ways[event.key]);
-    return toggles || event.key in ways;
-  }
-
-  /** Show what the last run gave: as this page knows it, or the server's history. */
-  async restore() {
-    const { node } = this.c;
-    const graph = app.rootGraph ?? app.graph;
-    const isInside = node.graph && node.graph !== graph; // of a subgraph, in which the history has other numbers
-    const known = app.nodeOutputs?.[isInside ? `${node.graph.id}:${node.id}` : node.id];
-    if (known?.frameloom_clips) return this.show(known);
-    const past = isInside || this.clips.length ? null : await fromHistory(graph.id, node);
-    if (past && !this.clips.length) this.show(past);
-  }
-}
-
-/**
- * @param {CanvasRenderingContext2D} pen
- * @param {Record<string, (number | null)[]>} lines
- * @param {number} width
- * @param {number} top
- * @param {number} last - number of the frame at the right end
- */
-function drawCurve(pen, lines, width, top, last) {
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of Object.values(lines).flat()) {
-    if (value !== null) [low, high] = [Math.min(low, value), Math.max(high, value)];
-  }
-  pen.strokeStyle = colours().edge;
-  pen.lineWidth = 1;
-  pen.strokeRect(0.5, top + 2.5, width, CHART - 5);
-  Object.values(lines).forEach((line, number) => {
-    pen.strokeStyle = LINES[number % LINES.length];
-    pen.beginPath();
-    line.forEach((value, frame) => {
-      const share = high > low ? ((value ?? low) - low) / (high - low) : 0.5;
-      if (value !== null) pen.lineTo((frame / last) * width, top + CHART - 5 - share * (CHART - 10));
+    const width = this.charts.width - 1;
+    this.curves.forEach(({ lines }, number) => {
+      const range = rangeOf(Object.values(lines).flat());
+      const y = number * CHART + 5;
+      pen.strokeStyle = colours().edge;
+      pen.strokeRect(0.5, y - 2.5, width, CHART - 5);
+      Object.values(lines).forEach((line, each) => {
+        pen.strokeStyle = LINES[each % LINES.length];
+        const shown = (width * (line.length - 1)) / (this.last * this.step || 1);
+        drawCurve(pen, line, { x: 0, y, width: shown, height: CHART - 10 }, range);
+      });
     });
-    pen.stroke();
-  });
+  }
+
+  key({ key, target }) {
+    const toggles = key === " " && !(target instanceof HTMLButtonElement);
+    const way = wayOf(key);
+    if (toggles) this.bar.toggle();
+    else if (way) this.bar.step(way);
+    return toggles || way !== 0;
+  }
 }
 
-/**
- * @param {string} workflow
- * @param {any} node
- * @returns {Promise<any>} what a node of a workflow gave in the last of the runs that the server remembers
- */
+/** Return what a node of a workflow gave in the last of the runs that the server remembers. */
 async function fromHistory(workflow, node) {
   try {
     const answer = await (await api.fetchApi(`/history?max_items=${RUNS}`)).json();
-    const isOurs = (/** @type {any} */ { prompt }) =>
+    const isOurs = ({ prompt }) =>
       prompt[3]?.extra_pnginfo?.workflow?.id === workflow && prompt[2][node.id]?.class_type === node.comfyClass;
     const outputs = Object.values(answer).filter(isOurs).map((run) => run.outputs?.[node.id]);
     return outputs.reverse().find((output) => output?.frameloom_clips);
@@ -286,34 +244,11 @@ async function fromHistory(workflow, node) {
   }
 }
 
-/** @type {Set<Scrubber>} */
-const live = new Set();
-
 app.registerExtension({
   name: "Frameloom.Scrubber",
-  nodeCreated(/** @type {any} */ node) {
+  nodeCreated(node) {
     const height = HEIGHTS[node.comfyClass];
-    if (!height) return;
-    companion(node, "scrubber", {
-      watch: ["fps"],
-      height,
-      label: "frames of the last run",
-      build(c) {
-        const scrubber = new Scrubber(c);
-        chain(node, "onAdded", () => live.add(scrubber));
-        chain(node, "onConfigure", () => scrubber.restore());
-        chain(node, "onExecuted", (output) => output?.frameloom_clips && scrubber.show(output));
-        return {
-          changed: () => scrubber.pace(),
-          draw: () => scrubber.draw(),
-          key: (event) => scrubber.key(event),
-          removed: () => (scrubber.bar.stop(), live.delete(scrubber)),
-        };
-      },
-    });
-  },
-  // Another tab was opened: the editor gives back what its nodes showed after they are made.
-  onNodeOutputsUpdated() {
-    for (const scrubber of live) scrubber.restore();
+    const build = (c) => new Scrubber(c);
+    if (height) companion(node, "scrubber", { watch: ["fps"], height, label: "frames of the last run", build });
   },
 });

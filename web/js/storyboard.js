@@ -2,17 +2,6 @@
 // nothing changes what it is given. The format is models/storyboard/scenes.py's: a box is [left, top, right, bottom],
 // 0..1 of the picture, and frames are numbered from 0 within their scene.
 
-/**
- * @typedef {[number, number, number, number]} Box
- * @typedef {[number, number]} Point
- * @typedef {{ f: number, box: Box | null }} Key  no box: absent from this frame on
- * @typedef {{ id: string, text: string, image?: string | null, track: Key[], hold: boolean,
- *   keypoints?: { f: number, points: Record<string, number[]> }[] | null }} Entity
- * @typedef {{ id: number, prompt: string, background: string, frames: number, entities: Entity[] }} Scene
- * @typedef {{ version: number, fps: number, size: Point, scenes: Scene[],
- *   groups: Record<string, number[]>, provenance?: object | null }} Storyboard
- */
-
 const LEAST = 0.01; // side of a box that a hand makes, so that it can take hold of it again
 const LINE = 100; // characters up to which a list or an object stays on one line of the text
 

@@ -1,6 +1,7 @@
 // A canvas inside a companion: as large as its place, sharp at every zoom, with the editor's colours.
 
 import { app } from "../../../scripts/app.js";
+import { make } from "./controls.js";
 
 const SHARPEST = 2; // beyond this zoom a canvas grows no further: its memory goes with the square
 
@@ -10,15 +11,15 @@ export class Surface {
    * @param {string} label - what a screen reader says
    */
   constructor(parent, label) {
-    this.place = document.createElement("div");
-    this.place.style.cssText = "position: relative; flex: 1 1 0; min-height: 0";
-    this.canvas = document.createElement("canvas");
-    this.canvas.style.cssText = "position: absolute; inset: 0; width: 100%; height: 100%";
-    this.canvas.setAttribute("role", "img");
-    this.canvas.setAttribute("aria-label", label);
-    this.place.append(this.canvas);
+    const style = "position: absolute; inset: 0; width: 100%; height: 100%";
+    /** @type {HTMLCanvasElement} */
+    this.canvas = make("canvas", { ariaLabel: label, role: "img" }, style);
+    this.line = make("div", { hidden: true },
+      "position: absolute; inset: 0 auto 0 0; width: 1px; background: currentColor; pointer-events: none");
+    /** @type {HTMLElement} */
+    this.place = make("div", {}, "position: relative; flex: 1 1 0; min-height: 0", this.canvas, this.line);
     parent.append(this.place);
-    this.pen = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
+    this.pen = /** @type {Pen} */ (this.canvas.getContext("2d"));
     this.width = 0;
     this.height = 0;
     this.scale = 1; // screen pixels to a pixel of the pen: a handle of 10 on the screen is 10 / scale
@@ -28,7 +29,7 @@ export class Surface {
   begin() {
     this.width = this.place.clientWidth;
     this.height = this.place.clientHeight;
-    this.scale = app.canvas?.ds.scale ?? 1;
+    this.scale = app.canvas.ds.scale;
     const sharp = window.devicePixelRatio * Math.min(Math.max(this.scale, 1), SHARPEST);
     const [wide, tall] = [Math.round(this.width * sharp), Math.round(this.height * sharp)];
     if (this.canvas.width !== wide || this.canvas.height !== tall) {
@@ -40,24 +41,52 @@ export class Surface {
     return this.pen;
   }
 
+  /** Show a line at a share of the width; null: none. */
+  mark(share) {
+    this.line.hidden = share === null;
+    this.line.style.transform = `translateX(${share * (this.width - 1)}px)`;
+  }
+
   /**
    * @param {MouseEvent} event
-   * @returns {[number, number]} where it is, in pixels of the pen; right at every zoom, as the rectangle is zoomed, too
+   * @returns {Point} where it is, in pixels of the pen; right at every zoom, as the rectangle is zoomed, too
    */
-  at(event) {
-    const seen = this.canvas.getBoundingClientRect();
-    return [
-      ((event.clientX - seen.left) / seen.width) * this.width,
-      ((event.clientY - seen.top) / seen.height) * this.height,
-    ];
+  at({ clientX, clientY }) {
+    const { left, top, width, height } = this.canvas.getBoundingClientRect();
+    return [((clientX - left) / width) * this.width, ((clientY - top) / height) * this.height];
   }
+}
+
+/**
+ * Draw values as a line, or as dots, from the left to the right of an area.
+ *
+ * @param {Pen} pen
+ * @param {(number | null)[]} values - null is left out
+ * @param {Area} area
+ * @param {number[]} range - value at the foot and at the top of the area
+ * @param {boolean} [dots]
+ */
+export function drawCurve(pen, values, { x, y, width, height }, [low, high], dots) {
+  pen.beginPath();
+  values.forEach((value, place) => {
+    if (value === null) return;
+    const across = x + (width * place) / Math.max(values.length - 1, 1);
+    const down = y + height * (high > low ? (high - value) / (high - low) : 0.5);
+    if (dots) pen.fillRect(across - 1, down - 1, 2, 2);
+    else pen.lineTo(across, down);
+  });
+  pen.stroke();
+}
+
+/** Return the least and the greatest of values, null left out. @param {(number | null)[]} values */
+export function rangeOf(values) {
+  return values.reduce(([low, high], value) => [Math.min(low, value ?? low), Math.max(high, value ?? high)], [Infinity, -Infinity]);
 }
 
 /** @returns the editor's colours as they are now, in the dark theme and in the light one */
 export function colours() {
   const style = getComputedStyle(document.documentElement);
-  const named = (/** @type {string} */ name, /** @type {string} */ otherwise) =>
-    style.getPropertyValue(name).trim() || otherwise;
+  const named = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
   return {
     text: named("--input-text", "#ddd"),
     faint: named("--descrip-text", "#999"),
