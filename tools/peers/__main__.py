@@ -43,7 +43,8 @@ Figures = dict[str, list[dict[str, float]]]  # what each arm's steps took
 INTRODUCTION = """\
 # Bench: a step beside AnimateDiff-Evolved and diffusers
 
-Written by `make bench-peers`, which needs a ComfyUI (`tools/host.py`) and AnimateDiff-Evolved; see `tools/peers`.
+Written by `make bench-peers`, which needs a ComfyUI (`tools/host.py`), AnimateDiff-Evolved, and for families
+Advanced-ControlNet; see `tools/peers`.
 SD1.5's sizes with random weights, one step of Euler's, on a CPU, float32. Arms take turns, each with as many threads
 as a case's *cores*. *Peer* is AnimateDiff-Evolved: times over its are medians of pairs, with their 95 % bootstrap
 intervals. A peak is what was resident in a step over what was so before it; at 64 px a step fits into what the
@@ -60,7 +61,8 @@ goes first in a series pays for memory that the process fetches anew: at 8 x 512
 100 as the first of its round, and ahead by 5 as the last. So a single round says little of an arm that is not in parts.
 Cases that end in a family's name have its picture or control, by our nodes and by the peer's. Controls stand alone,
 without a motion module, and *Advanced-ControlNet* is their peer. RAVE and VidToMe have none: 64 frames stand over 16.
-*Beside other work* seconds are those that the process ran, and peaks are of its own memory, without mapped files.
+*Beside other work* (a load of 14 to 31 on two cores) seconds are those that the process ran, and peaks are of its own
+memory, without its weights, which lay in mapped files of float32.
 """
 HEADS = [
     "arm",
@@ -162,7 +164,7 @@ CASES = [
     *(Case(16, 64, module=module) for module in ("v1", "v2", "animatelcm")),
     Case(16, 64, lora=True),
     *(
-        Case(16, 256, cfg=1.0, module=module, few=True, free=0, family=family)
+        Case(16, 128, cfg=1.0, module=module, few=True, free=0, family=family)
         for module, family in (
             ("pia", PIA), ("animatelcm_i2v", I2V), ("v3", CAMERA), ("v3", TWO), ("", SPARSE), ("", CONTROL),
         )

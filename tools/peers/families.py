@@ -16,6 +16,10 @@ SPARSE, CONTROL = "SparseCtrl rgb", "ControlNet by frame"
 RAVE, VIDTOME = "RAVE", "VidToMe"
 FILES = {SPARSE: "sparse.safetensors", CAMERA: "camera.safetensors", CONTROL: "control.safetensors"}
 ZOOM, SPEED, DRIFT = "zoom in", 1.0, 0.8
+OWN = (
+    "use model's own",
+    "use existing",
+)  # schedule of betas in both packs: they choose others for AnimateLCM's modules
 ALL = {"start_percent": 0.0, "end_percent": 1.0}  # of sampling
 
 Call = Callable[..., Any]  # of a node by its name, with its inputs; its first output, or with ``every`` all
@@ -78,7 +82,7 @@ def ours(family: str, scene: Scene, model: Any, sides: Sides) -> tuple[Any, Side
         motion = call("Frameloom_AnimateLCMPicture", motion=motion, **clip, drift=DRIFT)
     for _ in range(2 if family == TWO else 1):
         model = call(
-            "Frameloom_ApplyMotionModule", model=model, motion=motion, strength=1.0, **ALL, beta_schedule="auto",
+            "Frameloom_ApplyMotionModule", model=model, motion=motion, strength=1.0, **ALL, beta_schedule=OWN[0],
             frames_at_once=scene.frames,
         )  # fmt: skip
     if family == CAMERA:
@@ -111,7 +115,7 @@ def theirs(family: str, scene: Scene, model: Any, sides: Sides) -> tuple[Any, Si
         )
         return model, sides
     moving = _their_module(family, scene)
-    return call("ADE_UseEvolvedSampling", model=model, m_models=moving, beta_schedule="autoselect"), sides
+    return call("ADE_UseEvolvedSampling", model=model, m_models=moving, beta_schedule=OWN[1]), sides
 
 
 def _their_module(family: str, scene: Scene) -> Any:
