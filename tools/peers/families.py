@@ -70,10 +70,11 @@ def ours(family: str, scene: Scene, model: Any, sides: Sides) -> tuple[Any, Side
     if family == CONTROL:
         network = scene.load("ControlNetLoader", control_net_name=FILES[CONTROL])
         positive, negative = _controlled("ControlNetApplyAdvanced", scene, network, sides, scene.picture)
-        return model, call(
+        positive, negative, _ = call(
             "Frameloom_ControlSchedule", every=True, positive=positive, negative=negative, frames=scene.frames,
             strength="0: 1\n-1: 0", between="linear", by_step="1", soft=1.0, negative_strength=1.0, which="last",
         )  # fmt: skip
+        return model, [positive, negative]
     motion = scene.load("Frameloom_MotionModuleLoader", file=scene.module)
     if family == PIA:
         affinity = {"affinity": "medium motion", "affinities": "1"}
