@@ -54,7 +54,7 @@ of a case find the same memory *free*: what is more is held by a ballast. ComfyU
 as large as what is free allows, so peaks grow with it: a whole clip of 16 x 384 had 5,398 MiB with all memory free, and
 1,808 with 4 frames at once. *Apart* is how far latents are from ours, by the norm; with a v1 module the peer takes the
 norms of transformers over the clip, too, which the original does not. So it does with PIA's, and with AnimateLCM's,
-which it takes for v1's. For these it chooses another schedule, too; families are sampled on the base model's own.
+which it takes for v1's. For these it chooses another schedule, too; AnimateLCM-I2V is sampled on the base model's own.
 ComfyUI's arms take its own attention, by parts, as it does on a CPU; diffusers' takes torch's, in another build of
 torch (ours). Times of another machine, or of one that does other work, are not comparable; ratios are. The arm that
 goes first in a series pays for memory that the process fetches anew: at 8 x 512 ours, whole, was behind by 8 and 9 in
