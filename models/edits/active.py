@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from ..video.grid import Tiles
-from ..video.shapes import Hidden, Ids, Tokens
+from ..video.shapes import Clip, Hidden, Ids, Tokens
 from .call import Call, Layer, Plan, check_places
 from .edit import SEAMS, Added, Conditions, Edit, Merged, Part, Source, TokenMerge
 
@@ -54,6 +54,7 @@ RULES: Mapping[str, Rule] = {
     "schedule": last,
     "noise": last,
     "run": last,
+    "result": chain,
     "windows": last,
     "grid": last,
     "conditions": last,
@@ -78,6 +79,11 @@ RULES: Mapping[str, Rule] = {
 def find(edits: Sequence[Edit], seam: str) -> Any | None:
     """Return the part that counts at a seam where the last one does; None: no edit has any."""
     return RULES[seam](_parts(edits, seam), lambda part, _: part, None)
+
+
+def finish(edits: Sequence[Edit], clip: Clip) -> Clip:
+    """Return what goes on of a clip that a run has drawn to the end."""
+    return RULES["result"](_parts(edits, "result"), lambda part, clip: part.finish(clip), clip)
 
 
 def find_notes(edits: Sequence[Edit], plan: Plan) -> list[str]:

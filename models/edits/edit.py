@@ -103,6 +103,14 @@ class Run(Protocol):
         ...
 
 
+class Result(Protocol):
+    """What becomes of a clip when a run has drawn it."""
+
+    def finish(self, clip: Clip) -> Clip:
+        """Return what goes on of a clip, [F, C, H, W], that was sampled down to noise level 0."""
+        ...
+
+
 class Windows(Protocol):
     """Windows of frames in which a long clip is asked about."""
 
@@ -435,6 +443,7 @@ class Edit:
     schedule: Schedule | None = None
     noise: Noise | None = None
     run: Run | None = None
+    result: Result | None = None
     windows: Windows | None = None
     grid: Grid | None = None
     conditions: Conditions | None = None

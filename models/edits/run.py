@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..video.shapes import Clip, Sigmas
-from .active import find
+from .active import find, finish
 from .edit import Edit
 
 Once = Callable[[Clip, Sigmas, Callable[[int], int]], Clip]
@@ -38,7 +38,12 @@ def sample_run(
     edits: Sequence[Edit], once: Once, noise: Clip, latent: Clip, sigmas: Sigmas, *, highest: float
 ) -> Clip:
     """Return a sampled clip: sampled once, or as often as an edit wants, from noise that is arranged already."""
+
+    def finished(noise: Clip, levels: Sigmas, shown: Callable[[int], int]) -> Clip:
+        clip = once(noise, levels, shown)
+        return finish(edits, clip) if float(levels[-1]) == 0 else clip
+
     part = find(edits, "run")
     if part is None:
-        return once(noise, sigmas, lambda step: step)
-    return part.sample(once, Start(noise, latent, highest, partial(arrange_noise, edits)), sigmas)
+        return finished(noise, sigmas, lambda step: step)
+    return part.sample(finished, Start(noise, latent, highest, partial(arrange_noise, edits)), sigmas)

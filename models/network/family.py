@@ -35,6 +35,7 @@ INSTEAD = {
     "temporal_attention": "use core's nodes for the camera of a video model, such as WanCameraEmbedding",
     "time": "use the freenoise of core's context windows",
     "run": "take this node out, since FreeInit mends a fault of Stable Diffusion's noise schedule",
+    "result": "take this node out, since it mends what techniques of Stable Diffusion do to a clip",
     "grid": "use a model of pictures, since RAVE lays frames into them",
     "windows": "use core's Context Windows (Manual) with dim 2, or its node for the family, such as WAN Context "
     "Windows",

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
 from ...host import api
 from ...models.edits.edit import Edit
 from ...models.files.weight_file import fingerprint
+from ...models.motion.flash import EvenFrames, Flash
 from ...models.motion.sparse_checkpoint import WANTED, read_sparse_control
 from ...models.motion.sparse_control import SparseControlEdit, SparseNetwork, check_places, place_pictures
 from ...models.network.family import check_channels, check_offered
 from ...models.video.latents import frames_of
 from ..early import check_early, check_kind, check_range
 from ..given import encode_pictures, fit_to_clip
-from ..widgets import found, line, number, out, percent, schema, share, socket
+from ..widgets import choice, found, line, number, out, percent, schema, share, socket
 
 io = api.io
 SparseControlType = io.Custom("FRAMELOOM_SPARSE_CONTROL")
@@ -101,6 +102,12 @@ class ApplySparseControl(io.ComfyNode):
                 share("mask_value", 1.0,
                     "Number that marks given frames for the network, which was trained with 1. Others are for trying."),
                 socket(io.Vae, "vae", "The VAE of the model, which an rgb network needs.", optional=True),
+                choice("flash", get_args(Flash),
+                    "Given frames may flash: be brighter, or have more contrast, than the others. given like others "
+                    "takes that out of the given ones, whose colors then are no longer the pictures'; others like "
+                    "given brings it to the others. It is done when the clip is drawn, and by light and contrast of "
+                    "whole frames.",
+                    optional=True),
             ],
             outputs=[out(io.Model, "model", "A copy of the model that follows the pictures.")],
         )  # fmt: skip
@@ -127,6 +134,7 @@ class ApplySparseControl(io.ComfyNode):
         other_frames: float,
         mask_value: float,
         vae: Any = None,
+        flash: Flash = "as drawn",
     ) -> io.NodeOutput:
         """Run the node."""
         check_range(start_percent, end_percent)
@@ -137,7 +145,8 @@ class ApplySparseControl(io.ComfyNode):
         part = SparseControlEdit(sparse_control, pictures, places, len(samples), strength)
         timed = {"start_percent": start_percent, "end_percent": end_percent}
         part = replace(part, others=other_frames, mask_value=mask_value, **timed)
-        edited = api.port().install(model, Edit("SparseCtrl", residuals=part))
+        even = None if flash == "as drawn" else EvenFrames(places, flash)
+        edited = api.port().install(model, Edit("SparseCtrl", residuals=part, result=even))
         return io.NodeOutput(edited if strength else model)
 
 

@@ -73,7 +73,8 @@ def test_every_seam_is_here():
     one_rule = {seam for seam, rule in RULES.items() if rule is last}
     # Chunks change no clip (test_chunks.py); RAVE and VidToMe refuse another of their kind.
     assert one_rule - {"chunks", "grid", "merge"} == set(LAST)
-    assert set(SEAMS) - one_rule <= {*SAMPLING, "observe", "cfg"}  # of cfg: test_cfg_schedule.py
+    assert set(SEAMS) - one_rule <= {*SAMPLING, "observe", "cfg", "result"}
+    # Of cfg: test_cfg_schedule.py; of result: test_sparse_control.py.
 
 
 @pytest.mark.parametrize("seam", LAST)

@@ -76,6 +76,30 @@ def test_frames_without_a_picture_may_be_left_alone(scene, demo, sparse):
     assert apart(scene.run(sparse(mask_value=0.5)), drawn) > 0.01
 
 
+@pytest.mark.parametrize(("places", "borders"), [("0", {0: [1]}), ("1, 3", {1: [0, 2], 3: [2]})])
+def test_given_frames_get_the_light_and_contrast_of_others_or_these_theirs(scene, sparse, places, borders):
+    """Of each channel of the latents, whatever the network makes of the pictures; the rest of a clip is the same."""
+    told = {"frames": places, "images": len(borders)}
+    drawn, even, follow = (
+        scene.run(sparse(**told, flash=flash))
+        for flash in ("as drawn", "given like others", "others like given")
+    )
+
+    def flash(clip, frame, beside):
+        mean = clip[frame].mean((-2, -1)) - clip[beside].mean((0, -2, -1))
+        contrast = clip[frame].std((-2, -1)).log() - clip[beside].std((-2, -1)).log().mean(0)
+        return float(max(mean.abs().max(), contrast.abs().max()))
+
+    others = [frame for frame in range(FRAMES) if frame not in borders]
+    assert torch.equal(drawn, scene.run(sparse(**told)))
+    assert min(flash(drawn, *border) for border in borders.items()) > 0.01
+    assert max(flash(even, *border) for border in borders.items()) < 1e-4
+    assert torch.equal(even[others], drawn[others])
+    assert torch.equal(follow[list(borders)], drawn[list(borders)])
+    if len(borders) == 1:
+        assert max(flash(follow, *border) for border in borders.items()) < 1e-4
+
+
 @pytest.mark.parametrize("kind", ["rgb", "scribble"])
 def test_both_sides_of_guidance_get_the_same(port, scene, sparse, kind):
     """One step to the end is what guidance makes of both predictions, each asked by itself."""

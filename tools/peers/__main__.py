@@ -1,12 +1,12 @@
 """Time a step of a clip with Frameloom, AnimateDiff-Evolved and diffusers, and measure its memory: docs/bench_peers.md.
 
-usage: python -m frameloom.tools.peers [--rounds N] [--only 'PATTERN' ...]
+usage: python -m frameloom.tools.peers [--rounds N] [--only 'PATTERN' ...] [--beside-work]
 
 SD1.5's sizes with random weights, float32, on the CPU. Arms take turns. Ours, plain and AnimateDiff-Evolved's are in
-one process of ComfyUI, share the base model's weights, and are asked by their nodes; diffusers' is in another. A
-step's memory is the peak of what is resident over what was before it. What was measured is kept in
-docs/bench_peers.json, so that cases can be measured one at a time: --only replaces those that match, such as
-'16 x 256*'.
+one process of ComfyUI, share the base model's weights, and are asked by their nodes; diffusers' is in another. Cases
+of families need Advanced-ControlNet, too. A step's memory is the peak of what is resident over what was before it. What
+was measured is kept in docs/bench_peers.json, so that cases can be measured one at a time: --only replaces those that
+match, such as '16 x 256*'. --beside-work is for a machine that does other work, too.
 """
 
 from __future__ import annotations
@@ -27,27 +27,24 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import torch
-from frameloom.headless.weights.networks import build_unet
-from frameloom.models.motion.checkpoint import MotionWeights, pack_motion
-from frameloom.models.motion.module import MotionModel, motion_size
-from frameloom.models.network.sizes import SD15
-from frameloom.models.video.schedules import ANIMATEDIFF
 from frameloom.tools.bench import ratio
 from frameloom.tools.host import Host, find_hosts, peers_folder
-from safetensors.torch import save_file
-from torch import nn
+from frameloom.tools.peers.families import CAMERA, CONTROL, I2V, PIA, RAVE, SPARSE, TWO, VIDTOME
+from frameloom.tools.peers.weights import write_weights
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, FIGURES = DOCS / "bench_peers.md", DOCS / "bench_peers.json"
 HERE = Path(__file__).parent
-PEER = "ComfyUI-AnimateDiff-Evolved"
-OURS, THEIRS = "Frameloom", "AnimateDiff-Evolved"
+PEERS = ("ComfyUI-AnimateDiff-Evolved", "ComfyUI-Advanced-ControlNet")
+OURS, THEIRS, CONTROLS = "Frameloom", "AnimateDiff-Evolved", "Advanced-ControlNet"
+SHORT = 16  # frames of a clip beside which a longer one of ours stands
+BESIDE = (THEIRS, CONTROLS, f"{OURS}, {SHORT} frames")  # arms that the others of a case are held against
 Figures = dict[str, list[dict[str, float]]]  # what each arm's steps took
 INTRODUCTION = """\
 # Bench: a step beside AnimateDiff-Evolved and diffusers
 
-Written by `make bench-peers`, which needs a ComfyUI (`tools/host.py`) and AnimateDiff-Evolved; see `tools/peers`.
+Written by `make bench-peers`, which needs a ComfyUI (`tools/host.py`), AnimateDiff-Evolved, and for families
+Advanced-ControlNet; see `tools/peers`.
 SD1.5's sizes with random weights, one step of Euler's, on a CPU, float32. Arms take turns, each with as many threads
 as a case's *cores*. *Peer* is AnimateDiff-Evolved: times over its are medians of pairs, with their 95 % bootstrap
 intervals. A peak is what was resident in a step over what was so before it; at 64 px a step fits into what the
@@ -56,11 +53,16 @@ ComfyUI asks the two sides of guidance together where its estimate fits into wha
 of a case find the same memory *free*: what is more is held by a ballast. ComfyUI's attention on a CPU works in slices
 as large as what is free allows, so peaks grow with it: a whole clip of 16 x 384 had 5,398 MiB with all memory free, and
 1,808 with 4 frames at once. *Apart* is how far latents are from ours, by the norm; with a v1 module the peer takes the
-norms of transformers over the clip, too, which the original does not, and for AnimateLCM's it chooses another schedule.
+norms of transformers over the clip, too, which the original does not. So it does with PIA's, and with AnimateLCM's,
+which it takes for v1's. For these it chooses another schedule, too; AnimateLCM-I2V is sampled on the base model's own.
 ComfyUI's arms take its own attention, by parts, as it does on a CPU; diffusers' takes torch's, in another build of
 torch (ours). Times of another machine, or of one that does other work, are not comparable; ratios are. The arm that
 goes first in a series pays for memory that the process fetches anew: at 8 x 512 ours, whole, was behind by 8 and 9 in
 100 as the first of its round, and ahead by 5 as the last. So a single round says little of an arm that is not in parts.
+Cases that end in a family's name have its picture or control, by our nodes and by the peer's. Controls stand alone,
+without a motion module, and *Advanced-ControlNet* is their peer. RAVE and VidToMe have none: 64 frames stand over 16.
+*Beside other work* (a load of 14 to 31 on two cores) seconds are those that the process ran, and peaks are of its own
+memory, without its weights, which lay in mapped files of float32.
 """
 HEADS = [
     "arm",
@@ -91,7 +93,9 @@ class Case:
         free_noise: True for FreeNoise, which peers don't have in one piece.
         alone: True for no arms but ours in parts.
         few: True for no arms but ours and AnimateDiff-Evolved's.
-        free: GiB that every arm finds free.
+        free: GiB that every arm finds free; 0: what there is.
+        family: picture, control or edit of a video, of ``families``; empty: none.
+        longer: True for no arms but ours, and ours of a clip of 16 frames.
     """
 
     frames: int
@@ -105,14 +109,17 @@ class Case:
     alone: bool = False
     few: bool = False
     free: int = 5
+    family: str = ""
+    longer: bool = False
 
     @property
     def name(self) -> str:
         """Its name in tables and for ``--only``."""
-        more = [f"cfg {self.cfg:g}", self.module]
+        more = [f"cfg {self.cfg:g}", *([self.module] if self.module else [])]
         more += [f"windows of {self.window}"] if self.window else []
         more += ["motion LoRA"] if self.lora else []
         more += ["FreeNoise"] if self.free_noise else []
+        more += [self.family] if self.family else []
         return ", ".join([f"{self.frames} x {self.pixels} px", *more])
 
     def arms(self) -> dict[str, dict[str, Any]]:
@@ -120,13 +127,18 @@ class Case:
         asked = {
             "frames": self.frames, "pixels": self.pixels, "cfg": self.cfg, "window": self.window, "lora": self.lora,
             "free_noise": self.free_noise, "free": self.free, "module": f"{self.module}.safetensors",
+            "family": self.family,
         }  # fmt: skip
+        if self.longer:
+            both = {f"{OURS}, {frames} frames": frames for frames in (self.frames, SHORT)}
+            return {name: {**asked, "arm": "ours", "frames": frames} for name, frames in both.items()}
         chunks = {
             f"{OURS}, {most} at once": {**asked, "arm": "ours", "at_once": most} for most in self.at_once
         }
         if self.alone:
             return chunks
-        arms = {OURS: {**asked, "arm": "ours"}, **chunks, THEIRS: {**asked, "arm": "evolved"}}
+        theirs = CONTROLS if self.family in (SPARSE, CONTROL) else THEIRS
+        arms = {OURS: {**asked, "arm": "ours"}, **chunks, theirs: {**asked, "arm": "evolved"}}
         if not self.few:
             arms["plain"] = {**asked, "arm": "plain"}
         if not self.few and not self.window and not self.lora:  # of which diffusers has no equal
@@ -151,7 +163,14 @@ CASES = [
     Case(64, 256, at_once=(4, 2), free_noise=True, alone=True),
     *(Case(16, 64, module=module) for module in ("v1", "v2", "animatelcm")),
     Case(16, 64, lora=True),
-]
+    *(
+        Case(16, 128, cfg=1.0, module=module, few=True, free=0, family=family)
+        for module, family in (
+            ("pia", PIA), ("animatelcm_i2v", I2V), ("v3", CAMERA), ("v3", TWO), ("", SPARSE), ("", CONTROL),
+        )
+    ),
+    *(Case(64, 128, cfg=1.0, module="", free=0, family=family, longer=True) for family in (RAVE, VIDTOME)),
+]  # fmt: skip
 
 
 class Worker:
@@ -181,8 +200,8 @@ class Worker:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            said = Path(self._log.name).read_text()[-4000:]
-            raise RuntimeError(f"a worker ended with {self._process.wait()}: {said}")
+            code = self._process.wait()
+            raise RuntimeError(f"a worker ended with {code}: {Path(self._log.name).read_text()[-4000:]}")
         return json.loads(line)
 
     def end(self) -> None:
@@ -192,70 +211,37 @@ class Worker:
         self._log.close()
 
 
-def write_weights(folder: Path) -> None:
-    """Write random weights of SD1.5's sizes as a base directory of ComfyUI; float16, as people's files are."""
-    torch.manual_seed(0)
-    _save(build_unet(SD15.unet).state_dict(), folder / "models" / "diffusion_models" / "sd15.safetensors")
-    for name in ("v1", "v2", "v3", "animatelcm"):
-        size = motion_size(SD15.unet, middle=name == "v2")
-        motion = MotionModel(size)
-        for transformer in motion.modules():
-            if isinstance(projection := getattr(transformer, "proj_out", None), nn.Linear):
-                nn.init.normal_(projection.weight, std=0.02)  # else it starts as nothing
-        weights = MotionWeights(f"{name}.safetensors", name, size, motion.state_dict(), ANIMATEDIFF)
-        state, _ = pack_motion(weights)
-        if name == "v1":  # known by its shorter encoding
-            state = {key: value[:, :24] if key.endswith(".pe") else value for key, value in state.items()}
-        if name == "animatelcm":  # known by none
-            state = {key: value for key, value in state.items() if not key.endswith(".pe")}
-        _save(state, folder / "models" / "animatediff_models" / weights.name)
-    _save(random_lora(state), folder / "models" / "animatediff_motion_lora" / "lora.safetensors")
-
-
-def random_lora(state: Mapping[str, torch.Tensor], rank: int = 32) -> dict[str, torch.Tensor]:
-    """Return a motion LoRA for a module's attention, in AnimateDiff's keys."""
-    lora = {}
-    for key, weight in state.items():
-        layer, _, name = key.removesuffix(".weight").rpartition(".attention_blocks.")
-        number, _, projection = name.partition(".")
-        if projection not in ("to_q", "to_k", "to_v", "to_out.0"):
-            continue
-        stem = f"{layer}.attention_blocks.{number}.processor.{projection.removesuffix('.0')}_lora"
-        lora[f"{stem}.down.weight"] = torch.randn(rank, weight.shape[1]) / weight.shape[1] ** 0.5
-        lora[f"{stem}.up.weight"] = torch.randn(weight.shape[0], rank) * 0.01
-    return lora
-
-
-def _save(state: Mapping[str, torch.Tensor], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.half().contiguous() for key, value in state.items()}, path)
-
-
 @contextmanager
-def workers(host: Host) -> Iterator[Any]:
-    """Yield a function that returns the process of an arm, which is started when it is first asked for."""
-    peer = peers_folder() / PEER
+def workers(host: Host, cases: Sequence[Case]) -> Iterator[Any]:
+    """Yield a function that returns the process of a request, which is started when it is first asked for."""
+    families = {case.family for case in cases} - {""}
+    peers = [peers_folder() / name for name in (PEERS if families else PEERS[:1])]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        modules = {case.module for case in cases} - {""}
         with ProcessPoolExecutor(1) as other:  # whose memory is free again when it has ended
-            other.submit(write_weights, folder).result()
-        if (peer / "__init__.py").exists():  # it may write beside its files
-            shutil.copytree(peer, folder / PEER, ignore=shutil.ignore_patterns(".git"))
+            other.submit(write_weights, folder, modules, families).result()
+        for peer in peers:
+            if (peer / "__init__.py").exists():  # it may write beside its files
+                shutil.copytree(peer, folder / peer.name, ignore=shutil.ignore_patterns(".git"))
         started: dict[tuple[str, str], Worker] = {}
 
-        def worker(arm: str, module: str) -> Worker:
-            is_diffusers = arm == "diffusers"
-            key = ("diffusers", module) if is_diffusers else ("comfyui", "")
+        def worker(request: Mapping[str, Any]) -> Worker:
+            is_diffusers = request["arm"] == "diffusers"
+            kind, of = ("diffusers", "module") if is_diffusers else ("comfyui", "family")
+            key = kind, request[of]
             if key not in started:
-                for other in [each for each in started if is_diffusers and each[0] == "diffusers"]:
+                for other in [each for each in started if each[0] == kind]:
                     started.pop(other).end()  # two of them have no room
                 unet = folder / "models" / "diffusion_models" / "sd15.safetensors"
-                motion = folder / "models" / "animatediff_models" / module
-                command = (
+                motion = folder / "models" / "animatediff_models" / request["module"]
+                command: list[str | Path] = (
                     [sys.executable, "-m", "frameloom.tools.peers.in_diffusers", unet, motion]
                     if is_diffusers
-                    else [host.python, HERE / "in_comfyui.py", host.tree, folder, folder / PEER]
+                    else [host.python, HERE / "in_comfyui.py", host.tree, folder]
                 )
+                if not is_diffusers:
+                    command += [folder / peer.name for peer in peers]
                 started[key] = Worker(command, folder)
             return started[key]
 
@@ -266,26 +252,25 @@ def workers(host: Host) -> Iterator[Any]:
                 each.end()
 
 
-def measure(case: Case, worker: Any, rounds: int) -> Figures:
-    """Let the arms take turns, after a step each of one small picture."""
-    arms = list(case.arms().items())
+def measure(case: Case, worker: Any, rounds: int, *, beside_work: bool = False) -> Figures:
+    """Let the arms take turns, after a step each of two small pictures."""
+    arms = [(name, {**request, "beside_work": beside_work}) for name, request in case.arms().items()]
     for _, request in arms:
-        worker(request["arm"], request["module"]).ask({**request, "frames": 1, "pixels": 64})
+        worker(request).ask({**request, "frames": 2, "pixels": 64})
     figures: Figures = {name: [] for name, _ in arms}
+    about = {"free": case.free, "beside_work": beside_work}
     for turn in range(rounds):
         shift = turn % len(arms)
         for name, request in arms[shift:] + arms[:shift]:
-            found = worker(request["arm"], request["module"]).ask({**request, "first": name == OURS})
+            found = worker(request).ask({**request, "first": name == OURS})
             print(f"{case.name}: round {turn + 1}/{rounds} {name}: {found}", flush=True)
-            figures[name].append(
-                {key: float(f"{value:.4g}") for key, value in {**found, "free": case.free}.items()}
-            )
+            figures[name].append({key: float(f"{value:.4g}") for key, value in {**found, **about}.items()})
     return figures
 
 
 def table(case: str, figures: Figures) -> list[str]:
     """Render a case's figures as Markdown."""
-    theirs = figures.get(THEIRS, [])
+    theirs = next((figures[name] for name in BESIDE if name in figures), [])
     base = statistics.median(each["peak"] for each in theirs) if theirs else 0
     rows = []
     for name, steps in figures.items():
@@ -306,9 +291,10 @@ def table(case: str, figures: Figures) -> list[str]:
             ]
         )
     given = next(iter(figures.values()))[0]
-    free = f"{given['free']:.0f} GiB" if "free" in given else "what there was"
+    free = f"{given['free']:.0f} GiB" if given.get("free") else "what there was"
     lines = [f"| {' | '.join(row)} |" for row in (HEADS, ["---"] * len(HEADS), *rows)]
-    return [f"## {case}", "", f"Cores: {given['cores']:.0f}. Free: {free}.", "", *lines, ""]
+    beside = " Beside other work." if given.get("beside_work") else ""
+    return [f"## {case}", "", f"Cores: {given['cores']:.0f}. Free: {free}.{beside}", "", *lines, ""]
 
 
 def page(kept: Mapping[str, Figures]) -> str:
@@ -331,6 +317,7 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", default=["*"], help="patterns of cases")
+    parser.add_argument("--beside-work", action="store_true", help="count the process's own time and memory")
     arguments = parser.parse_args()
     hosts = find_hosts()
     if not hosts:
@@ -338,9 +325,9 @@ def main() -> int:
         return 1
     kept: dict[str, Any] = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
     chosen = [case for case in CASES if any(fnmatch(case.name, pattern) for pattern in arguments.only)]
-    with workers(hosts[0]) as worker:
+    with workers(hosts[0], chosen) as worker:
         for case in chosen:
-            kept[case.name] = measure(case, worker, arguments.rounds)
+            kept[case.name] = measure(case, worker, arguments.rounds, beside_work=arguments.beside_work)
             FIGURES.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
             PAGE.write_text(page(kept), encoding="utf-8")
     return 0

@@ -2,9 +2,9 @@
 
 Run in ComfyUI's own Python by ``__main__.py``. One process holds all of its arms, which share the base model's weights.
 
-usage: in_comfyui.py COMFYUI FOLDER PEER
+usage: in_comfyui.py COMFYUI FOLDER PEER [PEER ...]
     FOLDER  a base directory, with random weights in models/diffusion_models and models/animatediff_models
-    PEER    AnimateDiff-Evolved's folder, if there is one
+    PEER    folder of a pack, if there is one: AnimateDiff-Evolved's, and Advanced-ControlNet's for families
 """
 
 # ruff: noqa: E402, I001  ComfyUI must be on the path, and its arguments set, before it is imported; order matters
@@ -15,11 +15,10 @@ import asyncio
 import gc
 import runpy
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-TREE, FOLDER, PEER = sys.argv[1:]
+TREE, FOLDER, *PEERS = sys.argv[1:]
 sys.path.insert(0, TREE)
 sys.argv = ["main.py", "--cpu", "--disable-api-nodes", "--base-directory", FOLDER]
 import comfy.options
@@ -34,7 +33,8 @@ import nodes
 
 runpy.run_path(str(Path(__file__).parents[2] / "tests" / "bind.py"))
 import frameloom
-from frameloom.tools.peers.worker import forget_peak, hold_all_but, memory, serve
+from frameloom.tools.peers import families
+from frameloom.tools.peers.worker import clock, hold_all_but, memory, serve, start_peak
 
 comfy_nodes: Any = nodes  # ComfyUI's; to who reads types, the name is our package of nodes
 UNET, LORA = "sd15.safetensors", "lora.safetensors"
@@ -54,8 +54,9 @@ class Bench:
         self._loaded: dict[str, Any] = {}
         self._wanted = torch.empty(0)
         self._seconds: list[float] = []
+        self._clock = clock(beside_work=False)
         self._pictures: list[int] = []
-        watched = self._base.model.diffusion_model.input_blocks[0][0]
+        watched = self._base.model.diffusion_model.out
         watched.register_forward_hook(lambda _, inputs, __: self._pictures.append(len(inputs[0])))
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -63,24 +64,28 @@ class Bench:
 
         Args:
             request: ``arm``, ``module``, ``frames``, ``pixels``, ``cfg``, ``window`` (0: none), ``free_noise``; of ours
-                ``at_once``; ``lora``; ``free`` GiB; ``first`` for the result that others are held against.
+                ``at_once``; ``lora``; ``family`` of a picture or control; ``free`` GiB; ``first`` for the result that
+                others are held against; ``beside_work`` as ``worker.start_peak`` has it.
         """
         frames, cells = request["frames"], request["pixels"] // 8
-        model = getattr(self, f"_{request['arm']}")(request)
         positive, negative = self._sides
+        if request["family"]:
+            model, (positive, negative) = self._family(request)
+        else:
+            model = getattr(self, f"_{request['arm']}")(request)
         latent = {"samples": torch.zeros(frames, 4, cells, cells)}
         gc.collect()
         anonymous = memory("RssAnon")
-        ballast = hold_all_but(request["free"] * 1024)
-        forget_peak()
-        before = memory("VmRSS")
+        ballast = hold_all_but(request["free"] * 1024) if request["free"] else None
+        self._clock = clock(beside_work=request["beside_work"])
+        end_peak = start_peak(beside_work=request["beside_work"])
         self._seconds.clear()
         self._pictures.clear()
         result = call(
             "KSampler", model=model, seed=0, steps=1, cfg=request["cfg"], sampler_name="euler", scheduler="normal",
             positive=positive, negative=negative, latent_image=latent, denoise=1.0,
         )["samples"]  # fmt: skip
-        peak = memory("VmHWM") - before
+        peak = end_peak()
         del ballast
         if request.get("first"):
             self._wanted = result
@@ -95,10 +100,20 @@ class Bench:
         }
 
     def _timed(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
-        started = time.perf_counter()
+        started = self._clock()
         result = executor(*args, **kwargs)
-        self._seconds.append(time.perf_counter() - started)
+        self._seconds.append(self._clock() - started)
         return result
+
+    def _family(self, request: dict[str, Any]) -> tuple[Any, list[Any]]:
+        """Return the model and the conditions of a family's arm."""
+        frames, cells = request["frames"], request["pixels"] // 8
+        latent = {"samples": torch.zeros(frames, 4, cells, cells)}
+        picture = torch.rand(1, 8 * cells, 8 * cells, 3, generator=torch.Generator().manual_seed(2))
+        vae = call("Frameloom_DemoModelLoader", every=True)[2]
+        scene = families.Scene(call, self._load, latent, picture, vae, request["module"])
+        make = families.ours if request["arm"] == "ours" else families.theirs
+        return make(request["family"], scene, self._base, self._sides)
 
     def _plain(self, _request: dict[str, Any]) -> Any:
         return self._base
@@ -145,7 +160,7 @@ class Bench:
             )
         return call("ADE_UseEvolvedSampling", model=self._base, **options)
 
-    def _load(self, node: str, **inputs: str) -> Any:
+    def _load(self, node: str, **inputs: Any) -> Any:
         """Load a motion module once; one at a time is kept of each pack."""
         key = f"{node} {inputs}"
         if key not in self._loaded:
@@ -154,11 +169,12 @@ class Bench:
         return self._loaded[key]
 
 
-def call(name: str, /, **inputs: Any) -> Any:
-    """Return the first output of a node."""
+def call(name: str, /, *, every: bool = False, **inputs: Any) -> Any:
+    """Return the first output of a node, or all of them."""
     node = comfy_nodes.NODE_CLASS_MAPPINGS[name]
     result: Any = getattr(node(), node.FUNCTION)(**inputs)
-    return getattr(result, "args", result)[0]
+    outputs = getattr(result, "args", result)
+    return outputs if every else outputs[0]
 
 
 async def load_packs() -> None:
@@ -167,8 +183,9 @@ async def load_packs() -> None:
     ours: Any = await frameloom.comfy_entrypoint()
     for node in await ours.get_node_list():
         comfy_nodes.NODE_CLASS_MAPPINGS[node.GET_SCHEMA().node_id] = node
-    if Path(PEER).exists():
-        assert await comfy_nodes.load_custom_node(PEER)
+    for peer in PEERS:
+        if Path(peer).exists():
+            assert await comfy_nodes.load_custom_node(peer)
 
 
 with torch.inference_mode():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import time
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from diffusers import MotionAdapter, UNetMotionModel
 from frameloom.headless.weights.networks import build_unet
 from frameloom.models.motion.checkpoint import read_motion_weights, to_diffusers
 from frameloom.models.network.sizes import SD15
-from frameloom.tools.peers.worker import forget_peak, hold_all_but, memory, serve
+from frameloom.tools.peers.worker import clock, hold_all_but, memory, serve, start_peak
 from safetensors.torch import load_file
 
 TOKENS = 77
@@ -44,13 +43,13 @@ def main() -> None:
         tokens = text[:sides].repeat_interleave(frames, 0)
         gc.collect()
         anonymous = memory("RssAnon")
-        ballast = hold_all_but(request["free"] * 1024)
-        forget_peak()
-        before = memory("VmRSS")
-        started = time.perf_counter()
+        ballast = hold_all_but(request["free"] * 1024) if request["free"] else None
+        now = clock(beside_work=request["beside_work"])
+        end_peak = start_peak(beside_work=request["beside_work"])
+        started = now()
         network(noisy, 999, encoder_hidden_states=tokens)
-        seconds = time.perf_counter() - started
-        peak = memory("VmHWM") - before
+        seconds = now() - started
+        peak = end_peak()
         del ballast
         return {"seconds": seconds, "peak": peak, "anonymous": anonymous, "cores": torch.get_num_threads()}
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,10 +29,40 @@ def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
             print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
 
 
-def forget_peak() -> None:
-    """Let the peak of resident memory begin again at what is resident now; Linux only."""
-    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-        file.write("5")
+def start_peak(*, beside_work: bool) -> Callable[[], float]:
+    """Return a function that says, once, how far memory has gone since now over what it is now, in MiB; Linux only.
+
+    Args:
+        beside_work: False: all that is resident counts. True: the process's own memory counts, as it is seen every
+            20 ms, since mapped weights come and go with what other programs need; what its allocator kept is given back
+            first.
+    """
+    if not beside_work:
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")  # the peak begins again at what is resident
+        resident = memory("VmRSS")
+        return lambda: memory("VmHWM") - resident
+    ctypes.CDLL(None).malloc_trim(0)
+    seen, ended = [memory("RssAnon")], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.02):
+            seen.append(memory("RssAnon"))
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+
+    def end() -> float:
+        ended.set()
+        looking.join()
+        return max(seen) - seen[0]
+
+    return end
+
+
+def clock(*, beside_work: bool) -> Callable[[], float]:
+    """Return the clock of steps, in seconds: the machine's, or beside other work the time that the process ran."""
+    return time.process_time if beside_work else time.perf_counter
 
 
 def memory(name: str) -> float:
