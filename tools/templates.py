@@ -202,6 +202,11 @@ CHAPTERS = (
         ),
         Template("rave_demo", "Edit a video by RAVE", "the words in **What It Is to Show**."),
         Template("vidtome_demo", "Edit a video by VidToMe", "the words in **What It Is to Show**."),
+        Template(
+            "video_to_video_sd15",
+            "Your video in another look, SD 1.5",
+            f"{VIDEO}, then **denoise** in **Sample**.",
+        ),
     ),
     (  # fine control
         Template(

@@ -203,7 +203,7 @@ def _slots(table: Any, order: Any, given: Mapping[str, Any], prefix: str) -> Ite
         for name in order.get(section, table.get(section, {})):
             kind, options = table[section][name][0], (*table[section][name], {})[1]
             kind = "COMBO" if isinstance(kind, list) else kind
-            is_widget = kind in WIDGET_TYPES and not options.get("forceInput")
+            is_widget = options.get("widgetType", kind) in WIDGET_TYPES and not options.get("forceInput")
             seed = kind == "INT" and (options.get("control_after_generate") or name in SEEDS)
             extra = ("fixed",) * bool(seed) + ("image",) * bool(options.get("image_upload"))
             yield Slot(

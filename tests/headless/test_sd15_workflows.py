@@ -106,6 +106,7 @@ SHORT_TRAINING = ("3.frames=4", "4.steps=2", "4.checkpoint_every=2", "10.batch_s
         ("sparsectrl_sd15", 16, ("KSampler.steps=2",)),
         ("camera_ctrl_sd15", 16, ("KSampler.steps=2",)),
         ("control_schedule_sd15", 16, ("KSampler.steps=2",)),
+        ("video_to_video_sd15", 16, ("KSampler.steps=2",)),
         ("windows_controlnet_sd15", 24, ("EmptyLatentImage.batch_size=24", "KSampler.steps=1")),
     ],
 )
