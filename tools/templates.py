@@ -114,6 +114,7 @@ CHAPTERS = (
             "A camera that comes to rest",
             "**strength** in **Motion LoRA Schedule**.",
         ),
+        Template("motionctrl_sd15", "Camera moves by MotionCtrl, SD 1.5", "the lines in **Camera Presets**."),
     ),
     (  # long video
         Template(

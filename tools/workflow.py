@@ -46,6 +46,7 @@ FILES = {
     ),
     "pia.ckpt": ("animatediff_models", "Leoxing/PIA"),
     "CameraCtrl.ckpt": ("animatediff_models", "hehao13/CameraCtrl"),
+    "motionctrl_animatediff_cmcm.ckpt": ("animatediff_models", "TencentARC/MotionCtrl"),
     "AnimateLCM_sd15_i2v.ckpt": ("animatediff_models", "wangfuyun/AnimateLCM-I2V"),
     "AnimateLCM_sd15_i2v_lora.safetensors": ("loras", "wangfuyun/AnimateLCM-I2V"),
     "v2_lora_ZoomIn.ckpt": ("animatediff_motion_lora", ANIMATEDIFF),
