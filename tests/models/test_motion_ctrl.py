@@ -51,6 +51,12 @@ class Loaded:
         self.network.load_state_dict(dict(weights.state))
 
 
+def part_of(weights, poses):
+    part = motion_edit("test", Loaded(weights, ModuleCamera(poses))).slots
+    assert part is not None
+    return part
+
+
 def relative(poses):
     """The authors' own way to numbers: every turn behind the first one's inverse, then the shift."""
     rows = []
@@ -106,7 +112,7 @@ def call_of(hidden, frames, indexes=(0,), **changed):
 def test_every_slot_is_the_authors_formula(module, state, weights, slot):
     """All 20, of three frames, for the prompt, which is told the camera, and for the negative one, which is not."""
     frames, poses = 3, move_camera(3, parse_moves(MOVES))
-    part = motion_edit("test", Loaded(weights, ModuleCamera(poses))).slots
+    part = part_of(weights, poses)
     hidden = draw(2 * frames, weights.size.channels[slot], 2, 3)
     drawn = part.run(slot, hidden, call_of(hidden, frames, (1, 0)), None)
     both = {**module, **state}
@@ -128,7 +134,7 @@ def test_the_numbers_are_the_views_from_the_first_frames_camera_of_a_window_too(
 
 @torch.no_grad()
 def test_rows_of_places_give_the_same(weights):
-    part = motion_edit("test", Loaded(weights, ModuleCamera(move_camera(4, parse_moves(MOVES))))).slots
+    part = part_of(weights, move_camera(4, parse_moves(MOVES)))
     hidden, slot = draw(8, 32, 9, 2), SLOTS[0]
     whole = call_of(hidden, 4, (0, 1))
     rows = part.run(slot, hidden, replace(whole, parts=2), None)
