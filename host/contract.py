@@ -19,6 +19,7 @@ from ..models.motion.camera_ctrl import CameraWeights
 from ..models.motion.checkpoint import MotionWeights
 from ..models.motion.edit import Varying
 from ..models.motion.lora import MotionLoRA, Strength
+from ..models.motion.motion_ctrl import ModuleCamera
 from ..models.motion.pictures import Picture
 from ..models.motion.sparse_checkpoint import SparseWeights
 from ..models.motion.sparse_control import SparseNetwork
@@ -57,6 +58,11 @@ class Motion(Protocol):
         """Picture that it is given; None: it has none."""
         ...
 
+    @property
+    def camera(self) -> ModuleCamera | None:
+        """Camera that it reads; None: it has none."""
+        ...
+
     def with_lora(self, lora: MotionLoRA, strength: Strength) -> Motion:
         """Return the same module with a motion LoRA stacked on it; this one stays as it is."""
         ...
@@ -71,6 +77,10 @@ class Motion(Protocol):
 
     def with_picture(self, picture: Picture) -> Motion:
         """Return the same module with a picture, in place of one it had; this one stays as it is."""
+        ...
+
+    def with_camera(self, camera: ModuleCamera) -> Motion:
+        """Return the same module with a camera, in place of one it had; this one stays as it is."""
         ...
 
 

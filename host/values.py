@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-NUMBERS = ("INT", "FLOAT")
+NUMBERS = ("INT", "FLOAT", "FLOAT,INT")
 CHOICE = "COMBO"
 WIDGETS = frozenset({*NUMBERS, CHOICE, "STRING", "BOOLEAN", "COMFY_DYNAMICCOMBO_V3"})
 """Types whose value may be written in a workflow; all others come over a link."""

@@ -97,6 +97,11 @@ def fps(about: str = "Frames a second.") -> Any:
     return number("fps", 8.0, 0.01, 1000.0, 0.01, about)
 
 
+def rate(name: str, default: float, least: float, about: str) -> Any:
+    """Return an input of frames a second, to which links of whole numbers fit, too."""
+    return io.MultiType.Input(number(name, default, least, 1000.0, 0.01, about), [io.Float, io.Int])
+
+
 def factors(strength: str) -> list[Any]:
     """Return the inputs of factors by frame and by step, as ``models.video.curve`` reads them.
 

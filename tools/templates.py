@@ -114,6 +114,7 @@ CHAPTERS = (
             "A camera that comes to rest",
             "**strength** in **Motion LoRA Schedule**.",
         ),
+        Template("motionctrl_sd15", "Camera moves by MotionCtrl, SD 1.5", "the lines in **Camera Presets**."),
     ),
     (  # long video
         Template(
@@ -202,6 +203,11 @@ CHAPTERS = (
         ),
         Template("rave_demo", "Edit a video by RAVE", "the words in **What It Is to Show**."),
         Template("vidtome_demo", "Edit a video by VidToMe", "the words in **What It Is to Show**."),
+        Template(
+            "video_to_video_sd15",
+            "Your video in another look, SD 1.5",
+            f"{VIDEO}, then **denoise** in **Sample**.",
+        ),
     ),
     (  # fine control
         Template(

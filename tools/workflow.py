@@ -46,6 +46,7 @@ FILES = {
     ),
     "pia.ckpt": ("animatediff_models", "Leoxing/PIA"),
     "CameraCtrl.ckpt": ("animatediff_models", "hehao13/CameraCtrl"),
+    "motionctrl_animatediff_cmcm.ckpt": ("animatediff_models", "TencentARC/MotionCtrl"),
     "AnimateLCM_sd15_i2v.ckpt": ("animatediff_models", "wangfuyun/AnimateLCM-I2V"),
     "AnimateLCM_sd15_i2v_lora.safetensors": ("loras", "wangfuyun/AnimateLCM-I2V"),
     "v2_lora_ZoomIn.ckpt": ("animatediff_motion_lora", ANIMATEDIFF),
@@ -203,7 +204,7 @@ def _slots(table: Any, order: Any, given: Mapping[str, Any], prefix: str) -> Ite
         for name in order.get(section, table.get(section, {})):
             kind, options = table[section][name][0], (*table[section][name], {})[1]
             kind = "COMBO" if isinstance(kind, list) else kind
-            is_widget = kind in WIDGET_TYPES and not options.get("forceInput")
+            is_widget = options.get("widgetType", kind) in WIDGET_TYPES and not options.get("forceInput")
             seed = kind == "INT" and (options.get("control_after_generate") or name in SEEDS)
             extra = ("fixed",) * bool(seed) + ("image",) * bool(options.get("image_upload"))
             yield Slot(

@@ -13,6 +13,7 @@ from ...models.motion.checkpoint import MotionWeights
 from ...models.motion.edit import Varying
 from ...models.motion.lora import MotionLoRA, Strength, merge_loras, steady
 from ...models.motion.module import MotionModel
+from ...models.motion.motion_ctrl import ModuleCamera
 from ...models.motion.pictures import Picture
 from ...models.motion.sparse_checkpoint import SparseWeights
 from ...models.motion.sparse_control import SparseNetwork
@@ -32,14 +33,16 @@ class LoadedMotion:
         loras: stacked motion LoRAs with their strengths, each fitted to the weights.
         varying: strength where it changes; None: it stays.
         picture: picture that it is given; None: it has none.
+        camera: camera that it reads; None: it has none.
     """
 
     weights: MotionWeights
     device: torch.device
     dtype: torch.dtype
     loras: tuple[tuple[MotionLoRA, Strength], ...] = ()
-    varying: Varying | None = field(default=None, compare=False)  # the edit's keys have these two
+    varying: Varying | None = field(default=None, compare=False)  # the edit's keys have these three
     picture: Picture | None = field(default=None, compare=False)
+    camera: ModuleCamera | None = field(default=None, compare=False)
 
     @cached_property
     def network(self) -> MotionModel:
@@ -68,6 +71,10 @@ class LoadedMotion:
     def with_picture(self, picture: Picture) -> LoadedMotion:
         """Return the same module with a picture; this one stays as it is."""
         return replace(self, picture=picture)
+
+    def with_camera(self, camera: ModuleCamera) -> LoadedMotion:
+        """Return the same module with a camera; this one stays as it is."""
+        return replace(self, camera=camera)
 
 
 def load_sparse_control(weights: SparseWeights, device: torch.device, dtype: torch.dtype) -> SparseNetwork:

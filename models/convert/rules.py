@@ -54,9 +54,7 @@ def runs() -> dict[str, Run]:
 
 # What is not possible, and what to do instead. A feature that the pack gets moves from here to a rule.
 _CAMERA = "poses of a file are not converted. Instead: Camera Poses From Text, with the file's text."
-_MOTION_CTRL = (
-    "MotionCtrl is not here, and switched off in that pack. Instead: Apply CameraCtrl for its cameras."
-)
+_MOTION_CTRL = "switched off in that pack. Instead: MotionCtrl Camera for its cameras."
 _INJECT = (
     "a picture's encoder in another module is not here. Instead: the module that has it, with its picture."
 )

@@ -188,6 +188,7 @@ VALUES: dict[str, tuple[str, ...]] = {
         "video force_rate:f force_size custom_width:i custom_height:i frame_load_cap:i skip_first_frames:i "
         "select_every_nth:i",
     ),
+    "VHS_SelectEveryNthImage": ("select_every_nth:i skip_first_images:i",),
     # ComfyUI's own, whose values are read or changed
     "EmptyLatentImage": ("width:i height:i batch_size:i",),
     "KSampler": (f"seed:i * {_RUN} denoise:f", f"seed:i {_RUN} denoise:f"),

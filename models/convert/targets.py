@@ -20,6 +20,13 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """Frames a second, which may come by a link of a whole number, too; its default."""
+
+    default: float
+
+
+@dataclass(frozen=True, slots=True)
 class Dynamic(Choice):
     """A value that is chosen from a list, and brings inputs of its own."""
 
@@ -49,12 +56,14 @@ class Target:
         default = self.values[name]
         if isinstance(default, Dynamic):
             return "COMFY_DYNAMICCOMBO_V3"
+        if isinstance(default, Rate):
+            return "FLOAT,INT"
         return CHOICE if isinstance(default, Choice) else _TYPES[type(default)]
 
     def default(self, name: str) -> Any:
         """Return the default of a value."""
         default = self.values[name]
-        return default.default if isinstance(default, Choice) else default
+        return default.default if isinstance(default, Choice | Rate) else default
 
 
 _MODEL = {"model": "MODEL"}
@@ -78,6 +87,7 @@ CAMERA, APPLY_CAMERA = "Frameloom_CameraPresets", "Frameloom_ApplyCameraCtrl"
 POSITIONS, CFG = "Frameloom_StretchPositions", "Frameloom_CFGSchedule"
 ADJUST = "Frameloom_AdjustMotionWeights"
 PIA_PICTURE, LCM_PICTURE = "Frameloom_PIAPicture", "Frameloom_AnimateLCMPicture"
+PICK = "Frameloom_PickFrames"
 LOAD_SPARSE, APPLY_SPARSE = "Frameloom_SparseControlLoader", "Frameloom_ApplySparseControl"
 
 TARGETS: dict[str, Target] = {
@@ -203,6 +213,18 @@ TARGETS: dict[str, Target] = {
         _FACTORS
         | {"strength": "0: 1\n-1: 0", "soft": 1.0, "negative_strength": 1.0, "which": Choice("last")},
         _SIDES | {"chart": "IMAGE"},
+    ),
+    PICK: Target(
+        "Pick Frames",
+        {"images": "IMAGE"},
+        {
+            "source_fps": Rate(8.0),
+            "force_rate": Rate(0.0),
+            "skip_first_frames": 0,
+            "select_every_nth": 1,
+            "frame_cap": 0,
+        },
+        {"images": "IMAGE", "fps": "FLOAT", "frames": "INT"},
     ),
     # ComfyUI's own
     "EmptyLatentImage": Target(

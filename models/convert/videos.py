@@ -6,9 +6,11 @@ from typing import Any
 
 from .graph import Link, Node
 from .rules import rule
+from .targets import PICK
 from .work import Work
 
 _SIZES = {"Custom Width": (True, False), "Custom Height": (False, True), "Custom": (True, True)}
+_PLAIN = {"force_rate": 0, "select_every_nth": 1, "skip_first_frames": 0, "frame_load_cap": 0}
 _MOST_FRAMES = 4096  # of Get Image from Batch
 
 
@@ -45,9 +47,10 @@ def combine(work: Work, node: Node) -> None:
 
 
 @rule("VHS_LoadVideo", "VHS_LoadVideoPath",
-      here="Load Video, Get Video Components, Get Image from Batch, Upscale Image",
-      but="near: sizes are not made multiples of 8; a path becomes a file of the input folder; `force_rate` and "
-          "`select_every_nth` are not possible. Left where `video_info`, a VAE or a batch manager is used")  # fmt: skip
+      here="Load Video, Get Video Components, Pick Frames, or Get Image from Batch where frames are cut alone, Upscale "
+           "Image",
+      but="near: the same frames of those that core decodes; sizes are not made multiples of 8; a path becomes a file "
+          "of the input folder; sound is not cut. Left where `video_info`, a VAE or batches are used")  # fmt: skip
 def load(work: Work, node: Node) -> None:
     """Convert a node that loads a video's frames."""
     if work.graph.users(node, 3) or "vae" in node.inputs or "meta_batch" in node.inputs:
@@ -55,11 +58,6 @@ def load(work: Work, node: Node) -> None:
             node, "left", "as it is; its video_info, a VAE or batches are used, and core's nodes have none"
         )
         return
-    for name, plain in (("force_rate", 0), ("select_every_nth", 1)):
-        if (asked := work.read(node, name, plain)) != plain:
-            said = f"{name} {'by a link' if isinstance(asked, Link) else asked}; left as it is"
-            work.say(node, "not possible", f"{said}. Instead: change the video's rate before.")
-            return
     lost: list[str] = []
     file = work.pass_on(node, "video", "")
     if isinstance(file, str) and node.kind == "VHS_LoadVideoPath":
@@ -68,13 +66,9 @@ def load(work: Work, node: Node) -> None:
     work.take(node)
     loaded = work.new("LoadVideo", node, file=file)
     parts = work.new("GetVideoComponents", node, video=Link(loaded.id, 0))
-    images = Link(parts.id, 0)
-    skip, most = work.pass_on(node, "skip_first_frames", 0), work.pass_on(node, "frame_load_cap", 0)
-    if skip or most:
-        cut = work.new("ImageFromBatch", node, image=images, batch_index=skip, length=most or _MOST_FRAMES)
-        images = Link(cut.id, 0)
-        if most and isinstance(most, int) and most > _MOST_FRAMES:
-            lost.append(f"at most {_MOST_FRAMES} frames are taken")
+    images = _picked(work, node, parts)
+    if work.read(node, "skip_first_frames", 0) != 0 and work.graph.users(node, 2):
+        lost.append("its sound begins where the video does")
     size = _size(work, node)
     if size is not None:
         scaled = work.new("ImageScale", node, image=images, upscale_method="lanczos", width=size[0], height=size[1],
@@ -87,6 +81,32 @@ def load(work: Work, node: Node) -> None:
         work.graph.rewire(Link(node.id, 1), Link(counted.id, 2))
     work.graph.rewire(Link(node.id, 2), Link(parts.id, 1))
     work.say(node, "near", "; ".join([work.title(loaded), *(lost or ["frames are decoded by core"])]))
+
+
+@rule("VHS_SelectEveryNthImage", here="Pick Frames")
+def every_nth(work: Work, node: Node) -> None:
+    """Convert a node that picks every nth picture of a batch."""
+    made = work.new(PICK, node, images=node.inputs.get("images"),
+                    skip_first_frames=work.pass_on(node, "skip_first_images", 0),
+                    select_every_nth=work.pass_on(node, "select_every_nth", 1))  # fmt: skip
+    work.graph.rewire(Link(node.id, 0), Link(made.id, 0))
+    work.graph.rewire(Link(node.id, 1), Link(made.id, 2))
+    work.say(work.take(node), "exact", work.title(made))
+
+
+def _picked(work: Work, node: Node, parts: Node) -> Link:
+    """Return a link to the frames that are picked: by core's node where they are cut alone, else by Pick Frames."""
+    images = Link(parts.id, 0)
+    rate, every, skip, cap = (work.pass_on(node, name, plain) for name, plain in _PLAIN.items())
+    if (rate, every, skip, cap) == tuple(_PLAIN.values()):
+        return images
+    if (rate, every) == (0, 1) and all(isinstance(each, int) and each < _MOST_FRAMES for each in (skip, cap)):
+        length = cap or _MOST_FRAMES
+        made = work.new("ImageFromBatch", node, image=images, batch_index=skip, length=length)
+    else:
+        made = work.new(PICK, node, images=images, source_fps=Link(parts.id, 2), force_rate=rate,
+                        skip_first_frames=skip, select_every_nth=every, frame_cap=cap)  # fmt: skip
+    return Link(made.id, 0)
 
 
 def _size(work: Work, node: Node) -> tuple[Any, Any] | None:

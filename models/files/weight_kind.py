@@ -44,11 +44,11 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     ),
     "motionctrl_cmcm": (
         "MotionCtrl's camera module (CMCM)",
-        "MotionCtrl isn't supported; choose AnimateDiff v3, or a motion LoRA for a camera move",
+        "load AnimateDiff's v3 module, and choose this file in MotionCtrl Camera behind it",
     ),
     "motionctrl_omcm": (
         "MotionCtrl's object adapter (OMCM)",
-        "MotionCtrl isn't supported; choose AnimateDiff v3",
+        "MotionCtrl's objects aren't supported; choose AnimateDiff v3",
     ),
     "hotshotxl": ("a HotshotXL module for SDXL", _SDXL_MODULE),
     "motion_lora": ("a motion LoRA", "load a motion module and add this with Load Motion LoRA"),

@@ -179,7 +179,15 @@ def pack_motion(weights: MotionWeights) -> tuple[dict[str, Tensor], dict[str, st
     """Return the tensors and the metadata of a file from which ``read_motion_weights`` reads the same again.
 
     Keys are AnimateDiff's. A file without positional encodings is one of AnimateLCM's, so they are always in.
+
+    Raises:
+        CheckpointError: it reads a camera; its projections have a file of their own.
     """
+    if weights.size.camera:
+        raise CheckpointError(
+            f"motion: got {weights.name} with MotionCtrl's projections, which no loader reads along with a module; "
+            "expected one without; save what goes into MotionCtrl Camera."
+        )
     metadata = {
         "frameloom.kind": "motion",
         "frameloom.family": weights.family,

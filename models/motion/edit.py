@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -87,7 +87,10 @@ def motion_edit(
     """
     part = TemporalEdit(motion, **settings)
     varying, picture = getattr(motion, "varying", None), getattr(motion, "picture", None)
-    if picture is not None:
+    camera = getattr(motion, "camera", None)
+    if camera is not None:
+        part = CameraMotionEdit(motion, **settings, varying=varying, picture=picture, camera=camera)
+    elif picture is not None:
         part = PictureEdit(motion, **settings, varying=varying, picture=picture)
     elif varying is not None:
         part = VaryingEdit(motion, **settings, varying=varying)
@@ -110,8 +113,6 @@ class TemporalEdit(Part):
         start_percent, end_percent: part of sampling in which it acts, compared with ``Call.progress``.
         network: ``MotionModel`` that runs in the place of the module's own; None: the module's.
     """
-
-    HAS_PICTURE: ClassVar[bool] = False
 
     motion: Any
     strength: float = 1.0
@@ -151,7 +152,7 @@ class TemporalEdit(Part):
         """Run a slot, [N, C, H, W] to the same."""
         rows = ROWS_IN_PARTS if call.parts > 1 else 0
         loras = loras_in_slot(getattr(self.motion, "loras", ()), self._running, slot, hidden, call)
-        mixing = Mixing(time, self.scale_of(hidden, call), merges, loras)
+        mixing = Mixing(time, self.scale_of(hidden, call), merges, loras, self.views_of(call))
         return self._running(slot, hidden, call.frames, self.strength_of(hidden, call), mixing, rows)
 
     def strength_of(self, hidden: Tensor, call: Call) -> float | Tensor:
@@ -164,6 +165,10 @@ class TemporalEdit(Part):
         held = given_in(call) if self.motion.weights.size.mask_encoder else None
         return hidden if held is None else self._running.mask_encoder(hidden, held, self.strength)
 
+    def views_of(self, call: Call) -> Tensor | None:
+        """Return the numbers of each video's cameras, [B, F, 12]; None: it has none."""
+        del call
+
     def check_fit(self, network: UNetSize) -> None:
         """Check that the module is for a network."""
         check_fit(self.motion.weights, network.slots)
@@ -173,7 +178,7 @@ class TemporalEdit(Part):
         if plan.frames == 1:
             return STILL
         size = self.motion.weights.size
-        if (size.picture_encoder or size.image_encoder) and not self.HAS_PICTURE:
+        if (size.picture_encoder or size.image_encoder) and getattr(self, "picture", None) is None:
             node = "PIA Picture" if size.picture_encoder else "AnimateLCM Picture"
             return NO_PICTURE.format(name=self.motion.weights.name, node=node)
         name, settings = find_few_steps(self.motion)
@@ -219,25 +224,38 @@ class PictureEdit(VaryingEdit):
     """Run a motion module that is given a picture.
 
     Attributes:
-        picture: a ``pictures.Picture``; what it adds is in proportion to the module's strength.
+        picture: a ``pictures.Picture``, or none; what it adds is in proportion to the module's strength.
     """
-
-    HAS_PICTURE: ClassVar[bool] = True
 
     picture: Any = None
 
     def add(self, hidden: Tensor, call: Call) -> Tensor:
         """Add what is made of what is held, and of the picture, to [N, C, H, W]."""
         hidden = VaryingEdit.add(self, hidden, call)
-        change = self.picture.begin(hidden, call, self._running)
+        change = None if self.picture is None else self.picture.begin(hidden, call, self._running)
         return hidden if change is None else hidden + self.strength_of(hidden, call) * change
 
     def run(
         self, slot: str, hidden: Tensor, call: Call, time: Time | None, merges: Sequence[TokenMerge] = ()
     ) -> Tensor:
         """Run a slot, [N, C, H, W] to the same, on what the picture is added to."""
-        change = self.picture.enter(slot, hidden, call, self._running)
+        change = None if self.picture is None else self.picture.enter(slot, hidden, call, self._running)
         if change is None:
             return VaryingEdit.run(self, slot, hidden, call, time, merges)
         moved = VaryingEdit.run(self, slot, hidden + change, call, time, merges)
         return moved + (self.strength_of(hidden, call) - 1) * change
+
+
+@dataclass(frozen=True, slots=True)
+class CameraMotionEdit(PictureEdit):
+    """Run a motion module that reads a camera.
+
+    Attributes:
+        camera: a ``motion_ctrl.ModuleCamera``.
+    """
+
+    camera: Any = None
+
+    def views_of(self, call: Call) -> Tensor | None:
+        """Return the numbers of each video's cameras, [B, F, 12]."""
+        return self.camera.views(call)

@@ -16,14 +16,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
 from ..edits.edit import Time, TokenMerge
 from ..video.frames import frames_to_tokens
 from ..video.shapes import Tokens
 
 ALL_FRAMES = slice(None)
+VIEW_NUMBERS = 12
+"""Numbers of a camera's view, 3 x 4, that MotionCtrl's projections read beside tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +64,7 @@ class Mixing:
         scale: factor on attention's logits; or one for each frame that is looked at, [F].
         merges: changes of what the first attention of the first block reads, in their order.
         loras: changes of what a linear layer answers.
+        views: numbers of each video's cameras, [B, F, 12]; None: all 0.
     """
 
     time: Time | None = None
@@ -69,6 +73,7 @@ class Mixing:
     loras: Mapping[nn.Module, Sequence[LayerLoRA]] = field(
         default_factory=dict[nn.Module, Sequence[LayerLoRA]]
     )
+    views: Tensor | None = None
 
     @property
     def tells_frames_apart(self) -> bool:
@@ -83,6 +88,13 @@ class Mixing:
     def after_first(self) -> Mixing:
         """Return the same for the attentions behind the first."""
         return replace(self, merges=()) if self.merges else self
+
+    def beside_views(self, tokens: Tokens) -> Tensor:
+        """Return tokens, [N, F, C], with the numbers of their frame's camera behind them, [N, F, C + 12]."""
+        if self.views is None:
+            return pad(tokens, (0, VIEW_NUMBERS))
+        views = self.views.to(tokens).repeat_interleave(len(tokens) // len(self.views), dim=0)
+        return torch.cat([tokens, views], dim=-1)
 
     def apply(self, layer: nn.Module, tokens: Tokens, frames: slice = ALL_FRAMES) -> Tensor:
         """Return what a linear layer answers to tokens, [N, f, C], of some of the frames."""

@@ -28,7 +28,7 @@ from ..network.unet import SD1, UNetSize
 from ..video.frames import frames_to_tokens, tokens_to_frames
 from .image_encoder import ImageEncoder
 from .mask_adapter import MaskEncoder
-from .mixing import ALL_FRAMES, PLAIN, Mixing
+from .mixing import ALL_FRAMES, PLAIN, VIEW_NUMBERS, Mixing
 
 NormScope = Literal["frame", "clip"]
 
@@ -47,6 +47,7 @@ class MotionSize:
         picture_encoder: True where it has PIA's, of the same width.
         image_encoder: True where it has AnimateLCM-I2V's, as wide as the slots on the way down.
         norm_scope: scope of its transformers' norms: each frame, or the clip, as AnimateDiff-SDXL's were trained.
+        camera: True where its blocks have MotionCtrl's projections, which read a camera.
     """
 
     channels: Mapping[str, int]
@@ -59,6 +60,7 @@ class MotionSize:
     picture_encoder: bool = field(default=False, compare=False)
     image_encoder: bool = field(default=False, compare=False)
     norm_scope: NormScope = field(default="frame", compare=False)
+    camera: bool = field(default=False, compare=False)
 
     @property
     def stem(self) -> int:
@@ -170,8 +172,10 @@ class TemporalBlock(nn.Module):
         [N, F, C] -> [N, F, C].
 
     State:
-        attention_blocks.{i}, norms.{i}, ff, ff_norm.
+        attention_blocks.{i}, norms.{i}, ff, ff_norm; cc_projection where it reads a camera.
     """
+
+    cc_projection: nn.Module | None
 
     def __init__(
         self,
@@ -189,10 +193,15 @@ class TemporalBlock(nn.Module):
         self.norms = nn.ModuleList(operations.LayerNorm(channels, **factory) for _ in range(size.attentions))
         self.ff = FeedForward(channels, operations, **factory)
         self.ff_norm = operations.LayerNorm(channels, **factory)
+        read = channels + VIEW_NUMBERS
+        self.cc_projection = operations.Linear(read, channels, **factory) if size.camera else None
 
     def forward(self, tokens: Tensor, mixing: Mixing = PLAIN) -> Tensor:
         """Mix over time, as ``mixing`` says."""
+        last = self.attention_blocks[-1]
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
+            if attention is last and self.cc_projection is not None:
+                tokens = self.cc_projection(mixing.beside_views(tokens))
             tokens = tokens + attention(norm(tokens), mixing)
             mixing = mixing.after_first()
         return tokens + self.ff(self.ff_norm(tokens), mixing.apply)

@@ -15,6 +15,7 @@ from frameloom.models.motion.lora import read_motion_lora
 from frameloom.models.motion.pia import PIA_KEY
 from frameloom.tests.support.camera import tiny_camera
 from frameloom.tests.support.gligen import write_gligen
+from frameloom.tests.support.motion_ctrl import tiny_motion_ctrl
 from frameloom.tests.support.random_demo import NARROW, random_motion, write_control, write_lora, write_model
 from frameloom.tests.support.sparse import domain_adapter, write_sparse
 from frameloom.tests.support.tensors import draw
@@ -55,6 +56,8 @@ def folder(tmp_path_factory):
         half: {key: each for key, each in camera.items() if part in key} for half, part in halves.items()
     }
     torch.save(named, folder / "models/animatediff_models/CameraCtrl.ckpt")
+    projections = {"epoch": 0, "state_dict": tiny_motion_ctrl(motion)}
+    torch.save(projections, folder / "models/animatediff_models/motionctrl_animatediff_cmcm.ckpt")
     widths = [NARROW.unet.model_channels * factor for factor in (1, 2, 4)]
     write_gligen(folder / "models/gligen/gligen_sd14_textbox_pruned.safetensors", widths, text=64)
     write_sparse(folder / "models/controlnet/v3_sd15_sparsectrl_rgb.ckpt", NARROW.unet)
@@ -105,7 +108,9 @@ SHORT_TRAINING = ("3.frames=4", "4.steps=2", "4.checkpoint_every=2", "10.batch_s
         ("animatelcm_i2v_sd15", 16, ()),
         ("sparsectrl_sd15", 16, ("KSampler.steps=2",)),
         ("camera_ctrl_sd15", 16, ("KSampler.steps=2",)),
+        ("motionctrl_sd15", 16, ("KSampler.steps=2",)),
         ("control_schedule_sd15", 16, ("KSampler.steps=2",)),
+        ("video_to_video_sd15", 16, ("KSampler.steps=2",)),
         ("windows_controlnet_sd15", 24, ("EmptyLatentImage.batch_size=24", "KSampler.steps=1")),
     ],
 )

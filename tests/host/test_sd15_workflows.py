@@ -27,6 +27,7 @@ SHORT = {
     "text2video_zero_controlnet_sd15": {},
     "layout_controlnet_sd15": {},
     "sparsectrl_sd15": {},
+    "video_to_video_sd15": {"6": {"force_rate": 4, "frame_cap": 8}},
     "train_motion_lora_sd15": {"3": {"frames": 4}, "4": {"checkpoint_every": 2}, "10": {"batch_size": 4}},
     "one_clip_sd15": {"3": {"frames": 4}, "4": {"checkpoint_every": 2}, "10": {"batch_size": 4}},
     "nuwa_sd15": {"3": {"prompts": "\n".join(KEYFRAMES), "length": 3, "depth": 3}},
@@ -36,6 +37,7 @@ FRAMES = {
     "text2video_zero_controlnet_sd15": 8,
     "layout_controlnet_sd15": 16,
     "sparsectrl_sd15": 16,
+    "video_to_video_sd15": 8,
 }
 
 

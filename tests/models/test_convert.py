@@ -320,11 +320,31 @@ def test_load_video_cuts_scales_and_counts():
     assert kinds == {"images": "ImageScale", "count": "GetImageSize", "sound": "GetVideoComponents"}
 
 
-def test_load_video_at_another_rate_is_left_in_words():
-    graph = api(**{"7": node("VHS_LoadVideo", video="a.mp4", force_rate=8), "8": node("X", images=["7", 0])})
+@pytest.mark.parametrize("rate", [8, ["9", 0]], ids=["number", "link"])
+def test_load_video_at_another_rate_picks_frames(rate):
+    load = node("VHS_LoadVideo", video="a.mp4", force_rate=rate, skip_first_frames=2, select_every_nth=3,
+                frame_load_cap=16)  # fmt: skip
+    graph = api(**{"7": load, "8": node("X", images=["7", 0], sound=["7", 2]), "9": node("SomeInt")})
     converted = convert(graph)
-    assert converted.graph["7"] == graph["7"]
-    assert said(converted, "VHS_LoadVideo").startswith("not possible: node 7 (VHS_LoadVideo): force_rate 8")
+    picked = only(converted, "Frameloom_PickFrames")
+    numbers = {name: value for name, value in picked.items() if name not in ("images", "source_fps")}
+    assert numbers == {"force_rate": rate, "skip_first_frames": 2, "select_every_nth": 3, "frame_cap": 16}
+    (parts, images), (same, fps) = picked["images"], picked["source_fps"]
+    assert (converted.graph[parts]["class_type"], images, same, fps) == ("GetVideoComponents", 0, parts, 2)
+    line = said(converted, "VHS_LoadVideo")
+    assert line.startswith("near")
+    assert "its sound begins where the video does" in line
+
+
+def test_every_nth_picture_is_picked_and_counted():
+    every = node("VHS_SelectEveryNthImage", images=["6", 0], select_every_nth=4, skip_first_images=["9", 0])
+    graph = api(**{"6": node("VAEDecode", samples=["4", 0]), "7": every, "9": node("SomeInt"),
+                   "8": node("X", images=["7", 0], count=["7", 1])})  # fmt: skip
+    converted = convert(graph)
+    picked = only(converted, "Frameloom_PickFrames")
+    assert (picked["skip_first_frames"], picked["select_every_nth"], picked["force_rate"]) == (["9", 0], 4, 0)
+    assert [link[1] for link in converted.graph["8"]["inputs"].values()] == [0, 2]
+    assert said(converted, "VHS_SelectEveryNthImage").startswith("exact")
 
 
 def test_art_ventures_sampler_becomes_a_module_and_a_ksampler():

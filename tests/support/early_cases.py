@@ -58,6 +58,7 @@ REFUSED = [
     Case("CameraPosesFromText", {"text": "1 2 3"}, "text", "poses line 1: got 3 values; expected 19 numbers"),
     Case("ApplyCameraCtrl", {"strength": "x"}, "strength", "strength: got 'x'; expected a number"),
     Case("ApplyCameraCtrl", {"file": "pan.safetensors"}, "file", "a motion LoRA; expected CameraCtrl's"),
+    Case("MotionCtrlCamera", {"file": "pan.safetensors"}, "file", "a motion LoRA; expected MotionCtrl's"),
     Case("NuwaPlan", {"prompts": ""}, "prompts", "prompts"),
     Case("NuwaPlan", {"storyboard": LINKED, "llm": LINKED}, "llm", "llm: got one beside a storyboard"),
     Case(

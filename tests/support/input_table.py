@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-NUMBERS = ("INT", "FLOAT")
+NUMBERS = ("INT", "FLOAT", "FLOAT,INT")
 
 
 def inputs_of(node: type) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -38,7 +38,7 @@ def widget_values(node: type) -> Mapping[str, Any]:
     """Return a value of every widget of a node, which it may have by its schema; a list without names has ''."""
     values: dict[str, Any] = {}
     for name, (kind, options) in inputs_of(node).items():
-        if kind in ("INT", "FLOAT", "BOOLEAN", "STRING"):
+        if kind in (*NUMBERS, "BOOLEAN", "STRING"):
             values[name] = options.get("default", "" if kind == "STRING" else options.get("min", 0))
         elif kind == "COMBO":
             values[name] = options.get("default") or next(iter(options["options"]), "")

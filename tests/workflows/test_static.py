@@ -90,7 +90,7 @@ def test_links_of_the_editor_file_join_existing_slots_of_one_type(name):
     for link, origin, slot, target, place, kind in graph["links"]:
         output, socket = nodes[origin]["outputs"][slot], nodes[target]["inputs"][place]
         assert kind == output["type"]
-        assert socket["type"] in (kind, "*")
+        assert {kind, "*"} & set(socket["type"].split(","))
         assert link in output["links"]
         assert link == socket["link"]
     assert len({link[0] for link in graph["links"]}) == len(graph["links"])
@@ -165,8 +165,9 @@ def test_every_input_of_the_api_form_is_known_present_linked_to_what_fits_and_le
         for input_name, value in given.items():
             kind, options, choices = spec_of(entry, input_name)
             if isinstance(value, list):
-                assert kind in (known[prompt[value[0]]["class_type"]]["output"][value[1]], "*")
-            elif kind in ("INT", "FLOAT"):
+                given_kind = known[prompt[value[0]]["class_type"]]["output"][value[1]]
+                assert {given_kind, "*"} & set(kind.split(","))
+            elif kind in ("INT", "FLOAT", "FLOAT,INT"):
                 assert options.get("min", value) <= value <= options.get("max", value)
                 assert isinstance(value, int if kind == "INT" else float)
             elif kind in ("STRING", "BOOLEAN"):

@@ -97,6 +97,7 @@ ABSENT: dict[str, tuple[str, tuple[str, ...]]] = {
     "Frameloom_ControlSchedule": ("without its schedule", ("positive", "negative")),
     "Frameloom_ApplySparseControl": ("without SparseCtrl", ("model",)),
     "Frameloom_ApplyCameraCtrl": ("without CameraCtrl, whose camera is on the left", ("model",)),
+    "Frameloom_MotionCtrlCamera": ("without MotionCtrl, whose camera is on the left", ("motion",)),
     "Frameloom_PIAPicture": ("without the picture, which needs PIA", ("motion",)),
     "Frameloom_AnimateLCMPicture": ("without the picture, which needs AnimateLCM", ("motion",)),
     "InstructPixToPixConditioning": ("without instruct-pix2pix", ("positive", "negative", "latent")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,7 @@ from ....models.motion.checkpoint import MotionWeights
 from ....models.motion.edit import Varying
 from ....models.motion.lora import MotionLoRA, Strength
 from ....models.motion.module import MotionModel
+from ....models.motion.motion_ctrl import ModuleCamera
 from ....models.motion.pictures import Picture
 from ....models.motion.sparse_checkpoint import SparseWeights
 from ....models.motion.sparse_control import SparseNetwork
@@ -61,18 +63,15 @@ class ComfyMotion:
         loras: stacked on it, with their strengths.
         varying: strength where it changes; None: it stays.
         picture: picture that it is given; None: it has none.
+        camera: camera that it reads; None: it has none.
     """
 
-    def __init__(
-        self,
-        weights: MotionWeights,
-        patcher: comfy.model_patcher.ModelPatcher,
-        loras: tuple[tuple[MotionLoRA, Strength], ...] = (),
-        varying: Varying | None = None,
-        picture: Picture | None = None,
-    ) -> None:
-        self.weights, self.patcher, self.loras = weights, patcher, loras
-        self.varying, self.picture = varying, picture
+    def __init__(self, weights: MotionWeights, patcher: comfy.model_patcher.ModelPatcher) -> None:
+        self.weights, self.patcher = weights, patcher
+        self.loras: tuple[tuple[MotionLoRA, Strength], ...] = ()
+        self.varying: Varying | None = None
+        self.picture: Picture | None = None
+        self.camera: ModuleCamera | None = None
 
     def with_lora(self, lora: MotionLoRA, strength: Strength) -> ComfyMotion:
         """Return the same module with a motion LoRA stacked on it, as a weight patch on a clone.
@@ -90,15 +89,24 @@ class ComfyMotion:
         if not isinstance(strength, Factors):
             patcher = patcher.clone()
             patcher.add_patches(_patches(lora), strength)
-        return ComfyMotion(weights, patcher, loras, self.varying, self.picture)
+        return self._with(patcher=patcher, loras=loras)
 
     def with_varying(self, varying: Varying | None) -> ComfyMotion:
         """Return the same module with a strength that changes."""
-        return ComfyMotion(self.weights, self.patcher, self.loras, varying, self.picture)
+        return self._with(varying=varying)
 
     def with_picture(self, picture: Picture | None) -> ComfyMotion:
         """Return the same module with a picture."""
-        return ComfyMotion(self.weights, self.patcher, self.loras, self.varying, picture)
+        return self._with(picture=picture)
+
+    def with_camera(self, camera: ModuleCamera | None) -> ComfyMotion:
+        """Return the same module with a camera."""
+        return self._with(camera=camera)
+
+    def _with(self, **changed: Any) -> ComfyMotion:
+        motion = copy.copy(self)
+        vars(motion).update(changed)
+        return motion
 
     def for_key(self) -> Any:
         """Return what stands for it in keys of finished work: no weights, but LoRAs whose strength changes."""
@@ -117,7 +125,7 @@ class ComfyMotion:
         motion = load_motion(weights)
         for lora, strength in self.loras:
             motion = motion.with_lora(lora, strength)
-        return motion.with_varying(self.varying).with_picture(self.picture)
+        return motion.with_varying(self.varying).with_picture(self.picture).with_camera(self.camera)
 
 
 def _patches(lora: MotionLoRA) -> dict[str, Any]:
