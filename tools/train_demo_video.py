@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Train the demo's video model from nothing: a small Wan autoencoder, then a small Wan transformer.
 
-usage: train_demo_video.py [--stages vae,video,export,score] [--work DIR] [--threads N]
+usage: train_demo_video.py [--stages vae,video,export] [--work DIR] [--threads N]
 
 Clips are drawn (training/shapes.py) and every draw comes from a seed. Prompts are read by the demo's own text encoder
 (assets/demo). Checkpoints go to --work (default: a folder ``frameloom-demo-video`` in the user's cache), and a stage
 that was stopped goes on where it was. ``export`` writes two files beside them, in Wan's key layout, with the metadata
-by which ComfyUI's own loaders build them: put the one into models/diffusion_models and the other into models/vae.
-``score`` reads new clips with tools/detector.py.
+by which ComfyUI's own loaders build them: the one belongs to models/diffusion_models, the other to models/vae.
+tools/score_demo_video.py measures them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from frameloom.headless.weights import keys, networks, wan
 from frameloom.models.network.sizes import DEMO, DEMO_VIDEO
-from frameloom.tools import detector
 from frameloom.tools.train_demo import (
     ASSETS,
     CACHE,
@@ -44,6 +42,7 @@ from frameloom.training.loop import LoopSettings, step_generator, train
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+WORK = CACHE / "frameloom-demo-video"
 SEED = 2029
 SIZE, FRAMES = 32, 9
 CONSTANT = 2.0
@@ -54,9 +53,7 @@ FOLD_CLIPS = 64  # clips whose latents set the mean and deviation
 CLIPS, CAPTIONS = 1536, 2  # clips of the training set, captions of each
 ENDS = (0.6, 0.25, 0.15)  # share of clips with both ends given, the first alone, the last alone
 GIVEN = 0.5  # share of steps that show what is given
-BATCH, SHIFT, VIDEO_STEPS = 16, 3.0, 6000
-SCORED = 64  # new clips that are scored
-LEAST_WAY = 0.12  # share of the width; what goes less far stands still
+BATCH, SHIFT, VIDEO_STEPS = 16, 3.0, 3000
 TRANSFORMER_FILE, VAE_FILE = "frameloom_demo_wan.safetensors", "frameloom_demo_wan_vae.safetensors"
 
 # --- autoencoder
@@ -336,105 +333,19 @@ def train_video(work: Path) -> nn.Module:
     return assign(video, averaged)
 
 
-# --- export and score
+# --- export
 
 
 def export(work: Path) -> None:
     """Write what is finished beside the checkpoints: Wan's keys, float16."""
-    parts = (
+    for name, rename, file, metadata in (
         ("video", wan.transformer_names, TRANSFORMER_FILE, wan.metadata(DEMO_VIDEO)),
         ("vae", wan.vae_names, VAE_FILE, {}),
-    )
-    for name, rename, file, metadata in parts:
+    ):
         if (work / f"{name}.pt").exists():
             state = torch.load(work / f"{name}.pt")
             names = rename(state)
             save_half({names[key]: value for key, value in state.items()}, work / file, metadata)
-
-
-def draw_noise(count: int) -> Tensor:
-    """Draw the noise that sampling starts from, [N, 16, T, h, w]."""
-    shape = (FRAMES + 3) // 4, SIZE // 8, SIZE // 8
-    return torch.randn(count, 16, *shape, generator=step_generator(SEED, 77))
-
-
-@torch.no_grad()
-def sample(
-    video: Any,
-    prompts: Tensor,
-    empty: Tensor,
-    given: Tensor | None = None,
-    *,
-    steps: int = 20,
-    cfg: float = 3.0,
-) -> Tensor:
-    """Draw latents by Euler's method along the flow, from noise of the seed.
-
-    Args:
-        video: transformer.
-        prompts: [N, 77, 64]. Captions as the text encoder gives them.
-        empty: [77, 64]. The empty caption.
-        given: [N, 20, T, h, w]. Ends that are given; None: no ends.
-        steps: number of steps.
-        cfg: scale of classifier-free guidance.
-
-    Returns:
-        [N, 16, T, h, w] of mean 0 and deviation 1.
-    """
-    x = draw_noise(len(prompts))
-    given = x.new_zeros(len(x), 20, *x.shape[2:]) if given is None else given
-    for sigma, next_sigma in pairwise(shifted(torch.linspace(1, 0, steps + 1)).tolist()):
-        inputs, at = torch.cat([x, given], 1), torch.full((len(prompts),), 1000 * sigma)
-        flow, without = (video(inputs, at, text).sample for text in (prompts, empty.expand_as(prompts)))
-        x = x + (next_sigma - sigma) * (without + cfg * (flow - without))
-    return x
-
-
-@torch.no_grad()
-def score(work: Path) -> None:
-    """Print how often new clips are what their prompts say, as the detector reads them, and how near their ends."""
-    vae, video = load_frozen(build_vae(), work / "vae.pt"), load_frozen(build_video(), work / "video.pt")
-    lessons, drawn = encode_lessons(vae, SCORED, step_generator(SEED, 3))
-    mean, spread = (value.view(1, 16, 1, 1, 1) for value in wan_statistics(vae))
-    true = shapes.render(drawn, SIZE).transpose(1, 2)
-    both = torch.ones(SCORED, dtype=torch.bool)
-    ends = give_ends(vae, true, both, both)
-    prompts, other = lessons.prompts[:, 0], lessons.prompts[:, 0].roll(1, 0)
-    clips = {
-        "drawn": true,
-        "decoded": decode_clip(vae, lessons.latents * spread + mean),
-        "of the prompt": decode_clip(vae, sample(video, prompts, lessons.empty) * spread + mean),
-        "of another prompt": decode_clip(vae, sample(video, other, lessons.empty) * spread + mean),
-        "of prompt and ends": decode_clip(vae, sample(video, prompts, lessons.empty, ends) * spread + mean),
-    }
-    for name, clip in clips.items():
-        found = measure_clips(clip, drawn)
-        error = (clip[:, :, [0, -1]] - true[:, :, [0, -1]]).square().mean()
-        shares = ", ".join(f"{key} {value:.3f}" for key, value in found.items())
-        print(f"{name}: {shares}, squared error of the ends {error:.4f}", flush=True)
-    torch.save(clips, work / "scored.pt")
-
-
-def measure_clips(clips: Tensor, drawn: shapes.Clips) -> dict[str, float]:
-    """Return the share of clips whose middle frame, and whose way, are as drawn. ``clips``: [N, 3, F, H, W]."""
-    pictures = clips.clamp(-1, 1).transpose(1, 2)
-    enlarged = nn.functional.interpolate(pictures.flatten(0, 1), size=shapes.IMAGE_SIZE, mode="bilinear")
-    found = detector.measure(enlarged)
-    color, background, shape = (
-        value.view(len(clips), -1)[:, FRAMES // 2] for value in (found.color, found.background, found.shape)
-    )
-    centers = found.centers.view(len(clips), -1, 2)
-    way = centers[:, -1] - centers[:, 0]
-    toward = torch.where(
-        way.norm(dim=1) < LEAST_WAY, shapes.STILL, (way @ shapes.DIRECTION_VECTORS[:4].T).argmax(1)
-    )
-    table = {
-        "color": color == drawn.color,
-        "background": background == drawn.background,
-        "shape": shape == drawn.shape,
-        "way": toward == drawn.direction,
-    }
-    return {name: float(right.float().mean()) for name, right in table.items()}
 
 
 # What trains each stage, and the name of its finished weights.
@@ -449,8 +360,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stages", default="vae,video,export,score")
-    parser.add_argument("--work", type=Path, default=CACHE / "frameloom-demo-video")
+    parser.add_argument("--stages", default="vae,video,export")
+    parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -460,7 +371,7 @@ def main() -> int:
             train_stage, finished = STAGES[stage]
             torch.save(train_stage(arguments.work).state_dict(), arguments.work / f"{finished}.pt")
         else:
-            {"export": export, "score": score}[stage](arguments.work)
+            export(arguments.work)
     return 0
 
 

@@ -8,6 +8,7 @@ import torch
 from frameloom.headless.weights import wan
 from frameloom.models.network.sizes import DEMO_VIDEO
 from frameloom.tools import train_demo_video as recipe
+from frameloom.tools.score_demo_video import draw_noise, sample
 from torch import Tensor, nn
 
 
@@ -42,7 +43,7 @@ def write_reference(folder: Path) -> dict[str, Tensor]:
         "decoded": vae.decode(latents).sample,
     }
     for name, ends in (("free", None), ("kept", given)):
-        found[name] = recipe.sample(video, text[None], empty, ends, steps=3)
-    found["noise"] = recipe.draw_noise(1)
+        found[name] = sample(video, text[None], empty, ends, steps=3)
+    found["noise"] = draw_noise(1)
     found["sigmas"] = recipe.shifted(torch.linspace(1, 0, 4))
     return found
