@@ -109,9 +109,9 @@ def figures_of(drawn: Tensor, clips: Tensor, truth: shapes.Clips) -> Tensor:
     """Return the figures of each clip in the order of the claims, [N, claims].
 
     Args:
-        drawn: [N, 3, F, H, W] in -1..1.
-        clips: [N, 3, F, H, W]. The clips that the prompts describe.
-        truth: what they show.
+        drawn: clips to measure, [N, 3, F, H, W] in -1..1.
+        clips: clips that the prompts describe, [N, 3, F, H, W].
+        truth: description of those clips.
     """
     pictures = drawn.clamp(-1, 1).transpose(1, 2)
     found = measure(

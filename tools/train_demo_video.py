@@ -256,7 +256,7 @@ def give_ends(vae: Any, clip: Tensor, first: Tensor, last: Tensor) -> Tensor:
 
     Args:
         vae: autoencoder.
-        clip: [N, 3, F, H, W] in -1..1.
+        clip: clips whose ends may be given, [N, 3, F, H, W] in -1..1.
         first: [N] bool. True: the first frame is given.
         last: [N] bool. True: the last frame is given.
 

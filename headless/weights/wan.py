@@ -1,4 +1,4 @@
-"""Wan 2.1's transformer and autoencoder as diffusers' networks, and the names that their tensors have in Wan's files."""
+"""Wan 2.1's transformer and autoencoder as diffusers' networks, and the names of their tensors in Wan's files."""
 
 from __future__ import annotations
 
