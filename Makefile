@@ -129,6 +129,7 @@ demo-model: $(READY)
 	$(BIN)/frameloom run workflows/api/train_layout_prior.json --models output/layout \
 		--set 1.steps=4000 --set 1.context=160 --set 1.seed=2026
 	cp output/layout/layout_priors/my_layouts_00001_.safetensors assets/demo/layout_prior.safetensors
+	$(BIN)/python tools/train_demo_video.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -62,6 +62,35 @@ class ModelSize:
     latent_scale: float = 0.18215  # factor on the VAE's latents
 
 
+@dataclass(frozen=True)
+class VideoSize:
+    """Sizes of a Wan 2.1 transformer and of its autoencoder, whose topology is fixed.
+
+    Attributes:
+        heads, head_width: heads of attention, and the width of each; their product is the transformer's width.
+        layers, hidden: number of blocks, and the width of their feed-forward layers.
+        text_width: width of a token of the prompt.
+        frequencies: width of the timestep's embedding.
+        in_channels: 16 of the noisy clip, 4 of a mask and 16 of frames that are given.
+        vae_width: channels of the autoencoder's first level; the next ones have 2, 4 and 4 times as many.
+    """
+
+    heads: int
+    head_width: int
+    layers: int
+    hidden: int
+    text_width: int
+    frequencies: int
+    vae_width: int
+    in_channels: int = 36
+    latent_channels: int = 16
+
+    @property
+    def width(self) -> int:
+        """Width of a token of the clip."""
+        return self.heads * self.head_width
+
+
 SD15 = ModelSize(
     unet=SD1,
     vae=VAESize(ch=128, ch_mult=(1, 2, 4, 4), num_res_blocks=2),
@@ -75,4 +104,10 @@ DEMO = ModelSize(
     vae=VAESize(ch=32, ch_mult=(1, 1, 1, 2), num_res_blocks=1),
     text=TextSize(vocabulary=704, hidden_size=64, layers=2, heads=4),
     prediction_type="v",
+)
+
+# The video model of tools/train_demo_video.py. A token is one place of one latent frame: four of them hold 64 values of
+# noise, which tokens as narrow as these could not carry through beside the clip.
+DEMO_VIDEO = VideoSize(
+    heads=4, head_width=16, layers=3, hidden=96, text_width=DEMO.text.hidden_size, frequencies=32, vae_width=4
 )

@@ -13,7 +13,7 @@ from frameloom.headless.weights.networks import build_unet
 from frameloom.host.bundled import BUNDLED, DEMO_MODEL
 from frameloom.models.motion.checkpoint import read_motion_weights, to_diffusers
 from frameloom.models.network.sizes import DEMO
-from frameloom.tests.support import tiny_sdxl
+from frameloom.tests.support import tiny_sdxl, tiny_wan
 from frameloom.tests.support.sparse import GIVEN, random_sparse
 from frameloom.tests.support.sparse import to_diffusers as to_diffusers_sparse
 from frameloom.tests.support.text2video_zero import by_diffusers
@@ -65,7 +65,10 @@ def controlled(unet: Any, noisy: Tensor, tokens: Tensor) -> Tensor:
 
 
 def write_reference(path: Path) -> Path:
-    """Write an input, diffusers' outputs with and without motion, and its zero-shot clip for two prompts."""
+    """Write an input, diffusers' outputs with and without motion, and its zero-shot clip for two prompts.
+
+    Files of a small video model lie beside it, with what diffusers makes of them.
+    """
     ldm = {
         key.removeprefix(UNET_PREFIX): value.float()
         for key, value in load_file(DEMO_MODEL).items()
@@ -92,5 +95,8 @@ def write_reference(path: Path) -> Path:
     found["sparse"] = controlled(unet, noisy, tokens)
     found["zero_shot"] = by_diffusers(unet, (tokens[:1], tokens[1:2]), "v_prediction")
     found |= {f"xl.{key}": value.contiguous() for key, value in tiny_sdxl.reference().items()}
+    found |= {
+        f"wan.{key}": value.contiguous() for key, value in tiny_wan.write_reference(path.parent).items()
+    }
     save_file(found, path)
     return path
