@@ -99,8 +99,8 @@ def _ids(chunk: list[Token], pad: int | None) -> list[int]:
 def _read(clip: CLIP, network: TextNetwork, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Return the tokens of the layer that is read, [N, 77, D], and the pooled text, [N, D].
 
-    SD1.x's tokens have the norm that is behind the last layer, SDXL's have not. Of an encoder that has fewer layers than
-    are counted back, the usual one is read, as in ComfyUI.
+    SD1.x's tokens have the norm that is behind the last layer, SDXL's have not. Of an encoder with fewer layers than
+    are counted back the usual one is read, as in ComfyUI.
     """
     is_xl, layer = clip.larger is not None, clip.last_layer
     if layer is None or -layer > network.config.num_hidden_layers:

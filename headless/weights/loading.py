@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...models.errors import CheckpointError
 from ...models.files.weight_file import WeightFile, open_weights, require
-from ...models.files.weight_kind import expect, identify
+from ...models.files.weight_kind import Kind, expect, identify
 from ...models.network.sizes import SD15, SDXL, ModelSize
 from ...models.video.schedules import BetaSchedule, ZeroTerminalSNR
 from ..samplers.sigmas import Sampling
@@ -29,6 +29,7 @@ from .shared_attention import share_tokens
 
 _UNREAD = tuple(VAE_PREFIX + part for part in ("loss.", "model_ema."))
 """Beginnings of keys of an autoencoder's training."""
+_KINDS: tuple[Kind, ...] = ("sd_checkpoint", "sdxl_checkpoint")
 _LAYER = re.compile(r"\.resblocks\.(\d+)\.")
 
 
@@ -77,8 +78,7 @@ def _expect_whole(file: WeightFile) -> None:
         )
     # A ControlNet's training checkpoint has a whole model beside it.
     whole = f"{UNET_PREFIX}input_blocks.0.0.weight" in file.shapes
-    kinds = ("sd_checkpoint", "sdxl_checkpoint", *(("controlnet",) if whole else ()))
-    expect(file.name, file.shapes, kinds, WANTED)
+    expect(file.name, file.shapes, (*_KINDS, *(("controlnet",) if whole else ())), WANTED)
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,9 @@ class _OpenClip(_Part):
     def read(self, file: WeightFile) -> Iterator[tuple[str, Tensor]]:
         """Yield the file's tensors by the network's names, a layer at a time."""
         for _, layer in groupby(sorted(self.keys, key=_layer_of), _layer_of):
-            state = dict(file.stream(layer))
-            yield from convert_open_clip_checkpoint(self.network, state, OPEN_CLIP_PREFIX).items()
+            yield from convert_open_clip_checkpoint(
+                self.network, dict(file.stream(layer)), OPEN_CLIP_PREFIX
+            ).items()
 
 
 def _layer_of(key: str) -> int:

@@ -47,8 +47,10 @@ def as_open_clip(state):
 def sdxl_state(size=NARROW_SDXL, seed=0):
     """The tensors of a checkpoint of SDXL's, by its keys."""
     generator = torch.Generator().manual_seed(seed)
-    pooled = size.text_g.hidden_size
-    unet = keys.to_ldm(random_state(build_unet(size.unet, pooled), generator), keys.unet_modules(size.unet))
+    larger = size.text_g
+    assert larger is not None
+    unet = build_unet(size.unet, larger.hidden_size)
+    unet = keys.to_ldm(random_state(unet, generator), keys.unet_modules(size.unet))
     vae = keys.to_ldm(random_state(build_vae(size.vae), generator), keys.vae_modules(size.vae))
     text = random_state(build_text(size.text), generator)
     text = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in text.items()}
@@ -56,7 +58,7 @@ def sdxl_state(size=NARROW_SDXL, seed=0):
         "model.diffusion_model.": unet,
         "first_stage_model.": vae,
         "conditioner.embedders.0.transformer.": text,
-        "conditioner.embedders.1.model.": as_open_clip(random_state(build_text(size.text_g), generator)),
+        "conditioner.embedders.1.model.": as_open_clip(random_state(build_text(larger), generator)),
     }
     return {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
 
