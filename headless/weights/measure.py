@@ -55,8 +55,8 @@ def find_shape(file: WeightFile, key: str, rank: int, wanted: str, strays: Stray
     if found is None or len(found) != rank or 0 in found:
         what = f"lacks {key}{find_nearest(key, strays())}" if found is None else f"{key} is {found}"
         raise CheckpointError(
-            f"{file.name}: {what}; expected {wanted}, with {rank} dimensions there; SD2 and later models are not built "
-            "headless."
+            f"{file.name}: {what}; expected {wanted}, with {rank} dimensions there; SD2 and later models, and "
+            "ControlNets for SDXL, are not built headless."
         )
     return found
 

@@ -30,7 +30,7 @@ from frameloom.tests.support.gligen import WideText, write_gligen
 from frameloom.tests.support.motion import save, tiny_state
 from frameloom.tests.support.random_demo import write_control, write_lora, write_model
 from frameloom.tests.support.sdxl_cases import NARROW_SDXL, with_vocabulary
-from frameloom.tests.support.sdxl_file import write_sdxl, write_sdxl_motion
+from frameloom.tests.support.sdxl_file import write_sdxl, write_sdxl_lora, write_sdxl_motion
 from frameloom.tests.support.workflow_steps import run
 from safetensors.torch import load_file
 
@@ -104,6 +104,7 @@ def write_sdxls(folder: Path, tokenizer: Path) -> None:
     size = with_vocabulary(NARROW_SDXL, 49408)
     write_sdxl(folder / "sdxl.safetensors", size)
     write_sdxl(folder / "sdxl_v.safetensors", size, seed=1, marks=("v_pred", "ztsnr"))
+    write_sdxl_lora(folder / "models" / "loras" / "sdxl.safetensors")
     write_sdxl_motion(folder / "moves_animatediff_sdxl.safetensors")
     write_sdxl_motion(folder / "moves_hotshotxl_sdxl.safetensors", hotshot=True)
 

@@ -85,6 +85,15 @@ def moving(motion, kind=None, **inputs):
     return steps
 
 
+def with_lora():
+    """With a LoRA on the UNet."""
+    steps = on_sdxl()
+    lora = {"lora_name": "sdxl.safetensors", "strength_model": 0.7}
+    steps["lora"] = step("LoraLoaderModelOnly", model=["sdxl", 0], **lora)
+    steps["out"]["inputs"]["model"] = ["lora", 0]
+    return steps
+
+
 def text_alone(prompt, layer=None):
     steps = on_sdxl(prompt=prompt, layer=layer)
     return {name: steps[name] for name in steps if name == "layer"} | {"out": steps["positive"]}
@@ -103,6 +112,7 @@ def sdxl_cases() -> dict[str, dict]:
         "two-prompts": encoded("a big (red:1.3) circle", "on navy"),
         "two-lengths": encoded("a big (red:1.3) circle", LONG),
         "sizes": encoded("a big (red:1.3) circle", "on navy", width=512, crop_w=64),
+        "lora": with_lora(),
         "custom": custom(),
         "custom-without-noise": custom(add_noise=False),
         "velocities": on_sdxl("sdxl_v"),

@@ -70,6 +70,25 @@ def write_sdxl(path: Path, size=NARROW_SDXL, seed=0, marks=()) -> Path:
     return path
 
 
+def write_sdxl_lora(path: Path, size=NARROW_SDXL) -> Path:
+    """Write a LoRA in kohya's keys, of layers that SD1.5's UNet has not: some for deep transformers, one for sizes."""
+    generator = torch.Generator().manual_seed(3)
+    coarse, context = size.unet.widths[2], size.unet.context_dim
+    layers = {
+        "lora_unet_input_blocks_7_1_transformer_blocks_2_attn1_to_q": (coarse, coarse),
+        "lora_unet_middle_block_1_transformer_blocks_1_attn2_to_k": (coarse, context),
+        "lora_unet_label_emb_0_0": (4 * size.unet.model_channels, 128 + 6 * 256),
+        "lora_te2_text_model_encoder_layers_0_mlp_fc1": (512, 128),
+    }
+    state = {}
+    for name, (out, inside) in layers.items():
+        state[f"{name}.lora_up.weight"] = torch.randn(out, 4, generator=generator)
+        state[f"{name}.lora_down.weight"] = torch.randn(4, inside, generator=generator) * 0.1
+        state[f"{name}.alpha"] = torch.tensor(2.0)
+    save_file(state, path)
+    return path
+
+
 def write_sdxl_motion(path: Path, size=NARROW_SDXL, *, hotshot=False) -> Path:
     """Write a motion module under AnimateDiff-SDXL's keys or HotshotXL's, that changes what it is put into."""
     generator = torch.Generator().manual_seed(4)
