@@ -125,7 +125,8 @@ class Denoiser:
             return [each]
         variants = self._compose.variants(each.condition.payload, progress)
         return [
-            each.variant(number, tokens, payload) for number, (tokens, payload) in enumerate(variants)
+            each.variant(number, question.tokens, question.payload)
+            for number, question in enumerate(variants)
         ] or [each]
 
     def _answer(
