@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from ...models.edits.call import Condition
+from ...models.edits.edit import Question
 from ...models.layout.gligen import Gligen, Grounding, check_fit, ground
 from ...models.network.family import check_tokens
 from ...models.video.frames import PER_FRAME, pick_frames
 from ...models.video.grid import Tiles
 from ..seams.between import Brought
 from ..weights.model import Model
+from ..weights.networks import MEASURES
 from .control import PIXELS_PER_LATENT, Control
 from .fitting import cycle, scale, spread
 from .gligen import ground_still, share_boxes
@@ -27,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 # What ComfyUI may hang on a condition and this host can't do; ignoring it would give another picture.
 _NOT_BUILT = ("area", "hooks", "default")
-_SIDES = ("height", "width")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +61,14 @@ class RunCondition:
         """Return the weight in some frames."""
         return pick_frames(self.weight, frame_ids) if isinstance(self.weight, Tensor) else self.weight
 
-    def variant(self, number: int, tokens: Tensor, payload: dict[str, Any]) -> RunCondition:
-        """Return the same condition with other tokens, [1, L, D], and another payload."""
-        condition = Condition(self.condition.index, payload, (self.condition.key, number))
-        return replace(self, condition=condition, tokens=tokens.to(self.tokens))
+    def variant(self, number: int, question: Question) -> RunCondition:
+        """Return what is asked in its place, with its own number; the picture's measures stay as they are."""
+        condition = Condition(self.condition.index, question.payload, (self.condition.key, number))
+        added = self.added
+        if added is not None and question.pooled is not None:
+            told = added[:1, -MEASURES:].expand(len(question.pooled), -1)
+            added = torch.cat([question.pooled.to(added), told], dim=1)
+        return replace(self, condition=condition, tokens=question.tokens.to(self.tokens), added=added)
 
 
 @dataclass(frozen=True)
@@ -247,9 +252,8 @@ def _added(options: Mapping[str, Any], model: Model, shape: torch.Size) -> Tenso
             f"conditioning: got {got}; expected {model.pooled:,}, as {model.family.name} reads it; encode the prompt "
             "with the CLIP of this model's own checkpoint."
         )
-    height, width = (
-        options.get(name, PIXELS_PER_LATENT * side) for name, side in zip(_SIDES, shape[2:], strict=True)
-    )
+    height = options.get("height", PIXELS_PER_LATENT * shape[-2])
+    width = options.get("width", PIXELS_PER_LATENT * shape[-1])
     measures = [
         height, width, options.get("crop_h", 0), options.get("crop_w", 0),
         options.get("target_height", height), options.get("target_width", width),

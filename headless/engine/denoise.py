@@ -124,10 +124,7 @@ class Denoiser:
         if self._compose is None:
             return [each]
         variants = self._compose.variants(each.condition.payload, progress)
-        return [
-            each.variant(number, question.tokens, question.payload)
-            for number, question in enumerate(variants)
-        ] or [each]
+        return [each.variant(number, question) for number, question in enumerate(variants)] or [each]
 
     def _answer(
         self,

@@ -115,9 +115,9 @@ def _read(clip: CLIP, network: TextNetwork, ids: Tensor) -> tuple[Tensor, Tensor
     pooled = output.text_embeds if isinstance(network, CLIPTextModelWithProjection) else output.pooler_output
     if not found:
         return output.last_hidden_state, pooled
-    states = (
-        found[0] if isinstance(found[0], Tensor) else found[0][0]
-    )  # a tuple in older releases of transformers
+    [states] = found
+    if isinstance(states, tuple):  # in older releases of transformers
+        states = states[0]
     return states if is_xl else text_transformer(network).final_layer_norm(states), pooled
 
 

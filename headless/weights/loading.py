@@ -55,13 +55,11 @@ def load_checkpoint(
     _check(file, parts)
     unet, vae, text, *others = (part.network for part in parts)
     for part in parts:
-        fill(
-            part.network, part.read(file), device, weight_dtype(device) if part is parts[0] else torch.float32
-        )
+        dtype = weight_dtype(device) if part.network is unet else torch.float32
+        fill(part.network, part.read(file), device, dtype)
     kind = ZeroTerminalSNR if size.is_zero_snr else BetaSchedule
-    sampling = Sampling(
-        "v" if size.prediction_type == "v" else "eps", kind("linear", size.beta_start, size.beta_end)
-    )
+    schedule = kind("linear", size.beta_start, size.beta_end)
+    sampling = Sampling("v" if size.prediction_type == "v" else "eps", schedule)
     return (
         Model(share_tokens(unet), size.unet, sampling, size.latent_scale),
         CLIP(text, tokenizer, *others),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from frameloom.headless.core_nodes.conditioning import CLIPTextEncodeSDXL
+from frameloom.headless.engine.conditions import RunConditions
 from frameloom.headless.engine.encode import encode_prompt, encode_two
 from frameloom.headless.engine.guidance import CFG
 from frameloom.headless.samplers.sigmas import Sampling
@@ -18,6 +19,7 @@ from frameloom.headless.weights.model import Model
 from frameloom.headless.weights.networks import build_unet
 from frameloom.headless.weights.shared_attention import share_tokens
 from frameloom.host.bundled import DEMO_TOKENIZER
+from frameloom.models.edits.edit import Question
 from frameloom.models.errors import CheckpointError
 from frameloom.models.files.weight_file import WeightFile, open_weights
 from frameloom.models.motion.checkpoint import read_motion_weights
@@ -233,6 +235,28 @@ def test_prompts_of_another_models_encoder_are_named(sdxl):
         side = [[torch.zeros(1, 77, tokens), options]]
         with pytest.raises(ValueError, match=message):
             draw_clip(model, CFG(side, side, 1.0))
+
+
+def test_what_is_asked_in_a_conditions_place_has_its_own_pooled_text_and_the_pictures_sizes(sdxl):
+    options = {"pooled_output": torch.ones(1, 128), "width": 512, "crop_h": 3}
+    side = [[torch.zeros(1, 77, 192), options]]
+    [asked] = RunConditions({"positive": side}, sdxl[0], torch.Size([2, 4, 8, 16])).at(1.0)
+    told = torch.tensor([[64.0, 512, 3, 0, 64, 512]])  # height of the latents, the rest as it is given
+    assert torch.equal(asked.added, torch.cat([torch.ones(1, 128), told], 1))
+    tokens, pooled = torch.ones(1, 77, 192), torch.full((1, 128), 2.0)
+    other = asked.variant(0, Question(tokens, {}, pooled))
+    assert torch.equal(other.added, torch.cat([pooled, told], 1))
+    assert torch.equal(asked.variant(0, Question(tokens, {})).added, asked.added)
+
+
+def test_pooled_text_of_each_frame_goes_to_its_frame(sdxl):
+    tokens, pooled = torch.randn(2, 77, 192), torch.randn(2, 128)
+    each = [
+        draw_clip(sdxl[0], CFG(side, side, 1.0), frames=2, steps=1)
+        for side in ([[tokens, {"pooled_output": pooled}]], [[tokens, {"pooled_output": pooled[:1]}]])
+    ]
+    assert torch.allclose(each[0][0], each[1][0], atol=1e-4)
+    assert not torch.allclose(each[0][1], each[1][1], atol=1e-2)
 
 
 @pytest.fixture(scope="module")

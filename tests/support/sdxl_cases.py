@@ -94,6 +94,22 @@ def with_lora():
     return steps
 
 
+def edited(kind, **inputs):
+    """With a technique of ours."""
+    steps = on_sdxl()
+    steps["edited"] = step(kind, model=["sdxl", 0], **inputs)
+    steps["out"]["inputs"]["model"] = ["edited", 0]
+    return steps
+
+
+def laid_out(kind, **inputs):
+    """The positive prompt with a layout, and what acts by it on the model."""
+    steps = edited(kind, conditioning=["positive", 0], bare=["bare", 0], **inputs)
+    steps["bare"] = text("on navy", "sdxl")
+    steps["out"]["inputs"]["positive"] = ["edited", 1]
+    return steps
+
+
 def text_alone(prompt, layer=None):
     steps = on_sdxl(prompt=prompt, layer=layer)
     return {name: steps[name] for name in steps if name == "layer"} | {"out": steps["positive"]}
@@ -124,6 +140,11 @@ def sdxl_cases() -> dict[str, dict]:
         "animatediff": moving("moves_animatediff_sdxl"),
         "hotshot": moving("moves_hotshotxl_sdxl"),
         "free-noise": moving("moves_animatediff_sdxl", "free_noise", length=2, stride=1),
+        "crossed": edited("cross_frames", anchor="first", levels="12"),
+        "free-init": edited("free_init", iterations=1),
+        "layout-bias": laid_out("lay_out", gather_percent=None),
+        "layout-gather": laid_out("lay_out", gather_percent=0.6),
+        "layout-energy": laid_out("guide"),
         "windows": moving("moves_animatediff_sdxl", "in_windows", length=2, overlap=1),
     }
     return {f"sdxl-{name}": {"prediction": "v", "workflow": steps} for name, steps in found.items()}
