@@ -242,11 +242,15 @@ def test_what_is_asked_in_a_conditions_place_has_its_own_pooled_text_and_the_pic
     side = [[torch.zeros(1, 77, 192), options]]
     [asked] = RunConditions({"positive": side}, sdxl[0], torch.Size([2, 4, 8, 16])).at(1.0)
     told = torch.tensor([[64.0, 512, 3, 0, 64, 512]])  # height of the latents, the rest as it is given
-    assert torch.equal(asked.added, torch.cat([torch.ones(1, 128), told], 1))
     tokens, pooled = torch.ones(1, 77, 192), torch.full((1, 128), 2.0)
-    other = asked.variant(0, Question(tokens, {}, pooled))
-    assert torch.equal(other.added, torch.cat([pooled, told], 1))
-    assert torch.equal(asked.variant(0, Question(tokens, {})).added, asked.added)
+    others = asked.variant(0, Question(tokens, {}, pooled)), asked.variant(0, Question(tokens, {}))
+    first, own, same = (each.added for each in (asked, *others))
+    assert first is not None
+    assert own is not None
+    assert same is not None
+    assert torch.equal(first, torch.cat([torch.ones(1, 128), told], 1))
+    assert torch.equal(own, torch.cat([pooled, told], 1))
+    assert torch.equal(same, first)
 
 
 def test_pooled_text_of_each_frame_goes_to_its_frame(sdxl):
