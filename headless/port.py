@@ -86,10 +86,8 @@ class HeadlessHost:
         self.input_dir, self.output_dir, self.models_dir = Path(input_dir), Path(output_dir), Path(models_dir)
 
     def family(self, part: Model | CLIP | VAE) -> Family:
-        """Return Stable Diffusion 1.x: nothing else is loaded here."""
-        size = part.size if isinstance(part, Model) else None
-        name = "Stable Diffusion 1.x" + (" (instruct-pix2pix)" if size and size.in_channels == 8 else "")
-        return Family(name, channels=4, tokens=size.context_dim if size else 0, is_sd1=size is not None)
+        """Return Stable Diffusion 1.x or SDXL: nothing else is loaded here."""
+        return part.family
 
     def install(self, model: Model, edit: Edit) -> Model:
         """Return a clone with the edit added after those it has.

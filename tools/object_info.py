@@ -18,12 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE_FILE = ROOT / "headless" / "v3" / "object_info.json"
 VERSION = "0.33.0"
 CORE_NODES = """
-    CheckpointLoaderSimple LoraLoaderModelOnly CLIPTextEncode
+    CheckpointLoaderSimple LoraLoaderModelOnly CLIPTextEncode CLIPTextEncodeSDXL CLIPSetLastLayer
     ControlNetLoader ControlNetApplyAdvanced InstructPixToPixConditioning
     GLIGENLoader GLIGENTextBoxApply ConditioningCombine ConditioningSetMask
     EmptyLatentImage RepeatLatentBatch LatentFromBatch LatentCompositeMasked SetLatentNoiseMask SaveLatent LoadLatent
-    KSampler KSamplerAdvanced SamplerCustomAdvanced RandomNoise DisableNoise CFGGuider DualCFGGuider KSamplerSelect
-    BasicScheduler SplitSigmas FlipSigmas VAEDecode VAEEncode
+    KSampler KSamplerAdvanced SamplerCustom SamplerCustomAdvanced RandomNoise DisableNoise CFGGuider DualCFGGuider
+    KSamplerSelect BasicScheduler SplitSigmas FlipSigmas VAEDecode VAEEncode
     EmptyImage ImageBatch ImageToMask
     LoadImage ImageScale ImageFromBatch Canny SaveImage PreviewImage SaveAnimatedWEBP
     LoadVideo GetVideoComponents CreateVideo SaveVideo PreviewAny

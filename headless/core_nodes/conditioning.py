@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from ...host import api
 from ...models.layout.gligen import Gligen
 from ...models.video.guards import check_frames
 from ..engine.control import Control
+from ..engine.encode import encode_two
 from ..engine.gligen import CoreBoxes
 from ..engine.guidance import Conditioning
 from ..v3 import io
@@ -29,6 +31,25 @@ class CLIPTextEncode(CoreNode):
     def execute(cls, text: str, clip: CLIP) -> io.NodeOutput:
         """Encode it."""
         return io.NodeOutput(api.port().encode_text(clip, text)[0])
+
+
+class CLIPTextEncodeSDXL(CoreNode):
+    """A prompt for each of SDXL's text encoders, and the sizes of the picture that the model is told."""
+
+    @classmethod
+    def execute(cls, clip: CLIP, text_g: str, text_l: str, **sizes: int) -> io.NodeOutput:
+        """Encode them."""
+        tokens, pooled = encode_two(clip, text_l, text_g)
+        return io.NodeOutput([[tokens, {"pooled_output": pooled, **sizes}]])
+
+
+class CLIPSetLastLayer(CoreNode):
+    """A text encoder whose tokens come from an earlier layer."""
+
+    @classmethod
+    def execute(cls, clip: CLIP, stop_at_clip_layer: int) -> io.NodeOutput:
+        """Choose the layer."""
+        return io.NodeOutput(replace(clip, last_layer=stop_at_clip_layer))
 
 
 class VAEDecode(CoreNode):

@@ -11,7 +11,7 @@ from .engine import engine
 
 
 class CheckpointLoaderSimple(CoreNode):
-    """One SD1.5 checkpoint: MODEL, CLIP, VAE."""
+    """One SD1.5 or SDXL checkpoint: MODEL, CLIP, VAE."""
 
     files = {"ckpt_name": "checkpoints"}
 

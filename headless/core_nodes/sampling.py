@@ -129,6 +129,29 @@ class KSamplerAdvanced(_NamedSampler):
         return io.NodeOutput(guider.run(noise, sampler, sigmas, latent_image, noise_seed)[0])
 
 
+class SamplerCustom(CoreNode):
+    """Sampling by a sampler and noise levels of one's own, guided by two prompts."""
+
+    @classmethod
+    def execute(
+        cls,
+        model: Model,
+        add_noise: bool,
+        noise_seed: int,
+        cfg: float,
+        positive: Conditioning,
+        negative: Conditioning,
+        sampler: Sampler,
+        sigmas: Tensor,
+        latent_image: Latent,
+    ) -> io.NodeOutput:
+        """Sample."""
+        noise = SeededNoise(noise_seed) if add_noise else NoNoise()
+        guider = Guider(model, CFG(positive, negative, cfg))
+        drawn = noise.generate_noise(latent_image)
+        return io.NodeOutput(*guider.run(drawn, sampler, sigmas, latent_image, noise_seed))
+
+
 class SamplerCustomAdvanced(CoreNode):
     """Sampling put together from its parts."""
 

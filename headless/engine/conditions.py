@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 
 from ...models.edits.call import Condition
+from ...models.edits.edit import Question
 from ...models.layout.gligen import Gligen, Grounding, check_fit, ground
+from ...models.network.family import check_tokens
 from ...models.video.frames import PER_FRAME, pick_frames
 from ...models.video.grid import Tiles
 from ..seams.between import Brought
 from ..weights.model import Model
-from .control import Control
+from ..weights.networks import MEASURES
+from .control import PIXELS_PER_LATENT, Control
 from .fitting import cycle, scale, spread
 from .gligen import ground_still, share_boxes
 from .guidance import Conditioning
@@ -38,6 +41,7 @@ class RunCondition:
         tokens: text, [1, L, D], or [F, L, D] with tokens for every frame.
         control: the last of its ControlNets.
         concat: [F, C, H, W]. Latents that the UNet sees beside the noisy ones; None: it has no input for more.
+        added: [1 or F, D + 6]. Pooled text and the picture's measures; None: the UNet reads none.
         gligen, grounding: network and boxes of core's GLIGEN nodes.
         first_sigma, last_sigma: noise levels between which it counts, both included.
     """
@@ -47,6 +51,7 @@ class RunCondition:
     tokens: Tensor
     control: Control | None = None
     concat: Tensor | None = None
+    added: Tensor | None = None
     gligen: Gligen | None = None
     grounding: Grounding | None = None
     first_sigma: float = math.inf
@@ -56,10 +61,14 @@ class RunCondition:
         """Return the weight in some frames."""
         return pick_frames(self.weight, frame_ids) if isinstance(self.weight, Tensor) else self.weight
 
-    def variant(self, number: int, tokens: Tensor, payload: dict[str, Any]) -> RunCondition:
-        """Return the same condition with other tokens, [1, L, D], and another payload."""
-        condition = Condition(self.condition.index, payload, (self.condition.key, number))
-        return replace(self, condition=condition, tokens=tokens.to(self.tokens))
+    def variant(self, number: int, question: Question) -> RunCondition:
+        """Return what is asked in its place, with its own number; the picture's measures stay as they are."""
+        condition = Condition(self.condition.index, question.payload, (self.condition.key, number))
+        added = self.added
+        if added is not None and question.pooled is not None:
+            told = added[:1, -MEASURES:].expand(len(question.pooled), -1)
+            added = torch.cat([question.pooled.to(added), told], dim=1)
+        return replace(self, condition=condition, tokens=question.tokens.to(self.tokens), added=added)
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class Group:
         tokens: text, [chunks, L, D], or [chunks * F, L, D] where a condition has tokens for every frame.
         control: the ControlNets that all of them have.
         concat: latents beside the noisy ones, [chunks * F, C, H, W], or None.
+        added: pooled text and measures, [chunks, D + 6], or [chunks * F, D + 6] as tokens are, or None.
         brought: parts that core's GLIGEN nodes bring, by seam, in the place of edits' parts.
     """
 
@@ -78,6 +88,7 @@ class Group:
     tokens: Tensor
     control: Control | None
     concat: Tensor | None
+    added: Tensor | None
     brought: Mapping[str, Sequence[Any]]
 
     def tiled(self, tiles: Tiles) -> Group:
@@ -87,7 +98,9 @@ class Group:
             ValueError: one has a prompt for each frame.
         """
         chunks = len(self.conditions)
-        tiles.check_prompts(len(self.tokens) // chunks)
+        for each in (self.tokens, self.added):
+            if each is not None:
+                tiles.check_prompts(len(each) // chunks)
         if self.concat is None:
             return self
         return replace(self, concat=torch.cat([tiles.tile(each) for each in self.concat.chunk(chunks)]))
@@ -173,6 +186,7 @@ def _prepare(
     unable = [key for key in _NOT_BUILT if options.get(key) is not None]
     if unable:
         raise ValueError(f"conditioning: {unable[0]!r} is not built headless; run this workflow in ComfyUI.")
+    check_tokens(model.family, [[tokens, options]], "conditioning")
     control, boxes = options.get("control"), options.get("gligen")
     if control is not None:
         control.check_fit(model.size)
@@ -186,6 +200,7 @@ def _prepare(
         tokens.to(model.device, model.unet.dtype),
         control,
         _concat(options.get("concat_latent_image"), model, shape),
+        _added(options, model, shape),
         *((None, None) if boxes is None else (boxes[1], ground_still(boxes[2], shape))),
         model.sampling.percent_to_sigma(options.get("start_percent", 0.0)),
         model.sampling.percent_to_sigma(options.get("end_percent", 1.0)),
@@ -222,21 +237,50 @@ def _concat(latents: Tensor | None, model: Model, shape: torch.Size) -> Tensor |
     return spread(fitted, frames).to(model.device, model.unet.dtype)
 
 
+def _added(options: Mapping[str, Any], model: Model, shape: torch.Size) -> Tensor | None:
+    """Return what SDXL's UNet reads beside the tokens, [1 or F, D + 6]; sizes that are not given are the picture's own.
+
+    Raises:
+        ValueError: the pooled text is missing, or another encoder's.
+    """
+    if not model.pooled:
+        return None
+    pooled: Tensor | None = options.get("pooled_output")
+    if pooled is None or pooled.shape[-1] != model.pooled:
+        got = "no pooled text" if pooled is None else f"pooled text {pooled.shape[-1]:,} wide"
+        raise ValueError(
+            f"conditioning: got {got}; expected {model.pooled:,}, as {model.family.name} reads it; encode the prompt "
+            "with the CLIP of this model's own checkpoint."
+        )
+    height = options.get("height", PIXELS_PER_LATENT * shape[-2])
+    width = options.get("width", PIXELS_PER_LATENT * shape[-1])
+    measures = [
+        height, width, options.get("crop_h", 0), options.get("crop_w", 0),
+        options.get("target_height", height), options.get("target_width", width),
+    ]  # fmt: skip
+    told = pooled.new_tensor(measures, dtype=torch.float32).expand(len(pooled), -1)
+    return torch.cat([pooled.float(), told], dim=1).to(model.device)
+
+
 def _group(members: Sequence[RunCondition], frame_ids: Sequence[int]) -> Group:
-    per_frame = any(each.tokens.shape[0] > 1 for each in members)
     gligen = members[0].gligen
     concat = [each.concat[list(frame_ids)] for each in members if each.concat is not None]
+    added = [each.added for each in members if each.added is not None]
     return Group(
         tuple(each.condition for each in members),
-        torch.cat(
-            [
-                pick_frames(each.tokens, frame_ids).expand(len(frame_ids) if per_frame else 1, -1, -1)
-                for each in members
-            ]
-        ),
+        _stack([each.tokens for each in members], frame_ids),
         members[0].control,
         torch.cat(concat) if concat else None,
+        _stack(added, frame_ids) if added else None,
         {}
         if gligen is None
         else {"between": [Brought(ground(gligen, [each.grounding for each in members], frame_ids))]},
+    )
+
+
+def _stack(members: Sequence[Tensor], frame_ids: Sequence[int]) -> Tensor:
+    """Return what conditions have, [1 or F, ...] each, in one batch: with a row a frame where one of them has."""
+    count = len(frame_ids) if any(len(each) > 1 for each in members) else 1
+    return torch.cat(
+        [pick_frames(each, frame_ids).expand(count, *[-1] * (each.dim() - 1)) for each in members]
     )

@@ -31,7 +31,7 @@ def load_gligen(path: Path, device: torch.device) -> Gligen:
         CheckpointError: it is not such a file.
     """
     network, state = read_gligen(path)
-    fill(network, state, device, weight_dtype(device))
+    fill(network, state.items(), device, weight_dtype(device))
     network.position_net.float()
     return network
 

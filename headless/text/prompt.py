@@ -87,10 +87,6 @@ class Tokenizer:
         encoding = self._bpe.encode(text, add_special_tokens=False)
         return list(zip(encoding.ids, encoding.offsets, strict=True))
 
-    def empty(self) -> list[int]:
-        """Return the ids of an empty chunk."""
-        return [self.start] + [self.end] * (CHUNK - 1)
-
     def chunks(self, prompt: str) -> list[list[Token]]:
         """Return a prompt as chunks of 77 tokens each.
 

@@ -14,7 +14,8 @@ from ...models.network.sizes import SD15
 from ...models.network.unet import UNetSize
 from .device import weight_dtype
 from .keys import control_modules, ldm_names
-from .loading import fill, find_shape
+from .loading import fill, read_named
+from .measure import find_shape
 from .networks import build_control
 from .shared_attention import share_tokens
 
@@ -51,8 +52,7 @@ def load_controlnet(path: Path, device: torch.device) -> ControlNetModel:
     network = build_control(size, hint_channels, pooled=path.stem.endswith(_POOLED))
     names = _names(file, network)
     require(file, {names[ours]: tuple(value.shape) for ours, value in network.state_dict().items()}, _WANTED)
-    loaded = file.load(names.values())
-    fill(network, {ours: loaded[key] for ours, key in names.items()}, device, weight_dtype(device))
+    fill(network, read_named(file, names), device, weight_dtype(device))
     return share_tokens(network)
 
 

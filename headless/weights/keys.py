@@ -1,8 +1,9 @@
-"""Names of the same weights in diffusers and in LDM single-file checkpoints, for the SD1.x family.
+"""Names of the same weights in diffusers and in LDM single-file checkpoints, for Stable Diffusion 1.x and SDXL.
 
 One table of modules per network, made from its sizes: diffusers' name to LDM's. Files are read and written by the same
 table. diffusers' own converters know the other direction alone; what a file lacks is told in the file's own names, and
-LoRAs name a network's layers in LDM's. A test holds each table against its converter.
+LoRAs name a network's layers in LDM's. A test holds each table against its converter. OpenCLIP's text encoder, which
+stacks matrices, is read by diffusers' converter.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from ...models.network.unet import UNetSize
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 TEXT_PREFIX = "cond_stage_model.transformer."
+SDXL_TEXT_PREFIX = "conditioner.embedders.0.transformer."
+OPEN_CLIP_PREFIX = "conditioner.embedders.1.model."
 
 _UNET_RESIDUAL = {
     "norm1": "in_layers.0",
@@ -41,6 +44,8 @@ def unet_modules(size: UNetSize) -> dict[str, str]:
     table = {
         "time_embedding.linear_1": "time_embed.0",
         "time_embedding.linear_2": "time_embed.2",
+        "add_embedding.linear_1": "label_emb.0.0",
+        "add_embedding.linear_2": "label_emb.0.2",
         "conv_in": "input_blocks.0.0",
         "conv_norm_out": "out.0",
         "conv_out": "out.2",

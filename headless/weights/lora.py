@@ -17,9 +17,10 @@ from torch import Tensor
 
 from ...models.errors import CheckpointError
 from ...models.files.weight_file import open_weights
-from ...models.files.weight_kind import expect, find_variant
+from ...models.files.weight_kind import Kind, expect, find_variant
 from ...models.network.unet import UNetSize
 from .keys import ldm_names, unet_modules
+from .networks import pooled_width
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ _PAIRS = (
     (".lora.up.weight", ".lora.down.weight"),
     (".lora_B.default.weight", ".lora_A.default.weight"),
 )
+_FOR_SD1: tuple[tuple[Kind, ...], str] = ("sd_lora", "domain_adapter", "motion_lora"), "a LoRA for SD1.5"
+_FOR_SDXL: tuple[tuple[Kind, ...], str] = ("sdxl_lora", "sd_lora"), "a LoRA for SDXL"
 _TEXT = ("lora_te", "text_encoder", "te.")
 _DOWNS = tuple(down for _, down in _PAIRS)
 # What ComfyUI reads beside a layer's name and what is not built here.
@@ -66,7 +69,8 @@ def read_lora(path: Path, unet: UNet2DConditionModel, size: UNetSize) -> LoRA:
             another way than by a plain LoRA.
     """
     file = open_weights(path)
-    expect(file.name, file.shapes, ("sd_lora", "domain_adapter", "motion_lora"), "a LoRA for SD1.5")
+    kinds, wanted = _FOR_SDXL if pooled_width(unet) else _FOR_SD1
+    expect(file.name, file.shapes, kinds, wanted)
     names = layer_names(unet, size)
     keys = [key for key in file.shapes if not key.startswith(_TEXT)]
     unknown = [key for key in keys if not _is_known(file.name, key, names)]
@@ -81,8 +85,8 @@ def read_lora(path: Path, unet: UNet2DConditionModel, size: UNetSize) -> LoRA:
     if not pairs:
         shown = ", ".join(list(file.shapes)[:3])
         raise CheckpointError(
-            f"{file.name}: none of its {len(file.shapes)} tensors changes this UNet (first: {shown}); expected a LoRA "
-            "for SD1.5; choose another file, or MotionLoRALoader for a motion LoRA."
+            f"{file.name}: none of its {len(file.shapes)} tensors changes this UNet (first: {shown}); expected "
+            f"{wanted}; choose another file, or MotionLoRALoader for a motion LoRA."
         )
     if unknown:
         logger.warning(

@@ -12,14 +12,17 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor
-from transformers import CLIPTextModel
 
 from ...models.edits.active import find
 from ...models.edits.edit import Edit
+from ...models.network.family import Family
 from ...models.network.unet import UNetSize
 from ..samplers.sigmas import Sampling
 from ..text.prompt import Tokenizer
 from .lora import LoRA, merge
+from .networks import TextNetwork, pooled_width
+
+SD1, SDXL = "Stable Diffusion 1.x", "SDXL"
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,39 @@ class Model:
         """Where the network is."""
         return self.unet.device
 
+    @property
+    def pooled(self) -> int:
+        """Width of the pooled text that SDXL's UNet reads beside the tokens; 0: this one reads none."""
+        return pooled_width(self.unet)
+
+    @property
+    def family(self) -> Family:
+        """What it is."""
+        is_xl, tokens = self.pooled > 0, self.size.context_dim
+        name = SDXL if is_xl else SD1 + (" (instruct-pix2pix)" if self.size.in_channels == 8 else "")
+        return Family(name, channels=4, tokens=tokens, is_sd1=not is_xl, is_sdxl=is_xl)
+
 
 @dataclass(frozen=True)
 class CLIP:
-    """A text encoder and its vocabulary."""
+    """One text encoder, or SDXL's two, and their vocabulary.
 
-    network: CLIPTextModel
+    Attributes:
+        network: the text encoder, or the smaller one.
+        tokenizer: the vocabulary.
+        larger: SDXL's OpenCLIP, whose tokens go beside those of the other; None: there is one encoder.
+        last_layer: layer that tokens are taken from, -1 the last; None: the one that the model was trained with.
+    """
+
+    network: TextNetwork
     tokenizer: Tokenizer
+    larger: TextNetwork | None = None
+    last_layer: int | None = None
+
+    @property
+    def family(self) -> Family:
+        """What it is."""
+        return Family(SD1 if self.larger is None else SDXL, channels=4)
 
 
 @dataclass(frozen=True)
@@ -80,6 +109,7 @@ class VAE:
     """An autoencoder between pictures and latents; its latents are not scaled."""
 
     network: AutoencoderKL
+    family = Family("a VAE of 4 channels", channels=4)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:

@@ -318,6 +318,8 @@ def calc_cond_batch(
             sides,
             composition,
             run.payloads,
+            model,
+            x_in,
             sigma=float(timestep.flatten()[0]),
             progress=1 - time_of(timestep) / LAST_TIMESTEP,
             frame_ids=window or range(len(x_in)),

@@ -1,4 +1,8 @@
-"""Where the phrases of a prompt lie among its tokens, and the prompt without one of them."""
+"""Where the phrases of a prompt lie among its tokens, and the prompt without one of them.
+
+SDXL has two text encoders, whose features it lays side by side for each token: a phrase has one place only if both
+read the same tokens.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from typing import Any
 import comfy.sd1_clip
 
 from ...models.storyboard.phrases import Ranges, find_phrase
+
+Words = list[tuple[int, Any]]
+"""Tokens with their places in the output, without start, end and padding; embeddings as None."""
 
 
 def phrase_spans(clip: Any, text: str) -> dict[str, Ranges]:
@@ -23,41 +30,55 @@ def phrase_spans(clip: Any, text: str) -> dict[str, Ranges]:
     Returns:
         Phrase -> its [start, stop) ranges along the encoded tokens' axis.
     """
-    words = _words(clip, text)
+    words = _words(clip, text, _encoders(clip)[0])
     phrases = [phrase.strip() for phrase in re.split(r"[,\n]", _plain(text))]
     return {phrase: find_phrase(words, _tokens(clip, phrase)) for phrase in phrases if phrase}
 
 
 def find_spans(clip: Any, text: str, phrase: str) -> Ranges:
-    """Find a phrase from anywhere in a prompt, as ``phrase_spans`` does."""
-    return find_phrase(_words(clip, text), _tokens(clip, _plain(phrase)))
+    """Find a phrase from anywhere in a prompt, as ``phrase_spans`` does.
+
+    Raises:
+        ValueError: text encoders read the prompt as different tokens.
+    """
+    first, *others = _encoders(clip)
+    words = _words(clip, text, first)
+    for other in others:
+        read = _words(clip, text, other)
+        if read != words:
+            raise ValueError(
+                f"prompt: got {len(words)} tokens from text encoder {first} and {len(read)} from {other}, or different "
+                "ones; expected the same of both, since a phrase has one place; take out of the prompt what one of "
+                "them reads otherwise (an embedding that is for one alone, say)."
+            )
+    return find_phrase(words, _tokens(clip, _plain(phrase)))
 
 
 def without_places(clip: Any, text: str, places: Ranges) -> dict[str, list[list[Any]]]:
     """Return a prompt's tokens, as ``clip.tokenize`` does, without some; chunks are filled up at their ends."""
     gone = {place for span in places for place in range(*span)}
-    (name, chunks), *_ = clip.tokenize(text).items()
-    _, end = _marks(clip)
-    kept: list[list[Any]] = []
-    offset = 0
-    for chunk in chunks:
-        rest = [entry for place, entry in enumerate(chunk) if offset + place not in gone]
-        kept.append(rest + [(end, 1.0)] * (len(chunk) - len(rest)))
-        offset += len(chunk)
-    return {name: kept}
+    empty = clip.tokenize("")
+    kept: dict[str, list[list[Any]]] = {}
+    for name, chunks in clip.tokenize(text).items():
+        padding, offset = empty[name][0][-1], 0
+        kept[name] = []
+        for chunk in chunks:
+            rest = [entry for place, entry in enumerate(chunk) if offset + place not in gone]
+            kept[name].append(rest + [padding] * (len(chunk) - len(rest)))
+            offset += len(chunk)
+    return kept
 
 
-def _words(clip: Any, text: str) -> list[tuple[int, Any]]:
-    """Return a prompt's tokens with their places in the output, without start, end and padding; embeddings as None."""
-    marks = _marks(clip)
-    words = []
+def _words(clip: Any, text: str, encoder: str) -> Words:
+    """Return what a text encoder reads."""
+    start, end = (token for token, _ in clip.tokenize("")[encoder][0][:2])
+    words: Words = []
     offset = 0
-    for chunk in next(iter(clip.tokenize(text).values())):
-        for place, (token, _) in enumerate(chunk):
-            if not isinstance(token, int):
-                words.append((offset + place, None))
-            elif token not in marks:
-                words.append((offset + place, token))
+    for chunk in clip.tokenize(text)[encoder]:
+        tokens = [token if isinstance(token, int) else None for token, _ in chunk]
+        while end in tokens and tokens[-1] != end:  # padding, which may be a word's token elsewhere
+            tokens.pop()
+        words += [(place, token) for place, token in enumerate(tokens, offset) if token not in (start, end)]
         offset += len(chunk)
     return words
 
@@ -65,13 +86,12 @@ def _words(clip: Any, text: str) -> list[tuple[int, Any]]:
 def _tokens(clip: Any, phrase: str) -> list[int]:
     """Tokenize a phrase by itself, its brackets taken as text."""
     escaped = phrase.replace("(", "\\(").replace(")", "\\)")
-    return [token for _, token in _words(clip, escaped)]
+    return [token for _, token in _words(clip, escaped, _encoders(clip)[0])]
 
 
-def _marks(clip: Any) -> tuple[int, int]:
-    """Return the tokens for start and end."""
-    start, end = (token for token, _ in next(iter(clip.tokenize("").values()))[0][:2])
-    return start, end
+def _encoders(clip: Any) -> list[str]:
+    """Return the names of a CLIP's text encoders."""
+    return list(clip.tokenize(""))
 
 
 def _plain(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from einops import rearrange, repeat
@@ -24,8 +24,16 @@ if TYPE_CHECKING:
 
 Change = Callable[[Tokens, int], Tokens]
 """Tokens of a transformer, and its number in the network's order; to such tokens."""
-Question = tuple[Tensor, dict[str, Any]]
-"""Tokens, [1, S, D], and payload of what is asked in a condition's place."""
+
+
+class Question(NamedTuple):
+    """What is asked in a condition's place."""
+
+    tokens: Tensor  # [1, S, D]
+    payload: dict[str, Any]
+    pooled: Tensor | None = (
+        None  # [1, P], its prompt as one vector, for networks that read it; None: the condition's
+    )
 
 
 class Part:

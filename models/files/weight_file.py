@@ -10,7 +10,7 @@ import difflib
 import pickle
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -109,7 +109,11 @@ class WeightFile:
                 )
 
     def load(self, keys: Iterable[str]) -> dict[str, Tensor]:
-        """Return the tensors of some keys, on the CPU, in the file's dtypes.
+        """Return the tensors of some keys, on the CPU, in the file's dtypes; raises what ``stream`` does."""
+        return dict(self.stream(keys))
+
+    def stream(self, keys: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """Yield some keys with their tensors, as ``load`` returns them; each is read when it is asked for.
 
         Raises:
             KeyError: a key isn't in the file.
@@ -117,13 +121,7 @@ class WeightFile:
         """
         keys = list(keys)
         self.check(keys)
-        tensors: dict[str, Tensor]
-        if self._tensors:
-            tensors = {key: self._tensors[key] for key in keys}
-        else:
-            with _safetensors(self._path) as file:
-                tensors = {key: file.get_tensor(key) for key in keys}
-        for key, tensor in tensors.items():
+        for key, tensor in self._read(keys):
             if not is_finite(tensor):
                 bad = int((~tensor.float().isfinite()).sum())
                 raise CheckpointError(
@@ -131,7 +129,15 @@ class WeightFile:
                     "finite ones; the file is damaged or its training went wrong: download it again, or choose an "
                     "earlier one."
                 )
-        return tensors
+            yield key, tensor
+
+    def _read(self, keys: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        if self._tensors:
+            yield from ((key, self._tensors[key]) for key in keys)
+            return
+        with _safetensors(self._path) as file:
+            for key in keys:
+                yield key, file.get_tensor(key)
 
 
 def is_finite(tensor: Tensor) -> bool:

@@ -26,7 +26,7 @@ Kind = Literal[
 _CHECKPOINT = "put it into checkpoints and load it as a checkpoint"
 _LORA_PLACE = "put it into loras and add it to MODEL with a LoRA loader"
 _SPARSE = "put it into controlnet and load it with Load SparseCtrl; it goes beside a v3 module (v3_sd15_mm)"
-_SDXL_MODULE = "load it with Load Motion Module, and apply it to an SDXL model in ComfyUI"
+_SDXL_MODULE = "load it with Load Motion Module, and apply it to an SDXL model"
 _VIDEO_MODEL = "it makes video without a motion module; put it into diffusion_models and load it in ComfyUI"
 _IMAGE_MODEL = "put it into diffusion_models and load it in ComfyUI; AnimateDiff needs an SD1.5 model"
 

@@ -18,7 +18,7 @@ region: MultiDiffusion (Bar-Tal et al. 2023), https://arxiv.org/abs/2302.08113; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -63,6 +63,7 @@ class Reading:
 
     tokens: Tensor
     regions: tuple[Region, ...] = ()
+    pooled: Tensor | None = field(default=None, compare=False)  # [1, P], the prompt as one vector
 
     def payload(self) -> dict[str, Any]:
         """Return what a condition carries so that edits know the prompt's entities."""
@@ -133,7 +134,8 @@ class BoxGather:
         is_settled = len(layout.alone) == 1 and progress > self.gain_percent
         if is_settled and layout.whole.regions[0].is_never_absent:
             return ()
-        return [(reading.tokens, reading.payload()) for reading in (layout.bare, *layout.alone)]
+        asked = (layout.bare, *layout.alone)
+        return [Question(reading.tokens, reading.payload(), reading.pooled) for reading in asked]
 
     def compose(
         self, payload: Mapping[str, Any], answers: Sequence[Clip], frame_ids: Ids, progress: float

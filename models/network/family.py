@@ -42,9 +42,10 @@ INSTEAD = {
 }
 BESIDE_NETWORKS = frozenset({"windows", "cfg", "grid"})
 """Seams that any model offers which takes the frames of a clip as a batch of pictures."""
-ON_SDXL = frozenset({"slots", "schedule", "chunks", "noise", "time"})
-"""Seams that SDXL's UNet offers beside these: those of motion modules and of FreeNoise."""
+ONLY_SD1 = frozenset({"input", "residuals", "temporal_attention", "between"})
+"""Seams of techniques whose weights were trained beside Stable Diffusion 1.x alone; SDXL's UNet offers all others."""
 LOAD_SD1 = "load an SD1.5 checkpoint or the demo model"
+LOAD_UNET = "load an SD1.5 or SDXL checkpoint, or the demo model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Family:
     def offers(self, seam: str) -> bool:
         """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, some."""
         beside = seam in BESIDE_NETWORKS and self.makes == "pictures"
-        return self.is_sd1 or beside or (self.is_sdxl and seam in ON_SDXL)
+        return self.is_sd1 or beside or (self.is_sdxl and seam not in ONLY_SD1)
 
     def __str__(self) -> str:
         """Return what errors say of it."""
@@ -77,9 +78,13 @@ def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
         ValueError: it lacks one.
     """
     refused = sorted((seam for seam in seams if not family.offers(seam)), key=list(INSTEAD).index)
-    if refused:
-        check = check_makes_pictures if BESIDE_NETWORKS.issuperset(refused) else check_is_sd1
-        check(family, user, INSTEAD[refused[0]])
+    if BESIDE_NETWORKS.issuperset(refused) and refused:
+        check_makes_pictures(family, user, INSTEAD[refused[0]])
+    elif refused:
+        wanted, load = "Stable Diffusion 1.x or SDXL", LOAD_UNET
+        if ONLY_SD1.intersection(refused):
+            wanted, load = "Stable Diffusion 1.x", LOAD_SD1
+        _refuse(family, wanted, user, INSTEAD[refused[0]], load)
 
 
 def check_is_sd1(family: Family, user: str, instead: str) -> None:
@@ -89,10 +94,14 @@ def check_is_sd1(family: Family, user: str, instead: str) -> None:
         ValueError: it is another.
     """
     if not family.is_sd1:
-        advice = f"{instead}, or {LOAD_SD1}" if family.makes == "video" else LOAD_SD1
-        raise ValueError(
-            f"model: got {family}; expected Stable Diffusion 1.x, since {user} changes layers of its UNet; {advice}."
-        )
+        _refuse(family, "Stable Diffusion 1.x", user, instead, LOAD_SD1)
+
+
+def _refuse(family: Family, wanted: str, user: str, instead: str, load: str) -> None:
+    advice = f"{instead}, or {load}" if family.makes == "video" else load
+    raise ValueError(
+        f"model: got {family}; expected {wanted}, since {user} changes layers of its UNet; {advice}."
+    )
 
 
 def check_makes_pictures(family: Family, user: str, instead: str, what: str = "model") -> None:

@@ -1,4 +1,4 @@
-"""The sizes of a Stable Diffusion 1.x family model, in LDM's terms, as plain data.
+"""The sizes of a model of Stable Diffusion 1.x's or SDXL's shape, in LDM's terms, as plain data.
 
 Both hosts build their own networks from these; nothing here knows diffusers or ComfyUI.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .unet import SD1, UNetSize
+from .unet import SDXL as SDXL_UNET
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,16 @@ class VAESize:
 
 @dataclass(frozen=True)
 class TextSize:
-    """Sizes of the CLIP text encoder. ``vocabulary`` counts tokens; the last two are start and end of text."""
+    """Sizes of a CLIP text encoder. ``vocabulary`` counts tokens; the last two are start and end of text."""
 
     vocabulary: int
     hidden_size: int
     layers: int
     heads: int
     max_tokens: int = 77
+    is_open_clip: bool = (
+        False  # True: OpenCLIP's, with a projection behind its pooled text, filled up with token 0
+    )
 
     @property
     def start_token(self) -> int:
@@ -42,7 +46,7 @@ class TextSize:
 
     @property
     def end_token(self) -> int:
-        """Id of end of text, which also pads."""
+        """Id of end of text, which also pads, but for OpenCLIP's."""
         return self.vocabulary - 1
 
 
@@ -57,6 +61,8 @@ class ModelSize:
     vae: VAESize
     text: TextSize
     prediction_type: str  # eps or v
+    text_g: TextSize | None = None  # SDXL's second text encoder, OpenCLIP's; its pooled text is read too
+    is_zero_snr: bool = False  # True: its betas are moved so that the last timestep has no signal
     beta_start: float = 0.00085
     beta_end: float = 0.012
     latent_scale: float = 0.18215  # factor on the VAE's latents
@@ -96,6 +102,15 @@ SD15 = ModelSize(
     vae=VAESize(ch=128, ch_mult=(1, 2, 4, 4), num_res_blocks=2),
     text=TextSize(vocabulary=49408, hidden_size=768, layers=12, heads=12),
     prediction_type="eps",
+)
+
+SDXL = ModelSize(
+    unet=SDXL_UNET,
+    vae=SD15.vae,
+    text=SD15.text,
+    prediction_type="eps",
+    text_g=TextSize(vocabulary=49408, hidden_size=1280, layers=32, heads=20, is_open_clip=True),
+    latent_scale=0.13025,
 )
 
 # The bundled model of assets/demo. Trained in v prediction: at this size eps prediction fails at high noise.

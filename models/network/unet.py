@@ -6,7 +6,7 @@ number of a block, or AnimateDiff's name of a slot.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -88,6 +88,11 @@ class UNetSize:
         """Numbers of the levels, from the finest; the last is the middle block's too."""
         return tuple(range(len(self.channel_mult)))
 
+    @property
+    def attended(self) -> frozenset[int]:
+        """Numbers of the levels that have transformers."""
+        return frozenset(place.level for place in self.places if place.depth)
+
     @cached_property
     def places(self) -> tuple[Place, ...]:
         """The residual blocks in the order in which the UNet runs them; the middle block's two are one place."""
@@ -136,6 +141,19 @@ class UNetSize:
             KeyError: there is none.
         """
         return self._layers_by_block[block, depth]
+
+
+def check_levels(levels: Iterable[int], size: UNetSize, user: str) -> None:
+    """Check that a network attends at one of some levels at least.
+
+    Raises:
+        ValueError: it has transformers at others alone.
+    """
+    if not size.attended.intersection(levels):
+        raise ValueError(
+            f"levels: {user} got {', '.join(map(str, sorted(levels)))}; expected some of "
+            f"{', '.join(map(str, sorted(size.attended)))}, at which this model attends; choose from these."
+        )
 
 
 def layer_grid(size: tuple[int, int], level: int) -> tuple[int, int]:

@@ -24,6 +24,7 @@ BetaName = Literal["linear", "sqrt_linear"]
 """Schedules that motion modules are trained with."""
 OtherName = Literal["sqrt", "cosine", "squaredcos_cap_v2", "mean"]
 TRAIN_TIMESTEPS = 1000
+_LEAST_SIGNAL = 4.8973451890853435e-08
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,30 @@ class MeanSchedule(BetaSchedule):
     def betas(self) -> Tensor:
         """Return b_t, [1000] float64, which give such sigmas."""
         kept = torch.stack([self.one.alphas_cumprod(), self.other.alphas_cumprod()])
-        a = 1 / (1 + ((1 - kept) / kept).sqrt().mean(0) ** 2)
-        return 1 - a / torch.cat([a.new_ones(1), a[:-1]])
+        return _betas_of(1 / (1 + ((1 - kept) / kept).sqrt().mean(0) ** 2))
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroTerminalSNR(BetaSchedule):
+    """Schedule whose last timestep has no signal, but for what keeps its noise level finite.
+
+    Source: "Common Diffusion Noise Schedules and Sample Steps are Flawed" (Lin et al. 2023),
+    https://arxiv.org/abs/2305.08891, algorithm 1; the signal that is left is ComfyUI's.
+    """
+
+    name: BetaName | OtherName = "linear"
+
+    def betas(self) -> Tensor:
+        """Return b_t, [1000] float64: roots of a_t are shifted so that the last is 0, and the first is as before."""
+        kept = torch.cumprod(1 - BetaSchedule.betas(self), 0).sqrt()
+        a = ((kept - kept[-1]) * kept[0] / (kept[0] - kept[-1])) ** 2
+        a[-1] = _LEAST_SIGNAL
+        return _betas_of(a)
+
+
+def _betas_of(a: Tensor) -> Tensor:
+    """Return the betas that give a_t, [1000] float64."""
+    return 1 - a / torch.cat([a.new_ones(1), a[:-1]])
 
 
 STABLE_DIFFUSION = BetaSchedule("linear")

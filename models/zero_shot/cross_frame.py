@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ..edits.call import Call
 from ..edits.edit import Part, Source
-from ..network.unet import SD1
+from ..network.unet import SD1, UNetSize, check_levels
 from ..video.shapes import Ids, Tokens
 
 Anchor = Literal["first", "previous", "first + previous", "chosen frame"]
@@ -54,6 +54,10 @@ class CrossFrameEdit(Part):
         """Tell whether it acts: in its part of sampling, and not on a clip of a single frame."""
         is_clip = call.frames > 1 or call.is_part
         return self.strength != 0 and is_clip and self.start_percent <= call.progress <= self.end_percent
+
+    def check_fit(self, network: UNetSize) -> None:
+        """Check that a network attends at its levels; of several, some may be missing."""
+        check_levels(self.levels, network, "cross-frame attention")
 
     def memory(self) -> AnchorMemory:
         """Return a memory of nothing yet."""

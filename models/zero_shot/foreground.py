@@ -28,6 +28,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate, max_pool1d
 
 from ..edits.call import Call, Layer, check_places
+from ..edits.edit import Part
+from ..network.unet import UNetSize, check_levels
 from ..video.latents import check_finite, frames_of
 from ..video.shapes import Clip, Maps, Masks
 
@@ -44,7 +46,7 @@ def contrast(predictions: Tensor, without: Tensor, latent: Clip) -> Maps:
     return torch.where(gain > 0, change, 0)
 
 
-class PhraseAttention:
+class PhraseAttention(Part):
     """Collects a, of the positive condition alone; an ``Edit``'s ``observe``."""
 
     def __init__(
@@ -55,6 +57,10 @@ class PhraseAttention:
         self._own, self._others = sorted(own), sorted(every - own)
         self._size, self.levels = size, levels
         self._sums, self._counts = torch.zeros(frames, *size), torch.zeros(frames, 1, 1)
+
+    def check_fit(self, network: UNetSize) -> None:
+        """Check that a network attends at its levels; of several, some may be missing."""
+        check_levels(self.levels, network, "Foreground Mask")
 
     def see(self, query: Tensor, key: Tensor, call: Call, layer: Layer) -> None:
         """Add one layer, [N, heads, L, D]."""

@@ -45,7 +45,7 @@ class LayoutConditioning(io.ComfyNode):
                 "GLIGEN",
             ],
             inputs=[
-                socket(io.Model, "model", "The model that samples: SD1.5, or the demo model."),
+                socket(io.Model, "model", "The model that samples: SD1.5, SDXL, or the demo model."),
                 socket(io.Clip, "clip", "The model's text encoder."),
                 socket(StoryboardType, "storyboard",
                     "A storyboard of one scene: Select Scene and Scene List take them apart."),
@@ -112,7 +112,7 @@ class LayoutConditioning(io.ComfyNode):
     ) -> io.NodeOutput:
         """Run the node."""
         scene = storyboard.only_scene()
-        _check_family(model, clip)
+        _check_family(model, clip, with_gligen=gligen is not None)
         if conditioning is None and not prompt.strip():
             texts = [entity.text for entity in _placed(scene)]
             prompt = with_phrases(scene.prompt, [*texts, scene.background])
@@ -163,23 +163,27 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
     ]
 
     def without(places: Ranges, *kept: Region) -> Reading:
-        (tokens, _), *_ = port.encode_without(clip, prompt, places)
-        return Reading(tokens, tuple(replace(one, spans=move_up(one.spans, places)) for one in kept))
+        (tokens, options), *_ = port.encode_without(clip, prompt, places)
+        moved = tuple(replace(one, spans=move_up(one.spans, places)) for one in kept)
+        return Reading(tokens, moved, options.get("pooled_output"))
 
     def only(one: Region) -> Reading:
         others = [span for other in regions if other is not one for span in _with_links(other.spans, spans)]
         return without(list(dict.fromkeys(others)), one)
 
-    whole = Reading(encoded[0][0], tuple(regions))
+    tokens, options = encoded[0]
+    whole = Reading(tokens, tuple(regions), options.get("pooled_output"))
     # Articles and joints stay: without them the rest of the picture changes, and would count as an entity's effect.
     bare = without([span for region in regions for span in region.spans])
     return encoded, Layout(whole, bare, tuple(map(only, regions)) if len(regions) > 1 else (whole,))
 
 
-def _check_family(model: Any, clip: Any) -> None:
+def _check_family(model: Any, clip: Any, *, with_gligen: bool) -> None:
     port = api.port()
     family = port.family(model)
     check_offered(family, ["cross_attention"], "Layout Conditioning")
+    if with_gligen:
+        check_offered(family, ["between"], "GLIGEN, whose layers are trained for it,")
     check_tokens(family, port.encode_text(clip, "")[0], "clip")
 
 

@@ -254,7 +254,7 @@ class NuwaInterpolate(io.ComfyNode):
 
 def _model_inputs() -> list[Any]:
     return [
-        socket(io.Model, "model", "The model that samples: SD1.5, or the demo model, with any edits of it."),
+        socket(io.Model, "model", "The model that samples: SD1.5, SDXL, or the demo model, with any edits of it."),
         socket(io.Clip, "clip", "The model's text encoder, for the tree's prompts."),
         socket(TreeType, "tree", "A tree from Nuwa Plan."),
         socket(io.Conditioning, "negative",

@@ -26,7 +26,7 @@ class FreeUPerFrame(io.ComfyNode):
             cls, "FreeU Per Frame", "motion",
             aliases=["FreeU", "FreeU_V2", "skip connections", "backbone", "details"],
             inputs=[
-                socket(io.Model, "model", "The model that samples: SD1.5, or the demo model."),
+                socket(io.Model, "model", "The model that samples: SD1.5, SDXL, or the demo model."),
                 number("b1", 1.1, 0.0, 10.0, 0.01,
                     "Scale of the backbone's features where they are four times as wide as the finest level. The "
                     "demo model has none."),

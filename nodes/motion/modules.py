@@ -41,8 +41,8 @@ class MotionModuleLoader(io.ComfyNode):
     """Load a motion module: temporal layers, trained once on video, that animate any SD1.5 or SDXL model.
 
     Reads AnimateDiff v1, v2 and v3, AnimateLCM, also for image to video, PIA, diffusers' MotionAdapter and
-    Frameloom's own; for SDXL, in ComfyUI, AnimateDiff-SDXL and HotshotXL. For a file that is something else, an
-    error says what it is.
+    Frameloom's own; for SDXL AnimateDiff-SDXL and HotshotXL. For a file that is something else, an error says what
+    it is.
     """
 
     @classmethod

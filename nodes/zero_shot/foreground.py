@@ -69,7 +69,7 @@ class ForegroundMask(io.ComfyNode):
                     "the model no longer sees where things are; with little it no longer asks the prompt."),
                 line("levels", ", ".join(map(str, SD1.levels)),
                     "Levels of the UNet in which attention looks: 0 is the finest, 2 the coarsest, 3 the "
-                    "middle block."),
+                    "middle block. SDXL has attention at 1 and 2, and its middle block is of 2."),
                 share("threshold", 0.4,
                     "Least value of the foreground, as a share of the way from the clip's lowest to its "
                     "highest value; of a connected mask, the value itself."),

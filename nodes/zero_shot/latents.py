@@ -119,7 +119,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
             cls, "Cross Frame Attention", "zero-shot",
             aliases=["Text2Video-Zero", "cross-frame attention", "sparse causal attention", "Tune-A-Video"],
             inputs=[
-                socket(io.Model, "model", "The model that samples: SD1.5, or the demo model."),
+                socket(io.Model, "model", "The model that samples: SD1.5, SDXL, or the demo model."),
                 choice("anchor", get_args(Anchor),
                     "The frame whose keys and values every frame reads: the first (Text2Video-Zero), the "
                     "previous one, both (Tune-A-Video), or a chosen frame."),
@@ -132,7 +132,7 @@ class CrossFrameAttnPatch(io.ComfyNode):
                 percent("end_percent", 1.0, "Point of sampling where it stops; 1 is the end."),
                 line("levels", ", ".join(map(str, SD1.levels)),
                     "Levels of the UNet in which it acts: 0 is the finest (half of all attention), 2 the "
-                    "coarsest, 3 the middle block."),
+                    "coarsest, 3 the middle block. SDXL has attention at 1 and 2, and its middle block is of 2."),
                 switch("in_controlnet", True,
                     "Act inside the ControlNets of the prompts too, at the same levels, as the paper does."),
             ],

@@ -50,7 +50,7 @@ class ZeroShotSampler(io.ComfyNode):
                 "text to video without training",
             ],
             inputs=[
-                socket(io.Model, "model", "The model that samples: SD1.5, or the demo model."),
+                socket(io.Model, "model", "The model that samples: SD1.5, SDXL, or the demo model."),
                 socket(io.Conditioning, "positive", "Positive prompt: what to draw."),
                 socket(io.Conditioning, "negative", "Negative prompt: what not to draw."),
                 socket(io.Latent, "latent", "One empty latent of the picture's size (batch_size 1)."),

@@ -31,7 +31,7 @@ class VidToMe(io.ComfyNode):
                 "video to video", "vid2vid",
             ],
             inputs=[
-                socket(io.Model, "model", "The model that samples: SD1.5, or the demo model."),
+                socket(io.Model, "model", "The model that samples: SD1.5, SDXL, or the demo model."),
                 whole("chunk_size", 4, 1, 64,
                     "Most frames of a chunk, which are in memory together. The first chunk of a step is shorter, at "
                     "random, so that chunks end elsewhere in each step."),

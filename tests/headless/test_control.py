@@ -161,7 +161,7 @@ WRONG = {
     ),
     "three levels": (
         lambda s: {k: v for k, v in s.items() if "input_blocks.10." not in k},
-        ": lacks control_model.input_blocks.10.0.out_layers.3.weight; expected a ControlNet for SD1.5, .* SDXL, SD2",
+        ": lacks control_model.input_blocks.10.0.out_layers.3.weight; expected .* and ControlNets for SDXL",
     ),
     "SD2": (
         lambda s: s | {MIDDLE: s[MIDDLE][..., 0, 0]},

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 from frameloom.headless.text.prompt import Tokenizer
-from frameloom.headless.weights.loading import load_checkpoint, measure
+from frameloom.headless.weights.loading import load_checkpoint
+from frameloom.headless.weights.measure import measure
 from frameloom.host.bundled import DEMO_TOKENIZER
 from frameloom.models.errors import CheckpointError
 from frameloom.models.files.weight_file import open_weights
@@ -51,7 +52,7 @@ def test_an_sd15_checkpoint_loads_without_a_socket(checkpoint, tokenizer, no_net
 
 
 def test_sizes_are_read_off_the_tensors(checkpoint):
-    assert measure(open_weights(checkpoint)) == NARROW
+    assert measure(open_weights(checkpoint), list) == NARROW
 
 
 def test_a_pickle_of_tensors_loads(checkpoint, tokenizer, tmp_path):
@@ -81,16 +82,16 @@ def without(state, prefix):
 WRONG = {
     "no UNet": (
         lambda state: without(state, "model."),
-        "is a VAE; expected a whole SD1.5 checkpoint; put it into vae",
+        "is a VAE; expected a whole SD1.5 or SDXL checkpoint; put it into vae",
     ),
     "no VAE": (lambda state: without(state, "first"), f"lacks {VAE}encoder.conv_in.weight"),
     "no text": (
         lambda state: without(state, "cond"),
         "lacks cond_stage_model.transformer.embeddings.token_embedding",
     ),
-    "SDXL": (
-        lambda state: state | {f"{UNET}label_emb.0.0.weight": torch.zeros(1)},
-        "expected an SD1.5 checkpoint",
+    "SDXL without its text encoders": (
+        lambda state: state | {f"{UNET}label_emb.0.0.weight": torch.zeros(1, 1)},
+        "lacks conditioner.embedders.0.transformer.embeddings.token_embedding.weight; expected a whole SDXL check",
     ),
     "truncated": (lambda state: without(state, OUT), f"lacks {OUT}, one of 1 tensors"),
     "inpaint": (
@@ -107,7 +108,7 @@ WRONG = {
     ),
     "a key too many": (
         lambda state: state | {f"{OUT}.x": torch.zeros(4)},
-        r"holds .*out.2.bias.x, which a whole SD1.5 check",
+        r"holds .*out.2.bias.x, which a whole SD1.5 or SDXL check",
     ),
 }
 

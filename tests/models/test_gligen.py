@@ -82,7 +82,7 @@ def test_an_entity_asked_alone_has_its_own_boxes_and_none_of_others():
     layout = Layout(
         Reading(tokens, regions), Reading(tokens), tuple(Reading(tokens, (region,)) for region in regions)
     )
-    bare, *alone = (payload for _, payload in BoxGather().variants(layout.payload(), 0.0))
+    bare, *alone = (question.payload for question in BoxGather().variants(layout.payload(), 0.0))
     assert GROUNDING not in bare
     for number, payload in enumerate(alone):
         assert torch.equal(payload[GROUNDING].boxes, tracks[number][0][:, None])

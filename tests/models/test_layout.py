@@ -96,8 +96,8 @@ def test_none_and_each_by_itself_are_asked():
     layout = lay_out(LEFT, RIGHT)
     asked = BoxGather().variants(layout.payload(), progress=0.9)
     wanted = [layout.bare, *layout.alone]
-    assert [payload["reading"] for _, payload in asked] == wanted
-    assert all(tokens is each.tokens for (tokens, _), each in zip(asked, wanted, strict=True))
+    assert [question.payload["reading"] for question in asked] == wanted
+    assert all(question.tokens is each.tokens for question, each in zip(asked, wanted, strict=True))
 
 
 def test_nothing_more_is_asked_after_the_end_and_of_prompts_without_a_layout():

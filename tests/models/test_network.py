@@ -40,6 +40,7 @@ def test_sd1s_slots_are_animatediffs():
 def test_sd1s_layers_lie_in_these_blocks_and_levels():
     """LDM's numbers: the first convolution is input block 0, and every third one after it halves."""
     assert SD1.levels == (0, 1, 2, 3)
+    assert SD1.attended == {0, 1, 2, 3}
     assert {layer.place.block: layer.level for layer in SD1.layers} == {
         ("input", 1): 0, ("input", 2): 0, ("input", 4): 1, ("input", 5): 1, ("input", 7): 2, ("input", 8): 2,
         ("middle", 0): 3,
@@ -49,6 +50,20 @@ def test_sd1s_layers_lie_in_these_blocks_and_levels():
     }  # fmt: skip
     assert [layer.number for layer in SD1.layers] == list(range(16))
     assert {layer.depth for layer in SD1.layers} == {0}
+
+
+def test_sdxls_layers_lie_in_these_blocks_and_levels():
+    """None at the finest level; two at the next, and ten at the last, whose number is the middle block's too."""
+    assert SDXL.levels == (0, 1, 2)
+    assert SDXL.attended == {1, 2}
+    assert {layer.place.block: (layer.level, layer.place.depth) for layer in SDXL.layers} == {
+        ("input", 4): (1, 2), ("input", 5): (1, 2), ("input", 7): (2, 10), ("input", 8): (2, 10),
+        ("middle", 0): (2, 10),
+        ("output", 0): (2, 10), ("output", 1): (2, 10), ("output", 2): (2, 10),
+        ("output", 3): (1, 2), ("output", 4): (1, 2), ("output", 5): (1, 2),
+    }  # fmt: skip
+    assert len(SDXL.layers) == 70
+    assert len(SDXL.slots) == 16  # AnimateDiff's modules have none in the middle
 
 
 @pytest.fixture(scope="module")

@@ -179,3 +179,19 @@ def scene(port, demo):
 def moving(scene, demo, motion):
     with torch.inference_mode():
         return scene.moving(demo[0], motion)
+
+
+@pytest.fixture(scope="session")
+def xl(port):
+    """A small SDXL of random weights, with both text encoders: MODEL and CLIP."""
+    from frameloom.tests.host.inside.tiny_models import build_sdxl
+
+    with torch.inference_mode():
+        return build_sdxl()
+
+
+@pytest.fixture(scope="session")
+def xl_scene(port, xl):
+    """The same small run for SDXL."""
+    with torch.inference_mode():
+        return Scene(port, xl[1])

@@ -59,3 +59,11 @@ def workflow_of(node: type, class_type: str, /, **inputs: Any) -> dict[str, Any]
         "0": {"class_type": "Source", "inputs": {}},
         "1": {"class_type": class_type, "inputs": {**widget_values(node), **links, **inputs}},
     }
+
+
+def run_node(name: str, **inputs: Any) -> Any:
+    """Return the first output of a node, by its class's name; widgets that are not given have their defaults."""
+    from frameloom.nodes import node_classes
+
+    (node,) = (each for each in node_classes() if each.__name__ == name)
+    return node.execute(**(dict(widget_values(node)) | inputs))[0]

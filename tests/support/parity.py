@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from frameloom.headless.engine.gligen import load_gligen
 from frameloom.headless.engine.motion import LoadedMotion
 from frameloom.headless.port import HeadlessHost
 from frameloom.headless.text.prompt import Tokenizer
+from frameloom.headless.text.vocabulary import clip_tokenizer
 from frameloom.headless.weights.control_loading import load_controlnet
 from frameloom.headless.weights.loading import load_checkpoint
 from frameloom.host import api
@@ -27,6 +29,8 @@ from frameloom.tests.contract.test_mask_adapter import encoder
 from frameloom.tests.support.gligen import WideText, write_gligen
 from frameloom.tests.support.motion import save, tiny_state
 from frameloom.tests.support.random_demo import write_control, write_lora, write_model
+from frameloom.tests.support.sdxl_cases import NARROW_SDXL, with_vocabulary
+from frameloom.tests.support.sdxl_file import write_sdxl, write_sdxl_lora, write_sdxl_motion
 from frameloom.tests.support.workflow_steps import run
 from safetensors.torch import load_file
 
@@ -79,7 +83,30 @@ def load_sockets(folder: Path) -> dict[str, tuple]:
             name: (LoadedMotion(read_motion_weights(path), CPU, torch.float32),)
             for name, path in motions.items()
         },
+        **load_sdxls(folder),
     }
+
+
+def load_sdxls(folder: Path) -> dict[str, tuple]:
+    """Return the SDXLs of a folder, and the motion modules for them, as headless nodes return them."""
+    paths = [*folder.glob("sdxl*.safetensors"), *folder.glob("moves_*_sdxl.safetensors")]
+    return {
+        path.stem: (LoadedMotion(read_motion_weights(path), CPU, torch.float32),)
+        if path.stem.startswith("moves")
+        else load_checkpoint(path, clip_tokenizer(folder / "models"), CPU)
+        for path in paths
+    }
+
+
+def write_sdxls(folder: Path, tokenizer: Path) -> None:
+    """Write random SDXLs with CLIP's own vocabulary, which is copied, and motion modules for them."""
+    shutil.copytree(tokenizer, folder / "models" / "clip_tokenizer")
+    size = with_vocabulary(NARROW_SDXL, 49408)
+    write_sdxl(folder / "sdxl.safetensors", size)
+    write_sdxl(folder / "sdxl_v.safetensors", size, seed=1, marks=("v_pred", "ztsnr"))
+    write_sdxl_lora(folder / "models" / "loras" / "sdxl.safetensors")
+    write_sdxl_motion(folder / "moves_animatediff_sdxl.safetensors")
+    write_sdxl_motion(folder / "moves_hotshotxl_sdxl.safetensors", hotshot=True)
 
 
 def select_headless(folder: Path) -> None:

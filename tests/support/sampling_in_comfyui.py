@@ -4,7 +4,8 @@
 
 FOLDER has ``model.safetensors``, ``edit.safetensors`` (8 input channels), the ControlNets ``net.safetensors``,
 ``other.safetensors`` and ``net_shuffle.safetensors``, ``gligen.safetensors``, ``motion.safetensors``,
-``told.safetensors``, and ``cases.json``; writes ``results.safetensors``, a tensor a case.
+``told.safetensors``, and ``cases.json``; writes ``results.safetensors``, a tensor a case. It may have narrow SDXLs
+``sdxl*.safetensors``, and motion modules for them, ``moves_*_sdxl.safetensors``.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from frameloom.host.comfyui.load.motion import load_motion  # noqa: E402
 from frameloom.models.motion.checkpoint import read_motion_weights  # noqa: E402
 from frameloom.tests.host.inside.control import SIZES, empty_network  # noqa: E402
 from frameloom.tests.support.gligen import WideClip  # noqa: E402
+from frameloom.tests.support.sdxl_in_comfyui import load_sdxl  # noqa: E402
 from frameloom.tests.support.workflow_steps import run  # noqa: E402
 
 DEMO_MOTION = BUNDLED["animatediff_models"]["frameloom_demo_motion.safetensors"]
@@ -95,7 +97,7 @@ def call(class_type, inputs):
 
 
 def main():
-    for name in ("nodes_custom_sampler.py", "nodes_ip2p.py"):
+    for name in ("nodes_custom_sampler.py", "nodes_ip2p.py", "nodes_clip_sdxl.py"):
         extras = os.path.join("comfy_extras", name)
         asyncio.run(nodes.load_custom_node(extras, module_parent="comfy_extras"))
     results = {}
@@ -114,6 +116,10 @@ def main():
             "told": (load_motion(read_motion_weights(folder / "told.safetensors")),),
             "trained": load_demo(),
             "moves": (load_motion(read_motion_weights(DEMO_MOTION)),),
+            **{path.stem: load_sdxl(path) for path in folder.glob("sdxl*.safetensors")},
+            **{
+                path.stem: (load_motion(read_motion_weights(path)),) for path in folder.glob("moves_*_sdxl.*")
+            },
         }
         for name, case in json.loads((folder / "cases.json").read_text()).items():
             demo = (eps if case["prediction"] == "eps" else model, clip, vae)

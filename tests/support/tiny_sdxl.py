@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero_sdxl import (
+    CrossFrameAttnProcessor,
+)
 from einops import rearrange
 from frameloom.models.motion.checkpoint import MotionWeights, to_diffusers
 from frameloom.models.motion.module import MotionModel, motion_size
@@ -70,6 +73,10 @@ def reference() -> dict[str, Tensor]:
     extra = {"text_embeds": given["pooled"], "time_ids": torch.tensor([PICTURE], dtype=torch.float32)}
     each = {name: value.expand(FRAMES, -1) for name, value in extra.items()}
     found = {"still": unet(given["noisy"], 500, given["tokens"], added_cond_kwargs=each).sample}
+    processors = unet.attn_processors
+    unet.set_attn_processor(CrossFrameAttnProcessor(batch_size=1))
+    found["crossed"] = unet(given["noisy"], 500, given["tokens"], added_cond_kwargs=each).sample
+    unet.set_attn_processor(processors)
     for kind in ("animatediff_sdxl", "hotshotxl"):
         state, config = to_diffusers(module)
         adapter = MotionAdapter(**config)

@@ -54,11 +54,15 @@ _MODELS: dict[str, tuple[str, Makes | None]] = {
     "Hunyuan3Dv2": ("Hunyuan3D 2", "shapes"),
     "Hunyuan3Dv2_1": ("Hunyuan3D 2.1", "shapes"),
 }
-# Configurations that share the class BaseModel.
+# Configurations that share the class BaseModel, or SDXL's.
 _CONFIGS = {
     "SD15": "Stable Diffusion 1.x",
     "SD20": "Stable Diffusion 2.x",
     "SD21UnclipL": "Stable Diffusion 2.1",
+    "SSD1B": "SSD-1B",
+    "Segmind_Vega": "Segmind-Vega",
+    "KOALA_700M": "KOALA 700M",
+    "KOALA_1B": "KOALA 1B",
 }
 
 # Modules with classes of text encoders, and who reads them.
@@ -119,13 +123,13 @@ def _of_model(model: Any) -> Family:
     size = size_of(network) if called in _TABLES else None
     known = size is not None and size.slots.keys() == _TABLES[called].slots.keys()
     name = called
-    if name == _UNET:
+    if called in _TABLES:
         name = next(
             (_CONFIGS[kind.__name__] for kind in type(config).__mro__ if kind.__name__ in _CONFIGS), name
         )
         name += {8: " (instruct-pix2pix)", 9: " (inpainting)"}.get(network.in_channels, "")
-    if called in _TABLES and not known:
-        name += " with other blocks"
+        if not known and (called == _UNET or name.startswith(_SDXL)):
+            name += " with other blocks"  # of the others, the name says so
     return Family(
         name,
         makes or _BY_AXES[latents.latent_dimensions],

@@ -6,10 +6,11 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from comfy.samplers import encode_model_conds
 from torch import Tensor
 
 from ....models.edits.active import check_composed
-from ....models.edits.edit import Conditions
+from ....models.edits.edit import Conditions, Question
 
 Side = Sequence[dict[str, Any]] | None
 Ask = Callable[[list[Side]], list[Tensor]]
@@ -20,6 +21,8 @@ def ask_composed(
     sides: Sequence[Side],
     composition: Conditions,
     payloads: dict[Any, dict[str, Any]],
+    model: Any,
+    noisy: Tensor,
     *,
     sigma: float,
     progress: float,
@@ -34,6 +37,8 @@ def ask_composed(
         sides: lists of conditions.
         composition: composition of an edit.
         payloads: payloads of the run's conditions by their uuid; those of variants are added.
+        model: ComfyUI's model that is asked.
+        noisy: [F, C, H, W]. Batch that it is asked about.
         sigma: noise level.
         progress: share of sampling, as ``Call.progress``.
         frame_ids: absolute number of each frame.
@@ -52,9 +57,9 @@ def ask_composed(
         place = check_composed(composition, list(several))
         if side is not None and place is not None:
             questions: list[Side] = []
-            for index, (tokens, payload) in enumerate(several[place]):
-                variant = _variant(side[place], index, tokens)
-                payloads[variant["uuid"]] = payload
+            for index, question in enumerate(several[place]):
+                variant = _variant(side[place], index, question, model, noisy)
+                payloads[variant["uuid"]] = question.payload
                 questions.append([*side[:place], variant, *side[place + 1 :]])
             found[number] = side[place], questions
     answers = list(
@@ -73,12 +78,22 @@ def _is_active(condition: dict[str, Any], sigma: float) -> bool:
     return condition.get("timestep_end", 0.0) <= sigma <= condition.get("timestep_start", float("inf"))
 
 
-def _variant(condition: dict[str, Any], number: int, tokens: Tensor) -> dict[str, Any]:
-    """Return a condition with other tokens, and an id of its own that is the same in every step."""
+def _variant(
+    condition: dict[str, Any], number: int, question: Question, model: Any, noisy: Tensor
+) -> dict[str, Any]:
+    """Return a condition with another prompt, and an id of its own that is the same in every step.
+
+    Where the network reads prompts as one vector too, with sizes behind it (SDXL), sizes stay the condition's.
+    """
     conds = condition["model_conds"]
-    attended = conds["c_crossattn"]
-    return {
-        **condition,
-        "uuid": uuid.uuid5(condition["uuid"], str(number)),
-        "model_conds": {**conds, "c_crossattn": type(attended)(tokens.to(attended.cond))},
-    }
+    attended, pooled = conds["c_crossattn"], question.pooled
+    asked = {**condition, "uuid": uuid.uuid5(condition["uuid"], str(number))}
+    asked["model_conds"] = {**conds, "c_crossattn": type(attended)(question.tokens.to(attended.cond))}
+    if pooled is None or "y" not in conds:
+        return asked
+
+    def encode(**given: Any) -> dict[str, Any]:
+        return {"y": type(conds["y"])(model.encode_adm(**given).to(conds["y"].cond))}
+
+    asked["pooled_output"] = pooled
+    return encode_model_conds(encode, [asked], noisy, noisy.device, "")[0]

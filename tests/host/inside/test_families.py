@@ -147,9 +147,11 @@ def test_prompts_of_another_model_are_named(nodes, parts):
 def test_what_changes_layers_of_sd1_refuses_other_models_of_pictures(nodes, parts, family):
     given = parts(family)
     refused = [
-        "CrossFrameAttnPatch", "ForegroundMask", "ZeroShotSampler", "LayoutConditioning", "FreeInit",
         "TrainMotionModule", "ApplySparseControl", "ApplyCameraCtrl",
-        *(["ApplyMotionModule", "FreeNoise"] if family == "Flux" else []),  # SDXL has modules of its own
+        *([
+            "ApplyMotionModule", "FreeNoise", "CrossFrameAttnPatch", "ForegroundMask", "ZeroShotSampler",
+            "LayoutConditioning", "FreeInit", "VidToMe", "FreeUPerFrame",
+        ] if family == "Flux" else []),
     ]  # fmt: skip
     for node in refused:
         with pytest.raises(

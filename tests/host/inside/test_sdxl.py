@@ -7,10 +7,13 @@ import os
 import comfy.utils
 import pytest
 import torch
+from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import CheckpointError
+from frameloom.models.layout.attention import BoxBias
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.video.schedules import ANIMATEDIFF_SDXL
-from frameloom.tests.host.inside.tiny_models import MODELS, TOKENS, XL, build
+from frameloom.models.zero_shot.cross_frame import CrossFrameEdit
+from frameloom.tests.host.inside.tiny_models import XL, build, build_of
 from frameloom.tests.support.motion import as_hotshot
 from safetensors.torch import load_file, save_file
 
@@ -163,16 +166,75 @@ def test_a_module_for_sd15_is_refused_on_sdxl_and_the_other_way_round(
         nodes["ApplyMotionModule"].execute(model=demo[0], motion=module("animatediff_sdxl"), **given)
 
 
-def test_an_sdxl_model_of_other_blocks_is_refused_by_name(port, nodes, module):
-    MODELS["fewer"] = (
-        "SDXL",
-        XL | {"transformer_depth": [0, 0, 2, 2, 1, 2], "context_dim": TOKENS},
-        (1, 4, 8, 8),
-    )
-    other = build("fewer")
-    del MODELS["fewer"]
-    with pytest.raises(ValueError, match=r"model: got SDXL with other blocks.*expected Stable Diffusion 1"):
+# The blocks of models that were made smaller than SDXL, and of its refiner, as core has them.
+OTHERS = {
+    "SDXL with other blocks": ("SDXL", {"transformer_depth": [0, 0, 2, 2, 1, 2]}),
+    "SSD-1B": (
+        "SSD1B",
+        {
+            "transformer_depth": [0, 0, 2, 2, 4, 4],
+            "transformer_depth_output": [0, 0, 0, 1, 1, 2, 10, 4, 4],
+            "transformer_depth_middle": -1,
+        },
+    ),
+    "Segmind-Vega": (
+        "Segmind_Vega",
+        {
+            "transformer_depth": [0, 0, 1, 1, 2, 2],
+            "transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2],
+            "transformer_depth_middle": -1,
+        },
+    ),
+    "KOALA 700M": (
+        "KOALA_700M",
+        {
+            "num_res_blocks": [1] * 3,
+            "transformer_depth": [0, 2, 5],
+            "transformer_depth_output": [0, 0, 2, 2, 5, 5],
+            "transformer_depth_middle": -2,
+        },
+    ),
+    "KOALA 1B": (
+        "KOALA_1B",
+        {
+            "num_res_blocks": [1] * 3,
+            "transformer_depth": [0, 2, 6],
+            "transformer_depth_output": [0, 0, 2, 2, 6, 6],
+            "transformer_depth_middle": 6,
+        },
+    ),
+    "SDXL's refiner": (
+        "SDXLRefiner",
+        {
+            "channel_mult": [1, 2, 4, 4],
+            "num_res_blocks": [2] * 4,
+            "transformer_depth": [0, 0, 4, 4, 4, 4, 0, 0],
+            "transformer_depth_output": [0, 0, 0, 4, 4, 4, 4, 4, 4, 0, 0, 0],
+            "transformer_depth_middle": 4,
+            "adm_in_channels": 2560,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_sdxl_model_of_other_blocks_is_refused_by_name(port, nodes, module, name):
+    kind, sizes = OTHERS[name]
+    other = build_of(kind, XL | sizes)
+    wanted = "expected Stable Diffusion 1.x or SDXL"
+    for edit in (Edit("test", self_attention=CrossFrameEdit()), Edit("test", cross_attention=BoxBias())):
+        with pytest.raises(ValueError, match=rf"model: got {name}, which makes pictures; {wanted}"):
+            port.install(other, edit)
+    with pytest.raises(ValueError, match=rf"model: got {name}, which makes pictures; {wanted}"):
         nodes["ApplyMotionModule"].execute(
             model=other, motion=module("hotshotxl"), strength=1.0, start_percent=0.0, end_percent=1.0,
             beta_schedule="auto",
         )  # fmt: skip
+
+
+def test_cross_frame_attention_is_diffusers(port, nodes, model, reference):
+    given = {"anchor": "first", "frame": 0, "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0}
+    crossed = nodes["CrossFrameAttnPatch"].execute(model=model, levels="0, 1, 2, 3", **given)[0]
+    out = answer(port, crossed, reference)
+    assert relative(out, reference["crossed"]) <= 1e-4
+    assert relative(out, reference["still"]) > 1e-2, "it did nothing"

@@ -12,7 +12,9 @@ from typing import Any
 import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
+import comfy.sdxl_clip
 import comfy.supported_models
+import comfy.supported_models_base
 import pytest
 import torch
 
@@ -86,6 +88,11 @@ VIDEO = list(MODELS)[: list(MODELS).index("Flux")]
 def build(name: str) -> Any:
     """Return one of MODELS as a MODEL; skips one that this ComfyUI has not."""
     kind, sizes, _ = MODELS[name]
+    return build_of(kind, sizes)
+
+
+def build_of(kind: str, sizes: dict[str, Any]) -> Any:
+    """Return a MODEL of a configuration of core's with other sizes; skips one that this ComfyUI has not."""
     if not hasattr(comfy.supported_models, kind):
         pytest.skip(f"this ComfyUI has no {kind}")
     config = getattr(comfy.supported_models, kind)(dict(sizes))
@@ -97,6 +104,29 @@ def build(name: str) -> Any:
         value.copy_(is_norm + 0.05 * torch.randn(value.shape, generator=generator))
     device, rest = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
     return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=rest)
+
+
+def build_sdxl() -> tuple[Any, Any]:
+    """Return an SDXL and its two text encoders, with CLIP's own tokenizers and vocabulary, as MODEL and CLIP."""
+    sizes = {
+        "hidden_size": TOKENS // 2,
+        "intermediate_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+    }
+    target = comfy.supported_models_base.ClipTarget(
+        comfy.sdxl_clip.SDXLTokenizer, comfy.sdxl_clip.SDXLClipModel
+    )
+    options = {"clip_l_model_config": sizes, "clip_g_model_config": sizes, "dtype": torch.float32}
+    clip = comfy.sd.CLIP(target, parameters=1_000_000, model_options=options)
+    model = build_of("SDXL", XL | {"adm_in_channels": TOKENS // 2 + 6 * 256})
+    generator = torch.Generator().manual_seed(1)
+    for network in (clip.cond_stage_model, model.model.diffusion_model):
+        for name, value in network.named_parameters():
+            inputs = 100 if value.dim() < 2 else 1 if "embedding" in name else value[0].numel()
+            is_norm = "norm" in name and name.endswith("weight")
+            value.copy_(is_norm + torch.randn(value.shape, generator=generator) / inputs**0.5)
+    return model, clip
 
 
 def text_encoder(module: str, name: str, *settings: Any) -> Any:
