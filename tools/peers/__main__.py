@@ -159,7 +159,7 @@ CASES = [
     ),
     Case(32, 512, cfg=1.0, at_once=(4,), alone=True),  # whole, it asks for more than 16 GiB
     Case(16, 256, cfg=1.0),
-    Case(32, 256, window=16, at_once=(4,)),
+    Case(32, 256, cfg=1.0, window=16, at_once=(4,), few=True),
     Case(64, 256, at_once=(4, 2), free_noise=True, alone=True),
     *(Case(16, 64, module=module) for module in ("v1", "v2", "animatelcm")),
     Case(16, 64, lora=True),
