@@ -13,7 +13,11 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from .time_law import TimeLaw
+
 Makes = Literal["pictures", "video", "sound", "shapes", "pictures or video"]
+Reads = Literal["", "beside", "among"]
+"""How a model of video reads its prompt: by layers beside those among its own tokens, or among these. Else unknown."""
 
 # What does the work of an edit on a model of video, by its seam. The names are those of core nodes.
 INSTEAD = {
@@ -58,6 +62,8 @@ class Family:
         False  # True: the network is Stable Diffusion 1.x's or 2.x's UNet, with its slots and levels
     )
     is_sdxl: bool = False  # True: the network is SDXL's UNet, with its slots and levels
+    law: TimeLaw | None = None  # time law of a model of video; None: of pictures, or not known
+    reads: Reads = ""
 
     def offers(self, seam: str) -> bool:
         """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, some."""
@@ -92,6 +98,30 @@ def check_is_sd1(family: Family, user: str, instead: str) -> None:
         raise ValueError(
             f"model: got {family}; expected Stable Diffusion 1.x, since {user} changes layers of its UNet; {advice}."
         )
+
+
+def check_reads_beside(family: Family, user: str, what: str) -> None:
+    """Check that each frame may have a prompt of its own.
+
+    Each picture has; in a model of video each place has, where layers beside its own tokens read the prompt.
+
+    Raises:
+        ValueError: the model reads one prompt for the whole clip, or is not known.
+    """
+    if family.makes == "pictures" or (family.law is not None and family.reads == "beside"):
+        return
+    if what == "clip" and family.makes == "video":
+        raise ValueError(
+            f"clip: got {family}; expected the model too, which says how many frames one of its latents stands for, "
+            "and whether it can read prompts by frame; connect the model to model."
+        )
+    instead = "use core's Context Windows (Manual) with a prompt for each part of the clip, and split_conds_to_windows"
+    if family.makes == "video":
+        raise ValueError(
+            f"{what}: got {family}; expected one that makes pictures (SD1.5, SDXL, Flux), or Wan or LTX-Video, whose "
+            f"places read the prompt each by itself, so that {user} can give each frame its own; {instead}."
+        )
+    check_makes_pictures(family, user, instead, what)
 
 
 def check_makes_pictures(family: Family, user: str, instead: str, what: str = "model") -> None:

@@ -20,7 +20,9 @@ from .live import KEY, Live
 
 BIASED = f"{KEY}.bias"
 OVERRIDE = "optimized_attention_override"
-_MASK = 4  # place of the mask among the arguments of ComfyUI's attention functions, behind q, k, v and heads
+MASK_PLACE = (
+    4  # place of the mask among the arguments of ComfyUI's attention functions, behind q, k, v and heads
+)
 
 
 def announce(
@@ -83,8 +85,8 @@ class Biased:
             ask = function if self._earlier is None else partial(self._earlier, function)
             return ask(*args, **kwargs)
         bias = functional.pad(bias, (0, args[1].shape[-2] - bias.shape[-1]))  # tokens that others added
-        mask = args[_MASK] if len(args) > _MASK else kwargs.pop("mask", None)
-        args = (*args[:_MASK], bias if mask is None else bias + mask, *args[_MASK + 1 :])
+        mask = args[MASK_PLACE] if len(args) > MASK_PLACE else kwargs.pop("mask", None)
+        args = (*args[:MASK_PLACE], bias if mask is None else bias + mask, *args[MASK_PLACE + 1 :])
         kwargs["low_precision_attention"] = False
         asked = False
 

@@ -71,7 +71,7 @@ def put_on(clone: Any, plan: Windows) -> None:
     create_prepare_sampling_wrapper(clone)
 
 
-def find_window(options: dict[str, Any], frames: int) -> Window | None:
+def find_window(options: dict[str, Any], frames: int, dim: int = 0) -> Window | None:
     """Return the frames of the window that a batch of conditions is asked about; None: it is a whole clip's.
 
     ComfyUI leaves the last window in its options after the windows are done: it is on only if its length fits the call.
@@ -79,9 +79,10 @@ def find_window(options: dict[str, Any], frames: int) -> Window | None:
     Args:
         options: ComfyUI's ``transformer_options``.
         frames: number of frames in the batch.
+        dim: axis of the latents that frames are on; 2 for models of video.
     """
     window = options.get("context_window")
-    ids = list(getattr(window, "index_list", ())) if getattr(window, "dim", 0) == 0 else []
+    ids = list(getattr(window, "index_list", ())) if getattr(window, "dim", 0) == dim else []
     anchor = getattr(window, "causal_anchor_index", None)
     if anchor is not None and anchor >= 0:
         ids.insert(0, anchor)
