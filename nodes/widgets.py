@@ -140,10 +140,12 @@ def line(name: str, default: str | None, about: str, **more: Any) -> Any:
     return io.String.Input(name, default=default, tooltip=about, **more)
 
 
-def choice(name: str, options: Iterable[str], about: str, default: str | None = None) -> Any:
+def choice(
+    name: str, options: Iterable[str], about: str, default: str | None = None, *, optional: bool = False
+) -> Any:
     """Return a list to choose from; without another default, its first is chosen."""
     first, *_ = options = list(options)
-    return io.Combo.Input(name, options=options, default=default or first, tooltip=about)
+    return io.Combo.Input(name, options=options, default=default or first, tooltip=about, optional=optional)
 
 
 def found(name: str, options: Iterable[str], about: str) -> Any:

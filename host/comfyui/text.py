@@ -29,8 +29,15 @@ def phrase_spans(clip: Any, text: str) -> dict[str, Ranges]:
 
 
 def find_spans(clip: Any, text: str, phrase: str) -> Ranges:
-    """Find a phrase from anywhere in a prompt, as ``phrase_spans`` does."""
-    return find_phrase(_words(clip, text), _tokens(clip, _plain(phrase)))
+    """Find a phrase from anywhere in a prompt, as ``phrase_spans`` does, in any case in which it is written there."""
+    words, plain = _words(clip, text), _plain(phrase)
+    written = (
+        [match[0] for match in re.finditer(re.escape(plain), _plain(text), re.IGNORECASE)] if plain else []
+    )
+    spans = [
+        span for each in dict.fromkeys([plain, *written]) for span in find_phrase(words, _tokens(clip, each))
+    ]
+    return sorted(dict.fromkeys(spans))
 
 
 def without_places(clip: Any, text: str, places: Ranges) -> dict[str, list[list[Any]]]:

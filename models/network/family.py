@@ -66,7 +66,9 @@ class Family:
     reads: Reads = ""
 
     def offers(self, seam: str) -> bool:
-        """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, some."""
+        """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models, some."""
+        if self.law is not None:
+            return seam == "windows" or (seam == "cross_attention" and self.reads == "beside")
         beside = seam in BESIDE_NETWORKS and self.makes == "pictures"
         return self.is_sd1 or beside or (self.is_sdxl and seam in ON_SDXL)
 
@@ -82,6 +84,12 @@ def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
         ValueError: it lacks one.
     """
     refused = sorted((seam for seam in seams if not family.offers(seam)), key=list(INSTEAD).index)
+    if refused == ["cross_attention"] and not family.is_sd1:
+        advice = f"{INSTEAD['cross_attention']}, or {LOAD_SD1}" if family.makes == "video" else LOAD_SD1
+        raise ValueError(
+            f"model: got {family}; expected Stable Diffusion 1.x, Wan or LTX-Video, whose attention to the prompt "
+            f"{user} changes; {advice}."
+        )
     if refused:
         check = check_makes_pictures if BESIDE_NETWORKS.issuperset(refused) else check_is_sd1
         check(family, user, INSTEAD[refused[0]])
@@ -145,6 +153,20 @@ def check_makes_pictures(family: Family, user: str, instead: str, what: str = "m
             f"{what}: got {family}; expected one that makes pictures (SD1.5, SDXL, Flux), since {user} takes the "
             f"frames of a clip as a batch of pictures; {advice}."
         )
+
+
+def law_of(family: Family) -> TimeLaw:
+    """Return the time law of a model: a latent frame is a frame, where it makes pictures.
+
+    Raises:
+        ValueError: it is another model, of which the law is not known.
+    """
+    if family.law is None and family.makes != "pictures":
+        raise ValueError(
+            f"model: got {family}, whose latent frames are not known here; expected one that makes pictures, or Wan, "
+            "LTX-Video, HunyuanVideo or CogVideoX; leave model unconnected for a mask for each frame."
+        )
+    return family.law or TimeLaw()
 
 
 def check_channels(family: Family, samples: Tensor, what: str = "latent") -> None:

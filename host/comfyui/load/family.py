@@ -63,6 +63,7 @@ _CONFIGS = {
     "SD21UnclipL": "Stable Diffusion 2.1",
 }
 
+_WIDTHS = ("context_dim", "text_dim", "caption_channels")  # what configurations call the width of the text
 # What ComfyUI before 0.25 does not say: frames that a latent frame stands for, by formats of latents.
 _STRIDES = {"Wan21": 4, "HunyuanVideo": 4, "LTXV": 8}
 
@@ -135,7 +136,7 @@ def _of_model(model: Any) -> Family:
         name,
         makes or _BY_AXES[latents.latent_dimensions],
         latents.latent_channels,
-        config.unet_config.get("context_dim") or 0,
+        next((config.unet_config[name] for name in _WIDTHS if config.unet_config.get(name)), 0),
         is_sd1=known and called == _UNET,
         is_sdxl=known and called == _SDXL,
         law=None if makes is not None or latents.latent_dimensions != 3 else _law_of(latents),

@@ -5,7 +5,8 @@ Each network has arguments of its own, and core hands them to every wrapper as t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from inspect import BoundArguments, signature
 from math import ceil
@@ -24,9 +25,8 @@ from torch import Tensor, nn
 
 from ....models.errors import HostError
 from ....models.network.family import Reads
-from .windows import find_window
+from .windows import TIME, find_window
 
-TIME = 2  # axis of time in latents
 _WAN = (
     WanModel,
     VaceWanModel,
@@ -98,14 +98,14 @@ class VideoCall:
         rows, columns = self._grid(given)
         return rows * columns
 
-    def frame_ids(self, latents: int) -> tuple[int, ...]:
+    def frame_ids(self, latents: int | None) -> tuple[int, ...]:
         """Return the latent frames of the clip that are asked about, in order.
 
         Guides of LTX, which stand behind them, are left out. What VACE takes as references comes before the clip, and
         has its first frame's number.
 
         Args:
-            latents: number of latent frames of the clip.
+            latents: number of latent frames of the clip; None: it is not known.
 
         Raises:
             HostError: another number of them is sampled.
@@ -115,7 +115,7 @@ class VideoCall:
         own = self.noisy.shape[TIME] - (0 if guides is None else guides.shape[2] // (rows * columns))
         window = find_window(self.options, own, TIME)
         total = own if window is None else self.options["context_window"].total_frames
-        lead = total - latents
+        lead = 0 if latents is None else total - latents
         if lead and not (lead > 0 and isinstance(self.network, VaceWanModel)):
             raise HostError(
                 f"latent: got {total} latent frames; expected {latents}, those of the frames that prompts or boxes are "
@@ -129,3 +129,13 @@ class VideoCall:
     def _grid(self, latents: Tensor) -> tuple[int, int]:
         rows, columns = getattr(self.network, "patch_size", (1, 1, 1))[-2:]
         return ceil(latents.shape[-2] / rows), ceil(latents.shape[-1] / columns)
+
+
+@contextmanager
+def noticed(network: Any, notice: Callable[[bool], None]) -> Iterator[None]:
+    """Tell, while the context lasts, when one of a network's layers that read the prompt begins and ends."""
+    with ExitStack() as after:
+        for layer in text_layers(network):
+            after.callback(layer.register_forward_pre_hook(lambda *_: notice(True)).remove)
+            after.callback(layer.register_forward_hook(lambda *_: notice(False)).remove)
+        yield

@@ -7,21 +7,20 @@ So the model itself carries nothing, and other packs' patches and overrides stay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from comfy.hooks import EnumHookScope, HookGroup, TransformerOptionsHook
 from comfy.patcher_extension import WrappersMP
-from torch import Tensor, nn
+from torch import Tensor
 
 from ....models.errors import HostError
 from ....models.video.prompt_shares import PromptShares, read_by_shares
 from ....models.video.tokens import frames_of_tokens
 from .cross_attention import OVERRIDE
 from .live import KEY
-from .video_network import VideoCall, text_layers
+from .video_network import VideoCall, noticed
 
 BEHIND = ("heads", "mask", "attn_precision")  # arguments of ComfyUI's attention functions behind q, k and v
 
@@ -52,7 +51,7 @@ def _read(executor: Any, *args: Any, shares: PromptShares, **kwargs: Any) -> Any
             "out that join or change conditions behind it (Conditioning (Concat), say)."
         )
     reader = _Reader(call, shares)
-    with noticed(text_layers(call.network), reader.notice):
+    with noticed(call.network, reader.notice):
         answer = call.ask(executor, {**call.options, OVERRIDE: reader.attend})
     if not reader.asked:
         raise HostError(
@@ -104,13 +103,3 @@ def _part(mask: Tensor | None, places: Tensor | slice, span: slice) -> Tensor | 
     if mask is None:
         return None
     return (mask if mask.shape[-2] == 1 else mask[..., places, :])[..., span]
-
-
-@contextmanager
-def noticed(layers: Sequence[nn.Module], notice: Callable[[bool], None]) -> Iterator[None]:
-    """Tell, while the context lasts, when one of some layers begins and ends."""
-    with ExitStack() as after:
-        for layer in layers:
-            after.callback(layer.register_forward_pre_hook(lambda *_: notice(True)).remove)
-            after.callback(layer.register_forward_hook(lambda *_: notice(False)).remove)
-        yield

@@ -33,7 +33,11 @@ VALUES = {
 
 WAN = ["Wan", "Wan, image to video", "Wan 2.2 5B"]
 # Nodes that take a model of video, which files of their own test.
-TAKEN = {family: {"PromptTravel"} for family in (*WAN, "LTX-Video")}
+TAKEN = {
+    family: {"ContextWindows", "LayoutToMasks"} for family in (*WAN, "LTX-Video", "HunyuanVideo", "CogVideoX")
+}
+for family in (*WAN, "LTX-Video"):
+    TAKEN[family] |= {"PromptTravel", "LayoutConditioning"}
 
 
 def calls(nodes):

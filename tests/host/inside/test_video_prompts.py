@@ -9,7 +9,7 @@ from frameloom.models.errors import HostError
 from frameloom.tests.host.inside.video import LATENTS, build, frames_of, sample_video, stride_of, with_mask
 from torch.nn import functional
 
-BESIDE = ["Wan", "Wan, image to video", "Wan 2.2 5B", "LTX-Video"]
+BESIDE = ["Wan", "Wan, image to video", "Wan 2.2 5B", "Wan VACE", "LTX-Video"]
 AMONG = ["HunyuanVideo", "CogVideoX"]
 CHANGE = 2  # first latent frame of the second prompt
 
@@ -165,6 +165,18 @@ def test_a_reference_picture_reads_all_prompts(port, travel, prompt):
         ) == list(range(CHANGE, LATENTS))
     finally:
         del MODELS["Wan with a reference"]
+
+
+def test_references_of_vace_stand_before_the_clip(port, travel):
+    """They are latent frames of their own, which the frames' prompts go past."""
+    model = build("Wan VACE")
+    one, other = (
+        sample_video(
+            port, model, travel(model, "Wan VACE", "a red circle", text), "Wan VACE", shape=(1, 16, 6, 8, 8)
+        )
+        for text in ("a blue cross", "a green square")
+    )
+    assert [frame for frame in range(6) if not torch.equal(one[:, frame], other[:, frame])] == [3, 4, 5]
 
 
 @pytest.mark.parametrize("family", AMONG)
