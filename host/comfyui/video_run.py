@@ -25,8 +25,17 @@ class VideoRun(RunEdits):
     """One sampling run of an edited model of video."""
 
     def __init__(self, guider: Any) -> None:
-        """Take what samples."""
+        """Take what samples.
+
+        Raises:
+            ValueError: a condition with a payload has an area, whose boxes are parts of whole pictures.
+        """
         conditions = [condition for side in guider.conds.values() for condition in side]
+        if any(each.get(KEY) and ("area" in each or each.get("set_area_to_bounds")) for each in conditions):
+            raise ValueError(
+                "conditioning: got a layout in an area, or in a mask's bounds; expected no area; use Conditioning (Set "
+                "Mask), with set_cond_area at default."
+            )
         super().__init__(installed(guider.model_patcher), conditions)
         self.payloads = {condition["uuid"]: condition.get(KEY, {}) for condition in conditions}
         self._sampling = guider.model_patcher.get_model_object("model_sampling")

@@ -25,19 +25,17 @@ from .prompt_travel import Blend, Conditioning, used_prompts
 MASK = "attention_mask"  # key of a condition's options: which of its tokens count
 
 
-def travel_shares(prompts: Sequence[str], keys: Keys, blends: Sequence[Blend], law: TimeLaw) -> Tensor:
+def travel_shares(prompts: Sequence[str], keys: Keys, blends: Sequence[Blend]) -> Tensor:
     """Return the shares of some prompts, [K, T] float32.
 
     Args:
         prompts: the K prompts.
         keys: prompt of each keyframe.
-        blends: parts of prompts in each frame of the clip, by keyframes.
-        law: time law of the model.
+        blends: parts of prompts in each of T latent frames, by keyframes.
     """
     number = {prompt: k for k, prompt in enumerate(prompts)}
-    shares = torch.zeros(len(prompts), law.latents(len(blends)))
-    for latent in range(shares.shape[1]):
-        before, after, part = blends[law.first(latent)]
+    shares = torch.zeros(len(prompts), len(blends))
+    for latent, (before, after, part) in enumerate(blends):
         shares[number[keys[before]], latent] += 1 - part
         shares[number[keys[after]], latent] += part
     return shares
@@ -54,8 +52,9 @@ def join_prompts(
         blends: parts of prompts in each frame of the clip, by keyframes.
         law: time law of the model.
     """
-    prompts = used_prompts(keys, blends)
-    shares = travel_shares(prompts, keys, blends, law)
+    firsts = [blends[law.first(latent)] for latent in range(law.latents(len(blends)))]
+    prompts = used_prompts(keys, firsts)
+    shares = travel_shares(prompts, keys, firsts)
     joined: list[tuple[list[Any], PromptShares]] = []
     for same in zip(*(encoded[prompt] for prompt in prompts), strict=True):
         lengths = [tokens.shape[1] for tokens, _ in same]

@@ -16,8 +16,6 @@ from torch import Tensor
 from .time_law import TimeLaw
 
 Makes = Literal["pictures", "video", "sound", "shapes", "pictures or video"]
-Reads = Literal["", "beside", "among"]
-"""How a model of video reads its prompt: by layers beside those among its own tokens, or among these. Else unknown."""
 
 # What does the work of an edit on a model of video, by its seam. The names are those of core nodes.
 INSTEAD = {
@@ -63,12 +61,12 @@ class Family:
     )
     is_sdxl: bool = False  # True: the network is SDXL's UNet, with its slots and levels
     law: TimeLaw | None = None  # time law of a model of video; None: of pictures, or not known
-    reads: Reads = ""
+    reads_beside: bool = False  # True: layers beside those among its own tokens read its prompt
 
     def offers(self, seam: str) -> bool:
         """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models, some."""
         if self.law is not None:
-            return seam == "windows" or (seam == "cross_attention" and self.reads == "beside")
+            return seam == "windows" or (seam == "cross_attention" and self.reads_beside)
         beside = seam in BESIDE_NETWORKS and self.makes == "pictures"
         return self.is_sd1 or beside or (self.is_sdxl and seam in ON_SDXL)
 
@@ -116,7 +114,7 @@ def check_reads_beside(family: Family, user: str, what: str) -> None:
     Raises:
         ValueError: the model reads one prompt for the whole clip, or is not known.
     """
-    if family.makes == "pictures" or (family.law is not None and family.reads == "beside"):
+    if family.makes == "pictures" or (family.law is not None and family.reads_beside):
         return
     if what == "clip" and family.makes == "video":
         raise ValueError(

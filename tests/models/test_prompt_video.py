@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from frameloom.models.long_video.prompt_travel import plan_travel, travel_conditions
-from frameloom.models.long_video.prompt_video import join_prompts, travel_shares
+from frameloom.models.long_video.prompt_video import join_prompts
 from frameloom.models.network.time_law import TimeLaw
 from frameloom.models.video.prompt_shares import PromptShares, read_by_shares
 from frameloom.models.video.tokens import frames_of_tokens
@@ -32,17 +32,24 @@ def test_the_law_of_pictures_is_a_latent_for_each_frame():
     assert PICTURES.latents(12) == 12
 
 
+def shares_of(keys, frames, interpolation):
+    encoded = {prompt: [[torch.zeros(1, 2, 3), {}]] for prompt in keys.values()}
+    ((_, shares),) = join_prompts(encoded, keys, plan_travel(keys, frames, interpolation), WAN)
+    return shares.shares
+
+
 def test_shares_are_those_of_the_first_frame_that_a_latent_stands_for():
-    keys = {0: "a", 16: "b"}
-    shares = travel_shares(["a", "b"], keys, plan_travel(keys, 17, "linear"), WAN)
     frames = torch.tensor([0, 1, 5, 9, 13]) / 16
-    torch.testing.assert_close(shares, torch.stack([1 - frames, frames]))
+    torch.testing.assert_close(shares_of({0: "a", 16: "b"}, 17, "linear"), torch.stack([1 - frames, frames]))
 
 
 def test_a_cut_is_seen_from_the_first_latent_frame_on_that_begins_at_it_or_later():
-    keys = {0: "a", 6: "b"}
-    shares = travel_shares(["a", "b"], keys, plan_travel(keys, 17, "hold"), WAN)
-    assert shares[1].tolist() == [0, 0, 0, 1, 1]  # frame 6 lies within the latent frame of 5 to 8
+    """Frame 6 lies within the latent frame of 5 to 8."""
+    assert shares_of({0: "a", 6: "b"}, 17, "hold")[1].tolist() == [0, 0, 0, 1, 1]
+
+
+def test_prompts_that_no_latent_frame_begins_with_are_left_out():
+    assert len(shares_of({0: "a", 6: "b", 8: "c", 9: "d"}, 17, "hold")) == 2
 
 
 def test_tokens_of_all_prompts_stand_side_by_side_with_their_masks():

@@ -12,7 +12,7 @@ from ....models.network.family import Family, Makes
 from ....models.network.time_law import TimeLaw
 from ....models.network.unet import SD1, SDXL
 from ..seams.network import size_of
-from ..seams.video_network import reads_of
+from ..seams.video_network import reads_beside
 
 _BY_AXES: dict[int, Makes] = {1: "sound", 2: "pictures", 3: "video"}  # behind a latent's channels
 _UNET, _SDXL = "Stable Diffusion", "SDXL"  # the first is 1.x or 2.x
@@ -140,7 +140,7 @@ def _of_model(model: Any) -> Family:
         is_sd1=known and called == _UNET,
         is_sdxl=known and called == _SDXL,
         law=None if makes is not None or latents.latent_dimensions != 3 else _law_of(latents),
-        reads=reads_of(network),
+        reads_beside=reads_beside(network),
     )
 
 

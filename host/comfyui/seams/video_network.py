@@ -12,7 +12,6 @@ from inspect import BoundArguments, signature
 from math import ceil
 from typing import Any
 
-from comfy.ldm.hunyuan_video.model import HunyuanVideo
 from comfy.ldm.lightricks.model import LTXVModel
 from comfy.ldm.wan.model import (
     CameraWanModel,
@@ -24,25 +23,19 @@ from comfy.ldm.wan.model import (
 from torch import Tensor, nn
 
 from ....models.errors import HostError
-from ....models.network.family import Reads
 from .windows import TIME, find_window
 
-_WAN = (
-    WanModel,
-    VaceWanModel,
-    CameraWanModel,
-)  # others of Wan's family lay out their tokens in ways of their own
+# Others of Wan's family lay out their tokens in ways of their own.
+_KNOWN = (WanModel, VaceWanModel, CameraWanModel, LTXVModel)
 
 
-def reads_of(network: Any) -> Reads:
-    """Return how a network reads its prompt; empty for one that is not known."""
-    if type(network) in (*_WAN, LTXVModel):
-        return "beside"
-    return "among" if type(network) is HunyuanVideo else ""
+def reads_beside(network: Any) -> bool:
+    """Tell whether a network is one whose prompt is read by layers beside its own tokens' attention."""
+    return type(network) in _KNOWN
 
 
 def text_layers(network: Any) -> list[nn.Module]:
-    """Return the layers that read the prompt, of a network that has them beside those among its own tokens."""
+    """Return the layers that read the prompt, of a network that has them."""
     if isinstance(network, LTXVModel):
         return [block.attn2 for block in network.transformer_blocks]
     return [

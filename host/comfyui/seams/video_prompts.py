@@ -22,7 +22,7 @@ from .cross_attention import OVERRIDE
 from .live import KEY
 from .video_network import VideoCall, noticed
 
-BEHIND = ("heads", "mask", "attn_precision")  # arguments of ComfyUI's attention functions behind q, k and v
+_BEHIND = ("heads", "mask", "attn_precision")  # arguments of ComfyUI's attention functions behind q, k and v
 
 
 def read_by_frame(joined: Sequence[tuple[list[Any], PromptShares]]) -> list[list[Any]]:
@@ -83,7 +83,7 @@ class _Reader:
             return ask(*args, **kwargs)
         self.asked = True
         query, key, value, *rest = args
-        named = dict(zip(BEHIND, rest, strict=False)) | kwargs
+        named = dict(zip(_BEHIND, rest, strict=False)) | kwargs
         mask = named.pop("mask", None)
 
         def read(places: Tensor | slice, span: slice) -> Tensor:

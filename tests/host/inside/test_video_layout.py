@@ -232,6 +232,9 @@ def test_what_does_not_go_there_is_refused(port, demo, lay_out):
     with pytest.raises(ValueError, match=r"gligen: got layers .* on Wan.*; expected none; leave gligen"):
         lay_out("Wan", gligen=object())
     laid, prompts = lay_out("Wan")
+    area = [[tokens, {**options, "area": (4, 4, 0, 0)}] for tokens, options in prompts]
+    with pytest.raises(ValueError, match=r"got a layout in an area, .*; expected no area; use Conditioning"):
+        sample_video(port, laid, area, "Wan")
     with pytest.raises(HostError, match=r"got 4 latent frames; expected 5"):
         sample_video(port, laid, prompts, "Wan", shape=(1, 16, 4, 8, 8))
 
