@@ -158,7 +158,7 @@ def latent_windows(plan: WindowPlan, law: TimeLaw, *, anchor: bool) -> LatentWin
     Args:
         plan: windows of frames of the clip.
         law: time law of the model.
-        anchor: as ``LatentWindowPlan`` has it.
+        anchor: choice that ``LatentWindowPlan`` has.
 
     Raises:
         ValueError: windows overlap by their whole length once they are of latent frames.

