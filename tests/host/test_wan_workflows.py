@@ -12,7 +12,7 @@ import pytest
 from frameloom.tests.host.inside.write_wan import NAMES
 from frameloom.tests.host.server import ROOT, documented_client
 from frameloom.tests.support.workflows import read_graph
-from PIL import Image, ImageSequence
+from PIL import Image
 
 pytestmark = pytest.mark.host
 
@@ -56,8 +56,8 @@ def test_a_clip_is_sampled_by_files_of_the_names_that_the_graph_has(server, file
     saved = asyncio.run(client.run(server.url, graph, tmp_path / "fetched", []))
     (path,) = [file for file in saved if file.suffix == ".webp"]
     with Image.open(path) as clip:
-        assert (clip.n_frames, clip.size) == (FRAMES, (SIDE, SIDE))
-        assert len({frame.tobytes() for frame in ImageSequence.Iterator(clip)}) > 1
+        assert clip.size == (SIDE, SIDE)
+        assert 1 < clip.n_frames <= FRAMES  # frames that are alike are one in a WebP, and random weights make such
 
 
 @pytest.mark.parametrize("name", list(SHORT))
