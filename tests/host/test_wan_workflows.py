@@ -57,7 +57,9 @@ def test_a_clip_is_sampled_by_files_of_the_names_that_the_graph_has(server, file
     (path,) = [file for file in saved if file.suffix == ".webp"]
     with Image.open(path) as clip:
         assert clip.size == (SIDE, SIDE)
-        assert 1 < clip.n_frames <= FRAMES  # frames that are alike are one in a WebP, and random weights make such
+        assert (
+            1 < clip.n_frames <= FRAMES
+        )  # frames that are alike are one in a WebP, and random weights make such
 
 
 @pytest.mark.parametrize("name", list(SHORT))
