@@ -43,7 +43,7 @@ class VAELoader(CoreNode):
     files = {"vae_name": "vae"}
 
     @classmethod
-    def execute(cls, vae_name: str, **others: Any) -> Any:
+    def execute(cls, vae_name: str) -> Any:
         """Refuse it."""
         _refuse(cls.__name__, vae_name)
 
