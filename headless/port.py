@@ -23,7 +23,7 @@ from ..host.model_folders import (
     names_of,
 )
 from ..models.edits.edit import Edit
-from ..models.errors import CheckpointError
+from ..models.errors import CheckpointError, HostError
 from ..models.files.keys import plain
 from ..models.long_video.nuwa_jobs import Recursion, Watch, Work, run_jobs
 from ..models.motion.camera_ctrl import CameraNetwork, CameraWeights
@@ -35,6 +35,7 @@ from ..models.network.sizes import DEMO
 from ..models.storyboard.phrases import Ranges, check_found
 from ..models.training import Base, FrozenForward, Learner, describe_base
 from ..models.video.control_schedule import ControlSchedule
+from ..models.video.prompt_shares import PromptShares
 from .engine.conditions import select_frames
 from .engine.control import schedule_controls
 from .engine.denoise import Denoiser, sample
@@ -225,6 +226,13 @@ class HeadlessHost:
     ) -> list[Conditioning]:
         """Return conditions whose ControlNets' strength changes by a schedule."""
         return schedule_controls(sides, schedule, every=every)
+
+    def read_by_frame(self, joined: Sequence[tuple[list[Any], PromptShares]]) -> Conditioning:
+        """Raise HostError: models of video run in ComfyUI alone."""
+        raise HostError(
+            "prompts by frame: got a model of video; expected one of pictures, since the headless runner has no "
+            "others; run the workflow in ComfyUI."
+        )
 
     def describe(self, conditioning: Conditioning) -> list[Any]:
         """Return what stands for conditions in a key."""

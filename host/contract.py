@@ -27,6 +27,7 @@ from ..models.network.family import Family
 from ..models.storyboard.phrases import Ranges
 from ..models.training import Base, FrozenForward, Learner
 from ..models.video.control_schedule import ControlSchedule
+from ..models.video.prompt_shares import PromptShares
 
 Conditioning = list[list[Any]]
 Latent = dict[str, Any]
@@ -208,6 +209,14 @@ class Host(Protocol):
 
         ``every``: all ControlNets of a condition, not the last alone. What shares a ControlNet still does. Raises
         ValueError for a condition without one, HostError for one whose strengths are another pack's.
+        """
+        ...
+
+    def read_by_frame(self, joined: Sequence[tuple[list[Any], PromptShares]]) -> Conditioning:
+        """Return conditions of which a model of video reads, in each latent frame, the prompts that count there.
+
+        A model call whose frames or tokens are others than the shares', or that reads its prompt otherwise than through
+        the host's attention, raises HostError.
         """
         ...
 

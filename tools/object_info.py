@@ -27,6 +27,7 @@ CORE_NODES = """
     EmptyImage ImageBatch ImageToMask
     LoadImage ImageScale ImageFromBatch Canny SaveImage PreviewImage SaveAnimatedWEBP
     LoadVideo GetVideoComponents CreateVideo SaveVideo PreviewAny
+    UNETLoader CLIPLoader VAELoader ModelSamplingSD3 EmptyHunyuanLatentVideo
 """.split()
 FILE_LISTS = {
     ("CheckpointLoaderSimple", "ckpt_name"),
@@ -34,6 +35,9 @@ FILE_LISTS = {
     ("ControlNetLoader", "control_net_name"),
     ("GLIGENLoader", "gligen_name"),
     ("LoadLatent", "latent"),
+    ("UNETLoader", "unet_name"),
+    ("CLIPLoader", "clip_name"),
+    ("VAELoader", "vae_name"),
     ("LoadImage", "image"),
     ("LoadVideo", "file"),
 }

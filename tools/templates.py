@@ -136,6 +136,11 @@ CHAPTERS = (
             "Very long video from keyframes, SD 1.5",
             "the prompts in **Nuwa Plan**, one a line.",
         ),
+        Template(
+            "wan_prompt_travel",
+            "A prompt that changes over time, Wan",
+            "the lines in **Prompt Travel**: each begins with the number of its frame.",
+        ),
     ),
     (  # a script
         Template("script_to_layout", "Script to boxes, no model", "the lines in **Script**, one a scene."),
@@ -170,6 +175,7 @@ CHAPTERS = (
         ),
         Template("layout_gligen_sd15", "Script to video by GLIGEN, SD 1.5", "the sentence in **Script**."),
         Template("layout_prior", "Boxes from a trained prior", "**seed**: each gives other boxes."),
+        Template("wan_boxes", "Script to video, Wan", "the sentence in **Script**."),
     ),
     (  # a language model
         Template(

@@ -32,6 +32,7 @@ SEEDS = {"seed", "noise_seed"}
 # Folder of models, and repository on Hugging Face, of the files that workflows name: the editor offers what is missing.
 ANIMATEDIFF = "guoyww/animatediff"
 CONTROLNETS = "comfyanonymous/ControlNet-v1-1_fp16_safetensors"
+WAN = "Comfy-Org/Wan_2.1_ComfyUI_repackaged"
 FILES = {
     "v1-5-pruned-emaonly.safetensors": ("checkpoints", "Comfy-Org/stable-diffusion-v1-5-archive"),
     "instruct-pix2pix-00-22000.safetensors": ("checkpoints", "timbrooks/instruct-pix2pix"),
@@ -55,6 +56,9 @@ FILES = {
     "control_v11p_sd15_canny_fp16.safetensors": ("controlnet", CONTROLNETS),
     "control_v11p_sd15_scribble_fp16.safetensors": ("controlnet", CONTROLNETS),
     "gligen_sd14_textbox_pruned.safetensors": ("gligen", "comfyanonymous/GLIGEN_pruned_safetensors"),
+    "wan2.1_t2v_1.3B_fp16.safetensors": ("diffusion_models", WAN),
+    "umt5_xxl_fp8_e4m3fn_scaled.safetensors": ("text_encoders", WAN),
+    "wan_2.1_vae.safetensors": ("vae", WAN),
 }
 NOTE = "MarkdownNote"
 NOTES_OF = "notes of nodes"
@@ -234,7 +238,8 @@ def _models(values: Iterable[Any]) -> dict[str, list[dict[str, str]]]:
     for name in values:
         if isinstance(name, str) and name in FILES:
             folder, repository = FILES[name]
-            url = f"https://huggingface.co/{repository}/resolve/main/{name}"
+            inside = f"split_files/{folder}/" if repository == WAN else ""
+            url = f"https://huggingface.co/{repository}/resolve/main/{inside}{name}"
             models.append({"name": name, "url": url, "directory": folder})
     return {"models": models} if models else {}
 

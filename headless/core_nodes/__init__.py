@@ -12,7 +12,7 @@ import importlib
 from ..v3 import io
 from ..v3.core_node import stored_object_info
 
-FILES = ("latent", "image", "mask", "video", "loaders", "conditioning", "sampling", "text")
+FILES = ("latent", "image", "mask", "video", "loaders", "conditioning", "sampling", "text", "video_models")
 
 
 def core_node_classes() -> list[type[io.ComfyNode]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
@@ -9,7 +10,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...models.edits.edit import Edit
 from ...models.network.family import check_offered
-from . import run
+from . import run, video_run
 from .installed import add_networks, installed, with_modules
 from .load.family import family_of
 from .seams import patches, schedule, windows
@@ -42,7 +43,10 @@ def install(model: Any, edit: Edit) -> Any:
         CheckpointError: a network of the edit does not fit the model.
         HostError: the model's schedule can't be replaced.
     """
-    check_offered(family_of(model), dict(edit.parts()), edit.name)
+    family = family_of(model)
+    check_offered(family, dict(edit.parts()), edit.name)
+    if family.law is not None:
+        return _install_on_video(model, edit)
     size = size_of(model.model.diffusion_model)
     if size is not None:
         for part in with_modules(edit).own_parts():
@@ -56,9 +60,24 @@ def install(model: Any, edit: Edit) -> Any:
         windows.put_on(clone, edit.windows)
     clone.set_attachments(KEY, (*installed(model), edit))
     is_unet = isinstance(clone.model.diffusion_model, UNetModel)
-    for kind in dict(_WRAPPERS):
-        clone.remove_wrappers_with_key(kind, KEY)
-    for kind, wrapper in _WRAPPERS:
-        if is_unet or kind != WrappersMP.DIFFUSION_MODEL:  # of others, each has arguments of its own
-            clone.add_wrapper_with_key(kind, KEY, wrapper)
+    # Of others, each network has arguments of its own.
+    _wrap(clone, [each for each in _WRAPPERS if is_unet or each[0] != WrappersMP.DIFFUSION_MODEL])
     return clone
+
+
+def _install_on_video(model: Any, edit: Edit) -> Any:
+    clone = model.clone()
+    if edit.windows is not None:
+        windows.put_on(clone, edit.windows)
+    clone.set_attachments(KEY, (*installed(model), edit))
+    if edit.cross_attention is not None:
+        _wrap(clone, video_run.WRAPPERS)
+    return clone
+
+
+def _wrap(clone: Any, wrappers: Sequence[tuple[str, Any]]) -> None:
+    """Give a clone our wrappers, each once."""
+    for kind in dict(wrappers):
+        clone.remove_wrappers_with_key(kind, KEY)
+    for kind, wrapper in wrappers:
+        clone.add_wrapper_with_key(kind, KEY, wrapper)

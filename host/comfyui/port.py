@@ -37,6 +37,7 @@ from .load.motion import load_camera, load_motion, load_sparse_control
 from .predict import NodeGuider, predict_denoised
 from .seams.control import describe_conditions, select_frames
 from .seams.control_schedule import schedule_controls
+from .seams.video_prompts import read_by_frame
 from .text import find_spans, phrase_spans, without_places
 
 PREVIEW_SIZE = 512  # pixels; the side ComfyUI's own previews have at most
@@ -71,6 +72,7 @@ class ComfyHost:
     decode = staticmethod(decode)
     select_frames = staticmethod(select_frames)
     schedule_controls = staticmethod(schedule_controls)
+    read_by_frame = staticmethod(read_by_frame)
     describe = staticmethod(describe_conditions)
     show_clips = staticmethod(show_clips)
     base = staticmethod(train.describe)

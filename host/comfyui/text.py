@@ -36,7 +36,7 @@ def phrase_spans(clip: Any, text: str) -> dict[str, Ranges]:
 
 
 def find_spans(clip: Any, text: str, phrase: str) -> Ranges:
-    """Find a phrase from anywhere in a prompt, as ``phrase_spans`` does.
+    """Find a phrase from anywhere in a prompt, as ``phrase_spans`` does, in any case in which it is written there.
 
     Raises:
         ValueError: text encoders read the prompt as different tokens.
@@ -51,7 +51,14 @@ def find_spans(clip: Any, text: str, phrase: str) -> Ranges:
                 "ones; expected the same of both, since a phrase has one place; take out of the prompt what one of "
                 "them reads otherwise (an embedding that is for one alone, say)."
             )
-    return find_phrase(words, _tokens(clip, _plain(phrase)))
+    plain = _plain(phrase)
+    written = (
+        [match[0] for match in re.finditer(re.escape(plain), _plain(text), re.IGNORECASE)] if plain else []
+    )
+    spans = [
+        span for each in dict.fromkeys([plain, *written]) for span in find_phrase(words, _tokens(clip, each))
+    ]
+    return sorted(dict.fromkeys(spans))
 
 
 def without_places(clip: Any, text: str, places: Ranges) -> dict[str, list[list[Any]]]:

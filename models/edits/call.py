@@ -15,6 +15,8 @@ Held = tuple[Tensor, Tensor]
 
 PAYLOAD = "frameloom"  # key of a condition under which a payload of ours rides with it
 
+LATENTS = "latents"  # key of a payload: number of latent frames that a condition of a model of video is laid out over
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

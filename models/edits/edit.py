@@ -132,6 +132,11 @@ class Windows(Protocol):
         """Frames that windows which follow each other have in common."""
         ...
 
+    @property
+    def anchored(self) -> bool:
+        """Whether a window is asked about with the frame before it, of which the answer is not taken."""
+        ...
+
     def is_needed(self, frames: int) -> bool:
         """Tell whether a clip is asked about in windows."""
         ...

@@ -24,9 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..edits.call import Call, Layer
+from ..edits.call import LATENTS, Call, Layer
 from ..edits.edit import Question
-from ..storyboard.masks import box_masks
+from ..network.time_law import TimeLaw
+from ..storyboard.masks import box_masks, join_frames
 from ..storyboard.phrases import Ranges
 from ..video.frames import check_length
 from ..video.shapes import Boxes, Clip, Ids, Masks, Presence
@@ -43,6 +44,9 @@ class Region:
     spans: Ranges  # ranges of the phrase among the prompt's tokens
     tracks: tuple[tuple[Boxes, Presence], ...]  # boxes of each entity, and frames that it is in
     embedding: Tensor | None = None  # [1, D], the phrase by itself as GLIGEN reads it; None: no GLIGEN
+    law: TimeLaw = field(
+        default=TimeLaw(), compare=False
+    )  # time law of the model; frame ids are of its latents
 
     @property
     def is_never_absent(self) -> bool:
@@ -50,10 +54,17 @@ class Region:
         return bool(torch.stack([present for _, present in self.tracks]).any(0).all())
 
     def masks(self, frame_ids: Ids, height: int, width: int) -> Masks:
-        """Return M_i of some frames on a grid."""
-        check_length(frame_ids, len(self.tracks[0][0]))
-        chosen = list(frame_ids)
-        masks = [box_masks(boxes[chosen], present[chosen], height, width) for boxes, present in self.tracks]
+        """Return M_i of some frames on a grid; of a latent frame, all that is covered in one of its frames."""
+        length = len(self.tracks[0][0])
+        check_length(frame_ids, self.law.latents(length))
+        spans = [[frame for frame in self.law.frames(latent) if frame < length] for latent in frame_ids]
+        chosen = [frame for span in spans for frame in span]
+        masks = [
+            join_frames(
+                box_masks(boxes[chosen], present[chosen], height, width), [len(span) for span in spans]
+            )
+            for boxes, present in self.tracks
+        ]
         return torch.stack(masks).amax(0)
 
 
@@ -82,7 +93,13 @@ class Layout:
 
     def payload(self) -> dict[str, Any]:
         """Return what a condition carries for the edits of this module."""
-        return {**self.whole.payload(), LAYOUT: self}
+        first = self.whole.regions[0]
+        is_video, frames = first.law.stride > 1, len(first.tracks[0][0])
+        return {
+            **self.whole.payload(),
+            LAYOUT: self,
+            **({LATENTS: first.law.latents(frames)} if is_video else {}),
+        }
 
 
 _NOTHING = Reading(torch.empty(1, 0, 0))  # of a condition without a layout

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from .time_law import TimeLaw
+
 Makes = Literal["pictures", "video", "sound", "shapes", "pictures or video"]
 
 # What does the work of an edit on a model of video, by its seam. The names are those of core nodes.
@@ -60,9 +62,13 @@ class Family:
         False  # True: the network is Stable Diffusion 1.x's or 2.x's UNet, with its slots and levels
     )
     is_sdxl: bool = False  # True: the network is SDXL's UNet, with its slots and levels
+    law: TimeLaw | None = None  # time law of a model of video; None: of pictures, or not known
+    reads_beside: bool = False  # True: layers beside those among its own tokens read its prompt
 
     def offers(self, seam: str) -> bool:
-        """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models of pictures, some."""
+        """Tell whether edits may change a seam: all of Stable Diffusion 1.x; of other models, some."""
+        if self.law is not None:
+            return seam == "windows" or (seam == "cross_attention" and self.reads_beside)
         beside = seam in BESIDE_NETWORKS and self.makes == "pictures"
         return self.is_sd1 or beside or (self.is_sdxl and seam not in ONLY_SD1)
 
@@ -78,6 +84,12 @@ def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
         ValueError: it lacks one.
     """
     refused = sorted((seam for seam in seams if not family.offers(seam)), key=list(INSTEAD).index)
+    if refused == ["cross_attention"] and not family.is_sd1:
+        advice = f"{INSTEAD['cross_attention']}, or {LOAD_UNET}" if family.makes == "video" else LOAD_UNET
+        raise ValueError(
+            f"model: got {family}; expected Stable Diffusion 1.x, SDXL, Wan or LTX-Video, whose attention to the "
+            f"prompt {user} changes; {advice}."
+        )
     if BESIDE_NETWORKS.issuperset(refused) and refused:
         check_makes_pictures(family, user, INSTEAD[refused[0]])
     elif refused:
@@ -104,6 +116,30 @@ def _refuse(family: Family, wanted: str, user: str, instead: str, load: str) -> 
     )
 
 
+def check_reads_beside(family: Family, user: str, what: str) -> None:
+    """Check that each frame may have a prompt of its own.
+
+    Each picture has; in a model of video each place has, where layers beside its own tokens read the prompt.
+
+    Raises:
+        ValueError: the model reads one prompt for the whole clip, or is not known.
+    """
+    if family.makes == "pictures" or (family.law is not None and family.reads_beside):
+        return
+    if what == "clip" and family.makes == "video":
+        raise ValueError(
+            f"clip: got {family}; expected the model too, which says how many frames one of its latents stands for, "
+            "and whether it can read prompts by frame; connect the model to model."
+        )
+    instead = "use core's Context Windows (Manual) with a prompt for each part of the clip, and split_conds_to_windows"
+    if family.makes == "video":
+        raise ValueError(
+            f"{what}: got {family}; expected one that makes pictures (SD1.5, SDXL, Flux), or Wan or LTX-Video, whose "
+            f"places read the prompt each by itself, so that {user} can give each frame its own; {instead}."
+        )
+    check_makes_pictures(family, user, instead, what)
+
+
 def check_makes_pictures(family: Family, user: str, instead: str, what: str = "model") -> None:
     """Check that something has a batch of pictures for the frames of a clip.
 
@@ -125,6 +161,20 @@ def check_makes_pictures(family: Family, user: str, instead: str, what: str = "m
             f"{what}: got {family}; expected one that makes pictures (SD1.5, SDXL, Flux), since {user} takes the "
             f"frames of a clip as a batch of pictures; {advice}."
         )
+
+
+def law_of(family: Family) -> TimeLaw:
+    """Return the time law of a model: a latent frame is a frame, where it makes pictures.
+
+    Raises:
+        ValueError: it is another model, of which the law is not known.
+    """
+    if family.law is None and family.makes != "pictures":
+        raise ValueError(
+            f"model: got {family}, whose latent frames are not known here; expected one that makes pictures, or Wan, "
+            "LTX-Video, HunyuanVideo or CogVideoX; leave model unconnected for a mask for each frame."
+        )
+    return family.law or TimeLaw()
 
 
 def check_channels(family: Family, samples: Tensor, what: str = "latent") -> None:

@@ -17,13 +17,15 @@ What boxes reach over the picture's edge is not seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Literal
 
 import torch
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
+from ..network.time_law import TimeLaw
 from ..video.shapes import Boxes, Masks, Presence
 from .scenes import Scene
 
@@ -74,6 +76,33 @@ def _disc_area(x: Tensor, y: Tensor) -> Tensor:
     first, second = (x >= 0).double(), (y >= 0).double()
     outside = second * left + first * above - first * second * math.pi
     return torch.where(x**2 + y**2 < 1, inside, outside)
+
+
+def join_frames(masks: Masks, counts: Sequence[int]) -> Masks:
+    """Return one mask for every so many that follow each other: of each pixel, the most that one of them covers.
+
+    Args:
+        masks: masks of all frames.
+        counts: numbers of frames that make one, in order.
+    """
+    if len(counts) == len(masks):
+        return masks
+    stops = list(accumulate(counts))
+    return torch.stack(
+        [masks[stop - count : stop].amax(0) for stop, count in zip(stops, counts, strict=True)]
+    )
+
+
+def latent_masks(masks: Masks, law: TimeLaw) -> Masks:
+    """Return a mask for each latent frame of a clip, of those of its frames.
+
+    Args:
+        masks: masks of the clip's frames.
+        law: time law of the model.
+    """
+    frames = len(masks)
+    spans = (law.frames(latent) for latent in range(law.latents(frames)))
+    return join_frames(masks, [len(range(span.start, min(span.stop, frames))) for span in spans])
 
 
 _DRAW: dict[Shape, Callable[[Boxes, Presence, int, int], Masks]] = {

@@ -16,6 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..network.time_law import TimeLaw
+
 WindowSchedule = Literal["static", "uniform", "looped", "batched"]
 WindowWeights = Literal["pyramid", "flat", "overlap-linear"]
 Window = tuple[int, ...]
@@ -53,6 +55,11 @@ class WindowPlan:
                 f"overlap={self.overlap} with windows of length={self.length}; expected 0 to {self.length - 1}, so "
                 "that windows move on; lower overlap."
             )
+
+    @property
+    def anchored(self) -> bool:
+        """Whether a window is asked about with the frame before it, of which the answer is not taken."""
+        return False
 
     @property
     def is_moving(self) -> bool:
@@ -126,6 +133,48 @@ class WindowPlan:
             )
             for place in range(count)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class LatentWindowPlan(WindowPlan):
+    """Windows of latent frames, for a model of video; all numbers are of these.
+
+    Attributes:
+        anchor: True: the latent frame before a window goes first in it, and its answer is not taken. Such a model takes
+            the first latent frame for a single picture, which within a clip it is not.
+    """
+
+    anchor: bool = True
+
+    @property
+    def anchored(self) -> bool:
+        """Whether a window is asked about with the frame before it, of which the answer is not taken."""
+        return self.anchor
+
+
+def latent_windows(plan: WindowPlan, law: TimeLaw, *, anchor: bool) -> LatentWindowPlan:
+    """Return a plan of windows of frames as one of latent frames.
+
+    Args:
+        plan: windows of frames of the clip.
+        law: time law of the model.
+        anchor: choice that ``LatentWindowPlan`` has.
+
+    Raises:
+        ValueError: windows overlap by their whole length once they are of latent frames.
+
+    Examples:
+        >>> plan = latent_windows(WindowPlan(81, 16), TimeLaw(4), anchor=True)
+        >>> plan.length, plan.overlap
+        (21, 4)
+    """
+    length, overlap = law.latents(plan.length), law.latents(plan.overlap) if plan.overlap else 0
+    if overlap >= length:
+        raise ValueError(
+            f"overlap={plan.overlap} with windows of length={plan.length}: got {overlap} and {length} latent frames of "
+            f"{law.stride} frames; expected an overlap that is shorter; lower overlap, or raise length."
+        )
+    return LatentWindowPlan(length, overlap, plan.schedule, plan.stride, plan.weights, anchor)
 
 
 def _spaced(frames: int, length: int, spacing: int, starts: range) -> list[Window]:

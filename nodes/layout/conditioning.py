@@ -15,6 +15,7 @@ from ...models.layout.attention import BoxBias, BoxGather, Layout, Reading, Regi
 from ...models.layout.energy import BoxEnergy
 from ...models.layout.gligen import GligenEdit
 from ...models.network.family import check_offered, check_tokens
+from ...models.network.time_law import TimeLaw
 from ...models.storyboard.phrases import Ranges, move_up, with_phrases
 from ...models.storyboard.scenes import Entity, Scene, Storyboard
 from ..sockets import StoryboardType
@@ -33,6 +34,9 @@ class LayoutConditioning(io.ComfyNode):
     This needs no weights, and uses GLIGEN's where they are given. Sample as many frames as the scene has,
     with the model and the condition that come out. Works with motion modules, Cross Frame Attention, LoRAs
     and ControlNets, before or behind them, and in context windows.
+
+    On Wan and LTX-Video, in ComfyUI, by the method bias alone: a latent frame has all boxes of the frames that
+    it stands for. Sample a clip of the scene's frames.
     """
 
     @classmethod
@@ -45,7 +49,7 @@ class LayoutConditioning(io.ComfyNode):
                 "GLIGEN",
             ],
             inputs=[
-                socket(io.Model, "model", "The model that samples: SD1.5, SDXL, or the demo model."),
+                socket(io.Model, "model", "The model that samples: SD1.5, SDXL, the demo model, Wan or LTX-Video."),
                 socket(io.Clip, "clip", "The model's text encoder."),
                 socket(StoryboardType, "storyboard",
                     "A storyboard of one scene: Select Scene and Scene List take them apart."),
@@ -111,12 +115,12 @@ class LayoutConditioning(io.ComfyNode):
         energy_strength: float = 200.0,
     ) -> io.NodeOutput:
         """Run the node."""
-        scene = storyboard.only_scene()
-        _check_family(model, clip, with_gligen=gligen is not None)
+        scene, law = storyboard.only_scene(), _check_family(model, clip, method, gligen)
         if conditioning is None and not prompt.strip():
             texts = [entity.text for entity in _placed(scene)]
             prompt = with_phrases(scene.prompt, [*texts, scene.background])
-        encoded, layout = read_layout(clip, prompt.strip() or scene.prompt, scene, pooled=gligen is not None)
+        prompt = prompt.strip() or scene.prompt
+        encoded, layout = read_layout(clip, prompt, scene, pooled=gligen is not None, law=law)
         bias = BoxBias(strength, end_percent)
         gather = BoxGather(end_percent, gather_percent) if method == "bias + gather" else None
         guide = BoxEnergy(energy_strength, end_percent) if "energy" in method else None
@@ -125,7 +129,9 @@ class LayoutConditioning(io.ComfyNode):
         return io.NodeOutput(api.port().install(model, edit), _attach(conditioning or encoded, layout))
 
 
-def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -> tuple[Conditioning, Layout]:
+def read_layout(
+    clip: Any, prompt: str, scene: Scene, *, pooled: bool = False, law: TimeLaw | None = None
+) -> tuple[Conditioning, Layout]:
     """Encode a prompt, and what it is without some of the scene's entities.
 
     Args:
@@ -133,6 +139,7 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
         prompt: text of the picture, with every entity's text in it.
         scene: scene with at least one entity that has boxes.
         pooled: encode the entities' texts by themselves too, for GLIGEN.
+        law: time law of a model of video, for which the whole prompt is read alone; None: of pictures.
 
     Returns:
         The condition, and the layout for its payload.
@@ -158,9 +165,18 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
             else [(spans[text], same)]
         )
     regions = [
-        Region(own, tuple(one.boxes_at(scene.frames) for one in entities), embeddings[entities[0].text])
+        Region(
+            own,
+            tuple(one.boxes_at(scene.frames) for one in entities),
+            embeddings[entities[0].text],
+            law or TimeLaw(),
+        )
         for own, entities in named
     ]
+    tokens, options = encoded[0]
+    whole = Reading(tokens, tuple(regions), options.get("pooled_output"))
+    if law is not None:
+        return encoded, Layout(whole, whole, ())
 
     def without(places: Ranges, *kept: Region) -> Reading:
         (tokens, options), *_ = port.encode_without(clip, prompt, places)
@@ -171,20 +187,26 @@ def read_layout(clip: Any, prompt: str, scene: Scene, *, pooled: bool = False) -
         others = [span for other in regions if other is not one for span in _with_links(other.spans, spans)]
         return without(list(dict.fromkeys(others)), one)
 
-    tokens, options = encoded[0]
-    whole = Reading(tokens, tuple(regions), options.get("pooled_output"))
     # Articles and joints stay: without them the rest of the picture changes, and would count as an entity's effect.
     bare = without([span for region in regions for span in region.spans])
     return encoded, Layout(whole, bare, tuple(map(only, regions)) if len(regions) > 1 else (whole,))
 
 
-def _check_family(model: Any, clip: Any, *, with_gligen: bool) -> None:
+def _check_family(model: Any, clip: Any, method: Method, gligen: Any) -> TimeLaw | None:
+    """Return the time law of a model of video that can be biased; None: it makes pictures."""
     port = api.port()
     family = port.family(model)
     check_offered(family, ["cross_attention"], "Layout Conditioning")
-    if with_gligen:
+    if gligen is not None and family.law is None:
         check_offered(family, ["between"], "GLIGEN, whose layers are trained for it,")
     check_tokens(family, port.encode_text(clip, "")[0], "clip")
+    if family.law is not None and method != "bias":
+        raise ValueError(f"method: got {method!r} on {family}; expected 'bias' there; set method to bias.")
+    if family.law is not None and gligen is not None:
+        raise ValueError(
+            f"gligen: got layers for Stable Diffusion 1.x on {family}; expected none; leave gligen unconnected."
+        )
+    return family.law
 
 
 def _placed(scene: Scene) -> list[Entity]:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ...host import api
+from ...models.network.family import law_of
 from ...models.storyboard.hints import Kind, draw_control
-from ...models.storyboard.masks import Shape, feather_masks, scene_masks
+from ...models.storyboard.masks import Shape, feather_masks, latent_masks, scene_masks
 from ...models.storyboard.scenes import Storyboard
 from ..drawing.plot import to_image
 from ..drawing.storyboard_sheet import FrameArtist, draw_sheet
@@ -87,6 +88,9 @@ class LayoutToMasks(io.ComfyNode):
                 number("feather", 0.0, 0.0, 1024.0, 0.5, "Pixels over which an edge falls off; 0 is sharp."),
                 choice("shape", get_args(Shape), "Shape of the mask: the box, or the ellipse in it."),
                 switch("invert", False, "Make the mask 1 where the entity is not, instead of where it is."),
+                socket(io.Model, "model",
+                    "A model of video, for a mask for each of its latent frames, as Conditioning (Set Mask) takes "
+                    "them there: all that is covered in one of the frames that it stands for.", optional=True),
             ],
             outputs=[out(io.Mask, "mask", "A mask for each frame, 1 = the entity.")],
             has_intermediate_output=True,
@@ -102,12 +106,14 @@ class LayoutToMasks(io.ComfyNode):
         feather: float,
         shape: Shape,
         invert: bool,
+        model: Any = None,
     ) -> io.NodeOutput:
         """Run the node."""
         width, height = width or storyboard.size[0], height or storyboard.size[1]
         masks = feather_masks(
             scene_masks(storyboard.only_scene(), entity.strip(), height, width, shape), feather
         )
+        masks = masks if model is None else latent_masks(masks, law_of(api.port().family(model)))
         masks = 1 - masks if invert else masks
         return io.NodeOutput(masks, ui=api.port().show_clips({"mask": masks}))
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from ...host import api
 from ...models.edits.edit import Edit
-from ...models.video.windows import WindowPlan, WindowSchedule, WindowWeights
+from ...models.network.time_law import TimeLaw
+from ...models.video.windows import WindowPlan, WindowSchedule, WindowWeights, latent_windows
 from ..drawing.plan import Plan, show_windows
 from ..drawing.plot import draw_windows
 from ..early import check_early
 from ..widgets import choice, out, schema, socket, whole
 
 io = api.io
+
+Anchor = Literal["on models of video", "off"]
 
 
 class ContextWindows(io.ComfyNode):
@@ -23,6 +26,10 @@ class ContextWindows(io.ComfyNode):
     memory of one window; the picture says how many times longer it takes than a plain clip. A clip no longer
     than a window is sampled as without this node, unless it is looped. Windows know of each other only where
     they overlap, so the look of a long clip may drift.
+
+    On models of video (Wan, LTX-Video, HunyuanVideo, CogVideoX), in ComfyUI, windows are of latent frames:
+    length and overlap are turned into these, and the picture shows them. Images for the first frame, VACE's
+    controls, noise masks, and masks of conditions with one for each latent frame follow their frames.
     """
 
     @classmethod
@@ -61,6 +68,11 @@ class ContextWindows(io.ComfyNode):
                 whole("frames", 32, 1, 2048,
                     "Length of the clip that the picture is drawn for. The model takes a clip of any "
                     "length."),
+                choice("anchor", get_args(Anchor),
+                    "Anchor of a window: the latent frame before it is asked with it, and not taken. A model of "
+                    "video takes the first latent frame for a single picture, which it is only at the clip's "
+                    "beginning. Models of pictures need none. ComfyUI before 0.25 has none: set it to off.",
+                    optional=True),
             ],
             outputs=[
                 out(io.Model, "model", "A copy of the model, with context windows."),
@@ -74,17 +86,37 @@ class ContextWindows(io.ComfyNode):
         return check_early(WindowPlan, length, overlap)
 
     @classmethod
-    def plan(cls, length: int, overlap: int, schedule: Any, stride: int, weights: Any, frames: int) -> Plan:
-        """Return the windows, for the editor."""
+    def plan(
+        cls,
+        length: int,
+        overlap: int,
+        schedule: Any,
+        stride: int,
+        weights: Any,
+        frames: int,
+        anchor: Anchor = "off",
+    ) -> Plan:
+        """Return the windows, for the editor, as they are of frames."""
+        del anchor
         return show_windows(WindowPlan(length, overlap, schedule, stride, weights), frames)
 
     @classmethod
     def execute(
-        cls, model: Any, length: int, overlap: int, schedule: Any, stride: int, weights: Any, frames: int
+        cls,
+        model: Any,
+        length: int,
+        overlap: int,
+        schedule: Any,
+        stride: int,
+        weights: Any,
+        frames: int,
+        anchor: Anchor = "on models of video",
     ) -> io.NodeOutput:
         """Run the node."""
-        plan = WindowPlan(length, overlap, schedule, stride, weights)
-        picture = draw_windows(plan, frames)
+        plan, law = WindowPlan(length, overlap, schedule, stride, weights), api.port().family(model).law
+        if law is not None:
+            plan = latent_windows(plan, law, anchor=anchor != "off")
+        picture = draw_windows(plan, (law or TimeLaw()).latents(frames))
         return io.NodeOutput(api.port().install(model, Edit("context windows", windows=plan)), picture)
 
 

@@ -15,7 +15,9 @@ from ...models.long_video.prompt_travel import (
     travel_conditions,
     used_prompts,
 )
-from ...models.network.family import check_makes_pictures
+from ...models.long_video.prompt_video import join_prompts
+from ...models.network.family import check_reads_beside
+from ...models.network.time_law import TimeLaw
 from ...models.storyboard.scenes import Storyboard
 from ..drawing.plan import Plan, show_travel
 from ..early import UNLINKED, check_early
@@ -33,7 +35,8 @@ class PromptTravel(io.ComfyNode):
     For positive or negative; the other may be an ordinary prompt, and ControlNets go behind it as usual.
     Sample as many frames as it says. A motion module mixes neighbouring frames, and tells a change that takes
     one frame as one that takes several. Boxes belong to the words of one prompt, so Layout Conditioning does
-    not take prompts that travel.
+    not take prompts that travel. On Wan and LTX-Video, in ComfyUI, each latent frame reads the prompts of the
+    first frame that it stands for.
     """
 
     @classmethod
@@ -67,9 +70,9 @@ class PromptTravel(io.ComfyNode):
                     "A storyboard, whose scenes' prompts take the text's place, each from the frame on where "
                     "its scene starts.", optional=True),
                 socket(io.Model, "model",
-                    "The model that samples, where its text encoder doesn't tell whether it makes pictures "
-                    "or video. A model of video, such as Wan, would take the first prompt for all frames, "
-                    "and is refused.", optional=True),
+                    "The model that samples. A model of video has to be connected: it says how many frames one "
+                    "of its latents stands for. Wan and LTX-Video read prompts by frame; others, such as "
+                    "HunyuanVideo, are refused.", optional=True),
             ],
             outputs=[
                 out(io.Conditioning, "conditioning", "A prompt for every frame."),
@@ -116,7 +119,7 @@ class PromptTravel(io.ComfyNode):
         model: Any = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        _check_family(clip, model)
+        law = _check_family(clip, model)
         if storyboard is None:
             keys = parse_prompts(text, frames)
         else:
@@ -126,7 +129,7 @@ class PromptTravel(io.ComfyNode):
         blends = plan_travel(keys, frames, interpolation)
         filled, moved = (keys, blends) if storyboard else fill_travel(keys, blends, text)
         encoded = {prompt: api.port().encode_text(clip, prompt)[0] for prompt in used_prompts(filled, moved)}
-        conditions = travel_conditions(encoded, filled, moved)
+        conditions = _travel(encoded, filled, moved, law)
         return io.NodeOutput(conditions, describe_travel(keys, blends), frames)
 
 
@@ -143,11 +146,22 @@ def join_texts(*texts: str) -> str:
     return ", ".join(text for text in map(str.strip, texts) if text)
 
 
-def _check_family(clip: Any, model: Any) -> None:
-    """Refuse what has one prompt for a whole clip: told by the model, or else by the text encoder."""
+def _check_family(clip: Any, model: Any) -> TimeLaw | None:
+    """Return the time law of a model of video that reads prompts by frame; None: it makes pictures.
+
+    Told by the model, or else by the text encoder, of which one for video does not tell the law.
+    """
     what, part = ("clip", clip) if model is None else ("model", model)
-    instead = "use core's Context Windows (Manual) with a prompt for each part of the clip, and split_conds_to_windows"
-    check_makes_pictures(api.port().family(part), "Prompt Travel", instead, what)
+    family = api.port().family(part)
+    check_reads_beside(family, "Prompt Travel", what)
+    return family.law
+
+
+def _travel(encoded: Any, keys: Keys, blends: Any, law: TimeLaw | None) -> Any:
+    """Return one condition for all frames: with a row of tokens for each picture, or with shares of each prompt."""
+    if law is None or len(encoded) == 1:
+        return travel_conditions(encoded, keys, blends)
+    return api.port().read_by_frame(join_prompts(encoded, keys, blends, law))
 
 
 NODES: list[type] = [PromptTravel]

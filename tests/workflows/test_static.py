@@ -11,13 +11,18 @@ import pytest
 from frameloom.host.bundled import BUNDLED
 from frameloom.tests.support.graphs import READABLE, SMALLER
 from frameloom.tools import arrange, templates, workflow
+from frameloom.tools.gallery.demo import needs_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json"))
 BUNDLED_FILES = set().union(*BUNDLED.values())
 MOST_BACK = 0.25
 # Inputs whose choices are the user's own files.
-FILE_INPUTS = {"ckpt_name", "lora_name", "control_net_name", "gligen_name", "file", "image", "model"}
+FILE_INPUTS = {"ckpt_name", "lora_name", "control_net_name", "gligen_name", "file", "image", "model"} | {
+    "unet_name",
+    "clip_name",
+    "vae_name",
+}
 
 
 def is_file(node, name):
@@ -203,7 +208,7 @@ def test_a_note_says_where_each_file_that_does_not_come_with_the_pack_goes(name)
         assert not files or re.search(r"models/\w+|input folder", node["_meta"]["note"])
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(("_sd15", "_sdxl"))])
+@pytest.mark.parametrize("name", [name for name in NAMES if needs_weights(name)])
 def test_the_editor_is_told_where_weights_can_be_fetched(name):
     """As the note says it: the note is for eyes, the property for the editor's list of missing models."""
     prompt = prompt_of(name)
@@ -218,7 +223,7 @@ def test_the_editor_is_told_where_weights_can_be_fetched(name):
             assert f"models/{model['directory']}" in note
             repository = re.fullmatch(r"https://huggingface.co/(\S+/\S+)/resolve/main/(\S+)", model["url"])
             assert repository
-            assert repository[2] == model["name"]
+            assert repository[2].rpartition("/")[2] == model["name"]
             assert repository[1] in note or "the same repository" in note
 
 

@@ -41,6 +41,7 @@ CIRCLING = "8.text=a small red circle on a navy background"
 COLORS = "\n".join(
     f"a big {color} circle on a navy background, left" for color in ("red", "orange", "yellow")
 )
+TRAVEL = "0: a big red circle\n8: a big orange circle\n15: a big yellow circle"
 # Values that a workflow gets in place of its own, beside what all of them get, and what people should know of it.
 SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "freenoise_demo": ("in 8 steps in place of 20", ("8.steps=8",)),
@@ -82,14 +83,36 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
         "after 4 steps of training in place of 2,000, on 2 drawn shapes that go in circles",
         ("4.steps=4", "3.clips=2", "11.steps=8", "3.motion=circle", CIRCLING),
     ),
+    "wan_boxes": (
+        "with 8 frames in place of 81, by bias and gather",
+        (
+            "5.script=A small red circle on a navy background moves from the left to the right.",
+            "5.frames=8",
+            "7.method=bias + gather",
+            "9.batch_size=8",
+            "10.steps=12",
+        ),
+    ),
+    "wan_prompt_travel": (
+        "with 16 frames in place of 81",
+        (
+            "5.frames=16",
+            f"5.text={TRAVEL}",
+            "5.append=on a navy background, standing still",
+            "8.steps=20",
+        ),
+    ),
     "windows_controlnet_sd15": (
         "with 24 frames in place of 48",
         ("4.frames=24", "8.length=24", "16.batch_size=24"),
     ),
 }
+# Loaders of a part of a model -> the demo model's output that stands for it.
+PARTS = {"UNETLoader": 0, "CLIPLoader": 1, "VAELoader": 2}
 # Nodes whose weights the demo model has none for: what to say of it, and the inputs that their outputs become.
 ABSENT: dict[str, tuple[str, tuple[str, ...]]] = {
     "LoraLoaderModelOnly": ("without the LoRA", ("model",)),
+    "ModelSamplingSD3": ("", ("model",)),
     "ControlNetApplyAdvanced": (
         "without the ControlNet, whose hints are on the left",
         ("positive", "negative"),
@@ -132,6 +155,11 @@ class Drawing:
     fps: float
 
 
+def needs_weights(name: str) -> bool:
+    """Tell whether a workflow is for a model of the user's."""
+    return name.endswith(("_sd15", "_sdxl")) or name.startswith("wan_")
+
+
 def read(name: str) -> Graph:
     """Return a workflow in API form."""
     return json.loads((WORKFLOWS / "api" / f"{name}.json").read_text("utf-8"))
@@ -147,7 +175,7 @@ def drawing_of(name: str, *settings: str) -> Drawing:
     graph = read(name)
     plots, clips, stills = _plots(graph), list(_clips(graph)), list(_stills(graph))
     speeds = [node["inputs"]["fps"] for node in graph.values() if type(node["inputs"].get("fps")) is float]
-    if name.endswith(("_sd15", "_sdxl")):
+    if needs_weights(name):
         _to_demo(graph, SUBJECTS[crc32(name.encode()) % len(SUBJECTS)])
     absent = [] if name.endswith("_demo") else list(_without_absent(graph))
     words, values = SETTINGS.get(name, ("", ()))
@@ -211,13 +239,21 @@ def _to_demo(graph: Graph, subject: str) -> None:
     """Put the demo model, its words, its size and its guidance into a graph."""
     kinds = {node["class_type"] for node in graph.values()}
     motion = FEW_STEPS if "Frameloom_FewStepSettings" in kinds else MOTION
-    for node in list(graph.values()):
+    for node_id, node in list(graph.items()):
         kind, inputs = node["class_type"], node["inputs"]
         sizes = {side for side in ("width", "height") if isinstance(inputs.get(side), int)}
         inputs |= dict.fromkeys(sizes, SIDE)
         guidance = {name for name in ("cfg", "cfg_conds") if type(inputs.get(name)) is float}
         inputs |= {name: min(inputs[name], CFG) for name in guidance}
-        if kind == "CheckpointLoaderSimple":
+        if kind in PARTS:
+            node |= {"class_type": "Frameloom_DemoModelLoader", "inputs": {}}
+            for user in graph.values():
+                linked = {name for name, value in user["inputs"].items() if value == [node_id, 0]}
+                user["inputs"] |= {name: [node_id, PARTS[kind]] for name in linked}
+        elif kind == "EmptyHunyuanLatentVideo":
+            sides = {name: inputs[name] for name in ("width", "height")}
+            node |= {"class_type": "EmptyLatentImage", "inputs": sides | {"batch_size": inputs["length"]}}
+        elif kind == "CheckpointLoaderSimple":
             node |= {"class_type": "Frameloom_DemoModelLoader", "inputs": {}}
         elif kind == "Frameloom_MotionModuleLoader":
             inputs["file"] = motion

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from frameloom.tools.gallery.demo import NAMES, SIDE, drawing_of
+from frameloom.tools.gallery.demo import NAMES, SIDE, drawing_of, needs_weights
 from frameloom.tools.templates import template_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -70,6 +70,6 @@ def _cells(lines: dict[str, str]) -> Iterator[str]:
     for name, line in lines.items():
         cell = f"![{name}]({PICTURES.name}/{name}.webp) <br> **{template_of(name).title}** <br> {line} <br> `{name}`"
         changed = list(drawing_of(name).changed)
-        if name.endswith(("_sd15", "_sdxl")):
+        if needs_weights(name):
             changed.insert(0, "on the demo model")
         yield cell + (f" <br> *Drawn {', '.join(changed)}*" if changed else "")

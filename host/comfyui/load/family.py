@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from ....models.network.family import Family, Makes
+from ....models.network.time_law import TimeLaw
 from ....models.network.unet import SD1, SDXL
 from ..seams.network import size_of
+from ..seams.video_network import reads_beside
 
 _BY_AXES: dict[int, Makes] = {1: "sound", 2: "pictures", 3: "video"}  # behind a latent's channels
 _UNET, _SDXL = "Stable Diffusion", "SDXL"  # the first is 1.x or 2.x
@@ -64,6 +66,10 @@ _CONFIGS = {
     "KOALA_700M": "KOALA 700M",
     "KOALA_1B": "KOALA 1B",
 }
+
+_WIDTHS = ("context_dim", "text_dim", "caption_channels")  # what configurations call the width of the text
+# What ComfyUI before 0.25 does not say: frames that a latent frame stands for, by formats of latents.
+_STRIDES = {"Wan21": 4, "HunyuanVideo": 4, "LTXV": 8}
 
 # Modules with classes of text encoders, and who reads them.
 _TEXTS: dict[str, tuple[str, Makes]] = {
@@ -134,10 +140,21 @@ def _of_model(model: Any) -> Family:
         name,
         makes or _BY_AXES[latents.latent_dimensions],
         latents.latent_channels,
-        config.unet_config.get("context_dim") or 0,
+        next((config.unet_config[name] for name in _WIDTHS if config.unet_config.get(name)), 0),
         is_sd1=known and called == _UNET,
         is_sdxl=known and called == _SDXL,
+        law=None if makes is not None or latents.latent_dimensions != 3 else _law_of(latents),
+        reads_beside=reads_beside(network),
     )
+
+
+def _law_of(latents: Any) -> TimeLaw | None:
+    """Return the time law of a format of latents of video."""
+    known = next(
+        (_STRIDES[base.__name__] for base in type(latents).__mro__ if base.__name__ in _STRIDES), None
+    )
+    stride = getattr(latents, "temporal_downscale_ratio", known)
+    return None if stride is None else TimeLaw(stride)
 
 
 def _of_text_encoder(clip: Any) -> Family:

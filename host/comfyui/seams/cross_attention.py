@@ -20,7 +20,9 @@ from .live import KEY, Live
 
 BIASED = f"{KEY}.bias"
 OVERRIDE = "optimized_attention_override"
-_MASK = 4  # place of the mask among the arguments of ComfyUI's attention functions, behind q, k, v and heads
+MASK_PLACE = (
+    4  # place of the mask among the arguments of ComfyUI's attention functions, behind q, k, v and heads
+)
 
 
 def announce(
@@ -83,18 +85,39 @@ class Biased:
             ask = function if self._earlier is None else partial(self._earlier, function)
             return ask(*args, **kwargs)
         bias = functional.pad(bias, (0, args[1].shape[-2] - bias.shape[-1]))  # tokens that others added
-        mask = args[_MASK] if len(args) > _MASK else kwargs.pop("mask", None)
-        args = (*args[:_MASK], bias if mask is None else bias + mask, *args[_MASK + 1 :])
-        kwargs["low_precision_attention"] = False
-        asked = False
+        return attend_with(bias, self._earlier, function, args, kwargs)
 
-        def note(*args: Any, **kwargs: Any) -> Any:
-            nonlocal asked
-            asked = True
-            return function(*args, **kwargs)
 
-        if self._earlier is not None:
-            answer = self._earlier(note, *args, **kwargs)
-            if asked:
-                return answer
+def attend_with(
+    bias: Tensor, earlier: Any, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Attend with a bias on top of the mask that is given.
+
+    Args:
+        bias: summand of the logits, as ComfyUI's functions take masks.
+        earlier: override that others put in the options; None: there is none. Its answer is taken if it asks for
+            ``function`` with a mask.
+        function: ComfyUI's function that attends.
+        args: arguments of it by their place.
+        kwargs: arguments of it by name.
+    """
+    mask = args[MASK_PLACE] if len(args) > MASK_PLACE else kwargs.pop("mask", None)
+    mask = bias if mask is None else bias + mask
+    args = (*args[:MASK_PLACE], mask, *args[MASK_PLACE + 1 :]) if len(args) >= MASK_PLACE else args
+    kwargs = {
+        **kwargs,
+        "low_precision_attention": False,
+        **({} if len(args) > MASK_PLACE else {"mask": mask}),
+    }
+    asked = False
+
+    def note(*args: Any, **kwargs: Any) -> Any:
+        nonlocal asked
+        asked = (args[MASK_PLACE] if len(args) > MASK_PLACE else kwargs.get("mask")) is not None
         return function(*args, **kwargs)
+
+    if earlier is not None:
+        answer = earlier(note, *args, **kwargs)
+        if asked:
+            return answer
+    return function(*args, **kwargs)

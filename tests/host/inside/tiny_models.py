@@ -80,6 +80,9 @@ MODELS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "Stable Diffusion 1.x (instruct-pix2pix)": (
         "SD15_instructpix2pix", UNET | {"in_channels": 8, "context_dim": TOKENS}, (1, 4, 8, 8),
     ),
+    "Wan VACE": (
+        "WAN21_Vace", WAN | {"model_type": "vace", "vace_layers": 1, "vace_in_dim": 96}, (1, 16, 5, 8, 8),
+    ),
     "Stable Diffusion 2.x": ("SD20", UNET | {"model_channels": 64, "context_dim": 1024}, (1, 4, 8, 8)),
 }  # fmt: skip
 VIDEO = list(MODELS)[: list(MODELS).index("Flux")]

@@ -1,0 +1,71 @@
+"""Workflows for Wan over HTTP, short, with small random files under the names that they ask for.
+
+Wan's text encoder cannot be small, so the demo model's stands in its place: everything else is what users run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+
+import pytest
+from frameloom.tests.host.inside.write_wan import NAMES
+from frameloom.tests.host.server import ROOT, documented_client
+from frameloom.tests.support.workflows import read_graph
+from PIL import Image
+
+pytestmark = pytest.mark.host
+
+SIDE, FRAMES = 64, 9
+WRITER = ROOT / "tests" / "host" / "inside" / "write_wan.py"
+SHORT = {
+    "wan_boxes": {
+        "5": {
+            "script": "A small red circle on a navy background moves from the left to the right.",
+            "frames": FRAMES,
+        },
+        "9": {"length": FRAMES},
+    },
+    "wan_prompt_travel": {"5": {"text": "0: a red circle\n5: a blue cross", "frames": FRAMES}},
+}
+
+
+def shortened(name):
+    graph = read_graph(name)
+    for number, node in graph.items():
+        inputs = node["inputs"]
+        small = {"width": SIDE, "height": SIDE, "steps": 2}
+        inputs |= {key: value for key, value in small.items() if key in inputs} | SHORT[name].get(number, {})
+        if inputs.get("clip") == ["2", 0]:
+            inputs["clip"] = ["demo", 1]
+    return graph | {"demo": {"class_type": "Frameloom_DemoModelLoader", "inputs": {}}}
+
+
+@pytest.fixture(scope="module")
+def files(server, host):
+    subprocess.run(
+        [host.python, WRITER, str(host.tree), str(server.base / "models")], check=True, cwd=host.tree
+    )
+
+
+@pytest.mark.parametrize("name", list(SHORT))
+def test_a_clip_is_sampled_by_files_of_the_names_that_the_graph_has(server, files, tmp_path, name):
+    client = documented_client(tmp_path)
+    graph = shortened(name)
+    graph.pop("2")
+    saved = asyncio.run(client.run(server.url, graph, tmp_path / "fetched", []))
+    (path,) = [file for file in saved if file.suffix == ".webp"]
+    with Image.open(path) as clip:
+        assert clip.size == (SIDE, SIDE)
+        assert (
+            1 < clip.n_frames <= FRAMES
+        )  # frames that are alike are one in a WebP, and random weights make such
+
+
+@pytest.mark.parametrize("name", list(SHORT))
+def test_the_graph_as_it_ships_lacks_files_alone(server, files, name):
+    """Of what a user without the files is told, nothing is about anything else."""
+    _, answer = server.ask("/prompt", {"prompt": read_graph(name)})
+    errors = [error for node in answer["node_errors"].values() for error in node["errors"]]
+    assert {error["type"] for error in errors} == {"value_not_in_list"}
+    assert not [error for error in errors if NAMES["vae"] in str(error["extra_info"]["received_value"])]
