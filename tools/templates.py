@@ -114,6 +114,11 @@ CHAPTERS = (
             "A camera that comes to rest",
             "**strength** in **Motion LoRA Schedule**.",
         ),
+        Template(
+            "text2video_zero_sdxl",
+            "Video without a motion module, SDXL",
+            f"{PROMPT}, then the numbers of **Motion Path**.",
+        ),
     ),
     (  # long video
         Template(
@@ -169,6 +174,7 @@ CHAPTERS = (
         ),
         Template("layout_gligen_sd15", "Script to video by GLIGEN, SD 1.5", "the sentence in **Script**."),
         Template("layout_prior", "Boxes from a trained prior", "**seed**: each gives other boxes."),
+        Template("layout_sdxl", "Script to video, SDXL", "the sentence in **Script**."),
     ),
     (  # a language model
         Template(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -82,6 +83,9 @@ def find(edits: Sequence[Edit], seam: str) -> Any | None:
 
 def find_notes(edits: Sequence[Edit], plan: Plan) -> list[str]:
     """Return, and log, what to tell the user about a sampling run before it begins."""
+    cutting = [part for seam in ("windows", "time") if (part := find(edits, seam)) is not None]
+    lengths = [part.length for part in cutting if part.is_needed(plan.frames)]
+    plan = replace(plan, together=min(lengths, default=plan.frames))
     parts = [part for edit in edits for part in edit.own_parts()]
     notes = list(dict.fromkeys(note for part in parts if (note := part.note(plan)) is not None))
     for note in notes:
