@@ -115,6 +115,11 @@ CHAPTERS = (
             "**strength** in **Motion LoRA Schedule**.",
         ),
         Template("motionctrl_sd15", "Camera moves by MotionCtrl, SD 1.5", "the lines in **Camera Presets**."),
+        Template(
+            "text2video_zero_sdxl",
+            "Video without a motion module, SDXL",
+            f"{PROMPT}, then the numbers of **Motion Path**.",
+        ),
     ),
     (  # long video
         Template(
@@ -176,6 +181,7 @@ CHAPTERS = (
         Template("layout_gligen_sd15", "Script to video by GLIGEN, SD 1.5", "the sentence in **Script**."),
         Template("layout_prior", "Boxes from a trained prior", "**seed**: each gives other boxes."),
         Template("wan_boxes", "Script to video, Wan", "the sentence in **Script**."),
+        Template("layout_sdxl", "Script to video, SDXL", "the sentence in **Script**."),
     ),
     (  # a language model
         Template(

@@ -41,6 +41,7 @@ class Guider:
             timesteps=tuple(self.model.sampling.timestep(sigma) for sigma in sigmas[:-1]),
             sampler=sampler.name,
             cfg=self.guidance.scale if isinstance(self.guidance, CFG) else None,
+            size=(latent["samples"].shape[-2], latent["samples"].shape[-1]),
         )
         find_notes(self.model.edits, plan)
         bar = host.progress(max(1, len(sigmas) - 1))

@@ -31,6 +31,7 @@ from .clips import show_clips
 from .decode import decode
 from .install import install
 from .installed import installed
+from .levels import check_discrete
 from .load.demo import load_demo
 from .load.family import family_of
 from .load.motion import load_camera, load_motion, load_sparse_control
@@ -126,11 +127,15 @@ class ComfyHost:
 
     def sigma_to_timestep(self, model: Any, sigma: float) -> float:
         """Return the training timestep of a noise level."""
-        return float(model.get_model_object("model_sampling").timestep(torch.tensor([sigma]))[0])
+        sampling = model.get_model_object("model_sampling")
+        check_discrete(sampling, family_of(model).name)
+        return float(sampling.timestep(torch.tensor([sigma]))[0])
 
     def timestep_to_sigma(self, model: Any, timestep: float) -> float:
         """Return the noise level of a training timestep."""
-        return float(model.get_model_object("model_sampling").sigma(torch.tensor([timestep]))[0])
+        sampling = model.get_model_object("model_sampling")
+        check_discrete(sampling, family_of(model).name)
+        return float(sampling.sigma(torch.tensor([timestep]))[0])
 
     def noise_unit(self, model: Any) -> float:
         """Return the standard deviation, in a LATENT's units, of noise of sigma 1."""
@@ -139,7 +144,13 @@ class ComfyHost:
                 f"model: got {family_of(model).name}, a flow model, which mixes noise in instead of adding it; "
                 "expected a Stable Diffusion model; load an SD1.5 checkpoint or the demo model."
             )
-        return 1 / model.get_model_object("latent_format").scale_factor
+        latents = model.get_model_object("latent_format")
+        if hasattr(latents, "latents_std"):
+            raise HostError(
+                f"model: got {family_of(model).name} with a scale of its own for each channel of latents (Playground "
+                "v2.5); expected one for all; load another checkpoint of SDXL, or one of SD1.5."
+            )
+        return 1 / latents.scale_factor
 
     def encode_text(
         self, clip: Any, text: str, phrases: Sequence[str] = (), optional: Sequence[str] = ()

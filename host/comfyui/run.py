@@ -26,6 +26,7 @@ from ...models.video.frames import count_videos
 from ...models.video.guards import check_prediction, check_schedule
 from . import guests
 from .installed import loaded
+from .levels import LAST_TIMESTEP, progress_at
 from .load.motion import attention_of
 from .parts import ask_in_parts, find_cut, find_told
 from .predict import NodeGuider, OnePass
@@ -38,7 +39,6 @@ from .seams.network import size_of
 from .seams.windows import find_window, publish
 
 RUN_KEY = f"{KEY}.run"
-LAST_TIMESTEP = 999
 
 
 class Run(RunEdits):
@@ -94,12 +94,15 @@ class Run(RunEdits):
         distances = [abs(value - sigma) for value in self.steps] or [0.0]
         return distances.index(min(distances))
 
-    def call(self, noisy: Tensor, timestep: float, options: dict[str, Any]) -> Call:
+    def progress(self, sigma: Tensor) -> float:
+        """Return the share of sampling at a noise level, whose first number counts, as ``Call.progress``."""
+        return progress_at(self.patcher.model.model_sampling, sigma)
+
+    def call(self, noisy: Tensor, options: dict[str, Any]) -> Call:
         """Return what edits are told of a model call.
 
         Args:
             noisy: batch of the call, [N, C, H, W].
-            timestep: timestep of training, 0 to 999.
             options: ComfyUI's ``transformer_options`` of it.
 
         Raises:
@@ -124,7 +127,7 @@ class Run(RunEdits):
             ),
             frame_ids=window or tuple(range(frames)),
             sigma=float(options["sigmas"].flatten()[0]),
-            progress=1 - timestep / LAST_TIMESTEP,
+            progress=self.progress(options["sigmas"]),
             size=(noisy.shape[-2], noisy.shape[-1]),
             is_part=window is not None,
             held=self.held,
@@ -145,7 +148,7 @@ def outer_sample(
     options = executor.class_obj.model_options["transformer_options"]
     options[RUN_KEY] = run = Run(executor.class_obj, len(noise))
     if not isinstance(executor.class_obj, NodeGuider):
-        for note in find_notes(run.edits, _plan(executor.class_obj, run.frames, sampler, sigmas)):
+        for note in find_notes(run.edits, _plan(executor.class_obj, noise, sampler, sigmas)):
             _show(note)
     try:
         return executor(arrange_noise(run.edits, noise), latent_image, sampler, sigmas, *args, **kwargs)
@@ -161,15 +164,16 @@ def prepare_sampling(executor: Any, model: Any, noise_shape: Sequence[int], *arg
     return executor(model, noise_shape, *args, **kwargs)
 
 
-def _plan(guider: Any, frames: int, sampler: Any, sigmas: Tensor) -> Plan:
-    """Return what a guider is about to do."""
+def _plan(guider: Any, noise: Tensor, sampler: Any, sigmas: Tensor) -> Plan:
+    """Return what a guider is about to do with noise, [F, C, H, W]."""
     sampling = guider.model_patcher.get_model_object("model_sampling")
     name = getattr(getattr(sampler, "sampler_function", None), "__name__", None)
     return Plan(
-        frames,
-        timesteps=tuple(sampling.timestep(sigmas[:-1]).tolist()),
+        len(noise),
+        timesteps=tuple((1 - progress_at(sampling, sigma)) * LAST_TIMESTEP for sigma in sigmas[:-1]),
         sampler=None if name is None else name.removeprefix("sample_"),
         cfg=guider.cfg if type(guider) is CFGGuider else None,
+        size=(noise.shape[-2], noise.shape[-1]),
     )
 
 
@@ -231,7 +235,7 @@ def predict_noise(
     run.start(guider)
     sigma = float(timestep.flatten()[0])
     if run.parts("cfg") and guider.conds["negative"]:  # our own look at one prediction has none
-        progress = 1 - float(guider.inner_model.model_sampling.timestep(timestep[:1])) / LAST_TIMESTEP
+        progress = run.progress(timestep)
 
         def scale(number: float) -> Tensor:
             return run.scale_cfg(number, range(len(x)), progress, x.shape[-2:]).to(x)
@@ -290,11 +294,8 @@ def calc_cond_batch(
     if window is not None:
         model_options = {**model_options, "transformer_options": publish(options, window)}
 
-    def time_of(sigma: Tensor) -> float:
-        return float(model.model_sampling.timestep(sigma.flatten()[:1]))
-
-    def in_control(noisy: Tensor, sigma: Tensor, told: dict[str, Any]) -> tuple[Active, Cut]:
-        call = run.call(noisy, time_of(sigma), told)
+    def in_control(noisy: Tensor, told: dict[str, Any]) -> tuple[Active, Cut]:
+        call = run.call(noisy, told)
         return run.at(call, in_control=True), run.cut(noisy, call.frames)
 
     def ask(sides: Any) -> Any:
@@ -321,7 +322,7 @@ def calc_cond_batch(
             model,
             x_in,
             sigma=float(timestep.flatten()[0]),
-            progress=1 - time_of(timestep) / LAST_TIMESTEP,
+            progress=run.progress(timestep),
             frame_ids=window or range(len(x_in)),
         )
 
@@ -344,7 +345,7 @@ def diffusion_model(
     unet, size = executor.class_obj, run.size
     patches.check_present(run.edits, options)
     guests.check(unet, run.edits)  # again: some come for one call
-    call = run.call(x, float(timesteps.flatten()[0]), options)
+    call = run.call(x, options)
     if size is None:
         return executor(x, timesteps, context, y, control, options, **kwargs)
     cut = run.cut(x, call.frames)

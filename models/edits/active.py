@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -88,6 +89,9 @@ def finish(edits: Sequence[Edit], clip: Clip) -> Clip:
 
 def find_notes(edits: Sequence[Edit], plan: Plan) -> list[str]:
     """Return, and log, what to tell the user about a sampling run before it begins."""
+    cutting = [part for seam in ("windows", "time") if (part := find(edits, seam)) is not None]
+    lengths = [part.length for part in cutting if part.is_needed(plan.frames)]
+    plan = replace(plan, together=min(lengths, default=plan.frames))
     parts = [part for edit in edits for part in edit.own_parts()]
     notes = list(dict.fromkeys(note for part in parts if (note := part.note(plan)) is not None))
     for note in notes:

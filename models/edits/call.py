@@ -26,6 +26,8 @@ class Plan:
     timesteps: tuple[float, ...] = ()  # timestep of training, 0 to 999, at which each step begins
     sampler: str | None = None  # ComfyUI's name of the sampler; None: it has none
     cfg: float | None = None  # guidance; None: it is more than one number
+    size: tuple[int, int] | None = None  # height and width of the latents; None: not known
+    together: int | None = None  # frames that temporal layers see at once; None: all of them
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from ..edits.edit import Edit, Part, Schedule, Time, TokenMerge
 from ..network.unet import UNetSize
 from ..video.curve import Easing, frame_curve
 from ..video.factors import Factors
+from . import trained_clips
 from .checkpoint import check_fit
 from .few_steps import find_few_steps
 from .lora import loras_in_slot
@@ -174,7 +175,7 @@ class TemporalEdit(Part):
         check_fit(self.motion.weights, network.slots)
 
     def note(self, plan: Plan) -> str | None:
-        """Say that a single frame is drawn without it, that it lacks a picture, or that a run has too many steps."""
+        """Say that a single frame is drawn without it, that it lacks a picture, or that a run does not fit it."""
         if plan.frames == 1:
             return STILL
         size = self.motion.weights.size
@@ -182,7 +183,8 @@ class TemporalEdit(Part):
             node = "PIA Picture" if size.picture_encoder else "AnimateLCM Picture"
             return NO_PICTURE.format(name=self.motion.weights.name, node=node)
         name, settings = find_few_steps(self.motion)
-        return None if settings is None else settings.misfit(name, plan)
+        said = None if settings is None else settings.misfit(name, plan)
+        return said or trained_clips.misfit(self.motion.weights.name, self.motion.weights.family, plan)
 
     def scale_of(self, hidden: Tensor, call: Call) -> float | Tensor:
         """Return the factor on the logits of its attention, or factors by frame that is looked at, [F]."""

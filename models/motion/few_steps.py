@@ -132,7 +132,7 @@ def choose_settings(motions: Sequence[Any], steps: int, model: str = "a model") 
         raise ValueError(
             f"Few Step Settings: {motions[-1].weights.name} does not say that it is a few-step module, neither by its "
             "name nor in the file; expected AnimateDiff-Lightning, AnimateLCM or one taught by Train Motion Module; "
-            "if it is one, set steps to the number that it was made for."
+            "if it is one, or the checkpoint is (SDXL-Lightning, say), set steps to the number that it was made for."
         )
     name, settings = found[-1]
     most = settings.steps if settings.most is None else settings.most

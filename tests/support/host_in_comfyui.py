@@ -195,3 +195,27 @@ def xl_scene(port, xl):
     """The same small run for SDXL."""
     with torch.inference_mode():
         return Scene(port, xl[1])
+
+
+@pytest.fixture(scope="session")
+def xl_motion(port, xl):
+    """A function that loads a motion module of random weights for it, of a kind."""
+    from frameloom.host.comfyui.seams.network import size_of
+    from frameloom.models.motion.checkpoint import MotionWeights
+    from frameloom.models.motion.module import MotionModel, motion_size
+    from frameloom.models.video.schedules import ANIMATEDIFF_SDXL
+
+    size = motion_size(size_of(xl[0].model.diffusion_model))
+    torch.manual_seed(1)
+    state = {key: value.detach() for key, value in MotionModel(size).state_dict().items()}
+    for key, value in state.items():
+        if key.endswith("proj_out.weight"):
+            value.normal_(std=0.3)  # else it starts as nothing
+
+    def load(family="animatediff_sdxl"):
+        schedule = ANIMATEDIFF_SDXL if family == "animatediff_sdxl" else None
+        weights = MotionWeights(f"{family}.safetensors", family, size, state, schedule, family == "hotshotxl")
+        with torch.inference_mode():
+            return port.load_motion(weights)
+
+    return load

@@ -53,6 +53,10 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
         "",
         ("5.script=A small red circle on a navy background moves from the left to the right.",),
     ),
+    "layout_sdxl": (
+        "",
+        ("4.script=A small red circle on a navy background moves from the left to the right.",),
+    ),
     "layout_llm": ("by rules", ("2.planner=rules (no LLM)",)),
     "layout_local_llm": ("by rules", ("2.planner=rules (no LLM)",)),
     "long_windows_demo": ("in 8 steps in place of 20", ("7.steps=8",)),
@@ -73,6 +77,10 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "text2video_zero_sd15": (
         "at noise levels 640 and 700 in place of 881 and 941",
         ("7.t0=640.0", "7.t1=700.0", "2.text=a big yellow triangle on a navy background"),
+    ),
+    "text2video_zero_sdxl": (
+        "at noise levels 640 and 700 in place of 881 and 941",
+        ("7.t0=640.0", "7.t1=700.0", "2.text=a big green circle on a gray background"),
     ),
     "train_few_steps_demo": (
         "after 2 steps of training in place of 400, on 2 clips",

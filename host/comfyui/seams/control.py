@@ -28,8 +28,8 @@ from .network import layers_in, size_of
 from .windows import follows_windows
 
 Conditions = Sequence[Sequence[dict[str, Any]] | None]
-# (the batch, its sigmas, ComfyUI's options of the call) -> what acts in it, and how it is cut
-Ask = Callable[[Tensor, Tensor, dict[str, Any]], tuple[Active, Cut]]
+# (the batch, ComfyUI's options of the call) -> what acts in it, and how it is cut
+Ask = Callable[[Tensor, dict[str, Any]], tuple[Active, Cut]]
 
 
 class ControlCopies:
@@ -111,7 +111,7 @@ class ControlCopies:
         ) -> Any:
             earlier, chained = self.asked, owner.previous_controlnet
             if self._ask is not None:
-                active, cut = self._ask(x_noisy, t, transformer_options)
+                active, cut = self._ask(x_noisy, transformer_options)
                 self.asked = active, number
                 if network is not None and len(cut.parts) > 1:
                     link.control_model = _InParts(network, self, cut)

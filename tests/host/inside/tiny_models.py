@@ -94,13 +94,16 @@ def build(name: str) -> Any:
     return build_of(kind, sizes)
 
 
-def build_of(kind: str, sizes: dict[str, Any]) -> Any:
-    """Return a MODEL of a configuration of core's with other sizes; skips one that this ComfyUI has not."""
+def build_of(kind: str, sizes: dict[str, Any], marks: dict[str, Any] | None = None) -> Any:
+    """Return a MODEL of a configuration of core's with other sizes; skips one that this ComfyUI has not.
+
+    ``marks`` are tensors of a checkpoint by which core tells what the model predicts.
+    """
     if not hasattr(comfy.supported_models, kind):
         pytest.skip(f"this ComfyUI has no {kind}")
     config = getattr(comfy.supported_models, kind)(dict(sizes))
     config.set_inference_dtype(torch.float32, None)
-    model = config.get_model({}, "")
+    model = config.get_model(marks or {}, "")
     generator = torch.Generator().manual_seed(0)
     for parameter, value in model.diffusion_model.named_parameters():
         is_norm = "norm" in parameter and parameter.endswith("weight")
