@@ -94,7 +94,7 @@ function build(c) {
     note.style.whiteSpace = error ? "pre-wrap" : "nowrap"; // one line, so that the picture stays as high as it is
   }
 
-  surface.place.onpointermove = (event) => {
+  surface.place.onpointermove = surface.place.onpointerdown = (event) => {
     const [x] = surface.at(event);
     if (x >= 0 && x < surface.width) point(Math.floor((x / surface.width) * plan.frames));
   };
