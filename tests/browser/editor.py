@@ -33,6 +33,7 @@ class Editor:
 
     def __init__(self, page: Page, server: Server, mode: str) -> None:
         self.page, self.server, self.mode = page, server, mode
+        self.devices = page.context.new_cdp_session(page)  # a pen, a finger, and what a screen reader hears
         self.errors: list[str] = []
 
     def js(self, code: str, given: Any = None) -> Any:
@@ -94,16 +95,38 @@ class Editor:
         """Return the root of a node's companion."""
         return self.page.locator(f'[data-frameloom][data-node="{node}"]')
 
-    def drag(self, element: Locator, places: Sequence[tuple[float, float]], button: Any = "left") -> None:
-        """Drag with the mouse from the first place to the last."""
+    def drag(
+        self, element: Locator, places: Sequence[tuple[float, float]], button: Any = "left", by: str = "mouse"
+    ) -> None:
+        """Drag from the first place to the last, with the mouse, a pen or a finger (``touch``)."""
         points = [self.point(element, place) for place in places]
+        {"mouse": self._mouse, "pen": self._pen, "touch": self._finger}[by](points, button)
+        self.wait()
+
+    def _mouse(self, points: Sequence[tuple[float, float]], button: Any) -> None:
         mouse = self.page.mouse
         mouse.move(*points[0])
         mouse.down(button=button)
         for point in points[1:]:
             mouse.move(*point, steps=4)
         mouse.up(button=button)
-        self.wait()
+
+    def _pen(self, points: Sequence[tuple[float, float]], button: str) -> None:
+        def send(kind: str, point: tuple[float, float], buttons: int) -> None:
+            given = {"type": kind, "x": point[0], "y": point[1], "buttons": buttons, "clickCount": 1}
+            self.devices.send("Input.dispatchMouseEvent", given | {"button": button, "pointerType": "pen"})
+
+        send("mouseMoved", points[0], 0)
+        send("mousePressed", points[0], 1)
+        for point in points[1:]:
+            send("mouseMoved", point, 1)
+        send("mouseReleased", points[-1], 0)
+
+    def _finger(self, points: Sequence[tuple[float, float]], button: str) -> None:
+        for place, (x, y) in enumerate(points):
+            kind = "touchMove" if place else "touchStart"
+            self.devices.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+        self.devices.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
     def click(self, element: Locator, place: tuple[float, float], **options: Any) -> None:
         """Click with the mouse."""
