@@ -76,20 +76,49 @@ class Editor:
 
     def value(self, node: int | str, widget: str) -> Any:
         """Return what a widget holds."""
-        found = (
-            "(app, [id, name]) => app.graph.getNodeById(id).widgets.find((each) => each.name === name).value"
-        )
+        found = "(app, [id, name]) => app.canvas.graph.getNodeById(id).widgets.find((each) => each.name === name).value"
         return self.js(found, [node, widget])
 
     def set(self, node: int | str, widget: str, value: Any) -> None:
         """Set a widget's value, as another extension would."""
         self.js(
             """(app, [id, name, value]) => {
-                app.graph.getNodeById(id).widgets.find((each) => each.name === name).value = value;
+                app.canvas.graph.getNodeById(id).widgets.find((each) => each.name === name).value = value;
             }""",
             [node, widget, value],
         )
         self.wait()
+
+    def wrap(self, *nodes: int | str) -> int | str:
+        """Make nodes a subgraph, go into it, and return the number of the node that it is outside."""
+        number = self.js(
+            """(app, ids) => {
+                const { node } = app.graph.convertToSubgraph(new Set(ids.map((id) => app.graph.getNodeById(id))));
+                app.canvas.openSubgraph(node.subgraph, node);
+                return node.id;
+            }""",
+            nodes,
+        )
+        self.wait(5 * TICK)
+        return number
+
+    def copy(self, node: int | str, place: tuple[float, float]) -> int | str:
+        """Copy a node by the keyboard to a place on the screen, and return the copy's number."""
+        before = {each["id"] for each in self.saved()["nodes"]}
+        self.js("(app, id) => { app.canvas.selectNode(app.graph.getNodeById(id)); }", node)
+        self._with_graph("Control+c")
+        self.page.mouse.move(*place)
+        self._with_graph("Control+v")
+        self.wait(2 * TICK)
+        (copy,) = {each["id"] for each in self.saved()["nodes"]} - before
+        return copy
+
+    def tab(self, place: int) -> None:
+        """Go to a tab by a click; -1 is the newest."""
+        tabs = self.page.locator(".workflow-tab")
+        tabs.nth(tabs.count() + place).click()
+        self.page.mouse.move(VIEW["width"] / 2, VIEW["height"] - 5)  # the tab's card would cover nodes
+        self.wait(5 * TICK)
 
     def companion(self, node: int | str) -> Locator:
         """Return the root of a node's companion."""

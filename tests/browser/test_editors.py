@@ -86,3 +86,78 @@ def test_a_pen_and_a_finger_move_the_frame_bar(editor, kind, device):
     editor.drag(bar, [(0.97, 0.5), (0.6, 0.5), (0.02, 0.5)], by=device)
     expect(bar).to_have_value("0")
     assert editor.value(node, kind.widget) == kind.text
+
+
+def test_a_copy_has_the_value_and_an_editor_of_its_own(editor, kind):
+    node = kind.add(editor)
+    drag(editor, node)
+    drawn = editor.value(node, kind.widget)
+    copy = editor.copy(node, (800, 120))
+    assert editor.value(copy, kind.widget) == drawn != kind.text
+    drag(editor, copy)
+    assert editor.value(copy, kind.widget) != drawn
+    assert editor.value(node, kind.widget) == drawn
+    drag(editor, node)
+    assert editor.value(node, kind.widget) == editor.value(copy, kind.widget)  # the same drag twice
+
+
+def test_two_tabs_keep_values_and_editors_apart(editor, kind):
+    node = kind.add(editor)
+    drag(editor, node)
+    first, shown = (
+        editor.value(node, kind.widget),
+        editor.page.locator("[data-frameloom]").filter(visible=True),
+    )
+    editor.load(editor.saved())  # in a tab of its own, where the node has the same number
+    drag(editor, node)
+    second = editor.value(node, kind.widget)
+    assert second != first
+    editor.tab(-2)
+    assert editor.value(node, kind.widget) == first
+    expect(shown).to_have_count(1)
+    drag(editor, node)
+    assert editor.value(node, kind.widget) == second  # the same drag, from the same state
+    drag(editor, node)
+    third = editor.value(node, kind.widget)
+    editor.tab(-1)
+    assert editor.value(node, kind.widget) == second != third
+    expect(shown).to_have_count(1)
+    drag(editor, node)
+    assert editor.value(node, kind.widget) == third
+
+
+def test_it_works_inside_a_subgraph(editor, kind):
+    outer = editor.wrap(kind.add(editor))
+    (node,) = editor.js("(app) => app.canvas.graph.nodes.map((node) => node.id)")
+    before = editor.undo_steps()
+    drag(editor, node)
+    drawn = editor.value(node, kind.widget)
+    assert drawn != kind.text
+    assert editor.undo_steps() == before + 1
+    assert editor.prompt()[f"{outer}:{node}"]["inputs"][kind.widget] == drawn
+    editor.js("(app) => app.canvas.setGraph(app.graph)")
+    expect(editor.companion(node).filter(visible=True)).to_have_count(0)
+
+
+def test_a_file_of_a_later_version_keeps_its_value_and_can_be_edited(editor, kind):
+    node = kind.add(editor)
+    before, saved = editor.prompt()[str(node)], editor.saved()
+    (entry,) = saved["nodes"]
+    entry["inputs"] += [
+        {"name": "later", "type": "FRAMELOOM_LATER", "link": None},
+        {"name": "later_number", "type": "INT", "widget": {"name": "later_number"}, "link": None},
+    ]
+    entry["outputs"].append({"name": "later", "type": "FRAMELOOM_LATER", "links": []})
+    entry["widgets_values"] += [7, "later"]
+    entry["properties"] |= {
+        "frameloom_view": "elsewhere",
+        "frameloom_behind": {"later": 1},
+        "frameloom_later": [1],
+    }
+    editor.load(saved)
+    assert editor.prompt()[str(node)]["inputs"] == before["inputs"]
+    drag(editor, node)
+    assert editor.value(node, kind.widget) != kind.text
+    assert {**before["inputs"], kind.widget: editor.value(node, kind.widget)} == editor.prompt()[str(node)][
+        "inputs"
+    ]
