@@ -410,6 +410,7 @@ function preview(node) {
         boxes.board = answer.storyboard;
         boxes.refresh();
       };
+      look();
       previews.add(look);
       chain(node, "onConnectionsChange", look);
       chain(node, "onExecuted", (output) => {
