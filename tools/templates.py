@@ -19,8 +19,8 @@ class Template:
         title: few words that say what it makes, as part of a file's name.
         first: sentence in Markdown, behind "Change first:".
         groups: titles of groups, each with the ids of its nodes, where the rule of ``tools/workflow.py`` does not do.
-        folded: ids of nodes of which only the title is shown, where the graph would not fit: what has nothing to set, or
-            shows what an editor beside it shows.
+        folded: ids of nodes that show their title alone, where the graph would not fit: of those that have nothing to
+            set, or show what an editor beside them shows, first.
     """
 
     name: str
