@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -222,6 +222,13 @@ class Editor:
         raise AssertionError(
             f"nothing ran within {seconds} seconds; the log: {self.server.log.read_text()[-2000:]}"
         )
+
+    def until(self, met: Callable[[], bool], seconds: float = 60) -> None:
+        """Let the page work until a condition is met; where others work, too, that takes its time."""
+        deadline = time.monotonic() + seconds
+        while not met():
+            assert time.monotonic() < deadline, f"not met within {seconds} seconds"
+            self.wait()
 
     def wait(self, milliseconds: float = TICK) -> None:
         """Let the page work."""

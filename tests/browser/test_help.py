@@ -7,6 +7,7 @@ from pathlib import Path
 PAGES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "web" / "docs").glob("*.md"))
 SHOWN = """async (app, kind) => {
     const node = LiteGraph.createNode(kind);
+    node.pos = [200, 200];
     app.graph.add(node);
     app.canvas.deselectAll();
     app.canvas.selectNode(node);

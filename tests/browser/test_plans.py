@@ -76,6 +76,16 @@ def test_the_picture_is_drawn_and_the_mouse_reads_it(editor):
         see(editor, node, "frame 12: window 1 (0.50), window 2 (0.13)")
 
 
+def test_a_finger_reads_it(editor):
+    node = editor.add("Frameloom_ContextWindows")
+    see(editor, node, "32 frames")
+    editor.wait(600)
+    x, y = editor.point(editor.companion(node).locator("canvas"), (12.5 / 32, 0.3))
+    editor.devices.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    see(editor, node, "frame 12: window 1 (0.50), window 2 (0.13)")
+    editor.devices.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
 def test_prompts_have_the_weights_that_frames_are_mixed_with(editor):
     text = "0: a circle\n6: a cross"
     node = editor.add("Frameloom_PromptTravel", text=text, frames=7, interpolation="ease in-out")
@@ -153,10 +163,13 @@ def test_what_the_node_would_refuse_stands_on_it_in_its_words(editor, kind, widg
     expect(editor.companion(node)).not_to_contain_text(said)
 
 
-def test_without_a_server_it_says_so_and_keeps_text_and_picture(editor):
+@pytest.mark.parametrize(
+    "gone", [lambda route: route.abort(), lambda route: route.fulfill(status=502, body="<html>")]
+)
+def test_without_a_server_it_says_so_and_keeps_text_and_picture(editor, gone):
     node = editor.add("Frameloom_PromptTravel", text="0: a\n8: b")
     see(editor, node, "16 frames, 2 prompts")
-    editor.page.route("**/frameloom/plan", lambda route: route.abort())
+    editor.page.route("**/frameloom/plan", gone)
     try:
         editor.set(node, "frames", 12)
         see(editor, node, "The server does not answer.")
