@@ -353,6 +353,7 @@ PLANS = {
     "Frameloom_ControlSchedule",
     "Frameloom_CFGSchedule",
     "Frameloom_MotionStrength",
+    "Frameloom_MotionLoRASchedule",
 }
 
 

@@ -11,13 +11,12 @@ from frameloom.models.video.curve import frame_curve
 from frameloom.models.video.windows import WindowPlan
 from playwright.sync_api import expect
 
-WAIT = 30_000  # milliseconds; where others work, too, a server takes its time
 CAPTURE = "(app) => app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState()"
 
 
 def see(editor, node, text):
     """Wait until a node's plan says something."""
-    expect(editor.companion(node)).to_contain_text(text, timeout=WAIT)
+    expect(editor.companion(node)).to_contain_text(text)
 
 
 def read(editor, node, count):
@@ -148,6 +147,7 @@ def test_what_comes_over_a_link_is_read_where_a_node_just_holds_it(editor):
     [
         ("PromptTravel", "text", "0: a\nb", "prompts line 2, column 1: got 'b'", "0: a", "16 frames, 1 prompts"),
         ("ControlSchedule", "strength", "0: 1\n4 0", "strength line 2: got '4 0'", "0: 3", "factor 3"),
+        ("MotionLoRASchedule", "strength", "0: 1\n4 0", "strength line 2: got '4 0'", "0: 3", "factor 3"),
         ("NuwaPlan", "prompts", "a\n\nb", "prompts line 2: got nothing", "a", "226 frames"),
         ("ContextWindows", "overlap", 16, "overlap=16 with windows of length=16", 8, "3 windows"),
     ],

@@ -16,6 +16,7 @@ const NODES = {
   Frameloom_ContextWindows: 220,
   Frameloom_ControlSchedule: 190,
   Frameloom_FreeNoise: 260,
+  Frameloom_MotionLoRASchedule: 190,
   Frameloom_MotionStrength: 190,
   Frameloom_NuwaPlan: 130,
   Frameloom_PromptTravel: 130,
