@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from frameloom.tests.host.server import PACK_FOLDER, Server
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 EXTENSION = f"/extensions/{PACK_FOLDER}"
 VIEW = {"width": 1440, "height": 900}
 READY = "() => window.comfyAPI?.app?.app?.graph && window.comfyAPI.app.app.extensionManager?.workflow?.activeWorkflow"
 TICK = 150  # milliseconds in which a companion has looked at its widgets again, at ten looks a second
+PATIENCE = 180_000  # milliseconds that anything may take; where others work, too, much does
 BLANK = {
     "last_node_id": 0,
     "last_link_id": 0,
@@ -26,6 +27,9 @@ BLANK = {
     "config": {},
     "version": 0.4,
 }
+
+
+expect.set_options(timeout=PATIENCE)
 
 
 class Editor:
@@ -206,7 +210,7 @@ class Editor:
         )
         self.wait(3 * TICK)
 
-    def run(self, seconds: float = 120) -> dict[str, Any]:
+    def run(self, seconds: float = PATIENCE / 1000) -> dict[str, Any]:
         """Press Run, wait for its end, and return what the history says of it."""
         before = set(self.server.get("/history"))
         self.page.mouse.move(
@@ -223,7 +227,7 @@ class Editor:
             f"nothing ran within {seconds} seconds; the log: {self.server.log.read_text()[-2000:]}"
         )
 
-    def until(self, met: Callable[[], bool], seconds: float = 60) -> None:
+    def until(self, met: Callable[[], bool], seconds: float = PATIENCE / 1000) -> None:
         """Let the page work until a condition is met; where others work, too, that takes its time."""
         deadline = time.monotonic() + seconds
         while not met():
@@ -252,6 +256,7 @@ def opened(browser: Browser, server: Server, mode: str) -> Iterator[Editor]:
         urllib.request.urlopen(request, timeout=60).close()
     context = browser.new_context(viewport=VIEW)
     page = context.new_page()
+    page.set_default_timeout(PATIENCE)
     editor = Editor(page, server, mode)
 
     def heard(message: ConsoleMessage) -> None:
@@ -261,7 +266,8 @@ def opened(browser: Browser, server: Server, mode: str) -> Iterator[Editor]:
     page.on("console", heard)
     page.on("pageerror", lambda error: editor.errors.append(f"{error.message}\n{error.stack}"))
     page.goto(server.url)
-    page.wait_for_function(READY, timeout=120_000)
+    page.wait_for_function(READY)
+    page.get_by_test_id("queue-button").first.wait_for()
     editor.wait(3000)
     assert editor.js("() => Boolean(LiteGraph.vueNodesMode)") == (mode == "vue")
     try:

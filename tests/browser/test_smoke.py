@@ -6,7 +6,6 @@ from frameloom.models.storyboard.scenes import parse_storyboard
 from frameloom.tests.browser.test_editors import DRAWN, MIDDLE, canvas
 from playwright.sync_api import expect
 
-PATIENCE = 120_000  # milliseconds
 IS_EMPTY = """(canvas) => {
     const pen = canvas.getContext("2d");
     return !pen.getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean);
@@ -29,23 +28,21 @@ def test_what_is_drawn_in_the_editors_is_run_and_seen(editor):
     )
 
     editor.zoom(0.8)
-    expect(editor.companion(layout).get_by_label("scene 1")).to_be_visible(timeout=PATIENCE)
-    expect(editor.companion(motion).get_by_role("spinbutton", name="zoom")).to_have_value(
-        "1", timeout=PATIENCE
-    )
-    expect(editor.companion(windows)).to_contain_text("32 frames: 3 windows", timeout=PATIENCE)
+    expect(editor.companion(layout).get_by_label("scene 1")).to_be_visible()
+    expect(editor.companion(motion).get_by_role("spinbutton", name="zoom")).to_have_value("1")
+    expect(editor.companion(windows)).to_contain_text("32 frames: 3 windows")
     for node, kind in ((layout, boxes), (motion, path)):
         editor.until(lambda node=node: not canvas(editor, node).evaluate(IS_EMPTY))
         editor.drag(canvas(editor, node), [MIDDLE, (0.55, 0.54), (0.6, 0.58)])
         editor.until(lambda node=node, kind=kind: editor.value(node, kind.widget) != kind.text)
 
     drawn = {node: editor.value(node, kind.widget) for node, kind in ((layout, boxes), (motion, path))}
-    entry = editor.run(PATIENCE / 1000)
+    entry = editor.run()
     assert entry["status"]["status_str"] == "success"
     ran = entry["prompt"][2]
     assert ran[str(layout)]["inputs"][boxes.widget] == drawn[layout]
     assert ran[str(motion)]["inputs"][path.widget] == drawn[motion]
     (shown,) = [output["text"][0] for output in entry["outputs"].values() if "text" in output]
     assert parse_storyboard(shown).scenes == parse_storyboard(drawn[layout]).scenes
-    expect(editor.companion(metrics)).to_contain_text("0 / 3", timeout=PATIENCE)
+    expect(editor.companion(metrics)).to_contain_text("0 / 3")
     editor.until(lambda: not canvas(editor, metrics).evaluate(IS_EMPTY))
