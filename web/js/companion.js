@@ -144,7 +144,8 @@ export function companion(node, name, { watch, height, width = 340, label, build
   root.setAttribute("aria-label", label);
   root.style.minHeight = `${height - 2 * MARGIN}px`; // nodes of Vue ask the element alone
   forward(root);
-  root.addEventListener("pointerup", ({ pointerType }) => pointerType === "touch" && made.snapshot()); // no mouseup follows
+  // behind a finger's drag comes no mouseup
+  root.addEventListener("lostpointercapture", ({ pointerType }) => pointerType === "touch" && made.snapshot());
   root.addEventListener("keydown", (event) => {
     const typed = event.target instanceof HTMLInputElement && event.target.type !== "range";
     const used = !typed && made.content.key?.(event);
