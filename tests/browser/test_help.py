@@ -11,6 +11,7 @@ SHOWN = """async (app, kind) => {
     app.graph.add(node);
     app.canvas.deselectAll();
     app.canvas.selectNode(node);
+    for (const other of [...app.graph.nodes]) if (other !== node) app.graph.remove(other);
     return node.title;
 }"""
 # An element that is wider than its place, or has a text that is, by how much.
