@@ -17,6 +17,7 @@ const NUDGES = {
   ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 1], ArrowUp: [1, -1],
   "+": [2, 1], "=": [2, 1], "-": [2, -1], "]": [3, 1], "[": [3, -1],
 };
+const CONTROL = "color: inherit; background: var(--comfy-input-bg); border: 1px solid var(--border-color)";
 const [HANDLE, ARM] = [10, 24]; // pixels of the screen
 
 /** Frames that are shown, by workflow and node: undo makes every node anew. @type {Map<string, number>} */
@@ -44,19 +45,19 @@ class PathEditor {
     this.fields = NUMBERS.map((name, index) => {
       const label = make(numbers, "label", { textContent: name, style: "flex: 1; min-width: 0" });
       const onchange = () => this.edit(index, field.valueAsNumber);
-      const style = "width: 100%; box-sizing: border-box";
+      const style = `width: 100%; box-sizing: border-box; ${CONTROL}`;
       const field = make(label, "input", { type: "number", step: STEPS[index], style, onchange });
       return field;
     });
     const buttons = row();
     this.presets = make(buttons, "select", {
-      ariaLabel: "preset", style: "flex: 1; min-width: 0",
+      ariaLabel: "preset", style: `flex: 1; min-width: 0; ${CONTROL}`,
       onchange: () => this.step(() => this.write(preset(this.presets.value, this.set.frames))),
     });
     for (const textContent of ["Write a preset ...", ...PRESETS]) make(this.presets, "option", { textContent });
-    this.remover = make(buttons, "button", { onclick: () => this.step(() => this.put()) });
+    this.remover = make(buttons, "button", { style: CONTROL, onclick: () => this.step(() => this.put()) });
     this.chooser = make(buttons, "button", {
-      textContent: "Draw keyframes",
+      textContent: "Draw keyframes", style: CONTROL,
       onclick: () => this.step(() => c.write("kind", "keyframes") && this.changed()),
     });
     this.bar = frameBar({ onFrame: () => this.show() });

@@ -107,7 +107,7 @@ function build(c) {
       timer ||= window.setInterval(look, LOOK);
       const colour = colours();
       title.textContent = title.title = plan.title;
-      note.style.color = error ? colour.error : colour.faint;
+      note.style.color = error ? colour.error : "";
       line.style.background = colour.text;
       surface.canvas.style.opacity = error ? "0.35" : "1";
       surface.canvas.setAttribute("aria-label", plan.title);

@@ -84,7 +84,7 @@ class Scrubber {
     this.cursor.style.cssText = "position: absolute; inset: 0 auto 0 0; width: 1px; background: currentColor; pointer-events: none";
     this.charts.place.append(this.cursor);
     for (const line of [this.figures, this.note]) {
-      line.style.cssText = "flex: none; font-size: 10px; white-space: pre-line; color: var(--descrip-text)";
+      line.style.cssText = "flex: none; font-size: 10px; white-space: pre-line";
     }
     this.note.setAttribute("role", "status");
     this.bar = frameBar({ onFrame: () => this.draw() });
