@@ -20,7 +20,7 @@ UNIT := -m "not host and not smollm and not browser"
 READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip install --constraint $(PINS)
 
-.PHONY: demo test quick lint types unit quick-tests record-slow smoke test-host test-browser js-types test-smollm smollm bench bench-peers evidence fuzz \
+.PHONY: demo test quick lint types unit quick-tests record-slow smoke smoke-browser test-host test-browser js-types test-smollm smollm bench bench-peers evidence fuzz \
 	demo-model format docs workflows gallery setup clean
 
 demo: $(READY)
@@ -30,7 +30,7 @@ demo: $(READY)
 
 test: $(READY)
 	@$(MAKE) --no-print-directory --jobs=2 types smoke lint
-	@$(MAKE) --no-print-directory unit test-smollm
+	@$(MAKE) --no-print-directory unit test-smollm smoke-browser
 
 # For while you work: a minute of two free cores. It says what it took, and that fails nothing: the same code takes three
 # times as long where others work, too.
@@ -59,6 +59,19 @@ record-slow: $(READY)
 # ComfyUI checkouts: $FRAMELOOM_COMFYUI, else what tools/host.py put into the cache folder. Without one these say so.
 smoke: $(READY)
 	@hosts="$$($(BIN)/python tools/host.py find)" && { [ -z "$$hosts" ] || $(BIN)/pytest tests/host -m host -k smoke; }
+
+# A part of test-browser: two minutes of two free cores.
+ifneq ($(shell command -v chromium || command -v chromium-browser || command -v google-chrome),)
+smoke-browser: $(READY)
+	@[ -z "$$($(BIN)/python tools/host.py find 2>/dev/null)" ] || \
+		OMP_NUM_THREADS=1 $(BIN)/pytest tests/browser/test_smoke.py -k "own"
+else
+smoke-browser:
+	@echo "======================================================================================"
+	@echo "NO CHROMIUM FOUND: the smoke test of ComfyUI's editor in a browser DID NOT RUN."
+	@echo "To get it:  install the package chromium"
+	@echo "======================================================================================"
+endif
 
 test-host: $(READY)
 	@[ -n "$$($(BIN)/python tools/host.py find)" ]

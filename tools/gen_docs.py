@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ MOST_CHOICES = 12
 # A longer list shows nobody an example; and without it, a new workflow changes no page but its own node's.
 MOST_WORKFLOWS = 12
 FILE_ENDINGS = (".safetensors", ".gguf")  # of the bundled files, which every machine lists
-# The panel beside a node is 270 pixels wide, which is why there are no tables. A longer word would be cut off.
+# The panel beside a node is 270 pixels wide, which is why there are no tables. A longer word would be cut off; names of
+# files and kinds may be broken behind their strokes.
 MOST_LETTERS = 26
+LONG_NAME = re.compile(r"[\w/.-]{24,}")
 # Wide limits say nothing to a reader.
 ENDLESS = 1_000_000
 
@@ -57,7 +60,16 @@ def page(entry: Mapping[str, Any], workflows: list[str]) -> str:
     short = [alias for alias in entry["search_aliases"] if len(alias) <= MOST_LETTERS]
     if short:
         lines += [f"Also found as: {', '.join(short)}.", ""]
-    return "\n".join(lines)
+    return _with_breaks("\n".join(lines))
+
+
+def _with_breaks(text: str) -> str:
+    """Mark where long names may go on in the next line. The panel breaks code by itself."""
+    parts = text.split("`")
+    parts[::2] = [
+        LONG_NAME.sub(lambda name: re.sub(r"(?<=[/_])(?=\w)", "<wbr>", name[0]), part) for part in parts[::2]
+    ]
+    return "`".join(parts)
 
 
 def _inputs(entry: Mapping[str, Any]) -> Iterator[str]:

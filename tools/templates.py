@@ -19,12 +19,15 @@ class Template:
         title: few words that say what it makes, as part of a file's name.
         first: sentence in Markdown, behind "Change first:".
         groups: titles of groups, each with the ids of its nodes, where the rule of ``tools/workflow.py`` does not do.
+        folded: ids of nodes that show their title alone, where the graph would not fit: of those that have nothing to
+            set, or show what an editor beside them shows, first.
     """
 
     name: str
     title: str
     first: str
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    folded: tuple[int, ...] = ()
 
 
 PROMPT = "the words in **Prompt**"
@@ -108,6 +111,7 @@ CHAPTERS = (
                 "Result": (8, 9),
                 "Cameras": (10, 11, 12, 13, 14, 15),
             },
+            folded=(6, 8),
         ),
         Template(
             "motion_lora_schedule_demo",
@@ -157,11 +161,12 @@ CHAPTERS = (
             "the boxes in **Storyboard as Text**, then the words in **Picture**.",
             {
                 "Models": (1,),
-                "Boxes": (2, 3, 9),
-                "What to draw": (4, 5, 6, 11),
+                "What to draw": (4, 5, 6),
+                "Boxes": (2, 3, 9, 11),
                 "Sample": (7, 8, 10, 12),
                 "Result": (13, 14),
             },
+            folded=(3,),
         ),
         Template(
             "storyboard_demo",
@@ -169,11 +174,12 @@ CHAPTERS = (
             "the lines in **Script**, one a scene.",
             {
                 "Models": (1, 2),
-                "Script": (3, 4, 5),
+                "Script": (3, 5, 4),
                 "First picture": (6, 7, 8, 9),
                 "Each scene": (10, 11, 12, 13, 14, 15, 16),
                 "Result": (17, 18, 19),
             },
+            folded=(7, 13, 14, 15, 16, 17),
         ),
         Template(
             "layout_controlnet_sd15", "Script to video by ControlNet, SD 1.5", "the sentence in **Script**."
@@ -246,6 +252,7 @@ CHAPTERS = (
                 "All frames": (17, 18),
                 "Result": (19, 20),
             },
+            folded=(1, 12, 13, 14, 18, 19),
         ),
         Template(
             "text2video_zero_motion_demo",
@@ -259,6 +266,7 @@ CHAPTERS = (
                 "All frames": (19, 20),
                 "Result": (21, 22),
             },
+            folded=(14, 15, 16, 18, 20, 21),
         ),
         Template(
             "text2video_zero_smooth_demo",
@@ -272,6 +280,7 @@ CHAPTERS = (
                 "All frames": (17, 18, 19, 20, 21),
                 "Result": (22, 23),
             },
+            folded=(1, 12, 13, 14, 16, 17, 18, 21, 22),
         ),
     ),
     (  # training
@@ -353,6 +362,10 @@ SHOWS = {
     "PreviewImage": (260, 180),
     "PreviewAny": (260, 140),
     "SaveVideo": (300, 120),
+    "Frameloom_ForegroundMask": (0, 160),
+    "Frameloom_JoinScenes": (0, 200),
+    "Frameloom_LayoutToControl": (0, 160),
+    "Frameloom_LayoutToMasks": (0, 160),
 }
 # Nodes that draw a plan below their widgets: height on top of what these need.
 PLANS = {
@@ -363,6 +376,7 @@ PLANS = {
     "Frameloom_ControlSchedule",
     "Frameloom_CFGSchedule",
     "Frameloom_MotionStrength",
+    "Frameloom_MotionLoRASchedule",
 }
 
 

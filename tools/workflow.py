@@ -161,6 +161,8 @@ def to_editor(prompt: Prompt, known: Schemas, name: str = "") -> dict[str, Any]:
                 output["links"].append(socket["link"])
                 links.append([socket["link"], int(value[0]), value[1], int(node_id), place, output["type"]])
     template = template_of(name)
+    for node_id in template.folded:
+        nodes[str(node_id)]["flags"]["collapsed"] = True
     notes = _notes(prompt, template.first, max(map(int, prompt)) + 1)
     every = [*nodes.values(), *notes]
     groups = {title: [nodes[str(node_id)] for node_id in ids] for title, ids in template.groups.items()}

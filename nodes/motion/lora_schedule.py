@@ -10,6 +10,7 @@ from ...host import api
 from ...models.files.weight_file import fingerprint
 from ...models.motion.lora import read_motion_lora
 from ...models.video.factors import read_factors
+from ..drawing.plan import Plan, show_factors
 from ..drawing.plot import draw_factors
 from ..early import check_early, check_kind
 from ..widgets import factors, found, out, schema, socket
@@ -56,6 +57,11 @@ class MotionLoRASchedule(io.ComfyNode):
         if schedule is not True:
             return schedule
         return check_early(check_kind, LORA_FILES, ("motion_lora",), "a motion LoRA of AnimateDiff", file)
+
+    @classmethod
+    def plan(cls, frames: int, strength: str, by_step: str, between: Any) -> Plan:
+        """Return the strengths, for the editor."""
+        return show_factors(read_factors(frames, strength, between, by_step))
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: Any) -> str:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from frameloom.tests.host.server import PACK_FOLDER, Server
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 EXTENSION = f"/extensions/{PACK_FOLDER}"
 VIEW = {"width": 1440, "height": 900}
 READY = "() => window.comfyAPI?.app?.app?.graph && window.comfyAPI.app.app.extensionManager?.workflow?.activeWorkflow"
 TICK = 150  # milliseconds in which a companion has looked at its widgets again, at ten looks a second
+PATIENCE = 180_000  # milliseconds that anything may take; where others work, too, much does
 BLANK = {
     "last_node_id": 0,
     "last_link_id": 0,
@@ -28,11 +29,15 @@ BLANK = {
 }
 
 
+expect.set_options(timeout=PATIENCE)
+
+
 class Editor:
     """One page of the editor. Places are fractions of an element, so that they hold at every zoom."""
 
     def __init__(self, page: Page, server: Server, mode: str) -> None:
         self.page, self.server, self.mode = page, server, mode
+        self.devices = page.context.new_cdp_session(page)  # a pen, a finger, and what a screen reader hears
         self.errors: list[str] = []
 
     def js(self, code: str, given: Any = None) -> Any:
@@ -75,35 +80,86 @@ class Editor:
 
     def value(self, node: int | str, widget: str) -> Any:
         """Return what a widget holds."""
-        found = (
-            "(app, [id, name]) => app.graph.getNodeById(id).widgets.find((each) => each.name === name).value"
-        )
+        found = "(app, [id, name]) => app.canvas.graph.getNodeById(id).widgets.find((each) => each.name === name).value"
         return self.js(found, [node, widget])
 
     def set(self, node: int | str, widget: str, value: Any) -> None:
         """Set a widget's value, as another extension would."""
         self.js(
             """(app, [id, name, value]) => {
-                app.graph.getNodeById(id).widgets.find((each) => each.name === name).value = value;
+                app.canvas.graph.getNodeById(id).widgets.find((each) => each.name === name).value = value;
             }""",
             [node, widget, value],
         )
         self.wait()
 
+    def wrap(self, *nodes: int | str) -> int | str:
+        """Make nodes a subgraph, go into it, and return the number of the node that it is outside."""
+        number = self.js(
+            """(app, ids) => {
+                const { node } = app.graph.convertToSubgraph(new Set(ids.map((id) => app.graph.getNodeById(id))));
+                app.canvas.openSubgraph(node.subgraph, node);
+                return node.id;
+            }""",
+            nodes,
+        )
+        self.wait(5 * TICK)
+        return number
+
+    def copy(self, node: int | str, place: tuple[float, float]) -> int | str:
+        """Copy a node by the keyboard to a place on the screen, and return the copy's number."""
+        before = {each["id"] for each in self.saved()["nodes"]}
+        self.js("(app, id) => { app.canvas.selectNode(app.graph.getNodeById(id)); }", node)
+        self._with_graph("Control+c")
+        self.page.mouse.move(*place)
+        self._with_graph("Control+v")
+        self.wait(2 * TICK)
+        (copy,) = {each["id"] for each in self.saved()["nodes"]} - before
+        return copy
+
+    def tab(self, place: int) -> None:
+        """Go to a tab by a click; -1 is the newest."""
+        tabs = self.page.locator(".workflow-tab")
+        tabs.nth(tabs.count() + place).click()
+        self.page.mouse.move(VIEW["width"] / 2, VIEW["height"] - 5)  # the tab's card would cover nodes
+        self.wait(5 * TICK)
+
     def companion(self, node: int | str) -> Locator:
         """Return the root of a node's companion."""
         return self.page.locator(f'[data-frameloom][data-node="{node}"]')
 
-    def drag(self, element: Locator, places: Sequence[tuple[float, float]], button: Any = "left") -> None:
-        """Drag with the mouse from the first place to the last."""
+    def drag(
+        self, element: Locator, places: Sequence[tuple[float, float]], button: Any = "left", by: str = "mouse"
+    ) -> None:
+        """Drag from the first place to the last, with the mouse, a pen or a finger (``touch``)."""
         points = [self.point(element, place) for place in places]
+        {"mouse": self._mouse, "pen": self._pen, "touch": self._finger}[by](points, button)
+        self.wait()
+
+    def _mouse(self, points: Sequence[tuple[float, float]], button: Any) -> None:
         mouse = self.page.mouse
         mouse.move(*points[0])
         mouse.down(button=button)
         for point in points[1:]:
             mouse.move(*point, steps=4)
         mouse.up(button=button)
-        self.wait()
+
+    def _pen(self, points: Sequence[tuple[float, float]], button: str) -> None:
+        def send(kind: str, point: tuple[float, float], buttons: int) -> None:
+            given = {"type": kind, "x": point[0], "y": point[1], "buttons": buttons, "clickCount": 1}
+            self.devices.send("Input.dispatchMouseEvent", given | {"button": button, "pointerType": "pen"})
+
+        send("mouseMoved", points[0], 0)
+        send("mousePressed", points[0], 1)
+        for point in points[1:]:
+            send("mouseMoved", point, 1)
+        send("mouseReleased", points[-1], 0)
+
+    def _finger(self, points: Sequence[tuple[float, float]], button: str) -> None:
+        for place, (x, y) in enumerate(points):
+            kind = "touchMove" if place else "touchStart"
+            self.devices.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+        self.devices.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
     def click(self, element: Locator, place: tuple[float, float], **options: Any) -> None:
         """Click with the mouse."""
@@ -154,7 +210,7 @@ class Editor:
         )
         self.wait(3 * TICK)
 
-    def run(self, seconds: float = 120) -> dict[str, Any]:
+    def run(self, seconds: float = PATIENCE / 1000) -> dict[str, Any]:
         """Press Run, wait for its end, and return what the history says of it."""
         before = set(self.server.get("/history"))
         self.page.mouse.move(
@@ -170,6 +226,13 @@ class Editor:
         raise AssertionError(
             f"nothing ran within {seconds} seconds; the log: {self.server.log.read_text()[-2000:]}"
         )
+
+    def until(self, met: Callable[[], bool], seconds: float = PATIENCE / 1000) -> None:
+        """Let the page work until a condition is met; where others work, too, that takes its time."""
+        deadline = time.monotonic() + seconds
+        while not met():
+            assert time.monotonic() < deadline, f"not met within {seconds} seconds"
+            self.wait()
 
     def wait(self, milliseconds: float = TICK) -> None:
         """Let the page work."""
@@ -193,6 +256,7 @@ def opened(browser: Browser, server: Server, mode: str) -> Iterator[Editor]:
         urllib.request.urlopen(request, timeout=60).close()
     context = browser.new_context(viewport=VIEW)
     page = context.new_page()
+    page.set_default_timeout(PATIENCE)
     editor = Editor(page, server, mode)
 
     def heard(message: ConsoleMessage) -> None:
@@ -202,7 +266,8 @@ def opened(browser: Browser, server: Server, mode: str) -> Iterator[Editor]:
     page.on("console", heard)
     page.on("pageerror", lambda error: editor.errors.append(f"{error.message}\n{error.stack}"))
     page.goto(server.url)
-    page.wait_for_function(READY, timeout=120_000)
+    page.wait_for_function(READY)
+    page.get_by_test_id("queue-button").first.wait_for()
     editor.wait(3000)
     assert editor.js("() => Boolean(LiteGraph.vueNodesMode)") == (mode == "vue")
     try:

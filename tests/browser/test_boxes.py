@@ -202,14 +202,21 @@ def test_a_text_that_cannot_be_read_stays_and_its_error_names_the_line(drawn):
     assert keys(drawn) == [(0, near(0.4, 0.3, 0.7, 0.6))]
 
 
-def test_without_the_server_the_text_stays_and_what_was_read_can_be_edited(drawn):
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        (lambda route: route.abort(), "The server does not answer"),
+        (lambda route: route.fulfill(status=502, body="<html>"), "The server answered 502"),
+    ],
+)
+def test_without_the_server_the_text_stays_and_what_was_read_can_be_edited(drawn, gone, said):
     editor, other = drawn.editor, BOARD.replace('"f": 0', '"f": 3')
     path = "**/frameloom/storyboard"
-    editor.page.route(path, lambda route: route.abort())
+    editor.page.route(path, gone)
     try:
         editor.set(drawn.node, "text", other)
         editor.wait(400)
-        assert "The server does not answer" in drawn.root.inner_text()
+        assert said in drawn.root.inner_text()
         drawn.drag((0.35, 0.35), (0.55, 0.45))
         assert drawn.text == other
         editor.set(drawn.node, "text", BOARD)

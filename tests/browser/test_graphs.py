@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from frameloom.tests.browser.editor import BLANK
-from frameloom.tests.support.graphs import READABLE, SMALLER
 from frameloom.tools.templates import file_name
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+READABLE = 0.6
 GRAPHS = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 # In the tab that is open, since many tabs make a page slow; emptied first, or nodes keep the size of those before.
 OPENED = """async (app, [empty, graph]) => {
@@ -86,7 +86,7 @@ def test_a_graph_opens_readable_and_nothing_lies_on_anything(page, name):
     graph = renumbered(graph, 1000 * (GRAPHS.index(name) + 1))
     page.js(OPENED, [BLANK, graph])
     seen = settled(page)
-    assert seen["scale"] >= SMALLER.get(name, READABLE)
+    assert seen["scale"] >= READABLE
     assert seen["cut"] == []
     assert len(seen["nodes"]) == len(graph["nodes"])
     titles = {str(node["id"]): node["title"] for node in graph["nodes"]}
@@ -95,10 +95,6 @@ def test_a_graph_opens_readable_and_nothing_lies_on_anything(page, name):
         for one, other in combinations(seen["nodes"], 2)
         if overlap(seen["nodes"][one], seen["nodes"][other])
     ] == []
-
-
-def test_only_graphs_that_need_it_are_smaller():
-    assert SMALLER.keys() <= set(GRAPHS)
 
 
 def test_a_latent_of_one_frame_is_spoken_of_at_the_node_that_samples_it(editor):

@@ -11,13 +11,12 @@ from frameloom.models.video.curve import frame_curve
 from frameloom.models.video.windows import WindowPlan
 from playwright.sync_api import expect
 
-WAIT = 30_000  # milliseconds; where others work, too, a server takes its time
 CAPTURE = "(app) => app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState()"
 
 
 def see(editor, node, text):
     """Wait until a node's plan says something."""
-    expect(editor.companion(node)).to_contain_text(text, timeout=WAIT)
+    expect(editor.companion(node)).to_contain_text(text)
 
 
 def read(editor, node, count):
@@ -74,6 +73,16 @@ def test_the_picture_is_drawn_and_the_mouse_reads_it(editor):
         editor.zoom(zoom)
         editor.page.mouse.move(*editor.point(canvas, (12.5 / 32, 0.3)))
         see(editor, node, "frame 12: window 1 (0.50), window 2 (0.13)")
+
+
+def test_a_finger_reads_it(editor):
+    node = editor.add("Frameloom_ContextWindows")
+    see(editor, node, "32 frames")
+    editor.wait(600)
+    x, y = editor.point(editor.companion(node).locator("canvas"), (12.5 / 32, 0.3))
+    editor.devices.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    see(editor, node, "frame 12: window 1 (0.50), window 2 (0.13)")
+    editor.devices.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def test_prompts_have_the_weights_that_frames_are_mixed_with(editor):
@@ -138,6 +147,7 @@ def test_what_comes_over_a_link_is_read_where_a_node_just_holds_it(editor):
     [
         ("PromptTravel", "text", "0: a\nb", "prompts line 2, column 1: got 'b'", "0: a", "16 frames, 1 prompts"),
         ("ControlSchedule", "strength", "0: 1\n4 0", "strength line 2: got '4 0'", "0: 3", "factor 3"),
+        ("MotionLoRASchedule", "strength", "0: 1\n4 0", "strength line 2: got '4 0'", "0: 3", "factor 3"),
         ("NuwaPlan", "prompts", "a\n\nb", "prompts line 2: got nothing", "a", "226 frames"),
         ("ContextWindows", "overlap", 16, "overlap=16 with windows of length=16", 8, "3 windows"),
     ],
@@ -153,10 +163,13 @@ def test_what_the_node_would_refuse_stands_on_it_in_its_words(editor, kind, widg
     expect(editor.companion(node)).not_to_contain_text(said)
 
 
-def test_without_a_server_it_says_so_and_keeps_text_and_picture(editor):
+@pytest.mark.parametrize(
+    "gone", [lambda route: route.abort(), lambda route: route.fulfill(status=502, body="<html>")]
+)
+def test_without_a_server_it_says_so_and_keeps_text_and_picture(editor, gone):
     node = editor.add("Frameloom_PromptTravel", text="0: a\n8: b")
     see(editor, node, "16 frames, 2 prompts")
-    editor.page.route("**/frameloom/plan", lambda route: route.abort())
+    editor.page.route("**/frameloom/plan", gone)
     try:
         editor.set(node, "frames", 12)
         see(editor, node, "The server does not answer.")

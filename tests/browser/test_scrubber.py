@@ -63,22 +63,34 @@ def wait_for(editor, node, wanted, x=0.5, y=0.5):
         editor.wait(50)
 
 
-def over(editor, node, share):
-    """Move the mouse to a share of the one picture's width; it lies in the canvas's middle, as large as it fits."""
+def across(editor, node, share):
+    """A share of the one picture's width as a place on the canvas, in whose middle it lies, as large as it fits."""
     box = picture(editor, node).bounding_box()
-    wide = min(box["width"], box["height"] * WIDTH / HEIGHT)
-    left = box["x"] + (box["width"] - wide) / 2
-    editor.page.mouse.move(left + share * wide, box["y"] + box["height"] / 2)
+    wide = min(1, box["height"] * WIDTH / HEIGHT / box["width"])
+    return 0.5 + (share - 0.5) * wide, 0.5
+
+
+def over(editor, node, share):
+    """Move the mouse to a share of the picture's width."""
+    editor.page.mouse.move(*editor.point(picture(editor, node), across(editor, node, share)))
     editor.wait()
 
 
-@pytest.mark.parametrize("scale", [0.5, 1, 1.5])
+@pytest.mark.parametrize("scale", [0.5, 1, 2])
 def test_the_frame_under_the_mouse_is_shown_at_every_zoom(editor, looked, scale):
+    editor.js("(app) => { app.canvas.ds.offset = [-330, 0]; }")
     editor.zoom(scale)
     for frame in (0, 7, 3, FRAMES - 1):
         over(editor, looked, (frame + 0.5) / FRAMES)
         wait_for(editor, looked, COLOURS[frame])
         assert editor.companion(looked).get_by_text(f"{frame} / {FRAMES - 1}").is_visible()
+
+
+@pytest.mark.parametrize("device", ["pen", "touch"])
+def test_a_pen_and_a_finger_go_over_the_frames(editor, looked, device):
+    places = [across(editor, looked, share) for share in (0.1, 0.5, 0.9)]
+    editor.drag(picture(editor, looked), places, by=device)
+    wait_for(editor, looked, COLOURS[int(0.9 * FRAMES)])
 
 
 def test_keys_go_by_frames(editor, looked):

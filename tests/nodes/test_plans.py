@@ -132,7 +132,7 @@ def test_a_wrong_expression_is_told_with_its_line(plan):
         plan("PromptTravel", text="0: a\n8: a (b:`t +`)", frames=16)
 
 
-@pytest.mark.parametrize("name", ["ControlSchedule", "CFGSchedule", "MotionStrength"])
+@pytest.mark.parametrize("name", ["ControlSchedule", "CFGSchedule", "MotionStrength", "MotionLoRASchedule"])
 def test_charts_are_the_factors(plan, name):
     given = {"frames": 9, "strength": "0: 1, 4: 0.3\n-1: 2", "between": "ease in", "by_step": "0: 1, 50%: .2"}
     made = plan(name, **given)

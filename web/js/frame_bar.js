@@ -58,6 +58,14 @@ export function frameBar(onFrame) {
     go(to);
   }
 
+  range.onpointerdown = ({ pointerId, pointerType }) => pointerType === "pen" && range.setPointerCapture(pointerId);
+  range.onpointermove = ({ pointerType, buttons, clientX }) => {
+    if (pointerType !== "pen" || !buttons) return; // a slider follows a pen only as long as it is over the knob
+    const { left, width } = range.getBoundingClientRect();
+    stop();
+    go(Math.round(((clientX - left) / width) * (frames - 1)));
+  };
+
   return {
     element,
     stop,

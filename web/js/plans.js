@@ -14,6 +14,7 @@ const NODES = {
   Frameloom_ContextWindows: 220,
   Frameloom_ControlSchedule: 190,
   Frameloom_FreeNoise: 260,
+  Frameloom_MotionLoRASchedule: 190,
   Frameloom_MotionStrength: 190,
   Frameloom_NuwaPlan: 130,
   Frameloom_PromptTravel: 130,
@@ -88,7 +89,7 @@ function build(c) {
     note.style.whiteSpace = error ? "pre-wrap" : "nowrap"; // one line, so that the picture stays as high as it is
   }
 
-  surface.place.onpointermove = (event) => {
+  surface.place.onpointermove = surface.place.onpointerdown = (event) => {
     const [x] = surface.at(event);
     if (x >= 0 && x < surface.width) point(Math.floor((x / surface.width) * plan.frames));
   };
@@ -100,7 +101,7 @@ function build(c) {
     draw() {
       const colour = colours();
       title.textContent = title.title = plan.title;
-      note.style.color = error ? colour.error : colour.faint;
+      note.style.color = error ? colour.error : "";
       surface.canvas.style.opacity = error ? "0.35" : "1";
       surface.canvas.ariaLabel = plan.title;
       drawPlan(surface, plan, colour);

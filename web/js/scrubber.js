@@ -24,7 +24,7 @@ const LINES = ["#3d9be0", "#e69f00"]; // told apart by people who see few colour
 const EMPTY = "Run the node: its frames are shown here.";
 const GONE = "The server has these frames no more: run the node again.";
 const STILL = "One frame: nothing moves. Set the latent's batch size to the frames of a video.";
-const SMALL = "font-size: 10px; color: var(--descrip-text)";
+const SMALL = "font-size: 10px";
 
 /** How many frames are shown. @param {Clip} clip */
 const kept = (clip) => Math.ceil(clip.frames / clip.step);
