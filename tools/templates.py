@@ -185,7 +185,6 @@ CHAPTERS = (
             "layout_controlnet_sd15", "Script to video by ControlNet, SD 1.5", "the sentence in **Script**."
         ),
         Template("layout_gligen_sd15", "Script to video by GLIGEN, SD 1.5", "the sentence in **Script**."),
-        Template("layout_prior", "Boxes from a trained prior", "**seed**: each gives other boxes."),
         Template("wan_boxes", "Script to video, Wan", "the sentence in **Script**."),
         Template("layout_sdxl", "Script to video, SDXL", "the sentence in **Script**."),
     ),
@@ -205,6 +204,7 @@ CHAPTERS = (
             "Prompts of a long video by a language model",
             "**profile** in **Language Model**, then the prompts in **Nuwa Plan**.",
         ),
+        Template("layout_prior", "Boxes from a trained prior", "**seed**: each gives other boxes."),
     ),
     (  # a video of yours
         Template("control_schedule_sd15", "Follow your video, then let go, SD 1.5", f"{VIDEO}."),

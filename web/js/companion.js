@@ -152,7 +152,7 @@ export function companion(node, name, options) {
   root.style.cssText = `${ROOT} min-height: ${height - 2 * MARGIN}px`; // nodes of Vue ask the element alone
   forward(root);
   // behind a finger's drag comes no mouseup
-  root.addEventListener("lostpointercapture", ({ pointerType }) => pointerType === "touch" && made.snapshot());
+  root.addEventListener("lostpointercapture", ({ pointerType }) => pointerType === "touch" && made.step(() => {}));
   root.addEventListener("keydown", (event) => {
     const typed = event.target instanceof HTMLInputElement && event.target.type !== "range";
     const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
