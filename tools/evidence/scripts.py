@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -333,10 +333,10 @@ def center(box: torch.Tensor) -> torch.Tensor:
     return (box[:2] + box[2:]) / 2
 
 
-def source_rows(name: str, source: Source) -> list[Row]:
-    """Return a source's rows: for the scripts in view, and for those held out."""
+def source_rows(arms: Mapping[str, Sequence[Case]], source: Source) -> list[Row]:
+    """Return a source's rows, for the scripts of each arm."""
     rows = []
-    for arm, cases in ((f"{name}, 20 scripts in view", IN_VIEW), (f"{name}, 20 scripts held out", HELD_OUT)):
+    for arm, cases in arms.items():
         scores = [measure(source, case) for case in cases]
         figures = {
             "valid storyboards of as many scenes": [score.valid for score in scores],
@@ -349,6 +349,10 @@ def source_rows(name: str, source: Source) -> list[Row]:
     return rows
 
 
+def _arms(name: str) -> dict[str, Sequence[Case]]:
+    return {f"{name}, 20 scripts in view": IN_VIEW, f"{name}, 20 scripts held out": HELD_OUT}
+
+
 def storyboard_rows() -> list[Row]:
     """Return the rows of every source that needs nothing of the user's.
 
@@ -358,8 +362,8 @@ def storyboard_rows() -> list[Row]:
         torch.manual_seed(SEED)
         network = LayoutGPT(PriorSize(VOCABULARY, context=512, width=64, layers=2, heads=4))
     return [
-        *source_rows("rules", lambda script: plan_by_rules(script, frames=FRAMES)),
-        *source_rows("layout prior, random weights", lambda script: _place_by_prior(network, script)),
+        *source_rows(_arms("rules"), lambda script: plan_by_rules(script, frames=FRAMES)),
+        *source_rows(_arms("layout prior, random weights"), lambda script: _place_by_prior(network, script)),
     ]
 
 
@@ -385,7 +389,7 @@ def language_model_rows() -> list[Row]:
         raise RuntimeError("SmolLM2 is not there; get it with: make smollm")
     path = Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
     model = LocalModel(path, "SmolLM2", max_tokens=2048, temperature=0.7, device=torch.device("cpu"))
-    return source_rows("SmolLM2 135M", lambda script: plan_with_model(script, model, frames=FRAMES))
+    return source_rows(_arms("SmolLM2 135M"), lambda script: plan_with_model(script, model, frames=FRAMES))
 
 
 SECTIONS = {
