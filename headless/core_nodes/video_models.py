@@ -10,8 +10,8 @@ from ..v3.core_node import CoreNode
 
 def _refuse(node: str, got: str) -> NoReturn:
     raise HostError(
-        f"{node}: got {got}, of a model of video; expected a checkpoint of Stable Diffusion 1.5, which is all that the "
-        "headless runner has an engine for; run this workflow in ComfyUI."
+        f"{node}: got {got}, of a model of video; expected a checkpoint of Stable Diffusion 1.5 or SDXL, "
+        "which is all that the headless runner has an engine for; run this workflow in ComfyUI."
     )
 
 
