@@ -54,6 +54,11 @@ class Rave(Part):
         """Frames that all pictures have in common."""
         return 0
 
+    @property
+    def anchored(self) -> bool:
+        """False: a window is asked about alone."""
+        return False
+
     def is_needed(self, frames: int) -> bool:
         """Tell whether a clip is shuffled."""
         return self.side > 1 and frames > 1

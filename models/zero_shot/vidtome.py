@@ -101,6 +101,11 @@ class VidToMe(Part):
         """Frames that all chunks have in common."""
         return 0
 
+    @property
+    def anchored(self) -> bool:
+        """False: a window is asked about alone."""
+        return False
+
     def is_needed(self, frames: int) -> bool:
         """Tell whether a clip is cut into chunks."""
         return frames > 1

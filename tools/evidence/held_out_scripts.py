@@ -104,6 +104,7 @@ SECTIONS = {
         lambda studio, samples: rows("rules", lambda script: plan_by_rules(script, frames=FRAMES)),
         (),
         "300 scripts, written by rule in words that neither Train Layout Model's stories nor the rules' own tests "
-        "have, and measured as those above. They are the held-out set for language models that learn to write storyboards.",
+        "have, and measured as those above. They are the held-out set for language models that learn to write "
+        "storyboards.",
     ),
 }
