@@ -37,9 +37,24 @@ class CLIPTextEncodeSDXL(CoreNode):
     """A prompt for each of SDXL's text encoders, and the sizes of the picture that the model is told."""
 
     @classmethod
-    def execute(cls, clip: CLIP, text_g: str, text_l: str, **sizes: int) -> io.NodeOutput:
+    def execute(
+        cls,
+        clip: CLIP,
+        width: int,
+        height: int,
+        crop_w: int,
+        crop_h: int,
+        target_width: int,
+        target_height: int,
+        text_g: str,
+        text_l: str,
+    ) -> io.NodeOutput:
         """Encode them."""
         tokens, pooled = encode_two(clip, text_l, text_g)
+        sizes = {
+            "width": width, "height": height, "crop_w": crop_w, "crop_h": crop_h,
+            "target_width": target_width, "target_height": target_height,
+        }  # fmt: skip
         return io.NodeOutput([[tokens, {"pooled_output": pooled, **sizes}]])
 
 

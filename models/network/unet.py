@@ -144,14 +144,15 @@ class UNetSize:
 
 
 def check_levels(levels: Iterable[int], size: UNetSize, user: str) -> None:
-    """Check that a network attends at one of some levels at least.
+    """Check that a network attends at one of some levels at least, if there are any.
 
     Raises:
         ValueError: it has transformers at others alone.
     """
-    if not size.attended.intersection(levels):
+    asked = sorted(levels)
+    if asked and not size.attended.intersection(asked):
         raise ValueError(
-            f"levels: {user} got {', '.join(map(str, sorted(levels)))}; expected some of "
+            f"levels: {user} got {', '.join(map(str, asked))}; expected some of "
             f"{', '.join(map(str, sorted(size.attended)))}, at which this model attends; choose from these."
         )
 

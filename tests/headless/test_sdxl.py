@@ -209,7 +209,8 @@ def test_openclip_reads_zeros_behind_the_end_and_the_last_layer_but_one(sdxl):
 
 def test_a_prompt_for_each_encoder_is_that_encoders(sdxl):
     _, clip, _ = sdxl
-    [[tokens, options]] = CLIPTextEncodeSDXL.execute(clip, "a circle", "on navy, " * 40, width=64)[0]
+    prompts = {"text_g": "a circle", "text_l": "on navy, " * 40}
+    [[tokens, options]] = CLIPTextEncodeSDXL.execute(clip, 64, 32, 0, 0, 64, 32, **prompts)[0]
     assert (options["width"], tokens.shape[1]) == (64, 77 * len(clip.tokenizer.chunks("on navy, " * 40)))
     smaller, (larger, pooled) = encode_prompt(clip, "on navy, " * 40)[0], encode_prompt(clip, "a circle")
     assert torch.allclose(tokens[..., :64], smaller[..., :64], atol=1e-5)
