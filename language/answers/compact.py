@@ -1,13 +1,15 @@
 """The compact form: a whole storyboard in few tokens, for models that were tuned to write it in one answer.
 
-A scene is a line with # and what is behind everything; below it, a line for each thing, with its box at equal times:
+A scene is a line with # and what is behind everything; below it, a line for each thing: where it begins and which way
+it goes, in words, then its box at equal times:
 
     # a park
-    a red ball: d m g g > p m g g
-    a brown dog: k o f i
+    a red ball (middle left, right): d m g g > p m g g
+    a brown dog (bottom center, still): k o f i
 
-A box is four letters: where its middle is, across and down, its width and its height, each from a, nothing, to u, the
-whole picture, in steps of 5 %. Most tokenizers have a token for each. One box: the thing stands still. A box that would
+The words are for the model, which finds letters more easily behind them; the boxes alone count. A box is four
+letters: where its middle is, across and down, its width and its height, each from a, nothing, to u, the whole
+picture, in steps of 5 %. Most tokenizers have a token for each. One box: the thing stands still. A box that would
 stick out lies as near to there as the picture allows, so every text of the grammar is a storyboard.
 """
 
@@ -26,20 +28,27 @@ KEYS = 4  # most boxes of a thing
 NAME = 80  # longest name of a thing, or of what is behind
 STRAIGHT = 0.03  # distance from a straight way, as a share of the picture, below which its two ends say all
 
+ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
+WAYS = ("left", "right", "up", "down", "larger", "smaller", "still")
+GROWN, MOVED = 1.15, 0.05  # of a side, and of a middle, that a word is said of
+
 _A = ord("a")
 _LETTERS = "a-u"
 GRAMMAR = f"""\
 start: scene{{1,{MAX_SCENES}}}
 scene: "#" NAME? "\\n" thing{{0,{MAX_ENTITIES}}}
-thing: THING ":" box (" >" box){{0,{KEYS - 1}}} "\\n"
+thing: THING "(" ROW " " COLUMN ", " WAY "):" box (" >" box){{0,{KEYS - 1}}} "\\n"
 box: PLACE PLACE SIDE SIDE
-NAME: / [^\\n#:>]{{1,{NAME}}}/
-THING: /[^\\s#:>][^\\n#:>]{{0,{NAME - 1}}}/
+NAME: / [^\\n#:>()]{{1,{NAME}}}/
+THING: /[^\\s#:>()][^\\n#:>()]{{0,{NAME - 1}}}/
+ROW: "{'" | "'.join(ROWS)}"
+COLUMN: "{'" | "'.join(COLUMNS)}"
+WAY: "{'" | "'.join(WAYS)}"
 PLACE: / [{_LETTERS}]/
 SIDE: / [b-u]/
 """
 _SCENE = re.compile(r"#\s*(?P<behind>[^\n#:>]*)")
-_THING = re.compile(r"(?P<name>[^\n#:>]+):(?P<boxes>[^:]*)")
+_THING = re.compile(r"(?P<name>[^\n#:>()]+)(?:\([a-z ,]*\)\s*)?:(?P<boxes>[^:]*)")
 _BOX = re.compile(rf"\s*([{_LETTERS}])\s+([{_LETTERS}])\s+([b-u])\s+([b-u])\s*")
 
 
@@ -52,14 +61,14 @@ def write_compact(scenes: Sequence[Scene]) -> str:
         >>> track = BoxKey(f=0, box=(0.0, 0.5, 0.3, 0.8)), BoxKey(f=8, box=(0.6, 0.5, 0.9, 0.8))
         >>> ball = Entity(id="ball", text="a ball", track=track)
         >>> write_compact([Scene(id=1, background="a park", frames=9, entities=(ball,))])
-        '# a park\na ball: d n g g > p n g g\n'
+        '# a park\na ball (bottom left, right): d n g g > p n g g\n'
     """
     lines: list[str] = []
     for scene in scenes:
         lines.append(f"# {_name(scene.background)}".rstrip())
         for entity in scene.entities:
             if boxes := _keys(entity, scene.frames):
-                lines.append(f"{_name(entity.text)}: {' > '.join(map(_letters, boxes))}")
+                lines.append(f"{_name(entity.text)} ({_say(boxes)}): {' > '.join(map(_letters, boxes))}")
     return "\n".join(lines) + "\n"
 
 
@@ -121,6 +130,19 @@ def _keys(entity: Entity, frames: int) -> list[Box]:
     return [cast("Box", tuple(map(float, boxes[at]))) for at in kept]
 
 
+def _say(boxes: Sequence[Box]) -> str:
+    """Return where a thing begins, by thirds of the picture, and which way it goes."""
+    (x, y, side), (end_x, end_y, last) = (
+        ((left + right) / 2, (top + bottom) / 2, right - left)
+        for left, top, right, bottom in (boxes[0], boxes[-1])
+    )
+    across, down = end_x - x, end_y - y
+    way = ("right" if across > 0 else "left") if abs(across) >= abs(down) else ("down" if down > 0 else "up")
+    if max(abs(across), abs(down)) < MOVED:
+        way = "larger" if last >= GROWN * side else "smaller" if side >= GROWN * last else "still"
+    return f"{ROWS[min(int(3 * y), 2)]} {COLUMNS[min(int(3 * x), 2)]}, {way}"
+
+
 def _letters(box: Box) -> str:
     left, top, right, bottom = box
     values = (
@@ -155,4 +177,4 @@ def _track(boxes: Sequence[Box], frames: int) -> tuple[BoxKey, ...]:
 
 def _name(text: str) -> str:
     """Return a name without the form's own marks."""
-    return " ".join(re.sub(r"[#:>]", " ", text).split())[:NAME].strip()
+    return " ".join(re.sub(r"[#:>()]", " ", text).split())[:NAME].strip()

@@ -59,8 +59,28 @@ def test_a_thing_that_comes_later_is_there_from_the_start_and_one_that_never_com
     torch.testing.assert_close(boxes[-1], torch.tensor(RIGHT))
 
 
+def test_words_say_where_a_thing_begins_and_which_way_it_goes():
+    small, large = (0.4, 0.4, 0.6, 0.6), (0.3, 0.3, 0.7, 0.7)
+    ways = [(LEFT, RIGHT), (RIGHT, LEFT), (HIGH, LEFT), (LEFT, LEFT), (small, large), (large, small)]
+    things = [thing((0, a), (8, b), text=f"ball {n}") for n, (a, b) in enumerate(ways)]
+    lines = write_compact([scene(*things)]).splitlines()[1:]
+    assert [line[line.index("(") + 1 : line.index(")")] for line in lines] == [
+        "middle left, right",
+        "middle right, left",
+        "top center, down",
+        "middle left, still",
+        "middle center, larger",
+        "middle center, smaller",
+    ]
+
+
+def test_a_line_without_words_is_read_too():
+    with_words = read_compact("# a\na ball (top left, down): d d d d\n", 4)
+    assert with_words == read_compact("# a\na ball: d d d d\n", 4)
+
+
 def test_names_lose_the_forms_own_marks():
-    text = write_compact([scene(thing((0, LEFT), text="no. #1: a > b"), background="x: y")])
+    text = write_compact([scene(thing((0, LEFT), text="no. #1: (a > b)"), background="x: y")])
     (found,) = read_compact(text, 9)
     assert (found.background, found.entities[0].text) == ("x y", "no. 1 a b")
 
@@ -74,6 +94,21 @@ def test_the_same_name_is_the_same_thing_and_two_of_a_scene_are_two():
     first, second = read_compact("# a\na cat: d d d d\na cat: m d d d\n# b\na cat: d d d d\n", 4)
     assert [each.id for each in first.entities] == ["a_cat", "a_cat_2"]
     assert [each.id for each in second.entities] == ["a_cat"]
+
+
+def test_what_is_written_is_of_the_grammar(tmp_path):
+    from llguidance import LLMatcher
+    from llguidance.hf import from_tokenizer
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(write_llm(tmp_path / "tiny"))
+    vocabulary, grammar = from_tokenizer(tokenizer), LLMatcher.grammar_from_lark(GRAMMAR)
+    rng = random.Random(2)
+    for _ in range(40):
+        text = write_compact(write_story(TRAINING, rng).scenes)
+        matcher = LLMatcher(vocabulary, grammar)
+        assert matcher.consume_tokens(tokenizer(text, add_special_tokens=False)["input_ids"]), text
+        assert matcher.is_accepting()
 
 
 @pytest.mark.parametrize("seed", range(4))
