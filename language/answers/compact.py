@@ -61,7 +61,7 @@ def write_compact(scenes: Sequence[Scene]) -> str:
         >>> track = BoxKey(f=0, box=(0.0, 0.5, 0.3, 0.8)), BoxKey(f=8, box=(0.6, 0.5, 0.9, 0.8))
         >>> ball = Entity(id="ball", text="a ball", track=track)
         >>> write_compact([Scene(id=1, background="a park", frames=9, entities=(ball,))])
-        '# a park\na ball (bottom left, right): d n g g > p n g g\n'
+        '# a park\na ball (middle left, right): d n g g > p n g g\n'
     """
     lines: list[str] = []
     for scene in scenes:
