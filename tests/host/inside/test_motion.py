@@ -28,7 +28,8 @@ def raw_unet(model, scene, noisy, tokens):
 
     def hijack(executor, x, timesteps, context, y, control, options, **kwargs):
         time = torch.full((noisy.shape[0],), 500.0)
-        alone = {**options, "cond_or_uncond": [0], "uuids": [None]}
+        level = model.get_model_object("model_sampling").sigma(time[:1])
+        alone = {**options, "cond_or_uncond": [0], "uuids": [None], "sigmas": level}
         found["out"] = executor(noisy, time, tokens, None, None, alone)
         return executor(x, timesteps, context, y, control, options, **kwargs)
 
