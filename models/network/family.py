@@ -84,11 +84,10 @@ def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
         ValueError: it lacks one.
     """
     refused = sorted((seam for seam in seams if not family.offers(seam)), key=list(INSTEAD).index)
-    if refused == ["cross_attention"] and not family.is_sd1:
-        advice = f"{INSTEAD['cross_attention']}, or {LOAD_UNET}" if family.makes == "video" else LOAD_UNET
+    if refused == ["cross_attention"] and family.makes == "video":
         raise ValueError(
             f"model: got {family}; expected Stable Diffusion 1.x, SDXL, Wan or LTX-Video, whose attention to the "
-            f"prompt {user} changes; {advice}."
+            f"prompt {user} changes; {INSTEAD['cross_attention']}, or {LOAD_UNET}."
         )
     if BESIDE_NETWORKS.issuperset(refused) and refused:
         check_makes_pictures(family, user, INSTEAD[refused[0]])

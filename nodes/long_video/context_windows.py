@@ -86,18 +86,8 @@ class ContextWindows(io.ComfyNode):
         return check_early(WindowPlan, length, overlap)
 
     @classmethod
-    def plan(
-        cls,
-        length: int,
-        overlap: int,
-        schedule: Any,
-        stride: int,
-        weights: Any,
-        frames: int,
-        anchor: Anchor = "off",
-    ) -> Plan:
+    def plan(cls, length: int, overlap: int, schedule: Any, stride: int, weights: Any, frames: int) -> Plan:
         """Return the windows, for the editor, as they are of frames."""
-        del anchor
         return show_windows(WindowPlan(length, overlap, schedule, stride, weights), frames)
 
     @classmethod
