@@ -13,12 +13,12 @@ from comfy.patcher_extension import WrappersMP
 from ...models.edits.active import RunEdits
 from ...models.edits.call import LATENTS, Call, Condition
 from .installed import installed
+from .levels import progress_at
 from .seams.live import KEY
 from .seams.video_attention import ask_biased
 from .seams.video_network import VideoCall
 
 RUN_KEY = f"{KEY}.video"
-_HALVINGS = 24
 
 
 class VideoRun(RunEdits):
@@ -61,19 +61,10 @@ class VideoRun(RunEdits):
             ),
             frame_ids=frame_ids,
             sigma=sigma,
-            progress=progress_at(self._sampling, sigma),
+            progress=progress_at(self._sampling, given.options["sigmas"]),
             size=(given.noisy.shape[-2], given.noisy.shape[-1]),
             memory=self.memory,
         )
-
-
-def progress_at(sampling: Any, sigma: float) -> float:
-    """Return the part of the schedule that is done at a noise level: what ComfyUI calls a percent, of any schedule."""
-    first, last = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (first + last) / 2
-        first, last = (middle, last) if sampling.percent_to_sigma(middle) > sigma else (first, middle)
-    return last
 
 
 def outer_sample(executor: Any, *args: Any, **kwargs: Any) -> Any:

@@ -13,8 +13,8 @@ import torch
 from comfy.ldm.modules import attention
 from comfy.text_encoders import lt, wan
 from frameloom.host.comfyui import text as host_text
+from frameloom.host.comfyui.levels import progress_at
 from frameloom.host.comfyui.seams.video_attention import check_heeds_masks
-from frameloom.host.comfyui.video_run import progress_at
 from frameloom.models.errors import HostError
 from frameloom.models.storyboard.scenes import BoxKey, Entity, Scene, Storyboard
 from frameloom.tests.host.inside import tiny_models
@@ -121,9 +121,8 @@ def test_boxes_act_up_to_the_end_that_is_set_as_comfyui_counts_it(port, lay_out)
     assert not torch.equal(made[1], made[2])
     sampling = model.get_model_object("model_sampling")
     for percent in (0.1, 0.5, 0.9):
-        assert progress_at(sampling, float(sampling.percent_to_sigma(percent))) == pytest.approx(
-            percent, abs=1e-4
-        )
+        sigma = torch.as_tensor(sampling.percent_to_sigma(percent))
+        assert progress_at(sampling, sigma) == pytest.approx(percent, abs=1e-4)
 
 
 @pytest.mark.parametrize("anchor", ["on models of video", "off"])
