@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from ....models.edits.active import Active
 from ....models.errors import HostError
-from .cross_attention import OVERRIDE, attend_with
-from .video_network import VideoCall, noticed
+from .cross_attention import attend_with
+from .video_network import PromptAttention, VideoCall
 
 HEAD = 64  # width of the vectors that a function is asked about; all of them take heads of 64
 
@@ -50,15 +50,7 @@ def ask_biased(executor: Any, call: VideoCall, active: Active, proven: set[Any])
         HostError: no layer was asked for a bias that there is, or one can't take it.
     """
     biased = _Biased(call, active, proven)
-    with noticed(call.network, biased.notice):
-        answer = call.ask(executor, {**call.options, OVERRIDE: biased.attend})
-    if not biased.asked:
-        raise HostError(
-            "layout: the model's attention to its prompt was replaced by a node that does not go through ComfyUI's "
-            "attention options; expected it to; take that node (NAG, say) out of the model, or set Layout "
-            "Conditioning's strength to 0."
-        )
-    return answer
+    return biased.ask(executor, "layout", ", or set Layout Conditioning's strength to 0")
 
 
 def check_heeds_masks(function: Any, like: Tensor) -> None:
@@ -83,19 +75,13 @@ def check_heeds_masks(function: Any, like: Tensor) -> None:
         )
 
 
-class _Biased:
-    """Attention of one model call, as ComfyUI's override of it."""
+class _Biased(PromptAttention):
+    """With a bias where the prompt is read."""
 
     def __init__(self, call: VideoCall, active: Active, proven: set[Any]) -> None:
-        self._call, self._active, self._proven = call, active, proven
-        self._earlier = call.options.get(OVERRIDE)
+        super().__init__(call)
+        self._active, self._proven = active, proven
         self._biases: dict[Any, Tensor | None] = {}
-        self._inside = False
-        self.asked = False
-
-    def notice(self, inside: bool) -> None:
-        """Take note of whether a layer that reads the prompt is at work."""
-        self._inside = inside
 
     def attend(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Attend, with the bias where the prompt is read."""

@@ -5,8 +5,8 @@ Each network has arguments of its own, and core hands them to every wrapper as t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from inspect import BoundArguments, signature
 from math import ceil
@@ -23,6 +23,7 @@ from comfy.ldm.wan.model import (
 from torch import Tensor, nn
 
 from ....models.errors import HostError
+from .cross_attention import OVERRIDE
 from .windows import TIME, find_window
 
 # Others of Wan's family lay out their tokens in ways of their own.
@@ -124,11 +125,45 @@ class VideoCall:
         return ceil(latents.shape[-2] / rows), ceil(latents.shape[-1] / columns)
 
 
-@contextmanager
-def noticed(network: Any, notice: Callable[[bool], None]) -> Iterator[None]:
-    """Tell, while the context lasts, when one of a network's layers that read the prompt begins and ends."""
-    with ExitStack() as after:
-        for layer in text_layers(network):
-            after.callback(layer.register_forward_pre_hook(lambda *_: notice(True)).remove)
-            after.callback(layer.register_forward_hook(lambda *_: notice(False)).remove)
-        yield
+class PromptAttention:
+    """Attention of one model call, as ComfyUI's override of it; it knows when a layer that reads the prompt is at work.
+
+    ``attend`` says what is done there, and sets ``asked``. It asks the override that was found, where there is one.
+    """
+
+    def __init__(self, call: VideoCall) -> None:
+        """Take the call."""
+        self._call = call
+        self._earlier = call.options.get(OVERRIDE)
+        self._inside = False
+        self.asked = False
+
+    def attend(self, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Attend; ComfyUI's override of attention."""
+        raise NotImplementedError
+
+    def ask(self, executor: Any, user: str, advice: str) -> Any:
+        """Call the network with this override.
+
+        Args:
+            executor: ComfyUI's, which calls the network.
+            user: word for what is done to attention, for the error.
+            advice: what else the user can do, for the error.
+
+        Raises:
+            HostError: no layer that reads the prompt asked for it.
+        """
+        with ExitStack() as after:
+            for layer in text_layers(self._call.network):
+                after.callback(layer.register_forward_pre_hook(lambda *_: self._notice(True)).remove)
+                after.callback(layer.register_forward_hook(lambda *_: self._notice(False)).remove)
+            answer = self._call.ask(executor, {**self._call.options, OVERRIDE: self.attend})
+        if not self.asked:
+            raise HostError(
+                f"{user}: the model's attention to its prompt was replaced by a node that does not go through "
+                f"ComfyUI's attention options; expected it to; take that node (NAG, say) out of the model{advice}."
+            )
+        return answer
+
+    def _notice(self, inside: bool) -> None:
+        self._inside = inside

@@ -18,9 +18,8 @@ from torch import Tensor
 from ....models.errors import HostError
 from ....models.video.prompt_shares import PromptShares, read_by_shares
 from ....models.video.tokens import frames_of_tokens
-from .cross_attention import OVERRIDE
 from .live import KEY
-from .video_network import VideoCall, noticed
+from .video_network import PromptAttention, VideoCall
 
 _BEHIND = ("heads", "mask", "attn_precision")  # arguments of ComfyUI's attention functions behind q, k and v
 
@@ -50,31 +49,17 @@ def _read(executor: Any, *args: Any, shares: PromptShares, **kwargs: Any) -> Any
             f"prompts: got {call.tokens} tokens; expected the {shares.tokens} of Prompt Travel's prompts; take nodes "
             "out that join or change conditions behind it (Conditioning (Concat), say)."
         )
-    reader = _Reader(call, shares)
-    with noticed(call.network, reader.notice):
-        answer = call.ask(executor, {**call.options, OVERRIDE: reader.attend})
-    if not reader.asked:
-        raise HostError(
-            "prompts: the model's attention to its prompt was replaced by a node that does not go through ComfyUI's "
-            "attention options; expected it to; take that node (NAG, say) out of the model."
-        )
-    return answer
+    return _Reader(call, shares).ask(executor, "prompts", "")
 
 
-class _Reader:
-    """Attention of one model call, as ComfyUI's override of it."""
+class _Reader(PromptAttention):
+    """To the prompts of each place's frame, where the prompt is read."""
 
     def __init__(self, call: VideoCall, shares: PromptShares) -> None:
-        self._call, self._shares = call, shares
-        self._earlier = call.options.get(OVERRIDE)
+        super().__init__(call)
+        self._shares = shares
         self._frame_ids = call.frame_ids(shares.latents)
-        self._inside = False
         self._of_tokens: dict[int, Tensor] = {}
-        self.asked = False
-
-    def notice(self, inside: bool) -> None:
-        """Take note of whether a layer that reads the prompt is at work."""
-        self._inside = inside
 
     def attend(self, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Attend, to the prompts of each place's frame where the prompt is read."""
