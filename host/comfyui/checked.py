@@ -32,9 +32,14 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     """
     own = first_real_override(node, "validate_inputs")
     # ComfyUI gives a node the inputs that its function names, and marks all of them where it refuses. So links, which
-    # stay unmarked beside a wrong widget, are asked for only where no widget is.
-    sockets = [each.id for each in node.define_schema().inputs if is_socket(each.get_io_type())]
-    named = sockets if own is None else list(inspect.signature(own).parameters)
+    # stay unmarked beside a wrong widget, are asked for only where no widget is, or one of two types (FLOAT,INT): of
+    # such it looks at no limits.
+    asked = [
+        each.id
+        for each in node.define_schema().inputs
+        if is_socket(each.get_io_type()) or "," in each.get_io_type()
+    ]
+    named = asked if own is None else list(inspect.signature(own).parameters)
 
     def define_schema(cls: type[io.ComfyNode]) -> io.Schema:
         schema = node.define_schema()

@@ -49,12 +49,6 @@ class PickFrames(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, source_fps: float | None, force_rate: float | None) -> bool | str:
-        """Let rates be checked: ComfyUI looks at no limits of an input of two types."""
-        del source_fps, force_rate
-        return True
-
-    @classmethod
     def execute(
         cls,
         images: Tensor,
