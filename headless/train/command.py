@@ -32,7 +32,7 @@ from .. import select_host
 from ..port import HeadlessHost
 from ..progress import StepBar, shown_log
 from ..v3 import ui
-from .config import ConfigError, LayoutModelConfig, TrainConfig, read_config
+from .config import ConfigError, LayoutModelConfig, RunConfig, TrainConfig, read_config
 
 OK, FAILED, INVALID, STOPPED = 0, 1, 2, 130
 CONFIG, PREVIEW, CURVE, BOARD, MODEL = "config.toml", "dataset.png", "curve.png", "tensorboard", "model"
@@ -134,7 +134,7 @@ def _check_team(config: TrainConfig | LayoutModelConfig, team: Team) -> None:
         )
 
 
-def _check_board(config: TrainConfig | LayoutModelConfig) -> None:
+def _check_board(config: RunConfig) -> None:
     if config.output["tensorboard"] and not has_tensorboard():
         raise ConfigError(
             "output.tensorboard: got true without TensorBoard; expected it to be installed; pip install "
@@ -142,7 +142,7 @@ def _check_board(config: TrainConfig | LayoutModelConfig) -> None:
         )
 
 
-def _describe_stop(config: TrainConfig | LayoutModelConfig) -> str:
+def _describe_stop(config: RunConfig) -> str:
     if any(config.folder.glob(f"**/{CHECKPOINT}")):
         return f"stopped; {config.folder} holds a checkpoint, from which the command that made it goes on."
     return "stopped before the first checkpoint; clips that were encoded are kept."

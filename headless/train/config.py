@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from ...host import api
 from ...host.values import refuse_value
@@ -46,8 +46,28 @@ class ConfigError(ValueError):
     """A config that can't be run: which key, what it is, and what is expected."""
 
 
+class RunConfig:
+    """What configs of all kinds have: a data class whose fields are its tables, ``output`` among them."""
+
+    output: Mapping[str, Any]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files go."""
+        return Path(self.output["folder"]).expanduser()
+
+    def to_toml(self) -> str:
+        """Write it down, defaults too, so that it can be run again."""
+        tables = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return "\n".join(
+            f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+            for name, table in tables.items()
+        )
+
+
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(RunConfig):
     """A config that was checked, with defaults for what it leaves out.
 
     Attributes:
@@ -64,18 +84,9 @@ class TrainConfig:
     train: Mapping[str, Any]
     output: Mapping[str, Any]
 
-    @property
-    def folder(self) -> Path:
-        """Where the run's files go."""
-        return Path(self.output["folder"]).expanduser()
-
-    def to_toml(self) -> str:
-        """Write it down, defaults too, so that it can be run again."""
-        return _tables_as_toml(self)
-
 
 @dataclass(frozen=True)
-class LayoutModelConfig:
+class LayoutModelConfig(RunConfig):
     """A config for a language model that learns to write storyboards, checked, with defaults.
 
     Attributes:
@@ -85,23 +96,6 @@ class LayoutModelConfig:
 
     layout_model: Mapping[str, Any]
     output: Mapping[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        """Where the run's files go."""
-        return Path(self.output["folder"]).expanduser()
-
-    def to_toml(self) -> str:
-        """Write it down, defaults too, so that it can be run again."""
-        return _tables_as_toml(self)
-
-
-def _tables_as_toml(config: TrainConfig | LayoutModelConfig) -> str:
-    tables = {name: getattr(config, name) for name in config.__dataclass_fields__}
-    return "\n".join(
-        f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
-        for name, table in tables.items()
-    )
 
 
 def read_config(path: Path, settings: Iterable[str]) -> TrainConfig | LayoutModelConfig:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...models.errors import LanguageModelError
-from ...models.storyboard.scenes import Provenance, Storyboard
+from ...models.storyboard.scenes import Provenance, Scene, Storyboard
 from ..answers import compact
 from ..answers.wire import AnswerError
 from ..llm.model import Message, TunedModel, Watch
@@ -57,7 +57,7 @@ def plan_at_once(
     return assemble(scenes, fps=fps, size=size, provenance=provenance)
 
 
-def _read_kept(text: str, frames: int) -> Sequence[compact.Scene] | None:
+def _read_kept(text: str, frames: int) -> Sequence[Scene] | None:
     """Return the scenes of an answer that was kept; None: its file was cut or changed."""
     try:
         return compact.read_compact(text, frames)

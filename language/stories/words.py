@@ -50,7 +50,8 @@ class Words:
     scenes: tuple[int, ...]
 
 
-def _every(verbs: str, directions: str) -> tuple[str, ...]:
+def every(verbs: str, directions: str) -> tuple[str, ...]:
+    """Return each verb with each direction: verbs stand between spaces, directions between commas."""
     return tuple(f"{verb} {direction}" for verb in verbs.split() for direction in directions.split(", "))
 
 
@@ -77,10 +78,10 @@ TRAINING = Words(
         "in front of a brown wall, on a gray background, in the rain".split(", ")
     ),
     does={
-        "left": _every(_GOING, "to the left, left, from right to left, to the left side, leftwards"),
-        "right": _every(_GOING, "to the right, right, from left to right, to the right side, rightwards"),
-        "up": (*_every("move fly climb float glide drift hop", "up, upwards, to the top"), "rise", "climb", "go up"),
-        "down": (*_every("move fly slide float drift roll", "down, downwards, to the bottom"), "fall", "sink", "drop"),
+        "left": every(_GOING, "to the left, left, from right to left, to the left side, leftwards"),
+        "right": every(_GOING, "to the right, right, from left to right, to the right side, rightwards"),
+        "up": (*every("move fly climb float glide drift hop", "up, upwards, to the top"), "rise", "climb", "go up"),
+        "down": (*every("move fly slide float drift roll", "down, downwards, to the bottom"), "fall", "sink", "drop"),
         "still": (
             "stand still", "stand", "sit", "wait", "rest", "sleep", "stay", "stay where it is", "lie there",
             "do nothing",
@@ -94,7 +95,7 @@ TRAINING = Words(
         "above": ("above", "over", "on top of"),
         "below": ("below", "under", "underneath"),
     },
-    towards=_every("move walk run roll fly swim slide", "towards, to, up to"),
+    towards=every("move walk run roll fly swim slide", "towards, to, up to"),
     takes=("carry", "pull", "push", "drag"),
     alone=(
         "{a} {does}{setting}",

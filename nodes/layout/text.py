@@ -122,8 +122,13 @@ def _read_layout(
     return read_layout(written, format, Settings(frames, fps, (width, height)))
 
 
+def layouts_folder() -> Path:
+    """Return the folder for the user's own layouts, which may not be there."""
+    return api.port().user_dir() / FOLDER
+
+
 def _files() -> list[str]:
-    folder = api.port().user_dir() / FOLDER
+    folder = layouts_folder()
     found = folder.iterdir() if folder.is_dir() else []
     return sorted(path.name for path in found if path.suffix.lower() in ENDINGS and path.is_file())
 
@@ -135,7 +140,7 @@ def _path(file: str) -> Path:
             f"file={file!r} is not in the folder frameloom/{FOLDER} of the user's settings; expected one of "
             f"{_files() or 'none'}; put it there."
         )
-    return api.port().user_dir() / FOLDER / file
+    return layouts_folder() / file
 
 
 def _read(path: Path) -> str:

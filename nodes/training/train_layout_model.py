@@ -17,7 +17,7 @@ from ...models.storyboard.scenes import Scene
 from ..drawing.plot import draw_losses
 from ..early import check_early, check_new_model
 from ..layout.local_llm import MODELS
-from ..layout.text import FOLDER
+from ..layout.text import layouts_folder
 from ..widgets import choice, found, line, number, out, schema, seed, whole
 from .train_motion import TRAINING
 
@@ -85,7 +85,7 @@ class TrainLayoutModel(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, model: str, source: str, **_: object) -> str:
         """Train again when a file changed."""
-        files = fingerprint(_folder()) if source == FILES and _folder().is_dir() else ""
+        files = fingerprint(layouts_folder()) if source == FILES and layouts_folder().is_dir() else ""
         return fingerprint(api.port().resolve(MODELS, model)) + files
 
     @classmethod
@@ -184,12 +184,8 @@ def _lessons(source: str, tuned: Any) -> Callable[[random.Random], Any]:
     return draw
 
 
-def _folder() -> Path:
-    return api.port().user_dir() / FOLDER
-
-
 def _files_key(source: str) -> str:
-    return fingerprint(_folder()) if source == FILES else ""
+    return fingerprint(layouts_folder()) if source == FILES else ""
 
 
 def _check_source(source: str) -> None:
@@ -203,12 +199,12 @@ def _read_captions() -> list[Scene]:
 
     scenes = [
         scene
-        for scene in read_folder(_folder())
+        for scene in read_folder(layouts_folder())
         if scene.prompt.strip() and any(key.box for entity in scene.entities for key in entity.track)
     ]
     if len(scenes) < FEWEST:
         raise ValueError(
-            f"source=files: got {len(scenes)} scenes with a caption and boxes in {_folder()}; expected at least "
+            f"source=files: got {len(scenes)} scenes with a caption and boxes in {layouts_folder()}; expected at least "
             f"{FEWEST}; add some, or choose stories."
         )
     return scenes

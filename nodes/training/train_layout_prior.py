@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ...host import api
@@ -12,7 +11,7 @@ from ...models.storyboard.scenes import Scene
 from ..drawing.plot import draw_losses
 from ..early import check_early, check_new_model
 from ..layout.prior import PRIORS
-from ..layout.text import FOLDER
+from ..layout.text import layouts_folder
 from ..widgets import choice, line, lines, number, out, schema, seed, whole
 
 io = api.io
@@ -82,7 +81,7 @@ class TrainLayoutPrior(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, source: str, **_: object) -> str:
         """Train again when a file changed."""
-        folder = _folder()
+        folder = layouts_folder()
         return fingerprint(folder) if source == FILES and folder.is_dir() else ""
 
     @classmethod
@@ -102,10 +101,6 @@ class TrainLayoutPrior(io.ComfyNode):
         return io.NodeOutput(listed, describe(report), draw_losses(losses))
 
 
-def _folder() -> Path:
-    return api.port().user_dir() / FOLDER
-
-
 def _check_scenes(source: str, text: str) -> None:
     from ...training.layout.scenes import split_scenes
 
@@ -120,7 +115,7 @@ def _read_scenes(source: str, text: str, seed: int) -> list[Scene]:
 
     if source == SHAPES:
         return layout_scenes.draw_scenes(layout_scenes.SCENES, step_generator(seed, 0))
-    return read_scenes(text) if source == TEXT else read_folder(_folder())
+    return read_scenes(text) if source == TEXT else read_folder(layouts_folder())
 
 
 def _watch(

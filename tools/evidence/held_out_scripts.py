@@ -10,17 +10,13 @@ import random
 from dataclasses import replace
 
 from frameloom.language.english.rules import plan_by_rules
-from frameloom.language.stories.words import Words
+from frameloom.language.stories.words import Words, every
 from frameloom.language.stories.writing import FRAMES, Story, write_story
 from frameloom.tools.evidence.rows import Row
 from frameloom.tools.evidence.scripts import Case, Source, Want, source_rows
 from frameloom.tools.evidence.studio import Section
 
 SEED, COUNTS = 31, (200, 100)  # of scripts of one or two scenes, and of four
-
-
-def _every(verbs: str, directions: str) -> tuple[str, ...]:
-    return tuple(f"{verb} {direction}" for verb in verbs.split() for direction in directions.split(", "))
 
 
 _GOING = "dash stroll cruise skip bounce zoom paddle waddle sneak stride"
@@ -42,10 +38,10 @@ HELD_OUT = Words(
         "inside a factory".split(", ")
     ),
     does={
-        "left": _every(_GOING, "over to the left edge, toward the left, leftward"),
-        "right": _every(_GOING, "over to the right edge, toward the right, rightward"),
-        "up": (*_every("bounce zoom shoot soar", "upward, toward the top edge"), "ascend", "soar", "levitate"),
-        "down": (*_every("bounce zoom plunge", "downward, toward the bottom edge"), "descend", "plunge", "tumble"),
+        "left": every(_GOING, "over to the left edge, toward the left, leftward"),
+        "right": every(_GOING, "over to the right edge, toward the right, rightward"),
+        "up": (*every("bounce zoom shoot soar", "upward, toward the top edge"), "ascend", "soar", "levitate"),
+        "down": (*every("bounce zoom plunge", "downward, toward the bottom edge"), "descend", "plunge", "tumble"),
         "still": ("remain in place", "hold its position", "pause", "freeze", "keep still", "snooze"),
         "grow": ("expand", "inflate", "become bigger", "increase in size"),
         "shrink": ("contract", "deflate", "become smaller", "decrease in size"),
@@ -56,7 +52,7 @@ HELD_OUT = Words(
         "above": ("higher than", "somewhere higher up than"),
         "below": ("beneath", "lower than"),
     },
-    towards=_every("dash stride zoom stroll", "right up against, all the way over to"),
+    towards=every("dash stride zoom stroll", "right up against, all the way over to"),
     takes=("haul", "transport", "shove", "tow"),
     alone=(
         "look, {a} {does}{setting}",
