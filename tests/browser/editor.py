@@ -29,7 +29,27 @@ BLANK = {
 }
 
 
+_BOARD = """{
+  "version": 1,
+  "fps": 8,
+  "size": [512, 512],
+  "scenes": [
+    {
+      "id": 1,
+      "prompt": "a ball",
+      "frames": 16,
+      "entities": [{"id": "ball", "text": "ball", "track": [{"f": 0, "box": [BOX]}], "hold": true}]
+    }
+  ]
+}"""
+
+
 expect.set_options(timeout=PATIENCE)
+
+
+def board_of(*box: float) -> str:
+    """Return the text of a storyboard of a ball that stands still."""
+    return _BOARD.replace("BOX", ", ".join(map(str, box)))
 
 
 class Editor:

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import pytest
 from frameloom.models.storyboard.scenes import parse_storyboard
+from frameloom.tests.browser.editor import board_of
 from frameloom.tests.support.layouts import boxes, ids, sample
 
 KIND = "Frameloom_LayoutFromText"
-BOARD = """{
-  "version": 1,
-  "fps": 8,
-  "size": [512, 512],
-  "scenes": [
-    {
-      "id": 1,
-      "prompt": "a ball",
-      "frames": 16,
-      "entities": [{"id": "ball", "text": "ball", "track": [{"f": 0, "box": [0.2, 0.2, 0.5, 0.5]}], "hold": true}]
-    }
-  ]
-}"""
+BOARD = board_of(0.2, 0.2, 0.5, 0.5)
 
 
 class Drawn:

@@ -5,22 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from frameloom.tests.browser.editor import Editor
+from frameloom.tests.browser.editor import Editor, board_of
 from playwright.sync_api import expect
 
-BOARD = """{
-  "version": 1,
-  "fps": 8,
-  "size": [512, 512],
-  "scenes": [
-    {
-      "id": 1,
-      "prompt": "a ball",
-      "frames": 16,
-      "entities": [{"id": "ball", "text": "ball", "track": [{"f": 0, "box": [0.3, 0.3, 0.7, 0.7]}], "hold": true}]
-    }
-  ]
-}"""
+BOARD = board_of(0.3, 0.3, 0.7, 0.7)
 
 
 @dataclass(frozen=True)

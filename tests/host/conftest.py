@@ -50,6 +50,30 @@ def server(host, tmp_path_factory):
         yield each
 
 
+# Of comparisons with what ComfyUI makes of the same files; a file's own ``theirs`` is a folder and those numbers.
+
+
+@pytest.fixture(scope="module")
+def expected(theirs):
+    return theirs[1]
+
+
+@pytest.fixture(scope="module")
+def sockets(theirs):
+    from frameloom.tests.support.parity import load_sockets  # the runner, which ComfyUI's own Python has not
+
+    return load_sockets(theirs[0])
+
+
+@pytest.fixture
+def engine(theirs, monkeypatch):
+    from frameloom.host import api
+    from frameloom.tests.support.parity import select_headless
+
+    monkeypatch.setattr(api, "_selected", {})
+    select_headless(theirs[0])
+
+
 def pytest_terminal_summary(terminalreporter):
     reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
     ran = [host.version for host in HOSTS if any(host.version in report.nodeid for report in reports)]

@@ -7,13 +7,10 @@ import itertools
 import pytest
 from frameloom.headless.samplers.sigmas import SCHEDULERS
 from frameloom.headless.samplers.table import SAMPLERS
-from frameloom.host import api
 from frameloom.tests.support.control_cases import control_cases
 from frameloom.tests.support.parity import (
     comfyuis,
-    load_sockets,
     ours,
-    select_headless,
     write_models,
 )
 from frameloom.tests.support.region_cases import region_cases
@@ -50,22 +47,6 @@ def theirs(newest, tmp_path_factory):
     folder = tmp_path_factory.mktemp("parity")
     write_models(folder)
     return folder, comfyuis(newest, folder, CASES)
-
-
-@pytest.fixture(scope="module")
-def expected(theirs):
-    return theirs[1]
-
-
-@pytest.fixture(scope="module")
-def sockets(theirs):
-    return load_sockets(theirs[0])
-
-
-@pytest.fixture
-def engine(theirs, monkeypatch):
-    monkeypatch.setattr(api, "_selected", {})
-    select_headless(theirs[0])
 
 
 @pytest.mark.parametrize("name", list(CASES))

@@ -5,12 +5,9 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from frameloom.host import api
 from frameloom.tests.support.parity import (
     comfyuis,
-    load_sockets,
     ours,
-    select_headless,
     write_models,
     write_sdxls,
 )
@@ -31,22 +28,6 @@ def theirs(newest, tmp_path_factory):
     write_models(folder)
     write_sdxls(folder, newest.tree / "comfy" / "sd1_tokenizer")
     return folder, comfyuis(newest, folder, CASES)
-
-
-@pytest.fixture(scope="module")
-def expected(theirs):
-    return theirs[1]
-
-
-@pytest.fixture(scope="module")
-def sockets(theirs):
-    return load_sockets(theirs[0])
-
-
-@pytest.fixture
-def engine(theirs, monkeypatch):
-    monkeypatch.setattr(api, "_selected", {})
-    select_headless(theirs[0])
 
 
 @pytest.mark.parametrize("name", list(CASES))
