@@ -148,7 +148,7 @@ class PromptAttention:
         Args:
             executor: ComfyUI's, which calls the network.
             user: word for what is done to attention, for the error.
-            advice: what else the user can do, for the error.
+            advice: further advice to the user, for the error.
 
         Raises:
             HostError: no layer that reads the prompt asked for it.
