@@ -164,7 +164,7 @@ CASES = [
     *(Case(16, 64, module=module) for module in ("v1", "v2", "animatelcm")),
     Case(16, 64, lora=True),
     *(
-        Case(16, 128, cfg=1.0, module=module, few=True, free=0, family=family)
+        Case(16, 256, cfg=1.0, module=module, few=True, free=0, family=family)
         for module, family in (
             ("pia", PIA), ("animatelcm_i2v", I2V), ("v3", CAMERA), ("v3", TWO), ("", SPARSE), ("", CONTROL),
         )

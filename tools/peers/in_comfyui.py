@@ -188,6 +188,11 @@ async def load_packs() -> None:
             assert await comfy_nodes.load_custom_node(peer)
 
 
-with torch.inference_mode():
+def start() -> Any:
+    """Load both packs and the base model, and return the function of a request."""
     asyncio.run(load_packs())
-    serve(Bench().answer)
+    return Bench().answer
+
+
+with torch.inference_mode():
+    serve(start)

@@ -53,7 +53,7 @@ def main() -> None:
         del ballast
         return {"seconds": seconds, "peak": peak, "anonymous": anonymous, "cores": torch.get_num_threads()}
 
-    serve(answer)
+    serve(lambda: answer)
 
 
 if __name__ == "__main__":

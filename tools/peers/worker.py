@@ -17,14 +17,15 @@ import torch
 MIB = 2**20
 
 
-def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def serve(start: Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]) -> None:
     """Answer requests until there are no more. What else the process prints goes to standard error.
 
     Args:
-        answer: function of a request.
+        start: function that loads what is needed, and returns the function of a request.
     """
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
+        answer = start()
         for line in sys.stdin:
             print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
 
