@@ -23,8 +23,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..files.json_text import BadJSONError, as_array, read_json
+
 FIELDS = 19
 """Numbers of a pose in a file: time, fx, fy, cx, cy, two that nobody reads, and the view, row by row."""
+VIEW = 12
+"""Numbers of a view [R | t], row by row."""
 CANVAS = (1280, 720)
 """Width and height of RealEstate10K's videos."""
 LENS = (0.474812461, 0.844111024, 0.5, 0.5)
@@ -110,19 +114,22 @@ def rays(
 
 
 def read_poses(text: str, width: int, height: int) -> CameraPoses:
-    """Read poses as RealEstate10K's files have them: a first line with an address, then a line for each frame.
+    """Read poses as files of RealEstate10K or of MotionCtrl have them.
 
-    A line is 19 numbers: time, fx, fy, cx and cy as shares, two that stand for nothing, or for width and height of the
-    video as AnimateDiff-Evolved has it, and the view, row by row.
+    RealEstate10K's have a first line with an address, then a line for each frame: time, fx, fy, cx and cy as shares,
+    two that stand for nothing, or for width and height of the video as AnimateDiff-Evolved has it, and the view, row by
+    row. MotionCtrl's are JSON, a list of views, which gets the lens of the usual camera.
 
     Args:
-        text: text of the file; the first line may be a pose already.
-        width: width of the video that the poses are of.
+        text: text of the file; RealEstate10K's first line may be a pose already.
+        width: width of the video that RealEstate10K's poses are of.
         height: height of it.
 
     Raises:
-        ValueError: a line is something else; names it.
+        ValueError: a line or a view is something else; names it.
     """
+    if text.lstrip().startswith("["):
+        return _read_views(text)
     lines = [(number, line.replace(",", " ").split()) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, words) for number, words in lines if words]
     if lines and not _is_number(lines[0][1][0]):
@@ -130,12 +137,38 @@ def read_poses(text: str, width: int, height: int) -> CameraPoses:
     if not lines:
         raise ValueError(
             f"poses: got no line of numbers; expected one of {FIELDS} numbers for each frame, as RealEstate10K's files "
-            "have them; paste such a file's text."
+            "have them, or MotionCtrl's list of views; paste such a file's text."
         )
     rows = torch.tensor([_read_line(number, words) for number, words in lines], dtype=torch.float64)
     own = (rows[:, 5:7] > 0).all(dim=1)
     ratio = torch.where(own, rows[:, 5] / rows[:, 6].clamp(min=1e-9), width / height)
     return CameraPoses(rows[:, 1:5], rows[:, 7:].reshape(-1, 3, 4), ratio)
+
+
+def _read_views(text: str) -> CameraPoses:
+    """Return poses of MotionCtrl's JSON: a list with twelve numbers for each frame."""
+    hint = (
+        f"expected MotionCtrl's form, [[{VIEW} numbers], ...] with a view for each frame; correct the text."
+    )
+    try:
+        frames = as_array(read_json(text)) or []
+    except BadJSONError as error:
+        raise ValueError(f"poses: got {error}; {hint}") from error
+    if not frames:
+        raise ValueError(f"poses: got an empty list; {hint}")
+    rows = [as_array(frame) or [] for frame in frames]
+    for index, row in enumerate(rows):
+        start = f"poses frame {index}: got"
+        odd = next(
+            (each for each in row if not isinstance(each, int | float) or isinstance(each, bool)), None
+        )
+        if odd is not None or len(row) != VIEW:
+            got = f"{len(row)} values" if odd is None else repr(odd)[:40]
+            raise ValueError(f"{start} {got}; {hint}")
+        _check_view(start, row)
+    view = torch.tensor(rows, dtype=torch.float64).reshape(-1, 3, 4)
+    lens = torch.tensor(LENS, dtype=torch.float64).expand(len(view), 4)
+    return CameraPoses(lens, view, torch.full((len(view),), CANVAS[0] / CANVAS[1], dtype=torch.float64))
 
 
 def _is_number(word: str) -> bool:
@@ -157,15 +190,21 @@ def _read_line(number: int, words: Sequence[str]) -> list[float]:
             "camera, row by row; correct the line, or choose a file in RealEstate10K's form."
         )
     values = [float(word) for word in words]
-    if not all(map(math.isfinite, values)) or not (0 < values[1] <= 100 and 0 < values[2] <= 100):
+    if not all(map(math.isfinite, values[:7])) or not (0 < values[1] <= 100 and 0 < values[2] <= 100):
         raise ValueError(
             f"{start} focal lengths {values[1]:g} and {values[2]:g}; expected finite numbers above 0, as shares of the "
             "picture's width and height (0.5 and 0.9, say); divide lengths in pixels by the picture's sides."
         )
-    turn = torch.tensor(values[7:], dtype=torch.float64).reshape(3, 4)[:, :3]
-    if (turn @ turn.T - torch.eye(3)).abs().max() > _SQUARE or turn.det() < 0:
+    _check_view(start, values[7:])
+    return values
+
+
+def _check_view(start: str, numbers: Sequence[float]) -> None:
+    """Refuse twelve numbers that are no view."""
+    view = torch.tensor(numbers, dtype=torch.float64).reshape(3, 4)
+    turn = view[:, :3]
+    if not view.isfinite().all() or (turn @ turn.T - torch.eye(3)).abs().max() > _SQUARE or turn.det() < 0:
         raise ValueError(
             f"{start} a view whose first three columns are no turn; expected a rotation matrix and the shift in the "
-            "fourth column; check the order of the numbers."
+            "fourth column, all finite; check the order of the numbers."
         )
-    return values

@@ -80,11 +80,12 @@ class CameraPresets(io.ComfyNode):
 
 
 class CameraPosesFromText(io.ComfyNode):
-    """Read the camera of each frame from a text in RealEstate10K's form.
+    """Read the camera of each frame from a text in RealEstate10K's or MotionCtrl's form.
 
-    After a first line with an address, each line has 19 numbers: time; focal lengths and centre as shares of the
-    picture's sides (fx, fy, cx, cy); two that are 0, or the video's width and height; and the 3 x 4 view from world to
-    camera, row by row.
+    RealEstate10K: after a first line with an address, each line has 19 numbers: time; focal lengths and centre as
+    shares of the picture's sides (fx, fy, cx, cy); two that are 0, or the video's width and height; and the 3 x 4 view
+    from world to camera, row by row. MotionCtrl: a list in JSON with the twelve numbers of a view for each frame; its
+    camera gets the lens of Camera Presets. CameraCtrl and MotionCtrl are told views from the first frame's camera on.
     """
 
     @classmethod
@@ -94,14 +95,15 @@ class CameraPosesFromText(io.ComfyNode):
             cls, "Camera Poses From Text", "motion",
             aliases=[
                 "camera pan",
-                "RealEstate10K", "CameraCtrl", "trajectory", "ADE_LoadCameraPoses", "ADE_LoadCameraPosesFromPath",
+                "RealEstate10K", "CameraCtrl", "MotionCtrl", "trajectory", "ADE_LoadCameraPoses",
+                "ADE_LoadCameraPosesFromPath", "ADE_LoadMotionCtrlCameraPosesFromFile",
                 "ADE_ReplaceCameraParameters", "ADE_ReplaceOriginalPoseAspectRatio",
             ],
             inputs=[
                 lines("text", None, "The text of a file of poses; paste it, or link a node that loads text."),
                 whole("pose_width", CANVAS[0], 1, 100_000,
-                    "Width of the video that the poses were measured in; only the shape counts. A line's own fields "
-                    "6 and 7 come first, where they are above 0."),
+                    "Width of the video that RealEstate10K's poses were measured in; only the shape counts. A line's "
+                    "own fields 6 and 7 come first, where they are above 0."),
                 whole("pose_height", CANVAS[1], 1, 100_000, "Height of the video that the poses were measured in."),
             ],
             outputs=_outputs("depth 4"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -162,6 +163,17 @@ def test_a_line_without_an_address_before_it_is_a_pose_and_its_own_size_counts()
     assert poses.ratio.tolist() == [2.0]
 
 
+VIEW = [1.0, 0, 0, 0.1, 0, 1, 0, 0.2, 0, 0, 1, 0.3]
+
+
+def test_a_file_of_motionctrl_is_read_and_gets_the_usual_lens():
+    turned = [0.0, -1, 0, 5, 1, 0, 0, 6, 0, 0, 1, 7]
+    poses = read_poses(f"\n{json.dumps([VIEW, turned], indent=4)}\n", 512, 512)
+    assert poses.view.flatten(1).tolist() == [VIEW, turned]
+    assert poses.lens.tolist() == [list(LENS)] * 2
+    assert poses.ratio.tolist() == [1280 / 720] * 2
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -176,6 +188,14 @@ def test_a_line_without_an_address_before_it_is_a_pose_and_its_own_size_counts()
             "poses line 1: got a view whose first three columns are no turn",
         ),
         (POSE.replace("0 1 0 0.2", "0 -1 0 0.2"), "poses line 1: got a view"),
+        (POSE.replace("0.3", "inf"), "poses line 1: got a view .* all finite"),
+        ("[]", "poses: got an empty list; expected MotionCtrl's form"),
+        ("[[1, 0, 0", "poses: got text that is not JSON"),
+        ("[[1, 0, 0]]", r"poses frame 0: got 3 values; expected MotionCtrl's form, \[\[12 numbers\], ...\]"),
+        ("[1, 2]", "poses frame 0: got 0 values"),
+        (json.dumps([VIEW, [*VIEW[:-1], "0"]]), "poses frame 1: got '0'; expected"),
+        (json.dumps([VIEW, [*VIEW[:-1], math.nan]]), "poses frame 1: got a view"),
+        (json.dumps([[2.0, *VIEW[1:]]]), "poses frame 0: got a view whose first three columns are no turn"),
     ],
 )
 def test_what_is_no_pose_is_refused_with_its_line(text, said):
