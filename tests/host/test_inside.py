@@ -14,6 +14,7 @@ pytestmark = pytest.mark.host
 
 INSIDE = Path(__file__).parent / "inside"
 CONTRACT = Path(__file__).parents[1] / "contract"
+PROCESSES = 3  # of a host; each imports ComfyUI, which takes as long as some of the files
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +31,11 @@ def run_inside(host, *paths, **settings):
     assert done.returncode == 0, done.stdout[-12000:] + done.stderr[-2000:]
 
 
-def test_in_comfyui(host, reference):
-    """All in one process: ComfyUI takes longer to import than most of the files to run."""
-    run_inside(host, INSIDE, FRAMELOOM_REFERENCE=str(reference))
+@pytest.mark.parametrize("part", range(PROCESSES))
+def test_in_comfyui(host, reference, part):
+    """Each process runs every so-many-th file."""
+    files = sorted(INSIDE.glob("test_*.py"))[part::PROCESSES]
+    run_inside(host, *files, FRAMELOOM_REFERENCE=str(reference))
 
 
 def test_contracts_in_comfyui(host, reference):
