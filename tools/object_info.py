@@ -27,7 +27,7 @@ CORE_NODES = """
     EmptyImage ImageBatch ImageToMask
     LoadImage ImageScale ImageFromBatch Canny SaveImage PreviewImage SaveAnimatedWEBP
     LoadVideo GetVideoComponents CreateVideo SaveVideo PreviewAny
-    UNETLoader CLIPLoader VAELoader ModelSamplingSD3 EmptyHunyuanLatentVideo
+    UNETLoader CLIPLoader VAELoader ModelSamplingSD3 EmptyHunyuanLatentVideo WanTrackToVideo
 """.split()
 FILE_LISTS = {
     ("CheckpointLoaderSimple", "ckpt_name"),

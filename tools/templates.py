@@ -80,6 +80,19 @@ CHAPTERS = (
             "Animate a picture with PIA",
             "the words in **Prompt of the Picture**, then **Prompt**.",
         ),
+        Template(
+            "wan_tracks",
+            "Your picture along boxes, Wan",
+            "the file in **Load Image**, then the boxes in **Boxes**.",
+            {
+                "Models": (1, 2, 3, 4),
+                "Picture and boxes": (5, 6, 7),
+                "What to draw": (8, 9, 10, 11),
+                "Sample": (12,),
+                "Result": (13, 14),
+            },
+            folded=(7,),
+        ),
     ),
     (  # camera and paths
         Template("motion_lora_demo", "Camera pan by a motion LoRA", "**strength** in **Load Motion LoRA**."),

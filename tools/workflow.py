@@ -57,6 +57,7 @@ FILES = {
     "control_v11p_sd15_scribble_fp16.safetensors": ("controlnet", CONTROLNETS),
     "gligen_sd14_textbox_pruned.safetensors": ("gligen", "comfyanonymous/GLIGEN_pruned_safetensors"),
     "wan2.1_t2v_1.3B_fp16.safetensors": ("diffusion_models", WAN),
+    "Wan2_1-I2V-ATI-14B_fp8_e4m3fn.safetensors": ("diffusion_models", "Kijai/WanVideo_comfy"),
     "umt5_xxl_fp8_e4m3fn_scaled.safetensors": ("text_encoders", WAN),
     "wan_2.1_vae.safetensors": ("vae", WAN),
 }

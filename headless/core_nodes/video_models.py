@@ -64,3 +64,12 @@ class EmptyHunyuanLatentVideo(CoreNode):
     def execute(cls, width: int, height: int, length: int, batch_size: int) -> Any:
         """Refuse it."""
         _refuse(cls.__name__, f"{length} frames of {width} x {height}")
+
+
+class WanTrackToVideo(CoreNode):
+    """A picture and tracks of points for Wan's ATI."""
+
+    @classmethod
+    def execute(cls, length: int, **_: Any) -> Any:
+        """Refuse it."""
+        _refuse(cls.__name__, f"{length} frames along tracks")

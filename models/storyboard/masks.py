@@ -124,16 +124,8 @@ def scene_masks(scene: Scene, entity: str, height: int, width: int, shape: Shape
     Raises:
         ValueError: no such entity has boxes.
     """
-    placed = [each for each in scene.entities if each.track]
-    chosen = [each for each in placed if entity in ("", each.id)]
-    if not chosen:
-        ids = ", ".join(repr(each.id) for each in placed) or "none"
-        raise ValueError(
-            f"entity={entity!r} is not in scene {scene.id}, or has no boxes there; expected one of: {ids}; choose one, "
-            "or leave it empty for all."
-        )
     masks = torch.zeros(scene.frames, height, width)
-    for each in chosen:
+    for each in scene.placed(entity):
         masks = torch.maximum(masks, _DRAW[shape](*each.boxes_at(scene.frames), height, width))
     return masks
 

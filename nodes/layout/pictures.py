@@ -1,4 +1,4 @@
-"""Storyboards as pictures: to look at, as masks, and as hints for ControlNets."""
+"""Storyboards as pictures: to look at, as masks, and as hints for ControlNets; and as tracks of points."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ...models.network.family import law_of
 from ...models.storyboard.hints import Kind, draw_control
 from ...models.storyboard.masks import Shape, feather_masks, latent_masks, scene_masks
 from ...models.storyboard.scenes import Storyboard
+from ...models.storyboard.tracks import ati_text, describe_tracks, scene_tracks, wan_move_text
 from ..drawing.plot import to_image
 from ..drawing.storyboard_sheet import FrameArtist, draw_sheet
 from ..sockets import StoryboardType, one_scene
@@ -157,6 +158,50 @@ class LayoutToControl(io.ComfyNode):
         return io.NodeOutput(hints, ui=api.port().show_clips({"images": hints}))
 
 
+class LayoutToTracks(io.ComfyNode):
+    """Turn a scene's bounding boxes into tracks of points, along which Wan moves what a picture shows.
+
+    For ComfyUI's nodes of two models that make a video of a picture: WanTrackToVideo takes `tracks` for ATI, and
+    WanMoveTracksFromCoords takes `coords` for Wan-Move. Each box of frame 0 should lie on its thing in the picture. A
+    point keeps its place in its box, so several of them tell that a thing grows.
+    """
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the node."""
+        return schema(
+            cls, "Layout To Tracks", "layout",
+            aliases=["boxes", "Wan", "ATI", "Wan-Move", "trajectory", "motion tracking", "point tracking", "drag"],
+            inputs=[
+                one_scene(),
+                line("entity", "", "The entity's id, as Layout Preview shows it; empty: all of them."),
+                *_size_inputs(),
+                whole("grid", 1, 1, 16, "Points across each box, and down. 1 is its middle. 2 or more also tell that a "
+                    "box grows or shrinks."),
+            ],
+            outputs=[
+                out(io.String, "tracks", "Tracks for WanTrackToVideo: 121 places each, spread over the clip. A track "
+                    "ends where its box is first absent."),
+                out(io.String, "coords", "Tracks for WanMoveTracksFromCoords: a place for each frame; -1 where the box "
+                    "is absent."),
+                out(io.Int, "frames", "The scene's frames, for the other node's length."),
+                out(io.String, "report", "A line for each entity: its points, and what is left out."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, storyboard: Storyboard, entity: str, width: int, height: int, grid: int
+    ) -> io.NodeOutput:
+        """Run the node."""
+        width, height = width or storyboard.size[0], height or storyboard.size[1]
+        scene = storyboard.only_scene()
+        found = scene_tracks(scene, entity.strip(), width, height, grid)
+        tracks = [track for each in found.values() for track in each]
+        report = describe_tracks(found, scene.frames)
+        return io.NodeOutput(ati_text(tracks), wan_move_text(tracks), scene.frames, report)
+
+
 def _size_inputs() -> list[Any]:
     return [
         whole(name.lower(), 0, 0, 16_384, f"{name} in pixels; 0 takes the storyboard's.")
@@ -164,4 +209,4 @@ def _size_inputs() -> list[Any]:
     ]
 
 
-NODES: list[type] = [LayoutPreview, LayoutToMasks, LayoutToControl]
+NODES: list[type] = [LayoutPreview, LayoutToMasks, LayoutToControl, LayoutToTracks]

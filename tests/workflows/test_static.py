@@ -201,7 +201,9 @@ def test_files_that_the_demo_workflows_name_come_with_the_pack():
 def test_a_note_says_where_each_file_that_does_not_come_with_the_pack_goes(name):
     for node in prompt_of(name).values():
         files = [
-            value for key, value in node["inputs"].items() if is_file(node, key) and isinstance(value, str)
+            value
+            for key, value in node["inputs"].items()
+            if is_file(node, key) and isinstance(value, str) and value != "none"
         ]
         assert all(file in node["_meta"]["note"] for file in files)
         assert not files or re.search(r"models/\w+|input folder", node["_meta"]["note"])

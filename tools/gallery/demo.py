@@ -42,6 +42,22 @@ COLORS = "\n".join(
     f"a big {color} circle on a navy background, left" for color in ("red", "orange", "yellow")
 )
 TRAVEL = "0: a big red circle\n8: a big orange circle\n15: a big yellow circle"
+CIRCLE = {
+    "size": [SIDE, SIDE],
+    "scenes": [
+        {
+            "id": 1,
+            "frames": 16,
+            "entities": [
+                {
+                    "id": "circle",
+                    "text": "a circle",
+                    "track": [{"f": 0, "box": [0.1, 0.3, 0.4, 0.6]}, {"f": 15, "box": [0.6, 0.3, 0.9, 0.6]}],
+                }
+            ],
+        }
+    ],
+}
 # Values that a workflow gets in place of its own, beside what all of them get, and what people should know of it.
 SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "freenoise_demo": ("in 8 steps in place of 20", ("8.steps=8",)),
@@ -110,6 +126,10 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
             "8.steps=20",
         ),
     ),
+    "wan_tracks": (
+        "with 16 frames in place of 81",
+        (f"6.text={json.dumps(CIRCLE)}", "9.text=a big red circle moving right on a navy background"),
+    ),
     "windows_controlnet_sd15": (
         "with 24 frames in place of 48",
         ("4.frames=24", "8.length=24", "16.batch_size=24"),
@@ -132,6 +152,10 @@ ABSENT: dict[str, tuple[str, tuple[str, ...]]] = {
     "Frameloom_PIAPicture": ("without the picture, which needs PIA", ("motion",)),
     "Frameloom_AnimateLCMPicture": ("without the picture, which needs AnimateLCM", ("motion",)),
     "InstructPixToPixConditioning": ("without instruct-pix2pix", ("positive", "negative", "latent")),
+    "WanTrackToVideo": (
+        "without the tracks, whose boxes are on the left",
+        ("positive", "negative", "latent"),
+    ),
     "GLIGENLoader": ("without GLIGEN", ()),
     "Frameloom_LLMEndpoint": ("without a language model", ()),
     "Frameloom_LocalLLM": ("without a language model", ()),
@@ -275,6 +299,10 @@ def _to_demo(graph: Graph, subject: str) -> None:
             inputs |= {"source": "shapes", "folder": "none"}
         elif kind == "Frameloom_TrainMotionModule":
             inputs["beta_schedule"] = "linear (Stable Diffusion)"
+        elif kind == "WanTrackToVideo":
+            empty = {"width": SIDE, "height": SIDE, "batch_size": inputs["length"]}
+            graph["clip"] = {"class_type": "EmptyLatentImage", "inputs": empty}
+            inputs["latent"] = ["clip", 0]
         elif kind == "InstructPixToPixConditioning":
             video = {"pixels": inputs["pixels"], "vae": inputs["vae"]}
             graph["video"] = {"class_type": "VAEEncode", "inputs": video}
