@@ -48,7 +48,7 @@ class JobFolder:
         return frames
 
     def is_of(self, probe: Tensor) -> bool:
-        """Tell whether the folder's jobs are of a model that answers like this, and note it in a new folder.
+        """Tell whether the folder's jobs are of a model that answers like this, [...], and note it in a new folder.
 
         Raises:
             OSError: the folder can't be written to.
@@ -91,7 +91,7 @@ def open_folder(parent: Path, key: str, probe: Tensor) -> JobFolder:
     """Return the folder of a video: the one that has its jobs already, or a new one.
 
     What can be told of a question is in the key, by ``keys.hash_settings``; that the model is the same shows in its
-    answer to what the jobs ask, the probe.
+    answer to what the jobs ask, the probe, [...] float.
 
     Raises:
         OSError: the folder can't be written to.

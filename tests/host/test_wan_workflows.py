@@ -27,16 +27,19 @@ SHORT = {
         "9": {"length": FRAMES},
     },
     "wan_prompt_travel": {"5": {"text": "0: a red circle\n5: a blue cross", "frames": FRAMES}},
+    "wan_keyframes": {"15": {"length": (FRAMES + 1) // 2, "switch_step": 1}},  # two clips
 }
 
 
 def shortened(name):
     graph = read_graph(name)
+    (encoder,) = (number for number, node in graph.items() if node["class_type"] == "CLIPLoader")
+    graph.pop(encoder)
     for number, node in graph.items():
         inputs = node["inputs"]
         small = {"width": SIDE, "height": SIDE, "steps": 2}
         inputs |= {key: value for key, value in small.items() if key in inputs} | SHORT[name].get(number, {})
-        if inputs.get("clip") == ["2", 0]:
+        if inputs.get("clip") == [encoder, 0]:
             inputs["clip"] = ["demo", 1]
     return graph | {"demo": {"class_type": "Frameloom_DemoModelLoader", "inputs": {}}}
 
@@ -46,13 +49,15 @@ def files(server, host):
     subprocess.run(
         [host.python, WRITER, str(host.tree), str(server.base / "models")], check=True, cwd=host.tree
     )
+    (server.base / "input").mkdir(exist_ok=True)
+    for number, color in enumerate(("red", "green", "blue"), 1):
+        Image.new("RGB", (96, 64), color).save(server.base / "input" / f"my_keyframe_{number}.png")
 
 
 @pytest.mark.parametrize("name", list(SHORT))
 def test_a_clip_is_sampled_by_files_of_the_names_that_the_graph_has(server, files, tmp_path, name):
     client = documented_client(tmp_path)
     graph = shortened(name)
-    graph.pop("2")
     saved = asyncio.run(client.run(server.url, graph, tmp_path / "fetched", []))
     (path,) = [file for file in saved if file.suffix == ".webp"]
     with Image.open(path) as clip:
