@@ -26,16 +26,18 @@ class FirstLastFrame:
 
     side: int
     vae: Any
-    clip_vision: Any
+    views: dict[str, Any]  # what looks at the first and the last picture, by core's names: start, end
     name: str = "WanFirstLastFrameToVideo"
 
     def __call__(self, positive: Conditioning, negative: Conditioning, ends: Images, length: int) -> Given:
         """Give a clip its ends."""
-        seen = {}
-        if self.clip_vision is not None:
-            for name, picture in (("start", ends[:1]), ("end", ends[1:])):
-                (view,) = _run("CLIPVisionEncode", clip_vision=self.clip_vision, image=picture, crop="none")
-                seen[f"clip_vision_{name}_image"] = view
+        pictures = {"start": ends[:1], "end": ends[1:]}
+        seen = {
+            f"clip_vision_{place}_image": _run(
+                "CLIPVisionEncode", clip_vision=clip_vision, image=pictures[place], crop="none"
+            )[0]
+            for place, clip_vision in self.views.items()
+        }
         return _run(
             self.name, positive=positive, negative=negative, vae=self.vae, length=length, batch_size=1,
             start_image=ends[:1], end_image=ends[1:], **_size(ends), **seen,
@@ -96,23 +98,24 @@ def clip_ends(model: Any, vae: Any, clip_vision: Any = None) -> ClipEnds:
             refuse_ends(
                 family, f"takes {beside} channels beside its own, which are no first and last picture"
             )
-        return FirstLastFrame(_side(network, vae), vae, _viewer(network, family.name, clip_vision))
+        return FirstLastFrame(_side(network, vae), vae, _views(network, family.name, clip_vision))
     if name in _WAYS:
         return _WAYS[name](_side(network, vae), vae)
     refuse_ends(family, "is not known here to take a first and a last picture")
 
 
-def _viewer(network: Any, family: str, clip_vision: Any) -> Any:
-    """Return the model that looks at the pictures, for a network that reads what it sees."""
-    if getattr(network, "img_emb", None) is None:
-        return None
+def _views(network: Any, family: str, clip_vision: Any) -> dict[str, Any]:
+    """Return what looks at the pictures, for a network that reads what it sees: FLF2V of both, others of the first."""
+    if network.img_emb is None:
+        return {}
     if clip_vision is None:
         raise ValueError(
             f"clip_vision: got none; expected one, since this {family} has layers that read what CLIP sees in the "
             "pictures (Wan 2.1's image to video has; Wan 2.2's has not); connect core's Load CLIP Vision with "
             "clip_vision_h.safetensors."
         )
-    return clip_vision
+    places = ("start",) if network.img_emb.emb_pos is None else ("start", "end")
+    return dict.fromkeys(places, clip_vision)
 
 
 def _side(network: Any, vae: Any) -> int:

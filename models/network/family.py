@@ -194,12 +194,12 @@ def check_vae(vae: Family, model: Family) -> None:
     """Check that a VAE has the latents of a model.
 
     Raises:
-        ValueError: its latents have another number of channels.
+        ValueError: its latents have another number of channels, or other axes.
     """
-    if vae.channels != model.channels:
+    if (vae.channels, vae.makes) != (model.channels, model.makes):
         raise ValueError(
-            f"vae: got {vae.name}, whose latents have {vae.channels} channels; expected {model.channels}, as "
-            f"{model.name} has them; load the VAE of this model."
+            f"vae: got {vae}, of {vae.channels} channels; expected one for {model}, of {model.channels}; load the VAE "
+            "of this model."
         )
 
 

@@ -72,10 +72,8 @@ class SampledClips:
         bar = Segments(watch)
         for model, sigmas in self.runs:
             samples = self.take(bar, model, sides, latent, sigmas, noise, self.sampler)
-            latent, noise = (
-                {**latent, "samples": samples},
-                torch.zeros_like(noise),
-            )  # the first run's is in it
+            latent = {**latent, "samples": samples}
+            noise = torch.zeros_like(noise)  # what the first run left is in its latents
         return latent["samples"][:, :, : self.shape[2]].contiguous()  # LTX's guides stand behind
 
     def decode(self, job: ClipJob, latents: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from ..widgets import SCHEDULERS, cfg, choice, out, schema, seed, share, socket,
 io = api.io
 logger = logging.getLogger(__name__)
 
-NUWA_INSTEAD = "let core's Wan First Last Frame To Video draw what is between two pictures"
+NUWA_INSTEAD = "take Keyframed Video, which draws what is between two pictures"
 
 
 @dataclass(frozen=True)

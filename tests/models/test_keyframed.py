@@ -275,7 +275,11 @@ def test_one_keyframe_and_too_many_frames_are_refused():
         KeyframedPlan(13, 1001, WAN)
 
 
-def test_a_tensor_on_disk_is_a_tensor_of_zeros_that_leaves_no_file(tmp_path):
+@pytest.mark.parametrize("reserved", [True, False])
+def test_a_tensor_on_disk_is_a_tensor_of_zeros_that_leaves_no_file(tmp_path, monkeypatch, reserved):
+    """Where a system reserves room for a file, and where it does not."""
+    if not reserved:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
     tensor = disk_tensor((3, 4, 5), tmp_path)
     assert torch.equal(tensor, torch.zeros(3, 4, 5))
     part = tensor[1:]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from pathlib import Path
 
+import comfy.clip_vision
 import comfy.samplers
 import pytest
 import torch
@@ -81,7 +83,7 @@ def test_keyframes_stay_bit_for_bit_and_neighbours_share_one(draw, family):
     assert video.max() <= 1
 
 
-def by_core(family, model, vae, positive, negative, ends, length, noise_of, port):
+def by_core(family, model, vae, positive, negative, ends, length, noise_of, port, **views):
     """Return a clip that core's own nodes and sampler make of two pictures."""
     height, width = SIZE
     if family == LTX:
@@ -92,7 +94,16 @@ def by_core(family, model, vae, positive, negative, ends, length, noise_of, port
             given = LTXVAddGuide.execute(given[0], given[1], vae, given[2], picture, frame, 1.0).args
     elif family == FLF:
         given = WanFirstLastFrameToVideo.execute(
-            positive, negative, vae, width, height, length, 1, start_image=ends[:1], end_image=ends[1:]
+            positive,
+            negative,
+            vae,
+            width,
+            height,
+            length,
+            1,
+            start_image=ends[:1],
+            end_image=ends[1:],
+            **views,
         ).args
     else:
         control = torch.full((length, *SIZE, 3), 0.5)
@@ -280,11 +291,12 @@ def test_families_without_ends_are_refused_by_name(draw, vaes, family, said):
         draw(FLF, build(family))
 
 
-def test_parts_of_another_model_are_refused(draw, vaes):
-    with pytest.raises(
-        ValueError, match=r"vae: got LTX, whose latents have 128 channels; expected 16, as Wan has"
-    ):
+def test_parts_of_another_model_are_refused(draw, vaes, demo):
+    expected = "expected one for Wan, which makes video, of 16; load"
+    with pytest.raises(ValueError, match=rf"vae: got LTX, which makes video, of 128 channels; {expected}"):
         draw(FLF, vae=vaes[LTX])
+    with pytest.raises(ValueError, match=rf"vae: got .*, which makes pictures, of 4 channels; {expected}"):
+        draw(FLF, vae=demo[2])
     with pytest.raises(
         ValueError, match=r"low_noise_model: got LTX-Video beside Wan; expected two models of one"
     ):
@@ -297,3 +309,51 @@ def test_a_model_that_reads_what_clip_sees_wants_clip_vision(draw):
         ValueError, match=r"clip_vision: got none; .*; connect core's Load CLIP Vision with clip_v"
     ):
         draw(FLF, model)
+
+
+@pytest.fixture(scope="module")
+def clip_vision(tmp_path_factory):
+    """A CLIP of the width that Wan reads, of two small layers."""
+    sizes = {
+        "hidden_act": "quick_gelu", "hidden_size": 1280, "image_size": 28, "intermediate_size": 16, "patch_size": 14,
+        "layer_norm_eps": 1e-5, "num_attention_heads": 16, "num_channels": 3, "num_hidden_layers": 2,
+        "projection_dim": 8, "model_type": "clip_vision_model",
+    }  # fmt: skip
+    path = tmp_path_factory.mktemp("clip") / "sizes.json"
+    path.write_text(json.dumps(sizes))
+    clip = comfy.clip_vision.ClipVisionModel(str(path))
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        for value in clip.model.parameters():
+            value.copy_(0.05 * torch.randn(value.shape, generator=generator))
+    return clip
+
+
+@pytest.mark.parametrize("places", [("start",), ("start", "end")], ids=["image to video", "FLF2V"])
+def test_wan_of_before_reads_what_clip_sees_in_its_pictures(port, demo, draw, vaes, clip_vision, places):
+    both = {"flf_pos_embed_token_number": 10} if len(places) == 2 else {}
+    model = build_of("WAN21_I2V", WAN | {"in_dim": 36, "model_type": "i2v"} | both)
+    given = keyframes(2)
+    sides = [port.encode_text(demo[1], text)[0] for text in ("a red circle", "")]
+    video = draw(FLF, model, keyframes=given, clip_vision=clip_vision)
+    (job,) = KeyframedPlan(2, 5, TimeLaw(4)).jobs
+    views = {
+        f"clip_vision_{place}_image": clip_vision.encode_image(given[[number]], crop=False)
+        for number, place in enumerate(places)
+    }
+    seen, unseen = (
+        by_core(
+            FLF,
+            model,
+            vaes[FLF],
+            *sides,
+            given,
+            5,
+            lambda shape: job_noise(SAMPLING["seed"], job, shape),
+            port,
+            **each,
+        )
+        for each in (views, {})
+    )
+    torch.testing.assert_close(video[1:-1], seen[1:-1], rtol=0, atol=1e-5)
+    assert (seen - unseen).abs().max() > 1e-3
