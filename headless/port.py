@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..host.bundled import BUNDLED, DEMO_MODEL, DEMO_TOKENIZER
-from ..host.contract import Clips, Curves
+from ..host.contract import ClipEnds, Clips, Curves
 from ..host.model_folders import (
     CONFIG,
     ENDINGS,
@@ -30,7 +30,7 @@ from ..models.motion.camera_ctrl import CameraNetwork, CameraWeights
 from ..models.motion.checkpoint import MotionWeights
 from ..models.motion.sparse_checkpoint import SparseWeights
 from ..models.motion.sparse_control import SparseNetwork
-from ..models.network.family import Family, check_offered
+from ..models.network.family import Family, check_offered, refuse_ends
 from ..models.network.sizes import DEMO
 from ..models.storyboard.phrases import Ranges, check_found
 from ..models.training import Base, FrozenForward, Learner, describe_base
@@ -249,6 +249,18 @@ class HeadlessHost:
     def decode(self, vae: VAE, latent: Latent) -> Tensor:
         """Decode latents to pictures."""
         return vae.decode(latent["samples"])
+
+    def clip_ends(self, model: Model, vae: VAE, clip_vision: Any = None) -> ClipEnds:
+        """Raise ValueError: models of video run in ComfyUI alone."""
+        del vae, clip_vision
+        refuse_ends(self.family(model), "makes pictures, as all that the headless runner loads")
+
+    def decode_clip(self, vae: VAE, latents: Tensor, seed: int) -> Tensor:
+        """Raise HostError: VAEs of video are in ComfyUI alone."""
+        raise HostError(
+            f"vae: got latents of {list(latents.shape)}, a clip of a model of video; expected frames, since the "
+            "headless runner has no VAE of video; run the workflow in ComfyUI."
+        )
 
     def compute_device(self) -> torch.device:
         """Return the device that models run on."""

@@ -93,6 +93,29 @@ class ProgressBar(Protocol):
         ...
 
 
+class ClipEnds(Protocol):
+    """How a model of video is given the first and the last picture of a clip."""
+
+    @property
+    def name(self) -> str:
+        """What gives them, as keys of finished work have it."""
+        ...
+
+    @property
+    def side(self) -> int:
+        """What the sides of pictures must be a multiple of, in pixels."""
+        ...
+
+    def __call__(
+        self, positive: Conditioning, negative: Conditioning, ends: Tensor, length: int
+    ) -> tuple[Conditioning, Conditioning, Latent]:
+        """Return conditions that have both pictures, and what to sample.
+
+        ``ends``: [2, H, W, 3]; ``length``: frames of the clip. Latent frames behind the clip's are guides.
+        """
+        ...
+
+
 class Host(Protocol):
     """The port. A model is never changed: every method that edits returns a clone."""
 
@@ -240,6 +263,22 @@ class Host(Protocol):
 
         Several at once are decoded whole or not at all: when memory runs out, the error is raised. Raises HostError
         for a VAE of video, whose frames depend on each other.
+        """
+        ...
+
+    def clip_ends(self, model: Any, vae: Any, clip_vision: Any = None) -> ClipEnds:
+        """Return how a model of video is given the ends of a clip.
+
+        ``clip_vision``: looks at the pictures, for a model that reads what it sees. Raises ValueError for a model that
+        takes no first and last picture, or whose ``clip_vision`` is missing.
+        """
+        ...
+
+    def decode_clip(self, vae: Any, latents: Tensor, seed: int) -> Tensor:
+        """Decode a clip of a model of video, [1, C, T, H, W], to [F, H, W, 3] in 0..1.
+
+        ``seed``: of the noise that some VAEs (LTX-Video's) add, so that the same latents make the same pictures.
+        Raises HostError for a VAE of pictures or of sound.
         """
         ...
 

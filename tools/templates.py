@@ -163,6 +163,11 @@ CHAPTERS = (
             "A prompt that changes over time, Wan",
             "the lines in **Prompt Travel**: each begins with the number of its frame.",
         ),
+        Template(
+            "wan_keyframes",
+            "Long video between your pictures, Wan",
+            "the pictures in **First Keyframe**, **Second Keyframe** and **Third Keyframe**.",
+        ),
     ),
     (  # a script
         Template("script_to_layout", "Script to boxes, no model", "the lines in **Script**, one a scene."),

@@ -33,6 +33,7 @@ SEEDS = {"seed", "noise_seed"}
 ANIMATEDIFF = "guoyww/animatediff"
 CONTROLNETS = "comfyanonymous/ControlNet-v1-1_fp16_safetensors"
 WAN = "Comfy-Org/Wan_2.1_ComfyUI_repackaged"
+WAN22 = "Comfy-Org/Wan_2.2_ComfyUI_Repackaged"
 FILES = {
     "v1-5-pruned-emaonly.safetensors": ("checkpoints", "Comfy-Org/stable-diffusion-v1-5-archive"),
     "instruct-pix2pix-00-22000.safetensors": ("checkpoints", "timbrooks/instruct-pix2pix"),
@@ -58,6 +59,8 @@ FILES = {
     "gligen_sd14_textbox_pruned.safetensors": ("gligen", "comfyanonymous/GLIGEN_pruned_safetensors"),
     "wan2.1_t2v_1.3B_fp16.safetensors": ("diffusion_models", WAN),
     "Wan2_1-I2V-ATI-14B_fp8_e4m3fn.safetensors": ("diffusion_models", "Kijai/WanVideo_comfy"),
+    "wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors": ("diffusion_models", WAN22),
+    "wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors": ("diffusion_models", WAN22),
     "umt5_xxl_fp8_e4m3fn_scaled.safetensors": ("text_encoders", WAN),
     "wan_2.1_vae.safetensors": ("vae", WAN),
 }
@@ -241,7 +244,7 @@ def _models(values: Iterable[Any]) -> dict[str, list[dict[str, str]]]:
     for name in values:
         if isinstance(name, str) and name in FILES:
             folder, repository = FILES[name]
-            inside = f"split_files/{folder}/" if repository == WAN else ""
+            inside = f"split_files/{folder}/" if repository in (WAN, WAN22) else ""
             url = f"https://huggingface.co/{repository}/resolve/main/{inside}{name}"
             models.append({"name": name, "url": url, "directory": folder})
     return {"models": models} if models else {}

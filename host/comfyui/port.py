@@ -28,7 +28,8 @@ from ..contract import Conditioning, Latent, Spans
 from ..model_folders import CONFIG, INPUT_FOLDERS, check_new_name, folder_in, folders_in, names_of
 from . import train
 from .clips import show_clips
-from .decode import decode
+from .decode import decode, decode_clip
+from .ends import clip_ends
 from .install import install
 from .installed import installed
 from .levels import check_discrete
@@ -71,6 +72,8 @@ class ComfyHost:
     load_demo = staticmethod(load_demo)
     predict = staticmethod(predict_denoised)
     decode = staticmethod(decode)
+    decode_clip = staticmethod(decode_clip)
+    clip_ends = staticmethod(clip_ends)
     select_frames = staticmethod(select_frames)
     schedule_controls = staticmethod(schedule_controls)
     read_by_frame = staticmethod(read_by_frame)

@@ -14,7 +14,6 @@ motion module draws the others towards them. With x_f frame f of L, e_f noise of
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import Literal
 
 import torch
 
-from ..video.noise import draw_noise
+from ..video.noise import draw_noise, mix_seeds
 from ..video.shapes import Clip, Sigmas
 from .nuwa_tree import Job
 
@@ -88,9 +87,7 @@ def fill_between(
 
 def job_noise(seed: int, job: Job, shape: Sequence[int], *draw: int) -> Clip:
     """Draw e_f for the frames of a job, on the CPU, by (seed, level, frame number), and by the draw."""
-    text = ",".join(map(str, (seed, job.level, *draw)))
-    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-    return draw_noise(int.from_bytes(digest, "little"), job.frame_ids, shape)
+    return draw_noise(mix_seeds(seed, job.level, *draw), job.frame_ids, shape)
 
 
 def turn_noise(e: Clip, r: float) -> Clip:

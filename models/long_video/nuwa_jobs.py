@@ -1,6 +1,6 @@
 """The local jobs of NUWA-XL's recursion: which can start, what they start from, and their results, kept on disk.
 
-Owns order, frames and files. What a job does is ``nuwa_fill``'s, where it runs is the host's.
+Owns order and frames; ``job_folder`` has the files. What a job does is ``nuwa_fill``'s, where it runs is the host's.
 """
 
 from __future__ import annotations
@@ -8,27 +8,19 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, cast
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import HostError
-from ..files.header_order import save_ordered
-from ..files.whole_file import write_whole
 from ..video.guards import check_frames
 from ..video.shapes import Clip
+from .job_folder import JobFolder
 from .nuwa_tree import Job, Tree
 
 logger = logging.getLogger(__name__)
-
-FORMAT = "frameloom-nuwa/1"
-PROBE_TOLERANCE = 1e-3  # of a model's answer: two that differ by less are of one model, in half precision too
-_PROBE = "probe"
 
 Watch = Callable[[int, Tensor | None], None]
 """Told how many steps of a job are done, and a preview if there is one."""
@@ -93,7 +85,7 @@ class Recursion:
                 "changes latents while they are sampled."
             )
         if self._folder is not None:
-            self._folder.save(job, frames)
+            self._folder.save(_name(job), frames)
         self._take(job, frames)
 
     def _take(self, job: Job, frames: Clip) -> None:
@@ -103,98 +95,13 @@ class Recursion:
     def _fill(self, job: Job, frames: Clip) -> None:
         self.frames[list(job.frame_ids)] = frames
         for child in self.tree.below(job):
-            found = None if self._folder is None else self._folder.load(child, self.frames)
+            shape = (len(child.frame_ids), *self.frames.shape[1:])
+            found = None if self._folder is None else self._folder.load(_name(child), shape)
             if found is None:
                 heapq.heappush(self._ready, child)
             else:
                 self.kept += 1
-                self._take(child, found)
-
-
-@dataclass(frozen=True)
-class JobFolder:
-    """Finished jobs of one recursion on disk: a file each, whole or not there."""
-
-    path: Path  # made when the first job is saved
-    key: str  # hash of all that the results depend on; in every file
-
-    def save(self, job: Job, frames: Clip) -> None:
-        """Write a job's frames.
-
-        Raises:
-            OSError: the disk is full, or the folder can't be written to.
-        """
-        self._write(_name(job), {"frames": frames})
-
-    def load(self, job: Job, like: Clip) -> Clip | None:
-        """Return a job's frames, like others; None: it isn't finished.
-
-        Raises:
-            ValueError: its file is damaged, or another's.
-        """
-        frames = self._read(_name(job), "frames")
-        shape = (len(job.frame_ids), *like.shape[1:])
-        if frames is None:
-            return None
-        if frames.shape != shape or not torch.isfinite(frames).all():
-            got = f"{tuple(frames.shape)} frames, expected {shape}, finite"
-            raise _damaged(self._file(_name(job)), got)
-        return frames.to(like)
-
-    def is_of(self, probe: Clip) -> bool:
-        """Tell whether the folder's jobs are of a model that answers like this, and note it in a new folder.
-
-        Raises:
-            OSError: the folder can't be written to.
-            ValueError: its file is damaged.
-        """
-        probe = probe.float().cpu()
-        kept = self._read(_PROBE, _PROBE)
-        if kept is None:
-            self._write(_PROBE, {_PROBE: probe})
-            return True
-        if kept.shape != probe.shape:
-            return False
-        apart, length = (x.square().sum().sqrt() for x in (kept - probe, probe))
-        return bool(apart <= PROBE_TOLERANCE * length)
-
-    def _file(self, name: str) -> Path:
-        return self.path / f"{name}.safetensors"
-
-    def _write(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        data = save_ordered(
-            {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()},
-            {"format": FORMAT, "key": self.key},
-        )
-        write_whole(self._file(name), data, "finished jobs are kept")
-
-    def _read(self, name: str, key: str) -> Tensor | None:
-        path = self._file(name)
-        try:
-            with cast("Any", safe_open)(path, framework="pt") as file:
-                if (file.metadata() or {}) != {"format": FORMAT, "key": self.key}:
-                    raise _damaged(path, "another recursion's file")
-                return file.get_tensor(key)
-        except FileNotFoundError:
-            return None
-        except (SafetensorError, OSError) as error:
-            raise _damaged(path, str(error)) from error
-
-
-def open_folder(parent: Path, key: str, probe: Clip) -> JobFolder:
-    """Return the folder of a recursion: the one that has its jobs already, or a new one.
-
-    What can be told of a question is in the key, by ``keys.hash_settings``; that the model is the same shows in its
-    answer to what the jobs ask, the probe.
-
-    Raises:
-        OSError: the folder can't be written to.
-        ValueError: its file is damaged.
-    """
-    number = 1
-    while not (folder := JobFolder(parent / f"{key[:16]}-{number}", key)).is_of(probe):
-        number += 1
-    return folder
+                self._take(child, found.to(self.frames))
 
 
 def run_jobs(recursion: Recursion, work: Work, watch: Watch, check_interrupt: Callable[[], None]) -> None:
@@ -232,10 +139,3 @@ def check_keyframes(tree: Tree, keyframes: Clip) -> None:
 
 def _name(job: Job) -> str:
     return f"job-{job.level}-{job.index:05}"
-
-
-def _damaged(path: Path, what: str) -> ValueError:
-    return ValueError(
-        f"{path}: got {what}; expected a finished job of this recursion; delete this file and queue again: it is done "
-        "anew, and the others are kept."
-    )

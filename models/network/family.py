@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from torch import Tensor
 
@@ -188,6 +188,36 @@ def check_channels(family: Family, samples: Tensor, what: str = "latent") -> Non
             f"{what}: got {samples.shape[1]} channels; expected {family.channels}, as {family.name} has them; take a "
             f"latent that this model or VAE made, or an empty one of its kind (core's {empty})."
         )
+
+
+def check_vae(vae: Family, model: Family) -> None:
+    """Check that a VAE has the latents of a model.
+
+    Raises:
+        ValueError: its latents have another number of channels, or other axes.
+    """
+    if (vae.channels, vae.makes) != (model.channels, model.makes):
+        raise ValueError(
+            f"vae: got {vae}, of {vae.channels} channels; expected one for {model}, of {model.channels}; load the VAE "
+            "of this model."
+        )
+
+
+def refuse_ends(family: Family, why: str) -> NoReturn:
+    """Refuse a model that can't draw a clip between two pictures.
+
+    Args:
+        family: family of the model.
+        why: words that follow its name and "which".
+
+    Raises:
+        ValueError: always.
+    """
+    own = "use Nuwa Interpolate with this one, or " if family.makes == "pictures" else ""
+    raise ValueError(
+        f"model: got {family.name}, which {why}; expected one that takes a first and a last picture, in ComfyUI: Wan "
+        f"2.1 or 2.2 14B image to video (FLF2V, Fun InP), Wan VACE or LTX-Video; {own}load one of these."
+    )
 
 
 def check_tokens(family: Family, conditioning: Sequence[Any], what: str) -> None:

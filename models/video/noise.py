@@ -60,6 +60,12 @@ def draw_noise(
     return torch.stack(e)
 
 
+def mix_seeds(*numbers: int) -> int:
+    """Return one seed for some numbers, such as a user's seed and a job's place, 0 to 2^64 - 1."""
+    digest = hashlib.blake2b(",".join(map(str, numbers)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
 def _standard_normal(seed: int, shape: Sequence[int], i: int) -> Tensor:
     """Draw z_i, of a shape [...]. The seed counts modulo 2^64, though torch's CPU generator reads 32 bits.
 

@@ -17,8 +17,9 @@ from ...models.edits.call import PAYLOAD
 from ...models.edits.edit import Edit
 from ...models.edits.run import arrange_noise
 from ...models.files.keys import hash_settings, plain
+from ...models.long_video.job_folder import JobFolder, open_folder
 from ...models.long_video.nuwa_fill import Filling, Start, fill_between
-from ...models.long_video.nuwa_jobs import JobFolder, Recursion, Watch, check_keyframes, open_folder
+from ...models.long_video.nuwa_jobs import Recursion, Watch, check_keyframes
 from ...models.long_video.nuwa_tree import Job, Tree
 from ...models.long_video.prompt_travel import Blend, travel_conditions, used_prompts
 from ...models.network.family import check_channels, check_makes_pictures, check_tokens
@@ -33,7 +34,7 @@ from ..widgets import SCHEDULERS, cfg, choice, out, schema, seed, share, socket,
 io = api.io
 logger = logging.getLogger(__name__)
 
-NUWA_INSTEAD = "let core's Wan First Last Frame To Video draw what is between two pictures"
+NUWA_INSTEAD = "take Keyframed Video, which draws what is between two pictures"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from frameloom.headless import cluster
 from frameloom.headless.cluster import Cluster
 from frameloom.host.bundled import BUNDLED
 from frameloom.models.errors import HostError
-from frameloom.models.long_video.nuwa_jobs import JobFolder, Recursion, run_jobs
+from frameloom.models.long_video.job_folder import JobFolder
+from frameloom.models.long_video.nuwa_jobs import Recursion, run_jobs
 from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.tests.support.cluster_work import Unreadable, smooth
 from frameloom.tests.support.workflows import SHORT_NUWA, WORKFLOWS

@@ -21,7 +21,8 @@ from frameloom.models.layout.energy import BoxEnergy
 from frameloom.models.layout.gligen import Gligen, GligenEdit
 from frameloom.models.long_video.free_init import NoiseReinit
 from frameloom.models.long_video.free_noise import NoiseShuffle, WindowFusion
-from frameloom.models.long_video.nuwa_jobs import Recursion, open_folder
+from frameloom.models.long_video.job_folder import open_folder
+from frameloom.models.long_video.nuwa_jobs import Recursion
 from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.models.motion.checkpoint import MotionWeights
 from frameloom.models.motion.edit import motion_edit

@@ -11,7 +11,8 @@ import pytest
 import torch
 from frameloom.models.errors import HostError, PredictionError
 from frameloom.models.files import whole_file
-from frameloom.models.long_video.nuwa_jobs import JobFolder, Recursion, open_folder, run_jobs
+from frameloom.models.long_video.job_folder import JobFolder, open_folder
+from frameloom.models.long_video.nuwa_jobs import Recursion, run_jobs
 from frameloom.models.long_video.nuwa_tree import Tree
 from frameloom.tests.support.tensors import draw
 
@@ -153,7 +154,7 @@ def cut(path):
 
 
 def save_job(frames, key="key"):
-    return lambda path: JobFolder(path.parent, key).save(TREE.job(2, 0), frames)
+    return lambda path: JobFolder(path.parent, key).save("job-2-00000", frames)
 
 
 DAMAGES = {

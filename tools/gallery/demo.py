@@ -58,6 +58,12 @@ CIRCLE = {
         }
     ],
 }
+FIVE = "\n".join(
+    f"a big {color} circle on a navy background, left"
+    for color in ("red", "red", "orange", "yellow", "green")
+)
+# Workflows for a kind of model that the demo model is not -> the workflow that is drawn in their place.
+STAND_INS = {"wan_keyframes": "nuwa_demo"}
 # Values that a workflow gets in place of its own, beside what all of them get, and what people should know of it.
 SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "freenoise_demo": ("in 8 steps in place of 20", ("8.steps=8",)),
@@ -116,6 +122,10 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
             "9.batch_size=8",
             "10.steps=12",
         ),
+    ),
+    "wan_keyframes": (
+        "by Nuwa Interpolate between five keyframes of its own",
+        ("3.length=5", f"3.prompts={FIVE}"),
     ),
     "wan_prompt_travel": (
         "with 16 frames in place of 81",
@@ -204,7 +214,7 @@ def drawing_of(name: str, *settings: str) -> Drawing:
         name: name of the workflow.
         settings: values in place of its own, as ``--set`` takes them.
     """
-    graph = read(name)
+    graph = read(STAND_INS.get(name, name))
     plots, clips, stills = _plots(graph), list(_clips(graph)), list(_stills(graph))
     speeds = [node["inputs"]["fps"] for node in graph.values() if type(node["inputs"].get("fps")) is float]
     if needs_weights(name):
