@@ -25,7 +25,7 @@ def read(editor, node, count):
     editor.page.keyboard.press("Home")
     said = []
     for frame in range(count):
-        line = editor.companion(node).locator("[aria-live]").inner_text()
+        line = editor.companion(node).get_by_role("status").inner_text()
         assert line.startswith(f"frame {frame}: ")
         said.append(line.partition(": ")[2])
         editor.page.keyboard.press("ArrowRight")

@@ -172,7 +172,7 @@ def test_files_that_are_gone_are_said(editor, looked):
     editor.js(
         """(app, id) => {
             const [clip] = app.nodeOutputs[id].frameloom_clips;
-            app.graph.getNodeById(id).onExecuted({ frameloom_clips: [{ ...clip, sheets: ["gone.jpg"] }] });
+            app.nodeOutputs[id] = { frameloom_clips: [{ ...clip, sheets: ["gone.jpg"] }] };
         }""",
         looked,
     )

@@ -22,31 +22,33 @@ api.addEventListener("reconnected", () => live.forEach((each) => (each.seen = []
 api.addEventListener("executed", () => live.forEach((each) => each.redraw())); // what ran may be shown
 
 export class Companion {
-  /** @param {any} node - node of the editor's graph @param {CompanionOptions} options */
-  constructor(node, { watch, build }) {
+  /** @param {GraphNode} node @param {CompanionOptions} options */
+  constructor(node, options) {
     this.node = node;
-    this.watch = watch;
-    this.build = build;
+    this.options = options;
     this.root = document.createElement("div");
     this.root.tabIndex = 0;
     /** @type {Content | undefined} */
     this.content = undefined; // until it is seen: a graph opens faster
     this.isSeen = false;
     this.isLoaded = false; // from a file, or by an undo
+    /** @type {unknown[]} */
     this.seen = [];
     this.zoom = 0;
     this.drawing = 0;
   }
 
+  /** @param {string} name */
   widget(name) {
     return this.node.widgets.find((each) => each.name === name);
   }
 
+  /** @param {string} name */
   value(name) {
     return this.widget(name)?.value;
   }
 
-  /** Whether a widget's value comes through a link, so is not known here. */
+  /** Whether a widget's value comes through a link, so is not known here. @param {string} name */
   linked(name) {
     return this.node.inputs?.find((each) => each.widget?.name === name)?.link != null;
   }
@@ -54,11 +56,11 @@ export class Companion {
   /**
    * Set a widget's value, unless somebody else has just set it: then theirs stays, and is told.
    *
-   * @returns {boolean} whether it was set
+   * @param {string} name @param {string} value @returns {boolean} whether it was set
    */
   write(name, value) {
-    if (this.look()) return false;
     const widget = this.widget(name);
+    if (!widget || this.look()) return false;
     widget.value = value;
     this.seen = this.watched();
     widget.callback?.(value);
@@ -66,12 +68,11 @@ export class Companion {
     return true;
   }
 
-  /** Do what no mouse and no key does by itself, as one step of undo; those make their own. */
+  /** Do what no mouse and no key does by itself, as one step of undo; those make their own. @param {() => void} change */
   step(change) {
     change();
     const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
-    if (tracker?.captureCanvasState) tracker.captureCanvasState();
-    else tracker?.checkState?.();
+    (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker);
   }
 
   /** Stand where the companion stood of a node that an undo made anew: editors with nodes of Vue keep the old element. */
@@ -82,22 +83,22 @@ export class Companion {
     if (old && !live.has(old)) old.replaceWith(this.root);
   }
 
-  /** It came into sight, or went. */
+  /** It came into sight, or went. @param {boolean} isSeen */
   show(isSeen) {
     this.isSeen = isSeen;
-    this.content ??= isSeen ? this.build(this) : undefined;
+    this.content ??= isSeen ? this.options.build(this) : undefined;
     this.look();
     this.redraw();
   }
 
   watched() {
-    return [...this.watch.map((name) => this.value(name)), this.content?.watched?.()];
+    return [...this.options.watch.map((name) => this.value(name)), this.content?.watched?.()];
   }
 
   /** @returns {boolean} whether something watched was another than was last seen */
   look() {
     this.settle();
-    this.root.dataset.node = this.node.id;
+    this.root.dataset.node = String(this.node.id);
     if (!this.isSeen) return false;
     const now = this.watched();
     const isOther = !this.seen.length || now.some((value, place) => value !== this.seen[place]);
@@ -140,12 +141,12 @@ export class Companion {
  * Put a companion onto a node that was just made, below its widgets: in another place, some versions of the editor would
  * give the widgets behind it their neighbour's value when a workflow is read.
  *
- * @param {any} node @param {string} name @param {CompanionOptions} options
+ * @type {(node: GraphNode, name: string, height: number, options: CompanionOptions) => void}
  */
-export function companion(node, name, options) {
+export function attach(node, name, height, options) {
   const made = new Companion(node, options);
   const { root } = made;
-  const { height, width = 340, label } = options;
+  const { width = 340, label } = options;
   root.dataset.frameloom = name;
   root.setAttribute("role", "group");
   root.ariaLabel = label;
@@ -183,17 +184,30 @@ export function companion(node, name, options) {
   node.setSize([Math.max(width, least), tall]);
 }
 
-/** Call a function after the one that a node has under a name. */
-export function chain(node, name, then) {
+/** Give nodes a companion; `heights`: least ones, by the node's class.
+ *  @type {(name: string, heights: Record<string, number>, options: CompanionOptions) => void} */
+export function companion(name, heights, options) {
+  app.registerExtension({
+    name: `Frameloom.${name}`,
+    nodeCreated(node) {
+      const height = heights[node.comfyClass];
+      if (height) attach(node, name, height, options);
+    },
+  });
+}
+
+/** Call a function after the one that a node has under a name.
+ *  @type {(node: Record<string, any>, name: string, then: () => void) => void} */
+function chain(node, name, then) {
   const before = node[name];
-  node[name] = function (...given) {
-    const answer = before?.apply(this, given);
-    then(...given);
+  node[name] = function () {
+    const answer = before?.apply(this, arguments);
+    then();
     return answer;
   };
 }
 
-/** Where a node is among all workflows that are open: undo and a change of tab make it anew. */
+/** Where a node is among all workflows that are open: undo and a change of tab make it anew. @param {GraphNode} node */
 export function placeOf(node) {
   return `${app.extensionManager?.workflow?.activeWorkflow?.path} ${node.id}`;
 }
@@ -202,9 +216,11 @@ export function placeOf(node) {
  * Let the graph have what it would miss below a widget: its wheel and its middle button.
  *
  * A pointerdown is never prevented: the editor takes its undo steps from the mouse events that follow one.
+ *
+ * @param {HTMLElement} root
  */
 function forward(root) {
-  const isClassic = () => !(/** @type {any} */ (window).LiteGraph?.vueNodesMode);
+  const isClassic = () => !window.LiteGraph?.vueNodesMode;
   root.addEventListener("wheel", (event) => {
     if (!isClassic()) return; // there the graph hears it
     event.preventDefault();
@@ -214,7 +230,7 @@ function forward(root) {
     if (event.button === 0) event.stopPropagation();
     if (event.button !== 1 || !isClassic()) return;
     root.setPointerCapture(event.pointerId);
-    const pan = (moved) => {
+    const pan = (/** @type {PointerEvent} */ moved) => {
       const { ds } = app.canvas;
       ds.offset[0] += moved.movementX / ds.scale;
       ds.offset[1] += moved.movementY / ds.scale;
