@@ -50,6 +50,8 @@ interface GraphNode {
   widgets: Widget[];
   inputs?: Input[];
   outputs: { name: string }[];
+  /** 0: it runs as any; others: it is muted, or bypassed */
+  mode: number;
   properties: Record<string, any>;
   getInputNode(slot: number): GraphNode | undefined;
   getInputLink(slot: number): { origin_slot: number };
@@ -170,6 +172,8 @@ type Place = number[];
 type Spot = number[];
 /** a place, and where its line is in the text */
 type PathKey = { frame: number; line: number; place: Place };
+/** The picture under a hand. start: its place when it was taken hold of; now: its place so far */
+type Pull = { grip: string; start: Place; now: Place; from: number[] };
 /** keys by frame; none where there is a problem */
 type Path = { lines: string[]; keys: PathKey[]; problem: string };
 
@@ -178,7 +182,7 @@ type Path = { lines: string[]; keys: PathKey[]; problem: string };
 type Bar = [first: number, spacing: number, count: number, weights: number];
 type Rows = { title: string; labels: string[]; rows: Bar[][]; weights: number[][]; marks: number[] };
 type Chart = { title: string; values: number[]; first: number; step: number; dots: boolean };
-type Plan = { title: string; frames: number; panels: (Rows | Chart)[]; error?: string };
+type Plan = { title: string; frames: number; unit: string; panels: (Rows | Chart)[]; error?: string };
 
 // What a run gives: clips, as host/comfyui/clips.py describes them, and lines of numbers by frame.
 
@@ -197,6 +201,7 @@ type Clip = {
   columns: number;
   rows: number;
 };
+type Sheet = HTMLImageElement | "loading" | "gone";
 type Curve = { title: string; lines: Record<string, (number | null)[]> };
 type Output = {
   frameloom_clips?: Clip[];

@@ -126,6 +126,28 @@ def test_free_noise_is_shown_for_the_clip_that_is_sampled_behind_it(editor):
     see(editor, node, "8 frames: sampled as without this node")
 
 
+def test_few_steps_are_those_of_the_file_that_the_graph_loads(editor):
+    few = "frameloom_demo_motion_few_steps.safetensors"
+    node = editor.add("Frameloom_FewStepSettings", at=(900, 60))
+    see(editor, node, "connect the model that comes out of Apply Motion Module")
+    load = editor.add("Frameloom_MotionModuleLoader", file=few)
+    apply = editor.add("Frameloom_ApplyMotionModule", at=(460, 60))
+    editor.link(load, 0, apply, "motion")
+    editor.link(apply, 0, node, "model")
+    see(editor, node, "motion_few_steps.safetensors: euler, sgm_uniform, 4 steps, cfg 1")
+    editor.set(node, "denoise", 0.5)
+    see(editor, node, "2 of 4 steps")
+    editor.companion(node).focus()
+    editor.key("End")
+    see(editor, node, "step 1: timestep 249")
+    editor.set(node, "steps", 8)
+    see(editor, node, "got steps=8 for motion_few_steps.safetensors; expected 4")
+    editor.set(node, "steps", 0)
+    editor.set(load, "file", "frameloom_demo_motion.safetensors")
+    see(editor, node, "motion.safetensors does not say that it is a few-step module")
+    assert set(editor.prompt()[str(node)]["inputs"]) == {"model", "steps", "denoise"}
+
+
 def test_what_comes_over_a_link_is_read_where_a_node_just_holds_it(editor):
     node = editor.add("Frameloom_ContextWindows")
     number = editor.add("PrimitiveInt", at=(560, 60), value=40)

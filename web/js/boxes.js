@@ -31,7 +31,7 @@ function remember(question, reading) {
 }
 
 /** Ask the server what a text says, under the settings that count where the text does not say them.
- *  @param {string} question @returns {Promise<Reading>} */
+ *  @type {(question: string) => Promise<Reading>} */
 async function read(question) {
   const { text, ...settings } = JSON.parse(question);
   if (!text.trim()) return { storyboard: story.empty(settings), format: OWN };
@@ -52,21 +52,21 @@ function questionOf(node) {
 }
 
 export class Boxes {
+  /** @type {Storyboard | undefined} */
+  board; // as read last
+  /** @type {Reading} */
+  answer = {};
+  asked = ""; // question that the answer is for
+  said = "";
+  place = 0; // of the scene
+  thing = ""; // id of the chosen one
+  /** @type {Held | null} */
+  held = null;
+
   /** @param {Companion} c @param {boolean} editable */
   constructor(c, editable) {
     this.c = c;
     this.editable = editable;
-    /** @type {Storyboard | undefined} */
-    this.board = undefined; // as it was read last
-    /** @type {Reading} */
-    this.answer = {};
-    this.asked = ""; // question that the answer is for
-    this.said = "";
-    this.place = 0; // of the scene
-    this.thing = ""; // id of the chosen one
-    /** @type {Held | null} */
-    this.held = null;
-
     this.behind = new Behind(c);
     this.fields = new BoxFields(this);
     c.root.append(this.fields.top);
@@ -202,7 +202,7 @@ export class Boxes {
   addThing(box) {
     const { scene } = this;
     if (!scene) return;
-    const next = story.withThing(scene, `thing ${scene.entities.length + 1}`, this.frame, box);
+    const next = story.withThing(scene, this.frame, box);
     this.thing = next.entities[scene.entities.length].id;
     this.changeScene(next);
   }

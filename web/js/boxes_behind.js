@@ -7,14 +7,15 @@ import { after, outputOf } from "./graph.js";
 const CHOICE = "frameloom_behind"; // a node's property: "" for the last run, "none", or a file of the input folder
 
 export class Behind {
+  /** @type {CanvasImageSource | null} */
+  picture = null;
+  shown = ""; // file and frame that are shown, or under way
+  /** @type {Map<string, Promise<Decoder>>} */
+  decoders = new Map();
+
   /** @param {Companion} c */
   constructor(c) {
     this.c = c;
-    /** @type {CanvasImageSource | null} */
-    this.picture = null;
-    this.shown = ""; // file and frame that are shown, or under way
-    /** @type {Map<string, Promise<Decoder>>} */
-    this.decoders = new Map();
     const onchange = () => this.choose(this.select.value);
     this.select = make("select", { title: "picture behind the boxes", onchange }, CONTROL);
   }

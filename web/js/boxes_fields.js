@@ -11,8 +11,8 @@ export class BoxFields {
     this.top = make("div", {}, ROW, this.tabs, ...(boxes.editable ? [boxes.behind.select] : []));
     this.note = notice("max-height: 80px; user-select: text");
 
-    this.things = make("select", { title: "chosen thing" }, `${CONTROL} flex: 1 1 80px; width: 0`);
-    this.things.onchange = () => boxes.refresh({ thing: this.things.value });
+    const onchange = () => boxes.refresh({ thing: this.things.value });
+    this.things = make("select", { title: "chosen thing", onchange }, `${CONTROL} flex: 1 1 80px; width: 0`);
     this.name = this.text("name of the thing", (text) => text && boxes.changeThing({ text }));
     const hold = "present before its first key and after its last one, too";
     this.hold = this.field({ type: "checkbox", title: hold }, "flex: none", () => boxes.changeThing({ hold: this.hold.checked }));

@@ -22,20 +22,62 @@ api.addEventListener("reconnected", () => live.forEach((each) => (each.seen = []
 api.addEventListener("executed", () => live.forEach((each) => each.redraw())); // what ran may be shown
 
 export class Companion {
-  /** @param {GraphNode} node @param {CompanionOptions} options */
-  constructor(node, options) {
+  /** @type {Content | undefined} */
+  content; // made when first seen: a graph opens faster
+  isSeen = false;
+  isLoaded = false; // from a file, or by an undo
+  /** @type {unknown[]} */
+  seen = [];
+  zoom = 0;
+  drawing = 0;
+
+  /**
+   * Put a companion onto a node that was just made, below its widgets: in another place, some versions of the editor would
+   * give the widgets behind it their neighbour's value when a workflow is read.
+   *
+   * @param {GraphNode} node @param {string} name @param {number} height @param {CompanionOptions} options
+   */
+  constructor(node, name, height, options) {
+    const root = document.createElement("div");
     this.node = node;
+    this.root = root;
     this.options = options;
-    this.root = document.createElement("div");
-    this.root.tabIndex = 0;
-    /** @type {Content | undefined} */
-    this.content = undefined; // until it is seen: a graph opens faster
-    this.isSeen = false;
-    this.isLoaded = false; // from a file, or by an undo
-    /** @type {unknown[]} */
-    this.seen = [];
-    this.zoom = 0;
-    this.drawing = 0;
+    root.tabIndex = 0;
+    root.dataset.frameloom = name;
+    root.setAttribute("role", "group");
+    root.ariaLabel = options.label;
+    root.style.cssText = `${ROOT} min-height: ${height - 2 * MARGIN}px`; // nodes of Vue ask the element alone
+    forward(root);
+    // behind a finger's drag comes no mouseup
+    root.addEventListener("lostpointercapture", ({ pointerType }) => pointerType === "touch" && this.step(() => {}));
+    root.addEventListener("keydown", (event) => {
+      const typed = event.target instanceof HTMLInputElement && event.target.type !== "range";
+      const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
+      const used = !typed && isPlain && this.content?.key?.(event);
+      if (used) event.preventDefault();
+      if (used || typed) event.stopPropagation(); // else the editor would delete the node, or move it
+    });
+
+    // A type that the editor has a widget of its own for would show that one in its place.
+    const widget = node.addDOMWidget(name, `FRAMELOOM_${name.toUpperCase()}`, root, {
+      serialize: false, // in a prompt
+      hideOnZoom: false, // else a grey rectangle below some zoom
+      selectOn: ["pointerdown"], // later, the raised node would be an undo step of its own
+      getMinHeight: () => height,
+      getValue: () => "",
+      setValue: () => {},
+    });
+    widget.serialize = false; // in a workflow
+
+    chain(node, "onConfigure", () => {
+      this.isLoaded = true;
+      this.look();
+    });
+    chain(node, "onRemoved", () => this.remove());
+    chain(node, "onAdded", () => this.begin());
+    this.begin();
+    const [least, tall] = node.computeSize();
+    node.setSize([Math.max(options.width ?? 340, least), tall]);
   }
 
   /** @param {string} name */
@@ -53,11 +95,8 @@ export class Companion {
     return this.node.inputs?.find((each) => each.widget?.name === name)?.link != null;
   }
 
-  /**
-   * Set a widget's value, unless somebody else has just set it: then theirs stays, and is told.
-   *
-   * @param {string} name @param {string} value @returns {boolean} whether it was set
-   */
+  /** Set a widget's value, unless somebody else has just set it: then theirs stays, and is told. Say whether it was set.
+   *  @type {(name: string, value: string) => boolean} */
   write(name, value) {
     const widget = this.widget(name);
     if (!widget || this.look()) return false;
@@ -137,53 +176,6 @@ export class Companion {
   }
 }
 
-/**
- * Put a companion onto a node that was just made, below its widgets: in another place, some versions of the editor would
- * give the widgets behind it their neighbour's value when a workflow is read.
- *
- * @type {(node: GraphNode, name: string, height: number, options: CompanionOptions) => void}
- */
-export function attach(node, name, height, options) {
-  const made = new Companion(node, options);
-  const { root } = made;
-  const { width = 340, label } = options;
-  root.dataset.frameloom = name;
-  root.setAttribute("role", "group");
-  root.ariaLabel = label;
-  root.style.cssText = `${ROOT} min-height: ${height - 2 * MARGIN}px`; // nodes of Vue ask the element alone
-  forward(root);
-  // behind a finger's drag comes no mouseup
-  root.addEventListener("lostpointercapture", ({ pointerType }) => pointerType === "touch" && made.step(() => {}));
-  root.addEventListener("keydown", (event) => {
-    const typed = event.target instanceof HTMLInputElement && event.target.type !== "range";
-    const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
-    const used = !typed && isPlain && made.content?.key?.(event);
-    if (used) event.preventDefault();
-    if (used || typed) event.stopPropagation(); // else the editor would delete the node, or move it
-  });
-
-  // A type that the editor has a widget of its own for would show that one in its place.
-  const widget = node.addDOMWidget(name, `FRAMELOOM_${name.toUpperCase()}`, root, {
-    serialize: false, // in a prompt
-    hideOnZoom: false, // else a grey rectangle below some zoom
-    selectOn: ["pointerdown"], // later, the raised node would be an undo step of its own
-    getMinHeight: () => height,
-    getValue: () => "",
-    setValue: () => {},
-  });
-  widget.serialize = false; // in a workflow
-
-  chain(node, "onConfigure", () => {
-    made.isLoaded = true;
-    made.look();
-  });
-  chain(node, "onRemoved", () => made.remove());
-  chain(node, "onAdded", () => made.begin());
-  made.begin();
-  const [least, tall] = node.computeSize();
-  node.setSize([Math.max(width, least), tall]);
-}
-
 /** Give nodes a companion; `heights`: least ones, by the node's class.
  *  @type {(name: string, heights: Record<string, number>, options: CompanionOptions) => void} */
 export function companion(name, heights, options) {
@@ -191,7 +183,7 @@ export function companion(name, heights, options) {
     name: `Frameloom.${name}`,
     nodeCreated(node) {
       const height = heights[node.comfyClass];
-      if (height) attach(node, name, height, options);
+      if (height) new Companion(node, name, height, options);
     },
   });
 }

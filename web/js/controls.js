@@ -9,7 +9,6 @@ export const ROW = "display: flex; flex: none; min-width: 0; align-items: center
 
 /**
  * Make an element; a screen reader says its title.
- *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Partial<HTMLElementTagNameMap[Tag]>} given - its properties
@@ -43,7 +42,7 @@ export function notice(style) {
 
 /** Show a value in a field, unless somebody types there. @param {HTMLInputElement} field @param {string | number} value */
 export function put(field, value) {
-  if (document.activeElement !== field && field.value !== String(value)) field.value = String(value);
+  if (document.activeElement !== field) field.value = String(value);
 }
 
 /** Ask a route of ours; where nothing comes back, the answer is an error. @param {string} route @param {string} [body] */

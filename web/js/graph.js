@@ -22,6 +22,18 @@ export function* after(node) {
   }
 }
 
+/** Gather a node and those that lead to it, each behind what leads to it. @param {GraphNode} node */
+export function upTo(node, found = new Set()) {
+  if (found.has(node)) return found;
+  found.add(node);
+  node.inputs?.forEach((_, slot) => {
+    const from = node.getInputNode(slot);
+    if (from) upTo(from, found);
+  });
+  found.delete(node); // to the end
+  return found.add(node);
+}
+
 /** What a node gave in the last run that this page knows. @param {GraphNode} node */
 export function outputOf({ id, graph }) {
   return app.nodeOutputs?.[graph && graph !== rootGraph() ? `${graph.id}:${id}` : id]; // the first of a subgraph

@@ -23,15 +23,15 @@ const [HANDLE, ARM] = [10, 24]; // pixels of the screen
 const shown = new Map();
 
 class PathEditor {
+  path = readPath("");
+  editable = false;
+  /** @type {Pull | null} */
+  drag = null;
+  span = 2; // of the view, in sides of the picture
+
   /** @param {Companion} c */
   constructor(c) {
     this.c = c;
-    this.path = readPath("");
-    this.editable = false;
-    /** @type {{ grip: string, start: Place, now: Place, from: number[] } | null} */
-    this.drag = null;
-    this.span = 2; // of the view, in sides of the picture
-
     const hint = make("div", { textContent: MEANING, title: HELP }, "flex: none; white-space: nowrap; overflow: hidden");
     c.root.append(hint);
     this.surface = new Surface(c.root, MEANING);
@@ -40,8 +40,8 @@ class PathEditor {
       "flex: 1; width: 0", ({ valueAsNumber }) => this.edit(index, valueAsNumber)));
     const numbers = this.fields.map((each, index) => make("label", {}, `${ROW} flex: 1`, NUMBERS[index], each));
     const options = ["Write a preset ...", ...PRESETS].map((name) => new Option(name));
-    this.presets = make("select", { title: "preset" }, `${CONTROL} flex: 1`, ...options);
-    this.presets.onchange = () => c.step(() => this.write(preset(this.presets.value, c.value("frames"))));
+    const onchange = () => c.step(() => this.write(preset(this.presets.value, c.value("frames"))));
+    this.presets = make("select", { title: "preset", onchange }, `${CONTROL} flex: 1`, ...options);
     this.remover = button("", "delete the key of this frame", () => c.step(() => this.put()));
     this.chooser = button("Draw keyframes", "draw keyframes", () => c.step(() => c.write("kind", "keyframes") && this.changed()));
     this.bar = frameBar(() => this.show());

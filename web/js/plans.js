@@ -4,7 +4,7 @@
 import { companion } from "./companion.js";
 import { CONTROL, ask, make, notice } from "./controls.js";
 import { wayOf } from "./frame_bar.js";
-import { after, before } from "./graph.js";
+import { after, before, upTo } from "./graph.js";
 import { Surface, colourOf, colours, drawCurve, rangeOf } from "./surface.js";
 
 /** Height of the plan, by the node's class. */
@@ -12,6 +12,7 @@ const HEIGHTS = {
   Frameloom_CFGSchedule: 190,
   Frameloom_ContextWindows: 220,
   Frameloom_ControlSchedule: 190,
+  Frameloom_FewStepSettings: 130,
   Frameloom_FreeNoise: 260,
   Frameloom_MotionLoRASchedule: 190,
   Frameloom_MotionStrength: 190,
@@ -40,7 +41,7 @@ function build(c) {
   c.root.append(note);
 
   /** @type {Plan} */
-  let plan = { title: "", frames: 0, panels: [] };
+  let plan = { title: "", frames: 0, panels: [], unit: "frame" };
   let error = ""; // what is wrong with the last question
   let frame = -1; // the pointer's
   let [isAsking, isOld] = [false, false];
@@ -53,6 +54,10 @@ function build(c) {
       const frames = clipLength(node);
       length.style.display = frames ? "none" : "";
       values.frames = frames ?? (field.valueAsNumber || OTHERWISE); // which is saved nowhere
+    }
+    if (node.comfyClass === "Frameloom_FewStepSettings") {
+      const used = [...upTo(node)].filter((each) => !each.mode && known(each, "strength") !== 0); // neither bypassed nor off
+      values.before = used.map((each) => `${each.comfyClass} ${known(each, "file") ?? ""}`).join("\n");
     }
     const linked = (node.inputs ?? []).filter(({ link, name }) => link != null && values[name] === undefined);
     return JSON.stringify({ node: node.comfyClass, values, linked: linked.map(({ name }) => name) });
@@ -75,9 +80,9 @@ function build(c) {
 
   /** @param {number} to */
   function point(to) {
-    frame = to;
+    frame = Math.min(to, plan.frames - 1);
     surface.mark(frame < 0 ? null : (frame + 0.5) / plan.frames);
-    note.textContent = error || (frame < 0 ? "" : `frame ${frame}: ${describe(plan, frame)}`);
+    note.textContent = error || (frame < 0 ? "" : `${plan.unit} ${frame}: ${describe(plan, frame)}`);
     note.style.whiteSpace = error ? "pre-wrap" : "nowrap"; // one line, so that the picture stays as high as it is
   }
 
@@ -96,11 +101,11 @@ function build(c) {
       surface.canvas.style.opacity = error ? "0.35" : "1";
       surface.canvas.ariaLabel = plan.title;
       drawPlan(surface, plan);
-      point(Math.min(frame, plan.frames - 1));
+      point(frame);
     },
     key({ key }) {
       const way = wayOf(key);
-      if (way) point(Math.min(Math.max(frame + way, 0), plan.frames - 1));
+      if (way) point(Math.max(frame + way, 0));
       return way !== 0;
     },
   };
@@ -132,7 +137,7 @@ function latentLength(node) {
   }
 }
 
-/** @param {Rows | Chart} panel @returns {panel is Rows} */
+/** @param {Rows | Chart} panel */
 const isRows = (panel) => "rows" in panel;
 
 /** What the plan says of a frame. @param {Plan} plan @param {number} frame */
@@ -210,7 +215,7 @@ function drawPlan(surface, plan) {
     const [y, tall] = [top + 4, room - 8];
     pen.fillStyle = colour.edge;
     for (const level of [y, y + tall]) pen.fillRect(0, level, width, 1);
-    pen.strokeStyle = pen.fillStyle = colourOf(1);
+    pen.strokeStyle = pen.fillStyle = colourOf(0);
     pen.lineWidth = 1.5;
     drawCurve(pen, values, { x: unit / 2, y, width: width - unit, height: tall }, [low, high], dots);
     pen.fillStyle = colour.text;

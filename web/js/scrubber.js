@@ -7,7 +7,7 @@ import { companion } from "./companion.js";
 import { addressOf, make, notice } from "./controls.js";
 import { frameBar, wayOf } from "./frame_bar.js";
 import { outputOf, rootGraph } from "./graph.js";
-import { Surface, colours, drawCurve, rangeOf } from "./surface.js";
+import { Surface, colourOf, colours, drawCurve, rangeOf } from "./surface.js";
 
 /** Height of the scrubber, by the node's class. */
 const HEIGHTS = {
@@ -20,7 +20,6 @@ const HEIGHTS = {
 const RUNS = 20; // of the server's history, that are looked through after a reload
 const CHART = 34; // pixels of a chart's height
 const GAP = 4;
-const LINES = ["#3d9be0", "#e69f00"]; // told apart by people who see few colours, on dark and on light ground
 const EMPTY = "Run the node: its frames are shown here.";
 const GONE = "The server has these frames no more: run the node again.";
 const STILL = "One frame: nothing moves. Set the latent's batch size to the frames of a video.";
@@ -54,7 +53,7 @@ class Scrubber {
   clips = [];
   /** @type {Curve[]} */
   curves = [];
-  /** @type {Map<string, HTMLImageElement | "loading" | "gone">} */
+  /** @type {Map<string, Sheet>} */
   sheets = new Map();
   step = 1; // frames of a clip from one that is shown to the next
   last = 0; // number of the last frame that is shown
@@ -178,7 +177,7 @@ class Scrubber {
     if (this.clips.length > 1) {
       pen.font = "bold 11px sans-serif";
       pen.lineWidth = 3;
-      pen.fillStyle = LINES[number % LINES.length];
+      pen.fillStyle = colourOf(number);
       pen.strokeText(clip.title, x + 5, y + 14);
       pen.fillText(clip.title, x + 5, y + 14);
     }
@@ -212,7 +211,7 @@ class Scrubber {
       pen.strokeStyle = colours().edge;
       pen.strokeRect(0.5, y - 2.5, width, CHART - 5);
       Object.values(lines).forEach((line, each) => {
-        pen.strokeStyle = LINES[each % LINES.length];
+        pen.strokeStyle = colourOf(each);
         const shown = (width * (line.length - 1)) / (this.last * this.step || 1);
         drawCurve(pen, line, { x: 0, y, width: shown, height: CHART - 10 }, range);
       });

@@ -136,12 +136,12 @@ export function withKey(track, frame, box) {
 }
 
 /** A scene with one thing more, which stands still until it gets a second key.
- *  @type {(scene: Scene, text: string, frame: number, box: Box) => Scene} */
-export function withThing(scene, text, frame, box) {
-  const slug = text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "_").replace(/^_|_$/g, "") || "thing";
-  let id = slug;
-  for (let number = 2; scene.entities.some((each) => each.id === id); number += 1) id = `${slug}_${number}`;
-  return { ...scene, entities: [...scene.entities, { id, text, track: [{ f: frame, box }], hold: true }] };
+ *  @type {(scene: Scene, frame: number, box: Box) => Scene} */
+export function withThing(scene, frame, box) {
+  let number = scene.entities.length + 1;
+  while (scene.entities.some(({ id }) => id === `thing_${number}`)) number += 1;
+  const thing = { id: `thing_${number}`, text: `thing ${number}`, track: [{ f: frame, box }], hold: true };
+  return { ...scene, entities: [...scene.entities, thing] };
 }
 
 /** @type {(scene: Scene, id: string) => Scene} */

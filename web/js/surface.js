@@ -6,6 +6,10 @@ import { make } from "./controls.js";
 const SHARPEST = 2; // beyond this zoom a canvas grows no further: its memory goes with the square
 
 export class Surface {
+  width = 0;
+  height = 0;
+  scale = 1; // screen pixels to a pixel of the pen: a handle of 10 on the screen is 10 / scale
+
   /** @param {HTMLElement} parent - flex column, whose spare height it takes @param {string} label */
   constructor(parent, label) {
     const style = "position: absolute; inset: 0; width: 100%; height: 100%";
@@ -15,9 +19,6 @@ export class Surface {
     this.place = make("div", {}, "position: relative; flex: 1 1 0; min-height: 0", this.canvas, this.line);
     parent.append(this.place);
     this.pen = /** @type {Pen} */ (this.canvas.getContext("2d"));
-    this.width = 0;
-    this.height = 0;
-    this.scale = 1; // screen pixels to a pixel of the pen: a handle of 10 on the screen is 10 / scale
   }
 
   /** Take the size of the place and empty the canvas; the pen then draws in pixels of the graph. */
@@ -42,10 +43,8 @@ export class Surface {
     this.line.style.transform = `translateX(${(share ?? 0) * (this.width - 1)}px)`;
   }
 
-  /**
-   * @param {MouseEvent} event
-   * @returns {Point} where it is, in pixels of the pen; right at every zoom, as the rectangle is zoomed, too
-   */
+  /** Where an event is, in pixels of the pen, at every zoom: the rectangle is zoomed, too.
+   *  @param {MouseEvent} event @returns {Point} */
   at({ clientX, clientY }) {
     const { left, top, width, height } = this.canvas.getBoundingClientRect();
     return [((clientX - left) / width) * this.width, ((clientY - top) / height) * this.height];
@@ -84,7 +83,7 @@ export function colours() {
   };
 }
 
-const THINGS = ["#e0524d", "#4d8fe0", "#3fa860", "#d99a2b", "#9a6be0", "#2ba8a8", "#d0609a", "#8a8f3c"];
+const THINGS = ["#4d8fe0", "#d99a2b", "#e0524d", "#3fa860", "#9a6be0", "#2ba8a8", "#d0609a", "#8a8f3c"];
 
-/** The colour of a thing, told apart on dark and on light ground; around again. @param {number} number */
+/** The colour of a thing or a line; everybody tells the first two apart. @param {number} number */
 export const colourOf = (number) => THINGS[number % THINGS.length];
