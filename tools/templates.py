@@ -308,6 +308,7 @@ CHAPTERS = (
                 "Sample": (7, 11, 12, 13, 14),
                 "Result": (15, 16),
             },
+            folded=(13, 14),
         ),
         Template(
             "train_motion_lora_sd15",
@@ -377,6 +378,7 @@ PLANS = {
     "Frameloom_CFGSchedule",
     "Frameloom_MotionStrength",
     "Frameloom_MotionLoRASchedule",
+    "Frameloom_FewStepSettings",
 }
 
 
