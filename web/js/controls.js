@@ -49,8 +49,8 @@ export function put(field, value) {
 export async function ask(route, body, silence = "") {
   const request = { method: "POST", headers: { "Content-Type": "application/json" }, body };
   const response = await api.fetchApi(`/frameloom/${route}`, request).catch(() => null);
-  if (!response) return { error: `The server does not answer. ${silence}` };
-  return response.json().catch(() => ({ error: `The server answered ${response.status}.` }));
+  const answer = await response?.json().catch(() => null);
+  return answer ?? { error: `The server ${response ? `answered ${response.status}` : "does not answer"}. ${silence}` };
 }
 
 /** Return where a file of the server's can be fetched. @param {ServerFile} file */

@@ -56,7 +56,7 @@ function build(c) {
       values.frames = frames ?? (field.valueAsNumber || OTHERWISE); // which is saved nowhere
     }
     if (node.comfyClass === "Frameloom_FewStepSettings") {
-      const used = [...upTo(node)].filter((each) => !each.mode && known(each, "strength") !== 0); // neither bypassed nor off
+      const used = [...upTo(node)].filter((each) => !each.mode && known(each, "strength") !== 0); // not bypassed, not off
       values.before = used.map((each) => `${each.comfyClass} ${known(each, "file") ?? ""}`).join("\n");
     }
     const linked = (node.inputs ?? []).filter(({ link, name }) => link != null && values[name] === undefined);

@@ -71,7 +71,7 @@ class Scrubber {
     c.root.append(this.figures, this.bar.element, this.note);
     for (const surface of [this.picture, this.charts]) {
       surface.canvas.onpointermove = surface.canvas.onpointerdown = (event) => {
-        if (event.buttons > 1 || (this.bar.playing && !event.buttons)) return; // a press moves it while it plays, too
+        if (event.buttons > 1 || (this.bar.playing && !event.buttons)) return; // while it plays, a press is needed
         const [x, y] = surface.at(event);
         const places = surface === this.picture ? this.places() : [{ x: 0, y: 0, width: surface.width, height: surface.height }];
         const place = places.find((each) => x >= each.x && x < each.x + each.width && y >= each.y && y < each.y + each.height);
