@@ -356,7 +356,7 @@ EDITORS = {
 # Nodes that show a picture or a video once it is made: width, and height on top of what their widgets need.
 SHOWS = {
     "SaveAnimatedWEBP": (320, 280),
-    "Frameloom_DecodeToVideo": (320, 280),
+    "Frameloom_DecodeToVideo": (320, 440),
     "SaveImage": (300, 240),
     "LoadImage": (280, 260),
     "LoadVideo": (280, 260),

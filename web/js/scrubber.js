@@ -12,6 +12,7 @@ import { Surface, colourOf, colours, drawCurve, rangeOf } from "./surface.js";
 /** Height of the scrubber, by the node's class. */
 const HEIGHTS = {
   Frameloom_VideoMetrics: 300,
+  Frameloom_DecodeToVideo: 160,
   Frameloom_ForegroundMask: 160,
   Frameloom_JoinScenes: 200,
   Frameloom_LayoutToControl: 160,
@@ -105,7 +106,7 @@ class Scrubber {
     if (past && !this.clips.length) this.show(past);
   }
 
-  /** Show what a run has given. @param {Output} output */
+  /** Show what a run gave. @param {Output} output */
   show(output) {
     this.output = output;
     this.clips = output.frameloom_clips ?? [];
@@ -139,8 +140,8 @@ class Scrubber {
     const image = new Image();
     image.src = addressOf({ filename: name, subfolder, type: "temp" });
     this.sheets.set(name, "loading");
-    const seen = image.decode().then(() => this.sheets.set(name, image), () => this.sheets.set(name, "gone"));
-    seen.then(() => this.c.redraw());
+    image.decode().then(() => this.sheets.set(name, image), () => this.sheets.set(name, "gone"))
+      .finally(() => this.c.redraw());
     return "loading";
   }
 
@@ -184,7 +185,7 @@ class Scrubber {
     return sheet;
   }
 
-  /** What must be said of the frames that are shown. */
+  /** What must be said of the frames. */
   about() {
     const [clip] = this.clips;
     if (!clip) return EMPTY;
