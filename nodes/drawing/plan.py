@@ -73,7 +73,7 @@ class Plan:
         title: the words.
         frames: number of frames, or of what else lies side by side.
         panels: the pictures.
-        unit: what one of these is called.
+        unit: name of one of these.
     """
 
     title: str
