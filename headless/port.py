@@ -62,6 +62,17 @@ Latent = dict[str, Any]
 _ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
+class Unseen:
+    """A clip that nobody looks at."""
+
+    def add(self, images: object) -> None:
+        """Take frames."""
+
+    def ui(self) -> dict[str, list[Any]]:
+        """Return nothing: no editor is there to show clips."""
+        return {}
+
+
 class HeadlessHost:
     """The headless host. A run is cancelled by Ctrl-C, which Python raises by itself."""
 
@@ -327,6 +338,11 @@ class HeadlessHost:
         """Return nothing: no editor is there to show clips."""
         del clips, fps, curves
         return {}
+
+    def show_clip(self, title: str, frames: int, fps: float) -> Unseen:
+        """Return what shows nothing."""
+        del title, frames, fps
+        return Unseen()
 
     def user_dir(self) -> Path:
         """Return the folder for the user's own settings."""

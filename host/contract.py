@@ -116,6 +116,18 @@ class ClipEnds(Protocol):
         ...
 
 
+class ShownClip(Protocol):
+    """A clip that people will look at, handed over bit by bit."""
+
+    def add(self, images: Tensor) -> None:
+        """Take the next frames, [N, H, W, 3] float, 0..1."""
+        ...
+
+    def ui(self) -> dict[str, list[Any]]:
+        """Return what ``Host.show_clips`` returns of it, once all frames are in."""
+        ...
+
+
 class Host(Protocol):
     """The port. A model is never changed: every method that edits returns a clone."""
 
@@ -340,6 +352,10 @@ class Host(Protocol):
         ``clips``: pictures, [F, H, W, 3], or masks, [F, H, W], by title. ``curves``: numbers from the first frame on,
         by the chart's title and, within it, by the line's.
         """
+        ...
+
+    def show_clip(self, title: str, frames: int, fps: float) -> ShownClip:
+        """Return what takes a clip of so many frames bit by bit, and shows it as ``show_clips`` does."""
         ...
 
     def user_dir(self) -> Path:

@@ -326,6 +326,7 @@ CHAPTERS = (
                 "Sample": (7, 11, 12, 13, 14),
                 "Result": (15, 16),
             },
+            folded=(13, 14),
         ),
         Template(
             "train_motion_lora_sd15",
@@ -373,7 +374,7 @@ EDITORS = {
 # Nodes that show a picture or a video once it is made: width, and height on top of what their widgets need.
 SHOWS = {
     "SaveAnimatedWEBP": (320, 280),
-    "Frameloom_DecodeToVideo": (320, 280),
+    "Frameloom_DecodeToVideo": (320, 440),
     "SaveImage": (300, 240),
     "LoadImage": (280, 260),
     "LoadVideo": (280, 260),
@@ -395,6 +396,7 @@ PLANS = {
     "Frameloom_CFGSchedule",
     "Frameloom_MotionStrength",
     "Frameloom_MotionLoRASchedule",
+    "Frameloom_FewStepSettings",
 }
 
 

@@ -1,4 +1,4 @@
-"""Routes of the editor that take JSON and answer with JSON. They read and write no file."""
+"""Routes of the editor that take JSON and answer with JSON. They write no file."""
 
 from __future__ import annotations
 

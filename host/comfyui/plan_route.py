@@ -3,7 +3,7 @@
 ``POST /frameloom/plan`` takes ``{"node", "values", "linked"}``: a node's id, its widgets' values by their names, and
 the names of inputs that have a link, whose values nobody knows yet. It gives the fields of what the node's ``plan``
 returns, or ``{"error"}``: with status 200 in the words in which the node refuses what its user wrote, with another one
-where the request is no question. It reads and writes no file, and asks no model.
+where the request is no question. It writes no file, reads of one no more than a header, and asks no model.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def _plan(node: Any, values: Mapping[str, Any], linked: Sequence[Any]) -> Any:
     """Return a node's plan; ValueError says what its user should change."""
     inputs = {each.id: each for each in node.define_schema().inputs}
     inputs.setdefault("frames", io.Int.Input("frames", min=1, max=MOST_FRAMES))
+    inputs.setdefault("before", io.String.Input("before"))
     given: dict[str, Any] = {}
     for name in inspect.signature(node.plan).parameters:
         kind = inputs[name].get_io_type()

@@ -27,7 +27,7 @@ from ..bundled import BUNDLED
 from ..contract import Conditioning, Latent, Spans
 from ..model_folders import CONFIG, INPUT_FOLDERS, check_new_name, folder_in, folders_in, names_of
 from . import train
-from .clips import show_clips
+from .clips import ClipSheets, show_clips
 from .decode import decode, decode_clip
 from .ends import clip_ends
 from .install import install
@@ -79,6 +79,7 @@ class ComfyHost:
     read_by_frame = staticmethod(read_by_frame)
     describe = staticmethod(describe_conditions)
     show_clips = staticmethod(show_clips)
+    show_clip = ClipSheets
     base = staticmethod(train.describe)
     train_forward = staticmethod(train.differentiable)
 

@@ -13,7 +13,7 @@ diffusers' ``MotionAdapter``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -112,9 +112,19 @@ def read_motion_weights(path: str | Path) -> MotionWeights:
             misshapes some weights.
     """
     file = open_weights(path)
+    return _read(file, file.load)
+
+
+def describe_motion_weights(path: str | Path) -> MotionWeights:
+    """Return what ``read_motion_weights`` does, with tensors of the meta device: of safetensors a header is read."""
+    file = open_weights(path)
+    return _read(file, lambda keys: {key: torch.empty(file.shapes[key], device="meta") for key in keys})
+
+
+def _read(file: WeightFile, load: Callable[[Iterable[str]], dict[str, Tensor]]) -> MotionWeights:
     kind = expect(file.name, file.shapes, MODULE_KINDS, WANTED)
     keys = _find_keys(file)
-    state = file.load(keys.values())
+    state = load(keys.values())
     state = share_encodings({ours: state[key] for ours, key in keys.items()})
     if (widened := state.pop(PIA_KEY, None)) is not None:
         state[PICTURE_KEY] = widened[:, LATENT_CHANNELS:].clone()

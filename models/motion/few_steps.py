@@ -109,11 +109,13 @@ def find_few_steps(motion: Any) -> tuple[str, FewStepSettings | None]:
     return file.name, file.few_steps
 
 
-def choose_settings(motions: Sequence[Any], steps: int, model: str = "a model") -> FewStepSettings:
+def choose_settings(
+    motions: Sequence[tuple[str, FewStepSettings | None]], steps: int, model: str = "a model"
+) -> FewStepSettings:
     """Return the settings to sample a model with.
 
     Args:
-        motions: loaded motion modules on it.
+        motions: names and settings of the motion modules on it, as ``find_few_steps`` returns them.
         steps: number of steps to take; 0: as the last few-step module among them says.
         model: name of the model, for errors.
 
@@ -125,12 +127,12 @@ def choose_settings(motions: Sequence[Any], steps: int, model: str = "a model") 
             f"Few Step Settings: got {model} without a motion module; expected one with a few-step module; connect the "
             "model that comes out of Apply Motion Module."
         )
-    found = [(name, settings) for name, settings in map(find_few_steps, motions) if settings is not None]
+    found = [(name, settings) for name, settings in motions if settings is not None]
     if not found:
         if steps:
             return FewStepSettings(steps)
         raise ValueError(
-            f"Few Step Settings: {motions[-1].weights.name} does not say that it is a few-step module, neither by its "
+            f"Few Step Settings: {motions[-1][0]} does not say that it is a few-step module, neither by its "
             "name nor in the file; expected AnimateDiff-Lightning, AnimateLCM or one taught by Train Motion Module; "
             "if it is one, or the checkpoint is (SDXL-Lightning, say), set steps to the number that it was made for."
         )
@@ -142,6 +144,11 @@ def choose_settings(motions: Sequence[Any], steps: int, model: str = "a model") 
             f"Few Step Settings: got steps={steps} for {name}; expected {number}, which it was made for, or 0."
         )
     return replace(settings, steps=steps or settings.steps)
+
+
+def count_taken(steps: int, denoise: float) -> int:
+    """Return how many of the steps are taken, from the last one back."""
+    return max(1, round(steps * denoise)) if denoise else 0
 
 
 def read_few_steps(name: str, metadata: Mapping[str, str]) -> FewStepSettings | None:

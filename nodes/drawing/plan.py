@@ -2,7 +2,8 @@
 
 A node that has a plan offers it as a class method ``plan``. Its arguments are inputs of the node, by their names: its
 widgets' values, and sockets as in ``validate_inputs``, None with a link and ``early.UNLINKED`` without. An argument
-``frames`` that is no input is the clip's length, as far as the editor knows it. No model is needed, and no latents.
+``frames`` that is no input is the clip's length, as far as the editor knows it. ``before`` has the nodes that lead to
+this one, in the order of the graph: a line for each, its id and its file's name. No model is needed, and no latents.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ...models.long_video.free_noise import NoiseShuffle, WindowFusion
 from ...models.long_video.nuwa_tree import Tree
 from ...models.long_video.prompt_text import Keys
 from ...models.long_video.prompt_travel import Blend
+from ...models.motion.few_steps import SCHEDULER, FewStepSettings, trailing
 from ...models.video.factors import Factors
 from ...models.video.windows import Window, WindowPlan
 
@@ -65,11 +67,19 @@ class Chart:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a node will do: words that say it, the length of the clip, and pictures from top to bottom."""
+    """What a node will do: words that say it, the length of the clip, and pictures from top to bottom.
+
+    Attributes:
+        title: the words.
+        frames: number of frames, or of what else lies side by side.
+        panels: the pictures.
+        unit: name of one of these.
+    """
 
     title: str
     frames: int
     panels: Sequence[Rows | Chart] = ()
+    unit: str = "frame"
 
 
 def show_windows(plan: WindowPlan, frames: int) -> Plan:
@@ -153,6 +163,14 @@ def show_factors(factors: Factors) -> Plan:
         len(by_frame),
         [Chart("factor by frame", by_frame), Chart("factor by share of sampling", by_step, 0, SHARES[1])],
     )
+
+
+def show_few_steps(name: str, settings: FewStepSettings, taken: int) -> Plan:
+    """Return the settings that a file is to be sampled with, and where the steps begin that are taken."""
+    of = "" if taken == settings.steps else f"{taken} of "
+    title = f"{name}: {settings.sampler}, {SCHEDULER}, {of}{settings.steps} steps, cfg 1"
+    begins = trailing(settings.steps).tolist()[settings.steps - taken :]
+    return Plan(title, taken, [Chart("timestep", begins, dots=True)] if taken else (), "step")
 
 
 def _windows(

@@ -7,8 +7,7 @@ from typing import Any
 from ...host import api
 from ...models.files.weight_file import fingerprint
 from ...models.motion.checkpoint import MODULE_KINDS, WANTED, read_motion_weights
-from ...models.motion.edit import TemporalEdit, motion_edit
-from ...models.motion.few_steps import SCHEDULER, choose_settings
+from ...models.motion.edit import motion_edit
 from ...models.motion.lora import read_motion_lora
 from ...models.video.schedules import (
     ANIMATEDIFF,
@@ -201,52 +200,4 @@ class ApplyMotionModule(io.ComfyNode):
         return io.NodeOutput(api.port().install(model, edit))
 
 
-class FewStepSettings(io.ComfyNode):
-    """Sample a few-step motion module as it was taught: AnimateDiff-Lightning, AnimateLCM, or one of your own.
-
-    Wire sampler and sigmas to SamplerCustomAdvanced, cfg to its CFGGuider; or all three to SamplerCustom. A sampler
-    whose settings do not fit such a module says so when it runs.
-    """
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        """Declare the node."""
-        return schema(
-            cls, "Few Step Settings", "motion",
-            aliases=[
-                "fast", "4 steps", "AnimateDiff-Lightning", "AnimateLCM", "LCM", "few steps", "turbo",
-                "sgm_uniform", "trailing",
-            ],
-            inputs=[
-                socket(io.Model, "model", "The model that comes out of Apply Motion Module."),
-                whole("steps", 0, 0, 1000,
-                    "Number of steps. 0 takes the file's own: AnimateDiff-Lightning's is in its name, a "
-                    "module of Frameloom's has it in the file, AnimateLCM draws in 4 to 8. Say it for a Lightning "
-                    "file that you renamed."),
-                number("denoise", 1.0, 0.0, 1.0, 0.01,
-                    "Share of the steps to take, from the last one back. Less than 1 keeps something of the "
-                    "latent that goes in: .5 of 4 steps are 2."),
-            ],
-            outputs=[
-                out(io.Sampler, "sampler", "The sampler: euler, or lcm for AnimateLCM."),
-                out(io.Sigmas, "sigmas", "The noise levels: sgm_uniform's of so many steps."),
-                out(io.Float, "cfg", "The guidance: 1, since such a module has it in it already."),
-            ],
-        )  # fmt: skip
-
-    @classmethod
-    def execute(cls, model: Any, steps: int, denoise: float) -> io.NodeOutput:
-        """Run the node."""
-        port = api.port()
-        settings = choose_settings(
-            [edit.slots.motion for edit in port.edits(model) if isinstance(edit.slots, TemporalEdit)],
-            steps,
-            port.family(model).name,
-        )
-        sigmas = port.sigmas(model, settings.steps, SCHEDULER)
-        taken = max(1, round(settings.steps * denoise))
-        sigmas = sigmas[-(taken + 1) :] if denoise else sigmas[:0]  # none, as BasicScheduler has it
-        return io.NodeOutput(port.sampler(settings.sampler), sigmas, 1.0)
-
-
-NODES: list[type] = [MotionModuleLoader, MotionLoRALoader, ApplyMotionModule, FewStepSettings]
+NODES: list[type] = [MotionModuleLoader, MotionLoRALoader, ApplyMotionModule]

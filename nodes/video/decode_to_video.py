@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ...host import api
+from ...host.contract import ShownClip
 from ...host.video_file import Encoding, NewVideo
 from ...models.network.family import check_channels, check_makes_pictures
 from ...models.video.chunked_decode import check_clip, decode_chunks
@@ -83,9 +84,9 @@ class DecodeToVideo(io.ComfyNode):
             encoding = replace(encoding, crf=crf)
         name = partial(port.output_path, filename_prefix, encoding.container)
         with NewVideo(name, encoding, fps, port.file_texts(cls)) as file:
-            _decode_into(file, vae, latents, frames_per_chunk)
+            frames = _decode_into(file, vae, latents, frames_per_chunk, fps)
         video, shown = port.output_video(file.path)
-        return io.NodeOutput(video, ui=shown)
+        return io.NodeOutput(video, ui={**shown.as_dict(), **frames.ui()})
 
 
 def _check(latent: dict[str, Any], vae: Any) -> Tensor:
@@ -95,13 +96,15 @@ def _check(latent: dict[str, Any], vae: Any) -> Tensor:
     return latents
 
 
-def _decode_into(file: NewVideo, vae: Any, latents: Tensor, frames_per_chunk: int) -> None:
+def _decode_into(file: NewVideo, vae: Any, latents: Tensor, frames_per_chunk: int, fps: float) -> ShownClip:
     port = api.port()
-    bar = port.progress(len(latents))
+    bar, shown = port.progress(len(latents)), port.show_clip("video", len(latents), fps)
     for images in decode_chunks(lambda part: port.decode(vae, {"samples": part}), latents, frames_per_chunk):
         file.add(images)
+        shown.add(images)
         bar.update(file.frames, images[-1])
         port.check_interrupt()
+    return shown
 
 
 NODES: list[type] = [DecodeToVideo]

@@ -12,10 +12,10 @@ def node(editor):
     number = editor.add("CLIPTextEncode", text="0: a")
     editor.js(
         """async (app, [id, path]) => {
-            const { companion } = await import(`${path}/js/companion.js`);
+            const { Companion } = await import(`${path}/js/companion.js`);
             const { Surface } = await import(`${path}/js/surface.js`);
             const node = app.graph.getNodeById(id);
-            const made = companion(node, "trial", { watch: ["text"], height: 120, label: "a trial", build(c) {
+            new Companion(node, "trial", 120, { watch: ["text"], label: "a trial", build(c) {
                 const s = new Surface(c.root, "dots");
                 window.trial = { changed: 0, drawn: 0, keys: [] };
                 s.canvas.onpointerdown = (event) => {

@@ -169,10 +169,13 @@ def test_frames_come_back_after_a_reload(editor, looked):
 
 def test_files_that_are_gone_are_said(editor, looked):
     """The server cleans its folder of previews when it starts."""
+    wait_for(editor, looked, COLOURS[0])
     editor.js(
         """(app, id) => {
             const [clip] = app.nodeOutputs[id].frameloom_clips;
-            app.graph.getNodeById(id).onExecuted({ frameloom_clips: [{ ...clip, sheets: ["gone.jpg"] }] });
+            const output = { frameloom_clips: [{ ...clip, sheets: ["gone.jpg"] }] };
+            const detail = { node: `${id}`, display_node: `${id}`, prompt_id: "", output }; // as the server tells a run
+            window.comfyAPI.api.api.dispatchEvent(new CustomEvent("executed", { detail }));
         }""",
         looked,
     )

@@ -63,10 +63,10 @@ def test_the_file_has_every_frame_at_its_rate_and_is_shown_as_core_shows_videos(
     pictures, rate, _ = read(folders.output / "clips" / name)
     assert pictures.shape == (FRAMES, 64, 96, 3)
     assert rate == 12.5
-    assert made.ui.as_dict() == {
-        "images": [{"filename": name, "subfolder": "clips", "type": "output"}],
-        "animated": (True,),
-    }
+    assert made.ui["images"] == [{"filename": name, "subfolder": "clips", "type": "output"}]
+    assert made.ui["animated"] == (True,)
+    for clip in made.ui.get("frameloom_clips", ()):
+        assert (clip["frames"], clip["size"], clip["fps"], len(clip["sheets"])) == (FRAMES, [96, 64], 12.5, 1)
     images, _, fps, *_ = core.components(made.args[0])
     assert (images.shape, fps) == ((FRAMES, 64, 96, 3), 12.5)
     wanted = port.decode(demo[2], {"samples": latents()})
@@ -211,7 +211,7 @@ def test_a_file_that_is_there_stays(demo, decode, folders, core):
 
     made = decode(core.watched(demo[2], take), latents(), size=3)
     assert taken.read_text() == "mine"
-    assert made.ui.as_dict()["images"][0]["filename"] == "take_00002_.mkv"
+    assert made.ui["images"][0]["filename"] == "take_00002_.mkv"
     assert len(read(folders.output / "clips" / "take_00002_.mkv")[0]) == FRAMES
 
 

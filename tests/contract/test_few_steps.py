@@ -39,7 +39,7 @@ def sample(core, scene, model, steps, cfg, sampler, scheduler, denoise=1.0):
     ],
 )
 def test_the_settings_are_the_modules(port, taught, settings, steps, denoise, sampler, timesteps):
-    from frameloom.nodes.motion.modules import FewStepSettings as Node
+    from frameloom.nodes.motion.few_steps import FewStepSettings as Node
 
     model = taught(settings)
     chosen, sigmas, cfg = Node.execute(model, steps, denoise).args

@@ -49,6 +49,20 @@ def test_the_editor_gets_every_frame_of_each_clip_and_headless_nothing_is_shown(
         assert (colour_of(temp, mask, frame) - image[0, 0, 0]).abs().max() < 0.02
 
 
+def test_a_clip_that_comes_bit_by_bit_is_shown_as_a_whole_one(port, temp):
+    bits = port.show_clip("video", 5, 12.5)
+    for part in clip().split(2):
+        bits.add(part)
+    shown, whole = bits.ui(), port.show_clips({"video": clip()}, 12.5)
+    if temp is None:
+        assert shown == whole == {}
+        return
+    (one,), (other,) = shown["frameloom_clips"], whole["frameloom_clips"]
+    assert one | {"sheets": 0} == other | {"sheets": 0}
+    files = [(temp / each["subfolder"] / each["sheets"][0]).read_bytes() for each in (one, other)]
+    assert files[0] == files[1]
+
+
 def test_curves_are_json_that_browsers_read(port, temp):
     shown = port.show_clips({}, curves={"a": {"b": [0.123456, math.nan, math.inf]}})
     if temp is None:

@@ -13,6 +13,8 @@ WINDOWS = {"length": 8, "overlap": 2, "schedule": "uniform", "stride": 1, "weigh
 NOISE = {"window_length": 16, "stride": 4, "seed": 2**64 - 1, "reshuffle": True, "fuse": True, "frames": 64}
 TRAVEL = {"text": "0: a\n8: b", "frames": 16, "interpolation": "hold", "prepend": "", "append": ""}
 FACTORS = {"frames": 16, "strength": "0: 1\n4 0", "by_step": "1", "between": "linear"}
+LOAD = "Frameloom_MotionModuleLoader"
+FEW = {"steps": 0, "denoise": 1.0, "before": f"{LOAD} frameloom_demo_motion_few_steps.safetensors"}
 
 
 PATH = "/api/frameloom/plan"
@@ -49,6 +51,8 @@ def test_a_plan_has_the_windows_that_the_node_will_ask_about(server):
         ("NuwaPlan", {"prompts": "a\nb", "length": 3, "depth": 2}, (), "prompts: got 2 lines, and there is none for"),
         ("NuwaPlan", {"prompts": "a", "length": 1024, "depth": 12}, (), "frames; expected at most 10,000"),
         ("ControlSchedule", FACTORS, (), "strength line 2: got '4 0'; expected a number"),
+        ("FewStepSettings", {**FEW, "steps": 8}, ("model",), "got steps=8 for motion_few_steps.safetensors; exp"),
+        ("FewStepSettings", {**FEW, "before": f"{LOAD} ../../x"}, ("model",), "x', which is not among its files"),
     ],
 )  # fmt: skip
 def test_what_the_node_would_refuse_is_told_in_its_words(server, node, values, linked, said):

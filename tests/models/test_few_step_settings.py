@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from frameloom.models.errors import CheckpointError
-from frameloom.models.motion.checkpoint import read_motion_weights
+from frameloom.models.motion.checkpoint import describe_motion_weights, read_motion_weights
 from frameloom.models.motion.few_steps import (
     CONSISTENCY,
     FewStepSettings,
@@ -41,6 +41,18 @@ def test_animatelcm_is_told_by_its_keys(tmp_path):
     assert weights.few_steps == CONSISTENCY
     save_motion(tmp_path / "again.safetensors", weights)
     assert read_motion_weights(tmp_path / "again.safetensors").few_steps == CONSISTENCY
+
+
+@pytest.mark.parametrize("without", ["pos_encoder", "mid_block", "nothing"])
+def test_a_file_is_described_as_it_is_read(tmp_path, without):
+    state = {key: value for key, value in tiny_state().items() if without not in key}
+    path = save(tmp_path / "lightning_2step.safetensors", state)
+    read, described = read_motion_weights(path), describe_motion_weights(path)
+    assert described.few_steps == read.few_steps
+    assert replace(described, state={}) == replace(read, state={})
+    assert {key: tensor.shape for key, tensor in described.state.items()} == {
+        key: tensor.shape for key, tensor in read.state.items()
+    }
 
 
 @pytest.mark.parametrize("steps", [4, 5, 6, 8])
@@ -100,4 +112,4 @@ def test_the_last_lora_that_says_it_counts_unless_it_is_off():
 )
 def test_what_has_no_settings_is_refused(motions, steps, said):
     with pytest.raises(ValueError, match=said):
-        choose_settings(motions, steps)
+        choose_settings([find_few_steps(motion) for motion in motions], steps)

@@ -15,6 +15,8 @@ from frameloom.models.long_video.prompt_travel import plan_travel
 from frameloom.models.video.factors import read_factors
 from frameloom.models.video.windows import WindowPlan
 from frameloom.tests.support.input_table import widget_values
+from frameloom.tests.support.motion import tiny_lora
+from safetensors.torch import save_file
 
 
 @pytest.fixture
@@ -142,6 +144,65 @@ def test_charts_are_the_factors(plan, name):
     shares = [by_step["first"] + by_step["step"] * place for place in range(len(by_step["values"]))]
     assert shares[-1] == pytest.approx(1)
     assert by_step["values"] == pytest.approx(factors.at_steps(shares), abs=1e-4)
+
+
+LOAD, ADD = "Frameloom_MotionModuleLoader", "Frameloom_MotionLoRALoader"
+FEW, PLAIN = (
+    f"{LOAD} frameloom_demo_motion_few_steps.safetensors",
+    f"{LOAD} frameloom_demo_motion.safetensors",
+)
+PAN, PICTURE = f"{ADD} frameloom_demo_pan_left.safetensors", "LoadImage a picture.png"
+
+
+@pytest.mark.parametrize(
+    ("steps", "denoise", "before", "title", "timesteps"),
+    [
+        (
+            0,
+            1.0,
+            (PICTURE, FEW, PAN),
+            "motion_few_steps.safetensors: euler, sgm_uniform, 4 steps",
+            [999, 749, 499, 249],
+        ),
+        (0, 0.5, (FEW,), "motion_few_steps.safetensors: euler, sgm_uniform, 2 of 4 steps", [499, 249]),
+        (0, 0.0, (FEW, PLAIN), "motion_few_steps.safetensors: euler, sgm_uniform, 0 of 4 steps", None),
+        (2, 1.0, (PLAIN, PAN), "motion.safetensors: euler, sgm_uniform, 2 steps", [999, 499]),
+    ],
+)
+def test_few_steps_are_those_of_the_files_before_the_node(plan, steps, denoise, before, title, timesteps):
+    made = plan("FewStepSettings", steps=steps, denoise=denoise, before="\n".join(before), model=None)
+    assert made["title"] == f"{title}, cfg 1"
+    assert [panel["values"] for panel in made["panels"]] == ([] if timesteps is None else [timesteps])
+
+
+@pytest.mark.parametrize(
+    ("steps", "before", "said"),
+    [
+        (0, (PLAIN, PAN), "motion.safetensors does not say that it is a few-step module"),
+        (8, (FEW,), "got steps=8 for motion_few_steps.safetensors; expected 4"),
+        (0, (f"{LOAD} gone.safetensors",), "gone.safetensors"),
+    ],
+)
+def test_few_steps_that_do_not_fit_the_file_are_refused_as_in_the_run(plan, steps, before, said):
+    with pytest.raises(ValueError, match=said):
+        plan("FewStepSettings", steps=steps, before="\n".join(before), model=None)
+
+
+@pytest.mark.parametrize("before", ["", PICTURE, LOAD, f"{FEW}\nFrameloom_TrainMotionModule "])
+def test_few_steps_of_a_file_that_is_not_known_yet_are_not_guessed(plan, before):
+    assert "known when the graph runs" in plan("FewStepSettings", before=before, model=None)["title"]
+    assert "connect the model" in plan("FewStepSettings", before=before)["title"]
+
+
+def test_a_lora_tells_its_steps_and_a_pickle_is_not_read(plan, host):
+    path = host.models_dir / "animatediff_motion_lora" / "two.safetensors"
+    save_file(tiny_lora(), path, metadata={"frameloom.few_steps": "2"})
+    two = "Frameloom_MotionLoRASchedule two.safetensors"
+    title = plan("FewStepSettings", before=f"{FEW}\n{two}\n{PAN}", model=None)["title"]
+    assert title == "two.safetensors: euler, sgm_uniform, 2 steps, cfg 1"
+    (host.models_dir / "animatediff_models" / "lcm.ckpt").write_bytes(b"\x80\x02 is never opened")
+    title = plan("FewStepSettings", before=f"{LOAD} lcm.ckpt\n{two}", model=None)["title"]
+    assert "known when the graph runs" in title
 
 
 def test_the_editors_script_knows_just_the_nodes_that_have_a_plan(nodes):

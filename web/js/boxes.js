@@ -2,7 +2,6 @@
 // The server says what a text means, since it reads every format; an edit is written as Frameloom JSON. A text that can't
 // be read is shown with its error, and nothing writes over it.
 
-import { app } from "../../../scripts/app.js";
 import { Behind } from "./boxes_behind.js";
 import { BoxFields } from "./boxes_fields.js";
 import { HANDLE, laneAt, lanesHeight, paint, paintLanes, placeOf } from "./boxes_picture.js";
@@ -14,16 +13,17 @@ import * as story from "./storyboard.js";
 import { Surface } from "./surface.js";
 
 const OWN = "Frameloom JSON";
-const SETTINGS = ["format", "frames", "fps", "width", "height"];
 const VIEW = "frameloom_view"; // a node's property: where its user was at the last edit, for undo and for a file
 const SLIP = 3; // screen pixels
 const MOST_KNOWN = 32;
 const SILENCE = "This text can't be read, and stays as it is.";
+/** @type {Record<string, Point>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** What texts were read as: undo then needs no server. @type {Map<string, Reading | Promise<Reading>>} */
 const known = new Map();
 
+/** @param {string} question @param {Reading | Promise<Reading>} reading */
 function remember(question, reading) {
   known.delete(question);
   known.set(question, reading);
@@ -31,7 +31,7 @@ function remember(question, reading) {
 }
 
 /** Ask the server what a text says, under the settings that count where the text does not say them.
- *  @param {string} question @returns {Promise<Reading>} */
+ *  @type {(question: string) => Promise<Reading>} */
 async function read(question) {
   const { text, ...settings } = JSON.parse(question);
   if (!text.trim()) return { storyboard: story.empty(settings), format: OWN };
@@ -41,57 +41,48 @@ async function read(question) {
   return reading;
 }
 
-/** What to ask the server about a node's text, or where that comes from if it is not known here. */
+/** What to ask the server about a node's text, or where that comes from if it is not known here. @param {GraphNode} node */
 function questionOf(node) {
-  const value = (name) => node.widgets.find((each) => each.name === name)?.value;
+  const values = Object.fromEntries(node.widgets.map(({ name, value }) => [name, value]));
+  const { text, file, format, frames, fps, width, height } = values;
   const isLinked = before(node, (each) => each.widget?.name === "text").slot >= 0;
-  const from = isLinked ? "comes through a link" : value("file") === "none" ? "" : "is read from a file";
-  const settings = Object.fromEntries(SETTINGS.map((name) => [name, value(name)]));
-  return { from, question: from ? "" : JSON.stringify({ text: String(value("text") ?? ""), ...settings }) };
+  const from = isLinked ? "comes through a link" : file === "none" ? "" : "is read from a file";
+  const asked = { text: String(text ?? ""), format, frames, fps, width, height };
+  return { from, question: from ? "" : JSON.stringify(asked) };
 }
 
 export class Boxes {
+  /** @type {Storyboard | undefined} */
+  board; // as read last
+  /** @type {Reading} */
+  answer = {};
+  asked = ""; // question that the answer is for
+  said = "";
+  place = 0; // of the scene
+  thing = ""; // id of the chosen one
+  /** @type {Held | null} */
+  held = null;
+
   /** @param {Companion} c @param {boolean} editable */
   constructor(c, editable) {
     this.c = c;
     this.editable = editable;
-    /** @type {Storyboard | undefined} */
-    this.board = undefined; // as it was read last
-    /** @type {Reading} */
-    this.answer = {};
-    this.asked = ""; // question that the answer is for
-    this.said = "";
-    this.place = 0; // of the scene
-    this.frame = 0;
-    this.thing = ""; // id of the chosen one
-    /** @type {Held | null} */
-    this.held = null;
-
-    this.boxOf = this.boxOf.bind(this);
     this.behind = new Behind(c);
     this.fields = new BoxFields(this);
     c.root.append(this.fields.top);
     this.surface = new Surface(c.root, "Boxes of the storyboard at a frame");
-    this.bar = frameBar((frame) => this.goFrame(frame));
+    this.bar = frameBar(() => this.drop());
     c.root.append(this.bar.element);
     this.lanes = new Surface(c.root, "Keys of each thing by frame");
     c.root.append(this.fields.chosen, this.fields.numbers, this.fields.note);
-
-    const { canvas } = this.surface;
-    canvas.onpointerdown = (event) => this.press(event);
-    canvas.onpointermove = (event) => this.move(event);
-    canvas.onpointerup = () => this.release();
-    canvas.onlostpointercapture = () => this.drop();
-    canvas.ondblclick = () => this.fields.rename();
-    canvas.oncontextmenu = (event) => {
-      if (!this.open || !this.thingAt(this.at(event))) return;
-      event.preventDefault();
-      event.stopPropagation();
-    };
-    this.lanes.canvas.onpointerdown = (event) => event.button === 0 && this.pressLane(event);
+    this.listen();
     for (const end of ["keyup", "focusout"]) {
       c.root.addEventListener(end, () => this.held?.handle === "nudge" && c.step(() => this.release()));
     }
+  }
+
+  get frame() {
+    return this.bar.frame;
   }
 
   get scene() {
@@ -129,24 +120,20 @@ export class Boxes {
 
   /** @param {Reading} answer */
   show(answer) {
-    if (!this.board) {
-      const { place, frame, thing } = this.c.node.properties[VIEW] ?? this; // of a file: anything
-      Object.assign(this, { place: Number(place) || 0, frame: Number(frame) || 0, thing });
-    }
+    const { place, frame, thing } = (!this.board && this.c.node.properties[VIEW]) || this; // of a file: anything
     this.answer = answer;
     this.board = answer.storyboard ?? this.board;
-    this.refresh();
+    this.refresh({ place: Number(place) || 0, frame: Number(frame) || 0, thing });
   }
 
-  /** Show all that the storyboard, the scene and the chosen thing say. */
-  refresh() {
+  /** Show what the storyboard says, of another scene, frame or thing where one is given. @param {Partial<View>} [to] */
+  refresh({ place = this.place, frame = this.frame, thing = this.thing } = {}) {
     const { board } = this;
-    this.place = story.clamp(this.place, 0, (board?.scenes.length ?? 1) - 1);
+    this.place = story.clamp(place, 0, (board?.scenes.length ?? 1) - 1);
+    this.thing = thing;
     const { scene, entity } = this;
     this.thing = entity?.id ?? "";
-    const frames = scene?.frames ?? 1;
-    this.frame = story.clamp(this.frame, 0, frames - 1);
-    this.bar.set({ frames, frame: this.frame, fps: board?.fps, keys: entity?.track.map((key) => key.f) });
+    this.bar.set({ frames: scene?.frames ?? 1, frame, fps: board?.fps, keys: entity?.track.map((key) => key.f) });
     this.lanes.place.style.flex = `0 0 ${scene ? lanesHeight(scene) : 0}px`;
     this.fields.refresh();
     this.behind.refresh();
@@ -164,22 +151,6 @@ export class Boxes {
   /** A thing's box at the frame, which may be under a hand. @param {Entity} entity */
   boxOf(entity) {
     return this.held?.id === entity.id ? this.held.now : story.boxAt(entity, this.frame);
-  }
-
-  goFrame(frame) {
-    this.drop();
-    this.frame = frame;
-    this.c.redraw();
-  }
-
-  goScene(place) {
-    this.place = place;
-    this.refresh();
-  }
-
-  choose(id) {
-    this.thing = id;
-    this.refresh();
   }
 
   // Edits.
@@ -231,7 +202,7 @@ export class Boxes {
   addThing(box) {
     const { scene } = this;
     if (!scene) return;
-    const next = story.withThing(scene, `thing ${scene.entities.length + 1}`, this.frame, box);
+    const next = story.withThing(scene, this.frame, box);
     this.thing = next.entities[scene.entities.length].id;
     this.changeScene(next);
   }
@@ -245,20 +216,20 @@ export class Boxes {
     return [(x - place.x) / place.width, (y - place.y) / place.height];
   }
 
-  /** So many screen pixels, as parts of the picture. @returns {Point} */
+  /** So many screen pixels, as parts of the picture. @param {number} pixels @returns {Point} */
   reach(pixels) {
     const { width, height } = placeOf(this.surface, this.board?.size ?? [1, 1]);
     return [pixels / this.surface.scale / width, pixels / this.surface.scale / height];
   }
 
-  /** The smallest thing at a place. @param {Point} at @returns {Entity | undefined} */
+  /** The smallest thing at a place; "": none. @param {Point} at */
   thingAt(at) {
-    const area = (box) => (box ? (box[2] - box[0]) * (box[3] - box[1]) : Infinity);
-    const here = (this.scene?.entities ?? []).filter((each) => {
-      const box = this.boxOf(each);
-      return box && story.handleAt(box, at, [0, 0]);
+    const here = (this.scene?.entities ?? []).flatMap((entity) => {
+      const box = this.boxOf(entity);
+      if (!box || !story.handleAt(box, at, [0, 0])) return [];
+      return { id: entity.id, area: (box[2] - box[0]) * (box[3] - box[1]) };
     });
-    return here.sort((one, other) => area(this.boxOf(one)) - area(this.boxOf(other)))[0];
+    return here.sort((one, other) => one.area - other.area)[0]?.id ?? "";
   }
 
   /** The chosen thing's handle at a place. @param {Point} at */
@@ -267,47 +238,59 @@ export class Boxes {
     return box ? story.handleAt(box, at, this.reach(HANDLE / 2)) : "";
   }
 
-  press(event) {
-    if (event.button !== 0 && event.button !== 2) return;
-    this.bar.stop();
-    this.held = null;
-    const at = this.at(event);
-    let handle = event.button === 0 ? this.handleAt(at) : "";
-    if (!handle || handle === "move") {
-      const found = this.thingAt(at)?.id ?? "";
-      handle = found && "move";
-      if (found !== this.thing) this.choose(found);
-    }
-    if (!this.open) return;
-    if (event.button === 2) return this.removeKey();
-    const box = this.entity ? this.boxOf(this.entity) : null;
-    this.held = { id: this.thing, handle, from: at, box, now: box, far: false };
-    this.surface.canvas.setPointerCapture(event.pointerId);
-  }
-
-  move(event) {
-    const { held } = this;
-    const at = this.at(event);
-    if (!held || held.handle === "nudge") return this.point(at);
-    const way = /** @type {Point} */ ([at[0] - held.from[0], at[1] - held.from[1]]);
-    const slip = this.reach(SLIP);
-    held.far ||= Math.abs(way[0]) > slip[0] || Math.abs(way[1]) > slip[1];
-    if (!held.far) return;
-    held.now = held.box ? story.drag(held.box, held.handle, way) : story.span(held.from, at);
-    this.c.redraw();
-  }
-
-  /** Show by the cursor what a press would do. @param {Point} at */
-  point(at) {
-    const handle = this.handleAt(at);
-    const free = this.thingAt(at) ? "move" : this.open ? "crosshair" : "default";
-    this.surface.canvas.style.cursor = handle && handle !== "move" ? `${handle}-resize` : free;
+  listen() {
+    const { canvas } = this.surface;
+    canvas.onpointerdown = (event) => {
+      if (event.button !== 0 && event.button !== 2) return;
+      this.bar.stop();
+      this.held = null;
+      const at = this.at(event);
+      let handle = event.button === 0 ? this.handleAt(at) : "";
+      if (!handle || handle === "move") {
+        const thing = this.thingAt(at);
+        handle = thing && "move";
+        if (thing !== this.thing) this.refresh({ thing });
+      }
+      if (!this.open) return;
+      if (event.button === 2) return this.removeKey();
+      const box = this.entity ? this.boxOf(this.entity) : null;
+      this.held = { id: this.thing, handle, from: at, box, now: box, far: false };
+      canvas.setPointerCapture(event.pointerId);
+    };
+    canvas.onpointermove = (event) => {
+      const { held } = this;
+      const at = this.at(event);
+      if (!held || held.handle === "nudge") {
+        const handle = this.handleAt(at);
+        const free = this.thingAt(at) ? "move" : this.open ? "crosshair" : "default";
+        canvas.style.cursor = handle && handle !== "move" ? `${handle}-resize` : free;
+        return;
+      }
+      const way = /** @type {Point} */ ([at[0] - held.from[0], at[1] - held.from[1]]);
+      const slip = this.reach(SLIP);
+      held.far ||= Math.abs(way[0]) > slip[0] || Math.abs(way[1]) > slip[1];
+      if (!held.far) return;
+      held.now = held.box ? story.drag(held.box, held.handle, way) : story.span(held.from, at);
+      this.c.redraw();
+    };
+    canvas.onpointerup = () => this.release();
+    canvas.onlostpointercapture = () => this.drop();
+    canvas.ondblclick = () => this.fields.rename();
+    canvas.oncontextmenu = (event) => {
+      if (!this.open || !this.thingAt(this.at(event))) return;
+      event.preventDefault();
+      event.stopPropagation();
+    };
+    this.lanes.canvas.onpointerdown = (event) => {
+      if (event.button !== 0 || !this.scene) return;
+      this.bar.stop();
+      this.refresh(laneAt(this.lanes, this.scene, this.lanes.at(event)));
+    };
   }
 
   release() {
     const { held } = this;
-    this.held = null;
-    this.c.redraw();
+    this.drop();
     if (!held?.far || !held.now) return;
     if (held.id) this.setKey(held.now);
     else this.addThing(held.now);
@@ -315,32 +298,26 @@ export class Boxes {
 
   /** Let go without a change. */
   drop() {
-    if (this.held) this.c.redraw();
     this.held = null;
-  }
-
-  pressLane(event) {
-    if (!this.scene) return;
-    this.bar.stop();
-    Object.assign(this, laneAt(this.lanes, this.scene, this.lanes.at(event)));
-    this.refresh();
+    this.c.redraw();
   }
 
   // The keyboard.
 
+  /** @type {TakeKey} */
   key({ key, target, shiftKey }) {
     if (key === "Delete" || key === "Backspace") this.c.step(() => this.removeKey());
     else if (target !== this.c.root) return false;
     else if (key === "," || key === ".") this.bar.step(key === "," ? -1 : 1);
     else if (key === "Escape" && this.held) this.drop();
-    else if (key === "Escape") this.choose("");
+    else if (key === "Escape") this.refresh({ thing: "" });
     else if (key === "Enter" || key === "F2") this.fields.rename();
     else if (key in ARROWS) this.nudge(ARROWS[key], shiftKey ? 10 : 1);
     else return false;
     return true;
   }
 
-  /** Move the chosen thing by pixels of the picture, until the key is let go. */
+  /** Move the chosen thing by pixels of the picture, until the key is let go. @param {Point} way @param {number} pixels */
   nudge(way, pixels) {
     const box = this.entity && this.boxOf(this.entity);
     if (!this.open || !this.board || !box || (this.held && this.held.handle !== "nudge")) return;
@@ -353,14 +330,10 @@ export class Boxes {
 
 /** What Layout Preview shows: the text of a node straight before it, or what its last run drew. */
 class Preview extends Boxes {
-  constructor(c) {
-    super(c, false);
-  }
-
   sources() {
     const { from } = before(this.c.node, (each) => each.name === "storyboard");
     const { question } = from?.comfyClass === "Frameloom_LayoutFromText" ? questionOf(from) : { question: "" };
-    return { question, ran: outputOf(app, this.c.node)?.frameloom_storyboard?.[0] };
+    return { question, ran: outputOf(this.c.node)?.frameloom_storyboard?.[0] };
   }
 
   watched() {
@@ -377,20 +350,15 @@ class Preview extends Boxes {
   }
 }
 
-app.registerExtension({
-  name: "Frameloom.Boxes",
-  nodeCreated(node) {
-    if (node.comfyClass === "Frameloom_LayoutPreview") {
-      const label = "Storyboard: its boxes over time";
-      companion(node, "boxes_preview", { watch: [], height: 330, label, build: (c) => new Preview(c) });
-    }
-    if (node.comfyClass !== "Frameloom_LayoutFromText") return;
-    companion(node, "boxes", {
-      watch: [],
-      height: 385,
-      width: 440,
-      label: "Storyboard: draw boxes and move them over time",
-      build: (c) => new Boxes(c, true),
-    });
-  },
+companion("boxes_preview", { Frameloom_LayoutPreview: 330 }, {
+  watch: [],
+  label: "Storyboard: its boxes over time",
+  build: (c) => new Preview(c, false),
+});
+
+companion("boxes", { Frameloom_LayoutFromText: 385 }, {
+  watch: [],
+  width: 440,
+  label: "Storyboard: draw boxes and move them over time",
+  build: (c) => new Boxes(c, true),
 });

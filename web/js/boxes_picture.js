@@ -1,15 +1,13 @@
 // What the box editor draws: the things at a frame, and below them the keys of each thing, frame by frame.
 
 import * as story from "./storyboard.js";
-import { THINGS, colours } from "./surface.js";
+import { colourOf, colours } from "./surface.js";
 
 export const HANDLE = 10; // screen pixels
 const MARGIN = 12; // around the picture, for handles at its edges
 const [LANES, LANE] = [90, 15]; // height of all lanes, and of one where there are few
 const [BEFORE, BEHIND] = [40, 66]; // of a lane: it begins and ends below the frame bar's slider
 const FAINT = 0.5;
-
-const colour = (place) => THINGS[place % THINGS.length];
 
 /** Where the picture lies: as large as it fits, in the middle. @param {Surface} surface @param {Point} size */
 export function placeOf(surface, [wide, tall]) {
@@ -19,17 +17,19 @@ export function placeOf(surface, [wide, tall]) {
 }
 
 /** @param {Boxes} boxes @param {Scene} scene @param {Point} size */
-export function paint({ surface, frame, thing, held, behind, open, editable, boxOf }, { entities, frames }, size) {
+export function paint(boxes, { entities, frames }, size) {
+  const { surface, frame, thing, held, behind, open, editable } = boxes;
   const pen = surface.begin();
   const { x, y, width, height } = placeOf(surface, size);
   const look = colours();
   const thin = 1 / Math.min(surface.scale, 1); // a pixel of the screen, or of a graph that is near
-  const at = (across, down) => /** @type {Point} */ ([x + across * width, y + down * height]);
+  /** @type {(across: number, down: number) => Point} */
+  const at = (across, down) => [x + across * width, y + down * height];
   const outline = (/** @type {number[]} */ [left, top, right, bottom]) => {
     pen.beginPath();
     pen.rect(...at(left, top), (right - left) * width, (bottom - top) * height);
   };
-  const ink = (stroke, fill, line = 1) =>
+  const ink = (/** @type {string} */ stroke, fill = stroke, line = 1) =>
     Object.assign(pen, { strokeStyle: stroke, fillStyle: fill, lineWidth: line * thin });
 
   ink(look.edge, look.ground);
@@ -46,12 +46,13 @@ export function paint({ surface, frame, thing, held, behind, open, editable, box
   const full = open || !editable ? 1 : FAINT;
   pen.globalAlpha = full;
   const chosen = entities.findIndex((each) => each.id === thing);
-  if (chosen >= 0) ghosts(entities[chosen], colour(chosen));
-  entities.forEach((entity, number) => number !== chosen && draw(entity, colour(number)));
-  if (chosen >= 0) draw(entities[chosen], colour(chosen));
-  if (held?.id === "" && held.now) box(held.now, colour(entities.length), 2);
+  if (chosen >= 0) ghosts(entities[chosen], colourOf(chosen));
+  entities.forEach((entity, number) => number !== chosen && draw(entity, colourOf(number)));
+  if (chosen >= 0) draw(entities[chosen], colourOf(chosen));
+  if (held?.id === "" && held.now) box(held.now, colourOf(entities.length), 2);
   pen.globalAlpha = 1;
 
+  /** @param {Box} edges @param {string} hue @param {number} line */
   function box(edges, hue, line) {
     outline(edges);
     ink(hue, `${hue}30`, line);
@@ -59,9 +60,9 @@ export function paint({ surface, frame, thing, held, behind, open, editable, box
     pen.stroke();
   }
 
-  /** @param {Entity} entity */
+  /** @param {Entity} entity @param {string} hue */
   function draw(entity, hue) {
-    const edges = boxOf(entity);
+    const edges = boxes.boxOf(entity);
     if (!edges) return;
     const isChosen = entity.id === thing;
     pen.setLineDash(story.keyAt(entity, frame) ? [] : [5 * thin, 4 * thin]); // between keys
@@ -84,9 +85,9 @@ export function paint({ surface, frame, thing, held, behind, open, editable, box
     }
   }
 
-  /** The boxes of the keys around, and the way of the centre. @param {Entity} entity */
+  /** The boxes of the keys around, and the way of the centre. @param {Entity} entity @param {string} hue */
   function ghosts(entity, hue) {
-    ink(hue, hue);
+    ink(hue);
     pen.font = `${10 * thin}px sans-serif`;
     pen.globalAlpha = FAINT;
     for (const { f, box: edges } of story.neighbours(entity, frame)) {
@@ -121,15 +122,16 @@ export function paintLanes({ lanes, frame, thing }, scene) {
   const tall = laneHeight(scene);
   const look = colours();
   const step = (lanes.width - BEFORE - BEHIND) / Math.max(scene.frames - 1, 1);
-  const x = (at) => BEFORE + step * at;
+  const x = (/** @type {number} */ at) => BEFORE + step * at;
   pen.font = "10px sans-serif";
   scene.entities.forEach((entity, number) => {
     const top = number * tall;
+    /** @type {(alpha: number, from: number, to: number, edge: number) => void} */
     const bar = (alpha, from, to, edge) => {
       pen.globalAlpha = alpha;
       pen.fillRect(x(from) - 2.5, top + edge, x(to) - x(from) + 5, tall - 2 * edge);
     };
-    pen.fillStyle = colour(number);
+    pen.fillStyle = colourOf(number);
     for (const [from, to] of story.presence(entity, scene.frames)) bar(entity.id === thing ? FAINT : 0.25, from, to, 1);
     for (const { f, box } of entity.track) bar(box ? 1 : FAINT, f, f, tall / 5);
     pen.globalAlpha = 1;

@@ -22,43 +22,84 @@ api.addEventListener("reconnected", () => live.forEach((each) => (each.seen = []
 api.addEventListener("executed", () => live.forEach((each) => each.redraw())); // what ran may be shown
 
 export class Companion {
-  /** @param {any} node - node of the editor's graph @param {CompanionOptions} options */
-  constructor(node, { watch, build }) {
+  /** @type {Content | undefined} */
+  content; // made when first seen: a graph opens faster
+  isSeen = false;
+  isLoaded = false; // from a file, or by an undo
+  /** @type {unknown[]} */
+  seen = [];
+  zoom = 0;
+  drawing = 0;
+
+  /**
+   * Put a companion onto a node that was just made, below its widgets: in another place, some versions of the editor would
+   * give the widgets behind it their neighbour's value when a workflow is read.
+   *
+   * @param {GraphNode} node @param {string} name @param {number} height @param {CompanionOptions} options
+   */
+  constructor(node, name, height, options) {
+    const root = document.createElement("div");
     this.node = node;
-    this.watch = watch;
-    this.build = build;
-    this.root = document.createElement("div");
-    this.root.tabIndex = 0;
-    /** @type {Content | undefined} */
-    this.content = undefined; // until it is seen: a graph opens faster
-    this.isSeen = false;
-    this.isLoaded = false; // from a file, or by an undo
-    this.seen = [];
-    this.zoom = 0;
-    this.drawing = 0;
+    this.root = root;
+    this.options = options;
+    root.tabIndex = 0;
+    root.dataset.frameloom = name;
+    root.setAttribute("role", "group");
+    root.ariaLabel = options.label;
+    root.style.cssText = `${ROOT} min-height: ${height - 2 * MARGIN}px`; // nodes of Vue ask the element alone
+    forward(root);
+    // behind a finger's drag comes no mouseup
+    root.addEventListener("lostpointercapture", ({ pointerType }) => pointerType === "touch" && this.step(() => {}));
+    root.addEventListener("keydown", (event) => {
+      const typed = event.target instanceof HTMLInputElement && event.target.type !== "range";
+      const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
+      const used = !typed && isPlain && this.content?.key?.(event);
+      if (used) event.preventDefault();
+      if (used || typed) event.stopPropagation(); // else the editor would delete the node, or move it
+    });
+
+    // A type that the editor has a widget of its own for would show that one in its place.
+    const widget = node.addDOMWidget(name, `FRAMELOOM_${name.toUpperCase()}`, root, {
+      serialize: false, // in a prompt
+      hideOnZoom: false, // else a grey rectangle below some zoom
+      selectOn: ["pointerdown"], // later, the raised node would be an undo step of its own
+      getMinHeight: () => height,
+      getValue: () => "",
+      setValue: () => {},
+    });
+    widget.serialize = false; // in a workflow
+
+    chain(node, "onConfigure", () => {
+      this.isLoaded = true;
+      this.look();
+    });
+    chain(node, "onRemoved", () => this.remove());
+    chain(node, "onAdded", () => this.begin());
+    this.begin();
+    const [least, tall] = node.computeSize();
+    node.setSize([Math.max(options.width ?? 340, least), tall]);
   }
 
+  /** @param {string} name */
   widget(name) {
     return this.node.widgets.find((each) => each.name === name);
   }
 
+  /** @param {string} name */
   value(name) {
     return this.widget(name)?.value;
   }
 
-  /** Whether a widget's value comes through a link, so is not known here. */
+  /** Whether a widget's value comes through a link, so is not known here. @param {string} name */
   linked(name) {
     return this.node.inputs?.find((each) => each.widget?.name === name)?.link != null;
   }
 
-  /**
-   * Set a widget's value, unless somebody else has just set it: then theirs stays, and is told.
-   *
-   * @returns {boolean} whether it was set
-   */
+  /** Set a widget's value, unless somebody else has just set it: then theirs stays, and is told. Say whether it was set.
+   *  @type {(name: string, value: string) => boolean} */
   write(name, value) {
-    if (this.look()) return false;
     const widget = this.widget(name);
+    if (!widget || this.look()) return false;
     widget.value = value;
     this.seen = this.watched();
     widget.callback?.(value);
@@ -66,12 +107,11 @@ export class Companion {
     return true;
   }
 
-  /** Do what no mouse and no key does by itself, as one step of undo; those make their own. */
+  /** Do what no mouse and no key does by itself, as one step of undo; those make their own. @param {() => void} change */
   step(change) {
     change();
     const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
-    if (tracker?.captureCanvasState) tracker.captureCanvasState();
-    else tracker?.checkState?.();
+    (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker);
   }
 
   /** Stand where the companion stood of a node that an undo made anew: editors with nodes of Vue keep the old element. */
@@ -82,22 +122,22 @@ export class Companion {
     if (old && !live.has(old)) old.replaceWith(this.root);
   }
 
-  /** It came into sight, or went. */
+  /** It came into sight, or went. @param {boolean} isSeen */
   show(isSeen) {
     this.isSeen = isSeen;
-    this.content ??= isSeen ? this.build(this) : undefined;
+    this.content ??= isSeen ? this.options.build(this) : undefined;
     this.look();
     this.redraw();
   }
 
   watched() {
-    return [...this.watch.map((name) => this.value(name)), this.content?.watched?.()];
+    return [...this.options.watch.map((name) => this.value(name)), this.content?.watched?.()];
   }
 
   /** @returns {boolean} whether something watched was another than was last seen */
   look() {
     this.settle();
-    this.root.dataset.node = this.node.id;
+    this.root.dataset.node = String(this.node.id);
     if (!this.isSeen) return false;
     const now = this.watched();
     const isOther = !this.seen.length || now.some((value, place) => value !== this.seen[place]);
@@ -136,64 +176,30 @@ export class Companion {
   }
 }
 
-/**
- * Put a companion onto a node that was just made, below its widgets: in another place, some versions of the editor would
- * give the widgets behind it their neighbour's value when a workflow is read.
- *
- * @param {any} node @param {string} name @param {CompanionOptions} options
- */
-export function companion(node, name, options) {
-  const made = new Companion(node, options);
-  const { root } = made;
-  const { height, width = 340, label } = options;
-  root.dataset.frameloom = name;
-  root.setAttribute("role", "group");
-  root.ariaLabel = label;
-  root.style.cssText = `${ROOT} min-height: ${height - 2 * MARGIN}px`; // nodes of Vue ask the element alone
-  forward(root);
-  // behind a finger's drag comes no mouseup
-  root.addEventListener("lostpointercapture", ({ pointerType }) => pointerType === "touch" && made.step(() => {}));
-  root.addEventListener("keydown", (event) => {
-    const typed = event.target instanceof HTMLInputElement && event.target.type !== "range";
-    const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
-    const used = !typed && isPlain && made.content?.key?.(event);
-    if (used) event.preventDefault();
-    if (used || typed) event.stopPropagation(); // else the editor would delete the node, or move it
+/** Give nodes a companion; `heights`: least ones, by the node's class.
+ *  @type {(name: string, heights: Record<string, number>, options: CompanionOptions) => void} */
+export function companion(name, heights, options) {
+  app.registerExtension({
+    name: `Frameloom.${name}`,
+    nodeCreated(node) {
+      const height = heights[node.comfyClass];
+      if (height) new Companion(node, name, height, options);
+    },
   });
-
-  // A type that the editor has a widget of its own for would show that one in its place.
-  const widget = node.addDOMWidget(name, `FRAMELOOM_${name.toUpperCase()}`, root, {
-    serialize: false, // in a prompt
-    hideOnZoom: false, // else a grey rectangle below some zoom
-    selectOn: ["pointerdown"], // later, the raised node would be an undo step of its own
-    getMinHeight: () => height,
-    getValue: () => "",
-    setValue: () => {},
-  });
-  widget.serialize = false; // in a workflow
-
-  chain(node, "onConfigure", () => {
-    made.isLoaded = true;
-    made.look();
-  });
-  chain(node, "onRemoved", () => made.remove());
-  chain(node, "onAdded", () => made.begin());
-  made.begin();
-  const [least, tall] = node.computeSize();
-  node.setSize([Math.max(width, least), tall]);
 }
 
-/** Call a function after the one that a node has under a name. */
-export function chain(node, name, then) {
+/** Call a function after the one that a node has under a name.
+ *  @type {(node: Record<string, any>, name: string, then: () => void) => void} */
+function chain(node, name, then) {
   const before = node[name];
-  node[name] = function (...given) {
-    const answer = before?.apply(this, given);
-    then(...given);
+  node[name] = function () {
+    const answer = before?.apply(this, arguments);
+    then();
     return answer;
   };
 }
 
-/** Where a node is among all workflows that are open: undo and a change of tab make it anew. */
+/** Where a node is among all workflows that are open: undo and a change of tab make it anew. @param {GraphNode} node */
 export function placeOf(node) {
   return `${app.extensionManager?.workflow?.activeWorkflow?.path} ${node.id}`;
 }
@@ -202,9 +208,11 @@ export function placeOf(node) {
  * Let the graph have what it would miss below a widget: its wheel and its middle button.
  *
  * A pointerdown is never prevented: the editor takes its undo steps from the mouse events that follow one.
+ *
+ * @param {HTMLElement} root
  */
 function forward(root) {
-  const isClassic = () => !(/** @type {any} */ (window).LiteGraph?.vueNodesMode);
+  const isClassic = () => !window.LiteGraph?.vueNodesMode;
   root.addEventListener("wheel", (event) => {
     if (!isClassic()) return; // there the graph hears it
     event.preventDefault();
@@ -214,7 +222,7 @@ function forward(root) {
     if (event.button === 0) event.stopPropagation();
     if (event.button !== 1 || !isClassic()) return;
     root.setPointerCapture(event.pointerId);
-    const pan = (moved) => {
+    const pan = (/** @type {PointerEvent} */ moved) => {
       const { ds } = app.canvas;
       ds.offset[0] += moved.movementX / ds.scale;
       ds.offset[1] += moved.movementY / ds.scale;

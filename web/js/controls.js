@@ -9,11 +9,11 @@ export const ROW = "display: flex; flex: none; min-width: 0; align-items: center
 
 /**
  * Make an element; a screen reader says its title.
- *
- * @param {string} tag
- * @param {Record<string, any>} given - its properties
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Partial<HTMLElementTagNameMap[Tag]>} given - its properties
  * @param {...(string | Node)} children
- * @returns {any}
+ * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function make(tag, given = {}, style = "", ...children) {
   const made = Object.assign(document.createElement(tag), given);
@@ -23,31 +23,34 @@ export function make(tag, given = {}, style = "", ...children) {
   return made;
 }
 
+/** @type {Fields["button"]} */
 export function button(textContent, title, onclick) {
   return make("button", { type: "button", textContent, title, onclick }, `${CONTROL} flex: none; cursor: pointer`);
 }
 
-/** Make a field; `then` hears of what was typed into it. */
+/** Make a field; `then` hears of what was typed into it. @type {Fields["field"]} */
 export function field(given, style, then) {
-  return make("input", { ...given, onchange: (event) => then(event.target) }, `${CONTROL} ${style}`);
+  const made = make("input", given, `${CONTROL} ${style}`);
+  made.onchange = () => then(made);
+  return made;
 }
 
-/** Make a line for what there is to say; a screen reader says it when it changes. */
+/** Make a line for what there is to say; a screen reader says it when it changes. @param {string} style */
 export function notice(style) {
   return make("div", { role: "status" }, `flex: none; overflow: auto; white-space: pre-wrap; ${style}`);
 }
 
-/** Show a value in a field, unless somebody types there. */
+/** Show a value in a field, unless somebody types there. @param {HTMLInputElement} field @param {string | number} value */
 export function put(field, value) {
-  if (document.activeElement !== field && field.value !== String(value)) field.value = value;
+  if (document.activeElement !== field) field.value = String(value);
 }
 
-/** Ask a route of ours; where nothing comes back, the answer is an error. @param {string} [body] */
+/** Ask a route of ours; where nothing comes back, the answer is an error. @param {string} route @param {string} [body] */
 export async function ask(route, body, silence = "") {
   const request = { method: "POST", headers: { "Content-Type": "application/json" }, body };
   const response = await api.fetchApi(`/frameloom/${route}`, request).catch(() => null);
-  if (!response) return { error: `The server does not answer. ${silence}` };
-  return response.json().catch(() => ({ error: `The server answered ${response.status}.` }));
+  const answer = await response?.json().catch(() => null);
+  return answer ?? { error: `The server ${response ? `answered ${response.status}` : "does not answer"}. ${silence}` };
 }
 
 /** Return where a file of the server's can be fetched. @param {ServerFile} file */

@@ -2,16 +2,13 @@
 
 import { app } from "../../../scripts/app.js";
 import { ask, button, make } from "./controls.js";
+import { rootGraph } from "./graph.js";
 
 const COMMAND = "Frameloom.Convert";
 
-function say(severity, summary, detail) {
-  app.extensionManager.toast.add({ severity, summary, detail, life: 10000 });
-}
-
-/** @param {{ text: string }[]} lines */
-function showReport(verdict, lines) {
-  const textContent = lines.map((line) => line.text).join("\n") || "nothing to convert";
+/** @param {Conversion} conversion */
+function showReport({ verdict, report }) {
+  const textContent = report.map((line) => line.text).join("\n");
   const dialog = make("dialog", { onclose: () => dialog.remove() },
     "max-width: 80vw; max-height: 80vh; overflow: auto; padding: 1rem",
     make("h3", { textContent: `Converted to Frameloom: ${verdict}` }),
@@ -22,15 +19,17 @@ function showReport(verdict, lines) {
 }
 
 async function convert() {
-  const graph = app.rootGraph ?? app.graph;
-  const answer = await ask("convert", JSON.stringify(graph.serialize()));
-  if (answer.error) return say("error", "Not converted", answer.error);
-  if (!answer.report.some((line) => line.verdict !== "left")) {
-    return say("info", "Nothing to convert", "no node of AnimateDiff-Evolved or of the packs around it was found");
+  /** @type {Conversion} */
+  const answer = await ask("convert", JSON.stringify(rootGraph().serialize()));
+  const isEmpty = !answer.report?.some((line) => line.verdict !== "left");
+  const detail = answer.error ?? (isEmpty && "no node of AnimateDiff-Evolved or of the packs around it was found");
+  if (detail) {
+    const [severity, summary] = answer.error ? ["error", "Not converted"] : ["info", "Nothing to convert"];
+    return app.extensionManager.toast.add({ severity, summary, detail, life: 10000 });
   }
   const name = app.extensionManager.workflow?.activeWorkflow?.filename ?? "workflow";
   await app.loadGraphData(answer.graph, true, true, `${name} (Frameloom)`);
-  showReport(answer.verdict, answer.report);
+  showReport(answer);
 }
 
 app.registerExtension({

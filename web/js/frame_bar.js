@@ -1,17 +1,16 @@
 // A bar of frames: play, the frame that is shown, and where the keys are.
 
 import { ROW, button, make } from "./controls.js";
+import { clamp } from "./storyboard.js";
 
 const FPS = 8;
+/** @type {Record<string, number>} */
 const WAYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 
-/** Return how many frames a key goes on, from the first to the last; 0: it is another key. */
+/** Return how many frames a key goes on, from the first to the last; 0: it is another key. @param {string} key */
 export const wayOf = (key) => WAYS[key] ?? 0;
 
-/**
- * @param {(frame: number) => void} onFrame - is called with the frame that was chosen, from 0
- * @returns the bar: its element; `set` shows numbers, `stop` ends playing, `step` goes by some frames
- */
+/** Make a bar; `onFrame` hears of the frame that was chosen, from 0. @type {(onFrame: (frame: number) => void) => FrameBar} */
 export function frameBar(onFrame) {
   const play = button("", "play", toggle);
   play.style.width = "26px";
@@ -34,8 +33,9 @@ export function frameBar(onFrame) {
     play.ariaLabel = play.title = timer ? "pause" : "play";
   }
 
+  /** @param {number} to */
   function go(to) {
-    frame = Math.min(Math.max(to, 0), frames - 1);
+    frame = clamp(to, 0, frames - 1);
     show();
     onFrame(frame);
   }
@@ -77,11 +77,10 @@ export function frameBar(onFrame) {
     get frame() {
       return frame;
     },
-    /** @param {{ frames: number, frame?: number, keys?: number[], fps?: number }} now */
     set(now) {
       ({ frames, fps = FPS } = now);
       frames = Math.max(frames, 1);
-      frame = Math.min(now.frame ?? frame, frames - 1);
+      frame = clamp(now.frame ?? frame, 0, frames - 1);
       const percents = (now.keys ?? []).map((key) => (100 * key) / Math.max(frames - 1, 1));
       const styles = percents.map((percent) => `position: absolute; left: ${percent}%; bottom: 0; width: 2px;` +
         "height: 5px; margin-left: -1px; background: currentColor");

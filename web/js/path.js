@@ -1,18 +1,17 @@
 // Motion Path's keyframes without a page: read and written, in between, and what a drag makes of a place.
 // models/zero_shot/motion_path.py says the same in Python; tests/golden/path_interpolation.json holds both to it.
 
-/** @typedef {number[]} Spot from the middle of what is seen to the right and down, in pixels of the picture */
-
 const STILL = [0, 0, 1, 0]; // a place
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 const FORM = "`frame: move right, move down, zoom, angle`, the last two optional, such as `8: 0.25 0 1.5 -10`";
 
+/** @param {string} word */
 function readNumber(word) {
   const plain = word.trim().replace(/(?<=\d)_(?=\d)/g, "");
   return NUMBER.test(plain) ? Number(plain) : NaN;
 }
 
-/** @returns {PathKey | null} */
+/** @type {(text: string, line: number) => PathKey | null} */
 function readKey(text, line) {
   const [before, after = "", ...more] = text.split(":");
   const frame = /[.e]/i.test(before) ? NaN : readNumber(before);
@@ -21,12 +20,12 @@ function readKey(text, line) {
   return fits ? { frame, line, place: [...values, ...STILL.slice(values.length)] } : null;
 }
 
-/** Read keyframes as the server does, with its words for a problem. @returns {Path} */
+/** Read keyframes as the server does, with its words for a problem. @param {string} text @returns {Path} */
 export function readPath(text) {
   const lines = text.split(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/);
   /** @type {Map<number, PathKey>} */
   const found = new Map();
-  const wrong = (problem) => ({ lines, keys: [], problem });
+  const wrong = (/** @type {string} */ problem) => ({ lines, keys: [], problem });
   for (const [line, whole] of lines.entries()) {
     const bare = whole.split("#")[0].trim();
     if (!bare) continue;
@@ -50,7 +49,7 @@ function writeKey(frame, [right, down, zoom, angle]) {
 }
 
 /** Write a frame's key into the text, or take it out; its remark and every other line stay.
- * @param {Path} path @param {Place} [place] */
+ * @param {Path} path @param {number} frame @param {Place} [place] */
 export function withKey({ lines, keys }, frame, place) {
   const next = keys.find((key) => key.frame >= frame);
   const line = next?.line ?? (keys.at(-1)?.line ?? -1) + 1;
@@ -60,7 +59,7 @@ export function withKey({ lines, keys }, frame, place) {
 }
 
 /** Return where the picture lies in a frame: straight between keys (zoom in its logarithm), still before and after.
- * @param {PathKey[]} keys @returns {Place} */
+ * @param {PathKey[]} keys @param {number} frame @returns {Place} */
 export function placeAt(keys, frame) {
   if (!keys.length) return STILL;
   let [low, high] = [0, keys.length - 1];
@@ -78,7 +77,7 @@ export function placeAt(keys, frame) {
   });
 }
 
-/** Places of the first and of the last frame, by name. */
+/** Places of the first and of the last frame, by name. @type {Record<string, string[]>} */
 const ENDS = {
   "move right (camera pans left)": ["0 0", "0.25 0"],
   "move left (camera pans right)": ["0 0", "-0.25 0"],
@@ -91,7 +90,7 @@ const ENDS = {
 };
 export const PRESETS = [...Object.keys(ENDS), "shake"];
 
-/** Write a preset for a clip. */
+/** Write a preset for a clip. @param {string} name @param {number} frames */
 export function preset(name, frames) {
   const last = Math.max(frames - 1, 1);
   if (name in ENDS) return `0: ${ENDS[name][0]}\n${last}: ${ENDS[name][1]}`;
@@ -102,8 +101,8 @@ export function preset(name, frames) {
   }).join("\n");
 }
 
-/** Return where a point lies as the picture sees it, from its own middle. @param {Place} place @param {number[]} size
- * @param {Spot} point */
+/** Return where a point lies as the picture sees it, from its own middle.
+ * @type {(place: Place, size: number[], point: Spot) => Spot} */
 export function seen([right, down, , angle], [width, height], [x, y]) {
   const turn = (angle * Math.PI) / 180;
   const [cos, sin] = [Math.cos(turn), Math.sin(turn)];
@@ -112,7 +111,7 @@ export function seen([right, down, , angle], [width, height], [x, y]) {
 }
 
 /** Say what a press takes hold of: the handle that turns, an arm above the picture, a corner, or all of it.
- * @param {Place} place @param {number[]} size @param {Spot} point */
+ * @param {Place} place @param {number[]} size @param {Spot} point @param {number} arm @param {number} reach */
 export function gripAt(place, size, point, arm, reach) {
   const [x, y] = seen(place, size, point);
   const [outX, outY] = [Math.abs(x) - (size[0] * place[2]) / 2, Math.abs(y) - (size[1] * place[2]) / 2];
@@ -122,8 +121,7 @@ export function gripAt(place, size, point, arm, reach) {
 }
 
 /** Return where a drag takes the picture that lay at `start` and lies at `now`; straight: on one axis, by 15 degrees.
- * @param {string} grip @param {Place} start @param {Place} now @param {number[]} size @param {Spot} from @param {Spot} to
- * @returns {Place} */
+ * @type {(grip: string, start: Place, now: Place, size: number[], from: Spot, to: Spot, straight: boolean) => Place} */
 export function dragged(grip, start, now, size, from, to, straight) {
   const [right, down, zoom, angle] = start;
   if (grip === "move") {

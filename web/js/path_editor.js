@@ -1,6 +1,5 @@
 // The path editor on Motion Path: the picture as a rectangle that moves, zooms by a corner and turns by a handle.
 
-import { app } from "../../../scripts/app.js";
 import { companion, placeOf } from "./companion.js";
 import { CONTROL, ROW, button, field, make, notice, put } from "./controls.js";
 import { frameBar } from "./frame_bar.js";
@@ -13,7 +12,7 @@ const HELP = "The thick outline is what is seen. Shift drags along one axis, and
 const SETTINGS = ["kind", "frames", "width", "height", "keyframes"];
 const NUMBERS = ["right", "down", "zoom", "angle"];
 const STEPS = [0.01, 0.01, 0.01, 1];
-/** Index of the number that a key changes, and its way. */
+/** Index of the number that a key changes, and its way. @type {Record<string, Point>} */
 const NUDGES = {
   ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 1], ArrowUp: [1, -1],
   "+": [2, 1], "=": [2, 1], "-": [2, -1], "]": [3, 1], "[": [3, -1],
@@ -24,25 +23,25 @@ const [HANDLE, ARM] = [10, 24]; // pixels of the screen
 const shown = new Map();
 
 class PathEditor {
+  path = readPath("");
+  editable = false;
+  /** @type {Pull | null} */
+  drag = null;
+  span = 2; // of the view, in sides of the picture
+
+  /** @param {Companion} c */
   constructor(c) {
     this.c = c;
-    this.set = /** @type {Record<string, any>} */ ({});
-    this.path = readPath("");
-    this.editable = false;
-    /** @type {{ grip: string, start: Place, now: Place, from: number[] } | null} */
-    this.drag = null;
-    this.span = 2; // of the view, in sides of the picture
-
     const hint = make("div", { textContent: MEANING, title: HELP }, "flex: none; white-space: nowrap; overflow: hidden");
     c.root.append(hint);
     this.surface = new Surface(c.root, MEANING);
     this.note = notice("max-height: 60px");
-    this.fields = NUMBERS.map((name, index) => field({ type: "number", step: STEPS[index], ariaLabel: name },
+    this.fields = NUMBERS.map((name, index) => field({ type: "number", step: String(STEPS[index]), ariaLabel: name },
       "flex: 1; width: 0", ({ valueAsNumber }) => this.edit(index, valueAsNumber)));
     const numbers = this.fields.map((each, index) => make("label", {}, `${ROW} flex: 1`, NUMBERS[index], each));
     const options = ["Write a preset ...", ...PRESETS].map((name) => new Option(name));
-    this.presets = make("select", { title: "preset" }, `${CONTROL} flex: 1`, ...options);
-    this.presets.onchange = () => c.step(() => this.write(preset(this.presets.value, this.set.frames)));
+    const onchange = () => c.step(() => this.write(preset(this.presets.value, c.value("frames"))));
+    this.presets = make("select", { title: "preset", onchange }, `${CONTROL} flex: 1`, ...options);
     this.remover = button("", "delete the key of this frame", () => c.step(() => this.put()));
     this.chooser = button("Draw keyframes", "draw keyframes", () => c.step(() => c.write("kind", "keyframes") && this.changed()));
     this.bar = frameBar(() => this.show());
@@ -50,12 +49,12 @@ class PathEditor {
     this.bar.set({ frames: left + 1, frame: left });
     c.root.append(this.note, make("div", {}, ROW, ...numbers),
       make("div", {}, ROW, this.presets, this.remover, this.chooser), this.bar.element);
-    this.listen(this.surface.canvas);
+    this.listen();
   }
 
-  /** @param {HTMLCanvasElement} canvas */
-  listen(canvas) {
-    const grip = (event) => {
+  listen() {
+    const { canvas } = this.surface;
+    const grip = (/** @type {PointerEvent} */ event) => {
       const { unit } = this.view();
       return this.editable ? gripAt(this.place, this.size, this.at(event), ARM * unit, HANDLE * unit) : "";
     };
@@ -93,8 +92,7 @@ class PathEditor {
   /** Read every setting again, as one of them or a link is another; a drag ends. */
   changed() {
     this.drag = null;
-    for (const name of SETTINGS) this.set[name] = this.c.value(name);
-    this.path = readPath(this.c.linked("keyframes") ? "" : String(this.set.keyframes));
+    this.path = readPath(this.c.linked("keyframes") ? "" : String(this.c.value("keyframes")));
     this.fit();
   }
 
@@ -113,20 +111,21 @@ class PathEditor {
 
   /** Show the frame, its key, and what is to say of them. */
   show() {
-    const { c, set, bar, path: { keys, problem } } = this;
+    const { c, bar, path: { keys, problem } } = this;
+    const [kind, frames] = [c.value("kind"), c.value("frames")];
     const linked = this.watched();
-    const drawn = set.kind === "keyframes";
-    const behind = keys.filter((key) => key.frame >= set.frames).length;
+    const drawn = kind === "keyframes";
+    const behind = keys.filter((key) => key.frame >= frames).length;
     this.editable = drawn && !problem && !c.linked("keyframes");
-    bar.set({ frames: set.frames, keys: keys.slice(0, keys.length - behind).map((key) => key.frame) });
+    bar.set({ frames, keys: keys.slice(0, keys.length - behind).map((key) => key.frame) });
     const none = this.editable && !keys.length ? "keyframes: there are none; drag the rectangle to make one." : "";
     const wrong = drawn ? problem || none : "";
     this.note.textContent = wrong || [
-      !drawn && `The kind is ${set.kind}: its own settings move the picture, and not these keyframes.`,
+      !drawn && `The kind is ${kind}: its own settings move the picture, and not these keyframes.`,
       linked && `A link sets ${linked}; what it brings is not known here.`,
       behind && `Keys behind the last frame: ${behind}.`,
     ].filter(Boolean).join(" ");
-    this.note.style.color = wrong ? colours().error : "";
+    this.note.style.color = wrong ? "var(--error-text)" : "";
     this.remover.disabled = !this.editable || !keys.some((key) => key.frame === bar.frame);
     this.remover.textContent = this.remover.ariaLabel = `${this.remover.disabled ? "No key at" : "Delete key"} ${bar.frame}`;
     this.chooser.hidden = drawn;
@@ -136,6 +135,7 @@ class PathEditor {
     c.redraw();
   }
 
+  /** @param {string} text */
   write(text) {
     if (!this.c.write("keyframes", text)) return; // somebody else has just written, and was shown
     this.path = readPath(text);
@@ -147,13 +147,14 @@ class PathEditor {
     this.write(withKey(this.path, this.bar.frame, place));
   }
 
-  /** Change one number of the place. */
+  /** Change one number of the place. @param {number} index @param {number} value */
   edit(index, value) {
     const place = [...this.place];
     place[index] = value;
     if (Number.isFinite(value)) this.c.step(() => this.put(place));
   }
 
+  /** @type {TakeKey} */
   key({ key, target, shiftKey }) {
     if (key === "Delete" || key === "Backspace") this.remover.click();
     else if (target !== this.c.root) return false;
@@ -167,7 +168,7 @@ class PathEditor {
     return true;
   }
 
-  /** Go to the next key, or back to the one before. */
+  /** Go to the next key, or back to the one before. @param {number} way */
   go(way) {
     const far = this.path.keys.map((key) => (key.frame - this.bar.frame) * way).filter((frames) => frames > 0);
     if (far.length) this.bar.step(way * Math.min(...far));
@@ -179,7 +180,7 @@ class PathEditor {
   }
 
   get size() {
-    return [this.set.width, this.set.height];
+    return [this.c.value("width"), this.c.value("height")];
   }
 
   /** @returns pixels of the canvas to one of the picture, and pixels of the picture to one of the screen */
@@ -201,8 +202,9 @@ class PathEditor {
     const { scale, unit } = this.view();
     const { text, faint, ground, accent } = colours();
     const { size: [width, height], place, path: { keys }, bar: { frame } } = this;
+    /** @type {(x: number, y: number, side: number) => void} */
     const square = (x, y, side) => pen.fillRect(x - (side * unit) / 2, y - (side * unit) / 2, side * unit, side * unit);
-    /** @param {Place} place @param {"seen" | "near" | "held"} role */
+    /** @param {Place} place @param {string} colour @param {"seen" | "near" | "held"} role */
     const rectangle = ([right, down, zoom, angle], colour, role) => {
       const [x, y] = [(width * zoom) / 2, (height * zoom) / 2];
       pen.save();
@@ -240,10 +242,8 @@ class PathEditor {
   }
 }
 
-app.registerExtension({
-  name: "Frameloom.PathEditor",
-  nodeCreated(node) {
-    if (node.comfyClass !== "Frameloom_MotionPath") return;
-    companion(node, "path", { watch: SETTINGS, height: 340, label: "path editor", build: (c) => new PathEditor(c) });
-  },
+companion("path", { Frameloom_MotionPath: 340 }, {
+  watch: SETTINGS,
+  label: "path editor",
+  build: (c) => new PathEditor(c),
 });

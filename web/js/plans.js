@@ -1,18 +1,18 @@
 // Plans: nodes that lay something out over a clip show it while their numbers and texts change, without a run. The
 // server makes a plan by the functions that the node runs, so the picture is right, and errors are the node's own.
 
-import { app } from "../../../scripts/app.js";
 import { companion } from "./companion.js";
-import { CONTROL, ask, make } from "./controls.js";
+import { CONTROL, ask, make, notice } from "./controls.js";
 import { wayOf } from "./frame_bar.js";
-import { after, before } from "./graph.js";
-import { Surface, THINGS, colours, drawCurve, rangeOf } from "./surface.js";
+import { after, before, upTo } from "./graph.js";
+import { Surface, colourOf, colours, drawCurve, rangeOf } from "./surface.js";
 
-/** Nodes that have a plan, and the least height of its picture. */
-const NODES = {
+/** Height of the plan, by the node's class. */
+const HEIGHTS = {
   Frameloom_CFGSchedule: 190,
   Frameloom_ContextWindows: 220,
   Frameloom_ControlSchedule: 190,
+  Frameloom_FewStepSettings: 130,
   Frameloom_FreeNoise: 260,
   Frameloom_MotionLoRASchedule: 190,
   Frameloom_MotionStrength: 190,
@@ -27,29 +27,21 @@ const TALLEST = 24; // height of a row
 const CHART = 6; // height of a chart, in rows
 const MOST_NAMED = 4; // rows under the pointer
 const SILENCE = "This is the plan of before; it follows again when the server does.";
-const LINE = "flex: none; line-height: 15px; overflow: hidden;";
 
-app.registerExtension({
-  name: "Frameloom.Plans",
-  nodeCreated(node) {
-    const height = NODES[node.comfyClass];
-    if (height) companion(node, "plan", { watch: [], height, label: "plan of the clip", build });
-  },
-});
+companion("plan", HEIGHTS, { watch: [], label: "plan of the clip", build });
 
 /** @param {Companion} c @returns {Content} */
 function build(c) {
-  const title = make("div", {}, `${LINE} max-height: 30px`);
-  const field = make("input", { type: "number", min: "1", max: "10000", value: OTHERWISE }, `${CONTROL} width: 64px`);
+  const title = make("div", {}, "flex: none; max-height: 30px; line-height: 15px; overflow: hidden");
+  const field = make("input", { type: "number", min: "1", max: "10000", value: String(OTHERWISE) }, `${CONTROL} width: 64px`);
   const length = make("label", {}, "flex: none; display: none", "no empty latent is found; frames ", field);
   c.root.append(title, length);
   const surface = new Surface(c.root, "plan");
-  const note = make("div", {}, `${LINE} min-height: 15px; max-height: 60px; overflow-y: auto`);
-  note.ariaLive = "polite";
+  const note = notice("min-height: 15px; max-height: 60px; line-height: 15px; overflow-x: hidden");
   c.root.append(note);
 
   /** @type {Plan} */
-  let plan = { title: "", frames: 0, panels: [] };
+  let plan = { title: "", frames: 0, panels: [], unit: "frame" };
   let error = ""; // what is wrong with the last question
   let frame = -1; // the pointer's
   let [isAsking, isOld] = [false, false];
@@ -62,6 +54,10 @@ function build(c) {
       const frames = clipLength(node);
       length.style.display = frames ? "none" : "";
       values.frames = frames ?? (field.valueAsNumber || OTHERWISE); // which is saved nowhere
+    }
+    if (node.comfyClass === "Frameloom_FewStepSettings") {
+      const used = [...upTo(node)].filter((each) => !each.mode && known(each, "strength") !== 0); // not bypassed, not off
+      values.before = used.map((each) => `${each.comfyClass} ${known(each, "file") ?? ""}`).join("\n");
     }
     const linked = (node.inputs ?? []).filter(({ link, name }) => link != null && values[name] === undefined);
     return JSON.stringify({ node: node.comfyClass, values, linked: linked.map(({ name }) => name) });
@@ -82,10 +78,11 @@ function build(c) {
     isAsking = false;
   }
 
+  /** @param {number} to */
   function point(to) {
-    frame = to;
+    frame = Math.min(to, plan.frames - 1);
     surface.mark(frame < 0 ? null : (frame + 0.5) / plan.frames);
-    note.textContent = error || (frame < 0 ? "" : `frame ${frame}: ${describe(plan, frame)}`);
+    note.textContent = error || (frame < 0 ? "" : `${plan.unit} ${frame}: ${describe(plan, frame)}`);
     note.style.whiteSpace = error ? "pre-wrap" : "nowrap"; // one line, so that the picture stays as high as it is
   }
 
@@ -99,31 +96,30 @@ function build(c) {
     changed,
     watched: question,
     draw() {
-      const colour = colours();
       title.textContent = title.title = plan.title;
-      note.style.color = error ? colour.error : "";
+      note.style.color = error ? "var(--error-text)" : "";
       surface.canvas.style.opacity = error ? "0.35" : "1";
       surface.canvas.ariaLabel = plan.title;
-      drawPlan(surface, plan, colour);
-      point(Math.min(frame, plan.frames - 1));
+      drawPlan(surface, plan);
+      point(frame);
     },
     key({ key }) {
       const way = wayOf(key);
-      if (way) point(Math.min(Math.max(frame + way, 0), plan.frames - 1));
+      if (way) point(Math.max(frame + way, 0));
       return way !== 0;
     },
   };
 }
 
 /** The value of a node's widget, also where it comes over a link from a node that just holds it; undefined where it is
- * known only when the graph runs. */
+ * known only when the graph runs. @param {GraphNode} node @param {string} [name] @returns {any} */
 function known(node, name, left = FURTHEST) {
   const { slot, from, output } = before(node, (each) => each.name === name);
   if (slot < 0) return node.widgets?.find((each) => each.name === name)?.value;
   return from && left ? known(from, output, left - 1) ?? known(from, "value", left - 1) : undefined;
 }
 
-/** The length of the clip that is sampled behind a node, where the graph says it. */
+/** The length of the clip that is sampled behind a node, where the graph says it. @param {GraphNode} node */
 function clipLength(node) {
   for (const each of after(node)) {
     const length = latentLength(each);
@@ -131,18 +127,20 @@ function clipLength(node) {
   }
 }
 
-/** How many frames the latent has that comes into a node. */
+/** How many frames the latent has that comes into a node. @param {GraphNode | undefined} node */
 function latentLength(node) {
   for (let left = FURTHEST; left && node; left--) {
-    node = before(node, (each) => each.type === "LATENT").from;
-    for (const name of node ? LENGTHS : []) if (known(node, name) > 0) return known(node, name);
+    const { from } = before(node, (each) => each.type === "LATENT");
+    const length = from && LENGTHS.map((name) => known(from, name)).find((each) => each > 0);
+    if (length) return length;
+    node = from;
   }
 }
 
-/** @param {Rows | Chart} panel @returns {panel is Rows} */
+/** @param {Rows | Chart} panel */
 const isRows = (panel) => "rows" in panel;
 
-/** What the plan says of a frame. @param {Plan} plan */
+/** What the plan says of a frame. @param {Plan} plan @param {number} frame */
 function describe({ frames, panels }, frame) {
   const said = panels.map((panel) => {
     if (!isRows(panel)) return panel.values.length === frames ? `${panel.title} ${panel.values[frame]}` : "";
@@ -163,8 +161,9 @@ function describe({ frames, panels }, frame) {
   return said.filter(Boolean).join("; ");
 }
 
-/** @param {Surface} surface @param {Plan} plan @param {Colours} colour */
-function drawPlan(surface, plan, colour) {
+/** @param {Surface} surface @param {Plan} plan */
+function drawPlan(surface, plan) {
+  const colour = colours();
   const pen = surface.begin();
   const { width, height } = surface;
   pen.font = "10px sans-serif";
@@ -190,7 +189,7 @@ function drawPlan(surface, plan, colour) {
     const most = Math.max(tall > 4 ? tall - 2 : tall, 1);
     pen.globalAlpha = 0.7; // labels are on top
     for (let row = 0; row < panel.rows.length; row += Math.max(1, Math.floor(1 / tall))) {
-      pen.fillStyle = THINGS[row % THINGS.length];
+      pen.fillStyle = colourOf(row);
       const foot = top + (row + 1) * tall;
       for (const [first, spacing, count, weights] of panel.rows[row]) {
         const list = panel.weights[weights];
@@ -216,7 +215,7 @@ function drawPlan(surface, plan, colour) {
     const [y, tall] = [top + 4, room - 8];
     pen.fillStyle = colour.edge;
     for (const level of [y, y + tall]) pen.fillRect(0, level, width, 1);
-    pen.strokeStyle = pen.fillStyle = THINGS[1];
+    pen.strokeStyle = pen.fillStyle = colourOf(0);
     pen.lineWidth = 1.5;
     drawCurve(pen, values, { x: unit / 2, y, width: width - unit, height: tall }, [low, high], dots);
     pen.fillStyle = colour.text;

@@ -3,15 +3,16 @@
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { chain, companion } from "./companion.js";
+import { companion } from "./companion.js";
 import { addressOf, make, notice } from "./controls.js";
 import { frameBar, wayOf } from "./frame_bar.js";
-import { outputOf } from "./graph.js";
-import { Surface, colours, drawCurve, rangeOf } from "./surface.js";
+import { outputOf, rootGraph } from "./graph.js";
+import { Surface, colourOf, colours, drawCurve, rangeOf } from "./surface.js";
 
 /** Height of the scrubber, by the node's class. */
 const HEIGHTS = {
   Frameloom_VideoMetrics: 300,
+  Frameloom_DecodeToVideo: 160,
   Frameloom_ForegroundMask: 160,
   Frameloom_JoinScenes: 200,
   Frameloom_LayoutToControl: 160,
@@ -20,7 +21,6 @@ const HEIGHTS = {
 const RUNS = 20; // of the server's history, that are looked through after a reload
 const CHART = 34; // pixels of a chart's height
 const GAP = 4;
-const LINES = ["#3d9be0", "#e69f00"]; // told apart by people who see few colours, on dark and on light ground
 const EMPTY = "Run the node: its frames are shown here.";
 const GONE = "The server has these frames no more: run the node again.";
 const STILL = "One frame: nothing moves. Set the latent's batch size to the frames of a video.";
@@ -29,7 +29,8 @@ const SMALL = "font-size: 10px";
 /** How many frames are shown. @param {Clip} clip */
 const kept = (clip) => Math.ceil(clip.frames / clip.step);
 
-/** Lay pictures of one shape out in a place, as large as they fit. @param {Surface} place @returns {Area[]} */
+/** Lay pictures of one shape out in a place, as large as they fit.
+ *  @type {(count: number, ratio: number, place: Surface) => Area[]} */
 function arrange(count, ratio, place) {
   let [height, columns] = [0, 1];
   for (let tried = 1; tried <= count; tried += 1) {
@@ -53,7 +54,7 @@ class Scrubber {
   clips = [];
   /** @type {Curve[]} */
   curves = [];
-  /** @type {Map<string, HTMLImageElement | "loading" | "gone">} */
+  /** @type {Map<string, Sheet>} */
   sheets = new Map();
   step = 1; // frames of a clip from one that is shown to the next
   last = 0; // number of the last frame that is shown
@@ -70,34 +71,42 @@ class Scrubber {
     this.bar = frameBar(() => c.redraw());
     c.root.append(this.figures, this.bar.element, this.note);
     for (const surface of [this.picture, this.charts]) {
-      surface.canvas.onpointermove = surface.canvas.onpointerdown = (event) => this.scrub(event, surface);
+      surface.canvas.onpointermove = surface.canvas.onpointerdown = (event) => {
+        if (event.buttons > 1 || (this.bar.playing && !event.buttons)) return; // while it plays, a press is needed
+        const [x, y] = surface.at(event);
+        const places = surface === this.picture ? this.places() : [{ x: 0, y: 0, width: surface.width, height: surface.height }];
+        const place = places.find((each) => x >= each.x && x < each.x + each.width && y >= each.y && y < each.y + each.height);
+        if (place) this.bar.step(Math.floor(((x - place.x) / place.width) * (this.last + 1)) - this.bar.frame);
+      };
     }
-    chain(c.node, "onExecuted", (output) => output?.frameloom_clips && this.show(output));
-    this.show(outputOf(app, c.node) ?? {});
-    if (c.isLoaded && !this.clips.length) this.recall();
+    this.show({});
+    if (c.isLoaded && !this.watched()) this.recall().catch(() => {}); // a server may have no history
   }
 
   /** What the last run gave, as this page knows it; where another tab was opened, after its nodes are made. */
   watched() {
-    return outputOf(app, this.c.node)?.frameloom_clips;
+    return outputOf(this.c.node)?.frameloom_clips;
   }
 
   changed() {
-    const known = outputOf(app, this.c.node);
+    const known = outputOf(this.c.node);
     if (known?.frameloom_clips && known !== this.output) this.show(known);
     else this.pace();
   }
 
-  /** Show what the server's history says, where this page was loaded anew. */
+  /** Show the last run that the server remembers, where this page was loaded anew. */
   async recall() {
-    const { node } = this.c;
-    const graph = app.rootGraph ?? app.graph;
-    if (node.graph !== graph) return; // in a subgraph nodes have other numbers there
-    const past = await fromHistory(graph.id, node);
+    const { id, graph, comfyClass } = this.c.node;
+    if (graph !== rootGraph()) return; // in a subgraph nodes have other numbers there
+    /** @type {Record<string, Run>} */
+    const runs = await (await api.fetchApi(`/history?max_items=${RUNS}`)).json();
+    const ours = Object.values(runs).filter(({ prompt: [, , nodes, more] }) =>
+      more?.extra_pnginfo?.workflow?.id === graph.id && nodes[id]?.class_type === comfyClass);
+    const past = ours.map((run) => run.outputs?.[id]).reverse().find((output) => output?.frameloom_clips);
     if (past && !this.clips.length) this.show(past);
   }
 
-  /** Show what a run has given. @param {Output} output */
+  /** Show what a run gave. @param {Output} output */
   show(output) {
     this.output = output;
     this.clips = output.frameloom_clips ?? [];
@@ -123,16 +132,6 @@ class Scrubber {
     return first ? arrange(this.clips.length, first.width / first.height, this.picture) : [];
   }
 
-  /** Go to the frame under the mouse; while it plays, only where a button is down.
-   *  @param {PointerEvent} event @param {Surface} surface */
-  scrub(event, surface) {
-    if (event.buttons > 1 || (this.bar.playing && !event.buttons)) return;
-    const [x, y] = surface.at(event);
-    const places = surface === this.picture ? this.places() : [{ x: 0, y: 0, width: surface.width, height: surface.height }];
-    const place = places.find((each) => x >= each.x && x < each.x + each.width && y >= each.y && y < each.y + each.height);
-    if (place) this.bar.step(Math.floor(((x - place.x) / place.width) * (this.last + 1)) - this.bar.frame);
-  }
-
   /** A sheet, which is fetched when it is first asked for. @param {Clip} clip @param {number} number */
   sheet({ sheets, subfolder }, number) {
     const name = sheets[number];
@@ -141,17 +140,14 @@ class Scrubber {
     const image = new Image();
     image.src = addressOf({ filename: name, subfolder, type: "temp" });
     this.sheets.set(name, "loading");
-    const seen = (/** @type {HTMLImageElement | "gone"} */ what) => {
-      this.sheets.set(name, what);
-      this.c.redraw();
-    };
-    image.decode().then(() => seen(image), () => seen("gone"));
+    image.decode().then(() => this.sheets.set(name, image), () => this.sheets.set(name, "gone"))
+      .finally(() => this.c.redraw());
     return "loading";
   }
 
   draw() {
-    const pen = this.picture.begin();
-    const there = this.places().map((place, number) => this.drawFrame(pen, place, number));
+    this.picture.begin();
+    const there = this.places().map((place, number) => this.drawFrame(place, number));
     const problem = this.clips.find((clip) => clip.problem)?.problem;
     this.note.textContent = there.includes("gone") ? (problem ?? GONE) : this.about();
     const frame = this.bar.frame * this.step;
@@ -162,8 +158,9 @@ class Scrubber {
   }
 
   /** Draw a clip's frame; return its sheet, or why it is not there.
-   *  @param {Pen} pen @param {Area} place @param {number} number */
-  drawFrame(pen, { x, y, width, height }, number) {
+   *  @param {Area} place @param {number} number */
+  drawFrame({ x, y, width, height }, number) {
+    const { pen } = this.picture;
     const clip = this.clips[number];
     const frame = Math.min(this.bar.frame, kept(clip) - 1); // behind its end a clip shows its last frame
     const each = clip.columns * clip.rows;
@@ -181,14 +178,14 @@ class Scrubber {
     if (this.clips.length > 1) {
       pen.font = "bold 11px sans-serif";
       pen.lineWidth = 3;
-      pen.fillStyle = LINES[number % LINES.length];
+      pen.fillStyle = colourOf(number);
       pen.strokeText(clip.title, x + 5, y + 14);
       pen.fillText(clip.title, x + 5, y + 14);
     }
     return sheet;
   }
 
-  /** What must be said of the frames that are shown. */
+  /** What must be said of the frames. */
   about() {
     const [clip] = this.clips;
     if (!clip) return EMPTY;
@@ -215,13 +212,14 @@ class Scrubber {
       pen.strokeStyle = colours().edge;
       pen.strokeRect(0.5, y - 2.5, width, CHART - 5);
       Object.values(lines).forEach((line, each) => {
-        pen.strokeStyle = LINES[each % LINES.length];
+        pen.strokeStyle = colourOf(each);
         const shown = (width * (line.length - 1)) / (this.last * this.step || 1);
         drawCurve(pen, line, { x: 0, y, width: shown, height: CHART - 10 }, range);
       });
     });
   }
 
+  /** @type {TakeKey} */
   key({ key, target }) {
     const toggles = key === " " && !(target instanceof HTMLButtonElement);
     const way = wayOf(key);
@@ -231,24 +229,4 @@ class Scrubber {
   }
 }
 
-/** Return what a node of a workflow gave in the last of the runs that the server remembers. */
-async function fromHistory(workflow, node) {
-  try {
-    const answer = await (await api.fetchApi(`/history?max_items=${RUNS}`)).json();
-    const isOurs = ({ prompt }) =>
-      prompt[3]?.extra_pnginfo?.workflow?.id === workflow && prompt[2][node.id]?.class_type === node.comfyClass;
-    const outputs = Object.values(answer).filter(isOurs).map((run) => run.outputs?.[node.id]);
-    return outputs.reverse().find((output) => output?.frameloom_clips);
-  } catch {
-    return null; // a server without a history: nothing is shown until the next run
-  }
-}
-
-app.registerExtension({
-  name: "Frameloom.Scrubber",
-  nodeCreated(node) {
-    const height = HEIGHTS[node.comfyClass];
-    const build = (c) => new Scrubber(c);
-    if (height) companion(node, "scrubber", { watch: ["fps"], height, label: "frames of the last run", build });
-  },
-});
+companion("scrubber", HEIGHTS, { watch: ["fps"], label: "frames of the last run", build: (c) => new Scrubber(c) });

@@ -31,11 +31,11 @@ export function boxAt({ track, hold }, frame) {
 /** @type {(entity: Entity, frame: number) => Key | undefined} */
 export const keyAt = ({ track }, frame) => track.find((key) => key.f === frame);
 
-/** The keys before and after a frame, as far as they have boxes.
+/** The keys before and after a frame.
  *  @type {(entity: Entity, frame: number) => Key[]} */
 export function neighbours({ track }, frame) {
   const pair = [track.filter((key) => key.f < frame).at(-1), track.find((key) => key.f > frame)];
-  return /** @type {Key[]} */ (pair.filter((key) => key?.box));
+  return pair.filter((key) => key !== undefined);
 }
 
 /** The way of a thing's centre from key to key, in parts where it is absent between.
@@ -74,7 +74,7 @@ export function handles([left, top, right, bottom]) {
   return {
     nw: [left, top], ne: [right, top], se: [right, bottom], sw: [left, bottom],
     n: [x, top], e: [right, y], s: [x, bottom], w: [left, y],
-  }; // prettier-ignore
+  };
 }
 
 /** The handle at a place, or "move" inside the box, or "" outside. ``reach`` is half of a handle's width and height.
@@ -103,9 +103,8 @@ export function drag(box, handle, [dx, dy]) {
 /** The box between two corners; null: it is too small to be meant.
  *  @type {(from: Point, to: Point) => Box | null} */
 export function span(from, to) {
-  const inside = (/** @type {number} */ value) => round(clamp(value, 0, 1));
-  const [left, right] = [inside(Math.min(from[0], to[0])), inside(Math.max(from[0], to[0]))];
-  const [top, bottom] = [inside(Math.min(from[1], to[1])), inside(Math.max(from[1], to[1]))];
+  const [[left, right], [top, bottom]] = [0, 1].map((axis) =>
+    [from[axis], to[axis]].map((at) => round(clamp(at, 0, 1))).sort((one, other) => one - other));
   return right - left < LEAST || bottom - top < LEAST ? null : [left, top, right, bottom];
 }
 
@@ -137,12 +136,12 @@ export function withKey(track, frame, box) {
 }
 
 /** A scene with one thing more, which stands still until it gets a second key.
- *  @type {(scene: Scene, text: string, frame: number, box: Box) => Scene} */
-export function withThing(scene, text, frame, box) {
-  const slug = text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "_").replace(/^_|_$/g, "") || "thing";
-  let id = slug;
-  for (let number = 2; scene.entities.some((each) => each.id === id); number += 1) id = `${slug}_${number}`;
-  return { ...scene, entities: [...scene.entities, { id, text, track: [{ f: frame, box }], hold: true }] };
+ *  @type {(scene: Scene, frame: number, box: Box) => Scene} */
+export function withThing(scene, frame, box) {
+  let number = scene.entities.length + 1;
+  while (scene.entities.some(({ id }) => id === `thing_${number}`)) number += 1;
+  const thing = { id: `thing_${number}`, text: `thing ${number}`, track: [{ f: frame, box }], hold: true };
+  return { ...scene, entities: [...scene.entities, thing] };
 }
 
 /** @type {(scene: Scene, id: string) => Scene} */

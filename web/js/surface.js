@@ -6,23 +6,19 @@ import { make } from "./controls.js";
 const SHARPEST = 2; // beyond this zoom a canvas grows no further: its memory goes with the square
 
 export class Surface {
-  /**
-   * @param {HTMLElement} parent - flex column that the canvas takes the spare height of
-   * @param {string} label - what a screen reader says
-   */
+  width = 0;
+  height = 0;
+  scale = 1; // screen pixels to a pixel of the pen: a handle of 10 on the screen is 10 / scale
+
+  /** @param {HTMLElement} parent - flex column, whose spare height it takes @param {string} label */
   constructor(parent, label) {
     const style = "position: absolute; inset: 0; width: 100%; height: 100%";
-    /** @type {HTMLCanvasElement} */
     this.canvas = make("canvas", { ariaLabel: label, role: "img" }, style);
     this.line = make("div", { hidden: true },
       "position: absolute; inset: 0 auto 0 0; width: 1px; background: currentColor; pointer-events: none");
-    /** @type {HTMLElement} */
     this.place = make("div", {}, "position: relative; flex: 1 1 0; min-height: 0", this.canvas, this.line);
     parent.append(this.place);
     this.pen = /** @type {Pen} */ (this.canvas.getContext("2d"));
-    this.width = 0;
-    this.height = 0;
-    this.scale = 1; // screen pixels to a pixel of the pen: a handle of 10 on the screen is 10 / scale
   }
 
   /** Take the size of the place and empty the canvas; the pen then draws in pixels of the graph. */
@@ -41,31 +37,22 @@ export class Surface {
     return this.pen;
   }
 
-  /** Show a line at a share of the width; null: none. */
+  /** Show a line at a share of the width; null: none. @param {number | null} share */
   mark(share) {
     this.line.hidden = share === null;
-    this.line.style.transform = `translateX(${share * (this.width - 1)}px)`;
+    this.line.style.transform = `translateX(${(share ?? 0) * (this.width - 1)}px)`;
   }
 
-  /**
-   * @param {MouseEvent} event
-   * @returns {Point} where it is, in pixels of the pen; right at every zoom, as the rectangle is zoomed, too
-   */
+  /** Where an event is, in pixels of the pen, at every zoom: the rectangle is zoomed, too.
+   *  @param {MouseEvent} event @returns {Point} */
   at({ clientX, clientY }) {
     const { left, top, width, height } = this.canvas.getBoundingClientRect();
     return [((clientX - left) / width) * this.width, ((clientY - top) / height) * this.height];
   }
 }
 
-/**
- * Draw values as a line, or as dots, from the left to the right of an area.
- *
- * @param {Pen} pen
- * @param {(number | null)[]} values - null is left out
- * @param {Area} area
- * @param {number[]} range - value at the foot and at the top of the area
- * @param {boolean} [dots]
- */
+/** Draw values, null left out, as a line or as dots, from the left to the right of an area. `range`: values at its foot and top.
+ *  @type {(pen: Pen, values: (number | null)[], area: Area, range: number[], dots?: boolean) => void} */
 export function drawCurve(pen, values, { x, y, width, height }, [low, high], dots) {
   pen.beginPath();
   values.forEach((value, place) => {
@@ -86,16 +73,17 @@ export function rangeOf(values) {
 /** @returns the editor's colours as they are now, in the dark theme and in the light one */
 export function colours() {
   const style = getComputedStyle(document.documentElement);
-  const named = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
+  const named = (/** @type {string} */ name, /** @type {string} */ otherwise) => style.getPropertyValue(name).trim() || otherwise;
   return {
     text: named("--input-text", "#ddd"),
     faint: named("--descrip-text", "#999"),
     ground: named("--comfy-input-bg", "#222"),
     edge: named("--border-color", "#4e4e4e"),
-    error: named("--error-text", "#ff4444"),
     accent: named("--p-primary-color", "#4a9eff"),
   };
 }
 
-/** Colours of things, told apart on dark and on light ground; by number, around again. */
-export const THINGS = ["#e0524d", "#4d8fe0", "#3fa860", "#d99a2b", "#9a6be0", "#2ba8a8", "#d0609a", "#8a8f3c"];
+const THINGS = ["#4d8fe0", "#d99a2b", "#e0524d", "#3fa860", "#9a6be0", "#2ba8a8", "#d0609a", "#8a8f3c"];
+
+/** The colour of a thing or a line; everybody tells the first two apart. @param {number} number */
+export const colourOf = (number) => THINGS[number % THINGS.length];

@@ -137,7 +137,7 @@ def test_few_steps_on_sdxl_are_those_that_are_said(port, xl, xl_motion):
         ValueError, match=r"hotshotxl.safetensors does not say .*or the checkpoint is \(SDXL-Light"
     ):
         run_node("FewStepSettings", model=moving, steps=0)
-    from frameloom.nodes.motion.modules import FewStepSettings
+    from frameloom.nodes.motion.few_steps import FewStepSettings
 
     sampler, sigmas, cfg = FewStepSettings.execute(model=moving, steps=4, denoise=1.0).args
     times = [port.sigma_to_timestep(moving, float(sigma)) for sigma in sigmas[:-1]]
