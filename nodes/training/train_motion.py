@@ -91,7 +91,7 @@ class TrainMotionModule(io.ComfyNode):
                 switch("middle_block", False,
                     "Let a new module also act in the middle block, as AnimateDiff v2 does; not on SDXL."),
                 choice("beta_schedule", SCHEDULES,
-                    "Noise schedule of a new module: Stable Diffusion's on the demo model, AnimateDiff-SDXL's on SDXL."),
+                    "Noise schedule of a new module: the demo model wants Stable Diffusion's, SDXL its own."),
                 share("final_rate", 1.0,
                     "Share of learning_rate that is left at the last step, by a cosine. 1: the rate is "
                     "constant, as AnimateDiff's, and a finished run can be gone on with by more steps."),
