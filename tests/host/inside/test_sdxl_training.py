@@ -11,11 +11,12 @@ import torch
 from frameloom.models.errors import CheckpointError, HostError
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.motion.lora import read_motion_lora
-from frameloom.models.training import Learner, hash_weights
+from frameloom.models.training import hash_weights
 from frameloom.models.video.schedules import ANIMATEDIFF_SDXL
 from frameloom.tests.host.inside.test_sdxl import OTHERS
 from frameloom.tests.host.inside.tiny_models import TOKENS, XL, build, build_of
 from frameloom.tests.support.input_table import widget_values
+from frameloom.tests.support.motion import as_hotshot
 from frameloom.training.motion import run as motion_run
 from frameloom.training.motion.dataset import drawn_dataset
 from frameloom.training.motion.lessons import learn_module
@@ -48,11 +49,15 @@ def model(reference):
 
 
 @pytest.fixture
-def weights(reference, tmp_path):
-    """AnimateDiff-SDXL's module of the reference, as it is read from a file."""
-    state = {key[7:]: value.clone() for key, value in reference.items() if key.startswith("motion.")}
-    save_file(state, tmp_path / "mm_sdxl.safetensors")
-    return read_motion_weights(tmp_path / "mm_sdxl.safetensors")
+def read(reference, tmp_path):
+    """A function that reads the reference's module from a file of a kind."""
+
+    def read(kind="animatediff_sdxl"):
+        state = {key[7:]: value.clone() for key, value in reference.items() if key.startswith("motion.")}
+        save_file(as_hotshot(state) if kind == "hotshotxl" else state, tmp_path / f"{kind}.safetensors")
+        return read_motion_weights(tmp_path / f"{kind}.safetensors")
+
+    return read
 
 
 @pytest.fixture
@@ -83,25 +88,25 @@ def question(reference):
     return noisy, torch.full((FRAMES,), 500), tokens, None, pooled
 
 
-def test_the_loss_of_a_module_in_training_is_diffusers(port, model, weights, reference):
-    lesson = learn_module(weights, "learns", torch.device("cpu"))
+@pytest.mark.parametrize("kind", ["animatediff_sdxl", "hotshotxl"])
+def test_the_loss_of_a_module_in_training_is_diffusers(port, model, read, reference, kind):
+    lesson = learn_module(read(kind), "learns", torch.device("cpu"))
     with torch.inference_mode(False):
         noise = torch.randn(reference["noisy"].shape, generator=torch.Generator().manual_seed(3))
         out = port.train_forward(model, FRAMES, lesson.learner)(*question(reference))
         loss = (out - noise).square().mean()
         loss.backward()
-        wanted = (reference["animatediff_sdxl"] - noise).square().mean()
+        wanted = (reference[kind] - noise).square().mean()
     assert float(loss.detach()) == pytest.approx(float(wanted), rel=1e-5)
     assert all(value.grad is not None for value in lesson.parameters.values())
 
 
-def test_saving_memory_changes_no_bit_and_the_base_has_no_gradient(port, model, weights, reference):
+def test_saving_memory_changes_no_bit_and_the_base_has_no_gradient(port, model, read, reference):
     before, gradients = hash_weights(model.model.diffusion_model), []
     for save_memory in (False, True):
-        lesson = learn_module(weights, "learns", torch.device("cpu"))
-        learner = Learner(lesson.learner.network, weights)
+        lesson = learn_module(read(), "learns", torch.device("cpu"))
         with torch.inference_mode(False):
-            forward = port.train_forward(model, FRAMES, learner, save_memory=save_memory)
+            forward = port.train_forward(model, FRAMES, lesson.learner, save_memory=save_memory)
             forward(*question(reference)).square().mean().backward()
         gradients.append([value.grad for value in lesson.parameters.values()])
         assert [name for name, value in forward.unet.named_parameters() if value.grad is not None] == []
@@ -146,14 +151,13 @@ def test_the_node_trains_a_module_then_a_lora_and_few_steps_on_it(xl, train, nod
 
 def test_a_trainer_is_told_of_an_sdxl_base(port, xl):
     base = port.base(xl[0])
-    assert (base.prediction_type, base.is_sdxl, base.pooled, len(base.widths)) == (
-        "eps",
-        True,
-        TOKENS // 2,
-        16,
-    )
+    assert (base.is_sdxl, base.pooled, len(base.widths)) == (True, TOKENS // 2, 16)
     assert base.widths["up_blocks.1.motion_modules.2"] == 64
-    assert port.base(build_of("SDXL", XL, {"v_pred": torch.zeros(0)})).prediction_type == "v"
+    marks = [{"v_pred": torch.zeros(0)}, {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}]
+    told = [port.base(build_of("SDXL", XL, each)) for each in marks]
+    assert [(each.prediction_type, each.own_levels) for each in (base, *told)] == [
+        ("eps", False), ("v", False), ("v", True),
+    ]  # fmt: skip
 
 
 def test_what_cannot_be_trained_on_is_refused_by_name_before_clips_are_encoded(
