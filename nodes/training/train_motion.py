@@ -53,7 +53,7 @@ class TrainMotionModule(io.ComfyNode):
                     "motion LoRA: a small change of motion's, for one kind of movement; a few dozen clips are enough. "
                     "mask adapter: a motion LoRA that is also told which frames are given, so that motion goes on from "
                     "them, or from one to another. PIA adapter: one that is given a picture and how near each frame is "
-                    "to it, by PIA Picture; a module that has one goes on learning with pictures."),
+                    "to it, by PIA Picture; a module that has one keeps learning with pictures. SDXL has no adapters."),
                 whole("steps", 1000, 1, 10_000_000, "Steps of the optimiser in all."),
                 number("learning_rate", 0.0001, 0.0, 1.0, 1e-6,
                     "Learning rate of AdamW; 0.0001 is AnimateDiff's. The demo model learns with 0.001, a "
