@@ -355,8 +355,8 @@ class HeadlessHost:
 
     def base(self, model: Model) -> Base:
         """Return what a trainer must know of a model."""
-        widths = model.size.slots
-        return describe_base(model.base_sampling.prediction, widths, model.size.in_channels)
+        sampling, size = model.base_sampling, model.size
+        return describe_base(sampling.prediction, size.slots, size.in_channels, model.pooled, sampling.sigmas)
 
     def train_forward(
         self, model: Model, frames: int, learner: Learner | None = None, *, save_memory: bool = False

@@ -369,8 +369,8 @@ class Host(Protocol):
     def base(self, model: Any) -> Base:
         """Return what a trainer must know of a model.
 
-        Raises HostError for one that predicts neither noise nor velocity, ValueError for one that is not an SD1.x UNet
-        or reads more than noisy latents.
+        Raises HostError for one that predicts neither noise nor velocity, ValueError for one that is not SD1.x's or
+        SDXL's UNet, or reads more than noisy latents.
         """
         ...
 

@@ -20,6 +20,7 @@ from .edits.edit import Edit
 from .motion.checkpoint import MotionWeights, check_fit
 from .motion.module import MotionModel
 from .motion.pictures import Picture
+from .video.schedules import STABLE_DIFFUSION
 
 PredictionType = Literal["eps", "v"]
 
@@ -31,10 +32,19 @@ class Base:
     Attributes:
         prediction_type: quantity that it predicts.
         widths: width of its UNet at every temporal slot, by slot name.
+        pooled: width of the pooled text that SDXL's UNet reads beside the tokens; 0: it reads none.
+        own_levels: True if its noise levels are others than Stable Diffusion's, as with zero terminal SNR.
     """
 
     prediction_type: PredictionType
     widths: Mapping[str, int]
+    pooled: int = 0
+    own_levels: bool = False
+
+    @property
+    def is_sdxl(self) -> bool:
+        """Whether it is SDXL, whose motion modules have other slots and other norms."""
+        return self.pooled > 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,14 @@ class FrozenForward:
     unet: nn.Module
     run: Callable[..., Tensor]
 
-    def __call__(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Held | None = None) -> Tensor:
+    def __call__(
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        tokens: Tensor,
+        given: Held | None = None,
+        pooled: Tensor | None = None,
+    ) -> Tensor:
         """Return the raw prediction, [B*F, 4, H, W].
 
         Args:
@@ -72,16 +89,26 @@ class FrozenForward:
             timesteps: [B*F].
             tokens: [B*F, L, D]. Prompts; or [B, L, D] where the frames of a video share theirs.
             given: frames that a mask encoder is told of, or latents and affinities for a picture encoder.
+            pooled: [B, D]. Pooled text for SDXL, which is told the latents' own size in pixels besides, uncut.
         """
-        return self.run(noisy, timesteps, tokens, given)
+        return self.run(noisy, timesteps, tokens, given, pooled)
 
     def hash_weights(self) -> str:
         """Return what stands for the UNet's weights, those of LoRAs on it included."""
         return hash_weights(self.unet)
 
 
-def describe_base(prediction_type: PredictionType, widths: Mapping[str, int], channels: int) -> Base:
-    """Return what a trainer must know of a model whose UNet reads so many channels.
+def describe_base(
+    prediction_type: PredictionType, widths: Mapping[str, int], channels: int, pooled: int, sigmas: Tensor
+) -> Base:
+    """Return what a trainer must know of a model.
+
+    Args:
+        prediction_type: quantity that it predicts.
+        widths: width of its UNet at every temporal slot.
+        channels: number of channels that its UNet reads.
+        pooled: width of the pooled text that it reads; 0: none.
+        sigmas: noise levels of its timesteps, [T], ascending.
 
     Raises:
         ValueError: it reads more than noisy latents.
@@ -91,7 +118,9 @@ def describe_base(prediction_type: PredictionType, widths: Mapping[str, int], ch
             f"model: its UNet reads {channels} channels, as for inpainting (9) or instruct-pix2pix (8); expected 4, "
             "the noisy latents; train on a plain checkpoint: the module fits the others, too."
         )
-    return Base(prediction_type, widths)
+    usual = STABLE_DIFFUSION.sigmas().to(sigmas)
+    is_usual = sigmas.shape == usual.shape and torch.allclose(sigmas, usual, rtol=1e-3)
+    return Base(prediction_type, widths, pooled, own_levels=not is_usual)
 
 
 def check_learner(edits: Sequence[Edit], learner: Learner | None, widths: Mapping[str, int]) -> None:

@@ -20,7 +20,8 @@ from ...models.video.grid import Tiles
 from ..seams.between import Brought
 from ..weights.model import Model
 from ..weights.networks import MEASURES
-from .control import PIXELS_PER_LATENT, Control
+from .added import beside_tokens
+from .control import Control
 from .fitting import cycle, scale, spread
 from .gligen import ground_still, share_boxes
 from .guidance import Conditioning
@@ -252,14 +253,7 @@ def _added(options: Mapping[str, Any], model: Model, shape: torch.Size) -> Tenso
             f"conditioning: got {got}; expected {model.pooled:,}, as {model.family.name} reads it; encode the prompt "
             "with the CLIP of this model's own checkpoint."
         )
-    height = options.get("height", PIXELS_PER_LATENT * shape[-2])
-    width = options.get("width", PIXELS_PER_LATENT * shape[-1])
-    measures = [
-        height, width, options.get("crop_h", 0), options.get("crop_w", 0),
-        options.get("target_height", height), options.get("target_width", width),
-    ]  # fmt: skip
-    told = pooled.new_tensor(measures, dtype=torch.float32).expand(len(pooled), -1)
-    return torch.cat([pooled.float(), told], dim=1).to(model.device)
+    return beside_tokens(pooled, (shape[-2], shape[-1]), options).to(model.device)
 
 
 def _group(members: Sequence[RunCondition], frame_ids: Sequence[int]) -> Group:

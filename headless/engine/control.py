@@ -22,9 +22,8 @@ from ...models.video.frames import pick_frames
 from ...models.video.grid import Tiles
 from ..samplers.sigmas import Sampling
 from .edits import EditedRun
-from .fitting import cycle, scale
+from .fitting import PIXELS_PER_LATENT, cycle, scale
 
-PIXELS_PER_LATENT = 8
 # What is added to the UNet: to each of its skip connections, and after its middle block.
 _Residuals = tuple[list[Tensor], Tensor]
 

@@ -29,7 +29,7 @@ from ..samplers.table import Sampler
 from ..samplers.walk import OnStep, Walk
 from ..seams import residuals
 from ..weights.model import Model
-from ..weights.networks import MEASURES
+from .added import added_options
 from .conditions import Group, RunCondition, RunConditions
 from .control import ControlRun
 from .edits import EditedRun, edited
@@ -189,7 +189,7 @@ class Denoiser:
         control = residuals.add_to(control, active, group.tokens)
         if group.concat is not None:
             seen = torch.cat([seen, group.concat.to(seen)], dim=1)
-        options = {"encoder_hidden_states": group.tokens, **control, **_added_options(group, len(seen))}
+        options = {"encoder_hidden_states": group.tokens, **control, **added_options(group.added, len(seen))}
         self._add_shift(active, seen, step, options)
         output = self._ask(seen, step, options, cut).float()
         check_prediction(output, step=self._step, sigma=float(sigma), frames=call.frames)
@@ -218,14 +218,6 @@ class Denoiser:
         if shift is not None:
             shift = shift[:, : self._channels]
             self._shift = shift if self._shift is None else self._shift + shift
-
-
-def _added_options(group: Group, pictures: int) -> dict[str, Any]:
-    """Return what SDXL's UNet is given beside the tokens, with a row for each picture of a batch."""
-    if group.added is None:
-        return {}
-    rows = group.added.repeat_interleave(pictures // len(group.added), dim=0)
-    return {"added_cond_kwargs": {"text_embeds": rows[:, :-MEASURES], "time_ids": rows[:, -MEASURES:]}}
 
 
 def _rows_of(value: Any, rows: slice, call: Call) -> Any:

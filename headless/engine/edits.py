@@ -21,6 +21,7 @@ from ...models.edits.lockstep import InPart, Lockstep
 from ...models.training import check_trainable
 from ..seams import between, cross_attention, input, merge, observe, self_attention, skips, slots
 from ..seams.layers import Network
+from .added import added_options, beside_tokens
 
 _SEAMS = (input, slots, skips, self_attention, merge, between, cross_attention, observe)
 
@@ -119,15 +120,23 @@ def forward_with_edits(
 
     Yields:
         Function of noisy latents [B*F, 4, H, W] (variance preserving), timesteps [B*F], tokens [B*F, L, D]
-        or [B, L, D] and, where a mask adapter is told something, ``given`` that returns the raw prediction,
-        [B*F, 4, H, W].
+        or [B, L, D], where a mask adapter is told something ``given``, and for SDXL ``pooled`` text [B, D], that
+        returns the raw prediction, [B*F, 4, H, W].
     """
     check_trainable(edits)
     with edited(unet, edits) as run:
 
-        def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Held | None = None) -> Tensor:
-            run.begin(training_call(noisy, frames, given))
-            return unet(noisy, timesteps, encoder_hidden_states=tokens, return_dict=False)[0]
+        def forward(
+            noisy: Tensor,
+            timesteps: Tensor,
+            tokens: Tensor,
+            given: Held | None = None,
+            pooled: Tensor | None = None,
+        ) -> Tensor:
+            call = training_call(noisy, frames, given)
+            run.begin(call)
+            added = added_options(None if pooled is None else beside_tokens(pooled, call.size), len(noisy))
+            return unet(noisy, timesteps, encoder_hidden_states=tokens, return_dict=False, **added)[0]
 
         yield forward
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+PIXELS_PER_LATENT = 8
+
 
 def cut_to(planes: Tensor, aspect: float) -> Tensor:
     """Cut [N, C, H, W] evenly at both ends of its longer side to a ratio of width to height."""

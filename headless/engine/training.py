@@ -52,10 +52,17 @@ class _Edited:
         self._hooks = ExitStack()
         self._predict = self._hooks.enter_context(forward_with_edits(unet, edits, frames))
 
-    def __call__(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Held | None = None) -> Tensor:
+    def __call__(
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        tokens: Tensor,
+        given: Held | None = None,
+        pooled: Tensor | None = None,
+    ) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
             parts = (part.clone() if part.is_inference() else part for part in (noisy, timesteps, tokens))
-            return self._predict(*parts, given)
+            return self._predict(*parts, given, pooled)
 
 
 def _in_float32(network: Any) -> Any:

@@ -19,15 +19,21 @@ from ...models.edits.call import Held, training_call
 from ...models.errors import HostError
 from ...models.layout.gligen import Gligen
 from ...models.motion.edit import motion_edit
+from ...models.network.family import LOAD_UNET, check_has_slots
+from ...models.network.unet import UNetSize
 from ...models.training import Base, FrozenForward, Learner, check_learner, describe_base, recompute
 from .installed import hand_out, installed
+from .levels import check_discrete
 from .load.family import family_of
 from .seams import hooks, patches
 from .seams.guide import is_ours
 from .seams.live import KEY, Live
-from .seams.network import sd1_size
+from .seams.network import size_of
 
 logger = logging.getLogger(__name__)
+
+_MEASURES = 6 * 256  # width of the sizes that core embeds beside SDXL's pooled text
+_PIXELS_PER_LATENT = 8
 
 
 def describe(model: Any) -> Base:
@@ -37,17 +43,17 @@ def describe(model: Any) -> Base:
     if isinstance(sampling, kinds.EDM | kinds.X0) or not isinstance(sampling, kinds.EPS):
         raise HostError(
             f"model: is a {family_of(model).name}, which predicts neither noise nor velocity; expected a Stable "
-            "Diffusion model; load an SD1.5 checkpoint or the demo model."
+            f"Diffusion model; {LOAD_UNET}."
         )
+    check_discrete(sampling, family_of(model).name)
     if not all(weight.is_floating_point() for weight in model.model.diffusion_model.parameters()):
         raise HostError(
             "model: has quantised weights (GGUF, say), through which no gradient goes; expected fp16, bf16, fp32 or "
             "fp8; load such a file of the same checkpoint."
         )
-    size = sd1_size(model.model.diffusion_model)
-    return describe_base(
-        "v" if isinstance(sampling, kinds.V_PREDICTION) else "eps", size.slots, size.in_channels
-    )
+    size, is_v = _size_of(model), isinstance(sampling, kinds.V_PREDICTION)
+    pooled = model.model.adm_channels - _MEASURES if family_of(model).is_sdxl else 0
+    return describe_base("v" if is_v else "eps", size.slots, size.in_channels, pooled, sampling.sigmas)
 
 
 def differentiable(
@@ -65,7 +71,7 @@ def differentiable(
         learner: a motion module that learns; None: none does.
         save_memory: work blocks out again for gradients.
     """
-    edits, size = installed(model), sd1_size(model.model.diffusion_model)
+    edits, size = installed(model), _size_of(model)
     check_learner(edits, learner, size.slots)
     options = model.model_options
     told = {**options["transformer_options"], "wrappers": model.wrappers}
@@ -101,15 +107,42 @@ def differentiable(
     ours: dict[str, Any] = {"patches": patches.all_patches()}
     run = RunEdits(edits)
 
-    def forward(noisy: Tensor, timesteps: Tensor, tokens: Tensor, given: Held | None = None) -> Tensor:
+    def forward(
+        noisy: Tensor,
+        timesteps: Tensor,
+        tokens: Tensor,
+        given: Held | None = None,
+        pooled: Tensor | None = None,
+    ) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
-            context = tokens.repeat_interleave(len(noisy) // len(tokens), 0)
+            told: dict[str, Any] = {"context": _row_each(tokens, noisy)}
+            if pooled is not None:
+                told["y"] = _row_each(_beside_tokens(model, pooled, noisy), noisy)
             run.forget()
             live = Live(run.at(training_call(noisy, frames, given)), unet, size)
             with hooks.telling(live):
-                return unet(noisy, timesteps, context=context, transformer_options=patches.tell(live, ours))
+                return unet(noisy, timesteps, transformer_options=patches.tell(live, ours), **told)
 
     return FrozenForward(unet, forward)
+
+
+def _size_of(model: Any) -> UNetSize:
+    """Return the sizes of a model's UNet; ValueError for one without temporal slots."""
+    check_has_slots(family_of(model), "training", "train this one with a trainer of its family")
+    size = size_of(model.model.diffusion_model)
+    assert size is not None  # or the family would not be one of those
+    return size
+
+
+def _row_each(given: Tensor, noisy: Tensor) -> Tensor:
+    """Repeat the rows of videos, [B, ...], for their frames, [B*F, ...]."""
+    return given.repeat_interleave(len(noisy) // len(given), 0)
+
+
+def _beside_tokens(model: Any, pooled: Tensor, noisy: Tensor) -> Tensor:
+    """Return what core makes of pooled text, [B, D], and of pictures' own size, for SDXL's label embedding."""
+    height, width = (_PIXELS_PER_LATENT * side for side in noisy.shape[-2:])
+    return model.model.encode_adm(pooled_output=pooled, width=width, height=height).to(noisy)
 
 
 def _copy_gligen(theirs: CoreGligen) -> Gligen:

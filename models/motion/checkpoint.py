@@ -258,7 +258,7 @@ def _build(file: WeightFile, state: dict[str, Tensor], kind: Kind) -> MotionWeig
             state[query.removesuffix("to_q.weight") + "pos_encoder.pe"] = encoding.to(state[query].dtype)
     _check_complete(file, size, state)
     family, beta_schedule = _recognise(file, size, stores_encoding, kind)
-    if family == "animatediff_sdxl":
+    if _is_as_animatediff_sdxl(family, kind):
         size = replace(size, norm_scope="clip")
     few_steps = read_few_steps(file.name, file.metadata) or from_name(file.name)
     if family in ("animatelcm", "animatelcm_i2v"):
@@ -342,6 +342,11 @@ def _check_complete(file: WeightFile, size: MotionSize, state: Mapping[str, Tens
             )
 
 
+def _is_as_animatediff_sdxl(family: str, kind: Kind) -> bool:
+    """Tell whether a module is AnimateDiff's for SDXL, or one that learned here as that one did."""
+    return family == "animatediff_sdxl" or (family == "frameloom" and kind in SDXL_KINDS)
+
+
 def _recognise(
     file: WeightFile, size: MotionSize, stores_encoding: bool, kind: Kind
 ) -> tuple[Family, BetaSchedule | None]:
@@ -357,7 +362,7 @@ def _recognise(
         known = None if schedule is None else BetaSchedule(cast(BetaName, schedule))
         if family == "animatelcm_i2v" and known == ANIMATEDIFF:  # a name does not say where a schedule ends
             known = ANIMATELCM_I2V
-        if family == "animatediff_sdxl" and known is not None:
+        if known is not None and _is_as_animatediff_sdxl(family, kind):
             known = ANIMATEDIFF_SDXL
         return cast(Family, family), known
     if kind in SDXL_KINDS:  # HotshotXL's goes about under AnimateDiff's keys, too; its encoding is shorter

@@ -98,14 +98,19 @@ def check_offered(family: Family, seams: Iterable[str], user: str) -> None:
         _refuse(family, wanted, user, INSTEAD[refused[0]], load)
 
 
-def check_is_sd1(family: Family, user: str, instead: str) -> None:
-    """Check that a model is Stable Diffusion 1.x, or of its shape; ``instead`` is advice for one of video.
+def check_has_slots(family: Family, user: str, instead: str) -> None:
+    """Check that a model has temporal slots: Stable Diffusion 1.x, SDXL, or one of their shape.
+
+    Args:
+        family: family of the model.
+        user: name of what needs it.
+        instead: advice for a model of video.
 
     Raises:
         ValueError: it is another.
     """
-    if not family.is_sd1:
-        _refuse(family, "Stable Diffusion 1.x", user, instead, LOAD_SD1)
+    if not (family.is_sd1 or family.is_sdxl):
+        _refuse(family, "Stable Diffusion 1.x or SDXL", user, instead, LOAD_UNET)
 
 
 def _refuse(family: Family, wanted: str, user: str, instead: str, load: str) -> None:

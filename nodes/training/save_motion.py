@@ -22,7 +22,7 @@ class SaveMotionModule(io.ComfyNode):
 
     Our loaders, AnimateDiff-Evolved and diffusers read it, with its positional encodings; mask and PIA
     adapters work with ours alone. diffusers' motion module normalises over a whole clip instead of frame
-    by frame, so its pictures differ a little. No file is overwritten.
+    by frame, so its pictures differ a little; on SDXL both do. No file is overwritten.
     """
 
     @classmethod

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ...host import api
 from ...models.files.whole_file import try_folder
-from ...models.network.family import check_is_sd1, check_makes_pictures, check_tokens
+from ...models.network.family import check_has_slots, check_makes_pictures, check_tokens
 from ..drawing.plot import Panel, draw_panels
 from ..early import UNLINKED, check_early
-from ..motion.modules import Motion
+from ..motion.modules import BETA_SCHEDULES, Motion
 from ..sockets import DatasetType
 from ..widgets import choice, line, number, out, schema, seed, share, socket, switch, whole
 from .save_motion import ADAPTER, LORA, MODULE, PIA_ADAPTER
@@ -22,7 +22,7 @@ from .save_motion import ADAPTER, LORA, MODULE, PIA_ADAPTER
 io = api.io
 logger = logging.getLogger(__name__)
 
-SCHEDULES = {"sqrt_linear (AnimateDiff)": "sqrt_linear", "linear (Stable Diffusion)": "linear"}
+SCHEDULES = ("sqrt_linear (AnimateDiff)", "linear (Stable Diffusion)", "linear (AnimateDiff-SDXL)")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TRAINING = "training"  # folder in the user's
 SHOW_EVERY = 10  # steps between pictures of the curve
@@ -44,8 +44,8 @@ class TrainMotionModule(io.ComfyNode):
             aliases=["AnimateDiff training", "train motion LoRA", "MotionDirector", "finetune", "ADMD"],
             inputs=[
                 socket(io.Model, "model",
-                    "The base model, without a motion module: SD1.5, or the demo model."),
-                socket(io.Clip, "clip", "The model's text encoder, for captions."),
+                    "The base model, without a motion module: SD1.5, SDXL, or the demo model."),
+                socket(io.Clip, "clip", "The model's text encoder, or SDXL's two, for captions."),
                 socket(io.Vae, "vae", "The model's VAE, for the clips."),
                 socket(DatasetType, "dataset", "Clips from Video Dataset."),
                 choice("target", [MODULE, LORA, ADAPTER, PIA_ADAPTER],
@@ -53,7 +53,7 @@ class TrainMotionModule(io.ComfyNode):
                     "motion LoRA: a small change of motion's, for one kind of movement; a few dozen clips are enough. "
                     "mask adapter: a motion LoRA that is also told which frames are given, so that motion goes on from "
                     "them, or from one to another. PIA adapter: one that is given a picture and how near each frame is "
-                    "to it, by PIA Picture; a module that has one goes on learning with pictures."),
+                    "to it, by PIA Picture; a module that has one keeps learning with pictures. SDXL has no adapters."),
                 whole("steps", 1000, 1, 10_000_000, "Steps of the optimiser in all."),
                 number("learning_rate", 0.0001, 0.0, 1.0, 1e-6,
                     "Learning rate of AdamW; 0.0001 is AnimateDiff's. The demo model learns with 0.001, a "
@@ -89,9 +89,9 @@ class TrainMotionModule(io.ComfyNode):
                     "Most frames that a new module holds. Keep 32 for AnimateDiff-Evolved, which takes "
                     "others for v1."),
                 switch("middle_block", False,
-                    "Let a new module also act in the middle block, as AnimateDiff v2 does."),
+                    "Let a new module also act in the middle block, as AnimateDiff v2 does; not on SDXL."),
                 choice("beta_schedule", SCHEDULES,
-                    "Noise schedule of a new module; the demo model wants Stable Diffusion's."),
+                    "Noise schedule of a new module: the demo model wants Stable Diffusion's, SDXL its own."),
                 share("final_rate", 1.0,
                     "Share of learning_rate that is left at the last step, by a cosine. 1: the rate is "
                     "constant, as AnimateDiff's, and a finished run can be gone on with by more steps."),
@@ -180,7 +180,7 @@ def make_job(few_steps: int = 0, teacher_steps: int = 20, teacher_cfg: float = 7
     from ...training.motion.job import MotionJob
     from ...training.motion.training import MotionSettings, pick_precision
 
-    given = {**widgets, "betas": (0.9, 0.999), "beta_schedule": SCHEDULES[widgets["beta_schedule"]]}
+    given = {**widgets, "betas": (0.9, 0.999), "beta_schedule": BETA_SCHEDULES[widgets["beta_schedule"]]}
     given |= {"timestep_power": widgets["noise_bias"], "middle": widgets["middle_block"]}
     if few_steps:
         given["few"] = FewSteps(few_steps, teacher_steps, teacher_cfg)
@@ -197,7 +197,7 @@ def _check_family(model: Any, clip: Any, vae: Any) -> None:
     """Refuse what can't be trained on, before clips are encoded, which can take hours."""
     port = api.port()
     family = port.family(model)
-    check_is_sd1(family, "training", "train this one with a trainer of its family")
+    check_has_slots(family, "training", "train this one with a trainer of its family")
     check_tokens(family, port.encode_text(clip, "")[0], "clip")
     check_makes_pictures(port.family(vae), "training", "take the VAE of the model's own checkpoint", "vae")
 

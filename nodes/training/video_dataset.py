@@ -146,8 +146,9 @@ class VideoDataset(io.ComfyNode):
 
 
 def _check_source(source: str, folder: str, width: int, height: int) -> None:
-    from ...training.motion.dataset import check_square
+    from ...training.motion.dataset import check_cells, check_square
 
+    check_cells(width, height)
     if source == FOLDER:
         api.port().resolve(FOLDERS, folder)
     else:

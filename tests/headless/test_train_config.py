@@ -14,6 +14,7 @@ SHIPPED = sorted((ROOT / "configs").glob("*.toml"))
 DEMO = ["model.demo=true", "output.folder=run"]
 FILES = (
     "checkpoints/v1-5-pruned-emaonly.safetensors",
+    "checkpoints/sd_xl_base_1.0.safetensors",
     "animatediff_models/mm_sd_v15_v2.ckpt",
     "loras/style.safetensors",
     "llm/SmolLM2-135M-Instruct.Q4_1.gguf",
@@ -26,7 +27,7 @@ def home(tmp_path, monkeypatch, port):
     monkeypatch.chdir(tmp_path)
     Path("clips").mkdir()
     for name in FILES:
-        (port.models_dir / name).parent.mkdir(parents=True)
+        (port.models_dir / name).parent.mkdir(parents=True, exist_ok=True)
         (port.models_dir / name).touch()
 
 
@@ -90,7 +91,7 @@ WRONG = {
     "dataset.source=folder": "dataset.folder: got ''; expected a folder with videos and captions",
     "model.demo=false": "model: got neither demo nor a checkpoint; expected demo = true, or checkpoint",
     f"model.checkpoint={FILES[0].partition('/')[2]}": "model: got both demo and a checkpoint",
-    "model.checkpoint=x.ckpt": "model.checkpoint: got 'x.ckpt'; expected one of: v1-5-pruned-emaonly.safet",
+    "model.checkpoint=x.ckpt": "model.checkpoint: got 'x.ckpt'; expected one of: sd_xl_base_1.0.safet",
     "model.loras=style": "model.loras: got 'style'; expected a list of tables, each with file, strength.",
     "model.loras=[{}]": "model.loras[0].file: is missing; expected one of: style.safetensors.",
     'model.loras=[{"name": "x"}]': "model.loras[0].name: is no key; expected one of: file, strength.",

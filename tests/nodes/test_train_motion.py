@@ -12,6 +12,7 @@ import torch
 from frameloom.models.errors import ClipError
 from frameloom.models.motion.checkpoint import read_motion_weights
 from frameloom.models.motion.lora import read_motion_lora
+from frameloom.models.video.schedules import STABLE_DIFFUSION
 from frameloom.tests.support.input_table import widget_values
 from frameloom.training.loop import LoopSettings
 from frameloom.training.motion import run as motion_run
@@ -97,7 +98,7 @@ def test_every_widget_is_a_setting_of_the_training(nodes):
     )
     assert [loop.rate(step) for step in (1, 20, 39)] == pytest.approx([1e-3, 0.625e-3, 0.25e-3], rel=0.01)
     settings = MotionSettings(loop, 7, 0.1, 5.0, 3.0, True, 2, 9, FewSteps(4, 12, 2.0))
-    assert make_job(**widgets) == MotionJob("mask adapter", "n", settings, 2, True, 24, "linear")
+    assert make_job(**widgets) == MotionJob("mask adapter", "n", settings, 2, True, 24, STABLE_DIFFUSION)
     assert make_job(**widgets | {"precision": "auto"}).settings.loop.precision == "fp32"  # on the CPU
 
 

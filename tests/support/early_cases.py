@@ -79,6 +79,9 @@ REFUSED = [
     Case(
         "TrainMotionModule", {"target": "motion LoRA"}, "target", "motion: got none to learn a motion LoRA on"
     ),
+    Case(
+        "VideoDataset", {"width": 100, "height": 100}, "width", "width=100: got a side that is not a multiple"
+    ),
     Case("VideoDataset", {"width": 64, "height": 32}, "height", "width=64, height=32; expected a square"),
     Case(
         "VideoDataset", {"source": "folder", "folder": "none"}, "folder", "got 'none', which is no folder of"

@@ -97,7 +97,7 @@ def test_all_that_a_step_makes_is_on_the_device_of_what_learns(encoder):
     lesson = learn_lora(module_weights(), 2, "far", torch.device("meta"), encoder=encoder)
     seen = []
 
-    def forward(noisy, timesteps, tokens, given=None):
+    def forward(noisy, timesteps, tokens, given=None, pooled=None):
         seen.extend([noisy, timesteps, tokens, *(given or ())])
         return noisy * next(iter(lesson.parameters.values())).sum()
 

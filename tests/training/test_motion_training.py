@@ -76,7 +76,8 @@ def test_a_mask_adapter_is_told_clean_frames_that_have_no_part_in_the_loss(port,
     def spoiling(*args, **options):
         forward = frozen(*args, **options)
 
-        def spoilt(noisy, at, tokens, given):
+        def spoilt(noisy, at, tokens, given, pooled):
+            assert pooled is None
             seen.append(given)
             return forward(noisy, at, tokens, given) + 100.0 * len(losses) * given[1]
 

@@ -102,6 +102,20 @@ class DrawnClip:
         return shapes.render(self.drawn, self.width)[0]
 
 
+def check_cells(width: int, height: int) -> None:
+    """Check that pictures are whole latents, of 8 x 8 pixels a cell.
+
+    Raises:
+        ValueError: a side is not a multiple of 8.
+    """
+    for name, side in (("width", width), ("height", height)):
+        if side % 8:
+            raise ValueError(
+                f"{name}={side}: got a side that is not a multiple of 8; expected whole cells of latents, 8 x 8 pixels "
+                f"each; set it to {max(32, side // 8 * 8)} or {side // 8 * 8 + 8}."
+            )
+
+
 def check_square(width: int, height: int) -> None:
     """Check that pictures for drawn shapes are square.
 

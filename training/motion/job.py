@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -21,7 +22,8 @@ from ...models.motion.few_steps import FewStepSettings
 from ...models.motion.lora import MotionLoRA, Strength, merge_loras
 from ...models.motion.mask_adapter import MASK_KEY
 from ...models.motion.pia import PICTURE_KEY
-from ...models.video.schedules import BetaName, BetaSchedule
+from ...models.training import Base
+from ...models.video.schedules import ANIMATEDIFF, ANIMATEDIFF_SDXL, BetaSchedule
 from ..team import ALONE, Team, gather
 from ..video.captions import as_prompt
 from .dataset import Dataset
@@ -55,7 +57,7 @@ class MotionJob:
     rank: int = 16
     middle: bool = False
     max_frames: int = 32
-    beta_schedule: BetaName = "sqrt_linear"
+    beta_schedule: BetaSchedule = ANIMATEDIFF
 
 
 def run_job(
@@ -89,10 +91,13 @@ def run_job(
         ValueError: a LoRA or an adapter is to be learned on nothing, no clip can be decoded, or as ``train_motion``.
     """
     model, clip, vae = parts
-    lesson = _lesson(port, job, model, start)
     # This comes before the clips are encoded, which can take hours.
+    base = port.base(model)
+    _check_base(base, job, is_new=start is None)
+    lesson = _lesson(port, job, base, start)
     _check_encoders(lesson.learner.weights)
-    check_fit(lesson.learner.weights, port.base(model).widths)
+    check_fit(lesson.learner.weights, base.widths)
+    _check_levels(base, lesson.learner.weights)
     check_frames(dataset.frames, lesson.learner.weights, job.settings.frames_per_step)
     if few := job.settings.few:
         gives = lesson.learner.weights.size.mask_encoder
@@ -119,26 +124,59 @@ def encode_dataset(
 
     Args:
         port: the host.
-        model: a MODEL, for its latents' scale.
+        model: a MODEL, for its latents' scale and the width of the pooled text that it reads.
         clip: a CLIP.
         vae: a VAE.
         dataset: clips and their captions.
         watch: callback that gets the number of clips that are done.
+
+    Raises:
+        ValueError: the CLIP has no pooled text as the model reads it.
     """
-    unit = port.noise_unit(model)
+    unit, pooled = port.noise_unit(model), port.base(model).pooled
+
+    @lru_cache(maxsize=1)
+    def condition(text: str) -> list[Any]:
+        return port.encode_text(clip, as_prompt(text))[0][0]
 
     def encode_pictures(pictures: Tensor) -> Tensor:
         images = rearrange(pictures / 2 + 0.5, "f c h w -> f h w c")
         return port.encode(vae, images)["samples"] / unit
 
     def encode_text(text: str) -> Tensor:
-        return port.encode_text(clip, as_prompt(text))[0][0][0][0]
+        return condition(text)[0][0]
+
+    def encode_pooled(text: str) -> Tensor:
+        return _pooled_of(condition(text)[1], pooled)
 
     # A VAE and a text encoder, with all patches on them, can't be hashed. Their answers to a probe can.
     pattern = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    key = hash_settings(picture=encode_pictures(pattern), text=encode_text(_PROBE_TEXT))
-    folder = port.user_dir() / LATENTS
-    return encode_clips(dataset, encode_pictures, encode_text, folder, key, watch, port.check_interrupt)
+    probes = {"picture": encode_pictures(pattern), "text": encode_text(_PROBE_TEXT)}
+    if pooled:
+        probes["pooled"] = encode_pooled(_PROBE_TEXT)
+    folder, beside = port.user_dir() / LATENTS, encode_pooled if pooled else None
+    return encode_clips(
+        dataset,
+        encode_pictures,
+        encode_text,
+        folder,
+        hash_settings(**probes),
+        watch,
+        port.check_interrupt,
+        beside,
+    )
+
+
+def _pooled_of(options: Mapping[str, Any], width: int) -> Tensor:
+    """Return the pooled text of a condition, [1, D], if it is of the width that SDXL reads."""
+    pooled: Tensor | None = options.get("pooled_output")
+    if pooled is None or pooled.shape[-1] != width:
+        got = "no pooled text" if pooled is None else f"pooled text {pooled.shape[-1]:,} wide"
+        raise ValueError(
+            f"clip: got {got}; expected {width:,}, as SDXL's second text encoder makes it; connect the CLIP of the "
+            "model's own checkpoint, with both text encoders."
+        )
+    return pooled
 
 
 def refuse_nothing(target: str) -> NoReturn:
@@ -167,10 +205,45 @@ def _check_encoders(weights: MotionWeights) -> None:
         )
 
 
+def _check_base(base: Base, job: MotionJob, *, is_new: bool) -> None:
+    """Raise ValueError for what AnimateDiff's module for a base does not have, so that no loader would read it."""
+    if base.is_sdxl and job.target in ENCODERS:
+        raise ValueError(
+            f"target: got {job.target} with an SDXL base; expected a module or a motion LoRA, since adapters are for "
+            "Stable Diffusion 1.x alone; choose another target, or an SD1.5 checkpoint."
+        )
+    if base.is_sdxl and is_new and job.middle:
+        raise ValueError(
+            "middle_block: got true with an SDXL base; expected false, since AnimateDiff's modules for SDXL have no "
+            "layers in the middle block; set it to false."
+        )
+    if is_new and base.is_sdxl and job.beta_schedule != ANIMATEDIFF_SDXL:
+        raise ValueError(
+            f"beta_schedule: got {job.beta_schedule.name} up to {job.beta_schedule.end} for a new module on SDXL; "
+            "expected AnimateDiff-SDXL's, with which all loaders sample such a module; choose linear "
+            "(AnimateDiff-SDXL)."
+        )
+    if is_new and not base.is_sdxl and job.beta_schedule == ANIMATEDIFF_SDXL:
+        raise ValueError(
+            "beta_schedule: got AnimateDiff-SDXL's for a new module on Stable Diffusion 1.x; expected sqrt_linear "
+            "(AnimateDiff) or linear (Stable Diffusion), with which loaders sample such a module; choose one of them."
+        )
+
+
+def _check_levels(base: Base, weights: MotionWeights) -> None:
+    """Raise ValueError for a module without a schedule of its own on a base that is not sampled with the usual one."""
+    if weights.beta_schedule is None and base.own_levels:
+        raise ValueError(
+            f"model: got noise levels of its own, such as zero terminal SNR's, below {weights.name}, which is sampled "
+            "with the model's; expected Stable Diffusion's, which training has; choose another checkpoint, or a module "
+            "with a schedule of its own, such as AnimateDiff-SDXL's."
+        )
+
+
 def _lesson(
     port: Host,
     job: MotionJob,
-    model: Any,
+    base: Base,
     start: tuple[MotionWeights, Sequence[tuple[MotionLoRA, Strength]]] | None,
 ) -> Lesson:
     device, seed = port.compute_device(), job.settings.loop.seed
@@ -178,9 +251,13 @@ def _lesson(
     if start is None and job.target != "module":
         refuse_nothing(job.target)
     if start is None:
-        schedule = BetaSchedule(job.beta_schedule)
         weights = new_module(
-            port.base(model).widths, schedule, middle=job.middle, max_frames=job.max_frames, seed=seed
+            base.widths,
+            job.beta_schedule,
+            middle=job.middle,
+            max_frames=job.max_frames,
+            norm_scope="clip" if base.is_sdxl else "frame",
+            seed=seed,
         )
     else:
         with torch.inference_mode(False):

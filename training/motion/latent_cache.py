@@ -43,12 +43,14 @@ class EncodedClips:
         tokens: [M, L, D] float32. Encodings of distinct captions; row 0 is the empty caption.
         caption: [N] long. Row of tokens of each clip.
         skipped: clips of the dataset that could not be decoded, each with its reason; they are not among the N.
+        pooled: [M, D] float32. Pooled text of the same captions, for SDXL; None: the base reads none.
     """
 
     latents: Tensor
     tokens: Tensor
     caption: Tensor
     skipped: tuple[str, ...] = ()
+    pooled: Tensor | None = None
 
 
 def encode_clips(
@@ -59,6 +61,7 @@ def encode_clips(
     base_key: str,
     watch: Callable[[int], None],
     check_interrupt: Callable[[], None],
+    encode_pooled: Callable[[str], Tensor] | None = None,
 ) -> EncodedClips:
     """Encode every clip and every caption, or take them from the cache.
 
@@ -72,6 +75,8 @@ def encode_clips(
         base_key: hash that tells this VAE and text encoder from others.
         watch: callback that gets the number of clips that are done, skipped ones too.
         check_interrupt: callback before each clip; it raises to stop. What is done is kept.
+        encode_pooled: function from a caption to its pooled text, [1, D], called behind ``encode_text``; None: the base
+            reads none.
 
     Returns:
         Normal tensors on the CPU, even inside inference mode.
@@ -85,9 +90,12 @@ def encode_clips(
     with torch.inference_mode(False), torch.no_grad():
         every = dataset.captions
         rows: dict[str, Tensor] = {}
+        beside: dict[str, Tensor] = {}
         for text in dict.fromkeys(["", *every]):
             check_interrupt()
             rows[text] = cache.get("caption", text, 2, lambda text=text: encode_text(text))
+            if encode_pooled is not None:
+                beside[text] = cache.get("pooled", text, 2, lambda text=text: encode_pooled(text))
         length = _common_length(rows)
         latents, used, skipped = _encode_pictures(dataset, encode_pictures, cache, watch, check_interrupt)
         captions = [every[index] for index in used]
@@ -96,7 +104,9 @@ def encode_clips(
         for text, row in row_of.items():
             made = rows.pop(text)
             tokens[row] = made.repeat(length // made.shape[0], 1)
-        return EncodedClips(latents, tokens, torch.tensor([row_of[text] for text in captions]), skipped)
+        pooled = torch.cat([beside[text] for text in row_of]) if beside else None
+        caption = torch.tensor([row_of[text] for text in captions])
+        return EncodedClips(latents, tokens, caption, skipped, pooled)
 
 
 def _common_length(rows: Mapping[str, Tensor]) -> int:

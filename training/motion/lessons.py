@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from ...models.motion.checkpoint import MID_SLOT, MotionWeights
 from ...models.motion.few_steps import FewStepSettings
 from ...models.motion.lora import MotionLoRA, lora_with
-from ...models.motion.module import MotionModel, MotionSize, initialise
+from ...models.motion.module import MotionModel, MotionSize, NormScope, initialise
 from ...models.motion.pia import TaughtPicture
 from ...models.network.layers import attend, attend_briefly
 from ...models.training import Learner
@@ -62,6 +62,7 @@ def new_module(
     *,
     middle: bool = False,
     max_frames: int = 32,
+    norm_scope: NormScope = "frame",
     seed: int = 0,
 ) -> MotionWeights:
     """Return a module that changes nothing yet: torch's own initialisation, with output projections of zero.
@@ -72,11 +73,12 @@ def new_module(
         middle: True for a module with AnimateDiff v2's slot in the middle block.
         max_frames: number of frames that the positional encoding holds. Other packs take a module of 32 for
             v3, or for v2 if it has a middle slot, and one of any other length for v1, whose norms differ.
+        norm_scope: scope of the module's own norms: ``clip`` for SDXL, as AnimateDiff's module for it has them.
         seed: seed of the weights.
     """
     channels = {slot: width for slot, width in widths.items() if middle or slot != MID_SLOT}
     with _seeded(seed):
-        network = MotionModel(MotionSize(channels, max_frames))
+        network = MotionModel(MotionSize(channels, max_frames, norm_scope=norm_scope))
     initialise(network)
     return MotionWeights("new module", "frameloom", network.size, network.state_dict(), schedule)
 

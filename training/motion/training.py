@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -37,6 +37,7 @@ from .latent_cache import EncodedClips
 from .lessons import Learned, Lesson
 from .targets import noise_mse
 
+Texts: TypeAlias = tuple[Tensor, Tensor | None]  # tokens and pooled text of each clip
 CHECKPOINT, RESULT, METRICS = "checkpoint.pt", "motion.safetensors", "metrics.jsonl"
 
 
@@ -85,6 +86,7 @@ class Batch:
             no mask encoder.
         picture: latents [B, 4, h, w] of a frame of each clip that a picture encoder is given, and affinities [B, F] to
             it; None: there is no picture encoder.
+        pooled: [B, D]. Pooled text, for SDXL; None: the base reads none.
     """
 
     latents: Tensor
@@ -94,6 +96,7 @@ class Batch:
     frame_ids: Tensor | None = None
     given: Tensor | None = None
     picture: tuple[Tensor, Tensor] | None = None
+    pooled: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -269,13 +272,14 @@ def draw_batch(
         frame_ids = every[: settings.frames_per_step].sort().values
         latents = latents[:, frame_ids]
     noise = torch.randn(latents.shape, generator=generator)
-    tokens = clips.tokens[clips.caption[index].masked_fill(is_empty, 0)]
+    rows = clips.caption[index].masked_fill(is_empty, 0)
+    pooled = None if clips.pooled is None else clips.pooled[rows]
     given = draw_given(count, latents.shape[1], generator) if gives else None
     picture = None
     if affinity is not None:
         shown, near = draw_pictures(clips.latents[index], affinity[index], generator)
         picture = shown, near if frame_ids is None else near[:, frame_ids]
-    return Batch(latents, tokens, timesteps, noise, frame_ids, given, picture)
+    return Batch(latents, clips.tokens[rows], timesteps, noise, frame_ids, given, picture, pooled)
 
 
 def run_key(clips: EncodedClips, lesson: Lesson, settings: MotionSettings, base: Sequence[Any]) -> str:
@@ -303,7 +307,7 @@ def run_key(clips: EncodedClips, lesson: Lesson, settings: MotionSettings, base:
         start=dict(weights.state),
         parameters=dict(lesson.parameters),
         schedule=None if weights.beta_schedule is None else asdict(weights.beta_schedule),
-        clips=[clips.latents, clips.tokens, clips.caption],
+        clips=[clips.latents, clips.tokens, clips.caption, *([] if clips.pooled is None else [clips.pooled])],
     )
 
 
@@ -334,9 +338,10 @@ def _loss(
         batch = draw_batch(clips, settings, generator, gives=gives, affinity=affinity)
         if batch.frame_ids is not None:
             lesson.learner.network.number_frames(batch.frame_ids)
-        latents, tokens, timesteps, noise = (
-            part.to(device) for part in (batch.latents, batch.tokens, batch.timesteps, batch.noise)
+        latents, timesteps, noise = (
+            part.to(device) for part in (batch.latents, batch.timesteps, batch.noise)
         )
+        texts = batch.tokens.to(device), None if batch.pooled is None else batch.pooled.to(device)
         told = unknown = None
         if batch.given is not None:
             given = batch.given.to(device).float()
@@ -349,8 +354,9 @@ def _loss(
                 near.view(-1, 1, 1, 1).expand(-1, 1, *latents.shape[-2:]),
             )
 
-        def predict(noisy: Tensor, at: Tensor, text: Tensor = tokens) -> Tensor:
-            out = forward(noisy.flatten(0, 1), at.repeat_interleave(noisy.shape[1]), text, told)
+        def predict(noisy: Tensor, at: Tensor, texts: Texts = texts) -> Tensor:
+            text, pooled = texts
+            out = forward(noisy.flatten(0, 1), at.repeat_interleave(noisy.shape[1]), text, told, pooled)
             return out.view_as(noisy)
 
         if settings.few is None:
@@ -358,7 +364,7 @@ def _loss(
             return noise_mse(
                 predict, latents, timesteps, noise, alphas, prediction_type, min_snr=snr, unknown=unknown
             )
-        empty, cfg = clips.tokens[:1].to(device).expand_as(tokens), settings.few.teacher_cfg
+        empty, cfg = _empty_like(texts, clips), settings.few.teacher_cfg
 
         def teach(noisy: Tensor, at: Tensor) -> Tensor:
             with holding(parameters, start):
@@ -369,6 +375,15 @@ def _loss(
         )
 
     return loss
+
+
+def _empty_like(texts: Texts, clips: EncodedClips) -> Texts:
+    """Return the empty caption as often as there are captions."""
+    tokens, pooled = texts
+    empty = clips.tokens[:1].to(tokens).expand_as(tokens)
+    if pooled is None or clips.pooled is None:
+        return empty, None
+    return empty, clips.pooled[:1].to(pooled).expand_as(pooled)
 
 
 @contextmanager

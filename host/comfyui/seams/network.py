@@ -10,7 +10,7 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from torch import nn
 
-from ....models.network.unet import SD1, Block, Layer, Place, UNetSize
+from ....models.network.unet import Block, Layer, Place, UNetSize
 
 _PARTS = {"input": "input_blocks", "middle": "middle_block", "output": "output_blocks"}
 
@@ -36,21 +36,6 @@ def size_of(network: Any) -> UNetSize | None:
     if head != -1:  # a head's width stands in the place of their number
         size = replace(size, num_heads=tuple(width // head for width in size.widths))
     return size if all(_depth(block) == place.depth for place, block in blocks_in(network, size)) else None
-
-
-def sd1_size(unet: Any) -> UNetSize:
-    """Return the sizes of a UNet that has SD1.x's slots.
-
-    Raises:
-        ValueError: it has others.
-    """
-    size = size_of(unet)
-    if size is None or size.slots.keys() != SD1.slots.keys():
-        raise ValueError(
-            f"model: got {type(unet).__name__} with {0 if size is None else len(size.slots)} temporal slots; expected "
-            f"the {len(SD1.slots)} of an SD1.x UNet; load an SD1.5 checkpoint or the demo model."
-        )
-    return size
 
 
 def blocks_in(network: Any, size: UNetSize) -> Iterator[tuple[Place, nn.Module]]:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,14 @@ from frameloom.models.motion.camera_checkpoint import read_camera_weights
 from frameloom.models.motion.camera_ctrl import CameraEdit
 from frameloom.models.motion.camera_moves import move_camera, parse_moves
 from frameloom.models.motion.positions import stretch_positions
-from frameloom.models.video.schedules import ANIMATEDIFF
+from frameloom.models.motion.save import save_motion
+from frameloom.models.network.unet import UNetSize
+from frameloom.models.video.schedules import ANIMATEDIFF, ANIMATEDIFF_SDXL
 from frameloom.models.video.windows import WindowPlan
 from frameloom.tests.support.camera import WIDTHS, tiny_camera
 from frameloom.tests.support.motion import save
 from frameloom.tests.support.tensors import apart
+from frameloom.training.motion.lessons import new_module
 
 import nodes
 
@@ -173,6 +177,23 @@ def test_its_positions_are_stretched_as_ours(peer, port, demo, motion, scene, ev
     theirs = scene.run(evolved(demo[0], load(peer, settings)), frames=8)
     ours = scene.run(scene.moving(demo[0], port.load_motion(weights), schedule=ANIMATEDIFF), frames=8)
     torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_it_reads_what_training_makes_for_sdxl_weight_for_weight(peer):
+    """As AnimateDiff's module for SDXL, which it takes for one by its three levels."""
+    size = UNetSize(32, (1, 2, 2), context_dim=8, num_heads=2, depths=(0, 2, 2), middle_depth=2)
+    weights = new_module(size.slots, ANIMATEDIFF_SDXL, norm_scope="clip")
+    state = {
+        name: torch.randn_like(value) for name, value in weights.state.items() if not name.endswith(".pe")
+    }
+    layers = sys.modules[next(name for name in sys.modules if name.endswith(".animatediff.motion_module_ad"))]
+    file = Path(layers.__file__).parents[1] / "models" / "own_sdxl.safetensors"
+    save_motion(file, replace(weights, state={**weights.state, **state}))
+    theirs = call(peer, "ADE_LoadAnimateDiffModel", model_name=file.name).model
+    assert (theirs.mm_info.sd_type, theirs.mm_info.mm_format) == ("SDXL", "AnimateDiff")
+    read = theirs.state_dict()
+    assert set(state) <= set(read)
+    assert all(torch.equal(read[name].float(), value) for name, value in state.items())
 
 
 @pytest.fixture(scope="module")

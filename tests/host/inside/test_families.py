@@ -161,10 +161,10 @@ def test_prompts_of_another_model_are_named(nodes, parts):
 def test_what_changes_layers_of_sd1_refuses_other_models_of_pictures(nodes, parts, family):
     given = parts(family)
     refused = [
-        "TrainMotionModule", "ApplySparseControl", "ApplyCameraCtrl",
+        "ApplySparseControl", "ApplyCameraCtrl",
         *([
             "ApplyMotionModule", "FreeNoise", "CrossFrameAttnPatch", "ForegroundMask", "ZeroShotSampler",
-            "LayoutConditioning", "FreeInit", "VidToMe", "FreeUPerFrame",
+            "LayoutConditioning", "FreeInit", "VidToMe", "FreeUPerFrame", "TrainMotionModule",
         ] if family == "Flux" else []),
     ]  # fmt: skip
     for node in refused:

@@ -13,19 +13,11 @@ from frameloom.host.comfyui.seams.patches import all_patches
 from frameloom.models.edits.edit import Edit
 from frameloom.models.errors import HostError
 from frameloom.models.video.windows import WindowPlan
-from frameloom.tests.host.inside.tiny_models import build
 from frameloom.tests.support.parts import Every
 
 SEAMS_WITH_PATCHES = (
     "input", "skips", "self_attention", "merge", "between", "cross_attention", "observe",
 )  # fmt: skip
-
-
-def test_a_base_of_sdxls_shape_is_refused(port):
-    with pytest.raises(
-        ValueError, match=r"model: got UNetModel with 16 temporal slots; expected the 21 of an SD1\.x UNet"
-    ):
-        port.base(build("SDXL"))
 
 
 def test_of_a_model_that_dynamic_vram_holds_a_whole_one_is_trained_through(port, demo):
