@@ -74,7 +74,7 @@ def _tracks(entity: Entity, frames: int, width: int, height: int, grid: int) -> 
     boxes, present = entity.boxes_at(frames)
     if not present[0]:
         return []
-    corner, end = boxes.double().split(2, dim=1)
+    corner, end = boxes[:, :2].double(), boxes[:, 2:].double()
     size = torch.tensor([width, height], dtype=torch.float64)
     shares = [(i + 0.5) / grid for i in range(grid)]
     return [
@@ -125,9 +125,11 @@ def wan_move_text(tracks: Sequence[Track]) -> str:
 
 
 def _write(tracks: Sequence[Tensor]) -> str:
-    return json.dumps(
-        [[{"x": round(x, _DIGITS), "y": round(y, _DIGITS)} for x, y in each.tolist()] for each in tracks]
-    )
+    return json.dumps([[_place(each) for each in track] for track in tracks])
+
+
+def _place(place: Tensor) -> dict[str, float]:
+    return {"x": round(float(place[0]), _DIGITS), "y": round(float(place[1]), _DIGITS)}
 
 
 def describe_tracks(found: dict[str, list[Track]], frames: int) -> str:

@@ -37,7 +37,9 @@ def main(tree: str, models: str) -> None:
     options = {"device": "cpu", "dtype": torch.float32, "operations": comfy.ops.disable_weight_init}
     networks = [("diffusion_models", NAMES["diffusion_models"], WanModel(**WAN, **options))]
     networks += [("vae", NAMES["vae"], WanVAE(dim=8, z_dim=16, temperal_downsample=[False, True, True]))]
-    networks += [("diffusion_models", name, WanModel(**WAN | {"in_dim": 36}, **options)) for name in (*PAIR, ATI)]
+    networks += [
+        ("diffusion_models", name, WanModel(**WAN | {"in_dim": 36}, **options)) for name in (*PAIR, ATI)
+    ]
     for folder, name, network in networks:
         state = {
             key: (1.0 if key.endswith(("gamma", "norm_q.weight", "norm_k.weight")) else 0.0)
