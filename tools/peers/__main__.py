@@ -61,7 +61,7 @@ goes first in a series pays for memory that the process fetches anew: at 8 x 512
 100 as the first of its round, and ahead by 5 as the last. So a single round says little of an arm that is not in parts.
 Cases that end in a family's name have its picture or control, by our nodes and by the peer's. Controls stand alone,
 without a motion module, and *Advanced-ControlNet* is their peer. RAVE and VidToMe have none: 64 frames stand over 16.
-*Beside other work* (a load of 14 to 31 on two cores) seconds are those that the process ran, and peaks are of its own
+*Beside other work* (a load of 2 to 31 on two cores) seconds are those that the process ran, and peaks are of its own
 memory, without its weights, which lay in mapped files of float32.
 """
 HEADS = [
