@@ -64,7 +64,7 @@ def test_what_the_node_would_refuse_is_told_in_its_words(server, node, values, l
 
 def test_a_storyboard_gives_the_prompts(server):
     _, made = server.ask(PATH, question("PromptTravel", {**TRAVEL, "text": "?"}, "storyboard", "clip"))
-    assert made == {"title": "the prompts are the storyboard's", "frames": 16, "panels": []}
+    assert (made["title"], made["panels"]) == ("the prompts are the storyboard's", [])
 
 
 @pytest.mark.parametrize(
