@@ -101,10 +101,10 @@ class SampledClips:
 
 
 class KeyframedVideo(io.ComfyNode):
-    """Draw a long video on Wan or LTX-Video: a clip from each keyframe to the next, joined without a seam in frames.
+    """Draw a long video on Wan or LTX-Video: a clip from each keyframe to the next, joined in pixels.
 
     Keyframes stay bit for bit where they are, and neighbours share one. A clip knows of nothing but its two
-    keyframes, so colours do not drift from clip to clip; speed may change at a keyframe. Finished clips are kept in
+    keyframes, so errors do not add up from clip to clip; speed may change at a keyframe. Finished clips are kept in
     the user folder, in frameloom/keyframed_video: a run that was stopped goes on where it was, and a keyframe that
     is exchanged draws two clips anew. The frames lie in a file on the disk, not in memory. In ComfyUI alone.
     """

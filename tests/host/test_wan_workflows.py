@@ -86,6 +86,35 @@ def test_a_clip_is_sampled_by_files_of_the_names_that_the_graph_has(server, file
         )  # frames that are alike are one in a WebP, and random weights make such
 
 
+@pytest.mark.parametrize(
+    ("node", "change", "said"),
+    [
+        (
+            "15",
+            {"length": 8},
+            r"node 15: .*length=8; expected .*4 n \+ 1 frames: 5 or 9 is nearest; set length",
+        ),
+        (
+            "12",
+            {"width": 72},
+            r"node 15: .*keyframes: got pictures of 72 x 64; expected sides that 16 divides",
+        ),
+        (
+            "15",
+            {"switch_step": 2},
+            r"node 15: .*switch_step=2; expected 1 to 1, so that both models take some",
+        ),
+    ],
+)
+def test_keyframes_and_clips_that_the_model_does_not_have_are_named(
+    server, files, tmp_path, node, change, said
+):
+    graph = shortened("wan_keyframes")
+    graph[node]["inputs"] |= change
+    with pytest.raises(RuntimeError, match=said):
+        asyncio.run(documented_client(tmp_path).run(server.url, graph, tmp_path / "fetched", []))
+
+
 @pytest.mark.parametrize("name", list(SHORT))
 def test_the_graph_as_it_ships_lacks_files_alone(server, files, name):
     """Of what a user without the files is told, nothing is about anything else."""
