@@ -140,7 +140,8 @@ class KeyframedVideo(io.ComfyNode):
                 whole("switch_step", 10, 1, 9_999,
                     "First step of low_noise_model. Not read without one.", optional=True),
                 socket(io.Model, "low_noise_model",
-                    "The model that takes the later steps, as Wan 2.2's for low noise.", optional=True),
+                    "The model that takes the later steps, as Wan 2.2's for low noise. The noise levels are the first "
+                    "model's, with its shift.", optional=True),
                 socket(io.ClipVision, "clip_vision",
                     "What looks at the keyframes, for Wan 2.1's image to video models: clip_vision_h.", optional=True),
             ],
@@ -239,11 +240,9 @@ def _open(work: SampledClips, keyframes: Tensor) -> tuple[SampledClips, JobFolde
         work.take(Segments(), models[step], sides, latent, levels[[step, -1]], noise, "euler")
         for step in sorted({0, work.steps // 2, work.steps - 1})  # what is timed acts at some of them
     ]
-    shape = list(latent["samples"].shape)
-    shape[2] = work.plan.law.latents(work.plan.length)
-    return replace(work, shape=tuple(shape)), open_folder(
-        port.user_dir() / "keyframed_video", key, torch.cat(answers)
-    )
+    folder = open_folder(port.user_dir() / "keyframed_video", key, torch.cat(answers))
+    *front, _, height, width = latent["samples"].shape  # with LTX's guides among the latent frames
+    return replace(work, shape=(*front, work.plan.law.latents(work.plan.length), height, width)), folder
 
 
 NODES: list[type] = [KeyframedVideo]
