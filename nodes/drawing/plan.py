@@ -170,7 +170,7 @@ def show_few_steps(name: str, settings: FewStepSettings, taken: int) -> Plan:
     of = "" if taken == settings.steps else f"{taken} of "
     title = f"{name}: {settings.sampler}, {SCHEDULER}, {of}{settings.steps} steps, cfg 1"
     begins = trailing(settings.steps).tolist()[settings.steps - taken :]
-    return Plan(title, taken, [Chart("timestep", begins, dots=True)] if taken else (), "step")
+    return Plan(title, taken, [Chart("timestep", begins)] if taken else (), "step")
 
 
 def _windows(

@@ -65,7 +65,7 @@ class FewStepSettings(io.ComfyNode):
             return Plan("connect the model that comes out of Apply Motion Module", 0)
         found = _settings_of(before)
         if not found:
-            return Plan("the settings are those of the motion module, which is known when the graph runs", 0)
+            return Plan("the motion module's settings: known when the graph runs", 0)
         settings = choose_settings(found, steps)
         name = next((name for name, own in reversed(found) if own), found[-1][0])
         return show_few_steps(name, settings, count_taken(settings.steps, denoise))

@@ -92,7 +92,8 @@ def test_a_drag_on_empty_ground_draws_a_thing(drawn):
 def test_a_drag_inside_moves_and_at_a_handle_resizes_at_every_zoom(editor, zoom):
     drawn = Drawn(editor)
     editor.zoom(zoom)
-    editor.js("(app) => { app.canvas.ds.offset = [0, -300]; app.canvas.setDirty(true, true); }")
+    below = -300 + 50 / zoom  # the editor's own buttons
+    editor.js("(app, y) => { app.canvas.ds.offset = [0, y]; app.canvas.setDirty(true, true); }", below)
     editor.wait(400)
     drawn.drag((0.35, 0.35), (0.55, 0.45))
     assert keys(drawn) == [(0, near(0.4, 0.3, 0.7, 0.6))]

@@ -181,13 +181,13 @@ function drawPlan(surface, plan) {
     top += room;
   });
 
-  /** Draw bars, as high in each frame as it counts there. Of what is smaller than a pixel some is left out.
+  /** Draw bars, as high in a frame as it counts there. Of what is below a pixel some is left out.
    *  @param {Rows} panel @param {number} top @param {number} room */
   function drawRows(panel, top, room) {
     const [unit, tall] = [width / plan.frames, room / panel.rows.length];
     const wide = Math.max(unit > 4 ? unit - 1 : unit, 1);
     const most = Math.max(tall > 4 ? tall - 2 : tall, 1);
-    pen.globalAlpha = 0.7; // labels are on top
+    pen.globalAlpha = 0.7;
     for (let row = 0; row < panel.rows.length; row += Math.max(1, Math.floor(1 / tall))) {
       pen.fillStyle = colourOf(row);
       const foot = top + (row + 1) * tall;
@@ -201,9 +201,10 @@ function drawPlan(surface, plan) {
       }
     }
     pen.globalAlpha = 1;
-    pen.fillStyle = colour.text;
+    pen.fillStyle = colour.faint;
     for (const frame of panel.marks) pen.fillRect((frame + 0.5) * unit - 1, top, 2, room);
     if (tall < 11) return;
+    pen.fillStyle = colour.text;
     panel.labels.forEach((label, row) => pen.fillText(label, 10, top + (row + 0.5) * tall));
   }
 
