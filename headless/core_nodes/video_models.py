@@ -70,6 +70,20 @@ class WanTrackToVideo(CoreNode):
     """A picture and tracks of points for Wan's ATI."""
 
     @classmethod
-    def execute(cls, length: int, **_: Any) -> Any:
+    def execute(
+        cls,
+        positive: Any,
+        negative: Any,
+        vae: Any,
+        tracks: str,
+        width: int,
+        height: int,
+        length: int,
+        batch_size: int,
+        temperature: float,
+        topk: int,
+        start_image: Any,
+        clip_vision_output: Any = None,
+    ) -> Any:
         """Refuse it."""
-        _refuse(cls.__name__, f"{length} frames along tracks")
+        _refuse(cls.__name__, f"{length} frames of {width} x {height}")

@@ -48,19 +48,20 @@ def test_every_edit_leaves_a_storyboard_that_is_read():
     text = js(
         """(() => {
             let board = empty({ frames: 8, fps: 6, width: 320, height: 192 });
-            let scene = withThing(board.scenes[0], "Red ball!", 2, [0.1, 0.1, 0.3, 0.3]);
-            scene = withThing(scene, "red ball", 0, [0.5, 0.5, 1, 1]);
-            scene = withThing(scene, "???", 0, [0, 0, 0.01, 0.01]);
-            scene = withEntity(scene, "red_ball", { track: withKey(scene.entities[0].track, 0, null) });
+            let scene = withThing(board.scenes[0], 2, [0.1, 0.1, 0.3, 0.3]);
+            scene = withThing(scene, 0, [0.5, 0.5, 1, 1]);
+            scene = withThing(withoutThing(scene, "thing_1"), 2, [0.1, 0.1, 0.3, 0.3]);
+            scene = withEntity(scene, "thing_3", { track: withKey(scene.entities[1].track, 0, null) });
             board = withNewScene(withScene(board, 0, scene));
-            board.groups = { red_ball: [1, 2] };
+            board.groups = { thing_2: [1, 2] };
             return format(withoutScene(board, 1));
         })()"""
     )
     board = parse_storyboard(text)
-    assert (board.fps, board.size, board.groups) == (6, (320, 192), {"red_ball": (1,)})
-    assert [each.id for each in board.scenes[0].entities] == ["red_ball", "red_ball_2", "thing"]
-    assert [key.box for key in board.scenes[0].entities[0].track] == [None, (0.1, 0.1, 0.3, 0.3)]
+    assert (board.fps, board.size, board.groups) == (6, (320, 192), {"thing_2": (1,)})
+    assert [each.id for each in board.scenes[0].entities] == ["thing_2", "thing_3"]
+    assert [each.text for each in board.scenes[0].entities] == ["thing 2", "thing 3"]
+    assert [key.box for key in board.scenes[0].entities[1].track] == [None, (0.1, 0.1, 0.3, 0.3)]
     assert all(each.hold for each in board.scenes[0].entities)
 
 
@@ -98,7 +99,7 @@ def test_two_corners_make_a_box_whichever_came_first_and_a_slip_of_the_mouse_mak
 def test_the_way_of_a_centre_is_broken_where_the_thing_is_absent():
     entity = TABLE[4]["entity"]
     assert js("path(given)", entity) == [[[0.25, 0.25]], [[0.75, 0.75], [0.55, 0.55]]]
-    assert js("neighbours(given, 4).map((key) => key.f)", entity) == [6]
+    assert js("neighbours(given, 4).map((key) => key.f)", entity) == [2, 6]
     assert js("neighbours(given, 5).map((key) => key.f)", entity) == [4, 6]
 
 
