@@ -125,7 +125,7 @@ def show_tree(tree: Tree, prompts: Iterable[int]) -> Plan:
         ]
         for level, count in zip(levels, counts, strict=True)
     ]
-    labels = [f"level {level}, {count:,} jobs" for level, count in zip(levels, counts, strict=True)]
+    labels = [f"level {level}: {count:,}" for level, count in zip(levels, counts, strict=True)]
     heights = [[1.0], [0.7]]  # by which neighbours are told apart
     panel = Rows("jobs by level, and prompts", labels, rows, heights, sorted(prompts))
     title = f"{tree.frames:,} frames: {tree.local_jobs + 1:,} jobs of {tree.length}"

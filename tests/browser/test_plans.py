@@ -104,7 +104,7 @@ def test_a_curve_and_a_tree_have_pythons_numbers(editor):
     assert read(editor, node, 5) == [f"factor by frame {round(value, 4):g}" for value in values]
     tree = editor.add("Frameloom_NuwaPlan", at=(560, 60), length=5, depth=3)
     see(editor, tree, f"{count_frames(5, 3)} frames: 21 jobs of 5")
-    assert read(editor, tree, 5)[1:] == ["level 3, 16 jobs"] * 3 + ["level 2, 4 jobs, level 3, 16 jobs"]
+    assert read(editor, tree, 5)[1:] == ["level 3: 16"] * 3 + ["level 2: 4, level 3: 16"]
 
 
 def test_free_noise_is_shown_for_the_clip_that_is_sampled_behind_it(editor):
