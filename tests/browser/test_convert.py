@@ -28,5 +28,5 @@ def test_a_workflow_without_such_nodes_stays_and_is_told_so(editor):
     editor.add("EmptyImage")
     before = editor.saved()["nodes"]
     editor.js(CONVERT)
-    expect(editor.page.get_by_text("Nothing to convert")).to_be_visible()
+    expect(editor.page.get_by_text("Nothing to convert", exact=True)).to_be_visible()
     assert editor.saved()["nodes"] == before
