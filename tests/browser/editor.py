@@ -152,6 +152,7 @@ class Editor:
         self, element: Locator, places: Sequence[tuple[float, float]], button: Any = "left", by: str = "mouse"
     ) -> None:
         """Drag from the first place to the last, with the mouse, a pen or a finger (``touch``)."""
+        self.settle(element)
         points = [self.point(element, place) for place in places]
         {"mouse": self._mouse, "pen": self._pen, "touch": self._finger}[by](points, button)
         self.wait()
@@ -183,8 +184,16 @@ class Editor:
 
     def click(self, element: Locator, place: tuple[float, float], **options: Any) -> None:
         """Click with the mouse."""
+        self.settle(element)
         self.page.mouse.click(*self.point(element, place), **options)
         self.wait()
+
+    def settle(self, element: Locator) -> None:
+        """Wait until an element stays where it is: the page lays nodes out some time after it has them."""
+        before, place = None, element.bounding_box()
+        while place is None or place != before:
+            self.wait()
+            before, place = place, element.bounding_box()
 
     def point(self, element: Locator, place: tuple[float, float]) -> tuple[float, float]:
         """Return where a place in an element is on the screen."""
