@@ -21,13 +21,17 @@ NONE_FOUND = (
 
 
 def pytest_collection_modifyitems(items):
-    """Let processes share the tests by host and by file: one server of each host, one run of each comparison."""
+    """Let processes share the tests by host and by file: one server of each host, one run of each comparison.
+
+    A test that starts a process of its own goes anywhere.
+    """
     for item in items:
         if not item.path.is_relative_to(HERE):  # of a run of all folders
             continue
         host = item.callspec.params.get("host") if hasattr(item, "callspec") else None
         own = "server" if "server" in item.fixturenames else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(f"{own} {host.version}" if host else own))
+        if item.path.stem != "test_inside":
+            item.add_marker(pytest.mark.xdist_group(f"{own} {host.version}" if host else own))
 
 
 @pytest.fixture(scope="session", params=HOSTS or [None], ids=lambda host: host.version if host else "none")
