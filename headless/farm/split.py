@@ -18,7 +18,7 @@ class FarmJob:
     """One prompt for any server.
 
     Attributes:
-        name: what people read.
+        name: words for people.
         prompt: graph in API form, whose node ``SAVED`` makes the pictures.
         index: clip that it draws, from 0; None: it shows the keyframes.
         frames: number of pictures that must come back; None: two or more.
