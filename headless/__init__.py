@@ -1,9 +1,10 @@
 """The second host: ComfyUI's API workflows on diffusers, with nothing but pip packages.
 
-``__main__`` is the command, ``port`` what nodes call, ``cluster`` runs jobs of a recursion by Ray. Rooms, in the order
-in which they build on each other: ``v3``, ``samplers``, ``text``, ``weights``, ``seams``, ``engine``, ``workflow``,
-``core_nodes``, ``train``. The only folder that imports diffusers and Ray; may import ``host`` (not ``host.comfyui``),
-``models`` and ``nodes``; ``train`` may import ``training``.
+``__main__`` is the command, ``port`` what nodes call, ``cluster`` runs jobs of a recursion by Ray, ``crew`` are the
+workers that share jobs. Rooms, in the order in which they build on each other: ``v3``, ``samplers``, ``text``,
+``weights``, ``seams``, ``engine``, ``workflow``, ``core_nodes``, ``farm`` and ``train``. The only folder that imports
+diffusers and Ray; may import ``host`` (not ``host.comfyui``), ``models`` and ``nodes``; ``train`` may import
+``training``.
 """
 
 from __future__ import annotations

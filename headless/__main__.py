@@ -1,4 +1,4 @@
-"""The command ``frameloom``: run a ComfyUI workflow without ComfyUI, train from a file, or convert a workflow.
+"""The command ``frameloom``: run a ComfyUI workflow without ComfyUI or on many, train from a file, convert a workflow.
 
 Exit codes: 0 all is well, 1 the run failed or was stopped, 2 bad usage or an invalid workflow (nothing ran). Of
 ``convert``: 1 something was not possible, which the report says; 2 nothing was written.
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--workers", type=int, help="of --ray (one a GPU; one a core where --device is cpu)")
     run.set_defaults(run=_run)
+    _add_farm(commands)
     _add_train(commands)
     _add_convert(commands)
     return parser
@@ -89,6 +90,45 @@ def _version() -> str:
         return version("frameloom")
     except PackageNotFoundError:  # the folder was put onto the path by hand
         return "(not installed)"
+
+
+def _add_farm(commands: Any) -> None:
+    farm = commands.add_parser(
+        "farm",
+        help="share the clips of a Keyframed Video among ComfyUI servers",
+        description="Draw the clips of a workflow's Keyframed Video on several running ComfyUI servers that have this "
+        "pack and the workflow's files, and write the frames and a video here. Finished clips are kept: the same "
+        "command goes on where it was stopped (docs/cluster.md).",
+    )
+    farm.add_argument(
+        "workflow", type=Path, metavar="GRAPH.json", help='saved by ComfyUI with "Export (API)"'
+    )
+    farm.add_argument(
+        "servers", nargs="+", metavar="SERVER", help="address of a server, such as http://127.0.0.1:8188"
+    )
+    farm.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NODE.INPUT=VALUE",
+        dest="settings",
+        help="replace a value; NODE is an id, or a class or title that only one node has",
+    )
+    farm.add_argument(
+        "--output",
+        type=Path,
+        default=Path("output"),
+        help="folder for results, and in frameloom/farm for finished clips (output)",
+    )
+    farm.add_argument("--fps", type=float, default=16.0, help="frames a second of the video (16)")
+    farm.add_argument(
+        "--timeout",
+        type=float,
+        default=3600.0,
+        metavar="SECONDS",
+        help="longest time that a server may take for a clip, with the time in its queue (3600)",
+    )
+    farm.set_defaults(run=_farm)
 
 
 def _add_train(commands: Any) -> None:
@@ -214,6 +254,36 @@ def _run(options: argparse.Namespace) -> int:
         print(f"node {node_id} did not run: {message}", file=sys.stderr)
     for line in _results(report.shown) + _seeds(graph.nodes):
         print(line)
+    print(f"{time.perf_counter() - started:.1f} seconds")
+    return OK
+
+
+def _farm(options: argparse.Namespace) -> int:
+    from .farm.command import ERRORS, farm, read_servers
+    from .farm.split import split_graph
+    from .progress import shown_log
+    from .workflow.graph import read_workflow
+    from .workflow.settings import with_settings
+    from .workflow.workflow_file import read_workflow_text
+
+    started = time.perf_counter()
+    if options.fps <= 0 or options.timeout <= 0:
+        return _fail(INVALID, "--fps and --timeout: got 0 or less; expected more; change it.")
+    try:
+        prompt = with_settings(read_workflow(read_workflow_text(options.workflow)), options.settings)
+        graph, servers = split_graph(prompt), read_servers(options.servers)
+    except OSError as error:
+        said = f"{options.workflow}: {error.strerror}; expected a workflow in ComfyUI's API form."
+        return _fail(INVALID, said)
+    except ValueError as error:
+        return _fail(INVALID, f"frameloom farm: {error}")
+    try:
+        with redirect_stdout(sys.stderr), shown_log():
+            results = farm(options, graph, prompt, servers)
+    except ERRORS as error:
+        return _fail(FAILED, f"failed: {error}")
+    for path in results:
+        print(path)
     print(f"{time.perf_counter() - started:.1f} seconds")
     return OK
 

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,42 +25,15 @@ from ..host import api
 from ..models.errors import HostError
 from ..models.long_video.nuwa_jobs import Recursion, Watch, Work
 from ..models.long_video.nuwa_tree import Job, find_makespan
+from .crew import Crew, Span, brief
 from .parcel import pack
 from .weights.device import pick_device
 
 logger = logging.getLogger(__name__)
 
 LOCAL = "local"
-RETRIES = 3  # of a job whose worker died
 CONNECT_SECONDS = 20  # to hear from a cluster
-START_SECONDS = 300  # until a worker must have the model
 _LOOPBACK = ("127.0.0.1", "::1")
-
-
-@dataclass(frozen=True)
-class Span:
-    """What a worker did from when to when, in seconds since the first job began.
-
-    Attributes:
-        worker: number of its device, from 0.
-        job: job that it did; None: it got the model.
-        begin, end: times on the clock of this process.
-        own: seconds in which the worker says that it was at work.
-    """
-
-    worker: int
-    job: Job | None
-    begin: float
-    end: float
-    own: float
-
-
-@dataclass(frozen=True)
-class _Task:
-    worker: int
-    actor: Any
-    job: Job | None
-    begin: float
 
 
 class Cluster:
@@ -80,7 +52,7 @@ class Cluster:
         self._address, self._asked = address, workers
         self._device = pick_device(device)
         self._resource = "GPU" if self._device.type == "cuda" else "CPU"
-        self._ray: Any = None
+        self.ray: Any = None
         self.workers = 0
         self.model_seconds = 0.0  # until each of a recursion's workers had the model
         self.spans: list[Span] = []
@@ -96,7 +68,7 @@ class Cluster:
             import ray
         except ImportError as error:
             raise HostError(
-                "--ray: Ray is not installed; expected it beside this command; pip install '.[cluster]' in "
+                "Ray is not installed; expected it beside this command; pip install '.[cluster]' in "
                 "Frameloom's folder."
             ) from error
         if self._device.index:
@@ -108,7 +80,7 @@ class Cluster:
         if self._address not in (LOCAL, "auto"):
             _check_answer(self._address)
         try:
-            self._ray = self._connect(ray)
+            self.ray = self._connect(ray)
         except Exception as error:
             advice = (
                 "expected it to start here; Ray's session folder has its logs"
@@ -116,7 +88,7 @@ class Cluster:
                 else "expected a cluster that this machine is part of: `ray start --address=HEAD:6379` here, with "
                 "Ray and Python of the head's versions"
             )
-            raise HostError(f"--ray {self._address}: Ray says: {_brief(error)}; {advice}.") from error
+            raise HostError(f"--ray {self._address}: Ray says: {brief(error)}; {advice}.") from error
         signal.signal(signal.SIGTERM, handler)  # Ray put its own in place
         try:
             self.workers = self._count_workers()
@@ -134,7 +106,7 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ray.shutdown()
+        self.ray.shutdown()
 
     def run_jobs(
         self, recursion: Recursion, work: Work, watch: Watch, check_interrupt: Callable[[], None]
@@ -154,13 +126,16 @@ class Cluster:
         tree, kept = recursion.tree, recursion.done
         if recursion.done == tree.local_jobs:
             return
-        crew = _Crew(self._ray, self._resource, work, _host_settings())
+        needs = {"num_cpus": 1, "num_gpus": 1} if self._resource == "GPU" else {"num_cpus": 1}
+        given = self.ray.put(pack(work)), _host_settings()
+        crew = Crew(self.ray, _Worker, needs, lambda _number: given)
         begin = time.perf_counter()
         try:
             crew.hire_all(min(self.workers, (tree.length - 1) ** (tree.depth - 1)))
             self.model_seconds = time.perf_counter() - begin
             logger.info("%d workers have the model after %.1f s.", crew.size, self.model_seconds)
-            crew.do(recursion, lambda: watch(recursion.done * work.steps, None), check_interrupt)
+            shared = _SharedJobs(recursion, lambda: watch(recursion.done * work.steps, None))
+            crew.do(shared, check_interrupt)
         finally:
             crew.dismiss()
             self.spans = crew.spans
@@ -180,7 +155,7 @@ class Cluster:
         return ray
 
     def _count_workers(self) -> int:
-        there = int(self._ray.cluster_resources().get(self._resource, 0))
+        there = int(self.ray.cluster_resources().get(self._resource, 0))
         wanted = self._asked or there
         if not 1 <= wanted <= there:
             raise HostError(
@@ -208,7 +183,7 @@ class Cluster:
         )
         return f"it listens to the network, too, at {', '.join(open_ports)}: {guard}"
 
-    def _report(self, recursion: Recursion, crew: _Crew, *, whole: bool) -> None:
+    def _report(self, recursion: Recursion, crew: Crew, *, whole: bool) -> None:
         from ..nodes.drawing.plot import draw_timeline
         from .v3.ui import write_png
 
@@ -261,98 +236,29 @@ class Figures:
         return f"{text}; overhead {self.overhead * 1000:.0f} ms a job."
 
 
-class _Crew:
-    """Workers that hold a model, and what they are doing."""
+@dataclass(frozen=True)
+class _SharedJobs:
+    """A recursion's jobs, as a crew does them."""
 
-    def __init__(self, ray: Any, resource: str, work: Work, settings: dict[str, str]) -> None:
-        self._ray = ray
-        needs = {"num_cpus": 1, "num_gpus": 1} if resource == "GPU" else {"num_cpus": 1}
-        self._kind = ray.remote(**needs, max_restarts=0)(_Worker)
-        self._work, self._settings = ray.put(pack(work)), settings
-        self._idle: list[tuple[int, Any]] = []
-        self._busy: dict[Any, _Task] = {}
-        self._deaths: Counter[Job] = Counter()
-        self._zero = 0.0
-        self.spans: list[Span] = []
-        self.size = 0
+    recursion: Recursion
+    show: Callable[[], None]
 
-    def hire_all(self, size: int) -> None:
-        """Start workers, and wait until each has the model."""
-        self.size, self._zero = size, time.perf_counter()
-        for number in range(size):
-            self._hire(number)
-        while self._busy:
-            self._await(lambda _task, error: _cannot_start(error))
-        self._zero = time.perf_counter()
-        self.spans.clear()
+    @property
+    def left(self) -> int:
+        return self.recursion.tree.local_jobs - self.recursion.done
 
-    def do(self, recursion: Recursion, show: Callable[[], None], check_interrupt: Callable[[], None]) -> None:
-        """Do all jobs that are left."""
+    def start(self) -> Job | None:
+        return self.recursion.start()
 
-        def lost(task: _Task, error: Exception) -> None:
-            if task.job is None:
-                _cannot_start(error)
-                return
-            self._deaths[task.job] += 1
-            if self._deaths[task.job] > RETRIES:
-                raise HostError(
-                    f"{task.job}: its worker died {RETRIES + 1} times, the last time: {_brief(error)}; expected one "
-                    "that lives, with memory for the model; take fewer workers and queue again: finished jobs are kept."
-                ) from error
-            logger.warning("%s: its worker died; another one takes it.", task.job)
-            recursion.give_back(task.job)
-            self._hire(task.worker)
+    def ask(self, job: Job) -> tuple[Any, ...]:
+        return (self.recursion.ends(job).cpu().numpy(),)
 
-        while recursion.done < recursion.tree.local_jobs:
-            check_interrupt()
-            while self._idle and (job := recursion.start()) is not None:
-                number, actor = self._idle.pop(0)
-                reference = actor.do.remote(job, recursion.ends(job).cpu().numpy())
-                self._busy[reference] = _Task(number, actor, job, self._now())
-            for task, (frames, own) in self._await(lost):
-                if task.job is None:
-                    continue
-                recursion.finish(task.job, torch.from_numpy(frames.copy()))
-                show()
-                left = recursion.tree.local_jobs - recursion.done
-                logger.info(
-                    "%s took %.1f s on worker %d; %d jobs are left.", task.job, own, task.worker + 1, left
-                )
+    def finish(self, job: Job, answer: Any) -> None:
+        self.recursion.finish(job, torch.from_numpy(answer.copy()))
+        self.show()
 
-    def dismiss(self) -> None:
-        """End all workers."""
-        for _, actor in [*self._idle, *((task.worker, task.actor) for task in self._busy.values())]:
-            self._ray.kill(actor, no_restart=True)
-
-    def _hire(self, number: int) -> None:
-        actor = self._kind.remote(self._work, self._settings)
-        self._busy[actor.is_ready.remote()] = _Task(number, actor, None, self._now())
-
-    def _await(self, lost: Callable[[_Task, Exception], None]) -> list[tuple[_Task, Any]]:
-        """Wait about a second; return what was done meanwhile, and tell of workers that died."""
-        from ray.exceptions import RayError, RayTaskError
-
-        answers = []
-        ready, waiting = self._ray.wait(list(self._busy), timeout=1.0)
-        for reference in ready:
-            task = self._busy.pop(reference)
-            try:
-                answer = self._ray.get(reference)
-            except RayTaskError as error:
-                raise error.cause or error from error
-            except RayError as error:
-                lost(task, error)
-                continue
-            self._idle.append((task.worker, task.actor))
-            self.spans.append(Span(task.worker, task.job, task.begin, self._now(), answer[1]))
-            answers.append((task, answer))
-        late = [self._busy[each] for each in waiting if self._busy[each].job is None]
-        if late and len(late) == len(self._busy) and self._now() - late[0].begin > START_SECONDS:
-            _cannot_start(TimeoutError(f"no worker had the model after {START_SECONDS} s"))
-        return answers
-
-    def _now(self) -> float:
-        return time.perf_counter() - self._zero
+    def give_back(self, job: Job) -> None:
+        self.recursion.give_back(job)
 
 
 class _Worker:
@@ -399,25 +305,6 @@ def _check_answer(address: str) -> None:
         f"--ray {address}: {fault}; expected HOST:PORT of a Ray cluster's head, 6379 by default; start one there by "
         "`ray start --head`, or leave the address out for an embedded cluster."
     )
-
-
-def _brief(error: Exception) -> str:
-    """Return the first line and the last of what Ray says, which has many, and no more of either than says enough."""
-    lines = [" ".join(line.split())[:300].rstrip(".") for line in str(error).splitlines() if line.strip()]
-    return ": ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or type(error).__name__
-
-
-def _cannot_start(error: Exception) -> None:
-    if "creation task" in str(error):  # it lived, and raised what Ray's last line says
-        raise HostError(
-            f"a worker could not read the model: {_brief(error)}; expected this version of "
-            "frameloom[headless,cluster], of torch and of Python on every machine; update them and queue again: "
-            "finished jobs are kept. Without --ray the jobs are done here."
-        ) from error
-    raise HostError(
-        f"a worker could not start: {_brief(error)}; expected one that lives, with memory for a model; take fewer "
-        "workers and queue again: finished jobs are kept."
-    ) from error
 
 
 def _host_settings() -> dict[str, str]:

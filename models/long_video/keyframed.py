@@ -5,7 +5,8 @@ With K keyframes, and clips of L frames,
     N = (K - 1) (L - 1) + 1 frames;    job i has frames i (L - 1) to (i + 1) (L - 1), from keyframe i to keyframe i + 1
 
 so two neighbours share one frame, which both have from the keyframe. A job knows nothing of the others: errors cannot
-add up as they do where a clip begins with the end of the one before, and the order of jobs changes no bit.
+add up as they do where a clip begins with the end of the one before, and the order of jobs changes no bit. A part of
+the keyframes makes that part of the video, bit for bit, if its first job is told the number that it has in the whole.
 
 What a job samples are latents, and these are what is kept: a clip of 81 frames at 832 x 480 takes 8 MB, where its
 pictures take 388 MB. They are decoded by themselves, since a decoder is causal: behind a seam in latents it would make
@@ -47,6 +48,7 @@ class ClipJob:
 
     index: int  # i
     frames: range  # of the video
+    number: int  # n: place among all clips of the longer video that this one may be a part of
 
     @property
     def keyframes(self) -> slice:
@@ -69,6 +71,7 @@ class KeyframedPlan:
     keyframes: int  # K
     length: int  # L
     law: TimeLaw
+    first: int = 0  # number of the first clip
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -99,7 +102,7 @@ class KeyframedPlan:
         """The jobs in order."""
         for index in range(self.keyframes - 1):
             first = index * (self.length - 1)
-            yield ClipJob(index, range(first, first + self.length))
+            yield ClipJob(index, range(first, first + self.length), self.first + index)
 
 
 class ClipWork(Protocol):
@@ -142,7 +145,7 @@ def check_length(length: int, law: TimeLaw) -> None:
 
 def job_seed(seed: int, job: ClipJob) -> int:
     """Return the seed of a clip: by its place, whatever is made before."""
-    return mix_seeds(seed, job.index)
+    return mix_seeds(seed, job.number)
 
 
 def job_noise(seed: int, job: ClipJob, shape: Sequence[int]) -> Tensor:
@@ -183,7 +186,7 @@ class JoinedVideo:
             OSError: its file can't be written. What was finished before is kept.
         """
         ends = self._keyframes[job.keyframes]
-        name = f"clip-{job.index:05}-{hash_settings(ends=ends)[:16]}"
+        name = f"clip-{job.number:05}-{hash_settings(ends=ends)[:16]}"
         latents = self._folder.load(name, work.shape)
         if latents is None:
             latents = work.sample(job, ends, watch)

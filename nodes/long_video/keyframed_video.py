@@ -144,6 +144,9 @@ class KeyframedVideo(io.ComfyNode):
                     "model's, with its shift.", optional=True),
                 socket(io.ClipVision, "clip_vision",
                     "What looks at the keyframes, for Wan 2.1's image to video models: clip_vision_h.", optional=True),
+                whole("first_clip", 0, 0, 1_000_000,
+                    "Number of the first clip, where the keyframes are a part of a longer video's: 2 if they begin "
+                    "with its third. The clips are then those of the longer video, bit for bit.", optional=True),
             ],
             outputs=[out(io.Image, "images", "All frames of the video.")],
         )  # fmt: skip
@@ -165,12 +168,13 @@ class KeyframedVideo(io.ComfyNode):
         switch_step: int = 10,
         low_noise_model: Any = None,
         clip_vision: Any = None,
+        first_clip: int = 0,
     ) -> io.NodeOutput:
         """Run the node."""
         port, pictures = api.port(), keyframes[..., :3]
         ends = _ends([model, low_noise_model], vae, clip_vision)
         check_vae(port.family(vae), port.family(model))
-        plan = _plan(port.family(model), pictures, length, ends.side)
+        plan = _plan(port.family(model), pictures, length, ends.side, first_clip)
         for name, side in (("positive", positive), ("negative", negative)):
             check_tokens(port.family(model), side, name)
         runs = _runs(model, low_noise_model, port.sigmas(model, steps, scheduler), switch_step)
@@ -194,8 +198,8 @@ def _ends(models: Sequence[Any], vae: Any, clip_vision: Any) -> ClipEnds:
     return ways[0]
 
 
-def _plan(family: Family, keyframes: Tensor, length: int, side: int) -> KeyframedPlan:
-    plan = KeyframedPlan(len(keyframes), length, law_of(family))
+def _plan(family: Family, keyframes: Tensor, length: int, side: int, first: int) -> KeyframedPlan:
+    plan = KeyframedPlan(len(keyframes), length, law_of(family), first)
     height, width = keyframes.shape[1:3]
     if height % side or width % side:
         near = " x ".join(str(max(round(each / side), 1) * side) for each in (width, height))
@@ -223,7 +227,8 @@ def _runs(model: Any, low: Any, sigmas: Tensor, switch: int) -> tuple[tuple[Any,
 def _open(work: SampledClips, keyframes: Tensor) -> tuple[SampledClips, JobFolder]:
     """Ask the models about grey pictures: that tells their clips' shape, and the folder of clips that they finished.
 
-    A clip's own pictures are not in the folder's key but in the name of its file.
+    A clip's own pictures are not in the folder's key but in the name of its file, as is its number: a part of a video
+    finds what the whole finished, and the whole what a part did.
     """
     port, levels = api.port(), torch.cat([work.runs[0][1], *(sigmas[1:] for _, sigmas in work.runs[1:])])
     key = hash_settings(
@@ -234,7 +239,7 @@ def _open(work: SampledClips, keyframes: Tensor) -> tuple[SampledClips, JobFolde
         sampling=[work.sampler, work.cfg, work.seed, *(sigmas for _, sigmas in work.runs)],
         ends=work.ends.name,
     )
-    sides, latent, noise = work.ask(next(work.plan.jobs), grey_ends(keyframes))
+    sides, latent, noise = work.ask(next(replace(work.plan, first=0).jobs), grey_ends(keyframes))
     models = [model for model, sigmas in work.runs for _ in sigmas[1:]]
     answers = [
         work.take(Segments(), models[step], sides, latent, levels[[step, -1]], noise, "euler")

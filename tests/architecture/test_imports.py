@@ -38,10 +38,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("seams",),
         ("engine",),
         ("workflow",),
-        ("convert", "parcel", "progress"),
+        ("convert", "crew", "parcel", "progress"),
         ("port",),
         ("cluster", "core_nodes"),
-        ("train",),
+        ("farm", "train"),
     ),
     "nodes": (
         ("early", "given", "segments", "sockets", "widgets"),

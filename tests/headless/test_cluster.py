@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from frameloom.headless import cluster
+from frameloom.headless import cluster, crew
 from frameloom.headless.cluster import Cluster
 from frameloom.host.bundled import BUNDLED
 from frameloom.models.errors import HostError
@@ -240,7 +240,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_job_changes_no_bit(notes, ca
 def test_a_job_that_kills_every_worker_is_given_up_and_finished_ones_are_kept(
     tmp_path, notes, two, monkeypatch
 ):
-    monkeypatch.setattr(cluster, "RETRIES", 1)
+    monkeypatch.setattr(crew, "RETRIES", 1)
     folder, work = JobFolder(tmp_path / "jobs", "key"), smooth(notes, at=(3, 8), kill=100)
     with pytest.raises(
         HostError, match=r"level 3, job 9 .* its worker died 2 times.*expected one that lives"

@@ -122,6 +122,16 @@ def test_noise_is_a_clips_own_by_seed_and_place():
     assert abs(float(torch.cat(noises).std()) - 1) < 0.1
 
 
+def test_a_part_of_a_video_is_that_part_of_the_whole_and_finds_its_finished_clips(folder, tmp_path):
+    wanted, given, rest = make(folder), keyframes(), Drawn()
+    for place in (JobFolder(tmp_path / "apart", "key"), folder):
+        part = make(place, given[1:4], rest, plan=KeyframedPlan(3, 5, WAN, first=1))
+        assert torch.equal(part, wanted[4:])
+    assert rest.calls == [0, 1]
+    unnumbered = make(JobFolder(tmp_path / "other", "key"), given[1:4], plan=KeyframedPlan(3, 5, WAN))
+    assert not torch.equal(unnumbered, wanted[4:])
+
+
 @pytest.mark.parametrize("done", [0, 1, 2])
 def test_a_run_that_was_stopped_goes_on_where_it_was(folder, tmp_path, done):
     wanted = make(JobFolder(tmp_path / "wanted", "key"))

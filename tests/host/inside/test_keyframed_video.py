@@ -185,6 +185,24 @@ def test_any_order_of_jobs_makes_the_same_bits_and_leaves_torchs_noise_alone(dra
         assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("family", TAKEN)
+def test_parts_are_the_whole_bit_for_bit_and_each_finds_what_the_other_finished(draw, user_folder, family):
+    given, stride = keyframes(), stride_of(family)
+    parts = [draw(family, keyframes=given[place : place + 2], first_clip=place) for place in range(3)]
+    kept = {path: path.stat().st_mtime_ns for path in clips(user_folder)}
+    for path in kept:
+        path.rename(path.with_suffix(".aside"))
+    whole = draw(family, keyframes=given)
+    assert torch.equal(torch.cat([parts[0], *(part[1:] for part in parts[1:])]), whole)
+    assert {path.name for path in clips(user_folder)} >= {path.name for path in kept}
+    assert len(list(user_folder.iterdir())) == 1
+    now = {path: path.stat().st_mtime_ns for path in kept}
+    assert torch.equal(draw(family, keyframes=given[1:3], first_clip=1), parts[1])
+    assert now == {path: path.stat().st_mtime_ns for path in kept}
+    other = draw(family, keyframes=given[1:3])
+    assert not torch.equal(other[1:-1], whole[stride + 1 : 2 * stride])
+
+
 def test_a_run_that_is_stopped_goes_on_and_draws_only_what_is_missing(
     port, core, draw, user_folder, tmp_path, monkeypatch
 ):
