@@ -173,7 +173,8 @@ def test_the_command_refuses_before_anything_runs(tmp_path, command, options, sa
 def test_the_command_refuses_a_cluster_that_is_not_there(tmp_path):
     done = in_a_process(tmp_path / "user", "--ray=auto")  # Ray may end a process that it cannot connect
     assert (done.returncode, done.stdout, jobs_of(tmp_path / "user")) == (2, "", {})
-    assert "--ray auto: Ray says: Could not find any running Ray instance" in done.stderr
+    # That none was found, or of another program's on this machine that it may not be spoken to.
+    assert "--ray auto: Ray says: " in done.stderr
 
 
 def test_the_command_shares_the_jobs_of_a_module_in_float8_bit_for_bit(tmp_path, command):

@@ -349,7 +349,7 @@ def until(true, seconds=60):
 
 
 def test_the_command_goes_on_after_a_kill_and_a_stop_and_writes_frames_and_a_video(tmp_path):
-    prompt = graph(keyframes=7)
+    prompt, clips = graph(keyframes=11), 10  # of which two runs can finish six, so that a server hangs in both
     with playing(Stub("hangs", after=2), Stub("hangs", after=2)) as stubs:
         urls = [stub.url for stub in stubs]
         for stop in (signal.SIGKILL, signal.SIGINT):
@@ -357,8 +357,10 @@ def test_the_command_goes_on_after_a_kill_and_a_stop_and_writes_frames_and_a_vid
             until(lambda: any(stub.acts("hangs") for stub in stubs))
             time.sleep(1)
             process.send_signal(stop)
-            _, err = process.communicate(timeout=60)
-            if stop == signal.SIGINT:
+            if stop == signal.SIGKILL:
+                process.wait(timeout=60)  # Ray's processes hold its pipes a little longer
+            else:
+                _, err = process.communicate(timeout=60)
                 assert process.returncode == 1
                 assert "Stopped; finished clips are kept in " in err
                 assert all(stub.prompts[-1][0] in stub.stopped for stub in stubs if stub.acts("hangs"))
@@ -366,16 +368,16 @@ def test_the_command_goes_on_after_a_kill_and_a_stop_and_writes_frames_and_a_vid
                 stub.prompts.clear()
                 stub.done.clear()
         finished = len(list((home / "out" / "frameloom" / "farm").glob("clip-*")))
-        assert 1 <= finished < 6
+        assert 1 <= finished < clips
         for stub in stubs:
             stub.kind = "good"
         home, process = in_a_process(tmp_path, *urls, prompt=prompt)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
-        assert sum(len(stub.clips) for stub in stubs) == 6 - finished
+        assert sum(len(stub.clips) for stub in stubs) == clips - finished
     frames, video, seconds = out.splitlines()
     files = sorted((home / frames).iterdir())
-    assert [path.name for path in files] == [f"{number:05}.png" for number in range(25)]
+    assert [path.name for path in files] == [f"{number:05}.png" for number in range(4 * clips + 1)]
     assert np.array_equal(pixels([path.read_bytes() for path in files]), whole(prompt))
     assert (home / video).name == "graph_00001.mp4"
     assert seconds.endswith(" seconds")
