@@ -349,7 +349,8 @@ def until(true, seconds=60):
 
 
 def test_the_command_goes_on_after_a_kill_and_a_stop_and_writes_frames_and_a_video(tmp_path):
-    prompt, clips = graph(keyframes=11), 10  # of which two runs can finish six, so that a server hangs in both
+    clips = 10  # of which two runs can finish six, so that a server hangs in both
+    prompt = graph(keyframes=clips + 1)
     with playing(Stub("hangs", after=2), Stub("hangs", after=2)) as stubs:
         urls = [stub.url for stub in stubs]
         for stop in (signal.SIGKILL, signal.SIGINT):
