@@ -28,6 +28,7 @@ NEEDED = (
     "diffusers", "numpy", "PIL", "psutil", "scipy", "tokenizers", "torch", "torchsde", "tqdm", "transformers",
     *(("tomli",) if sys.version_info < (3, 11) else ()),
 )  # fmt: skip
+_VALUES = "NODE.INPUT=VALUE", "replace a value; NODE is an id, or a class or title that only one node has"
 SEED_INPUTS = ("seed", "noise_seed")
 
 
@@ -64,9 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WORKFLOW.json",
         help="or the body of a request, an entry of ComfyUI's history, or a PNG, WebP or video saved with its workflow",
     )
-    _add_common(
-        run, "NODE.INPUT=VALUE", "replace a value; NODE is an id, or a class or title that only one node has"
-    )
+    _add_common(run, *_VALUES)
     run.add_argument("--output", type=Path, default=Path("output"), help="folder for results (output)")
     run.add_argument("--input", type=Path, default=Path("input"), help="folder of pictures to load (input)")
     run.add_argument(
@@ -106,14 +105,7 @@ def _add_farm(commands: Any) -> None:
     farm.add_argument(
         "servers", nargs="+", metavar="SERVER", help="address of a server, such as http://127.0.0.1:8188"
     )
-    farm.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NODE.INPUT=VALUE",
-        dest="settings",
-        help="replace a value; NODE is an id, or a class or title that only one node has",
-    )
+    _add_settings(farm, *_VALUES)
     farm.add_argument(
         "--output",
         type=Path,
@@ -163,7 +155,7 @@ def _add_convert(commands: Any) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser, setting: str, what: str) -> None:
-    parser.add_argument("--set", action="append", default=[], metavar=setting, dest="settings", help=what)
+    _add_settings(parser, setting, what)
     parser.add_argument(
         "--models",
         type=Path,
@@ -174,6 +166,10 @@ def _add_common(parser: argparse.ArgumentParser, setting: str, what: str) -> Non
         "--device", type=_device, help="cpu, cuda, cuda:1, mps (the first GPU of CUDA, else the CPU)"
     )
     parser.add_argument("--traceback", action="store_true", help="on failure, show where in the code")
+
+
+def _add_settings(parser: argparse.ArgumentParser, setting: str, what: str) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar=setting, dest="settings", help=what)
 
 
 def _device(name: str) -> str:
@@ -208,6 +204,10 @@ def _convert(options: argparse.Namespace) -> int:
     return FAILED if report.verdict == "not possible" else OK
 
 
+def _fail_unread(workflow: Path, error: OSError) -> int:
+    return _fail(INVALID, f"{workflow}: {error.strerror}; expected a workflow in ComfyUI's API form.")
+
+
 def _run(options: argparse.Namespace) -> int:
     from .cluster import Cluster
     from .v3.folders import expected_model_file
@@ -221,8 +221,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         text = read_workflow_text(options.workflow)
     except OSError as error:
-        said = f"{options.workflow}: {error.strerror}; expected a workflow in ComfyUI's API form."
-        return _fail(INVALID, said)
+        return _fail_unread(options.workflow, error)
     except NoWorkflowError as error:
         return _fail(INVALID, str(error))
     try:
@@ -273,8 +272,7 @@ def _farm(options: argparse.Namespace) -> int:
         prompt = with_settings(read_workflow(read_workflow_text(options.workflow)), options.settings)
         graph, servers = split_graph(prompt), read_servers(options.servers)
     except OSError as error:
-        said = f"{options.workflow}: {error.strerror}; expected a workflow in ComfyUI's API form."
-        return _fail(INVALID, said)
+        return _fail_unread(options.workflow, error)
     except ValueError as error:
         return _fail(INVALID, f"frameloom farm: {error}")
     try:

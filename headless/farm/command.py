@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...models.errors import HostError
+from ...models.long_video.keyframed import check_number
 from ..cluster import LOCAL, Cluster
 from ..crew import Crew
 from .joined import join_clips, write_video
@@ -109,11 +110,7 @@ class Farm:
         """
         shown = self._do([graph.keyframes()], kept)
         hashes = [read_picture(picture)[1] for picture in shown.answers]
-        if len(hashes) < 2:
-            raise ValueError(
-                f"keyframes: got {len(hashes)}; expected 2 or more, since a clip goes from one picture to the next; "
-                "connect a batch of pictures (core's Batch Images makes one)."
-            )
+        check_number(len(hashes))
         jobs = [graph.clip(index, ends) for index, ends in enumerate(pairwise(hashes))]
         left = [job for job in jobs if not kept.has(job)]
         logger.info("%d clips, of which %d are finished already.", len(jobs), len(jobs) - len(left))

@@ -87,6 +87,11 @@ class JobFolder:
             raise _damaged(path, str(error)) from error
 
 
+def probe_steps(steps: int) -> list[int]:
+    """Return the steps of a run at which a model is probed: what is timed acts at some of them."""
+    return sorted({0, steps // 2, steps - 1})
+
+
 def open_folder(parent: Path, key: str, probe: Tensor) -> JobFolder:
     """Return the folder of a video: the one that has its jobs already, or a new one.
 

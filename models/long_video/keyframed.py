@@ -76,11 +76,7 @@ class KeyframedPlan:
     def __post_init__(self) -> None:
         """Check the numbers."""
         check_length(self.length, self.law)
-        if self.keyframes < 2:
-            raise ValueError(
-                f"keyframes: got {self.keyframes}; expected 2 or more, since a clip goes from one picture to the next; "
-                "connect a batch of pictures (core's Batch Images makes one)."
-            )
+        check_number(self.keyframes)
         if self.frames > MAX_FRAMES:
             raise ValueError(
                 f"keyframes: {self.keyframes} with clips of {self.length} make {self.frames:,} frames; expected at "
@@ -125,6 +121,19 @@ class ClipWork(Protocol):
     def decode(self, job: ClipJob, latents: Tensor) -> Images:
         """Return the pictures of a clip, [F, H, W, 3], of its latents, [1, C, T, H, W]."""
         ...
+
+
+def check_number(keyframes: int) -> None:
+    """Check that there are keyframes for a clip.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
+    if keyframes < 2:
+        raise ValueError(
+            f"keyframes: got {keyframes}; expected 2 or more, since a clip goes from one picture to the next; connect "
+            "a batch of pictures (core's Batch Images makes one)."
+        )
 
 
 def check_length(length: int, law: TimeLaw) -> None:

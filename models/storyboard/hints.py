@@ -69,7 +69,7 @@ def draw_control(
     """
     if kind == "openpose skeletons":
         return _draw_skeletons(scene, height, width)
-    entities = [each for each in scene.entities if each.track]
+    entities = scene.placed
     if not entities:
         raise ValueError(
             f"kind={kind!r}: no entity of scene {scene.id} has boxes; expected at least one with a track; plan boxes, "

@@ -125,7 +125,7 @@ def scene_masks(scene: Scene, entity: str, height: int, width: int, shape: Shape
         ValueError: no such entity has boxes.
     """
     masks = torch.zeros(scene.frames, height, width)
-    for each in scene.placed(entity):
+    for each in scene.choose_placed(entity):
         masks = torch.maximum(masks, _DRAW[shape](*each.boxes_at(scene.frames), height, width))
     return masks
 

@@ -190,12 +190,16 @@ class Scene(_Part):
                 )
         return self
 
-    def placed(self, entity: str = "") -> list[Entity]:
+    @property
+    def placed(self) -> list[Entity]:
+        """The entities that have boxes."""
+        return [each for each in self.entities if each.track]
+
+    def choose_placed(self, entity: str) -> list[Entity]:
         """Return the entities that have boxes, or one of them by its id; ValueError if there is none."""
-        placed = [each for each in self.entities if each.track]
-        chosen = [each for each in placed if entity in ("", each.id)]
+        chosen = [each for each in self.placed if entity in ("", each.id)]
         if not chosen:
-            ids = ", ".join(repr(each.id) for each in placed) or "none"
+            ids = ", ".join(repr(each.id) for each in self.placed) or "none"
             raise ValueError(
                 f"entity={entity!r} is not in scene {self.id}, or has no boxes there; expected one of: {ids}; choose "
                 "one, or leave it empty for all."

@@ -61,7 +61,9 @@ def scene_tracks(scene: Scene, entity: str, width: int, height: int, grid: int) 
     Raises:
         ValueError: no such entity has boxes, or none has one in frame 0.
     """
-    found = {each.id: _tracks(each, scene.frames, width, height, grid) for each in scene.placed(entity)}
+    found = {
+        each.id: _tracks(each, scene.frames, width, height, grid) for each in scene.choose_placed(entity)
+    }
     if not any(found.values()):
         raise ValueError(
             f"storyboard: none of {', '.join(map(repr, found))} has a box in frame 0 of scene {scene.id}; expected one "

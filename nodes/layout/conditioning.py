@@ -117,7 +117,7 @@ class LayoutConditioning(io.ComfyNode):
         """Run the node."""
         scene, law = storyboard.only_scene(), _check_family(model, clip, method, gligen)
         if conditioning is None and not prompt.strip():
-            texts = [entity.text for entity in _placed(scene)]
+            texts = [entity.text for entity in scene.placed]
             prompt = with_phrases(scene.prompt, [*texts, scene.background])
         prompt = prompt.strip() or scene.prompt
         encoded, layout = read_layout(clip, prompt, scene, pooled=gligen is not None, law=law)
@@ -147,7 +147,7 @@ def read_layout(
     Raises:
         ValueError: no entity has boxes, or the prompt does not say one's text.
     """
-    port, placed = api.port(), _placed(scene)
+    port, placed = api.port(), scene.placed
     if not placed:
         raise ValueError(
             f"storyboard: no entity of scene {scene.id} has boxes; expected one that does; give it a track."
@@ -207,10 +207,6 @@ def _check_family(model: Any, clip: Any, method: Method, gligen: Any) -> TimeLaw
             f"gligen: got layers for Stable Diffusion 1.x on {family}; expected none; leave gligen unconnected."
         )
     return family.law
-
-
-def _placed(scene: Scene) -> list[Entity]:
-    return [entity for entity in scene.entities if entity.track]
 
 
 def _with_links(spans: Ranges, links: Mapping[str, Ranges]) -> Ranges:

@@ -110,7 +110,7 @@ class LayoutToMasks(io.ComfyNode):
         model: Any = None,
     ) -> io.NodeOutput:
         """Run the node."""
-        width, height = width or storyboard.size[0], height or storyboard.size[1]
+        width, height = _size_of(storyboard, width, height)
         masks = feather_masks(
             scene_masks(storyboard.only_scene(), entity.strip(), height, width, shape), feather
         )
@@ -152,7 +152,7 @@ class LayoutToControl(io.ComfyNode):
         cls, storyboard: Storyboard, kind: Kind, width: int, height: int, line_width: int, seed: int
     ) -> io.NodeOutput:
         """Run the node."""
-        width, height = width or storyboard.size[0], height or storyboard.size[1]
+        width, height = _size_of(storyboard, width, height)
         scene = storyboard.only_scene()
         hints = draw_control(scene, kind, height, width, line_width=line_width, seed=seed)
         return io.NodeOutput(hints, ui=api.port().show_clips({"images": hints}))
@@ -194,12 +194,16 @@ class LayoutToTracks(io.ComfyNode):
         cls, storyboard: Storyboard, entity: str, width: int, height: int, grid: int
     ) -> io.NodeOutput:
         """Run the node."""
-        width, height = width or storyboard.size[0], height or storyboard.size[1]
+        width, height = _size_of(storyboard, width, height)
         scene = storyboard.only_scene()
         found = scene_tracks(scene, entity.strip(), width, height, grid)
         tracks = [track for each in found.values() for track in each]
         report = describe_tracks(found, scene.frames)
         return io.NodeOutput(ati_text(tracks), wan_move_text(tracks), scene.frames, report)
+
+
+def _size_of(storyboard: Storyboard, width: int, height: int) -> tuple[int, int]:
+    return width or storyboard.size[0], height or storyboard.size[1]
 
 
 def _size_inputs() -> list[Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...host import api
 from ...host.contract import ClipEnds, Conditioning, Latent
 from ...models.files.keys import hash_settings, plain
-from ...models.long_video.job_folder import JobFolder, open_folder
+from ...models.long_video.job_folder import JobFolder, open_folder, probe_steps
 from ...models.long_video.keyframed import (
     ClipJob,
     JoinedVideo,
@@ -243,7 +243,7 @@ def _open(work: SampledClips, keyframes: Tensor) -> tuple[SampledClips, JobFolde
     models = [model for model, sigmas in work.runs for _ in sigmas[1:]]
     answers = [
         work.take(Segments(), models[step], sides, latent, levels[[step, -1]], noise, "euler")
-        for step in sorted({0, work.steps // 2, work.steps - 1})  # what is timed acts at some of them
+        for step in probe_steps(work.steps)
     ]
     folder = open_folder(port.user_dir() / "keyframed_video", key, torch.cat(answers))
     *front, _, height, width = latent["samples"].shape  # with LTX's guides among the latent frames

@@ -17,7 +17,7 @@ from ...models.edits.call import PAYLOAD
 from ...models.edits.edit import Edit
 from ...models.edits.run import arrange_noise
 from ...models.files.keys import hash_settings, plain
-from ...models.long_video.job_folder import JobFolder, open_folder
+from ...models.long_video.job_folder import JobFolder, open_folder, probe_steps
 from ...models.long_video.nuwa_fill import Filling, Start, fill_between
 from ...models.long_video.nuwa_jobs import Recursion, Watch, check_keyframes
 from ...models.long_video.nuwa_tree import Job, Tree
@@ -358,7 +358,7 @@ def _folder(work: LocalWork, keyframes: Tensor) -> JobFolder:
     noise, mask = draw_noise(work.seed, job.frame_ids, keyframes.shape[1:]), _mask_of_ends(job, keyframes)
     answers = [
         asked.sample(job, keyframes, noise, asked.sigmas[[step, -1]], bar=Segments(), mask=mask)
-        for step in sorted({0, steps // 2, steps - 1})  # what is timed acts at some of them
+        for step in probe_steps(steps)
     ]
     return open_folder(port.user_dir() / "nuwa", key, torch.cat(answers))
 

@@ -63,7 +63,10 @@ def job_of(port, sdxl, tmp_path, monkeypatch):
     def go(job, start=None, parts=None, encoded=None):
         monkeypatch.setattr(type(port), "user_dir", lambda self: tmp_path / "user")
         watch = (lambda *_: None) if encoded is None else encoded.append
-        place = lambda key: tmp_path / "run"  # noqa: E731
+
+        def place(_key):
+            return tmp_path / "run"
+
         return run_job(port, job, parts or sdxl, drawn(), start, place, watch, lambda *_: None)
 
     return go

@@ -5,6 +5,7 @@ Each network has arguments of its own, and core hands them to every wrapper as t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ class VideoCall:
         return ceil(latents.shape[-2] / rows), ceil(latents.shape[-1] / columns)
 
 
-class PromptAttention:
+class PromptAttention(ABC):
     """Attention of one model call, as ComfyUI's override of it; it knows when a layer that reads the prompt is at work.
 
     ``attend`` says what is done there, and sets ``asked``. It asks the override that was found, where there is one.
@@ -138,9 +139,9 @@ class PromptAttention:
         self._inside = False
         self.asked = False
 
+    @abstractmethod
     def attend(self, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Attend; ComfyUI's override of attention."""
-        raise NotImplementedError
 
     def ask(self, executor: Any, user: str, advice: str) -> Any:
         """Call the network with this override.
