@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from frameloom.tests.host.server import PACK_FOLDER, Server
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
 EXTENSION = f"/extensions/{PACK_FOLDER}"
 VIEW = {"width": 1440, "height": 900}
 READY = "() => window.comfyAPI?.app?.app?.graph && window.comfyAPI.app.app.extensionManager?.workflow?.activeWorkflow"
 TICK = 150  # milliseconds in which a companion has looked at its widgets again, at ten looks a second
+ROUTES = "/api/frameloom/"  # what our scripts ask the server
+# The page's own clock: where others work, too, it may do nothing for as long as a test sleeps.
+PASSED = """(milliseconds) => new Promise((done) => {
+    setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), milliseconds);
+})"""
 PATIENCE = 180_000  # milliseconds that anything may take; where others work, too, much does
 BLANK = {
     "last_node_id": 0,
@@ -59,6 +64,10 @@ class Editor:
         self.page, self.server, self.mode = page, server, mode
         self.devices = page.context.new_cdp_session(page)  # a pen, a finger, and what a screen reader hears
         self.errors: list[str] = []
+        self.asked: set[Request] = set()  # questions of our scripts that the server has not answered yet
+        page.on("request", lambda sent: self.asked.add(sent) if ROUTES in sent.url else None)
+        page.on("requestfinished", lambda sent: self.asked.discard(sent))
+        page.on("requestfailed", lambda sent: self.asked.discard(sent))
 
     def js(self, code: str, given: Any = None) -> Any:
         """Return what a function of JavaScript returns, called with the editor's app and what is given."""
@@ -264,8 +273,12 @@ class Editor:
             self.wait()
 
     def wait(self, milliseconds: float = TICK) -> None:
-        """Let the page work."""
-        self.page.wait_for_timeout(milliseconds)
+        """Let the page work so long, and on until our scripts have their answers of the server and have drawn them."""
+        self.page.evaluate(PASSED, milliseconds)
+        while self.asked:
+            self.page.wait_for_timeout(10)
+            if not self.asked:
+                self.page.evaluate(PASSED, TICK)
 
     def _with_graph(self, keys: str) -> None:
         self.js("(app) => { document.activeElement?.blur(); app.canvas.canvas.focus(); }")

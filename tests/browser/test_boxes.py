@@ -6,6 +6,7 @@ import pytest
 from frameloom.models.storyboard.scenes import parse_storyboard
 from frameloom.tests.browser.editor import board_of
 from frameloom.tests.support.layouts import boxes, ids, sample
+from playwright.sync_api import expect
 
 KIND = "Frameloom_LayoutFromText"
 BOARD = board_of(0.2, 0.2, 0.5, 0.5)
@@ -278,7 +279,7 @@ def test_what_is_drawn_arrives_in_a_run_and_in_the_preview(drawn):
     editor.link(drawn.node, 1, show, "source")
     video = editor.add("SaveAnimatedWEBP", at=(1100, 60))
     editor.link(preview, 0, video, "images")
-    assert editor.companion(preview).get_by_label("scene 1").count() == 1
+    expect(editor.companion(preview).get_by_label("scene 1")).to_have_count(1)
     before = drawn.colour(0.9, 0.1)
     assert editor.prompt()[str(drawn.node)]["inputs"]["text"] == drawn.text
     entry = editor.run()
@@ -286,5 +287,4 @@ def test_what_is_drawn_arrives_in_a_run_and_in_the_preview(drawn):
     ran = parse_storyboard(entry["outputs"][str(show)]["text"][0])
     assert ran.scenes == drawn.board.scenes
     assert parse_storyboard(entry["outputs"][str(preview)]["frameloom_storyboard"][0]) == ran
-    editor.wait(1500)
-    assert drawn.colour(0.9, 0.1) != before  # the run's frames lie behind the boxes
+    editor.until(lambda: drawn.colour(0.9, 0.1) != before)  # the run's frames lie behind the boxes

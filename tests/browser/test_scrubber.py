@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from PIL import Image
 
@@ -54,13 +52,9 @@ def colour(editor, node, x=0.5, y=0.5):
 
 def wait_for(editor, node, wanted, x=0.5, y=0.5):
     """Wait until a pixel has a colour, but for what JPEG rounds."""
-    until = time.monotonic() + 10
-    while True:
-        got = colour(editor, node, x, y)
-        if max(abs(a - b) for a, b in zip(got, wanted, strict=True)) <= 4:
-            return
-        assert time.monotonic() < until, f"got {got}, expected {wanted}"
-        editor.wait(50)
+    editor.until(
+        lambda: max(abs(a - b) for a, b in zip(colour(editor, node, x, y), wanted, strict=True)) <= 4
+    )
 
 
 def across(editor, node, share):
