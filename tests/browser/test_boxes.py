@@ -6,6 +6,7 @@ import pytest
 from frameloom.models.storyboard.scenes import parse_storyboard
 from frameloom.tests.browser.editor import board_of
 from frameloom.tests.support.layouts import boxes, ids, sample
+from PIL import Image
 from playwright.sync_api import expect
 
 KIND = "Frameloom_LayoutFromText"
@@ -288,3 +289,43 @@ def test_what_is_drawn_arrives_in_a_run_and_in_the_preview(drawn):
     assert ran.scenes == drawn.board.scenes
     assert parse_storyboard(entry["outputs"][str(preview)]["frameloom_storyboard"][0]) == ran
     editor.until(lambda: drawn.colour(0.9, 0.1) != before)  # the run's frames lie behind the boxes
+
+
+def test_three_things_over_32_frames_are_drawn_by_the_mouse_alone_and_become_a_video(editor):
+    drawn = Drawn(editor, "", frames=32, width=128, height=128)
+    first = [(0.1, 0.1, 0.3, 0.3), (0.6, 0.1, 0.8, 0.3), (0.1, 0.6, 0.3, 0.8)]
+    ways = [(0.3, 0.3), (0.1, 0.4), (0.5, 0.1)]
+    for box in first:
+        drawn.drag(box[:2], box[2:])
+    editor.drag(drawn.root.locator("input[type=range]"), [(0.03, 0.5), (0.5, 0.5), (0.98, 0.5)])
+    for box, (right, down) in zip(first, ways, strict=True):
+        middle = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        drawn.drag(middle, (middle[0] + right, middle[1] + down))
+    assert ids(drawn.scene) == ["thing_1", "thing_2", "thing_3"]
+    for thing, (box, (right, down)) in enumerate(zip(first, ways, strict=True)):
+        end = box[0] + right, box[1] + down, box[2] + right, box[3] + down
+        assert keys(drawn, thing) == [(0, near(*box)), (31, near(*end))]
+    kinds = {
+        "demo": ("Frameloom_DemoModelLoader", {}),
+        "start": ("Frameloom_SceneStart", {}),
+        "layout": ("Frameloom_LayoutConditioning", {"method": "bias"}),
+        "negative": ("CLIPTextEncode", {}),
+        "sample": ("KSampler", {"steps": 2, "cfg": 3.0, "sampler_name": "ddim"}),
+        "decode": ("VAEDecode", {}),
+        "save": ("SaveAnimatedWEBP", {"filename_prefix": "three_things"}),
+    }
+    made = {name: editor.add(kind, at=(60, 1200), **values) for name, (kind, values) in kinds.items()}
+    made["boxes"] = drawn.node
+    for origin, output, target, name in (
+        ("boxes", 0, "start", "storyboard"), ("start", 0, "layout", "storyboard"), ("demo", 0, "layout", "model"),
+        ("demo", 1, "layout", "clip"), ("demo", 1, "negative", "clip"), ("layout", 0, "sample", "model"),
+        ("layout", 1, "sample", "positive"), ("negative", 0, "sample", "negative"),
+        ("start", 1, "sample", "latent_image"), ("sample", 0, "decode", "samples"), ("demo", 2, "decode", "vae"),
+        ("decode", 0, "save", "images"),
+    ):  # fmt: skip
+        editor.link(made[origin], output, made[target], name)
+    entry = editor.run()
+    assert entry["status"]["status_str"] == "success"
+    (video,) = entry["outputs"][str(made["save"])]["images"]
+    with Image.open(editor.server.base / "output" / video["filename"]) as frames:
+        assert frames.n_frames == 32
