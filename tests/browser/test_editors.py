@@ -64,8 +64,8 @@ def test_a_pen_and_a_finger_drag_as_a_mouse_does_in_one_undo_step(editor, kind, 
     assert editor.prompt()[str(node)]["inputs"][kind.widget] == by_mouse
 
 
-@pytest.mark.parametrize("device", ["pen", "touch"])
-def test_a_pen_and_a_finger_move_the_frame_bar(editor, kind, device):
+@pytest.mark.parametrize("device", ["mouse", "pen", "touch"])
+def test_a_mouse_a_pen_and_a_finger_move_the_frame_bar(editor, kind, device):
     node = kind.add(editor)
     bar = editor.companion(node).locator("input[type=range]")
     last = int(bar.get_attribute("max"))

@@ -14,7 +14,7 @@ export const wayOf = (key) => WAYS[key] ?? 0;
 export function frameBar(onFrame) {
   const play = button("", "play", toggle);
   play.style.width = "26px";
-  const range = make("input", { type: "range", min: "0", step: "1", ariaLabel: "frame", oninput: slide },
+  const range = make("input", { type: "range", min: "0", step: "1", ariaLabel: "frame", oninput: () => jump(range.valueAsNumber) },
     "position: absolute; inset: 0; width: 100%; margin: 0; cursor: pointer");
   const ticks = make("div", {}, "position: absolute; left: 8px; right: 8px; bottom: 0; height: 5px; pointer-events: none");
   const track = make("div", {}, "position: relative; flex: 1 1 0; min-width: 0; height: 22px", range, ticks);
@@ -52,18 +52,19 @@ export function frameBar(onFrame) {
     show();
   }
 
-  function slide() {
-    const to = Number(range.value); // stop shows the old frame
+  /** @param {number} to */
+  function jump(to) {
     stop();
     go(to);
   }
 
-  range.onpointerdown = ({ pointerId, pointerType }) => pointerType === "pen" && range.setPointerCapture(pointerId);
+  range.onpointerdown = ({ pointerId, pointerType }) => {
+    if (pointerType === "pen") range.setPointerCapture(pointerId); // to return false would keep a mouse from the slider
+  };
   range.onpointermove = ({ pointerType, buttons, clientX }) => {
     if (pointerType !== "pen" || !buttons) return; // a slider follows a pen only as long as it is over the knob
     const { left, width } = range.getBoundingClientRect();
-    stop();
-    go(Math.round(((clientX - left) / width) * (frames - 1)));
+    jump(Math.round(((clientX - left) / width) * (frames - 1)));
   };
 
   return {
@@ -73,7 +74,7 @@ export function frameBar(onFrame) {
     get playing() {
       return timer > 0;
     },
-    step: (by) => (stop(), go(frame + by)),
+    step: (by) => jump(frame + by),
     get frame() {
       return frame;
     },
@@ -81,9 +82,8 @@ export function frameBar(onFrame) {
       ({ frames, fps = FPS } = now);
       frames = Math.max(frames, 1);
       frame = clamp(now.frame ?? frame, 0, frames - 1);
-      const percents = (now.keys ?? []).map((key) => (100 * key) / Math.max(frames - 1, 1));
-      const styles = percents.map((percent) => `position: absolute; left: ${percent}%; bottom: 0; width: 2px;` +
-        "height: 5px; margin-left: -1px; background: currentColor");
+      const styles = (now.keys ?? []).map((key) => `position: absolute; left: ${(100 * key) / Math.max(frames - 1, 1)}%;` +
+        "bottom: 0; width: 2px; height: 5px; margin-left: -1px; background: currentColor");
       if (styles.join() !== ticked) ticks.replaceChildren(...styles.map((style) => make("i", {}, style)));
       ticked = styles.join();
       show();
