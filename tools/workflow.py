@@ -325,8 +325,9 @@ def _size(node: Mapping[str, Any], inputs: list[Slot], entry: Mapping[str, Any])
     added = sum(len(slot.extra) for slot in widgets)
     classic = rows + MARGIN + (len(widgets) + added) * CLASSIC_WIDGET + len(texts) * CLASSIC_TEXT
     newer = rows + NEWER_MARGIN + len(widgets) * NEWER_WIDGET + len(texts) * NEWER_TEXT
-    # Below a node of a pack stands the pack's name, below one whose file is missing that it is.
-    newer += FOOT * (class_type.startswith("Frameloom_") + bool(_models(given.values())))
+    # Below a node of a pack stands the pack's name, as below one that core gives up; if a file is missing, that it is.
+    is_marked = class_type.startswith("Frameloom_") or entry.get("deprecated", False)
+    newer += FOOT * (is_marked + bool(_models(given.values())))
     height = max(classic, newer) + sum(_lines(given.get(slot.name), width) for slot in texts) * LINE
     height += PLAN * (class_type in PLANS)
     shown = SHOWS.get(class_type, (0, 0))

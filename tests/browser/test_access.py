@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from playwright.sync_api import expect
 
 # Nodes with an editor of each kind, and what they begin with.
 NODES = {
@@ -14,6 +15,12 @@ NODES = {
     "Frameloom_FreeNoise": {},
     "Frameloom_PromptTravel": {"text": "0: a\n8: b"},
     "Frameloom_VideoMetrics": {},
+}
+# Texts that cannot be read as a storyboard, as a path and as prompts.
+WRONG = {
+    "Frameloom_LayoutFromText": {"text": "{ nothing"},
+    "Frameloom_MotionPath": {"kind": "keyframes", "keyframes": "7 x"},
+    "Frameloom_PromptTravel": {"text": "0: a\nb"},
 }
 CONTROLS = "button, input, select, textarea, [tabindex]"
 # The controls of a companion that a hand could use now, by a number that they get.
@@ -91,7 +98,9 @@ def test_the_tab_key_reaches_every_control_and_each_has_a_name(editor, root):
     assert re.findall(NAMELESS, snapshot) == [], snapshot
 
 
-def test_texts_can_be_read_on_dark_and_on_light_ground(editor, root):
+def pale(editor, root):
+    """Texts that stand out too little from their ground, with their contrast, by theme."""
+    found = {}
     try:
         for theme in ("light", "dark"):
             editor.js(
@@ -101,6 +110,18 @@ def test_texts_can_be_read_on_dark_and_on_light_ground(editor, root):
             editor.wait(900)
             seen = root.evaluate(CONTRASTS)
             assert seen
-            assert {text: ratio for text, ratio in seen.items() if ratio < 4.5} == {}, theme
+            found[theme] = {text: ratio for text, ratio in seen.items() if ratio < 4.5}
     finally:
         editor.js("async (app) => { await app.extensionManager.setting.set('Comfy.ColorPalette', 'dark'); }")
+    return found
+
+
+def test_texts_can_be_read_on_dark_and_on_light_ground(editor, root):
+    assert pale(editor, root) == {"light": {}, "dark": {}}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_an_error_can_be_read_on_dark_and_on_light_ground(editor, kind):
+    root = editor.companion(editor.add(kind, at=(60, 60), **WRONG[kind]))
+    expect(root.get_by_role("status")).to_contain_text("line")
+    assert pale(editor, root) == {"light": {}, "dark": {}}

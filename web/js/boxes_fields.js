@@ -98,7 +98,7 @@ export class BoxFields {
     put(this.background, scene?.background ?? "");
     put(this.frames, scene?.frames ?? 1);
     this.note.textContent = answer.error ? excerpt(boxes) + answer.error.split(" Also tried:")[0] : boxes.said;
-    this.note.style.color = answer.error ? "var(--error-text)" : "";
+    this.note.style.color = answer.error ? "var(--wrong)" : "";
     this.note.style.display = this.note.textContent ? "" : "none";
   }
 

@@ -8,7 +8,8 @@ const LOOKS_PER_SECOND = 10;
 const MARGIN = 10; // that the editor keeps around an element
 const ROOT =
   "box-sizing: border-box; display: flex; flex-direction: column; gap: 4px; width: 100%; height: 100%; padding: 3px;" +
-  "touch-action: none; user-select: none; font: 12px sans-serif; color: var(--input-text); outline-offset: -1px;";
+  "touch-action: none; user-select: none; font: 12px sans-serif; color: var(--input-text); outline-offset: -1px;" +
+  "--wrong: color-mix(in srgb, red 40%, var(--input-text));";
 
 /** Those of nodes in a graph, by their elements. @type {Map<Element, Companion>} */
 const live = new Map();
@@ -160,9 +161,9 @@ export class Companion {
     live.set(this.root, this);
     sizes.observe(this.root);
     sights.observe(this.root);
-    timer ||= window.setInterval(() => {
+    timer ||= setInterval(() => {
       for (const each of live.values()) each.look();
-      if (!live.size) timer = window.clearInterval(timer) ?? 0;
+      if (!live.size) timer = clearInterval(timer) ?? 0;
     }, 1000 / LOOKS_PER_SECOND);
   }
 

@@ -41,14 +41,14 @@ export function frameBar(onFrame) {
   }
 
   function stop() {
-    window.clearInterval(timer);
+    clearInterval(timer);
     timer = 0;
     show();
   }
 
   function toggle() {
     if (timer) return stop();
-    timer = window.setInterval(() => (element.isConnected ? go((frame + 1) % frames) : stop()), 1000 / fps);
+    timer = setInterval(() => (element.isConnected ? go((frame + 1) % frames) : stop()), 1000 / fps);
     show();
   }
 

@@ -125,7 +125,7 @@ class PathEditor {
       linked && `A link sets ${linked}; what it brings is not known here.`,
       behind && `Keys behind the last frame: ${behind}.`,
     ].filter(Boolean).join(" ");
-    this.note.style.color = wrong ? "var(--error-text)" : "";
+    this.note.style.color = wrong ? "var(--wrong)" : "";
     this.remover.disabled = !this.editable || !keys.some((key) => key.frame === bar.frame);
     this.remover.textContent = this.remover.ariaLabel = `${this.remover.disabled ? "No key at" : "Delete key"} ${bar.frame}`;
     this.chooser.hidden = drawn;

@@ -97,7 +97,7 @@ function build(c) {
     watched: question,
     draw() {
       title.textContent = title.title = plan.title;
-      note.style.color = error ? "var(--error-text)" : "";
+      note.style.color = error ? "var(--wrong)" : "";
       surface.canvas.style.opacity = error ? "0.35" : "1";
       surface.canvas.ariaLabel = plan.title;
       drawPlan(surface, plan);

@@ -26,7 +26,7 @@ export class Surface {
     this.width = this.place.clientWidth;
     this.height = this.place.clientHeight;
     this.scale = app.canvas.ds.scale;
-    const sharp = window.devicePixelRatio * Math.min(Math.max(this.scale, 1), SHARPEST);
+    const sharp = devicePixelRatio * Math.min(Math.max(this.scale, 1), SHARPEST);
     const [wide, tall] = [Math.round(this.width * sharp), Math.round(this.height * sharp)];
     if (this.canvas.width !== wide || this.canvas.height !== tall) {
       this.canvas.width = wide;
