@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Time ComfyUI's editor with our nodes in Chromium, and write docs/bench_editor.md.
 
-usage: bench_editor.py [--rounds N] [--note TEXT]
+usage: bench_editor.py [--rounds N] [--note TEXT] [--only PATTERN]
 
 Needs a ComfyUI (tools/host.py) and Chromium. A graph of our nodes takes turns with one of core's nodes, which have as
-many widgets each. The page is written anew behind each editor.
+many widgets each. The page is written anew behind each editor; of those that --only leaves out, it keeps the rows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from playwright.sync_api import sync_playwright
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "bench_editor.md"
 NODES, APART = 40, 420  # of a graph; pixels from one node to the next
 COLUMNS = 8
+MODES = ("classic", "vue")
 DRAGS, MOVES = 5, 60
 DRAGGED = {
     "Frameloom_MotionPath": {
@@ -146,22 +148,25 @@ def dragging(editor: Editor, kind: str) -> str:
 
 
 @contextmanager
-def editors() -> Iterator[Iterator[tuple[str, Editor]]]:
-    """Yield the editor of each front end in each mode, one after the other."""
+def editors(only: str) -> Iterator[Iterator[tuple[str, Editor]]]:
+    """Yield the editor of each front end in each mode whose name fits, one after the other."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield _each(browser)
+        yield _each(browser, only)
         browser.close()
 
 
-def _each(browser: Any) -> Iterator[tuple[str, Editor]]:
+def _each(browser: Any, only: str) -> Iterator[tuple[str, Editor]]:
     for version, folder in FRONT_ENDS.items():
+        modes = [mode for mode in MODES if fnmatch(f"{version}, {mode}", only)]
+        if not modes:
+            continue
         options = front_end_options(folder)
         with (
             tempfile.TemporaryDirectory() as base,
             running_server(find_hosts()[0], Path(base), *options) as server,
         ):
-            for mode in ("classic", "vue"):
+            for mode in modes:
                 with opened(browser, server, mode) as editor:
                     yield f"{version}, {mode}", editor
 
@@ -177,24 +182,36 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--note", default="", help="what the page should say of the machine")
+    parser.add_argument("--only", default="*", help="editors to measure, such as '1.58.1, vue'")
     given = parser.parse_args()
-    opened, dragged = [], []
-    with editors() as each:
+    opened, dragged = _kept() if given.only != "*" else ({}, {})
+    with editors(given.only) as each:
         for name, editor in each:
             took = opening(editor, given.rounds)
             times = [f"{statistics.median(took[which]):.0f}" for which in ("ours", "bare", "core")]
             ratios = [ratio(took["ours"], took[which]) for which in ("bare", "core")]
-            opened.append([name, *times, *ratios])
-            dragged.append([name, *(dragging(editor, kind) for kind in DRAGGED)])
-            print(*opened[-1], *dragged[-1][1:], flush=True)
+            opened[name] = [name, *times, *ratios]
+            dragged[name] = [name, *(dragging(editor, kind) for kind in DRAGGED)]
+            print(*opened[name], *dragged[name][1:], flush=True)
             _write(opened, dragged, given.note)
     return 0
 
 
-def _write(opened: list[list[str]], dragged: list[list[str]], note: str) -> None:
+def _kept() -> list[dict[str, list[str]]]:
+    """Return the rows of the page's tables, by editor."""
+    tables = []
+    for part in REPORT.read_text("utf-8").split("\n## ")[1:]:
+        _, _, *rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")]
+        tables.append({row[0]: row for row in rows})
+    return tables
+
+
+def _write(opened: dict[str, list[str]], dragged: dict[str, list[str]], note: str) -> None:
     heads = ["editor", "ours, ms", "without scripts, ms", "core's, ms", "ours / without", "ours / core's"]
     drags = ["editor", "path editor, ms a move", "box editor, ms a move"]
-    tables = ["## Opening", "", *_table(heads, opened), "", "## Dragging", "", *_table(drags, dragged), ""]
+    names = [f"{version}, {mode}" for version in FRONT_ENDS for mode in MODES]
+    rows = [[table[name] for name in names if name in table] for table in (opened, dragged)]
+    tables = ["## Opening", "", *_table(heads, rows[0]), "", "## Dragging", "", *_table(drags, rows[1]), ""]
     REPORT.write_text("\n".join([INTRODUCTION, *([note, ""] if note else []), *tables]), "utf-8")
 
 
