@@ -3,7 +3,7 @@
 
 usage: score_demo_video.py [--work DIR] [--samples N] [--threads N]
 
-Clips are of the training set's kind, drawn anew: 9 frames of 32 pixels, which the detector reads enlarged. A control
+Clips are of the training set's kind, drawn anew: 17 frames of 64 pixels, which the detector reads enlarged. A control
 has the prompt of another clip; the clip itself went through the autoencoder, and is as good as one can be. The exported
 files are run by diffusers' networks, by Euler's method along the flow; ComfyUI's loaders and sampler give the same
 (tests/host/inside/test_wan.py).
@@ -99,8 +99,7 @@ def video_rows(work: Path, samples: int) -> list[Row]:
         ENDS: sample(video, prompts, lessons.empty, recipe.give_ends(vae, clips, both, both)),
         ITSELF: lessons.latents,
     }
-    mean, spread = (value.view(1, 16, 1, 1, 1) for value in recipe.wan_statistics(vae))
-    drawn = [recipe.decode_clip(vae, latents[arm] * spread + mean) for arm in ARMS]
+    drawn = [recipe.decode_units(vae, latents[arm]) for arm in ARMS]
     figures = torch.stack([figures_of(clip, clips, truth) for clip in drawn])
     return table("Wan", ARMS, CLAIMS, figures, {}, PROMPT)
 

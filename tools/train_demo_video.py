@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Train the demo's video model from nothing: a small Wan autoencoder, then a small Wan transformer.
 
-usage: train_demo_video.py [--stages vae,video,export] [--work DIR] [--threads N]
+usage: train_demo_video.py [--stages vae,decoder,video,export] [--work DIR] [--threads N]
 
 Clips are drawn (training/shapes.py) and every draw comes from a seed. Prompts are read by the demo's own text encoder
 (assets/demo). Checkpoints go to --work (default: a folder ``frameloom-demo-video`` in the user's cache), and a stage
-that was stopped goes on where it was. ``export`` writes two files beside them, in Wan's key layout, with the metadata
-by which ComfyUI's own loaders build them: the one belongs to models/diffusion_models, the other to models/vae.
-tools/score_demo_video.py measures them.
+that was stopped goes on where it was. Latents no longer move once the stage vae is done: decoder and video can run side
+by side. ``export`` writes two files beside them, in Wan's key layout, with the metadata
+by which ComfyUI's own loaders build them. tools/score_demo_video.py measures them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from frameloom.tools.train_demo import (
     ASSETS,
     CACHE,
     EMPTY_CAPTIONS,
-    assign,
     copy_into,
     draw_caption,
     load_frozen,
@@ -37,6 +36,7 @@ from frameloom.tools.train_demo import (
     save_half,
     trainable,
 )
+from frameloom.tools.wan_clips import decode_clip, encode_clip
 from frameloom.training import shapes
 from frameloom.training.loop import LoopSettings, step_generator, train
 from safetensors.torch import load_file
@@ -44,16 +44,24 @@ from torch import Tensor, nn
 
 WORK = CACHE / "frameloom-demo-video"
 SEED = 2029
-SIZE, FRAMES = 32, 9
+SIZE, FRAMES = 64, 17
 CONSTANT = 2.0
-# steps, frames, clips a step, learning rate at the start and at the end
-VAE_STEPS = ((400, 1, 8, 5e-3, 3e-3), (400, 5, 4, 4e-3, 1.5e-3), (150, 9, 3, 1.5e-3, 1e-4))
+# steps, frames, side, clips a step, learning rate at the start and at the end
+VAE_STEPS = (
+    (4000, 1, 32, 32, 5e-3, 3e-3),
+    (2500, 5, 32, 8, 3e-3, 2e-3),
+    (1400, 17, 32, 4, 2e-3, 1e-3),
+    (500, 17, 64, 1, 1e-3, 4e-4),
+)
+DECODER_STEPS, DECODER_CLIPS, DECODER_RATES = 1500, 1, (1e-3, 5e-5)
+LATENT_NOISE = 0.2  # noise that the decoder learns to stand, at most, in deviations of a latent
 
 FOLD_CLIPS = 64  # clips whose latents set the mean and deviation
-CLIPS, CAPTIONS = 1536, 2  # clips of the training set, captions of each
+CLIPS, CAPTIONS = 4096, 2  # clips of the training set, captions of each
 ENDS = (0.6, 0.25, 0.15)  # share of clips with both ends given, the first alone, the last alone
-GIVEN = 0.5  # share of steps that show what is given
-BATCH, SHIFT, VIDEO_STEPS = 16, 3.0, 3000
+BATCH, SHIFT = 16, 5.0  # clips a step; the shift of noise levels when clips are drawn
+# steps, shift of noise levels, share of clips that show what is given, learning rate
+VIDEO_STEPS = ((9500, SHIFT, 0.5, 1.2e-2),)
 TRANSFORMER_FILE, VAE_FILE = "frameloom_demo_wan.safetensors", "frameloom_demo_wan_vae.safetensors"
 
 # --- autoencoder
@@ -64,7 +72,8 @@ def build_vae() -> AutoencoderKLWan:
 
     Residual blocks start as nothing. The first channels carry red, green and blue, the fourth a constant against which
     the norms measure them, and the next three the negatives, since SiLU(x) - SiLU(-x) is x. What halves space takes
-    means, what halves time takes the later frame, and what doubles repeats.
+    means, what halves time takes the later frame, and what doubles repeats. Attention stays nothing, since what
+    it learned on pieces of frames would not hold for whole ones.
     """
     torch.manual_seed(SEED)
     vae: Any = wan.build_vae(DEMO_VIDEO)
@@ -79,6 +88,10 @@ def build_vae() -> AutoencoderKLWan:
                 carry(module.resample[1], blur="down" in module.mode)
                 if "3d" in module.mode:
                     carry(module.time_conv)
+            elif hasattr(module, "to_qkv"):
+                module.proj.weight.zero_()
+                module.proj.bias.zero_()
+                module.requires_grad_(False)
         negate = vae.encoder.down_blocks[3].conv_shortcut
         negate.weight[4:7, :3] -= torch.eye(3).view(3, 3, 1, 1, 1)
         encoder, decoder = vae.encoder, vae.decoder
@@ -112,85 +125,71 @@ def carry(layer: Any, *, blur: bool = False, by: float = 1.0) -> None:
         taps[..., taps.shape[-2] // 2, taps.shape[-1] // 2] += by * same
 
 
-def encode_clip(vae: Any, clip: Tensor) -> Tensor:
-    """Encode a whole clip at once, as ``vae.encode`` does in pieces. [N, 3, F, H, W] -> [N, 32, (F + 3) / 4, ...]."""
-    encoder = vae.encoder
-    x = encoder.conv_in(clip)
-    for layer in encoder.down_blocks:
-        x = layer(x)
-        if getattr(layer, "mode", "") == "downsample3d" and x.shape[2] > 1:
-            x = torch.cat([x[:, :, :1], layer.time_conv(x)], 2)  # the first frame stays alone
-    x = encoder.mid_block(x)
-    return vae.quant_conv(encoder.conv_out(encoder.nonlinearity(encoder.norm_out(x))))
-
-
-def decode_clip(vae: Any, latents: Tensor) -> Tensor:
-    """Decode a whole clip at once, as ``vae.decode`` does in pieces, without its limits of -1 and 1."""
-    decoder = vae.decoder
-    x = decoder.mid_block(decoder.conv_in(vae.post_quant_conv(latents)))
-    for block in decoder.up_blocks:
-        for layer in block.resnets:
-            x = layer(x)
-        for layer in block.upsamplers or ():
-            if layer.mode == "upsample3d" and x.shape[2] > 1:
-                pairs = layer.time_conv(x[:, :, 1:]).unflatten(1, (2, -1))
-                x = torch.cat([x[:, :, :1], pairs.movedim(1, 3).flatten(2, 3)], 2)
-            x = layer(x)
-    return decoder.conv_out(decoder.nonlinearity(decoder.norm_out(x)))
-
-
-def draw_crops(count: int, frames: int, generator: torch.Generator) -> Tensor:
-    """Draw pieces of clips, as they are and enlarged up to twice. Returns [N, 3, F, H, W] in -1..1."""
+def draw_crops(count: int, frames: int, side: int, generator: torch.Generator) -> Tensor:
+    """Draw pieces of clips, of ``side`` pixels around the shape. Returns [N, 3, F, side, side] in -1..1."""
     clips = shapes.sample_clips(count, generator, FRAMES)
-    zoom = 1 + torch.rand(count, generator=generator)
     start = torch.randint(FRAMES - frames + 1, (1,), generator=generator)
-    middle = clips.centers.mean(1, keepdim=True)
-    shift = (torch.rand(count, 1, 2, generator=generator) - 0.5) * (zoom.view(-1, 1, 1) - 1)
-    centers = 0.5 + (clips.centers - middle) * zoom.view(-1, 1, 1) + (middle - 0.5) + shift
-    clips = replace(clips, centers=centers[:, start : start + frames], radius=clips.radius * zoom)
-    return shapes.render(clips, SIZE).transpose(1, 2).contiguous()
+    centers, zoom = clips.centers[:, start : start + frames], SIZE / side
+    shift = (torch.rand(count, 1, 2, generator=generator) - 0.5) / zoom
+    corner = (centers.mean(1, keepdim=True) + shift - 0.5 / zoom).clamp(0, 1 - 1 / zoom)
+    corner = (corner * SIZE).round() / SIZE
+    pieces = replace(clips, centers=(centers - corner) * zoom, radius=clips.radius * zoom)
+    return shapes.render(pieces, side).transpose(1, 2)
 
 
 def train_vae(work: Path) -> nn.Module:
-    """Train the autoencoder: pictures, short crops, then whole clips; fold the latents' statistics in."""
+    """Train the autoencoder on pictures, then on ever longer clips; fold the latents' statistics in."""
     vae: Any = build_vae()
-    for index, (steps, frames, count, first, last) in enumerate(VAE_STEPS):
-        loss = vae_loss(vae, frames, count)
+    for index, (steps, frames, side, count, first, last) in enumerate(VAE_STEPS):
+        loss = vae_loss(vae, frames, side, count)
         settings = LoopSettings(
             steps, first, final_rate=last / first, ema_decay=0.99, seed=SEED + index, weight_decay=1e-4
         )
-        show, checkpoint = report(f"vae, {frames} frames", steps), work / f"vae-{index}.pt"
-        copy_into(
-            vae,
-            train(trainable(vae), loss, settings, checkpoint=checkpoint, checkpoint_every=50, on_step=show),
-        )
+        show, checkpoint = report(f"vae, {frames} frames of {side}", steps), work / f"vae-{index}.pt"
+        averaged = train(trainable(vae), loss, settings, checkpoint=checkpoint, on_step=show)
+        copy_into(vae, averaged)
     fold_statistics(vae)
     return vae.eval().requires_grad_(False)
 
 
-def vae_loss(vae: Any, frames: int, count: int) -> Callable[[int, torch.Generator], Tensor]:
+def vae_loss(vae: Any, frames: int, side: int, count: int) -> Callable[[int, torch.Generator], Tensor]:
     """Return reconstruction error plus a light KL term."""
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        clip = draw_crops(count, frames, generator)
+        clip = draw_crops(count, frames, side, generator)
         mean, log_variance = encode_clip(vae, clip).chunk(2, 1)
         noise = torch.randn(mean.shape, generator=generator)
-        error = decode_clip(vae, mean + (0.5 * log_variance).exp() * noise) - clip
+        drawn = decode_clip(vae, mean + (0.5 * log_variance).exp() * noise)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        return error.square().mean() + 0.2 * error.abs().mean() + 1e-4 * divergence
+        return difference(drawn, clip) + 1e-4 * divergence
 
     return loss
 
 
+def difference(drawn: Tensor, clip: Tensor) -> Tensor:
+    """Return how far clips are from others in colours and in edges. [N, 3, F, H, W] -> scalar."""
+    error = drawn - clip
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    return error.square().mean() + 0.5 * error.abs().mean() + 0.5 * edges
+
+
 @torch.no_grad()
 def fold_statistics(vae: Any) -> None:
-    """Make the latents' mean and deviation Wan 2.1's own, by editing the two 1x1 convolutions; exact."""
-    clips = draw_crops(FOLD_CLIPS, FRAMES, step_generator(SEED, 99))
-    latents = torch.cat([encode_clip(vae, batch)[:, :16] for batch in clips.split(8)])
+    """Make the latents' mean and deviation Wan 2.1's own, by editing the two 1x1 convolutions.
+
+    A channel of less signal than noise, which the decoder never learned to hear, becomes its mean first: blown up to
+    Wan's deviation, it would cost a transformer as much as one that says something. For the others this is exact.
+    """
+    clips = draw_crops(FOLD_CLIPS, FRAMES, SIZE, step_generator(SEED, 99))
+    latents, log_variances = torch.cat([encode_clip(vae, batch) for batch in clips.split(8)]).chunk(2, 1)
     center, deviation = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
-    mean, spread = wan_statistics(vae)
-    scale = spread / deviation
+    noise = log_variances.exp().mean((0, 2, 3, 4)).sqrt()
+    quiet = noise > deviation
     before, after = vae.quant_conv, vae.post_quant_conv
+    before.weight[:16][quiet] = 0
+    before.bias[:16][quiet] = center[quiet]
+    mean, spread = wan_statistics(vae)
+    scale = spread / torch.where(quiet, noise, deviation)
     before.weight[:16] *= scale.view(16, 1, 1, 1, 1)
     before.bias[:16] = (before.bias[:16] - center) * scale + mean
     before.bias[16:] += 2 * scale.log()
@@ -201,6 +200,31 @@ def fold_statistics(vae: Any) -> None:
 def wan_statistics(vae: Any) -> tuple[Tensor, Tensor]:
     """Return the mean and the deviation of each latent channel, as every Wan 2.1 transformer takes them, [16]."""
     return torch.tensor(vae.config.latents_mean), torch.tensor(vae.config.latents_std)
+
+
+def train_decoder(work: Path) -> nn.Module:
+    """Train the decoder on, on whole clips, while latents stay as they are: a transformer can learn beside it."""
+    vae: Any = load_frozen(build_vae(), work / "vae.pt")
+    parts = nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True)
+    vae.decoder.mid_block.attentions.requires_grad_(False)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        clip = draw_crops(DECODER_CLIPS, FRAMES, SIZE, generator)
+        with torch.no_grad():
+            latents = encode_units(vae, clip)
+        strength = LATENT_NOISE * torch.rand(DECODER_CLIPS, 1, 1, 1, 1, generator=generator)
+        return difference(
+            decode_units(vae, latents + strength * torch.randn(latents.shape, generator=generator)), clip
+        )
+
+    first, last = DECODER_RATES
+    settings = LoopSettings(
+        DECODER_STEPS, first, final_rate=last / first, ema_decay=0.995, seed=SEED + 10, weight_decay=1e-4
+    )
+    show, checkpoint = report("decoder", DECODER_STEPS), work / "decoder-0.pt"
+    averaged = train(trainable(parts), loss, settings, checkpoint=checkpoint, on_step=show)
+    copy_into(parts, averaged)
+    return vae.requires_grad_(False)
 
 
 # --- what the transformer learns from
@@ -249,6 +273,12 @@ def encode_units(vae: Any, clip: Tensor) -> Tensor:
     """Encode [N, 3, F, H, W] to latents of mean 0 and deviation 1."""
     mean, spread = (value.view(1, 16, 1, 1, 1) for value in wan_statistics(vae))
     return (encode_clip(vae, clip)[:, :16] - mean) / spread
+
+
+def decode_units(vae: Any, latents: Tensor) -> Tensor:
+    """Decode latents of mean 0 and deviation 1 to [N, 3, F, H, W]."""
+    mean, spread = (value.view(1, 16, 1, 1, 1) for value in wan_statistics(vae))
+    return decode_clip(vae, latents * spread + mean)
 
 
 def give_ends(vae: Any, clip: Tensor, first: Tensor, last: Tensor) -> Tensor:
@@ -302,14 +332,28 @@ def build_video() -> WanTransformer3DModel:
     return wan.build_transformer(DEMO_VIDEO)
 
 
-def shifted(time: Tensor) -> Tensor:
+def shifted(time: Tensor, shift: float = SHIFT) -> Tensor:
     """Return the share of noise at times of 0..1: more of the steps at high noise, as ModelSamplingSD3's shift does."""
-    return SHIFT * time / (1 + (SHIFT - 1) * time)
+    return shift * time / (1 + (shift - 1) * time)
 
 
 def train_video(work: Path) -> nn.Module:
     """Train the transformer by flow matching: it predicts noise minus clip, with and without given ends."""
     lessons, video = cache_lessons(work), build_video()
+    for index, (steps, shift, given, rate) in enumerate(VIDEO_STEPS):
+        parameters, loss = trainable(video), video_loss(video, lessons, shift, given)
+        matrices = [name for name, value in parameters.items() if ".blocks." in name and value.ndim == 2]
+        settings = LoopSettings(steps, learning_rate=rate, ema_decay=0.998, seed=SEED + 20 + index)
+        show, checkpoint = report("video", steps), work / f"video-{index}.pt"
+        averaged = train(parameters, loss, settings, checkpoint=checkpoint, on_step=show, matrices=matrices)
+        copy_into(video, averaged)
+    return video.eval().requires_grad_(False)
+
+
+def video_loss(
+    video: Any, lessons: Lessons, shift: float, given: float
+) -> Callable[[int, torch.Generator], Tensor]:
+    """Return the error of the flow at levels of noise of their shift; some clips show their given ends."""
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         def rand(*shape: int) -> Tensor:
@@ -319,18 +363,15 @@ def train_video(work: Path) -> nn.Module:
         caption = torch.randint(CAPTIONS, (BATCH,), generator=generator)
         clean = lessons.latents[index]
         noise = torch.randn(clean.shape, generator=generator)
-        sigma = shifted(rand(BATCH)).view(-1, 1, 1, 1, 1)
+        sigma = shifted(rand(BATCH), shift).view(-1, 1, 1, 1, 1)
         told = (rand(BATCH, 1, 1) >= EMPTY_CAPTIONS).float()
         prompts = told * lessons.prompts[index, caption] + (1 - told) * lessons.empty
-        given = lessons.given[index] * (rand(BATCH, 1, 1, 1, 1) < GIVEN)
-        noisy = torch.cat([(1 - sigma) * clean + sigma * noise, given], 1)
+        ends = lessons.given[index] * (rand(BATCH, 1, 1, 1, 1) < given)
+        noisy = torch.cat([(1 - sigma) * clean + sigma * noise, ends], 1)
         predicted = video(noisy, 1000 * sigma.flatten(), prompts).sample
         return (predicted - (noise - clean)).square().mean()
 
-    settings = LoopSettings(VIDEO_STEPS, learning_rate=2e-3, ema_decay=0.998, seed=SEED + 20)
-    show, checkpoint = report("video", VIDEO_STEPS), work / "video-0.pt"
-    averaged = train(trainable(video), loss, settings, checkpoint=checkpoint, on_step=show)
-    return assign(video, averaged)
+    return loss
 
 
 # --- export
@@ -340,7 +381,7 @@ def export(work: Path) -> None:
     """Write what is finished beside the checkpoints: Wan's keys, float16."""
     for name, rename, file, metadata in (
         ("video", wan.transformer_names, TRANSFORMER_FILE, wan.metadata(DEMO_VIDEO)),
-        ("vae", wan.vae_names, VAE_FILE, {}),
+        ("decoder", wan.vae_names, VAE_FILE, {}),
     ):
         if (work / f"{name}.pt").exists():
             state = torch.load(work / f"{name}.pt")
@@ -351,6 +392,7 @@ def export(work: Path) -> None:
 # What trains each stage, and the name of its finished weights.
 STAGES: dict[str, tuple[Callable[[Path], nn.Module], str]] = {
     "vae": (train_vae, "vae"),
+    "decoder": (train_decoder, "decoder"),
     "video": (train_video, "video"),
 }
 
@@ -360,7 +402,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stages", default="vae,video,export")
+    parser.add_argument("--stages", default="vae,decoder,video,export")
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()

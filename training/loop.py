@@ -1,4 +1,4 @@
-"""The one training loop: AdamW on named parameters, warm-up and cosine, clipped gradients, EMA, exact resume.
+"""The one training loop: AdamW or Muon on named parameters, warm-up and cosine, clipped gradients, EMA, exact resume.
 
 The loop optimises and writes checkpoints, and knows nothing of what is learned: the caller gives parameters and a loss.
 Every random number comes from a generator with the seed (seed, micro-batch). So a resumed run draws the numbers of an
@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -38,7 +38,7 @@ class LoopSettings:
 
     Attributes:
         steps: optimiser steps in all.
-        learning_rate: AdamW's learning rate. A cosine over all steps multiplies it, from 1 down to
+        learning_rate: AdamW's learning rate, and Muon's. A cosine over all steps multiplies it, from 1 down to
             ``final_rate``; at 1 the rate stays.
         warmup: number of first steps in which the rate is also multiplied by the share of them that are done.
         ema_decay: decay of the averaged weights; the effective decay grows from 0.1 towards it. 0: no
@@ -85,6 +85,7 @@ def train(
     on_step: Callable[[int, float], None] | None = None,
     on_checkpoint: Callable[[int, dict[str, Tensor]], None] | None = None,
     team: Team = ALONE,
+    matrices: Collection[str] = (),
 ) -> dict[str, Tensor]:
     """Minimise a loss over the given parameters and return their averaged values.
 
@@ -104,6 +105,9 @@ def train(
             are. A run that goes on from such a save calls it once more at its start, since the last call may
             have been killed.
         team: processes that train together. The main one alone saves, and calls ``on_checkpoint``.
+        matrices: names of the parameters that Muon moves in place of AdamW (Jordan 2024,
+            https://kellerjordan.github.io/posts/muon), by steps as large as AdamW's (Liu et al. 2025,
+            https://arxiv.org/abs/2502.16982).
 
     Returns:
         The exponential moving average of each parameter, float32, newly allocated. The parameters themselves hold
@@ -118,7 +122,7 @@ def train(
     if not parameters:
         raise ValueError("parameters: got none to train; expected at least one that requires a gradient.")
     check_shares(settings.accumulation, team)
-    run = _Run(parameters, settings, key, team)
+    run = _Run(parameters, settings, key, team, matrices)
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     run.check_team()
@@ -156,7 +160,12 @@ class _Run:
     """Parameters in training, with everything that a checkpoint holds."""
 
     def __init__(
-        self, parameters: Mapping[str, nn.Parameter], settings: LoopSettings, key: str, team: Team
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        settings: LoopSettings,
+        key: str,
+        team: Team,
+        matrices: Collection[str],
     ) -> None:
         self.settings, self.key, self.team, self.step = settings, key, team, 0
         self.names, self.values = list(parameters), list(parameters.values())
@@ -165,13 +174,21 @@ class _Run:
             value.detach().clone().float() if settings.ema_decay else value.detach() for value in self.values
         ]
         self.device = self.values[0].device.type
-        self.optimizer = torch.optim.AdamW(
-            self.values,
-            lr=0.0,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=self.device in ("cpu", "cuda"),  # one pass over memory instead of a dozen
-        )
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(
+                [value for name, value in parameters.items() if name not in matrices],
+                lr=0.0,
+                betas=settings.betas,
+                weight_decay=settings.weight_decay,
+                fused=self.device in ("cpu", "cuda"),  # one pass over memory instead of a dozen
+            )
+        ]
+        if matrices:
+            moved = [parameters[name] for name in matrices]
+            decay = settings.weight_decay
+            self.optimizers += [
+                torch.optim.Muon(moved, lr=0.0, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+            ]
         self.scaler = torch.amp.GradScaler(self.device, enabled=settings.precision == "fp16")
 
     def averages(self) -> dict[str, Tensor]:
@@ -180,16 +197,19 @@ class _Run:
 
     def advance(self, loss: LossFunction) -> float:
         """Take a step and return its loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.rate(self.step)
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.settings.rate(self.step)
+            optimizer.zero_grad(set_to_none=True)
         number = self._accumulate(loss)
-        self.scaler.unscale_(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.values, self.settings.clip_norm)
         # Above a scale of 1, the scaler skips such a step and lowers its scale. Without a scaler the scale is 1.
         if self.scaler.get_scale() <= 1:
             self._check_finite("gradient", float(norm))
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
         self.scaler.update()
         decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
@@ -240,7 +260,8 @@ class _Run:
             "names": self.names,
             "values": [value.detach() for value in self.values],
             "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizers[0].state_dict(),
+            "muon": [optimizer.state_dict() for optimizer in self.optimizers[1:]],
             "scaler": self.scaler.state_dict(),
         }
         for part in path.parent.glob(f".{path.name}.*.part"):  # a run was killed as it wrote
@@ -278,7 +299,9 @@ class _Run:
             for kept, stored in ((self.values, state["values"]), (self.average, state["average"])):
                 for value, tensor in zip(kept, stored, strict=True):
                     value.copy_(tensor)
-        self.optimizer.load_state_dict(state["optimizer"])
+        kept = [state["optimizer"], *state.get("muon", [])]  # without Muon in checkpoints before it
+        for optimizer, stored in zip(self.optimizers, kept, strict=True):
+            optimizer.load_state_dict(stored)
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
 

@@ -124,5 +124,11 @@ DEMO = ModelSize(
 # The video model of tools/train_demo_video.py. A token is one place of one latent frame: four of them hold 64 values of
 # noise, which tokens as narrow as these could not carry through beside the clip.
 DEMO_VIDEO = VideoSize(
-    heads=4, head_width=16, layers=3, hidden=96, text_width=DEMO.text.hidden_size, frequencies=32, vae_width=4
+    heads=2,
+    head_width=32,
+    layers=3,
+    hidden=192,
+    text_width=DEMO.text.hidden_size,
+    frequencies=32,
+    vae_width=4,
 )

@@ -26,7 +26,7 @@ def write_reference(folder: Path) -> dict[str, Tensor]:
     """Write a transformer's and an autoencoder's file; returns inputs, and diffusers' outputs for them."""
     vae = randomize(wan.build_vae(DEMO_VIDEO), 1)
     video = randomize(wan.build_transformer(DEMO_VIDEO), 2)
-    for name, network in (("vae", vae), ("video", video)):
+    for name, network in (("decoder", vae), ("video", video)):
         torch.save(network.state_dict(), folder / f"{name}.pt")
     recipe.export(folder)
     generator = torch.Generator().manual_seed(3)

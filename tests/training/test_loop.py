@@ -99,6 +99,41 @@ def test_a_killed_run_goes_on_to_the_same_bits(path, tmp_path):
     assert same(resumed[1], whole[1])
 
 
+def square_problem():
+    torch.manual_seed(0)
+    model = nn.Linear(4, 4)
+
+    def loss(step, generator):
+        inputs = torch.randn(16, 4, generator=generator)
+        return (model(inputs) - inputs.roll(1, 1)).square().mean()
+
+    return dict(model.named_parameters()), loss
+
+
+def test_muon_moves_a_matrix_as_far_in_all_directions_and_adamw_moves_the_rest_as_without_it():
+    settings, moved = LoopSettings(1, 1e-2, warmup=0, weight_decay=0), {}
+    for matrices in ((), ("weight",)):
+        parameters, loss = square_problem()
+        before = {name: value.detach().clone() for name, value in parameters.items()}
+        train(parameters, loss, settings, matrices=matrices)
+        moved[matrices] = {name: (value - before[name]).detach() for name, value in parameters.items()}
+    assert torch.equal(moved["weight",]["bias"], moved[()]["bias"])
+    sizes = torch.linalg.svdvals(moved["weight",]["weight"]) / (1e-2 * 0.2 * 4**0.5)
+    assert ((sizes > 0.6) & (sizes < 1.3)).all(), sizes
+    assert moved["weight",]["weight"].square().mean().sqrt() == pytest.approx(0.2e-2, rel=0.3), "AdamW's size"
+
+
+def test_a_stopped_run_of_muon_goes_on_to_the_same_bits(path):
+    def solve(**more):
+        parameters, loss = square_problem()
+        return train(parameters, loss, SETTINGS, matrices=["weight"], **more)
+
+    whole = solve()
+    with pytest.raises(Stopped):
+        solve(checkpoint=path, on_step=stop_at(6))
+    assert same(solve(checkpoint=path), whole)
+
+
 def test_only_the_given_parameters_change():
     model, parameters, loss = problem()
     before = model.bias.detach().clone()
