@@ -284,7 +284,8 @@ class _Run:
                 f"checkpoint {path}: holds {len(state['names'])} parameters that are not the {len(self.names)} to "
                 "train; give another checkpoint path, or delete the file to start afresh."
             )
-        if state["key"] != self.key:
+        moments = [state["optimizer"], *state.get("muon", [])]  # without Muon in checkpoints before it
+        if state["key"] != self.key or len(moments) != len(self.optimizers):
             raise ValueError(
                 f"checkpoint {path}: was made with other settings, data or base, or where clips are encoded to other "
                 "bits (another machine, number of threads or torch); expected those of this run; give another "
@@ -299,8 +300,7 @@ class _Run:
             for kept, stored in ((self.values, state["values"]), (self.average, state["average"])):
                 for value, tensor in zip(kept, stored, strict=True):
                     value.copy_(tensor)
-        kept = [state["optimizer"], *state.get("muon", [])]  # without Muon in checkpoints before it
-        for optimizer, stored in zip(self.optimizers, kept, strict=True):
+        for optimizer, stored in zip(self.optimizers, moments, strict=True):
             optimizer.load_state_dict(stored)
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]

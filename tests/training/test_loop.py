@@ -134,6 +134,21 @@ def test_a_stopped_run_of_muon_goes_on_to_the_same_bits(path):
     assert same(solve(checkpoint=path), whole)
 
 
+def test_a_checkpoint_from_before_muon_goes_on_and_one_of_another_optimiser_is_refused(path):
+    def solve(**more):
+        parameters, loss = square_problem()
+        return train(parameters, loss, SETTINGS, **more)
+
+    with pytest.raises(Stopped):
+        solve(checkpoint=path, on_step=stop_at(6))
+    state = torch.load(path)
+    del state["muon"]
+    torch.save(state, path)
+    with pytest.raises(ValueError, match="other settings"):
+        solve(checkpoint=path, matrices=["weight"])
+    assert same(solve(checkpoint=path), solve())
+
+
 def test_only_the_given_parameters_change():
     model, parameters, loss = problem()
     before = model.bias.detach().clone()
