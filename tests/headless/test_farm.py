@@ -336,9 +336,13 @@ def in_a_process(tmp_path, *servers, name="work", prompt=None, **more):
     (home / "graph.json").write_text(json.dumps(prompt or graph()))
     command = [sys.executable, "-m", "frameloom.headless", "farm", "graph.json", *servers, "--output=out"]
     environment = os.environ | {"HOME": str(home), "OMP_NUM_THREADS": "1"}
-    return home, subprocess.Popen(
-        command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # A shell's & turns Ctrl+C off for what it starts, and for what that starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return home, subprocess.Popen(command, cwd=home, env=environment, **pipes, **more)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def until(true, seconds=60):
