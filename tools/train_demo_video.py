@@ -6,8 +6,8 @@ usage: train_demo_video.py [--stages vae,decoder,video,export] [--work DIR] [--t
 Clips are drawn (training/shapes.py) and every draw comes from a seed. Prompts are read by the demo's own text encoder
 (assets/demo). Checkpoints go to --work (default: a folder ``frameloom-demo-video`` in the user's cache), and a stage
 that was stopped goes on where it was. Latents no longer move once the stage vae is done: decoder and video can run side
-by side. ``export`` writes two files beside them, in Wan's key layout, with the metadata
-by which ComfyUI's own loaders build them. tools/score_demo_video.py measures them.
+by side. ``export`` writes two files beside them, in Wan's key layout, with the metadata by which ComfyUI's own loaders
+build them. tools/score_demo_video.py measures them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from frameloom.tools.train_demo import (
     ASSETS,
     CACHE,
     EMPTY_CAPTIONS,
+    assign,
     copy_into,
     draw_caption,
     load_frozen,
@@ -59,9 +60,9 @@ LATENT_NOISE = 0.2  # noise that the decoder learns to stand, at most, in deviat
 FOLD_CLIPS = 64  # clips whose latents set the mean and deviation
 CLIPS, CAPTIONS = 4096, 2  # clips of the training set, captions of each
 ENDS = (0.6, 0.25, 0.15)  # share of clips with both ends given, the first alone, the last alone
-BATCH, SHIFT = 16, 5.0  # clips a step; the shift of noise levels when clips are drawn
-# steps, shift of noise levels, share of clips that show what is given, learning rate
-VIDEO_STEPS = ((9500, SHIFT, 0.5, 1.2e-2),)
+GIVEN = 0.5  # share of clips that show what is given
+BATCH, VIDEO_STEPS, VIDEO_RATE = 16, 9500, 1.2e-2
+SHIFT = 5.0  # of noise levels, as ModelSamplingSD3 has it
 TRANSFORMER_FILE, VAE_FILE = "frameloom_demo_wan.safetensors", "frameloom_demo_wan_vae.safetensors"
 
 # --- autoencoder
@@ -223,8 +224,8 @@ def train_decoder(work: Path) -> nn.Module:
     )
     show, checkpoint = report("decoder", DECODER_STEPS), work / "decoder-0.pt"
     averaged = train(trainable(parts), loss, settings, checkpoint=checkpoint, on_step=show)
-    copy_into(parts, averaged)
-    return vae.requires_grad_(False)
+    assign(parts, averaged)
+    return vae
 
 
 # --- what the transformer learns from
@@ -332,28 +333,14 @@ def build_video() -> WanTransformer3DModel:
     return wan.build_transformer(DEMO_VIDEO)
 
 
-def shifted(time: Tensor, shift: float = SHIFT) -> Tensor:
+def shifted(time: Tensor) -> Tensor:
     """Return the share of noise at times of 0..1: more of the steps at high noise, as ModelSamplingSD3's shift does."""
-    return shift * time / (1 + (shift - 1) * time)
+    return SHIFT * time / (1 + (SHIFT - 1) * time)
 
 
 def train_video(work: Path) -> nn.Module:
     """Train the transformer by flow matching: it predicts noise minus clip, with and without given ends."""
     lessons, video = cache_lessons(work), build_video()
-    for index, (steps, shift, given, rate) in enumerate(VIDEO_STEPS):
-        parameters, loss = trainable(video), video_loss(video, lessons, shift, given)
-        matrices = [name for name, value in parameters.items() if ".blocks." in name and value.ndim == 2]
-        settings = LoopSettings(steps, learning_rate=rate, ema_decay=0.998, seed=SEED + 20 + index)
-        show, checkpoint = report("video", steps), work / f"video-{index}.pt"
-        averaged = train(parameters, loss, settings, checkpoint=checkpoint, on_step=show, matrices=matrices)
-        copy_into(video, averaged)
-    return video.eval().requires_grad_(False)
-
-
-def video_loss(
-    video: Any, lessons: Lessons, shift: float, given: float
-) -> Callable[[int, torch.Generator], Tensor]:
-    """Return the error of the flow at levels of noise of their shift; some clips show their given ends."""
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         def rand(*shape: int) -> Tensor:
@@ -363,15 +350,20 @@ def video_loss(
         caption = torch.randint(CAPTIONS, (BATCH,), generator=generator)
         clean = lessons.latents[index]
         noise = torch.randn(clean.shape, generator=generator)
-        sigma = shifted(rand(BATCH), shift).view(-1, 1, 1, 1, 1)
+        sigma = shifted(rand(BATCH)).view(-1, 1, 1, 1, 1)
         told = (rand(BATCH, 1, 1) >= EMPTY_CAPTIONS).float()
         prompts = told * lessons.prompts[index, caption] + (1 - told) * lessons.empty
-        ends = lessons.given[index] * (rand(BATCH, 1, 1, 1, 1) < given)
+        ends = lessons.given[index] * (rand(BATCH, 1, 1, 1, 1) < GIVEN)
         noisy = torch.cat([(1 - sigma) * clean + sigma * noise, ends], 1)
         predicted = video(noisy, 1000 * sigma.flatten(), prompts).sample
         return (predicted - (noise - clean)).square().mean()
 
-    return loss
+    parameters = trainable(video)
+    matrices = [name for name, value in parameters.items() if ".blocks." in name and value.ndim == 2]
+    settings = LoopSettings(VIDEO_STEPS, learning_rate=VIDEO_RATE, ema_decay=0.998, seed=SEED + 20)
+    show, checkpoint = report("video", VIDEO_STEPS), work / "video-0.pt"
+    averaged = train(parameters, loss, settings, checkpoint=checkpoint, on_step=show, matrices=matrices)
+    return assign(video, averaged)
 
 
 # --- export

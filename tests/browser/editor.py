@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,11 @@ class Editor:
             [origin, output, target, name],
         )
         self.wait()
+
+    def link_all(self, made: Mapping[str, int | str], links: Iterable[tuple[str, int, str, str]]) -> None:
+        """Link nodes by what they are called: from, its output, to, the input's name."""
+        for origin, output, target, name in links:
+            self.link(made[origin], output, made[target], name)
 
     def value(self, node: int | str, widget: str) -> Any:
         """Return what a widget holds."""

@@ -316,14 +316,14 @@ def test_three_things_over_32_frames_are_drawn_by_the_mouse_alone_and_become_a_v
     }
     made = {name: editor.add(kind, at=(60, 1200), **values) for name, (kind, values) in kinds.items()}
     made["boxes"] = drawn.node
-    for origin, output, target, name in (
+    links = (
         ("boxes", 0, "start", "storyboard"), ("start", 0, "layout", "storyboard"), ("demo", 0, "layout", "model"),
         ("demo", 1, "layout", "clip"), ("demo", 1, "negative", "clip"), ("layout", 0, "sample", "model"),
         ("layout", 1, "sample", "positive"), ("negative", 0, "sample", "negative"),
         ("start", 1, "sample", "latent_image"), ("sample", 0, "decode", "samples"), ("demo", 2, "decode", "vae"),
         ("decode", 0, "save", "images"),
-    ):  # fmt: skip
-        editor.link(made[origin], output, made[target], name)
+    )  # fmt: skip
+    editor.link_all(made, links)
     entry = editor.run()
     assert entry["status"]["status_str"] == "success"
     (video,) = entry["outputs"][str(made["save"])]["images"]

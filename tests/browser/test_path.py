@@ -362,14 +362,14 @@ def test_the_node_moves_a_picture_the_way_it_was_dragged(editor, node):
         "decode": editor.add("VAEDecode"),
         "show": editor.add("PreviewImage"),
     }
-    for origin, output, target, name in (
+    links = (
         ("black", 0, "both", "destination"), ("white", 0, "both", "source"), ("both", 0, "encode", "pixels"),
         ("demo", 2, "encode", "vae"), ("demo", 0, "steps", "model"), ("steps", 0, "none", "sigmas"),
         ("demo", 0, "warp", "model"), ("encode", 0, "warp", "latent"), ("path", 0, "warp", "path"),
         ("none", 0, "warp", "sigmas"), ("warp", 0, "decode", "samples"), ("demo", 2, "decode", "vae"),
         ("decode", 0, "show", "images"),
-    ):  # fmt: skip
-        editor.link(made[origin], output, made[target], name)
+    )  # fmt: skip
+    editor.link_all(made, links)
     entry = editor.run()
     assert entry["status"]["status_str"] == "success"
     assert entry["prompt"][2][str(node)]["inputs"]["keyframes"] == text(editor, node)

@@ -127,7 +127,7 @@ SHORT = {
     "FOLD_CLIPS": 2,
     "CLIPS": 4,
     "BATCH": 2,
-    "VIDEO_STEPS": ((2, 5.0, 0.5, 1e-3), (1, 2.0, 0.3, 1e-3)),
+    "VIDEO_STEPS": 2,
 }
 
 
